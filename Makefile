@@ -1,0 +1,39 @@
+# The two commands of the README, and what stands behind them. Each does the set-up it needs in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench lock clean
+
+demo: .venv/.ready
+	$(BIN)/records demo
+
+test: check
+	$(BIN)/pytest
+
+check: .venv/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: .venv/.ready
+	$(BIN)/python -m tests.benchmarks
+
+.venv/.ready: pyproject.toml requirements.lock
+	@if command -v uv >/dev/null; then \
+	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+	  uv pip install --quiet --python $(BIN)/python -r requirements.lock && \
+	  uv pip install --quiet --python $(BIN)/python --no-deps -e . ; \
+	else \
+	  $(PYTHON) -m venv .venv && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . ; \
+	fi
+	@touch $@
+
+# Every direct and indirect dependency, pinned for all platforms and Pythons; no index address in it.
+lock: .venv/.ready
+	uv pip compile --quiet --universal --no-emit-index-url --no-header --all-extras --upgrade \
+	  pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv .records .mypy_cache .pytest_cache .ruff_cache .hypothesis

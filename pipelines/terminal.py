@@ -1,0 +1,152 @@
+"""What the command prints for people. Values of personal fields are masked."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from schemas.batches import Batch, BatchStatus, ImportReport
+from schemas.exports import ExportManifest
+from schemas.record_type import RecordType
+
+_OUTCOMES = {"created": "green", "updated": "cyan", "unchanged": "dim", "rejected": "red", "duplicate": "yellow"}
+_BAR = 30
+_WIDTH_OF_A_FILE = 240
+
+
+def console() -> Console:
+    """Standard output; plain text, as wide as it needs to be, when it is not a terminal."""
+    return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
+
+
+def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
+    """A table with these headings; those of numbers are aligned to the right."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        is_number = column in set(numbers)
+        made.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+    return made
+
+
+def size(number: int) -> str:
+    """Bytes for people: 31.6 MB."""
+    if number < 1000:
+        return f"{number} bytes"
+    amount, units = number / 1000, ["kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount, units = amount / 1000, units[1:]
+    return f"{amount:,.1f} {units[0]}"
+
+
+def print_report(report: ImportReport, record_type: RecordType) -> None:
+    """A batch: its outcomes as bars, what is wrong, how columns were understood, and what to do next."""
+    out, batch, counts = console(), report.batch, report.batch.counts
+    out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")
+    out.print(f"{escape(batch.file_name)} as {batch.record_type} of {batch.account}, by {escape(batch.actor)}")
+    out.print()
+    outcomes = Table(box=None, pad_edge=False, show_header=False)
+    outcomes.add_column(justify="left")
+    outcomes.add_column(justify="right")
+    outcomes.add_column()
+    outcomes.add_row("read", f"{counts.read:,}", "")
+    for name, colour in _OUTCOMES.items():
+        number = getattr(counts, name)
+        outcomes.add_row(name, f"{number:,}", f"[{colour}]{_bar(number, counts.read)}[/]")
+    out.print(outcomes)
+    if batch.problems:
+        problems = table("Field", "Rule", "What it must be", "Records", numbers=["Records"])
+        for problem in batch.problems:
+            problems.add_row(problem.field or "", problem.rule, escape(problem.expected), f"{problem.records:,}")
+        out.print()
+        out.print(problems)
+    personal = {field.name for field in record_type.fields if field.personal}
+    for sample in report.samples:
+        out.print(escape(sample.message(masked=sample.field in personal)))
+    if batch.cleared:
+        cleared = ", ".join(f"{name} ({number:,})" for name, number in batch.cleared.items())
+        out.print(f"\nValues that empty cells clear: {cleared}")
+    ignored = [column["header"] for column in report.columns if column["field"] is None]
+    if ignored:
+        out.print(f"\nColumns that no field takes: {escape(', '.join(map(repr, ignored)))}")
+    if batch.status is BatchStatus.PREVIEWED:
+        skip = " --on-invalid skip" if counts.rejected else ""
+        out.print(f"\nNothing is written yet. Write it: records commit {batch.batch_id}{skip}")
+
+
+def print_batches(batches: Sequence[Batch], following: int | None) -> None:
+    """Batches as a table, newest first."""
+    shown = table(
+        "Batch", "Account", "Type", "Status", "Since (UTC)", "By", "File", *("Read", *map(str.title, _OUTCOMES)),
+        numbers=("Read", *map(str.title, _OUTCOMES)),
+    )  # fmt: skip
+    for batch in batches:
+        numbers = [batch.counts.read, *(getattr(batch.counts, name) for name in _OUTCOMES)]
+        shown.add_row(
+            batch.batch_id,
+            batch.account,
+            batch.record_type,
+            batch.status.value,
+            f"{batch.at:%Y-%m-%d %H:%M:%S}",
+            escape(batch.actor),
+            escape(batch.file_name),
+            *(f"{number:,}" for number in numbers),
+        )
+    _print_list(shown, len(batches), "There is no batch: records import FILE.", following)
+
+
+def print_export(manifest: ExportManifest) -> None:
+    """Where an export lies and what is in it."""
+    out = console()
+    out.print(f"[bold]{manifest.export_id}[/]  {manifest.rows:,} {manifest.record_type} of {manifest.account}")
+    out.print(f"{escape(str(manifest.path))}  ({size(manifest.bytes)})")
+    out.print(f"Snapshot {manifest.snapshot} of {manifest.snapshot_at:%Y-%m-%d %H:%M:%S} UTC; sha256 {manifest.sha256}")
+
+
+def print_exports(manifests: Sequence[ExportManifest], following: int | None) -> None:
+    """Exports as a table, newest first."""
+    shown = table("Export", "Account", "Type", "At (UTC)", "By", "Rows", "Size", "Path", numbers=("Rows", "Size"))
+    for manifest in manifests:
+        shown.add_row(
+            manifest.export_id,
+            manifest.account,
+            manifest.record_type,
+            f"{manifest.at:%Y-%m-%d %H:%M:%S}",
+            escape(manifest.actor),
+            f"{manifest.rows:,}",
+            size(manifest.bytes),
+            escape(str(manifest.path)),
+        )
+    _print_list(shown, len(manifests), "There is no export: records export -a ACCOUNT -t TYPE.", following)
+
+
+def print_record_types(record_types: Iterable[RecordType]) -> None:
+    """Record types with their fields, keys and presets."""
+    out = console()
+    for record_type in record_types:
+        out.print(f"[bold]{record_type.name}[/]  {escape(record_type.description.splitlines()[0])}")
+        out.print(f"Key: {', '.join(record_type.key)}")
+        for preset, columns in record_type.presets.items():
+            out.print(f"Preset {preset}: {', '.join(columns)}")
+        fields = table("Field", "Type", "", "What it is", "Example")
+        for field in record_type.fields:
+            marks = ("required " if field.required else "") + ("personal" if field.personal else "")
+            about = "; ".join([field.description, *field.rules])
+            fields.add_row(field.name, field.type, marks.strip(), escape(about), escape(field.example))
+        out.print(fields)
+
+
+def _print_list(shown: Table, number: int, nothing: str, following: int | None) -> None:
+    out = console()
+    out.print(shown if number else nothing)
+    if following is not None:
+        out.print(f"There are more: --page {following}")
+
+
+def _bar(number: int, total: int) -> str:
+    """A bar of at most 30 characters; any number above 0 is visible."""
+    if not number:
+        return ""
+    return "█" * max(1, round(_BAR * number / total))

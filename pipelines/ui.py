@@ -1,0 +1,112 @@
+"""Dagster's web server, daemon and code server as children of one process, on loopback only."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from resources.settings import Settings
+from schemas.errors import InvalidRequest, RecordsError
+
+_HOST = "127.0.0.1"
+_STARTUP_SECONDS = 120.0
+_EMBEDDED = Path(__file__).parent.parent / "deploy" / "embedded" / "dagster.yaml"
+
+
+def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C or a termination signal; `ready` is given the address once the UI answers.
+
+    While it serves, `ui.json` in the home holds the address. Raises InvalidRequest when the port is
+    taken, RecordsError when the servers do not come up or end by themselves.
+    """
+    port = _free_port(port)
+    dagster_home = prepare_dagster_home(settings)
+    log = dagster_home / "ui.log"
+    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-m", "pipelines.definitions"]
+    environment = os.environ | {
+        "DAGSTER_HOME": str(dagster_home),
+        "RECORDS_HOME": str(settings.home),
+        "RECORDS_DATA": str(settings.data),
+    }
+    address = settings.home / "ui.json"
+    url = f"http://{_HOST}:{port}"
+    with log.open("ab") as output:
+        # In a session of its own: Ctrl-C reaches this process alone, which ends the children in order.
+        servers = subprocess.Popen(  # noqa: S603 - our own command
+            [*command, "-h", _HOST, "-p", str(port)],
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _wait_until_ready(servers, url, log)
+        address.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+        ready(url)
+        if servers.wait() != 0:
+            raise RecordsError("Dagster's servers ended by themselves.", f"See {log}.")
+    except KeyboardInterrupt:
+        pass
+    finally:
+        address.unlink(missing_ok=True)
+        _stop(servers)
+        signal.signal(signal.SIGTERM, previous)
+
+
+def prepare_dagster_home(settings: Settings) -> Path:
+    """Dagster's folder: DAGSTER_HOME as it is, else one in the home with the embedded configuration."""
+    given = os.environ.get("DAGSTER_HOME")
+    if given:
+        return Path(given)
+    folder = settings.home / "dagster"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(_EMBEDDED, folder / "dagster.yaml")
+    return folder
+
+
+def _free_port(port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((_HOST, port))
+        except OSError:
+            raise InvalidRequest(f"Port {port} is in use.", "Name another: --port, or --port 0 for any.") from None
+        number: int = probe.getsockname()[1]
+        return number
+
+
+def _wait_until_ready(servers: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+    deadline = time.monotonic() + _STARTUP_SECONDS
+    while time.monotonic() < deadline:
+        if servers.poll() is not None:
+            raise RecordsError("Dagster's servers did not start.", f"See {log}.")
+        try:
+            with urllib.request.urlopen(f"{url}/server_info", timeout=5):  # noqa: S310 - our own address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RecordsError(f"Dagster's UI did not answer within {_STARTUP_SECONDS:g} seconds.", f"See {log}.")
+
+
+def _stop(servers: "subprocess.Popen[bytes]") -> None:
+    """End the servers in order, and by force what is left of their session after 30 seconds."""
+    if servers.poll() is None:
+        servers.send_signal(signal.SIGINT)
+    try:
+        servers.wait(timeout=30)
+    except subprocess.TimeoutExpired:
+        os.killpg(servers.pid, signal.SIGKILL)
+        servers.wait()
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

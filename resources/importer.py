@@ -1,0 +1,114 @@
+"""Preview, commit, discard: the life of an import."""
+
+import shutil
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from resources.clock import new_id
+from resources.record_store import RecordStore, Staging
+from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
+from schemas.errors import PreviewOutdated, RejectsFound
+
+if TYPE_CHECKING:
+    from resources.stager import StagedPreview
+
+_PREVIEWS_PER_IMPORT = 5
+
+
+class Importer:
+    """Imports files into a store, as one actor and, inside Dagster, in one run."""
+
+    def __init__(self, store: RecordStore, actor: str, run_id: str | None = None) -> None:
+        self._store = store
+        self._actor = actor
+        self._run_id = run_id
+
+    def preview(self, request: ImportRequest) -> ImportReport:
+        """The whole file is read, validated, compared with the records and staged; the records are as they were.
+
+        Raises NotFound, UnreadableFile, InvalidRequest or StoreNotReady when the file cannot be previewed, and
+        Unaccounted when the counts do not balance; then nothing is left of it.
+        """
+        from resources.stager import stage_file  # brings pandas and pandera, which a commit does without
+
+        batch_id = new_id("b", self._store.clock.now())
+        staged = stage_file(self._store, request, batch_id)
+        batch = self._store.account(request.account).record_preview(self._batch(batch_id, request, staged))
+        return ImportReport(batch, staged.columns, staged.samples)
+
+    def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
+        """What was previewed is in the store, in one commit that names the batch.
+
+        Raises NotFound, Refused when the batch is not previewed, RejectsFound when it has rejected records and
+        they are not to be skipped, PreviewOutdated when the records or the record type have changed since.
+        """
+        records = self._store.account(account)
+        batch = records.batch(batch_id)
+        folder = records.folder("staging") / batch_id
+        if batch.status is BatchStatus.PREVIEWED:
+            if batch.counts.rejected and on_invalid is OnInvalid.ABORT:
+                raise _rejects_found(batch)
+            if not folder.exists():
+                raise PreviewOutdated(f"What the preview {batch_id} staged is gone.", "Preview the file again.")
+        record_type = self._store.record_type(batch.record_type)
+        staging = Staging(folder, tuple(batch.binding["fields"]))
+        committed = records.commit(batch_id, record_type, staging, self._actor, self._run_id)
+        shutil.rmtree(folder, ignore_errors=True)
+        return committed
+
+    def import_file(self, request: ImportRequest, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
+        """The file is previewed and committed; where the records changed in between, previewed again.
+
+        Raises what `preview` and `commit` raise; PreviewOutdated after the fifth preview.
+        """
+        for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
+            report = self.preview(request)
+            try:
+                committed = self.commit(request.account, report.batch.batch_id, on_invalid)
+            except PreviewOutdated:
+                self.discard(request.account, report.batch.batch_id)
+                if attempt == _PREVIEWS_PER_IMPORT:
+                    raise
+            else:
+                return replace(committed, columns=report.columns, samples=report.samples)
+        raise AssertionError("unreachable")
+
+    def discard(self, account: str, batch_id: str) -> ImportReport:
+        """The previewed batch will never be committed, and what it staged is gone."""
+        records = self._store.account(account)
+        discarded = records.discard(batch_id, self._actor, self._run_id)
+        shutil.rmtree(records.folder("staging") / batch_id, ignore_errors=True)
+        return ImportReport(discarded)
+
+    def _batch(self, batch_id: str, request: ImportRequest, staged: "StagedPreview") -> Batch:
+        return Batch(
+            batch_id=batch_id,
+            account=request.account,
+            record_type=request.record_type,
+            status=BatchStatus.PREVIEWED,
+            actor=self._actor,
+            at=self._store.clock.now(),
+            run_id=self._run_id,
+            file_name=request.path.name,
+            file_sha256=staged.sha256,
+            counts=staged.counts,
+            problems=staged.problems,
+            cleared=staged.cleared,
+            binding={
+                "record_type_hash": staged.record_type_hash,
+                "fields": list(staged.fields),
+                "mode": request.mode.value,
+                "on_duplicate": request.on_duplicate.value,
+                "snapshot": staged.snapshot,
+            },
+        )
+
+
+def _rejects_found(batch: Batch) -> RejectsFound:
+    rules = [f"{problem.field or 'record'} {problem.expected} ({problem.records:,})" for problem in batch.problems]
+    shown = "; ".join(rules[:3]) + ("; …" if len(rules) > 3 else "")
+    return RejectsFound(
+        f"{batch.counts.rejected:,} of {batch.counts.read:,} records are rejected, so nothing was written: {shown}.",
+        f"See them: records show {batch.batch_id}. Correct the file and import it again, or leave them out: "
+        f"records commit {batch.batch_id} --on-invalid skip.",
+    )

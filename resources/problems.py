@@ -1,0 +1,56 @@
+"""The problems of one file, as many as it has, in a Parquet file of their own."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.batches import ProblemCount, RowProblem
+
+PROBLEMS = pa.schema(
+    [
+        pa.field("record", pa.int64(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("field", pa.string()),
+        pa.field("rule", pa.string(), nullable=False),
+        pa.field("expected", pa.string(), nullable=False),
+        pa.field("value", pa.string()),
+    ]
+)
+"""One row for each broken rule of each record, with the columns of `RowProblem`."""
+
+
+class ProblemFile:
+    """Problems, written as they are found. A context manager; complete when it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._writer = pq.ParquetWriter(path, PROBLEMS)
+
+    def __enter__(self) -> Self:
+        """The file itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Finish the file."""
+        self._writer.close()
+
+    def add_all(self, batches: Iterable[pa.RecordBatch]) -> None:
+        """Write batches with the columns of `PROBLEMS`."""
+        for batch in batches:
+            self._writer.write_batch(batch)
+
+
+def summarise(path: Path, samples: int = 20) -> tuple[tuple[ProblemCount, ...], tuple[RowProblem, ...]]:
+    """How many records break each rule in each field, most first; and the file's first problems, at most `samples`."""
+    with duckdb.connect(config={"memory_limit": "256MB", "threads": 1}) as connection:
+        problems = connection.read_parquet(str(path))
+        counts = problems.aggregate("field, rule, expected, count(*) AS records").order("records DESC, field, rule")
+        first = problems.order("record, field, rule").limit(samples)
+        return (
+            tuple(ProblemCount(*row) for row in counts.fetchall()),
+            tuple(RowProblem(*row) for row in first.fetchall()),
+        )

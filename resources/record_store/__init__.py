@@ -1,0 +1,6 @@
+"""The store of records: a DuckLake. The only package with SQL on records and ledger."""
+
+from resources.record_store.staging import Comparison, Staging
+from resources.record_store.store import AccountRecords, RecordStore
+
+__all__ = ["AccountRecords", "Comparison", "RecordStore", "Staging"]

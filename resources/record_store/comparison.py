@@ -1,0 +1,150 @@
+"""A staged file compared with itself and with the records: which outcome each record would have."""
+
+from collections.abc import Iterator, Sequence
+
+import duckdb
+import pyarrow as pa
+
+from resources.problems import PROBLEMS
+from resources.record_store.lake import identifier, literal
+from resources.record_store.ledger import fetch_one
+from resources.record_store.staging import Comparison, Staging, differs, same_key
+from resources.record_store.tables import table
+from schemas.batches import Mode, OnDuplicate
+from schemas.record_type import RecordType
+
+
+class StagedFile:
+    """Compares a staged file with itself and with an account's records, on a connection that cannot write them."""
+
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, record_type: RecordType, account: str, staging: Staging
+    ) -> None:
+        self._connection = connection
+        self._type = record_type
+        self._account = account
+        self._staging = staging
+        self._keys = ", ".join(map(identifier, record_type.key))
+        connection.execute(f"CREATE TEMP VIEW staged AS FROM read_parquet({literal(staging.records)})")
+        connection.execute(
+            "CREATE TEMP TABLE excluded AS SELECT _record, 'rejected' AS _outcome FROM staged WHERE NOT _valid"
+        )
+
+    def exclude_repeated_keys(self, on_duplicate: OnDuplicate) -> Iterator[pa.RecordBatch]:
+        """Records that equal an earlier one are duplicates; yields the problems of those that contradict one.
+
+        A record whose key was read but which breaks a rule still contradicts: nobody can know which
+        of the two is right.
+        """
+        known = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in self._type.key)
+        self._connection.execute(
+            f"CREATE TEMP TABLE repeated AS SELECT {self._keys} FROM staged WHERE {known} GROUP BY ALL HAVING count(*) > 1"
+        )
+        if not fetch_one(self._connection, "SELECT count(*) FROM repeated")[0]:
+            return
+        contents = ", ".join([*map(identifier, self._staging.fields), "_unread"])
+        chosen = {
+            OnDuplicate.REJECT: "first_equal",
+            OnDuplicate.FIRST: f"min(_record) FILTER (_valid) OVER (PARTITION BY {self._keys})",
+            OnDuplicate.LAST: f"max(_record) FILTER (_valid) OVER (PARTITION BY {self._keys})",
+        }[on_duplicate]
+        self._connection.execute(
+            f"""
+            CREATE TEMP TABLE contenders AS
+            SELECT _record, _line, _valid, {chosen} AS chosen,
+                count(DISTINCT first_equal) OVER (PARTITION BY {self._keys}) AS versions,
+                count(*) OVER (PARTITION BY {self._keys}) AS members,
+                coalesce(lag(_record) OVER in_order, lead(_record) OVER in_order) AS other
+            FROM (
+                SELECT s.*, min(_record) OVER (PARTITION BY {contents}) AS first_equal
+                FROM staged s SEMI JOIN repeated r ON {same_key(self._type, "s", "r")}
+            )
+            WINDOW in_order AS (PARTITION BY {self._keys} ORDER BY _record)
+            """
+        )
+        in_conflict = "versions > 1" if on_duplicate is OnDuplicate.REJECT else "false"
+        self._connection.execute(
+            f"""
+            INSERT INTO excluded
+            SELECT _record, CASE WHEN {in_conflict} THEN 'rejected' ELSE 'duplicate' END
+            FROM contenders WHERE _valid AND ({in_conflict} OR _record <> chosen)
+            """
+        )
+        yield from self._problems(
+            f"""
+            SELECT _record, _line, NULL, 'key_conflict', 'must be the only one with its key, or equal to the others',
+                format('the key of record {{:,}}', other)
+                || CASE WHEN members > 2 THEN format(' and {{:,}} more', members - 2) ELSE '' END
+            FROM contenders WHERE {in_conflict} ORDER BY _record
+            """
+        )
+
+    def exclude_forbidden(self, mode: Mode, missing_required: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Yields the problems of records that the mode forbids, or that would be created without a required field."""
+        if mode is Mode.INSERT:
+            yield from self._exclude(
+                "SEMI", None, "exists", "must be new: the import only inserts", "a key that exists"
+            )
+        if mode is Mode.UPDATE:
+            yield from self._exclude(
+                "ANTI", None, "unknown", "must exist already: the import only updates", "a key that does not exist"
+            )
+        elif missing_required:
+            yield from self._exclude("ANTI", missing_required[0], "required", "must be there for a new record", None)
+
+    def compare(self) -> Comparison:
+        """What a commit would do with the records that are not excluded, which are now written down as such."""
+        self._connection.execute(f"COPY excluded TO {literal(self._staging.excluded)} (FORMAT parquet)")
+        fields = self._staging.fields
+        clearable = [name for name in fields if name not in self._type.key]
+        cleared = "".join(
+            f", count(*) FILTER (t.{identifier(name)} IS NOT NULL AND s.{identifier(name)} IS NULL)"
+            for name in clearable
+        )
+        row = fetch_one(
+            self._connection,
+            f"""
+            SELECT count(*) FILTER (t._account IS NULL),
+                count(*) FILTER (t._account IS NOT NULL AND ({differs(self._type, fields, "s", "t")})),
+                count(*) {cleared}
+            FROM ({self._staging.included_sql}) s
+            LEFT JOIN ({self._stored()}) t ON {same_key(self._type, "s", "t")}
+            """,
+            [self._account],
+        )
+        created, updated, included, *numbers = row
+        # A created record has no stored value, so only updates can clear one.
+        outcomes = dict(self._connection.execute("SELECT _outcome, count(*) FROM excluded GROUP BY ALL").fetchall())
+        return Comparison(
+            created=created,
+            updated=updated,
+            unchanged=included - created - updated,
+            rejected=outcomes.get("rejected", 0),
+            duplicate=outcomes.get("duplicate", 0),
+            cleared={name: number for name, number in zip(clearable, numbers, strict=True) if number},
+        )
+
+    def _stored(self) -> str:
+        columns = ", ".join(["_account", *map(identifier, self._staging.fields)])
+        return f"SELECT {columns} FROM {table(self._type.name)} WHERE _account = ?"
+
+    def _exclude(
+        self, join: str, field: str | None, rule: str, expected: str, value: str | None
+    ) -> Iterator[pa.RecordBatch]:
+        self._connection.execute(
+            f"""
+            CREATE TEMP TABLE forbidden AS
+            SELECT s._record, s._line FROM (SELECT * FROM staged ANTI JOIN excluded USING (_record)) s
+            {join} JOIN ({self._stored()}) t ON {same_key(self._type, "s", "t")}
+            """,
+            [self._account],
+        )
+        self._connection.execute("INSERT INTO excluded SELECT _record, 'rejected' FROM forbidden")
+        yield from self._problems(
+            "SELECT _record, _line, ?, ?, ?, ? FROM forbidden ORDER BY _record", [field, rule, expected, value]
+        )
+        self._connection.execute("DROP TABLE forbidden")
+
+    def _problems(self, query: str, values: Sequence[str | None] = ()) -> Iterator[pa.RecordBatch]:
+        for batch in self._connection.execute(query, list(values)).to_arrow_reader(100_000):
+            yield batch.rename_columns(PROBLEMS.names).cast(PROBLEMS)

@@ -1,0 +1,108 @@
+"""The lake attached to DuckDB: extensions, catalog, limits, and quoting."""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from resources.settings import Settings
+from schemas.errors import StoreNotReady
+
+Connect = Callable[..., duckdb.DuckDBPyConnection]
+
+_EXTENSIONS = ("sqlite_scanner", "ducklake")
+
+
+def identifier(name: str) -> str:
+    """A name as SQL. Every identifier that is not written in this package goes through here."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str | Path) -> str:
+    """A text as SQL, for the few places where DuckDB takes no bound value: file names and options."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+class Lake:
+    """The lake, attached for one use at a time to a DuckDB that is kept for the next.
+
+    Loading the extensions costs 0.2 s, for DuckDB verifies their signatures each time; attaching 5 ms.
+    """
+
+    def __init__(self, settings: Settings, connect: Connect) -> None:
+        self._settings = settings
+        self._connect = connect
+        self._idle: list[duckdb.DuckDBPyConnection] = []
+
+    @contextmanager
+    def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection whose database `lake` is the store, as of a snapshot when one is given.
+
+        It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. What
+        is not committed when it ends, or fails, is rolled back.
+        """
+        database = self._idle.pop() if self._idle else self._open()
+        try:
+            database.execute(_attach(self._settings, read_only, snapshot))
+            with database.cursor() as connection:
+                connection.execute("SET TimeZone = 'UTC'")
+                yield connection
+            database.execute("DETACH lake")
+        except BaseException:
+            database.close()
+            raise
+        self._idle.append(database)
+
+    def close(self) -> None:
+        """Close what is kept."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        self._settings.scratch.mkdir(parents=True, exist_ok=True)
+        database = self._connect(
+            config={
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "memory_limit": self._settings.duckdb_memory,
+                "temp_directory": str(self._settings.scratch),
+            }
+        )
+        try:
+            for extension in _EXTENSIONS:
+                database.execute(f"LOAD {literal(extension_path(extension))}")
+        except BaseException:
+            database.close()
+            raise
+        return database
+
+
+def extension_path(name: str) -> Path:
+    """The file of a DuckDB extension, inside the Python package that brings it."""
+    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
+    if spec is None or spec.origin is None:
+        raise StoreNotReady(
+            f"DuckDB's extension {name} is not installed.",
+            f"Install it: pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}.",
+        )
+    return Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
+
+
+def _attach(settings: Settings, read_only: bool, snapshot: int | None) -> str:
+    options: dict[str, Any] = {
+        # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
+        "DATA_INLINING_ROW_LIMIT": 0,
+        "META_BUSY_TIMEOUT": 20000,
+    }
+    if read_only:
+        options["READ_ONLY"] = "true"
+    else:
+        options["DATA_PATH"] = literal(f"{settings.lake}/")
+        options["META_JOURNAL_MODE"] = "'WAL'"
+    if snapshot is not None:
+        options["SNAPSHOT_VERSION"] = snapshot
+    listed = ", ".join(f"{name} {value}" for name, value in options.items())
+    return f"ATTACH {literal(f'ducklake:sqlite:{settings.catalog}')} AS lake ({listed})"

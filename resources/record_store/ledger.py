@@ -1,0 +1,199 @@
+"""Rows of the ledger to values and back. The state of a batch is its last row."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from resources.record_store.tables import LEDGER
+from schemas.batches import Batch, BatchStatus, Counts, ProblemCount
+from schemas.exports import ExportManifest
+from schemas.record_type import RecordType
+
+_BATCH_COLUMNS = (
+    "batch_id, account, record_type, status, actor, recorded_at, run_id, file_name, file_sha256, "
+    "read, created, updated, unchanged, rejected, duplicate, detail"
+)
+_EXPORT_COLUMNS = (
+    "export_id, account, record_type, actor, recorded_at, format, columns, snapshot, snapshot_at, "
+    "rows, bytes, sha256, path, run_id"
+)
+
+
+def newest(connection: duckdb.DuckDBPyConnection) -> tuple[int, datetime | None]:
+    """The number and the time of the ledger's last row; 0 and None when it has none."""
+    rows = " UNION ALL ".join(
+        f"SELECT max(seq) AS seq, max(recorded_at) AS recorded_at FROM lake.ledger.{name}" for name in LEDGER
+    )
+    seq, at = fetch_one(connection, f"SELECT coalesce(max(seq), 0), max(recorded_at) FROM ({rows})")
+    return seq, at
+
+
+def append_batch(transaction: duckdb.DuckDBPyConnection, seq: int, batch: Batch) -> None:
+    """The ledger tells that the batch came into its status."""
+    counts = batch.counts
+    detail = {
+        "problems": [asdict(problem) for problem in batch.problems],
+        "cleared": dict(batch.cleared),
+        "binding": dict(batch.binding),
+    }
+    _append(
+        transaction,
+        "batches",
+        {
+            "seq": seq,
+            "recorded_at": batch.at,
+            "batch_id": batch.batch_id,
+            "account": batch.account,
+            "record_type": batch.record_type,
+            "status": batch.status.value,
+            "actor": batch.actor,
+            "run_id": batch.run_id,
+            "file_name": batch.file_name,
+            "file_sha256": batch.file_sha256,
+            **asdict(counts),
+            "detail": json.dumps(detail, ensure_ascii=False),
+        },
+    )
+
+
+def append_export(transaction: duckdb.DuckDBPyConnection, seq: int, manifest: ExportManifest) -> None:
+    """The ledger tells that the export was published."""
+    values = asdict(manifest) | {"seq": seq, "path": str(manifest.path), "columns": list(manifest.columns)}
+    values["recorded_at"] = values.pop("at")
+    _append(transaction, "exports", values)
+
+
+def append_account(transaction: duckdb.DuckDBPyConnection, seq: int, at: datetime, account: str, actor: str) -> None:
+    """The account exists."""
+    _append(transaction, "accounts", {"seq": seq, "recorded_at": at, "account": account, "actor": actor})
+
+
+def append_record_type(transaction: duckdb.DuckDBPyConnection, seq: int, at: datetime, record_type: RecordType) -> None:
+    """The store knows the record type as described."""
+    description = {
+        "seq": seq,
+        "recorded_at": at,
+        "record_type": record_type.name,
+        "hash": record_type.hash,
+        "description": record_type.to_json(),
+    }
+    _append(transaction, "record_types", description)
+
+
+def record_types(connection: duckdb.DuckDBPyConnection) -> dict[str, RecordType]:
+    """The record types that the store knows, as last described, in the order of their names."""
+    rows = connection.execute(
+        "SELECT record_type, arg_max(description, seq) FROM lake.ledger.record_types GROUP BY ALL ORDER BY ALL"
+    ).fetchall()
+    return {name: RecordType.from_json(description) for name, description in rows}
+
+
+def accounts(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The accounts there are, by name."""
+    rows = connection.execute("SELECT DISTINCT account FROM lake.ledger.accounts ORDER BY account").fetchall()
+    return [account for (account,) in rows]
+
+
+def batches(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    batch_id: str | None = None,
+    account: str | None = None,
+    record_type: str | None = None,
+    status: BatchStatus | None = None,
+    offset: int = 0,
+    limit: int | None = None,
+) -> list[Batch]:
+    """The batches in their present state, newest first, of those that fit every filter given."""
+    filters, values = _filters(batch_id=batch_id, account=account, record_type=record_type)
+    state = "" if status is None else "WHERE status = ?"
+    rows = connection.execute(
+        f"""
+        SELECT {_BATCH_COLUMNS} FROM (
+            SELECT * FROM lake.ledger.batches {filters}
+            QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1
+        ) {state} ORDER BY batch_id DESC LIMIT ? OFFSET ?
+        """,
+        [*values, *([] if status is None else [status.value]), limit, offset],
+    ).fetchall()
+    return [_batch(row) for row in rows]
+
+
+def exports(
+    connection: duckdb.DuckDBPyConnection, *, account: str | None = None, offset: int = 0, limit: int | None = None
+) -> list[ExportManifest]:
+    """The exports, newest first, of one account or of all."""
+    filters, values = _filters(account=account)
+    rows = connection.execute(
+        f"SELECT {_EXPORT_COLUMNS} FROM lake.ledger.exports {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
+        [*values, limit, offset],
+    ).fetchall()
+    return [_export(row) for row in rows]
+
+
+def batches_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[tuple[int, Batch]]:
+    """Transitions of batches with a higher number, in the order in which they happened."""
+    rows = _after(connection, "batches", _BATCH_COLUMNS, seq, limit)
+    return [(row[0], _batch(row[1:])) for row in rows]
+
+
+def exports_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[tuple[int, ExportManifest]]:
+    """Exports with a higher number, in the order in which they happened."""
+    rows = _after(connection, "exports", _EXPORT_COLUMNS, seq, limit)
+    return [(row[0], _export(row[1:])) for row in rows]
+
+
+def fetch_one(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
+    """The only row of a query that has one."""
+    row = connection.execute(query, list(values)).fetchone()
+    if row is None:
+        raise LookupError(f"no row from: {query}")
+    return row
+
+
+def _append(transaction: duckdb.DuckDBPyConnection, name: str, values: dict[str, Any]) -> None:
+    marks = ", ".join("?" * len(values))
+    transaction.execute(f"INSERT INTO lake.ledger.{name} ({', '.join(values)}) VALUES ({marks})", list(values.values()))
+
+
+def _after(connection: duckdb.DuckDBPyConnection, name: str, columns: str, seq: int, limit: int) -> list[Any]:
+    return connection.execute(
+        f"SELECT seq, {columns} FROM lake.ledger.{name} WHERE seq > ? ORDER BY seq LIMIT ?", [seq, limit]
+    ).fetchall()
+
+
+def _filters(**wanted: str | None) -> tuple[str, list[str]]:
+    given = {name: value for name, value in wanted.items() if value is not None}
+    where = " AND ".join(f"{name} = ?" for name in given)
+    return (f"WHERE {where}" if given else ""), list(given.values())
+
+
+def _batch(row: Iterable[Any]) -> Batch:
+    batch_id, account, record_type, status, actor, at, run_id, file_name, sha256, *numbers, detail = row
+    told = json.loads(detail)
+    return Batch(
+        batch_id=batch_id,
+        account=account,
+        record_type=record_type,
+        status=BatchStatus(status),
+        actor=actor,
+        at=at,
+        run_id=run_id,
+        file_name=file_name,
+        file_sha256=sha256,
+        counts=Counts(*numbers),
+        problems=tuple(ProblemCount(**problem) for problem in told["problems"]),
+        cleared=told["cleared"],
+        binding=told["binding"],
+    )
+
+
+def _export(row: Sequence[Any]) -> ExportManifest:
+    values = dict(zip(_EXPORT_COLUMNS.split(", "), row, strict=True))
+    values["at"] = values.pop("recorded_at")
+    return ExportManifest(**values | {"columns": tuple(values["columns"]), "path": Path(values["path"])})

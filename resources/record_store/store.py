@@ -1,0 +1,461 @@
+"""`RecordStore` and, opened for one account, `AccountRecords`: all that can be done with records."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import duckdb
+
+from resources.clock import Clock, SystemClock
+from resources.record_store import ledger, tables
+from resources.record_store.lake import Connect, Lake, identifier, literal
+from resources.record_store.ledger import fetch_one
+from resources.record_store.staging import Staging, differs, same_key
+from resources.record_store.tables import table
+from resources.record_store.write_lock import WriteLock
+from resources.settings import Settings
+from schemas.batches import Batch, BatchStatus, ImportReport
+from schemas.errors import InvalidRequest, NotFound, PreviewOutdated, Refused, StoreNotReady, Unaccounted
+from schemas.exports import ExportManifest
+from schemas.record_type import RecordType
+
+if TYPE_CHECKING:
+    from resources.record_store.comparison import StagedFile
+
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@dataclass
+class Transaction:
+    """A transaction on the lake, under the write lock.
+
+    `seq` is the number of the next ledger row, `at` the time of all its rows; `snapshot` is the one
+    that it made, once it is committed.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    seq: int
+    at: datetime
+    snapshot: int | None = None
+
+    def append(self, write: Callable[..., None], *values: Any) -> None:
+        """Write a row of the ledger with the next number."""
+        write(self.connection, self.seq, *values)
+        self.seq += 1
+
+
+@dataclass(frozen=True)
+class LedgerNews:
+    """All accounts there are, and rows of the ledger: transitions of batches and exports, with their numbers."""
+
+    accounts: list[str]
+    rows: list[tuple[int, Batch | ExportManifest]]
+
+
+class RecordStore:
+    """The store that the settings name. A context manager; for one thread.
+
+    Writing takes the write lock around each transaction; reading takes none, and cannot write.
+    """
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, connect: Connect = duckdb.connect) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.write_lock = WriteLock(settings.catalog.with_suffix(".lock"), settings.lock_seconds)
+        self._lake = Lake(settings, connect)
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close what is open."""
+        self._lake.close()
+
+    @property
+    def exists(self) -> bool:
+        """Whether `initialise` has been called for these settings, by anyone."""
+        return self.settings.catalog.exists()
+
+    def initialise(self, record_types: Iterable[RecordType]) -> list[str]:
+        """The store exists and knows the record types; returns what was done, in sentences.
+
+        A type that has gained fields which may be null gains the columns. Safe to repeat, and at once
+        with others. Raises StoreNotReady when a type has changed in any other way.
+        """
+        self.settings.home.mkdir(parents=True, exist_ok=True)
+        self.settings.lake.mkdir(parents=True, exist_ok=True)
+        done = []
+        with self.write_lock:
+            with self._lake.attached() as connection:
+                tables.create_ledger(connection)
+            with self.transaction("prepare the store", "records") as transaction:
+                known = ledger.record_types(transaction.connection)
+                for record_type in record_types:
+                    before = known.get(record_type.name)
+                    if before == record_type:
+                        continue
+                    if before is None:
+                        tables.create_table(transaction.connection, record_type)
+                        done.append(f"{record_type.name} is a new record type.")
+                    else:
+                        gained = tables.grow_table(transaction.connection, before, record_type)
+                        done.append(f"{record_type.name} has gained {', '.join(gained) or 'no field'}.")
+                    transaction.append(ledger.append_record_type, transaction.at, record_type)
+        return done
+
+    def record_types(self) -> dict[str, RecordType]:
+        """The record types that the store knows."""
+        with self.reading() as connection:
+            return ledger.record_types(connection)
+
+    def record_type(self, name: str) -> RecordType:
+        """The record type as the store knows it; NotFound names those there are."""
+        with self.reading() as connection:
+            return _known(connection, name)
+
+    def accounts(self) -> list[str]:
+        """The accounts there are, by name."""
+        with self.reading() as connection:
+            return ledger.accounts(connection)
+
+    def add_account(self, account: str, actor: str) -> bool:
+        """The account exists; returns whether it is new. InvalidRequest for a name that cannot be one."""
+        checked = check_account(account)
+        with self.transaction(f"account {checked}", actor) as transaction:
+            if checked in ledger.accounts(transaction.connection):
+                return False
+            transaction.append(ledger.append_account, transaction.at, checked, actor)
+            return True
+
+    def account(self, account: str) -> "AccountRecords":
+        """The records and the history of one account, and nothing else."""
+        return AccountRecords(self, check_account(account))
+
+    def owner_of(self, batch_id: str) -> str:
+        """The account of a batch, for an operator who gave none; NotFound when there is no such batch."""
+        with self.reading() as connection:
+            found = ledger.batches(connection, batch_id=batch_id)
+        if not found:
+            raise no_such_batch(batch_id)
+        return found[0].account
+
+    def batches(
+        self,
+        account: str | None = None,
+        record_type: str | None = None,
+        status: BatchStatus | None = None,
+        *,
+        offset: int = 0,
+        limit: int | None = None,
+    ) -> list[Batch]:
+        """The batches in their present state, newest first."""
+        with self.reading() as connection:
+            return ledger.batches(
+                connection, account=account, record_type=record_type, status=status, offset=offset, limit=limit
+            )
+
+    def exports(self, account: str | None = None, *, offset: int = 0, limit: int | None = None) -> list[ExportManifest]:
+        """The exports, newest first."""
+        with self.reading() as connection:
+            return ledger.exports(connection, account=account, offset=offset, limit=limit)
+
+    def ledger_after(self, seq: int, limit: int) -> LedgerNews:
+        """What the ledger tells after a row, at most `limit` rows of it, in the order in which they were written."""
+        with self.reading() as connection:
+            rows: list[tuple[int, Batch | ExportManifest]] = [
+                *ledger.batches_after(connection, seq, limit),
+                *ledger.exports_after(connection, seq, limit),
+            ]
+            rows.sort(key=lambda row: row[0])
+            return LedgerNews(ledger.accounts(connection), rows[:limit])
+
+    def pin(self, record_type: str) -> tuple[RecordType, int]:
+        """The record type as the store knows it, and the number of the newest snapshot."""
+        with self.reading() as connection:
+            known = _known(connection, record_type)
+            return known, fetch_one(connection, "SELECT id FROM ducklake_current_snapshot('lake')")[0]
+
+    @contextmanager
+    def reading(self, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that can read the lake, as of a snapshot when one is given, and cannot write it."""
+        if not self.exists:
+            raise not_ready(self.settings)
+        with self._lake.attached(read_only=True, snapshot=snapshot) as connection:
+            self._require_ledger(connection)
+            yield connection
+
+    @contextmanager
+    def transaction(self, message: str, actor: str, batch_id: str | None = None) -> Iterator[Transaction]:
+        """A transaction under the write lock: all of it is committed, or nothing.
+
+        The commit bears the message and the actor, and names the batch whose records it writes.
+        """
+        if not self.exists:
+            raise not_ready(self.settings)
+        with self.write_lock, self._lake.attached() as connection:
+            connection.execute("BEGIN")
+            self._require_ledger(connection)
+            seq, newest = ledger.newest(connection)
+            now = self.clock.now()
+            transaction = Transaction(connection, seq + 1, now if newest is None else max(now, newest))
+            yield transaction
+            extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
+            connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
+            connection.execute("COMMIT")
+            transaction.snapshot = fetch_one(connection, "SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
+
+    def _require_ledger(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """A crash while the store was made can leave a catalog without tables."""
+        query = "SELECT count(*) FROM duckdb_schemas() WHERE database_name = 'lake' AND schema_name = 'ledger'"
+        if not fetch_one(connection, query)[0]:
+            raise not_ready(self.settings)
+
+
+class AccountRecords:
+    """One account's records, batches and exports. Nothing of another account can be named through it."""
+
+    def __init__(self, store: RecordStore, account: str) -> None:
+        self._store = store
+        self.name = account
+
+    def require(self) -> None:
+        """The account exists, or NotFound."""
+        if self.name not in self._store.accounts():
+            raise NotFound(f"There is no account {self.name!r}.", "See which there are: records accounts list.")
+
+    def folder(self, kind: str) -> Path:
+        """The account's own folder of staging, reports or exports."""
+        return self._store.settings.folder(self.name, kind)
+
+    def batch(self, batch_id: str) -> Batch:
+        """The batch in its present state; NotFound, in the same words, when it is not there or not this account's."""
+        with self._store.reading() as connection:
+            return self._batch(connection, batch_id)
+
+    def report(self, batch_id: str) -> ImportReport:
+        """The batch as it stands, with its first problems while it is staged, and the snapshot that it made."""
+        from resources.problems import summarise
+
+        problems = Staging(self.folder("staging") / batch_id, ()).problems
+        with self._store.reading() as connection:
+            batch, snapshot = self._batch(connection, batch_id), _snapshot_of(connection, batch_id)
+        return ImportReport(batch, samples=summarise(problems)[1] if problems.exists() else (), snapshot=snapshot)
+
+    @contextmanager
+    def compare(self, record_type: RecordType, staging: Staging, snapshot: int) -> "Iterator[StagedFile]":
+        """A staged file beside the records of a snapshot, which cannot be written through it."""
+        from resources.record_store.comparison import StagedFile
+
+        with self._store.reading(snapshot) as connection:
+            yield StagedFile(connection, record_type, self.name, staging)
+
+    def record_preview(self, batch: Batch) -> Batch:
+        """The ledger tells of the preview; the account exists. Returns the batch with its time."""
+        with self._store.transaction(f"preview {batch.batch_id}", batch.actor) as transaction:
+            if self.name not in ledger.accounts(transaction.connection):
+                transaction.append(ledger.append_account, transaction.at, self.name, batch.actor)
+            batch = replace(batch, at=transaction.at)
+            transaction.append(ledger.append_batch, batch)
+            return batch
+
+    def discard(self, batch_id: str, actor: str, run_id: str | None) -> Batch:
+        """The previewed batch will never be committed. Refused when it is not (or no longer) previewed."""
+        with self._store.transaction(f"discard {batch_id}", actor) as transaction:
+            batch = self._previewed(transaction.connection, batch_id, "discarded")
+            batch = replace(batch, status=BatchStatus.DISCARDED, actor=actor, run_id=run_id, at=transaction.at)
+            transaction.append(ledger.append_batch, batch)
+            return batch
+
+    def commit(
+        self, batch_id: str, record_type: RecordType, staging: Staging, actor: str, run_id: str | None
+    ) -> ImportReport:
+        """The previewed records are in the store, and the ledger says so, in one commit that names the batch.
+
+        Raises Refused when the batch is not previewed, PreviewOutdated when a record it touches or the
+        record type has changed since, Unaccounted when what was written is not what was previewed.
+        """
+        with self._store.transaction(f"commit {batch_id} of {record_type.name}", actor, batch_id) as transaction:
+            connection = transaction.connection
+            batch = self._previewed(connection, batch_id, "committed")
+            self._require_unchanged(connection, batch, record_type, staging)
+            self._merge(connection, batch, record_type, staging)
+            batch = replace(batch, status=BatchStatus.COMMITTED, actor=actor, run_id=run_id, at=transaction.at)
+            transaction.append(ledger.append_batch, batch)
+        return ImportReport(batch, snapshot=transaction.snapshot)
+
+    def count(self, record_type: RecordType, snapshot: int) -> int:
+        """How many records the account has in a snapshot."""
+        with self._store.reading(snapshot) as connection:
+            number: int = fetch_one(
+                connection, f"SELECT count(*) FROM {table(record_type.name)} WHERE _account = ?", [self.name]
+            )[0]
+            return number
+
+    def copy_csv(
+        self, record_type: RecordType, columns: Sequence[str], path: Path, snapshot: int
+    ) -> tuple[int, datetime]:
+        """The file at `path` is the account's records in the snapshot as CSV, in key order.
+
+        RFC 4180 but for lines that end in LF; UTF-8; null is the empty cell. Returns the rows written
+        and the time of the snapshot. Raises Unaccounted when it has another number of records.
+        """
+        chosen = ", ".join(map(identifier, columns))
+        source = f"FROM {table(record_type.name)} WHERE _account = {literal(self.name)}"
+        order = ", ".join(map(identifier, record_type.key))
+        with self._store.reading(snapshot) as connection:
+            rows: int = fetch_one(
+                connection,
+                f"COPY (SELECT {chosen} {source} ORDER BY {order}) TO {literal(path)} (FORMAT csv, HEADER true)",
+            )[0]
+            expected: int = fetch_one(connection, f"SELECT count(*) {source}")[0]
+            at = fetch_one(
+                connection, "SELECT snapshot_time FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [snapshot]
+            )[0]
+        if rows != expected:
+            raise Unaccounted(f"{rows:,} rows were written of {expected:,} records in snapshot {snapshot}.")
+        return rows, at
+
+    def record_export(self, manifest: ExportManifest) -> None:
+        """The ledger tells of the export."""
+        with self._store.transaction(f"export {manifest.export_id}", manifest.actor) as transaction:
+            transaction.append(ledger.append_export, manifest)
+
+    def _batch(self, connection: duckdb.DuckDBPyConnection, batch_id: str) -> Batch:
+        found = ledger.batches(connection, batch_id=batch_id, account=self.name)
+        if not found:
+            raise no_such_batch(batch_id)
+        return found[0]
+
+    def _previewed(self, connection: duckdb.DuckDBPyConnection, batch_id: str, wish: str) -> Batch:
+        batch = self._batch(connection, batch_id)
+        if batch.status is not BatchStatus.PREVIEWED:
+            raise Refused(
+                f"Batch {batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
+                f"only a previewed batch can be {wish}."
+            )
+        return batch
+
+    def _require_unchanged(
+        self, connection: duckdb.DuckDBPyConnection, batch: Batch, record_type: RecordType, staging: Staging
+    ) -> None:
+        if batch.binding["record_type_hash"] != record_type.hash:
+            raise outdated(batch, f"the record type {record_type.name} is another one since")
+        known = ledger.record_types(connection)[record_type.name]
+        if known.hash != record_type.hash:
+            raise outdated_type(record_type.name)
+        snapshot = batch.binding["snapshot"]
+        if not _touched_since(connection, record_type, snapshot):
+            return
+        columns = ", ".join(map(identifier, [*tables.OWN_COLUMNS, *record_type.field_names]))
+        now, then = (
+            f"SELECT {columns} FROM (SELECT * FROM {table(record_type.name)} {at} WHERE _account = ?) t "
+            f"SEMI JOIN ({staging.included_sql}) s ON {same_key(record_type, 't', 's')}"
+            for at in ("", f"AT (VERSION => {int(snapshot)})")
+        )
+        key = ", ".join(map(identifier, record_type.key))
+        changed = fetch_one(
+            connection,
+            f"""
+            SELECT count(DISTINCT ({key})), list(DISTINCT _batch ORDER BY _batch DESC)[:3] FROM (
+                (({now}) EXCEPT ({then})) UNION ALL (({then}) EXCEPT ({now}))
+            )
+            """,
+            [self.name] * 4,
+        )
+        if changed[0]:
+            raise outdated(batch, f"{changed[0]:,} of the records it touches have changed since")
+
+    def _merge(
+        self, connection: duckdb.DuckDBPyConnection, batch: Batch, record_type: RecordType, staging: Staging
+    ) -> None:
+        name = table(record_type.name)
+        count = f"SELECT count(*) FROM {name} WHERE _account = ?"
+        fields = [identifier(field) for field in staging.fields]
+        changed = [identifier(field) for field in staging.fields if field not in record_type.key]
+        updates = ", ".join([f"{field} = s.{field}" for field in changed] + ["_batch = ?"])
+        before = fetch_one(connection, count, [self.name])[0]
+        written = fetch_one(
+            connection,
+            f"""
+            MERGE INTO {name} t USING ({staging.included_sql}) s
+            ON t._account = ? AND {same_key(record_type, "t", "s")}
+            WHEN MATCHED AND ({differs(record_type, staging.fields, "t", "s")}) THEN UPDATE SET {updates}
+            WHEN NOT MATCHED THEN INSERT (_account, _batch, {", ".join(fields)})
+                VALUES (?, ?, {", ".join(f"s.{field}" for field in fields)})
+            """,
+            [self.name, batch.batch_id, self.name, batch.batch_id],
+        )[0]
+        created = fetch_one(connection, count, [self.name])[0] - before
+        marked = fetch_one(connection, f"{count} AND _batch = ?", [self.name, batch.batch_id])[0]
+        counts = batch.counts
+        found = {"created": created, "updated": written - created, "marked": marked}
+        expected = {"created": counts.created, "updated": counts.updated, "marked": counts.created + counts.updated}
+        if found != expected:
+            raise Unaccounted(
+                f"Batch {batch.batch_id} would have written {found}, and was previewed as {expected}; "
+                "nothing was written."
+            )
+
+
+def check_account(name: str | None) -> str:
+    """The name, when it can be an account's; InvalidRequest otherwise."""
+    if name is None or not _ACCOUNT.fullmatch(name):
+        raise InvalidRequest(
+            "No account was given." if not name else f"{name!r} cannot be an account's name.",
+            "An account is 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT.",
+        )
+    return name
+
+
+def not_ready(settings: Settings) -> StoreNotReady:
+    """The error for a store that is not there."""
+    return StoreNotReady(f"There is no store in {settings.home}.", "Make it: records init.")
+
+
+def no_such_batch(batch_id: str) -> NotFound:
+    """The error for a batch that is not there, or not this account's: the same words."""
+    return NotFound(f"There is no batch {batch_id!r}.", "See which there are: records batches.")
+
+
+def outdated(batch: Batch, why: str) -> PreviewOutdated:
+    """The error for a preview that is no longer true."""
+    return PreviewOutdated(f"The preview {batch.batch_id} is no longer true: {why}.", "Preview the file again.")
+
+
+def outdated_type(name: str) -> StoreNotReady:
+    """The error for a record type that has changed since the store was prepared."""
+    return StoreNotReady(f"The record type {name} has changed since the store was prepared.", "Run: records init.")
+
+
+def _known(connection: duckdb.DuckDBPyConnection, record_type: str) -> RecordType:
+    known = ledger.record_types(connection)
+    if record_type not in known:
+        raise NotFound(f"There is no record type {record_type!r}.", f"There are: {', '.join(known)}.")
+    return known[record_type]
+
+
+def _snapshot_of(connection: duckdb.DuckDBPyConnection, batch_id: str) -> int | None:
+    row = connection.execute(
+        "SELECT snapshot_id FROM ducklake_snapshots('lake') WHERE commit_extra_info ->> 'batch_id' = ?", [batch_id]
+    ).fetchone()
+    return None if row is None else row[0]
+
+
+def _touched_since(connection: duckdb.DuckDBPyConnection, record_type: RecordType, snapshot: int) -> bool:
+    """Whether any commit after the snapshot changed the type's table, for whatever account."""
+    touched: bool = fetch_one(
+        connection,
+        """
+        SELECT count(*) > 0 FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND list_contains(
+            flatten(map_values(changes)),
+            (SELECT table_id::VARCHAR FROM ducklake_table_info('lake') WHERE table_name = ?))
+        """,
+        [snapshot, record_type.name],
+    )[0]
+    return touched

@@ -1,0 +1,109 @@
+"""The tables of the lake: the ledger's and one for each record type, made and grown."""
+
+from collections.abc import Sequence
+
+import duckdb
+
+from resources.record_store.lake import identifier
+from schemas.errors import StoreNotReady
+from schemas.record_type import RecordType
+
+LEDGER: dict[str, str] = {
+    "batches": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, batch_id VARCHAR NOT NULL, account VARCHAR NOT NULL,
+        record_type VARCHAR NOT NULL, status VARCHAR NOT NULL, actor VARCHAR NOT NULL, run_id VARCHAR,
+        file_name VARCHAR NOT NULL, file_sha256 VARCHAR NOT NULL, read BIGINT NOT NULL, created BIGINT NOT NULL,
+        updated BIGINT NOT NULL, unchanged BIGINT NOT NULL, rejected BIGINT NOT NULL, duplicate BIGINT NOT NULL,
+        detail VARCHAR NOT NULL""",
+    "exports": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, export_id VARCHAR NOT NULL, account VARCHAR NOT NULL,
+        record_type VARCHAR NOT NULL, actor VARCHAR NOT NULL, run_id VARCHAR, format VARCHAR NOT NULL,
+        columns VARCHAR[] NOT NULL, snapshot BIGINT NOT NULL, snapshot_at TIMESTAMPTZ NOT NULL, rows BIGINT NOT NULL,
+        bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL, path VARCHAR NOT NULL""",
+    "accounts": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL,
+        actor VARCHAR NOT NULL""",
+    "record_types": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, record_type VARCHAR NOT NULL, hash VARCHAR NOT NULL,
+        description VARCHAR NOT NULL""",
+}
+"""The append-only tables: name to columns. `seq` numbers the rows of all of them, without gaps."""
+
+OWN_COLUMNS = ("_account", "_batch")
+"""The store's own columns of every record: whose it is, and the batch that wrote it last."""
+
+_SQL_TYPES = {
+    "text": "VARCHAR",
+    "integer": "BIGINT",
+    "float": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "date": "DATE",
+    "timestamp": "TIMESTAMPTZ",
+}
+
+
+def sql_type(field_type: str) -> str:
+    """The SQL type of a field's type."""
+    return _SQL_TYPES.get(field_type, field_type.upper())
+
+
+def table(record_type: str) -> str:
+    """The table of a record type, as SQL."""
+    return f"lake.records.{identifier(record_type)}"
+
+
+def create_ledger(connection: duckdb.DuckDBPyConnection) -> None:
+    """Both schemas and the ledger's tables exist, and a row of the ledger costs no file."""
+    connection.execute("BEGIN")
+    connection.execute("CREATE SCHEMA IF NOT EXISTS lake.records")
+    connection.execute("CREATE SCHEMA IF NOT EXISTS lake.ledger")
+    for name, columns in LEDGER.items():
+        connection.execute(f"CREATE TABLE IF NOT EXISTS lake.ledger.{name} ({columns})")
+    connection.execute("COMMIT")
+    for name in LEDGER:  # which DuckLake takes outside a transaction only
+        connection.execute(
+            "CALL lake.set_option('data_inlining_row_limit', 100, schema => 'ledger', table_name => ?)", [name]
+        )
+
+
+def create_table(transaction: duckdb.DuckDBPyConnection, record_type: RecordType) -> None:
+    """The type's table exists: partitioned by account, sorted by key."""
+    columns = ["_account VARCHAR NOT NULL", "_batch VARCHAR NOT NULL"]
+    for field in record_type.fields:
+        columns.append(
+            f"{identifier(field.name)} {sql_type(field.type)}{' NOT NULL' if field.name in record_type.key else ''}"
+        )
+    name = table(record_type.name)
+    transaction.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
+    transaction.execute(f"ALTER TABLE {name} SET PARTITIONED BY (_account)")
+    key = ", ".join(map(identifier, record_type.key))
+    transaction.execute(f"ALTER TABLE {name} SET SORTED BY ({key})")
+
+
+def grow_table(transaction: duckdb.DuckDBPyConnection, before: RecordType, after: RecordType) -> Sequence[str]:
+    """The table has the fields that the type has gained; returns their names.
+
+    Raises StoreNotReady for any other change of fields, key or types: records written under the old
+    description would change their meaning, or be lost.
+    """
+    old = {field.name: field for field in before.fields}
+    new = {field.name: field for field in after.fields}
+    wrong = [f"{name} is gone" for name in old if name not in new]
+    wrong += [
+        f"{name} was {field.type} and is {new[name].type}"
+        for name, field in old.items()
+        if name in new and field.type != new[name].type
+    ]
+    wrong += [f"{name} is new and required" for name, field in new.items() if name not in old and field.required]
+    if before.key != after.key:
+        wrong.append(f"the key was {', '.join(before.key)} and is {', '.join(after.key)}")
+    if wrong:
+        raise StoreNotReady(
+            f"The record type {after.name} has changed in a way that stored records cannot follow: {'; '.join(wrong)}.",
+            "A type can only gain fields that may be null. For any other change give the new type a name of its own, "
+            "export from the old and import into the new.",
+        )
+    gained = [name for name in new if name not in old]
+    for name in gained:
+        transaction.execute(f"ALTER TABLE {table(after.name)} ADD COLUMN {identifier(name)} {sql_type(new[name].type)}")
+    return gained

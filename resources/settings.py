@@ -1,0 +1,79 @@
+"""Settings: one frozen value, read from the environment once, where a program starts."""
+
+import getpass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.errors import InvalidRequest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Where things lie, who is acting, and the limits to keep."""
+
+    home: Path
+    """RECORDS_HOME: the catalog and Dagster's files. Default `./.records`."""
+    data: Path
+    """RECORDS_DATA: the lake and the accounts' files. Default: inside the home."""
+    actor: str
+    """RECORDS_ACTOR: who is acting. Default: the operating system's user."""
+    lock_seconds: float = 600.0
+    """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
+    duckdb_memory: str = "512MB"
+    """RECORDS_DUCKDB_MEMORY: DuckDB's share of memory in each process; beyond it DuckDB uses the disk."""
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
+        """The settings that the environment gives; InvalidRequest when one of them cannot be meant."""
+        home = Path(environment.get("RECORDS_HOME") or ".records").absolute()
+        data = environment.get("RECORDS_DATA")
+        if data and "://" in data:
+            raise InvalidRequest(f"RECORDS_DATA is {data!r}.", "Name a local folder.")
+        return cls(
+            home=home,
+            data=Path(data).absolute() if data else home,
+            actor=environment.get("RECORDS_ACTOR") or _user(),
+            lock_seconds=_seconds(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds),
+            duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
+        )
+
+    @property
+    def catalog(self) -> Path:
+        """The file of the lake's catalog."""
+        return self.home / "catalog.sqlite"
+
+    @property
+    def lake(self) -> Path:
+        """The folder of the lake's Parquet files."""
+        return self.data / "lake"
+
+    @property
+    def scratch(self) -> Path:
+        """Where DuckDB puts what does not fit its memory."""
+        return self.home / "tmp"
+
+    def folder(self, account: str, kind: str) -> Path:
+        """The account's own folder of staging, reports or exports."""
+        return self.data / "accounts" / account / kind
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"uid-{os.getuid()}"
+
+
+def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if seconds < 0:
+        raise InvalidRequest(f"{name} is {text!r}.", "Give a number of seconds, 0 or more.")
+    return seconds

@@ -1,0 +1,198 @@
+"""A file to a staging folder: read, mapped, validated, compared with the records, counted."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping as MappingOf
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from resources.file_reader import FileReader, TextChunk
+from resources.problems import PROBLEMS, ProblemFile, summarise
+from resources.record_store import Comparison, RecordStore, Staging
+from resources.record_store.store import outdated_type
+from schemas import load_model
+from schemas.batches import Counts, ImportRequest, ProblemCount, RowProblem
+from schemas.errors import Unaccounted
+from schemas.mapping import Mapping, map_headers
+from schemas.model import RecordModel
+from schemas.parsing import arrow_type
+from schemas.record_type import RecordType
+from schemas.validation import Failures, validate
+
+
+@dataclass(frozen=True)
+class StagedPreview:
+    """What a preview found, and what it was bound to. `snapshot` is the one it compared the file with."""
+
+    sha256: str
+    counts: Counts
+    problems: tuple[ProblemCount, ...]
+    samples: tuple[RowProblem, ...]
+    cleared: MappingOf[str, int]
+    columns: tuple[MappingOf[str, Any], ...]
+    fields: tuple[str, ...]
+    record_type_hash: str
+    snapshot: int
+
+
+def stage_file(store: RecordStore, request: ImportRequest, batch_id: str) -> StagedPreview:
+    """The whole file lies typed in the account's staging folder of that batch, each record with its outcome.
+
+    The records are read as of one snapshot and cannot be written. When anything is raised, nothing is left.
+    """
+    record_type, snapshot = store.pin(request.record_type)
+    records = store.account(request.account)
+    model = load_model(record_type.name)
+    if model.record_type() != record_type:
+        raise outdated_type(record_type.name)
+    final = records.folder("staging") / batch_id
+    partial = final.with_name(f"{batch_id}.partial")
+    with FileReader(request.path) as reader:
+        mapping = map_headers(reader.headers, record_type, request.column_map)
+        fields = tuple(name for name in record_type.field_names if name in mapping.fields)
+        missing = [name for name in mapping.missing if record_type.field(name).required]
+        staging = Staging(partial, fields)
+        partial.mkdir(parents=True)
+        try:
+            with ProblemFile(staging.problems) as problems:
+                staged = _stage(reader, model, record_type, mapping, staging, problems)
+                with records.compare(record_type, staging, snapshot) as staged_file:
+                    problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate))
+                    problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
+                    comparison = staged_file.compare()
+            counts = _balanced(reader.read, reader.read - staged, comparison)
+            problem_counts, samples = summarise(staging.problems)
+            _publish(partial, final)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    return StagedPreview(
+        sha256=reader.sha256,
+        counts=counts,
+        problems=problem_counts,
+        samples=samples,
+        cleared=comparison.cleared,
+        columns=tuple(asdict(column) for column in mapping.columns),
+        fields=fields,
+        record_type_hash=record_type.hash,
+        snapshot=snapshot,
+    )
+
+
+def _stage(
+    reader: FileReader,
+    model: type[RecordModel],
+    record_type: RecordType,
+    mapping: Mapping,
+    staging: Staging,
+    problems: ProblemFile,
+) -> int:
+    """Write every well-formed record of the file, typed, and its problems; returns how many there were."""
+    schema = pa.schema(
+        [
+            ("_record", pa.int64()),
+            ("_line", pa.int64()),
+            ("_valid", pa.bool_()),
+            ("_unread", pa.string()),
+            *((name, arrow_type(record_type.field(name))) for name in staging.fields),
+        ]
+    )
+    positions = [mapping.fields[name] for name in staging.fields]
+    staged = 0
+    with pq.ParquetWriter(staging.records, schema, compression="lz4") as writer:
+        for chunk in reader.chunks():
+            problems.add_all(_malformed(chunk, len(reader.headers)))
+            if not len(chunk.records):
+                continue
+            texts = chunk.values.select(positions).rename_columns(list(staging.fields))
+            typed, failures = validate(model, texts)
+            problems.add_all(_problem_rows(failure, chunk) for failure in failures)
+            columns = [
+                chunk.records,
+                chunk.lines,
+                _valid(len(chunk.records), failures),
+                _unread(len(chunk.records), failures),
+                *typed.columns,
+            ]
+            writer.write_table(pa.table(columns, schema=schema))
+            staged += len(chunk.records)
+    return staged
+
+
+def _malformed(chunk: TextChunk, expected: int) -> list[pa.RecordBatch]:
+    rows = [
+        {
+            "record": bad.record,
+            "line": bad.line,
+            "field": None,
+            "rule": "field_count",
+            "expected": f"must have {expected:,} fields, as the header has",
+            "value": f"{bad.fields:,} fields",
+        }
+        for bad in chunk.malformed
+    ]
+    return [pa.RecordBatch.from_pylist(rows, PROBLEMS)] if rows else []
+
+
+def _problem_rows(failure: Failures, chunk: TextChunk) -> pa.RecordBatch:
+    size = len(failure.rows)
+    columns = [
+        chunk.records.take(failure.rows),
+        chunk.lines.take(failure.rows),
+        pa.repeat(failure.field, size),
+        pa.repeat(failure.rule, size),
+        pa.repeat(failure.expected, size),
+        failure.values,
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=PROBLEMS)
+
+
+def _valid(size: int, failures: list[Failures]) -> pa.Array:
+    if not failures:
+        return pa.repeat(True, size)
+    failed = pa.concat_arrays([failure.rows for failure in failures])
+    return pc.invert(pc.is_in(pa.array(range(size), pa.uint64()), failed))
+
+
+def _unread(size: int, failures: list[Failures]) -> pa.Array:
+    """For each record the texts that are no value of their type, so that two such records can be told apart."""
+    found: list[str | None] = [None] * size
+    for failure in failures:
+        if failure.rule == "type":
+            for row, value in zip(failure.rows.to_pylist(), failure.values.to_pylist(), strict=True):
+                found[row] = json.dumps([found[row], failure.field, value])
+    return pa.array(found, pa.string())
+
+
+def _balanced(read: int, malformed: int, comparison: Comparison) -> Counts:
+    counts = Counts(
+        read=read,
+        created=comparison.created,
+        updated=comparison.updated,
+        unchanged=comparison.unchanged,
+        rejected=comparison.rejected + malformed,
+        duplicate=comparison.duplicate,
+    )
+    if counts.accounted != counts.read:
+        raise Unaccounted(
+            f"{counts.read:,} records were read and {counts.accounted:,} accounted for: {asdict(counts)}.",
+            "Nothing was written. This is a defect of records; please report it.",
+        )
+    return counts
+
+
+def _publish(partial: Path, final: Path) -> None:
+    """The staging folder is complete on disk, and then has its name."""
+    for file in [*partial.iterdir(), partial]:
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    partial.rename(final)

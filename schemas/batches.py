@@ -1,0 +1,162 @@
+"""Imports as values: what was asked, what was found, what became of it."""
+
+from collections.abc import Mapping as MappingOf
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Mode(StrEnum):
+    """What an import may do: create records, change existing ones, or both."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    UPSERT = "upsert"
+
+
+class OnDuplicate(StrEnum):
+    """What becomes of records of one file that have one key and different values."""
+
+    REJECT = "reject"
+    FIRST = "first"
+    LAST = "last"
+
+
+class OnInvalid(StrEnum):
+    """What a commit does about rejected records: refuse the whole batch, or leave them out."""
+
+    ABORT = "abort"
+    SKIP = "skip"
+
+
+class BatchStatus(StrEnum):
+    """Where a batch is in its life."""
+
+    PREVIEWED = "previewed"
+    COMMITTED = "committed"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the records of one file; `read` is the sum of the others, or the run has failed."""
+
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+
+    @property
+    def accounted(self) -> int:
+        """How many records have an outcome."""
+        return self.created + self.updated + self.unchanged + self.rejected + self.duplicate
+
+
+@dataclass(frozen=True)
+class ImportRequest:
+    """One file to import for one account. `column_map` is header to field."""
+
+    path: Path
+    account: str
+    record_type: str
+    mode: Mode = Mode.UPSERT
+    on_duplicate: OnDuplicate = OnDuplicate.REJECT
+    column_map: MappingOf[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """One broken rule of one record: a value, not an exception.
+
+    `record` counts the records of the file from 1, without the header; `line` is the physical line
+    the record begins on, from 1. The two differ inside quoted line breaks. `field` is None where the
+    record as a whole is at fault.
+    """
+
+    record: int
+    line: int
+    field: str | None
+    rule: str
+    expected: str
+    value: str | None
+
+    def message(self, *, masked: bool = False) -> str:
+        """The problem as a sentence: "`amount` must be 0 or more; record 4,812 (line 4,815) has -5"."""
+        subject = f"`{self.field}`" if self.field else "The record"
+        found = "nothing" if self.value is None or self.value == "" else "•••" if masked else self.value
+        return f"{subject} {self.expected}; record {self.record:,} (line {self.line:,}) has {found}"
+
+
+@dataclass(frozen=True)
+class ProblemCount:
+    """How many records break one rule in one field."""
+
+    field: str | None
+    rule: str
+    expected: str
+    records: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One import of one file, as the last row of its ledger tells.
+
+    `at` is when it came into this status, UTC. `binding` is what a preview was bound to and a commit
+    compares: the hash of the record type, the mapped fields, mode, snapshot and choice about duplicates.
+    """
+
+    batch_id: str
+    account: str
+    record_type: str
+    status: BatchStatus
+    actor: str
+    at: datetime
+    file_name: str
+    file_sha256: str
+    counts: Counts
+    problems: tuple[ProblemCount, ...]
+    cleared: MappingOf[str, int]
+    binding: MappingOf[str, Any]
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """A batch, the columns it was read from, its first problems, and the snapshot it made."""
+
+    batch: Batch
+    columns: tuple[MappingOf[str, Any], ...] = ()
+    samples: tuple[RowProblem, ...] = ()
+    snapshot: int | None = None
+    rejects_file: Path | None = None
+    report_file: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys that the command prints for preview, import, commit and show."""
+        batch, counts = self.batch, self.batch.counts
+        return {
+            "batch_id": batch.batch_id,
+            "account": batch.account,
+            "record_type": batch.record_type,
+            "status": batch.status.value,
+            "actor": batch.actor,
+            "at": batch.at.isoformat(),
+            "file": batch.file_name,
+            "sha256": batch.file_sha256,
+            "read": counts.read,
+            "created": counts.created,
+            "updated": counts.updated,
+            "unchanged": counts.unchanged,
+            "rejected": counts.rejected,
+            "duplicate": counts.duplicate,
+            "problems": [vars(problem) for problem in batch.problems],
+            "cleared": dict(batch.cleared),
+            "rejects_file": None if self.rejects_file is None else str(self.rejects_file),
+            "report_file": None if self.report_file is None else str(self.report_file),
+            "snapshot": self.snapshot,
+            "run_id": batch.run_id,
+        }

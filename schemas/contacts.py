@@ -1,0 +1,67 @@
+"""The contacts of a CRM."""
+
+from schemas.model import Date, Money, RecordModel, Text, Timestamp, field
+
+
+class Contacts(RecordModel):
+    """People and companies an account does business with, as a CRM exports them."""
+
+    external_id: Text = field(
+        "Identifier of the contact in the account's own system.",
+        example="C-000042",
+        required=True,
+        aliases=("id", "contact id", "customer id"),
+        str_length={"min_value": 1, "max_value": 64},
+    )
+    first_name: Text = field("Given name.", example="Ada", personal=True, aliases=("given name", "forename"))
+    last_name: Text = field("Family name.", example="Lovelace", personal=True, aliases=("surname", "family name"))
+    company: Text = field("Company the contact works for.", example="Analytical Engines", aliases=("organisation",))
+    email: Text = field(
+        "E-mail address.",
+        example="ada@example.org",
+        personal=True,
+        aliases=("e-mail", "e-mail address", "mail"),
+        str_matches={"pattern": r"^[^@\s]+@[^@\s]+\.[^@\s]+$", "error": "must be an e-mail address"},
+    )
+    phone: Text = field(
+        "Telephone number, with its leading zeros or country code.",
+        example="+44 20 7946 0000",
+        personal=True,
+        aliases=("telephone", "phone number", "mobile"),
+    )
+    country: Text = field(
+        "Country, ISO 3166-1 alpha-2.",
+        example="GB",
+        aliases=("country code",),
+        str_matches={"pattern": r"^[A-Z]{2}$", "error": "must be two capital letters, as GB"},
+    )
+    status: Text = field(
+        "Where the contact is in its life cycle.",
+        example="customer",
+        required=True,
+        aliases=("lifecycle status", "lifecycle stage"),
+        isin=["lead", "prospect", "customer", "churned"],
+    )
+    amount: Money = field(
+        "Revenue so far, in the account's currency.", example="1250.00", aliases=("revenue", "total amount"), ge=0
+    )
+    credit_limit: Money = field("Credit granted.", example="5000.00", aliases=("credit",), ge=0)
+    birthday: Date = field("Date of birth.", example="1985-12-10", personal=True, aliases=("date of birth", "dob"))
+    signed_up: Timestamp = field(
+        "Moment of registration, with its offset from UTC.",
+        example="2024-05-01T09:30:00Z",
+        aliases=("signup date", "created at"),
+    )
+    notes: Text = field("Anything else; may hold line breaks.", example="Prefers to be called.", personal=True)
+
+    class Config:
+        """The type's name, key and presets."""
+
+        name = "contacts"
+        metadata = {
+            "key": ("external_id",),
+            "presets": {
+                "mailing": ("external_id", "first_name", "last_name", "email", "country"),
+                "revenue": ("external_id", "company", "country", "status", "amount"),
+            },
+        }

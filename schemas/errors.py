@@ -1,0 +1,100 @@
+r"""Every error a user can meet, as one tree.
+
+```
+RecordsError                exit 1   something failed; nothing was half done
+├── InvalidRequest          exit 2   an option, name or value that cannot be meant
+├── NotFound                exit 2   no such batch, export, account, type or file (for this account)
+├── Refused                 exit 3   a rule says no; the state is as it was
+│   ├── RejectsFound                 records are rejected and the import may not skip them
+│   └── PreviewOutdated              what was previewed is no longer what would be written
+├── UnreadableFile          exit 1   the bytes are not the format they claim to be
+├── StoreNotReady           exit 1   the store is missing, or older than the record types
+├── StoreBusy               exit 1   another process holds the write lock (transient)
+└── Unaccounted             exit 1   the counts do not balance; the run stops before it writes
+```
+
+Catch the base class and show its two sentences:
+
+    try:
+        importer.commit("ua", batch_id)
+    except RecordsError as error:
+        print(error.message, error.hint, sep="\n")
+"""
+
+
+class RecordsError(Exception):
+    """An operation that failed: what was received and what is valid, then what to do next.
+
+    `message` and `hint` are whole sentences; `hint` may be empty. Both are the exception's
+    arguments, so that it survives pickling between processes.
+    """
+
+    code = "failed"
+    exit_code = 1
+    transient = False
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class InvalidRequest(RecordsError):
+    """An option, name or value that cannot be meant."""
+
+    code = "invalid_request"
+    exit_code = 2
+
+
+class NotFound(RecordsError):
+    """Nothing of that name exists for this account; the same words whoever else may own it."""
+
+    code = "not_found"
+    exit_code = 2
+
+
+class Refused(RecordsError):
+    """A rule forbids it now; nothing was changed."""
+
+    code = "refused"
+    exit_code = 3
+
+
+class RejectsFound(Refused):
+    """The batch has rejected records and the import was not told to skip them."""
+
+    code = "rejects_found"
+
+
+class PreviewOutdated(Refused):
+    """The file, the record type or the records have changed since the preview."""
+
+    code = "preview_outdated"
+
+
+class UnreadableFile(RecordsError):
+    """The bytes are not the format they claim to be; the message names the first bad place."""
+
+    code = "unreadable_file"
+
+
+class StoreNotReady(RecordsError):
+    """The store does not exist, or was prepared for other record types than these."""
+
+    code = "store_not_ready"
+
+
+class StoreBusy(RecordsError):
+    """Another process kept the write lock for longer than this one was willing to wait."""
+
+    code = "store_busy"
+    transient = True
+
+
+class Unaccounted(RecordsError):
+    """Records read and records accounted for differ: a defect, never a property of the file."""
+
+    code = "unaccounted"

@@ -1,0 +1,139 @@
+"""A chunk of text records to typed, validated records: pandera's failures as problems of records."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import pandera.pandas as pandera
+import pyarrow as pa
+import pyarrow.compute as pc
+from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
+
+from schemas.parsing import parse_column, type_in_words
+from schemas.record_type import RecordType
+
+if TYPE_CHECKING:
+    from schemas.model import RecordModel
+
+NOT_EMPTY = "must not be empty"
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The records of a chunk that break one rule in one field.
+
+    `rows` are positions in the chunk (uint64, ascending), `values` the texts found there.
+    `expected` is the rule in words: "must be 0 or more".
+    """
+
+    field: str
+    rule: str
+    expected: str
+    rows: pa.Array
+    values: pa.Array
+
+
+def validate(model: "type[RecordModel]", texts: pa.Table) -> tuple[pa.Table, list[Failures]]:
+    """The typed values of a chunk of texts, and everything that is wrong with them.
+
+    `texts` has a string column for each mapped field, named for it. A value that is no value of its
+    type is null in the result. Every failing cell is reported once for each rule it breaks; a cell
+    that is no value of its type breaks only that rule.
+    """
+    record_type = _record_type(model)
+    columns: dict[str, pa.Array] = {}
+    failures: list[Failures] = []
+    unparsed: dict[str, pa.Array] = {}
+    for name in texts.column_names:
+        field = record_type.field(name)
+        column = texts[name].combine_chunks()
+        columns[name], bad = parse_column(column, field)
+        if len(bad):
+            unparsed[name] = bad
+            failures.append(Failures(name, "type", type_in_words(field), bad, column.take(bad)))
+    typed = pa.table(columns)
+    for name, rule, expected, rows in _check(model, typed):
+        if name in unparsed:
+            rows = rows.filter(pc.invert(pc.is_in(rows, unparsed[name])))
+        if len(rows):
+            failures.append(Failures(name, rule, expected, rows, texts[name].combine_chunks().take(rows)))
+    return typed, failures
+
+
+def _check(model: "type[RecordModel]", typed: pa.Table) -> list[tuple[str, str, str, pa.Array]]:
+    """Field, rule, rule in words and failing rows of each failed check.
+
+    The rows come from the mask that pandera computed, not from its table of failure cases, which has
+    missed equal neighbours (pandera#531).
+    """
+    schema = _schema(model, tuple(typed.column_names))
+    try:
+        schema.validate(typed.to_pandas(types_mapper=pd.ArrowDtype), lazy=True)
+    except SchemaErrors as errors:
+        return [_failed_rows(error) for error in errors.schema_errors]
+    return []
+
+
+def _failed_rows(error: SchemaError) -> tuple[str, str, str, pa.Array]:
+    if error.reason_code is SchemaErrorReason.SERIES_CONTAINS_NULLS:
+        rows = error.failure_cases["index"].to_numpy()
+        return error.schema.name, "required", NOT_EMPTY, pa.array(rows, pa.uint64())
+    if error.reason_code is SchemaErrorReason.DATAFRAME_CHECK and isinstance(error.check_output, pd.Series):
+        passed = error.check_output
+        rows = passed.index[~passed.to_numpy(bool)].to_numpy()
+        return error.schema.name, error.check.name, rule_in_words(error.check), pa.array(rows, pa.uint64())
+    raise TypeError(f"the check {error.check} of {error.schema.name} did not run: {error.reason_code}") from error
+
+
+@lru_cache(maxsize=16)
+def _schema(model: "type[RecordModel]", columns: tuple[str, ...]) -> pandera.DataFrameSchema:
+    return model.to_schema().select_columns(list(columns))
+
+
+@lru_cache(maxsize=16)
+def _record_type(model: "type[RecordModel]") -> RecordType:
+    return model.record_type()
+
+
+def rule_in_words(check: pandera.Check) -> str:
+    """A pandera check as the rest of a sentence that begins with the field's name: "must be 0 or more".
+
+    The author's own words win: `str_matches={"pattern": "…", "error": "must be an e-mail address"}`.
+    """
+    if check.error and check.error.startswith("must "):
+        return check.error
+    words = _RULES.get(check.name or "")
+    return words(check.statistics or {}) if words else check.description or f"must pass {check.name}"
+
+
+def _listed(values: Sequence[Any]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _length(limits: Mapping[str, Any]) -> str:
+    least, most = limits.get("min_value"), limits.get("max_value")
+    if least is None:
+        return f"must have at most {most:,} characters"
+    if most is None:
+        return f"must have at least {least:,} characters"
+    return f"must have {least:,} to {most:,} characters"
+
+
+_RULES: Mapping[str, Any] = {
+    "equal_to": lambda it: f"must be {it['value']}",
+    "not_equal_to": lambda it: f"must not be {it['value']}",
+    "greater_than": lambda it: f"must be more than {it['min_value']}",
+    "greater_than_or_equal_to": lambda it: f"must be {it['min_value']} or more",
+    "less_than": lambda it: f"must be less than {it['max_value']}",
+    "less_than_or_equal_to": lambda it: f"must be {it['max_value']} or less",
+    "in_range": lambda it: f"must be from {it['min_value']} to {it['max_value']}",
+    "isin": lambda it: f"must be one of {_listed(it['allowed_values'])}",
+    "notin": lambda it: f"must be none of {_listed(it['forbidden_values'])}",
+    "str_matches": lambda it: f"must match {it['pattern']}",
+    "str_contains": lambda it: f"must contain {it['pattern']}",
+    "str_startswith": lambda it: f"must start with {it['string']}",
+    "str_endswith": lambda it: f"must end with {it['string']}",
+    "str_length": _length,
+}
