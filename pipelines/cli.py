@@ -6,6 +6,7 @@ them ends in half a second.
 
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,10 @@ class _Commands(click.Group):
             _fail(arguments, "interrupted", "Interrupted; nothing is half done.", "", 1)
         except RecordsError as error:
             _fail(arguments, error.code, error.message, error.hint, error.exit_code)
+        except Exception as error:  # a full disk, a folder that may not be written, a defect
+            traceback.print_exc()
+            message = f"{type(error).__name__}: {error}"
+            _fail(arguments, "unexpected", message, "Where it happened is told on standard error.", 1)
         sys.exit(0)
 
 
@@ -221,7 +226,7 @@ def preview(file: Path, as_json: bool, **options: Any) -> None:
 def commit(batch_id: str, account: str | None, on_invalid: OnInvalid, as_json: bool) -> None:
     """Write what was previewed as BATCH: exactly that, or nothing."""
     with _importer() as (store, importer):
-        report = importer.commit(account or store.owner_of(batch_id), batch_id, on_invalid)
+        report = importer.commit(_owner(store, batch_id, account), batch_id, on_invalid)
         _print_report(store, report, as_json)
 
 
@@ -232,7 +237,7 @@ def commit(batch_id: str, account: str | None, on_invalid: OnInvalid, as_json: b
 def discard(batch_id: str, account: str | None, as_json: bool) -> None:
     """Throw the preview BATCH away."""
     with _importer() as (store, importer):
-        report = importer.discard(account or store.owner_of(batch_id), batch_id)
+        report = importer.discard(_owner(store, batch_id, account), batch_id)
         _print_report(store, report, as_json)
 
 
@@ -274,14 +279,16 @@ def batches(account: str | None, record_type: str | None, status: BatchStatus | 
 def show(batch_id: str, account: str | None, as_json: bool) -> None:
     """What BATCH is, and what is wrong with its records."""
     with _store() as store:
-        report = store.account(account or store.owner_of(batch_id)).report(batch_id)
+        report = store.account(_owner(store, batch_id, account)).report(batch_id)
         _print_report(store, report, as_json)
 
 
 @main.command()
 @_required_account
 @_record_type
-@click.option("-f", "--format", "file_format", type=click.Choice(["csv"]), default="csv", show_default=True)
+@click.option(
+    "-f", "--format", "file_format", type=click.Choice(["csv"]), default="csv", show_default=True, help="Of the file."
+)
 @click.option("--columns", metavar="A,B", help="These columns, in this order.")
 @click.option("--preset", help="The columns of a preset of the record type: see records types.")
 @click.option(
@@ -338,6 +345,11 @@ def ui(port: int, as_json: bool) -> None:
 
     with _store(make=True) as store:
         run_ui(store.settings, port, lambda url: _print_json({"url": url}) if as_json else click.echo(f"Open {url}"))
+
+
+def _owner(store: RecordStore, batch_id: str, account: str | None) -> str:
+    """The account given, even where it is empty by mistake; else the one that the batch belongs to."""
+    return store.owner_of(batch_id) if account is None else account
 
 
 def _import_request(

@@ -18,6 +18,8 @@ from schemas.errors import InvalidRequest, RecordsError
 
 _HOST = "127.0.0.1"
 _STARTUP_SECONDS = 120.0
+_WORKSPACE = {"load_from": [{"python_module": {"module_name": "pipelines.definitions", "location_name": "records"}}]}
+"""What the workspace.yaml of the repository says, which an installed package does not bring."""
 _EMBEDDED = Path(__file__).parent.parent / "deploy" / "embedded" / "dagster.yaml"
 
 
@@ -30,7 +32,9 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
     port = _free_port(port)
     dagster_home = prepare_dagster_home(settings)
     log = dagster_home / "ui.log"
-    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-m", "pipelines.definitions"]
+    workspace = settings.home / "workspace.yaml"
+    workspace.write_text(json.dumps(_WORKSPACE) + "\n")
+    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-w", str(workspace)]
     environment = os.environ | {
         "DAGSTER_HOME": str(dagster_home),
         "RECORDS_HOME": str(settings.home),
@@ -38,6 +42,11 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
     }
     address = settings.home / "ui.json"
     url = f"http://{_HOST}:{port}"
+    # A script's `records ui &` starts it with SIGINT ignored, and so would the servers, which are ended by it.
+    previous = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt),
+    }
     with log.open("ab") as output:
         # In a session of its own: Ctrl-C reaches this process alone, which ends the children in order.
         servers = subprocess.Popen(  # noqa: S603 - our own command
@@ -47,7 +56,6 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
             stderr=output,
             start_new_session=True,
         )
-    previous = signal.signal(signal.SIGTERM, _interrupt)
     try:
         _wait_until_ready(servers, url, log)
         address.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
@@ -59,7 +67,8 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
     finally:
         address.unlink(missing_ok=True)
         _stop(servers)
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def prepare_dagster_home(settings: Settings) -> Path:

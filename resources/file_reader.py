@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -68,7 +69,11 @@ class FileReader:
             raise UnreadableFile(f"{path.name} may not be read by this user.", "Change its permissions.") from None
         csv.field_size_limit(sys.maxsize)
         self._rows = self._numbered_rows()
-        self.headers = self._read_header()
+        try:
+            self.headers = self._read_header()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> "FileReader":
         """The reader itself."""
@@ -115,7 +120,9 @@ class FileReader:
                     yield self._chunk(batch.slice(header), skipped)
                     header = 0
         except pa.ArrowInvalid as error:
-            raise self._unreadable(str(error)) from error
+            if "invalid UTF8" in str(error):
+                deque(self._rows, maxlen=0)  # the witness comes upon the same byte, and knows its line
+            raise self._unreadable(f"after line {self._line:,}: {error}") from error
         rest = self._numbered(None, skipped)
         if skipped:
             raise self._disagreement()
@@ -167,8 +174,10 @@ class FileReader:
             except csv.Error as error:
                 raise self._unreadable(f"line {line:,}: {error}") from error
             except UnicodeDecodeError as error:
+                # What was decoded before has all been read as lines; a bad byte is counted from there.
+                bad_line = reader.line_num + len((error.object[: error.start] + b".").splitlines())
                 raise UnreadableFile(
-                    f"{self.path.name} is not UTF-8: after line {line:,} the byte 0x{error.object[error.start]:02x} "
+                    f"{self.path.name} is not UTF-8: in line {bad_line:,} the byte 0x{error.object[error.start]:02x} "
                     "does not belong.",
                     "Save it as UTF-8.",
                 ) from error
@@ -196,14 +205,16 @@ class _Hashing(io.RawIOBase):
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._digest = hashlib.sha256()
+        self._reading = threading.Lock()  # Arrow reads ahead in a thread, which may outlive an abandoned reader
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self._digest.update(data)
-        return data
+        with self._reading:
+            data = self._file.read(size)
+            self._digest.update(data)
+            return data
 
     def drain(self) -> None:
         """Read on to the end."""
@@ -215,5 +226,6 @@ class _Hashing(io.RawIOBase):
         return self._digest.hexdigest()
 
     def close(self) -> None:
-        self._file.close()
+        with self._reading:
+            self._file.close()
         super().close()

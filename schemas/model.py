@@ -74,6 +74,10 @@ class RecordModel(pandera.DataFrameModel):
             raise TypeError(f"{cls.__name__}.Config.metadata has unknown entries {sorted(unknown)}")
         if schema.checks:
             raise TypeError(f"{cls.__name__} has a check across fields; a check concerns one field")
+        hidden = [name for base in cls.__mro__ if base not in RecordModel.__mro__ for name in _annotated(base)]
+        for name in hidden:
+            if name.startswith("_"):  # pandera leaves it out without a word
+                raise TypeError(f"{cls.__name__}.{name} begins with '_', which is kept for the store's own columns")
         fields = []
         for name, column in schema.columns.items():
             own = column.metadata
@@ -85,7 +89,7 @@ class RecordModel(pandera.DataFrameModel):
             fields.append(
                 Field(
                     name=name,
-                    type=_type_name(column.dtype.type.pyarrow_dtype),
+                    type=_type_name(getattr(column.dtype.type, "pyarrow_dtype", None)),
                     required=not column.nullable,
                     personal=own["personal"],
                     aliases=own["aliases"],
@@ -106,7 +110,13 @@ class RecordModel(pandera.DataFrameModel):
         return record_type
 
 
-def _type_name(dtype: pa.DataType) -> str:
+def _annotated(model: type) -> list[str]:
+    return list(inspect.get_annotations(model))
+
+
+def _type_name(dtype: pa.DataType | None) -> str:
+    if dtype is None:
+        raise TypeError("a field's type is one of those in schemas.model, as Text, Integer or Money")
     if pa.types.is_decimal128(dtype):
         return f"decimal({dtype.precision},{dtype.scale})"
     names = {

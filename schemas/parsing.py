@@ -81,11 +81,16 @@ def parse_column(texts: pa.Array, field: Field) -> tuple[pa.Array, pa.Array]:
 def _convert(texts: pa.Array, field: Field) -> pa.Array:
     """Well-formed texts as values; null where a text names nothing that exists, as 2023-02-30 does."""
     if field.type == "boolean":
-        known = pc.is_in(pc.utf8_lower(texts), pa.array(_TRUE))
-        return pc.if_else(pc.is_valid(texts), known, pa.scalar(None, pa.bool_()))
+        lowered = pc.utf8_lower(texts)
+        known = pc.is_in(lowered, pa.array(_TRUE + _FALSE))  # the form, ignoring case, takes "ſ" for "s"
+        return pc.if_else(known, pc.is_in(lowered, pa.array(_TRUE)), pa.scalar(None, pa.bool_()))
     values = _cast(texts, arrow_type(field))
     if field.type == "float":
         return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+    if field.type in ("date", "timestamp"):
+        # Python and the exported file have the years 1 to 9999; an offset can lead out of them.
+        exists = pc.and_(pc.greater_equal(pc.year(values), 1), pc.less_equal(pc.year(values), 9999))
+        return pc.if_else(exists, values, pa.scalar(None, values.type))
     return values
 
 

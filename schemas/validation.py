@@ -113,12 +113,23 @@ def _listed(values: Sequence[Any]) -> str:
 
 
 def _length(limits: Mapping[str, Any]) -> str:
+    if limits.get("exact_value") is not None:
+        return f"must have {limits['exact_value']:,} characters"
     least, most = limits.get("min_value"), limits.get("max_value")
     if least is None:
         return f"must have at most {most:,} characters"
     if most is None:
         return f"must have at least {least:,} characters"
     return f"must have {least:,} to {most:,} characters"
+
+
+def _range(limits: Mapping[str, Any]) -> str:
+    least, most = limits["min_value"], limits["max_value"]
+    if limits.get("include_min", True) and limits.get("include_max", True):
+        return f"must be from {least} to {most}"
+    low = f"{least} or more" if limits.get("include_min", True) else f"more than {least}"
+    high = f"{most} or less" if limits.get("include_max", True) else f"less than {most}"
+    return f"must be {low} and {high}"
 
 
 _RULES: Mapping[str, Any] = {
@@ -128,7 +139,7 @@ _RULES: Mapping[str, Any] = {
     "greater_than_or_equal_to": lambda it: f"must be {it['min_value']} or more",
     "less_than": lambda it: f"must be less than {it['max_value']}",
     "less_than_or_equal_to": lambda it: f"must be {it['max_value']} or less",
-    "in_range": lambda it: f"must be from {it['min_value']} to {it['max_value']}",
+    "in_range": _range,
     "isin": lambda it: f"must be one of {_listed(it['allowed_values'])}",
     "notin": lambda it: f"must be none of {_listed(it['forbidden_values'])}",
     "str_matches": lambda it: f"must match {it['pattern']}",

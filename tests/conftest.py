@@ -1,6 +1,7 @@
 """Fixtures that many tests start from: a real store in a temporary folder, and files."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,11 +48,20 @@ def clock() -> StoppedClock:
     return StoppedClock()
 
 
-@pytest.fixture
-def store(settings: Settings) -> Iterator[RecordStore]:
-    """A store that knows the record types."""
-    with RecordStore(settings) as store:
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home whose store knows the record types, to be copied: made once, for it takes half a second."""
+    home = tmp_path_factory.mktemp("empty-store")
+    with RecordStore(Settings.from_environment({"RECORDS_HOME": str(home)})) as store:
         store.initialise(load_record_types())
+    return home
+
+
+@pytest.fixture
+def store(settings: Settings, empty_store: Path) -> Iterator[RecordStore]:
+    """A store that knows the record types."""
+    shutil.copytree(empty_store, settings.home)
+    with RecordStore(settings) as store:
         yield store
 
 

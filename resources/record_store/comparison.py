@@ -38,7 +38,8 @@ class StagedFile:
         """
         known = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in self._type.key)
         self._connection.execute(
-            f"CREATE TEMP TABLE repeated AS SELECT {self._keys} FROM staged WHERE {known} GROUP BY ALL HAVING count(*) > 1"
+            f"CREATE TEMP TABLE repeated AS SELECT {self._keys} FROM staged WHERE {known} "
+            "GROUP BY ALL HAVING count(*) > 1"
         )
         if not fetch_one(self._connection, "SELECT count(*) FROM repeated")[0]:
             return

@@ -96,11 +96,13 @@ def _attach(settings: Settings, read_only: bool, snapshot: int | None) -> str:
         # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
         "DATA_INLINING_ROW_LIMIT": 0,
         "META_BUSY_TIMEOUT": 20000,
+        # The settings say where the data lies, so that a store can be moved.
+        "DATA_PATH": literal(f"{settings.lake}/"),
+        "OVERRIDE_DATA_PATH": "true",
     }
     if read_only:
         options["READ_ONLY"] = "true"
     else:
-        options["DATA_PATH"] = literal(f"{settings.lake}/")
         options["META_JOURNAL_MODE"] = "'WAL'"
     if snapshot is not None:
         options["SNAPSHOT_VERSION"] = snapshot

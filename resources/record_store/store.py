@@ -66,7 +66,7 @@ class RecordStore:
     def __init__(self, settings: Settings, *, clock: Clock | None = None, connect: Connect = duckdb.connect) -> None:
         self.settings = settings
         self.clock = clock or SystemClock()
-        self.write_lock = WriteLock(settings.catalog.with_suffix(".lock"), settings.lock_seconds)
+        self.write_lock = WriteLock(settings.catalog.with_name(f"{settings.catalog.name}.lock"), settings.lock_seconds)
         self._lake = Lake(settings, connect)
 
     def __enter__(self) -> Self:
@@ -284,7 +284,7 @@ class AccountRecords:
             connection = transaction.connection
             batch = self._previewed(connection, batch_id, "committed")
             self._require_unchanged(connection, batch, record_type, staging)
-            self._merge(connection, batch, record_type, staging)
+            self._write(connection, batch, record_type, staging)
             batch = replace(batch, status=BatchStatus.COMMITTED, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, batch)
         return ImportReport(batch, snapshot=transaction.snapshot)
@@ -359,47 +359,57 @@ class AccountRecords:
             for at in ("", f"AT (VERSION => {int(snapshot)})")
         )
         key = ", ".join(map(identifier, record_type.key))
-        changed = fetch_one(
+        (changed,) = fetch_one(
             connection,
             f"""
-            SELECT count(DISTINCT ({key})), list(DISTINCT _batch ORDER BY _batch DESC)[:3] FROM (
+            SELECT count(DISTINCT ({key})) FROM (
                 (({now}) EXCEPT ({then})) UNION ALL (({then}) EXCEPT ({now}))
             )
             """,
             [self.name] * 4,
         )
-        if changed[0]:
-            raise outdated(batch, f"{changed[0]:,} of the records it touches have changed since")
+        if changed:
+            raise outdated(batch, f"{changed:,} of the records it touches have changed since")
 
-    def _merge(
+    def _write(
         self, connection: duckdb.DuckDBPyConnection, batch: Batch, record_type: RecordType, staging: Staging
     ) -> None:
-        name = table(record_type.name)
-        count = f"SELECT count(*) FROM {name} WHERE _account = ?"
+        """Update, then insert: MERGE would do both at once, but what it inserts is not sorted by key."""
+        name, counts = table(record_type.name), batch.counts
+        mine = f"FROM {name} WHERE _account = ?"
         fields = [identifier(field) for field in staging.fields]
-        changed = [identifier(field) for field in staging.fields if field not in record_type.key]
-        updates = ", ".join([f"{field} = s.{field}" for field in changed] + ["_batch = ?"])
-        before = fetch_one(connection, count, [self.name])[0]
-        written = fetch_one(
-            connection,
-            f"""
-            MERGE INTO {name} t USING ({staging.included_sql}) s
-            ON t._account = ? AND {same_key(record_type, "t", "s")}
-            WHEN MATCHED AND ({differs(record_type, staging.fields, "t", "s")}) THEN UPDATE SET {updates}
-            WHEN NOT MATCHED THEN INSERT (_account, _batch, {", ".join(fields)})
-                VALUES (?, ?, {", ".join(f"s.{field}" for field in fields)})
-            """,
-            [self.name, batch.batch_id, self.name, batch.batch_id],
-        )[0]
-        created = fetch_one(connection, count, [self.name])[0] - before
-        marked = fetch_one(connection, f"{count} AND _batch = ?", [self.name, batch.batch_id])[0]
-        counts = batch.counts
-        found = {"created": created, "updated": written - created, "marked": marked}
-        expected = {"created": counts.created, "updated": counts.updated, "marked": counts.created + counts.updated}
-        if found != expected:
+        before = fetch_one(connection, f"SELECT count(*) {mine}", [self.name])[0]
+        updated = inserted = 0
+        if counts.updated:
+            changed = [identifier(field) for field in staging.fields if field not in record_type.key]
+            updates = ", ".join([f"{field} = s.{field}" for field in changed] + ["_batch = ?"])
+            (updated,) = fetch_one(
+                connection,
+                f"""
+                MERGE INTO {name} t USING ({staging.included_sql}) s
+                ON t._account = ? AND {same_key(record_type, "t", "s")}
+                WHEN MATCHED AND ({differs(record_type, staging.fields, "t", "s")}) THEN UPDATE SET {updates}
+                """,
+                [self.name, batch.batch_id],
+            )
+        if counts.created:
+            (inserted,) = fetch_one(
+                connection,
+                f"""
+                INSERT INTO {name} (_account, _batch, {", ".join(fields)})
+                SELECT ?, ?, {", ".join(f"s.{field}" for field in fields)} FROM ({staging.included_sql}) s
+                ANTI JOIN (SELECT * {mine}) t ON {same_key(record_type, "t", "s")}
+                """,
+                [self.name, batch.batch_id, self.name],
+            )
+        after, marked = fetch_one(
+            connection, f"SELECT count(*), count(*) FILTER (_batch = ?) {mine}", [batch.batch_id, self.name]
+        )
+        found = (inserted, updated, after - before, marked)
+        if found != (counts.created, counts.updated, counts.created, counts.created + counts.updated):
             raise Unaccounted(
-                f"Batch {batch.batch_id} would have written {found}, and was previewed as {expected}; "
-                "nothing was written."
+                f"Batch {batch.batch_id} would have created {inserted:,} and updated {updated:,} records; the preview "
+                f"had {counts.created:,} and {counts.updated:,}. Nothing was written."
             )
 
 

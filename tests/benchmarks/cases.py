@@ -1,0 +1,105 @@
+"""What is measured. A new number is a new `Case` in `CASES`."""
+
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from pipelines.demo import flights_archive
+from tests.benchmarks.contacts_file import write_contacts
+from tests.benchmarks.measure import BenchmarkError, Case, Command, Target, clean_environment
+
+_FLIGHTS = 336_776
+_FLIGHTS_KEY = "time_hour, carrier, flight, origin"
+_RECORDS = str(Path(sys.executable).with_name("records"))
+
+
+def _records(label: str, *arguments: str, home: str, prepare: Callable[[Path], None] | None = None) -> Command:
+    return Command(label, (_RECORDS, *arguments, "--json"), {"RECORDS_HOME": home}, prepare)
+
+
+def _baseline(label: str, *arguments: str) -> Command:
+    # -P: this folder's modules are not importable from the script
+    return Command(label, (sys.executable, "-P", str(Path(__file__).with_name("baselines.py")), *arguments))
+
+
+def _run(command: Command, folder: Path) -> None:
+    """The command has run in the folder, unmeasured."""
+    done = subprocess.run(
+        command.argv, cwd=folder, env=clean_environment(command.environment), capture_output=True, text=True
+    )
+    if done.returncode:
+        raise BenchmarkError(
+            f"{' '.join(command.argv)} ended with {done.returncode}: {(done.stderr or done.stdout)[-2000:].strip()}"
+        )
+
+
+def _new_store(folder: Path) -> None:
+    """`store` in the folder is as `records init` leaves it."""
+    _run(_records("init", "init", home="store"), folder)
+
+
+def _flights_file(folder: Path) -> None:
+    with zipfile.ZipFile(flights_archive()) as zipped, zipped.open("flights.csv") as source:
+        (folder / "flights.csv").write_bytes(source.read())
+
+
+def _flights_in_both(folder: Path) -> None:
+    """The flights are in `store`, and in the plain DuckDB file `flights.duckdb`."""
+    _flights_file(folder)
+    _new_store(folder)
+    _run(_records("import", "import", "flights.csv", "-a", "all", "-t", "flights", home="store"), folder)
+    _run(_baseline("import", "duckdb_import", "flights.csv", "flights.duckdb", "flights"), folder)
+
+
+def _contacts_in_store(count: int) -> Callable[[Path], None]:
+    """A setup after which as many contacts are in `store`, and in `contacts.csv`."""
+
+    def setup(folder: Path) -> None:
+        write_contacts(folder / "contacts.csv", count)
+        _new_store(folder)
+        _run(_records("import", "import", "contacts.csv", "-a", "all", "-t", "contacts", home="store"), folder)
+
+    return setup
+
+
+CASES = (
+    Case(
+        name="import flights",
+        rows=_FLIGHTS,
+        setup=_flights_file,
+        a=_records(
+            "records import",
+            *("import", "../flights.csv", "-a", "all", "-t", "flights"),
+            home="store",
+            prepare=_new_store,
+        ),
+        b=_baseline("DuckDB CREATE TABLE AS", "duckdb_import", "../flights.csv", "flights.duckdb", "flights"),
+    ),
+    Case(
+        name="export flights",
+        rows=_FLIGHTS,
+        setup=_flights_in_both,
+        a=_records("records export", "export", "-a", "all", "-t", "flights", "-o", "flights.csv", home="../store"),
+        b=_baseline("DuckDB COPY", "duckdb_export", "../flights.duckdb", "flights", _FLIGHTS_KEY, "flights.csv"),
+    ),
+    Case(
+        name="export 5,000 contacts",
+        rows=5_000,
+        setup=_contacts_in_store(5_000),
+        a=_records("records export", "export", "-a", "all", "-t", "contacts", "-o", "contacts.csv", home="../store"),
+        targets=(Target("seconds", 1.0),),
+    ),
+    Case(
+        name="preview flights",
+        rows=_FLIGHTS,
+        setup=_flights_file,
+        a=_records(
+            "records preview",
+            *("preview", "../flights.csv", "-a", "all", "-t", "flights"),
+            home="store",
+            prepare=_new_store,
+        ),
+    ),
+)

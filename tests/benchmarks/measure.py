@@ -1,0 +1,226 @@
+"""Whole processes, measured from outside: how long they take, and what memory they and their children hold."""
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Literal
+
+import psutil
+
+_SAMPLE_SECONDS = 0.02
+_SEARCH_EVERY = 5
+"""Children are looked for in every fifth sample: a search reads the whole process table, some 3 ms of a core."""
+
+Metric = Literal["seconds", "peak", "ratio", "peak_ratio"]
+
+
+class BenchmarkError(Exception):
+    """A command failed, or did other work than its case says: there is nothing to measure."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """One side of a case: a whole process, started in an empty folder of its own beside what the setup made.
+
+    It prints one JSON object as its last line, with the `rows` it wrote or the records it `read`.
+    `prepare` is given the empty folder before each run; its time is not counted.
+    """
+
+    label: str
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    prepare: Callable[[Path], None] | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound on what was measured of A (seconds; peak in bytes) or of A ÷ B (ratio of times; peak_ratio)."""
+
+    metric: Metric
+    at_most: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question of time and memory: A, and what it is compared with, B, on the same `rows`.
+
+    `setup` makes what both sides read, once, in the folder it is given; commands see it as `..`.
+    """
+
+    name: str
+    rows: int
+    setup: Callable[[Path], None]
+    a: Command
+    b: Command | None = None
+    targets: tuple[Target, ...] = ()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One process, from its start to its end.
+
+    Peaks are of resident memory in bytes, sampled: of the process and its descendants together (pages they
+    share count once for each), and of the largest single one of them.
+    """
+
+    seconds: float
+    peak: int
+    peak_single: int
+    output: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """All runs of a case; run i of A and run i of B followed each other. `b` is empty where A stands alone."""
+
+    case: Case
+    a: tuple[Run, ...]
+    b: tuple[Run, ...] = ()
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """Seconds of A ÷ seconds of B, pair by pair."""
+        return tuple(a.seconds / b.seconds for a, b in zip(self.a, self.b, strict=bool(self.b)))
+
+    @property
+    def peak_ratios(self) -> tuple[float, ...]:
+        """Peak of A ÷ peak of B, pair by pair."""
+        return tuple(a.peak / b.peak for a, b in zip(self.a, self.b, strict=bool(self.b)))
+
+    def value(self, metric: Metric) -> float:
+        """The median over all runs or pairs; of the peak the largest, for that is what a machine must have."""
+        if metric == "seconds":
+            return statistics.median(run.seconds for run in self.a)
+        if metric == "peak":
+            return max(run.peak for run in self.a)
+        return statistics.median(self.ratios if metric == "ratio" else self.peak_ratios)
+
+    def meets(self, target: Target) -> bool:
+        """Whether what was measured is inside the target."""
+        return self.value(target.metric) <= target.at_most
+
+
+def measure_case(case: Case, folder: Path, runs: int, say: Callable[[str], None]) -> Result:
+    """A and B have run in turn, A B A B …, as often as asked; `folder`, empty before, holds what the setup made.
+
+    say: is told of each run. Raises BenchmarkError when a command fails or reports another number of rows.
+    """
+    say(f"{case.name}: setting up")
+    case.setup(folder)
+    measured: dict[str, list[Run]] = {"a": [], "b": []}
+    sides = {"a": case.a} if case.b is None else {"a": case.a, "b": case.b}
+    for number in range(1, runs + 1):
+        for side, command in sides.items():
+            run = _measure_fresh(command, folder / "run", case.rows)
+            say(f"{case.name}: {number} of {runs}: {run.seconds:6.2f} s, {run.peak / 1e6:5.0f} MB  {command.label}")
+            measured[side].append(run)
+    return Result(case, tuple(measured["a"]), tuple(measured["b"]))
+
+
+def _measure_fresh(command: Command, folder: Path, rows: int) -> Run:
+    folder.mkdir()
+    try:
+        if command.prepare is not None:
+            command.prepare(folder)
+        os.sync()  # what others wrote is not written back at this one's expense
+        run = measure(command.argv, folder, command.environment)
+    finally:
+        shutil.rmtree(folder)
+    done = reported_rows(run.output)
+    if done != rows:
+        raise BenchmarkError(f"{command.label} reported {done} rows; the case has {rows}: {run.output[-500:]}")
+    return run
+
+
+def measure(argv: tuple[str, ...], folder: Path, environment: Mapping[str, str] | None = None) -> Run:
+    """The command has run to its end in `folder`. Raises BenchmarkError when its exit code is not 0."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        started = time.perf_counter()
+        with subprocess.Popen(
+            argv, cwd=folder, env=clean_environment(environment), stdout=output, stderr=errors
+        ) as process:
+            memory = _Memory(process.pid)
+            memory.start()
+            try:
+                exit_code = process.wait()
+                seconds = time.perf_counter() - started
+            except BaseException:
+                process.kill()
+                raise
+            finally:
+                memory.stop()
+        if exit_code:
+            raise BenchmarkError(
+                f"{' '.join(argv)} ended with {exit_code}: {(_text(errors) or _text(output))[-2000:].strip()}"
+            )
+        return Run(seconds, memory.peak, memory.peak_single, _text(output))
+
+
+def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without any of the project's settings, plus what is given."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("RECORDS_", "DAGSTER_"))}
+    return {**own, "RECORDS_ACTOR": "benchmark", **(more or {})}
+
+
+def reported_rows(output: str) -> int | None:
+    """What the last line of the output says was read or written; None where it says nothing."""
+    lines = output.splitlines()
+    try:
+        report = json.loads(lines[-1]) if lines else {}
+    except ValueError:
+        return None
+    number = report.get("rows", report.get("read")) if isinstance(report, dict) else None
+    return number if isinstance(number, int) else None
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
+
+
+class _Memory(threading.Thread):
+    """The highest memory that a process and its descendants were seen to hold, until `stop`."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+        self.peak_single = 0
+        self._root = psutil.Process(pid)
+        self._processes = [self._root]
+        self._ended = threading.Event()
+
+    def run(self) -> None:
+        samples = 0
+        while not self._ended.is_set():
+            if samples % _SEARCH_EVERY == 0:
+                self._search()
+            sizes = [_resident(process) for process in self._processes]
+            self.peak = max(self.peak, sum(sizes))
+            self.peak_single = max(self.peak_single, *sizes)
+            samples += 1
+            self._ended.wait(_SAMPLE_SECONDS)
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+    def _search(self) -> None:
+        try:
+            self._processes = [self._root, *self._root.children(recursive=True)]
+        except psutil.Error:  # it has just ended
+            self._processes = [self._root]
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:  # ended, or a zombie
+        return 0

@@ -1,0 +1,580 @@
+"""The command line, as DESIGN.md promises it to those who call it."""
+
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from pipelines.cli import main
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas import load_record_types
+
+ROOT = Path(__file__).parent.parent
+COMMAND = str(Path(sys.executable).with_name("records"))
+REPORT_KEYS = {
+    *("batch_id", "account", "record_type", "status", "actor", "read", "created", "updated", "unchanged"),
+    *("rejected", "duplicate", "rejects_file", "report_file", "snapshot"),
+}
+EXPORT_KEYS = {
+    *("export_id", "status", "rows", "bytes", "sha256", "path", "manifest", "format", "columns", "snapshot"),
+    *("run_id", "url"),
+}
+NO_ACCOUNT = "Missing option '-a' / '--account' (env var: 'RECORDS_ACCOUNT')."
+COUNTS = ("read", "created", "updated", "unchanged", "rejected", "duplicate")
+
+MIXED = """\
+external_id,email,status,amount
+C-1,ada@example.org,lead,1.50
+C-2,bob-at-example,lead,2.50
+C-3,cy@example.org,VIP,3.50
+C-4,di@example.org,lead,4.50
+C-4,di@example.org,lead,4.50
+C-5,ed@example.org,lead,5.50
+"""
+"""One record is unchanged, two are rejected, one is created, one a duplicate, one updated: see `mixed`."""
+
+
+@pytest.fixture(autouse=True)
+def working_folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are in the working folder; the first command that writes makes the store."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a store without accounts, for commands that fail."""
+    home = tmp_path_factory.mktemp("empty") / "home"
+    with RecordStore(Settings.from_environment({"RECORDS_HOME": str(home)})) as store:
+        store.initialise(load_record_types())
+    return home
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def done(*arguments: str) -> Any:
+    """The object that a command prints which succeeds."""
+    result = run(*arguments, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def failed(*arguments: str) -> tuple[int, dict[str, str]]:
+    """The exit code and the error object of a command that fails."""
+    result = run(*arguments, "--json")
+    told = json.loads(result.stdout)
+    assert told == {"error": {"code": ANY, "message": ANY, "hint": ANY}}
+    return result.exit_code, told["error"]
+
+
+def contacts(name: str, text: str) -> str:
+    Path(name).write_text(text, encoding="utf-8")
+    return name
+
+
+def mixed() -> str:
+    """A file with a record of every outcome, for an account that has two of its records."""
+    stored = "external_id,email,status,amount\nC-1,ada@example.org,lead,1.50\nC-5,ed@example.org,lead,0\n"
+    done("import", contacts("stored.csv", stored), "-a", "ua", "-t", "contacts")
+    return contacts("mixed.csv", MIXED)
+
+
+def counts(report: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(report[name] for name in COUNTS)
+
+
+def exported(account: str = "ua", *options: str) -> list[dict[str, str]]:
+    """An account's contacts, as an export tells them."""
+    with Path(done("export", "-a", account, "-t", "contacts", *options)["path"]).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_preview_accounts_for_every_record_and_writes_none() -> None:
+    previewed = done("preview", mixed(), "-a", "ua", "-t", "contacts")
+
+    assert previewed.keys() >= REPORT_KEYS
+    assert previewed == previewed | {
+        "account": "ua",
+        "record_type": "contacts",
+        "status": "previewed",
+        "actor": "tester",
+        "file": "mixed.csv",
+        "sha256": hashlib.sha256(MIXED.encode()).hexdigest(),
+        "problems": [
+            {"field": "email", "rule": "str_matches", "expected": "must be an e-mail address", "records": 1},
+            {
+                "field": "status",
+                "rule": "isin",
+                "expected": "must be one of lead, prospect, customer, churned",
+                "records": 1,
+            },
+        ],
+        "snapshot": None,
+    }
+    assert dict(zip(COUNTS, counts(previewed), strict=True)) == {
+        "read": 6,
+        "created": 1,
+        "updated": 1,
+        "unchanged": 1,
+        "rejected": 2,
+        "duplicate": 1,
+    }
+    assert previewed["read"] == sum(counts(previewed)[1:])
+    assert [record["external_id"] for record in exported()] == ["C-1", "C-5"]
+
+
+def test_a_commit_writes_what_was_previewed() -> None:
+    previewed = done("preview", mixed(), "-a", "ua", "-t", "contacts")
+
+    committed = done("commit", previewed["batch_id"], "--on-invalid", "skip")
+
+    assert committed.keys() >= REPORT_KEYS
+    assert committed == previewed | {"status": "committed", "at": ANY, "snapshot": ANY}
+    assert isinstance(committed["snapshot"], int)
+    assert [(it["external_id"], it["amount"]) for it in exported()] == [
+        ("C-1", "1.50"),
+        ("C-4", "4.50"),
+        ("C-5", "5.50"),
+    ]
+
+
+def test_an_import_is_a_preview_and_its_commit() -> None:
+    imported = done("import", mixed(), "-a", "ua", "-t", "contacts", "--on-invalid", "skip")
+
+    assert imported.keys() >= REPORT_KEYS
+    assert (imported["status"], counts(imported)) == ("committed", (6, 1, 1, 1, 2, 1))
+    assert [(it["external_id"], it["amount"]) for it in exported()] == [
+        ("C-1", "1.50"),
+        ("C-4", "4.50"),
+        ("C-5", "5.50"),
+    ]
+
+
+def test_show_tells_what_the_batch_told_when_it_was_made() -> None:
+    previewed = done("preview", mixed(), "-a", "ua", "-t", "contacts")
+    assert done("show", previewed["batch_id"]) == previewed
+
+    committed = done("commit", previewed["batch_id"], "--on-invalid", "skip")
+    assert done("show", previewed["batch_id"], "-a", "ua") == committed
+
+
+def test_a_discarded_preview_cannot_be_committed() -> None:
+    previewed = done("preview", mixed(), "-a", "ua", "-t", "contacts")
+
+    discarded = done("discard", previewed["batch_id"])
+
+    assert discarded == previewed | {"status": "discarded", "at": ANY}
+    exit_code, error = failed("commit", previewed["batch_id"], "--on-invalid", "skip")
+    assert (exit_code, error["code"]) == (3, "refused")
+
+
+def test_rejected_records_refuse_the_import_unless_they_are_to_be_skipped() -> None:
+    exit_code, error = failed("import", mixed(), "-a", "ua", "-t", "contacts")
+
+    assert (exit_code, error["code"]) == (3, "rejects_found")
+    assert error["message"] == (
+        "2 of 6 records are rejected, so nothing was written: email must be an e-mail address (1); "
+        "status must be one of lead, prospect, customer, churned (1)."
+    )
+    assert [record["external_id"] for record in exported()] == ["C-1", "C-5"]
+
+
+def test_a_preview_that_is_no_longer_true_is_refused() -> None:
+    batch_id = done("preview", mixed(), "-a", "ua", "-t", "contacts")["batch_id"]
+    done("import", contacts("later.csv", "external_id,amount\nC-5,7\n"), "-a", "ua", "-t", "contacts")
+
+    exit_code, error = failed("commit", batch_id, "--on-invalid", "skip")
+
+    assert (exit_code, error["code"]) == (3, "preview_outdated")
+
+
+def test_an_export_is_told_with_its_manifest() -> None:
+    mixed()
+
+    told = done("export", "-a", "ua", "-t", "contacts", "--preset", "revenue", "-o", "out.csv")
+
+    data = Path("out.csv").read_bytes()
+    assert data == b"external_id,company,country,status,amount\nC-1,,,lead,1.50\nC-5,,,lead,0.00\n"
+    assert told.keys() >= EXPORT_KEYS
+    assert told == told | {
+        "status": "done",
+        "account": "ua",
+        "record_type": "contacts",
+        "actor": "tester",
+        "rows": 2,
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "path": str(Path("out.csv").absolute()),
+        "manifest": str(Path("out.csv.manifest.json").absolute()),
+        "format": "csv",
+        "columns": ["external_id", "company", "country", "status", "amount"],
+        "run_id": None,
+        "url": None,
+    }
+    assert json.loads(Path(told["manifest"]).read_text()) == told
+    assert done("exports") == {"items": [told], "next": None}
+
+
+def test_columns_choose_what_an_export_holds() -> None:
+    mixed()
+
+    assert exported("ua", "--columns", "amount, external_id") == [
+        {"amount": "1.50", "external_id": "C-1"},
+        {"amount": "0.00", "external_id": "C-5"},
+    ]
+
+
+def test_accounts_and_types_are_lists() -> None:
+    assert done("accounts", "add", "ua") == {"account": "ua", "new": True}
+    assert done("accounts", "add", "ua") == {"account": "ua", "new": False}
+
+    assert done("accounts", "list") == {"items": ["ua"], "next": None}
+    types = done("types")
+    assert types == {"items": [ANY, ANY], "next": None}
+    assert [(it["name"], it["key"]) for it in types["items"]] == [
+        ("contacts", ["external_id"]),
+        ("flights", ["time_hour", "carrier", "flight", "origin"]),
+    ]
+
+
+def test_init_says_where_the_store_is_and_repeats_itself(home: Path) -> None:
+    first = {"home": str(home), "done": ["contacts is a new record type.", "flights is a new record type."]}
+    assert done("init") == first
+    assert done("init") == first | {"done": []}
+
+
+def test_batches_are_listed_newest_first_and_can_be_chosen() -> None:
+    file = contacts("one.csv", "id,status\nC-1,lead\n")
+    first = done("import", file, "-a", "ua", "-t", "contacts")["batch_id"]
+    second = done("preview", file, "-a", "dl", "-t", "contacts")["batch_id"]
+
+    def ids(*options: str) -> list[str]:
+        listed = done("batches", *options)
+        assert listed == {"items": ANY, "next": None}
+        assert all(item.keys() >= REPORT_KEYS for item in listed["items"])
+        return [item["batch_id"] for item in listed["items"]]
+
+    assert ids() == [second, first]
+    assert ids("-a", "ua") == [first]
+    assert ids("-t", "contacts") == [second, first]
+    assert ids("-t", "flights") == []
+    assert ids("--status", "previewed") == [second]
+    assert ids("--status", "committed", "-a", "dl") == []
+
+
+def test_lists_come_in_pages_that_name_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.cli._PAGE", 2)
+    file = contacts("one.csv", "id,status\nC-1,lead\n")
+    batches = [done("preview", file, "-a", "ua", "-t", "contacts")["batch_id"] for _ in range(4)]
+    exports = [done("export", "-a", "ua", "-t", "contacts")["export_id"] for _ in range(3)]
+
+    def pages(command: str, key: str) -> Iterator[list[str]]:
+        page: int | None = 1
+        while page is not None:
+            listed = done(command, "--page", str(page))
+            yield [item[key] for item in listed["items"]]
+            page = listed["next"]
+
+    newest = batches[::-1]
+    assert list(pages("batches", "batch_id")) == [newest[:2], newest[2:]]
+    assert list(pages("exports", "export_id")) == [exports[:0:-1], exports[:1]]
+    assert "There are more: --page 2" in run("batches").stdout
+    assert "There are more" not in run("batches", "--page", "2").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "code", "message"),
+    [
+        (["preview", "none.csv", "-a", "ua", "-t", "contacts"], 2, "not_found", "There is no file 'none.csv'."),
+        (["preview", "ok.csv", "-a", "ua", "-t", "birds"], 2, "not_found", "There is no record type 'birds'."),
+        (["preview", "ok.csv", "-a", "A", "-t", "contacts"], 2, "invalid_request", "'A' cannot be an account's name."),
+        (["preview", "ok.csv", "-a", "ua", "-t", "contacts", "--map", "id"], 2, "invalid_request", "--map was 'id'."),
+        (["preview", "ok.csv", "-t", "contacts"], 2, "wrong_usage", NO_ACCOUNT),
+        (["import", "ok.csv", "-a", "ua", "-t", "contacts", "--mode", "guess"], 2, "wrong_usage", None),
+        (["import", "broken.csv", "-a", "ua", "-t", "contacts"], 1, "unreadable_file", None),
+        (["export", "-a", "ua", "-t", "contacts"], 2, "not_found", "There is no account 'ua'."),
+        (["show", "b-1"], 2, "not_found", "There is no batch 'b-1'."),
+        (["commit", "b-1"], 2, "not_found", "There is no batch 'b-1'."),
+        (["discard", "b-1"], 2, "not_found", "There is no batch 'b-1'."),
+        (["accounts", "add", "-"], 2, "invalid_request", "'-' cannot be an account's name."),
+        (["batches", "--page", "0"], 2, "wrong_usage", None),
+        (["fly"], 2, "wrong_usage", None),
+    ],
+)  # fmt: skip
+def test_a_failure_is_one_object_with_a_code_and_words(
+    arguments: list[str],
+    exit_code: int,
+    code: str,
+    message: str | None,
+    empty_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RECORDS_HOME", str(empty_home))
+    contacts("ok.csv", "id,status\nC-1,lead\n")
+    contacts("broken.csv", 'id,status\nC-1,"lead\n')
+
+    assert failed(*arguments) == (exit_code, {"code": code, "message": message or ANY, "hint": ANY})
+
+
+def test_a_failure_for_people_is_on_standard_error(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECORDS_HOME", str(empty_home))
+    result = run("show", "b-1")
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "Error: There is no batch 'b-1'.\nSee which there are: records batches.\n"
+
+
+def test_without_a_store_there_is_nothing_to_read(home: Path) -> None:
+    assert failed("batches") == (
+        1,
+        {
+            "code": "store_not_ready",
+            "message": f"There is no store in {home}.",
+            "hint": "Make it: records init.",
+        },
+    )
+
+
+def test_what_nobody_foresaw_is_an_error_object_too(tmp_path: Path) -> None:
+    done("accounts", "add", "ua")
+    (tmp_path / "contacts.csv").mkdir()
+
+    exit_code, error = failed("export", "-a", "ua", "-t", "contacts", "-o", str(tmp_path))
+
+    assert (exit_code, error["code"]) == (1, "unexpected")
+    assert error["message"].startswith("IsADirectoryError: ")
+    assert done("exports") == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize("how", ["option", "environment"])
+def test_another_accounts_batch_is_not_there(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = contacts("one.csv", "id,status\nC-1,lead\n")
+    batch_id = done("preview", file, "-a", "ua", "-t", "contacts")["batch_id"]
+    unknown = "b-20260105-093000000-000000"
+    done("accounts", "add", "dl")
+    if how == "environment":
+        monkeypatch.setenv("RECORDS_ACCOUNT", "dl")
+    given = ["-a", "dl"] if how == "option" else []
+
+    for command in ("show", "commit", "discard"):
+        for output in (["--json"], []):
+            not_theirs = run(command, batch_id, *given, *output)
+            not_there = run(command, unknown, *given, *output)
+            assert not_theirs.exit_code == not_there.exit_code == 2
+            assert not_theirs.stdout == not_there.stdout.replace(unknown, batch_id)
+            assert not_theirs.stderr == not_there.stderr.replace(unknown, batch_id)
+    assert done("show", batch_id, "-a", "ua")["status"] == "previewed"
+
+
+def test_an_account_that_is_given_empty_is_not_every_account() -> None:
+    file = contacts("one.csv", "id,status\nC-1,lead\n")
+    batch_id = done("preview", file, "-a", "ua", "-t", "contacts")["batch_id"]
+
+    for command in ("show", "commit", "discard"):
+        exit_code, error = failed(command, batch_id, "-a", "")
+        assert (exit_code, error["message"]) == (2, "No account was given.")
+    assert done("show", batch_id)["status"] == "previewed"
+
+
+def test_the_environment_names_the_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    file = contacts("one.csv", "id,status\nC-1,lead\n")
+    done("import", file, "-a", "dl", "-t", "contacts")
+    monkeypatch.setenv("RECORDS_ACCOUNT", "ua")
+
+    imported = done("import", file, "-t", "contacts")
+    export = done("export", "-t", "contacts")
+
+    assert (imported["account"], imported["created"], export["account"]) == ("ua", 1, "ua")
+    assert done("batches")["items"] == [imported | {"snapshot": None}]
+    assert done("exports")["items"] == [export]
+
+
+def test_map_names_the_field_of_a_column() -> None:
+    file = contacts("mapped.csv", "Kundennr,id,Stand\nC-1,X-1,lead\n")
+
+    done("import", file, "-a", "ua", "-t", "contacts", "--map", "Kundennr=external_id", "--map", "Stand=status")
+    done("import", file, "-a", "dl", "-t", "contacts", "--map", "Kundennr=", "--map", "Stand=status")
+
+    assert exported("ua", "--columns", "external_id,status") == [{"external_id": "C-1", "status": "lead"}]
+    assert exported("dl", "--columns", "external_id,status") == [{"external_id": "X-1", "status": "lead"}]
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("insert", (2, 1, 0, 0, 1, 0)), ("update", (2, 0, 1, 0, 1, 0)), ("upsert", (2, 1, 1, 0, 0, 0))],
+)
+def test_the_mode_says_what_an_import_may_do(mode: str, expected: tuple[int, ...]) -> None:
+    done("import", contacts("one.csv", "id,status\nC-1,lead\n"), "-a", "ua", "-t", "contacts")
+    file = contacts("two.csv", "id,status\nC-1,customer\nC-2,lead\n")
+
+    assert counts(done("preview", file, "-a", "ua", "-t", "contacts", "--mode", mode)) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected", "stored"),
+    [
+        ("reject", (3, 1, 0, 0, 2, 0), ["C-2"]),
+        ("first", (3, 2, 0, 0, 0, 1), ["C-1 lead", "C-2"]),
+        ("last", (3, 2, 0, 0, 0, 1), ["C-1 customer", "C-2"]),
+    ],
+)
+def test_on_duplicate_decides_between_records_of_one_key(
+    choice: str, expected: tuple[int, ...], stored: list[str]
+) -> None:
+    file = contacts("two.csv", "id,status\nC-1,lead\nC-1,customer\nC-2,prospect\n")
+    options = ["--on-duplicate", choice, "--on-invalid", "skip"]
+
+    imported = done("import", file, "-a", "ua", "-t", "contacts", *options)
+
+    assert counts(imported) == expected
+    told = [f"{it['external_id']} {it['status']}".removesuffix(" prospect") for it in exported()]
+    assert told == stored
+
+
+def test_personal_values_are_masked_for_people() -> None:
+    file = mixed()
+    previewed = run("preview", file, "-a", "ua", "-t", "contacts")
+
+    told = previewed.stdout
+    assert "`email` must be an e-mail address; record 2 (line 3) has •••\n" in told
+    assert "`status` must be one of lead, prospect, customer, churned; record 3 (line 4) has VIP\n" in told
+    assert "bob-at-example" not in previewed.output
+    batch_id = told.split()[0]
+    assert "bob-at-example" not in run("show", batch_id).output
+    assert "bob-at-example" not in run("commit", batch_id).output
+
+
+def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> None:
+    told = run("preview", mixed(), "-a", "ua", "-t", "contacts").stdout
+
+    batch_id = told.split()[0]
+    lines = [line.rstrip() for line in told.splitlines()]
+    assert lines[:2] == [f"{batch_id}  previewed", "mixed.csv as contacts of ua, by tester"]
+    assert [line.split()[:2] for line in lines[3:9]] == [
+        [name, number] for name, number in zip(COUNTS, "611121", strict=True)
+    ]
+    assert lines[-1] == f"Nothing is written yet. Write it: records commit {batch_id} --on-invalid skip"
+
+
+def test_lists_for_people_are_tables() -> None:
+    assert run("init").stdout == "contacts is a new record type.\nflights is a new record type.\n"
+    assert run("accounts", "list").stdout == "There is no account yet: records accounts add NAME.\n"
+    assert run("batches").stdout == "There is no batch: records import FILE.\n"
+    assert run("exports").stdout == "There is no export: records export -a ACCOUNT -t TYPE.\n"
+    assert run("init").stdout == "The store is ready; there was nothing to do.\n"
+    assert run("accounts", "add", "ua").stdout == "Account ua is new.\n"
+
+    batch_id = done("import", contacts("one.csv", "id,status\nC-1,lead\n"), "-a", "ua", "-t", "contacts")["batch_id"]
+    export = run("export", "-a", "ua", "-t", "contacts", "-o", "out.csv").stdout
+
+    assert export.splitlines()[0].split("  ")[1] == "1 contacts of ua"
+    assert f"{Path('out.csv').absolute()}  ({Path('out.csv').stat().st_size} bytes)" in export
+    assert run("accounts", "list").stdout == "ua\n"
+    (batch,) = [line.split() for line in run("batches").stdout.splitlines() if batch_id in line]
+    assert batch[:4] + batch[6:] == [batch_id, "ua", "contacts", "committed", "tester", "one.csv", *"110000"]
+    assert str(Path("out.csv").absolute()) in run("exports").stdout
+    types = run("types").stdout
+    assert "Preset mailing: external_id, first_name, last_name, email, country\n" in types
+    assert "Key: time_hour, carrier, flight, origin\n" in types
+
+
+def test_markup_in_a_files_name_and_headers_is_shown_as_it_is() -> None:
+    told = run(
+        "preview", contacts("[red]a.csv", "id,status,[b]x[/b]\nC-1,lead,1\n"), "-a", "ua", "-t", "contacts"
+    ).stdout
+
+    assert "[red]a.csv as contacts of ua" in told
+    assert "Columns that no field takes: '[b]x[/b]'" in told
+
+
+def every_command(group: click.Group, name: str = "records") -> Iterator[tuple[str, click.Command]]:
+    for command in group.commands.values():
+        path = f"{name} {command.name}"
+        yield path, command
+        if isinstance(command, click.Group):
+            yield from every_command(command, path)
+
+
+COMMANDS = dict(every_command(main))
+
+
+def test_these_are_the_commands() -> None:
+    assert set(COMMANDS) == {
+        *("records init", "records demo", "records accounts", "records accounts add", "records accounts list"),
+        *("records types", "records preview", "records commit", "records discard", "records import"),
+        *("records batches", "records show", "records export", "records exports", "records ui"),
+    }
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_is_explained(name: str) -> None:
+    command = COMMANDS[name]
+
+    assert command.help
+    unexplained = [it.name for it in command.params if isinstance(it, click.Option) and not it.help]
+    assert unexplained == []
+    shown = run(*name.split()[1:], "--help")
+    assert (shown.exit_code, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"Usage: main {' '.join(name.split()[1:])}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_json(name: str) -> None:
+    command = COMMANDS[name]
+
+    assert isinstance(command, click.Group) or "--json" in {opt for it in command.params for opt in it.opts}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_in_the_readme(name: str) -> None:
+    assert name in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_command_is_wrong_usage() -> None:
+    assert run().exit_code == 2
+
+
+def test_the_installed_command_prints_one_object_and_tells_the_rest_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("RECORDS_HOME", str(tmp_path / "new"))
+    file = contacts("one.csv", "id,status\nC-1,lead\n")
+    command = [COMMAND, "import", file, "-a", "ua", "-t", "contacts", "--json"]
+
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+
+    assert json.loads(result.stdout)["created"] == 1
+    assert result.stderr == f"Made a new store in {tmp_path / 'new'}.\n"
+    with RecordStore(Settings.from_environment()) as store:
+        assert store.accounts() == ["ua"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "code"),
+    [
+        (["import", "none.csv", "-a", "ua", "-t", "contacts"], 2, "not_found"),
+        (["import", "bad.csv", "-a", "ua", "-t", "contacts"], 3, "rejects_found"),
+        (["export", "-a", "ua", "-t", "contacts", "-o", f"{'x' * 250}.csv"], 1, "unexpected"),
+    ],
+)
+def test_the_installed_command_ends_with_its_exit_code(arguments: list[str], exit_code: int, code: str) -> None:
+    done("accounts", "add", "ua")
+    contacts("bad.csv", "id,status\nC-1,none\n")
+
+    result = subprocess.run(
+        [COMMAND, *arguments, "--json"], capture_output=True, text=True, env=os.environ, check=False
+    )
+
+    assert (result.returncode, json.loads(result.stdout)["error"]["code"]) == (exit_code, code)

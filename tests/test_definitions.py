@@ -1,0 +1,108 @@
+"""What the code location offers: pinned by name, described, and ready to launch as it opens."""
+
+import importlib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+from pipelines.definitions import defs
+
+ROOT = Path(__file__).parent.parent
+JOBS = {"preview_import", "commit_batch", "import_records", "export_contacts", "export_flights"}
+
+_FILE = {
+    "account": "",
+    "record_type": "contacts",
+    "path": "",
+    "mode": "upsert",
+    "on_duplicate": "reject",
+    "column_map": {},
+    "actor": "",
+}
+_EXPORT = {"format": "csv", "columns": [], "preset": "", "actor": ""}
+DEFAULTS: Mapping[str, Mapping[str, Any]] = {
+    "preview_import": {"preview": _FILE},
+    "import_records": {"import_file": _FILE | {"on_invalid": "abort"}},
+    "commit_batch": {"commit": {"account": "", "batch_id": "", "on_invalid": "abort", "actor": ""}},
+    "export_contacts": {"exports__contacts": _EXPORT},
+    "export_flights": {"exports__flights": _EXPORT},
+}
+
+
+@pytest.fixture(scope="module")
+def repository() -> dg.RepositoryDefinition:
+    return defs().get_repository_def()
+
+
+def test_these_are_the_definitions(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+    keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    materialisable = {key.to_user_string() for key in graph.materializable_asset_keys}
+
+    assert keys == {"records/contacts", "records/flights", "exports/contacts", "exports/flights"}
+    assert materialisable == {"exports/contacts", "exports/flights"}
+    assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == JOBS
+    assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events"}
+    assert [schedule.name for schedule in repository.schedule_defs] == []
+
+
+def test_every_asset_belongs_to_accounts_and_exports_come_from_records(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+    nodes = {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+
+    assert {node.partitions_def for node in nodes.values()} == {dg.DynamicPartitionsDefinition(name="accounts")}
+    parents = {name: {parent.to_user_string() for parent in node.parent_keys} for name, node in nodes.items()}
+    assert parents == {
+        "records/contacts": set(),
+        "records/flights": set(),
+        "exports/contacts": {"records/contacts"},
+        "exports/flights": {"records/flights"},
+    }
+
+
+def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
+    graph = repository.asset_graph
+    described = {key.to_user_string(): graph.get(key).description for key in graph.get_all_asset_keys()}
+    described |= {job.name: job.description for job in repository.get_all_jobs() if job.name != "__ASSET_JOB"}
+    described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
+
+    assert len(described) == 4 + 5 + 1
+    assert {name for name, text in described.items() if not text} == set()
+
+
+def test_every_config_field_is_described(repository: dg.RepositoryDefinition) -> None:
+    for name in JOBS:
+        (op,) = repository.get_job(name).nodes
+        fields = op.definition.config_schema.config_type.fields  # type: ignore[attr-defined, union-attr]
+        assert {field for field, what in fields.items() if not what.description} == set()
+
+
+@pytest.mark.parametrize("name", sorted(JOBS))
+def test_the_launchpad_opens_with_a_complete_config(name: str, repository: dg.RepositoryDefinition) -> None:
+    complete = dg.validate_run_config(repository.get_job(name), {})
+
+    assert {op: told["config"] for op, told in complete["ops"].items()} == DEFAULTS[name]
+
+
+def test_the_executor_is_in_process(repository: dg.RepositoryDefinition) -> None:
+    assert {repository.get_job(name).executor_def for name in JOBS} == {dg.in_process_executor}
+
+
+def test_workspace_and_dg_load_the_same_module() -> None:
+    (workspace,) = yaml.safe_load((ROOT / "workspace.yaml").read_text())["load_from"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
+
+    assert workspace == {
+        "python_module": {
+            "module_name": project["code_location_target_module"],
+            "location_name": project["code_location_name"],
+        }
+    }
+    assert project["code_location_name"] == "records"
+    module = importlib.import_module(workspace["python_module"]["module_name"])
+    assert module.defs is defs

@@ -1,0 +1,295 @@
+"""The life of an import: what is counted, what is written, what is refused."""
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from schemas.batches import BatchStatus, Counts, Mode, OnDuplicate, OnInvalid
+from schemas.errors import InvalidRequest, NotFound, PreviewOutdated, Refused, RejectsFound, UnreadableFile
+from tests.records import Row, contact, contacts_of, stored, values, write_csv
+
+
+def test_a_preview_counts_everything_and_writes_no_record(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1), contact(2)])))
+    before = stored(store)
+    path = write_csv(
+        tmp_path / "b.csv", [contact(1), contact(2, amount="7"), contact(3), contact(3), contact(4, amount="-1")]
+    )
+
+    report = importer.preview(contacts_of(path))
+
+    assert report.batch.counts == Counts(read=5, created=1, updated=1, unchanged=1, rejected=1, duplicate=1)
+    assert report.batch.status is BatchStatus.PREVIEWED
+    assert [problem.message() for problem in report.samples] == ["`amount` must be 0 or more; record 5 (line 6) has -1"]
+    assert stored(store) == before
+
+
+def test_a_commit_writes_what_was_previewed_and_names_its_snapshot(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    preview = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1, first_name="Ada")])))
+
+    report = importer.commit("ua", preview.batch.batch_id)
+
+    assert report.batch == replace(preview.batch, status=BatchStatus.COMMITTED, at=report.batch.at)
+    (row,) = stored(store)
+    assert (row["_account"], row["_batch"]) == ("ua", report.batch.batch_id)
+    assert (row["first_name"], row["amount"], row["email"]) == ("Ada", Decimal("1.50"), None)
+    with store.reading(report.snapshot) as connection:
+        assert connection.execute("SELECT count(*) FROM lake.records.contacts").fetchall() == [(1,)]
+    assert report.snapshot is not None
+    with store.reading(report.snapshot - 1) as connection:
+        assert connection.execute("SELECT count(*) FROM lake.records.contacts").fetchall() == [(0,)]
+    assert store.account("ua").report(report.batch.batch_id).snapshot == report.snapshot
+
+
+def test_the_commit_names_actor_and_batch(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
+    report = importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)])))
+
+    with store.reading() as connection:
+        commit = connection.execute(
+            "SELECT author, commit_extra_info FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [report.snapshot]
+        ).fetchall()
+    assert commit == [("tester", f'{{"batch_id": "{report.batch.batch_id}"}}')]
+
+
+def test_a_column_that_is_absent_keeps_values_and_an_empty_cell_clears_them(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    full = [contact(1, first_name="Ada", company="X"), contact(2, first_name="Bob", company="Y")]
+    importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", full)))
+
+    update = [{"external_id": "C-000001", "company": ""}, {"external_id": "C-000002", "company": "Z"}]
+    report = importer.import_file(contacts_of(write_csv(tmp_path / "b.csv", update)))
+
+    assert report.batch.counts == Counts(read=2, updated=2)
+    assert dict(report.batch.cleared) == {"company": 1}
+    assert values(store, "company") == {"C-000001": None, "C-000002": "Z"}
+    assert values(store, "first_name") == {"C-000001": "Ada", "C-000002": "Bob"}
+    assert values(store, "status") == {"C-000001": "lead", "C-000002": "lead"}
+
+
+def test_a_required_field_is_required_of_created_records_only(importer: Importer, tmp_path: Path) -> None:
+    importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)])))
+    path = write_csv(tmp_path / "b.csv", [{"external_id": f"C-00000{n}", "company": "X"} for n in (1, 2)])
+
+    report = importer.preview(contacts_of(path))
+
+    assert report.batch.counts == Counts(read=2, updated=1, rejected=1)
+    assert [(problem.record, problem.field, problem.rule) for problem in report.samples] == [(2, "status", "required")]
+
+
+def test_one_key_with_different_values_rejects_all_and_names_each_other(importer: Importer, tmp_path: Path) -> None:
+    rows = [contact(1, company="A"), contact(2), contact(1, company="B"), contact(2)]
+
+    report = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", rows)))
+
+    assert report.batch.counts == Counts(read=4, created=1, rejected=2, duplicate=1)
+    assert [(problem.record, problem.rule, problem.value) for problem in report.samples] == [
+        (1, "key_conflict", "the key of record 3"),
+        (3, "key_conflict", "the key of record 1"),
+    ]
+
+
+def test_a_record_contradicts_one_that_breaks_a_rule(importer: Importer, tmp_path: Path) -> None:
+    rows = [contact(1), contact(1, amount="x"), contact(2, amount="y"), contact(2, amount="z")]
+
+    report = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", rows)))
+
+    assert report.batch.counts == Counts(read=4, rejected=4)
+    found = Counter((problem.record, problem.rule) for problem in report.samples)
+    assert found == Counter(
+        [(n, "key_conflict") for n in (1, 2, 3, 4)] + [(n, "type") for n in (2, 3, 4)]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("policy", "company"), [(OnDuplicate.FIRST, "A"), (OnDuplicate.LAST, "C")])
+def test_on_duplicate_takes_one_valid_record(
+    importer: Importer, store: RecordStore, tmp_path: Path, policy: OnDuplicate, company: str
+) -> None:
+    rows = [contact(1, company="A"), contact(1, company="B"), contact(1, company="C"), contact(1, amount="x")]
+    path = write_csv(tmp_path / "a.csv", [{"company": "", **row} for row in rows])
+
+    report = importer.import_file(contacts_of(path, on_duplicate=policy), OnInvalid.SKIP)
+
+    assert report.batch.counts == Counts(read=4, created=1, rejected=1, duplicate=2)
+    assert values(store, "company") == {"C-000001": company}
+
+
+@pytest.mark.parametrize(
+    ("mode", "counts", "rule"),
+    [
+        (Mode.INSERT, Counts(read=2, created=1, rejected=1), "exists"),
+        (Mode.UPDATE, Counts(read=2, updated=1, rejected=1), "unknown"),
+        (Mode.UPSERT, Counts(read=2, created=1, updated=1), None),
+    ],
+)
+def test_modes(importer: Importer, tmp_path: Path, mode: Mode, counts: Counts, rule: str | None) -> None:
+    importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)])))
+    path = write_csv(tmp_path / "b.csv", [contact(1, amount="9"), contact(2)])
+
+    report = importer.preview(contacts_of(path, mode=mode))
+
+    assert report.batch.counts == counts
+    assert [problem.rule for problem in report.samples] == ([] if rule is None else [rule])
+
+
+def test_rejects_stop_a_commit_unless_they_are_to_be_skipped(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "a.csv", [contact(1), contact(2, amount="-1")])
+    batch_id = importer.preview(contacts_of(path)).batch.batch_id
+
+    with pytest.raises(RejectsFound, match=r"1 of 2 records are rejected.*amount must be 0 or more"):
+        importer.commit("ua", batch_id)
+    assert store.account("ua").batch(batch_id).status is BatchStatus.PREVIEWED
+    assert stored(store) == []
+
+    importer.commit("ua", batch_id, OnInvalid.SKIP)
+    assert values(store, "amount") == {"C-000001": Decimal("1.50")}
+
+
+def test_a_batch_is_committed_or_discarded_once(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [contact(1)])
+    committed = importer.import_file(contacts_of(path)).batch.batch_id
+    discarded = importer.preview(contacts_of(path)).batch.batch_id
+    importer.discard("ua", discarded)
+
+    for batch_id, state in ((committed, "committed"), (discarded, "discarded")):
+        with pytest.raises(Refused, match=f"is {state} since .* UTC; only a previewed batch can be committed"):
+            importer.commit("ua", batch_id)
+        with pytest.raises(Refused, match="only a previewed batch can be discarded"):
+            importer.discard("ua", batch_id)
+    assert [batch.status for batch in store.batches()] == [BatchStatus.DISCARDED, BatchStatus.COMMITTED]
+    staging = store.account("ua").folder("staging")
+    assert list(staging.iterdir()) == []
+
+
+def test_a_preview_is_bound_to_the_records_it_touches(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
+    importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1), contact(2)])))
+    preview = importer.preview(contacts_of(write_csv(tmp_path / "b.csv", [contact(1, amount="7")])))
+
+    importer.import_file(contacts_of(write_csv(tmp_path / "c.csv", [contact(2, amount="8")])))
+    importer.import_file(contacts_of(write_csv(tmp_path / "d.csv", [contact(1, amount="8")]), account="other"))
+    assert importer.commit("ua", preview.batch.batch_id).batch.counts == Counts(read=1, updated=1)
+
+    preview = importer.preview(contacts_of(write_csv(tmp_path / "b.csv", [contact(1, amount="9")])))
+    importer.import_file(contacts_of(write_csv(tmp_path / "c.csv", [contact(1, amount="10")])))
+    with pytest.raises(PreviewOutdated, match="1 of the records it touches have changed since"):
+        importer.commit("ua", preview.batch.batch_id)
+    assert values(store, "amount") == {"C-000001": Decimal(10), "C-000002": Decimal(8)}
+
+
+def test_a_record_that_appeared_since_makes_a_preview_outdated(importer: Importer, tmp_path: Path) -> None:
+    preview = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)])))
+    importer.import_file(contacts_of(write_csv(tmp_path / "b.csv", [contact(1)])))
+
+    with pytest.raises(PreviewOutdated):
+        importer.commit("ua", preview.batch.batch_id)
+
+
+def test_accounts_are_apart(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [contact(1, company="mine")])
+    batch_id = importer.preview(contacts_of(path, account="ua")).batch.batch_id
+    importer.import_file(contacts_of(write_csv(tmp_path / "b.csv", [contact(1, company="theirs")]), account="b6"))
+
+    errors = []
+    for unknown in (batch_id, "b-20260101-000000000-000000"):
+        with pytest.raises(NotFound) as raised:
+            importer.commit("b6", unknown)
+        errors.append(str(raised.value).replace(unknown, "ID"))
+    assert errors[0] == errors[1]
+    importer.commit("ua", batch_id)
+    assert values(store, "company", account="ua") == {"C-000001": "mine"}
+    assert values(store, "company", account="b6") == {"C-000001": "theirs"}
+
+
+@pytest.mark.parametrize("name", ["", "UA", "../ua", "a" * 64, "ü", "-a", "a b", "a\n"])
+def test_a_name_that_cannot_be_an_account_is_refused(importer: Importer, tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidRequest, match="An account is 1 to 63 of a-z, 0-9, - and _"):
+        importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)]), account=name))
+
+
+def test_a_file_that_cannot_be_read_leaves_nothing(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b'external_id,status\nC-1,lead\nC-2,"lead\n')
+
+    with pytest.raises(UnreadableFile):
+        importer.import_file(contacts_of(path))
+    assert store.batches() == []
+    assert list(store.account("ua").folder("staging").iterdir()) == []
+
+
+def test_personal_values_are_in_the_message_only_when_it_is_not_masked(importer: Importer, tmp_path: Path) -> None:
+    report = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1, email="secret")])))
+
+    (problem,) = report.samples
+    assert problem.message() == "`email` must be an e-mail address; record 1 (line 2) has secret"
+    assert "secret" not in problem.message(masked=True)
+
+
+AMOUNTS = st.sampled_from(["1", "1.0", "2", "-1", "x", ""])
+STATUSES = st.sampled_from(["lead", "customer", "nobody", ""])
+ROWS = st.lists(
+    st.builds(
+        lambda key, amount, status: {"external_id": key, "status": status, "amount": amount},
+        st.sampled_from(["", "a", "b", "c", "d"]),
+        AMOUNTS,
+        STATUSES,
+    ),
+    min_size=1,
+    max_size=8,
+)
+Stored = dict[str, tuple[str, Decimal | None]]
+
+
+def outcome(rows: list[Row], before: Stored) -> tuple[Counts, Stored]:
+    """What an upsert of the rows must come to, said once more in plain Python."""
+    after, counts = dict(before), Counter[str]()
+    by_key = defaultdict[str, set[tuple[str, str]]](set)
+    seen = set()
+    for row in rows:
+        amount = row["amount"]
+        by_key[row["external_id"]].add((row["status"], "1" if amount == "1.0" else amount))
+    for row in rows:
+        key, status, amount = row["external_id"], row["status"], row["amount"]
+        valid = key and status in ("lead", "customer") and amount not in ("-1", "x")
+        record = (status, Decimal(amount) if valid and amount else None)
+        if not valid or len(by_key[key]) > 1:
+            counts["rejected"] += 1
+        elif key in seen:
+            counts["duplicate"] += 1
+        else:
+            counts["unchanged" if before.get(key) == record else "updated" if key in before else "created"] += 1
+            after[key] = record
+        seen.add(key)
+    return Counts(read=len(rows), **counts), after
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(files=st.lists(ROWS, min_size=1, max_size=2))
+def test_every_record_has_the_outcome_that_plain_python_gives_it(
+    importer: Importer, store: RecordStore, tmp_path: Path, files: list[list[Row]]
+) -> None:
+    account = f"a{len(store.accounts())}"
+    model: Stored = {}
+    for rows in files:
+        expected, model = outcome(rows, model)
+        path = write_csv(tmp_path / "a.csv", rows)
+        report = importer.import_file(contacts_of(path, account), OnInvalid.SKIP)
+        assert report.batch.counts == expected
+        assert {
+            row["external_id"]: (row["status"], row["amount"]) for row in stored(store, account=account)
+        } == model  # fmt: skip
+    again = importer.import_file(contacts_of(path, account), OnInvalid.SKIP).batch.counts
+    assert (again.created, again.updated) == (0, 0)
+    assert {row["external_id"]: (row["status"], row["amount"]) for row in stored(store, account=account)} == model

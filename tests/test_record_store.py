@@ -1,0 +1,234 @@
+"""The store itself: how it is made, grown, locked, numbered and laid out."""
+
+import multiprocessing
+import signal
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import schemas
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas import load_model, load_record_types
+from schemas.batches import Counts
+from schemas.errors import InvalidRequest, NotFound, StoreBusy, StoreNotReady
+from schemas.model import Integer, RecordModel, Text, field
+from schemas.record_type import Field, RecordType
+from tests.conftest import StoppedClock
+from tests.records import contact, contacts_of, stored, write_csv
+
+
+def contacts() -> RecordType:
+    return load_model("contacts").record_type()
+
+
+def with_field(record_type: RecordType, added: Field) -> RecordType:
+    return replace(record_type, fields=(*record_type.fields, added))
+
+
+def test_initialise_is_safe_to_repeat(settings: Settings) -> None:
+    with RecordStore(settings) as store:
+        assert store.initialise(load_record_types()) == [
+            "contacts is a new record type.",
+            "flights is a new record type.",
+        ]
+        assert store.initialise(load_record_types()) == []
+        assert list(store.record_types().values()) == load_record_types()
+
+
+def test_two_can_initialise_at_once(settings: Settings) -> None:
+    def initialise() -> None:
+        with RecordStore(settings) as store:
+            done.extend(store.initialise(load_record_types()))
+
+    done: list[str] = []
+    threads = [threading.Thread(target=initialise) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(done) == ["contacts is a new record type.", "flights is a new record type."]
+
+
+def test_without_a_store_the_way_out_is_named(settings: Settings) -> None:
+    with RecordStore(settings) as store, pytest.raises(StoreNotReady, match=r"There is no store in .* records init"):
+        store.batches()
+    assert not settings.home.exists()
+
+
+def test_a_catalog_without_tables_is_no_store(settings: Settings) -> None:
+    with RecordStore(settings) as store:
+        settings.home.mkdir()
+        settings.lake.mkdir()
+        with store._lake.attached():  # what a crash while the store is made leaves
+            pass
+        with pytest.raises(StoreNotReady):
+            store.batches()
+        with pytest.raises(StoreNotReady):
+            store.add_account("ua", "tester")
+        store.initialise(load_record_types())
+        assert store.batches() == []
+
+
+def test_a_type_may_gain_fields_that_may_be_null(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
+    report = importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)])))
+    grown = with_field(contacts(), Field("score", "decimal(5,1)"))
+
+    assert store.initialise([grown]) == ["contacts has gained score."]
+
+    assert stored(store)[0]["score"] is None
+    assert store.record_type("contacts") == grown
+    with store.reading(report.snapshot) as connection:
+        assert connection.execute("SELECT count(*) FROM lake.records.contacts").fetchall() == [(1,)]
+    with pytest.raises(StoreNotReady, match=r"The record type contacts has changed.*records init"):
+        importer.preview(contacts_of(tmp_path / "a.csv"))
+
+
+def test_a_preview_does_not_survive_a_change_of_its_type(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    batch_id = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)]))).batch.batch_id
+    store.initialise([with_field(contacts(), Field("score", "integer"))])
+
+    with pytest.raises(schemas.errors.PreviewOutdated, match="the record type contacts is another one since"):
+        importer.commit("ua", batch_id)
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda it: replace(it, fields=it.fields[:-1]), "notes is gone"),
+        (lambda it: with_field(it, Field("score", "integer", required=True)), "score is new and required"),
+        (lambda it: replace(it, key=("external_id", "status")), "the key was external_id and is external_id, status"),
+        (
+            lambda it: replace(
+                it, fields=tuple(replace(f, type="text") if f.name == "amount" else f for f in it.fields)
+            ),
+            r"amount was decimal\(18,2\) and is text",
+        ),
+    ],
+)
+def test_any_other_change_of_a_type_is_refused(store: RecordStore, change: Any, why: str) -> None:
+    with pytest.raises(StoreNotReady, match=f"{why}.*export from the old and import into the new"):
+        store.initialise([change(contacts())])
+    assert store.record_type("contacts") == contacts()
+
+
+def test_reading_cannot_write(store: RecordStore) -> None:
+    for snapshot in (None, 1):
+        with store.reading(snapshot) as connection, pytest.raises(duckdb.InvalidInputException, match="read-only"):
+            connection.execute("DELETE FROM lake.ledger.batches")
+
+
+def test_accounts_are_added_once(store: RecordStore) -> None:
+    assert [store.add_account(name, "tester") for name in ("ua", "b6", "ua")] == [True, True, False]
+    assert store.accounts() == ["b6", "ua"]
+    with pytest.raises(InvalidRequest):
+        store.add_account("No Account", "tester")
+
+
+def test_an_unknown_type_names_those_there_are(store: RecordStore) -> None:
+    with pytest.raises(NotFound, match="There are: contacts, flights"):
+        store.record_type("orders")
+
+
+def test_records_lie_by_account_and_sorted_by_key(importer: Importer, settings: Settings, tmp_path: Path) -> None:
+    numbers = [7, 3, 9, 1, 5]
+    importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", map(contact, numbers))))
+
+    (file,) = settings.lake.glob("records/contacts/**/*.parquet")
+    assert file.parent.name == "_account=ua"
+    keys = duckdb.read_parquet(str(file)).project("external_id").fetchall()
+    assert keys == [(f"C-{number:06}",) for number in sorted(numbers)]
+
+
+def test_a_transition_of_a_batch_costs_no_file(importer: Importer, settings: Settings, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [contact(1)])
+    for _ in range(3):
+        importer.discard("ua", importer.preview(contacts_of(path)).batch.batch_id)
+
+    assert not list(settings.lake.glob("ledger/batches/**/*.parquet"))
+
+
+def test_the_ledger_is_numbered_without_gaps(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [contact(1)])
+    importer.import_file(contacts_of(path))
+    importer.discard("ua", importer.preview(contacts_of(path)).batch.batch_id)
+
+    with store.reading() as connection:
+        numbers = connection.execute(
+            "SELECT seq FROM lake.ledger.batches UNION ALL SELECT seq FROM lake.ledger.accounts "
+            "UNION ALL SELECT seq FROM lake.ledger.record_types ORDER BY seq"
+        ).fetchall()
+    assert numbers == [(n,) for n in range(1, 8)]
+    assert [number for number, _ in store.ledger_after(0, 100).rows] == [4, 5, 6, 7]
+    assert [number for number, _ in store.ledger_after(4, 2).rows] == [5, 6]
+
+
+def test_the_ledger_never_goes_back_in_time(
+    settings: Settings, empty_store: Path, clock: StoppedClock, tmp_path: Path
+) -> None:
+    with RecordStore(settings, clock=clock) as store:
+        store.initialise(load_record_types())
+        importer = Importer(store, "tester")
+        path = write_csv(tmp_path / "a.csv", [contact(1)])
+        first = importer.preview(contacts_of(path)).batch
+        clock.advance(hours=-5)
+        second = importer.preview(contacts_of(path)).batch
+
+    assert second.at == first.at == clock.time + timedelta(hours=5)
+
+
+def _hold_lock(settings: Settings, held: Any) -> None:
+    with RecordStore(settings) as store, store.write_lock:
+        held.set()
+        signal.pause()
+
+
+def test_a_lock_that_is_held_makes_the_store_busy(store: RecordStore, settings: Settings) -> None:
+    context = multiprocessing.get_context("spawn")
+    held = context.Event()
+    holder = context.Process(target=_hold_lock, args=(settings, held))
+    holder.start()
+    try:
+        assert held.wait(60)
+        with RecordStore(replace(settings, lock_seconds=0.2)) as impatient, pytest.raises(StoreBusy) as raised:
+            impatient.add_account("ua", "tester")
+        assert raised.value.transient
+        holder.kill()  # the operating system frees the lock of the dead
+        assert store.add_account("ua", "tester")
+    finally:
+        holder.kill()
+        holder.join()
+
+
+class Odd(RecordModel):
+    """Fields whose names are SQL."""
+
+    at: Text = field("A keyword of time travel.", required=True)
+    order: Integer = field("A keyword.", required=True)
+    select: Text = field("Another.")
+    record: Integer = field("A name that the store uses itself, but for the underscore.")
+
+    class Config:
+        name = "group"
+        metadata = {"key": ("order", "at")}
+
+
+def test_names_that_are_sql_are_only_names(store: RecordStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(schemas.RECORD_TYPES, "group", f"{__name__}:Odd")
+    store.initialise([Odd.record_type()])
+    rows = [{"at": "'; DROP TABLE x; --", "order": "1", "select": 'a"b', "record": "2"}]
+    request = replace(contacts_of(write_csv(tmp_path / "a.csv", rows)), record_type="group")
+
+    assert Importer(store, "tester").import_file(request).batch.counts == Counts(read=1, created=1)
+    assert Importer(store, "tester").import_file(request).batch.counts == Counts(read=1, unchanged=1)
+    (row,) = stored(store, "group")
+    assert (row["at"], row["order"], row["select"], row["record"]) == ("'; DROP TABLE x; --", 1, 'a"b', 2)

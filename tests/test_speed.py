@@ -1,0 +1,77 @@
+"""How fast small things are, and what they do without."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from tests.records import contact, contacts_of, write_csv
+
+COMMAND = str(Path(sys.executable).with_name("records"))
+HEAVY = ["dagster", "pandas", "pandera"]
+IMPORTED = f"""
+import json, sys
+from pipelines.cli import main
+try:
+    main()
+finally:
+    print(json.dumps([name for name in {HEAVY} if name in sys.modules]), file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def five_thousand(store: RecordStore, importer: Importer, tmp_path: Path) -> Path:
+    """A folder; account ua of the environment's store has 5,000 contacts."""
+    importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", map(contact, range(5000)))))
+    return tmp_path
+
+
+def imported_by(*arguments: str) -> list[str]:
+    """Which of the heavy packages a process of the command has imported when it ends, and it ends well."""
+    command = [sys.executable, "-c", IMPORTED, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    names: list[str] = json.loads(ended.stderr)
+    return names
+
+
+def fastest(times: int, what: Callable[[], object]) -> float:
+    """Seconds of the fastest of some runs: the machine may be busy with something else."""
+    seconds = []
+    for _ in range(times):
+        started = time.perf_counter()
+        what()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds)
+
+
+def test_the_witness_sees_what_a_process_imports(home: Path, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1)])
+    assert imported_by("preview", str(file), "-a", "ua", "-t", "contacts") == ["pandas", "pandera"]
+
+
+def test_quick_commands_import_nothing_heavy(five_thousand: Path) -> None:
+    assert imported_by("types") == []
+    assert imported_by("batches") == []
+    assert imported_by("export", "-a", "ua", "-t", "contacts", "-o", str(five_thousand / "out.csv")) == []
+    with (five_thousand / "out.csv").open() as file:
+        assert sum(1 for _ in file) == 5001
+
+
+def test_an_export_of_5000_contacts_takes_at_most_a_second(five_thousand: Path) -> None:
+    command = [COMMAND, "export", "-a", "ua", "-t", "contacts", "-o", str(five_thousand / "out.csv")]
+
+    assert fastest(5, lambda: subprocess.run(command, capture_output=True, check=True)) <= 1.0
+
+
+def test_the_definitions_load_within_5_seconds() -> None:
+    load = "from pipelines.definitions import defs; defs().get_repository_def()"
+    command = [sys.executable, "-c", load]
+
+    assert fastest(2, lambda: subprocess.run(command, check=True, env=os.environ)) <= 5.0

@@ -1,0 +1,82 @@
+"""Two processes that import at the same moment."""
+
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from types import TracebackType
+
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from resources.record_store.write_lock import WriteLock
+from resources.settings import Settings
+from schemas.batches import Counts
+from tests.faults.steps import processes
+from tests.records import contact, contacts_of, stored, write_csv
+
+
+class _MeetBeforeCommit(WriteLock):
+    """The store's lock; before it is taken for the first commit, both processes are there."""
+
+    def __init__(self, lock: WriteLock, barrier: Barrier) -> None:
+        self._inner = lock
+        self._barrier = barrier
+        self._taken = 0
+
+    def __enter__(self) -> None:
+        self._taken += 1
+        if self._taken == 2:  # the first time is the preview's row of the ledger
+            self._barrier.wait(timeout=120)
+        self._inner.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inner.__exit__(kind, error, trace)
+
+
+def _import(settings: Settings, path: Path, barrier: Barrier, result: Connection) -> None:
+    with RecordStore(settings) as store:
+        store.write_lock = _MeetBeforeCommit(store.write_lock, barrier)
+        result.send(Importer(store, "tester").import_file(contacts_of(path)).batch.counts)
+
+
+def _import_at_once(settings: Settings, paths: list[Path]) -> list[Counts]:
+    context = processes()
+    barrier = context.Barrier(len(paths))
+    pipes = [context.Pipe(duplex=False) for _ in paths]
+    running = [
+        context.Process(target=_import, args=(settings, path, barrier, sender))
+        for path, (_, sender) in zip(paths, pipes, strict=True)
+    ]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join()
+    assert [process.exitcode for process in running] == [0] * len(paths)
+    return [receiver.recv() for receiver, _ in pipes]
+
+
+def test_different_files_both_land(store: RecordStore, settings: Settings, tmp_path: Path) -> None:
+    paths = [
+        write_csv(tmp_path / "a.csv", [contact(n) for n in range(10)]),
+        write_csv(tmp_path / "b.csv", [contact(n) for n in range(10, 30)]),
+    ]
+
+    counts = _import_at_once(settings, paths)
+
+    assert counts == [Counts(read=10, created=10), Counts(read=20, created=20)]
+    assert [row["external_id"] for row in stored(store)] == sorted(f"C-{n:06}" for n in range(30))
+
+
+def test_the_same_new_keys_are_there_once(store: RecordStore, settings: Settings, tmp_path: Path) -> None:
+    paths = [
+        write_csv(tmp_path / f"{company}.csv", [contact(n, company=company) for n in range(10)])
+        for company in ("A", "B")
+    ]
+
+    counts = _import_at_once(settings, paths)
+
+    assert sorted(counts, key=lambda it: it.created) == [Counts(read=10, updated=10), Counts(read=10, created=10)]
+    rows = stored(store)
+    assert [row["external_id"] for row in rows] == [f"C-{n:06}" for n in range(10)]
+    assert len({row["company"] for row in rows}) == 1  # the later one's, whole
