@@ -45,7 +45,7 @@ def export_asset(record_type: RecordType) -> dg.AssetsDefinition:
             preset=config.preset or None,
         )
         with records.open() as store:
-            writer = ExportWriter(store, config.actor or store.settings.actor, context.run_id)
+            writer = ExportWriter(store, config.actor or store.settings.actor, context.run.run_id)
             return dg.MaterializeResult(metadata=export_metadata(writer.export(request)))
 
     return export

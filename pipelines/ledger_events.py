@@ -16,7 +16,11 @@ _ROWS_A_TICK = 200
 Event = dg.AssetMaterialization | dg.AssetObservation
 
 
-@dg.sensor(minimum_interval_seconds=5, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(
+    minimum_interval_seconds=5,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Carry commits, previews, exports and new accounts into Dagster, whoever made them.",
+)
 def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
     """Commits become materialisations, previews observations, exports made outside Dagster materialisations.
 

@@ -1,5 +1,6 @@
 """What a record type is written with: the types of fields, `field`, and `RecordModel`."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -74,17 +75,16 @@ class RecordModel(pandera.DataFrameModel):
             raise TypeError(f"{cls.__name__}.Config.metadata has unknown entries {sorted(unknown)}")
         if schema.checks:
             raise TypeError(f"{cls.__name__} has a check across fields; a check concerns one field")
-        hidden = [name for base in cls.__mro__ if base not in RecordModel.__mro__ for name in _annotated(base)]
-        for name in hidden:
-            if name.startswith("_"):  # pandera leaves it out without a word
+        own_models = [base for base in cls.__mro__ if base not in RecordModel.__mro__]
+        annotated = [name for base in own_models for name in inspect.get_annotations(base)]
+        for name in [*annotated, *schema.columns]:  # pandera leaves out an annotation with "_" without a word
+            if name.startswith("_"):
                 raise TypeError(f"{cls.__name__}.{name} begins with '_', which is kept for the store's own columns")
         fields = []
         for name, column in schema.columns.items():
             own = column.metadata
             if not own or "personal" not in own:
                 raise TypeError(f"{cls.__name__}.{name} is not made with schemas.model.field")
-            if name.startswith("_"):
-                raise TypeError(f"{cls.__name__}.{name} begins with '_', which is kept for the store's own columns")
             markers = own["null_markers"]
             fields.append(
                 Field(
@@ -108,10 +108,6 @@ class RecordModel(pandera.DataFrameModel):
         for columns in presets.values():
             record_type.columns(columns)
         return record_type
-
-
-def _annotated(model: type) -> list[str]:
-    return list(inspect.get_annotations(model))
 
 
 def _type_name(dtype: pa.DataType | None) -> str:

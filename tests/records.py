@@ -44,8 +44,8 @@ def stored(store: RecordStore, record_type: str = "contacts", account: str = "ua
         result = connection.execute(
             f'SELECT * FROM lake.records."{record_type}" WHERE _account = ? ORDER BY ALL', [account]
         )
-        names = [column[0] for column in result.description or []]
-        return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        names = result.columns
+        return [dict(zip(names, row, strict=True)) for row in result.fetch_all()]
 
 
 def values(store: RecordStore, field: str, record_type: str = "contacts", account: str = "ua") -> dict[Any, Any]:

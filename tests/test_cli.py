@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ from click.testing import CliRunner, Result
 from pipelines.cli import main
 from resources.record_store import RecordStore
 from resources.settings import Settings
-from schemas import load_record_types
 
 ROOT = Path(__file__).parent.parent
 COMMAND = str(Path(sys.executable).with_name("records"))
@@ -46,18 +46,10 @@ C-5,ed@example.org,lead,5.50
 
 
 @pytest.fixture(autouse=True)
-def working_folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files are in the working folder; the first command that writes makes the store."""
+def working_folder(settings: Settings, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are in the working folder; the environment's store has no account."""
+    shutil.copytree(empty_store, settings.home)
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def empty_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a store without accounts, for commands that fail."""
-    home = tmp_path_factory.mktemp("empty") / "home"
-    with RecordStore(Settings.from_environment({"RECORDS_HOME": str(home)})) as store:
-        store.initialise(load_record_types())
-    return home
 
 
 def run(*arguments: str) -> Result:
@@ -250,6 +242,7 @@ def test_accounts_and_types_are_lists() -> None:
 
 
 def test_init_says_where_the_store_is_and_repeats_itself(home: Path) -> None:
+    shutil.rmtree(home)
     first = {"home": str(home), "done": ["contacts is a new record type.", "flights is a new record type."]}
     assert done("init") == first
     assert done("init") == first | {"done": []}
@@ -318,18 +311,14 @@ def test_a_failure_is_one_object_with_a_code_and_words(
     exit_code: int,
     code: str,
     message: str | None,
-    empty_home: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("RECORDS_HOME", str(empty_home))
     contacts("ok.csv", "id,status\nC-1,lead\n")
     contacts("broken.csv", 'id,status\nC-1,"lead\n')
 
     assert failed(*arguments) == (exit_code, {"code": code, "message": message or ANY, "hint": ANY})
 
 
-def test_a_failure_for_people_is_on_standard_error(empty_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RECORDS_HOME", str(empty_home))
+def test_a_failure_for_people_is_on_standard_error() -> None:
     result = run("show", "b-1")
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -337,6 +326,8 @@ def test_a_failure_for_people_is_on_standard_error(empty_home: Path, monkeypatch
 
 
 def test_without_a_store_there_is_nothing_to_read(home: Path) -> None:
+    shutil.rmtree(home)
+
     assert failed("batches") == (
         1,
         {
@@ -469,7 +460,6 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
 
 
 def test_lists_for_people_are_tables() -> None:
-    assert run("init").stdout == "contacts is a new record type.\nflights is a new record type.\n"
     assert run("accounts", "list").stdout == "There is no account yet: records accounts add NAME.\n"
     assert run("batches").stdout == "There is no batch: records import FILE.\n"
     assert run("exports").stdout == "There is no export: records export -a ACCOUNT -t TYPE.\n"

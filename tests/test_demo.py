@@ -40,9 +40,9 @@ def test_the_demo_takes_all_flights_in_and_out_and_in_again(home: Path) -> None:
     assert (report["export"]["account"], united) == ("ua", 58_665)
     assert seconds < 45
     with RecordStore(Settings.from_environment()) as store, store.reading() as connection:
-        counted = connection.execute(
+        counted = connection.fetch_one(
             "SELECT count(*), count(DISTINCT _account), bool_and(_account = lower(carrier)) FROM lake.records.flights"
-        ).fetchone()
+        )
     assert counted == (FLIGHTS, 16, True)
 
     steps_again, _ = demo()

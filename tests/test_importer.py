@@ -45,10 +45,10 @@ def test_a_commit_writes_what_was_previewed_and_names_its_snapshot(
     assert (row["_account"], row["_batch"]) == ("ua", report.batch.batch_id)
     assert (row["first_name"], row["amount"], row["email"]) == ("Ada", Decimal("1.50"), None)
     with store.reading(report.snapshot) as connection:
-        assert connection.execute("SELECT count(*) FROM lake.records.contacts").fetchall() == [(1,)]
+        assert connection.execute("SELECT count(*) FROM lake.records.contacts").fetch_all() == [(1,)]
     assert report.snapshot is not None
     with store.reading(report.snapshot - 1) as connection:
-        assert connection.execute("SELECT count(*) FROM lake.records.contacts").fetchall() == [(0,)]
+        assert connection.execute("SELECT count(*) FROM lake.records.contacts").fetch_all() == [(0,)]
     assert store.account("ua").report(report.batch.batch_id).snapshot == report.snapshot
 
 
@@ -58,7 +58,7 @@ def test_the_commit_names_actor_and_batch(importer: Importer, store: RecordStore
     with store.reading() as connection:
         commit = connection.execute(
             "SELECT author, commit_extra_info FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [report.snapshot]
-        ).fetchall()
+        ).fetch_all()
     assert commit == [("tester", f'{{"batch_id": "{report.batch.batch_id}"}}')]
 
 
@@ -275,7 +275,7 @@ def outcome(rows: list[Row], before: Stored) -> tuple[Counts, Stored]:
     return Counts(read=len(rows), **counts), after
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.lists(ROWS, min_size=1, max_size=2))
 def test_every_record_has_the_outcome_that_plain_python_gives_it(
     importer: Importer, store: RecordStore, tmp_path: Path, files: list[list[Row]]

@@ -86,7 +86,7 @@ def test_a_type_may_gain_fields_that_may_be_null(importer: Importer, store: Reco
     assert stored(store)[0]["score"] is None
     assert store.record_type("contacts") == grown
     with store.reading(report.snapshot) as connection:
-        assert connection.execute("SELECT count(*) FROM lake.records.contacts").fetchall() == [(1,)]
+        assert connection.execute("SELECT count(*) FROM lake.records.contacts").fetch_all() == [(1,)]
     with pytest.raises(StoreNotReady, match=r"The record type contacts has changed.*records init"):
         importer.preview(contacts_of(tmp_path / "a.csv"))
 
@@ -166,7 +166,7 @@ def test_the_ledger_is_numbered_without_gaps(importer: Importer, store: RecordSt
         numbers = connection.execute(
             "SELECT seq FROM lake.ledger.batches UNION ALL SELECT seq FROM lake.ledger.accounts "
             "UNION ALL SELECT seq FROM lake.ledger.record_types ORDER BY seq"
-        ).fetchall()
+        ).fetch_all()
     assert numbers == [(n,) for n in range(1, 8)]
     assert [number for number, _ in store.ledger_after(0, 100).rows] == [4, 5, 6, 7]
     assert [number for number, _ in store.ledger_after(4, 2).rows] == [5, 6]

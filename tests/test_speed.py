@@ -22,7 +22,7 @@ from pipelines.cli import main
 try:
     main()
 finally:
-    print(json.dumps([name for name in {HEAVY} if name in sys.modules]), file=sys.stderr)
+    print("\\n" + json.dumps([name for name in {HEAVY} if name in sys.modules]), file=sys.stderr)
 """
 
 
@@ -37,7 +37,7 @@ def imported_by(*arguments: str) -> list[str]:
     """Which of the heavy packages a process of the command has imported when it ends, and it ends well."""
     command = [sys.executable, "-c", IMPORTED, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
-    names: list[str] = json.loads(ended.stderr)
+    names: list[str] = json.loads(ended.stderr.splitlines()[-1])
     return names
 
 

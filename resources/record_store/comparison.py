@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-import duckdb
 import pyarrow as pa
 
 from resources.problems import PROBLEMS
-from resources.record_store.lake import identifier, literal
-from resources.record_store.ledger import fetch_one
+from resources.record_store.lake import Connection, identifier, literal
 from resources.record_store.staging import Comparison, Staging, differs, same_key
 from resources.record_store.tables import table
 from schemas.batches import Mode, OnDuplicate
@@ -17,9 +15,7 @@ from schemas.record_type import RecordType
 class StagedFile:
     """Compares a staged file with itself and with an account's records, on a connection that cannot write them."""
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, record_type: RecordType, account: str, staging: Staging
-    ) -> None:
+    def __init__(self, connection: Connection, record_type: RecordType, account: str, staging: Staging) -> None:
         self._connection = connection
         self._type = record_type
         self._account = account
@@ -41,7 +37,7 @@ class StagedFile:
             f"CREATE TEMP TABLE repeated AS SELECT {self._keys} FROM staged WHERE {known} "
             "GROUP BY ALL HAVING count(*) > 1"
         )
-        if not fetch_one(self._connection, "SELECT count(*) FROM repeated")[0]:
+        if not self._connection.fetch_one("SELECT count(*) FROM repeated")[0]:
             return
         contents = ", ".join([*map(identifier, self._staging.fields), "_unread"])
         chosen = {
@@ -102,8 +98,7 @@ class StagedFile:
             f", count(*) FILTER (t.{identifier(name)} IS NOT NULL AND s.{identifier(name)} IS NULL)"
             for name in clearable
         )
-        row = fetch_one(
-            self._connection,
+        row = self._connection.fetch_one(
             f"""
             SELECT count(*) FILTER (t._account IS NULL),
                 count(*) FILTER (t._account IS NOT NULL AND ({differs(self._type, fields, "s", "t")})),
@@ -115,7 +110,7 @@ class StagedFile:
         )
         created, updated, included, *numbers = row
         # A created record has no stored value, so only updates can clear one.
-        outcomes = dict(self._connection.execute("SELECT _outcome, count(*) FROM excluded GROUP BY ALL").fetchall())
+        outcomes = dict(self._connection.execute("SELECT _outcome, count(*) FROM excluded GROUP BY ALL").fetch_all())
         return Comparison(
             created=created,
             updated=updated,

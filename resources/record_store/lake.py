@@ -1,15 +1,19 @@
 """The lake attached to DuckDB: extensions, catalog, limits, and quoting."""
 
 import importlib.util
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
 from resources.settings import Settings
 from schemas.errors import StoreNotReady
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Connect = Callable[..., duckdb.DuckDBPyConnection]
 
@@ -26,6 +30,49 @@ def literal(text: str | Path) -> str:
     return "'" + str(text).replace("'", "''") + "'"
 
 
+class Connection:
+    """A DuckDB connection to the lake, but for one habit of DuckDB's.
+
+    To look at a bound value DuckDB imports pandas, where it is installed: half a second, on paths that
+    have no use for it. Here it finds none, unless pandas is imported already.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def execute(self, query: str, values: Sequence[Any] = ()) -> Self:
+        """Execute a statement; its `?` are bound to the values, in order."""
+        if not values:
+            self._connection.execute(query)
+        elif "pandas" in sys.modules:
+            self._connection.execute(query, list(values))
+        else:
+            sys.modules["pandas"] = None  # type: ignore[assignment]  # an import now finds nothing
+            try:
+                self._connection.execute(query, list(values))
+            finally:
+                del sys.modules["pandas"]
+        return self
+
+    def fetch_all(self) -> list[Any]:
+        """All rows of the last statement, as tuples."""
+        return self._connection.fetchall()
+
+    def fetch_one(self, query: str, values: Sequence[Any] = ()) -> Any:
+        """The row of a query that has exactly one, as a tuple."""
+        (row,) = self.execute(query, values).fetch_all()
+        return row
+
+    def to_arrow_reader(self, rows: int) -> "pa.RecordBatchReader":
+        """The rows of the last statement, in batches of at most so many."""
+        return self._connection.to_arrow_reader(rows)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of the last statement's columns."""
+        return [column[0] for column in self._connection.description or []]
+
+
 class Lake:
     """The lake, attached for one use at a time to a DuckDB that is kept for the next.
 
@@ -38,7 +85,7 @@ class Lake:
         self._idle: list[duckdb.DuckDBPyConnection] = []
 
     @contextmanager
-    def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[Connection]:
         """A connection whose database `lake` is the store, as of a snapshot when one is given.
 
         It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. What
@@ -47,9 +94,9 @@ class Lake:
         database = self._idle.pop() if self._idle else self._open()
         try:
             database.execute(_attach(self._settings, read_only, snapshot))
-            with database.cursor() as connection:
-                connection.execute("SET TimeZone = 'UTC'")
-                yield connection
+            with database.cursor() as cursor:
+                cursor.execute("SET TimeZone = 'UTC'")
+                yield Connection(cursor)
             database.execute("DETACH lake")
         except BaseException:
             database.close()

@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import duckdb
-
+from resources.record_store.lake import Connection
 from resources.record_store.tables import LEDGER
 from schemas.batches import Batch, BatchStatus, Counts, ProblemCount
 from schemas.exports import ExportManifest
@@ -24,16 +23,16 @@ _EXPORT_COLUMNS = (
 )
 
 
-def newest(connection: duckdb.DuckDBPyConnection) -> tuple[int, datetime | None]:
+def newest(connection: Connection) -> tuple[int, datetime | None]:
     """The number and the time of the ledger's last row; 0 and None when it has none."""
     rows = " UNION ALL ".join(
         f"SELECT max(seq) AS seq, max(recorded_at) AS recorded_at FROM lake.ledger.{name}" for name in LEDGER
     )
-    seq, at = fetch_one(connection, f"SELECT coalesce(max(seq), 0), max(recorded_at) FROM ({rows})")
+    seq, at = connection.fetch_one(f"SELECT coalesce(max(seq), 0), max(recorded_at) FROM ({rows})")
     return seq, at
 
 
-def append_batch(transaction: duckdb.DuckDBPyConnection, seq: int, batch: Batch) -> None:
+def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
     """The ledger tells that the batch came into its status."""
     counts = batch.counts
     detail = {
@@ -61,19 +60,19 @@ def append_batch(transaction: duckdb.DuckDBPyConnection, seq: int, batch: Batch)
     )
 
 
-def append_export(transaction: duckdb.DuckDBPyConnection, seq: int, manifest: ExportManifest) -> None:
+def append_export(transaction: Connection, seq: int, manifest: ExportManifest) -> None:
     """The ledger tells that the export was published."""
     values = asdict(manifest) | {"seq": seq, "path": str(manifest.path), "columns": list(manifest.columns)}
     values["recorded_at"] = values.pop("at")
     _append(transaction, "exports", values)
 
 
-def append_account(transaction: duckdb.DuckDBPyConnection, seq: int, at: datetime, account: str, actor: str) -> None:
+def append_account(transaction: Connection, seq: int, at: datetime, account: str, actor: str) -> None:
     """The account exists."""
     _append(transaction, "accounts", {"seq": seq, "recorded_at": at, "account": account, "actor": actor})
 
 
-def append_record_type(transaction: duckdb.DuckDBPyConnection, seq: int, at: datetime, record_type: RecordType) -> None:
+def append_record_type(transaction: Connection, seq: int, at: datetime, record_type: RecordType) -> None:
     """The store knows the record type as described."""
     description = {
         "seq": seq,
@@ -85,22 +84,22 @@ def append_record_type(transaction: duckdb.DuckDBPyConnection, seq: int, at: dat
     _append(transaction, "record_types", description)
 
 
-def record_types(connection: duckdb.DuckDBPyConnection) -> dict[str, RecordType]:
+def record_types(connection: Connection) -> dict[str, RecordType]:
     """The record types that the store knows, as last described, in the order of their names."""
     rows = connection.execute(
         "SELECT record_type, arg_max(description, seq) FROM lake.ledger.record_types GROUP BY ALL ORDER BY ALL"
-    ).fetchall()
+    ).fetch_all()
     return {name: RecordType.from_json(description) for name, description in rows}
 
 
-def accounts(connection: duckdb.DuckDBPyConnection) -> list[str]:
+def accounts(connection: Connection) -> list[str]:
     """The accounts there are, by name."""
-    rows = connection.execute("SELECT DISTINCT account FROM lake.ledger.accounts ORDER BY account").fetchall()
+    rows = connection.execute("SELECT DISTINCT account FROM lake.ledger.accounts ORDER BY account").fetch_all()
     return [account for (account,) in rows]
 
 
 def batches(
-    connection: duckdb.DuckDBPyConnection,
+    connection: Connection,
     *,
     batch_id: str | None = None,
     account: str | None = None,
@@ -120,51 +119,43 @@ def batches(
         ) {state} ORDER BY batch_id DESC LIMIT ? OFFSET ?
         """,
         [*values, *([] if status is None else [status.value]), limit, offset],
-    ).fetchall()
+    ).fetch_all()
     return [_batch(row) for row in rows]
 
 
 def exports(
-    connection: duckdb.DuckDBPyConnection, *, account: str | None = None, offset: int = 0, limit: int | None = None
+    connection: Connection, *, account: str | None = None, offset: int = 0, limit: int | None = None
 ) -> list[ExportManifest]:
     """The exports, newest first, of one account or of all."""
     filters, values = _filters(account=account)
     rows = connection.execute(
         f"SELECT {_EXPORT_COLUMNS} FROM lake.ledger.exports {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
         [*values, limit, offset],
-    ).fetchall()
+    ).fetch_all()
     return [_export(row) for row in rows]
 
 
-def batches_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[tuple[int, Batch]]:
+def batches_after(connection: Connection, seq: int, limit: int) -> list[tuple[int, Batch]]:
     """Transitions of batches with a higher number, in the order in which they happened."""
     rows = _after(connection, "batches", _BATCH_COLUMNS, seq, limit)
     return [(row[0], _batch(row[1:])) for row in rows]
 
 
-def exports_after(connection: duckdb.DuckDBPyConnection, seq: int, limit: int) -> list[tuple[int, ExportManifest]]:
+def exports_after(connection: Connection, seq: int, limit: int) -> list[tuple[int, ExportManifest]]:
     """Exports with a higher number, in the order in which they happened."""
     rows = _after(connection, "exports", _EXPORT_COLUMNS, seq, limit)
     return [(row[0], _export(row[1:])) for row in rows]
 
 
-def fetch_one(connection: duckdb.DuckDBPyConnection, query: str, values: Sequence[Any] = ()) -> tuple[Any, ...]:
-    """The only row of a query that has one."""
-    row = connection.execute(query, list(values)).fetchone()
-    if row is None:
-        raise LookupError(f"no row from: {query}")
-    return row
-
-
-def _append(transaction: duckdb.DuckDBPyConnection, name: str, values: dict[str, Any]) -> None:
+def _append(transaction: Connection, name: str, values: dict[str, Any]) -> None:
     marks = ", ".join("?" * len(values))
     transaction.execute(f"INSERT INTO lake.ledger.{name} ({', '.join(values)}) VALUES ({marks})", list(values.values()))
 
 
-def _after(connection: duckdb.DuckDBPyConnection, name: str, columns: str, seq: int, limit: int) -> list[Any]:
+def _after(connection: Connection, name: str, columns: str, seq: int, limit: int) -> list[Any]:
     return connection.execute(
         f"SELECT seq, {columns} FROM lake.ledger.{name} WHERE seq > ? ORDER BY seq LIMIT ?", [seq, limit]
-    ).fetchall()
+    ).fetch_all()
 
 
 def _filters(**wanted: str | None) -> tuple[str, list[str]]:

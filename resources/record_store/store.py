@@ -13,8 +13,7 @@ import duckdb
 
 from resources.clock import Clock, SystemClock
 from resources.record_store import ledger, tables
-from resources.record_store.lake import Connect, Lake, identifier, literal
-from resources.record_store.ledger import fetch_one
+from resources.record_store.lake import Connect, Connection, Lake, identifier, literal
 from resources.record_store.staging import Staging, differs, same_key
 from resources.record_store.tables import table
 from resources.record_store.write_lock import WriteLock
@@ -38,7 +37,7 @@ class Transaction:
     that it made, once it is committed.
     """
 
-    connection: duckdb.DuckDBPyConnection
+    connection: Connection
     seq: int
     at: datetime
     snapshot: int | None = None
@@ -179,10 +178,10 @@ class RecordStore:
         """The record type as the store knows it, and the number of the newest snapshot."""
         with self.reading() as connection:
             known = _known(connection, record_type)
-            return known, fetch_one(connection, "SELECT id FROM ducklake_current_snapshot('lake')")[0]
+            return known, connection.fetch_one("SELECT id FROM ducklake_current_snapshot('lake')")[0]
 
     @contextmanager
-    def reading(self, snapshot: int | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def reading(self, snapshot: int | None = None) -> Iterator[Connection]:
         """A connection that can read the lake, as of a snapshot when one is given, and cannot write it."""
         if not self.exists:
             raise not_ready(self.settings)
@@ -208,12 +207,12 @@ class RecordStore:
             extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
             connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
             connection.execute("COMMIT")
-            transaction.snapshot = fetch_one(connection, "SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
+            transaction.snapshot = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
 
-    def _require_ledger(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def _require_ledger(self, connection: Connection) -> None:
         """A crash while the store was made can leave a catalog without tables."""
         query = "SELECT count(*) FROM duckdb_schemas() WHERE database_name = 'lake' AND schema_name = 'ledger'"
-        if not fetch_one(connection, query)[0]:
+        if not connection.fetch_one(query)[0]:
             raise not_ready(self.settings)
 
 
@@ -292,8 +291,8 @@ class AccountRecords:
     def count(self, record_type: RecordType, snapshot: int) -> int:
         """How many records the account has in a snapshot."""
         with self._store.reading(snapshot) as connection:
-            number: int = fetch_one(
-                connection, f"SELECT count(*) FROM {table(record_type.name)} WHERE _account = ?", [self.name]
+            number: int = connection.fetch_one(
+                f"SELECT count(*) FROM {table(record_type.name)} WHERE _account = ?", [self.name]
             )[0]
             return number
 
@@ -309,14 +308,13 @@ class AccountRecords:
         source = f"FROM {table(record_type.name)} WHERE _account = {literal(self.name)}"
         order = ", ".join(map(identifier, record_type.key))
         with self._store.reading(snapshot) as connection:
-            rows: int = fetch_one(
-                connection,
-                f"COPY (SELECT {chosen} {source} ORDER BY {order}) TO {literal(path)} (FORMAT csv, HEADER true)",
-            )[0]
-            expected: int = fetch_one(connection, f"SELECT count(*) {source}")[0]
-            at = fetch_one(
-                connection, "SELECT snapshot_time FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [snapshot]
-            )[0]
+            (rows,) = connection.fetch_one(
+                f"COPY (SELECT {chosen} {source} ORDER BY {order}) TO {literal(path)} (FORMAT csv, HEADER true)"
+            )
+            (expected,) = connection.fetch_one(f"SELECT count(*) {source}")
+            (at,) = connection.fetch_one(
+                "SELECT snapshot_time FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [snapshot]
+            )
         if rows != expected:
             raise Unaccounted(f"{rows:,} rows were written of {expected:,} records in snapshot {snapshot}.")
         return rows, at
@@ -326,13 +324,13 @@ class AccountRecords:
         with self._store.transaction(f"export {manifest.export_id}", manifest.actor) as transaction:
             transaction.append(ledger.append_export, manifest)
 
-    def _batch(self, connection: duckdb.DuckDBPyConnection, batch_id: str) -> Batch:
+    def _batch(self, connection: Connection, batch_id: str) -> Batch:
         found = ledger.batches(connection, batch_id=batch_id, account=self.name)
         if not found:
             raise no_such_batch(batch_id)
         return found[0]
 
-    def _previewed(self, connection: duckdb.DuckDBPyConnection, batch_id: str, wish: str) -> Batch:
+    def _previewed(self, connection: Connection, batch_id: str, wish: str) -> Batch:
         batch = self._batch(connection, batch_id)
         if batch.status is not BatchStatus.PREVIEWED:
             raise Refused(
@@ -342,7 +340,7 @@ class AccountRecords:
         return batch
 
     def _require_unchanged(
-        self, connection: duckdb.DuckDBPyConnection, batch: Batch, record_type: RecordType, staging: Staging
+        self, connection: Connection, batch: Batch, record_type: RecordType, staging: Staging
     ) -> None:
         if batch.binding["record_type_hash"] != record_type.hash:
             raise outdated(batch, f"the record type {record_type.name} is another one since")
@@ -359,8 +357,7 @@ class AccountRecords:
             for at in ("", f"AT (VERSION => {int(snapshot)})")
         )
         key = ", ".join(map(identifier, record_type.key))
-        (changed,) = fetch_one(
-            connection,
+        (changed,) = connection.fetch_one(
             f"""
             SELECT count(DISTINCT ({key})) FROM (
                 (({now}) EXCEPT ({then})) UNION ALL (({then}) EXCEPT ({now}))
@@ -371,20 +368,17 @@ class AccountRecords:
         if changed:
             raise outdated(batch, f"{changed:,} of the records it touches have changed since")
 
-    def _write(
-        self, connection: duckdb.DuckDBPyConnection, batch: Batch, record_type: RecordType, staging: Staging
-    ) -> None:
+    def _write(self, connection: Connection, batch: Batch, record_type: RecordType, staging: Staging) -> None:
         """Update, then insert: MERGE would do both at once, but what it inserts is not sorted by key."""
         name, counts = table(record_type.name), batch.counts
         mine = f"FROM {name} WHERE _account = ?"
         fields = [identifier(field) for field in staging.fields]
-        before = fetch_one(connection, f"SELECT count(*) {mine}", [self.name])[0]
+        before = connection.fetch_one(f"SELECT count(*) {mine}", [self.name])[0]
         updated = inserted = 0
         if counts.updated:
             changed = [identifier(field) for field in staging.fields if field not in record_type.key]
             updates = ", ".join([f"{field} = s.{field}" for field in changed] + ["_batch = ?"])
-            (updated,) = fetch_one(
-                connection,
+            (updated,) = connection.fetch_one(
                 f"""
                 MERGE INTO {name} t USING ({staging.included_sql}) s
                 ON t._account = ? AND {same_key(record_type, "t", "s")}
@@ -393,8 +387,7 @@ class AccountRecords:
                 [self.name, batch.batch_id],
             )
         if counts.created:
-            (inserted,) = fetch_one(
-                connection,
+            (inserted,) = connection.fetch_one(
                 f"""
                 INSERT INTO {name} (_account, _batch, {", ".join(fields)})
                 SELECT ?, ?, {", ".join(f"s.{field}" for field in fields)} FROM ({staging.included_sql}) s
@@ -402,8 +395,8 @@ class AccountRecords:
                 """,
                 [self.name, batch.batch_id, self.name],
             )
-        after, marked = fetch_one(
-            connection, f"SELECT count(*), count(*) FILTER (_batch = ?) {mine}", [batch.batch_id, self.name]
+        after, marked = connection.fetch_one(
+            f"SELECT count(*), count(*) FILTER (_batch = ?) {mine}", [batch.batch_id, self.name]
         )
         found = (inserted, updated, after - before, marked)
         if found != (counts.created, counts.updated, counts.created, counts.created + counts.updated):
@@ -443,24 +436,23 @@ def outdated_type(name: str) -> StoreNotReady:
     return StoreNotReady(f"The record type {name} has changed since the store was prepared.", "Run: records init.")
 
 
-def _known(connection: duckdb.DuckDBPyConnection, record_type: str) -> RecordType:
+def _known(connection: Connection, record_type: str) -> RecordType:
     known = ledger.record_types(connection)
     if record_type not in known:
         raise NotFound(f"There is no record type {record_type!r}.", f"There are: {', '.join(known)}.")
     return known[record_type]
 
 
-def _snapshot_of(connection: duckdb.DuckDBPyConnection, batch_id: str) -> int | None:
-    row = connection.execute(
+def _snapshot_of(connection: Connection, batch_id: str) -> int | None:
+    rows = connection.execute(
         "SELECT snapshot_id FROM ducklake_snapshots('lake') WHERE commit_extra_info ->> 'batch_id' = ?", [batch_id]
-    ).fetchone()
-    return None if row is None else row[0]
+    ).fetch_all()
+    return rows[0][0] if rows else None
 
 
-def _touched_since(connection: duckdb.DuckDBPyConnection, record_type: RecordType, snapshot: int) -> bool:
+def _touched_since(connection: Connection, record_type: RecordType, snapshot: int) -> bool:
     """Whether any commit after the snapshot changed the type's table, for whatever account."""
-    touched: bool = fetch_one(
-        connection,
+    touched: bool = connection.fetch_one(
         """
         SELECT count(*) > 0 FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND list_contains(
             flatten(map_values(changes)),

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import duckdb
-
-from resources.record_store.lake import identifier
+from resources.record_store.lake import Connection, identifier
 from schemas.errors import StoreNotReady
 from schemas.record_type import RecordType
 
@@ -52,7 +50,7 @@ def table(record_type: str) -> str:
     return f"lake.records.{identifier(record_type)}"
 
 
-def create_ledger(connection: duckdb.DuckDBPyConnection) -> None:
+def create_ledger(connection: Connection) -> None:
     """Both schemas and the ledger's tables exist, and a row of the ledger costs no file.
 
     But for `record_types`, whose rows are written together with DDL: reading a row that was inlined by the
@@ -70,7 +68,7 @@ def create_ledger(connection: duckdb.DuckDBPyConnection) -> None:
         )
 
 
-def create_table(transaction: duckdb.DuckDBPyConnection, record_type: RecordType) -> None:
+def create_table(transaction: Connection, record_type: RecordType) -> None:
     """The type's table exists: partitioned by account, sorted by key."""
     columns = ["_account VARCHAR NOT NULL", "_batch VARCHAR NOT NULL"]
     for field in record_type.fields:
@@ -84,7 +82,7 @@ def create_table(transaction: duckdb.DuckDBPyConnection, record_type: RecordType
     transaction.execute(f"ALTER TABLE {name} SET SORTED BY ({key})")
 
 
-def grow_table(transaction: duckdb.DuckDBPyConnection, before: RecordType, after: RecordType) -> Sequence[str]:
+def grow_table(transaction: Connection, before: RecordType, after: RecordType) -> Sequence[str]:
     """The table has the fields that the type has gained; returns their names.
 
     Raises StoreNotReady for any other change of fields, key or types: records written under the old

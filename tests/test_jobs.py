@@ -1,0 +1,307 @@
+"""The jobs, run in this process on a real store."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipelines.definitions import defs
+from pipelines.imports import import_file
+from pipelines.store_resource import RecordsResource
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas.batches import Batch, BatchStatus, Counts, ImportRequest
+from tests.records import contact, contacts_of, values, write_csv
+
+# Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+)
+
+CANARIES = {
+    "first_name": "Canaryfirst",
+    "last_name": "Canarylast",
+    "email": "canary@secret.example",
+    "phone": "+99 canaryphone",
+    "birthday": "1911-11-11",
+    "notes": "canarynotes",
+}
+FLIGHTS = """\
+year,month,day,sched_dep_time,sched_arr_time,carrier,flight,origin,dest,distance,hour,minute,time_hour
+2013,1,1,515,819,UA,1545,EWR,IAH,1400,5,15,2013-01-01T10:00:00Z
+"""
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def run(
+    instance: dg.DagsterInstance, job: str, config: Mapping[str, Any], partition: str | None = None
+) -> dg.ExecuteInProcessResult:
+    """The result of a job whose one op is given this config."""
+    definition = defs().resolve_job_def(job)
+    (op,) = (node.name for node in definition.nodes)
+    return definition.execute_in_process(
+        run_config={"ops": {op: {"config": dict(config)}}},
+        instance=instance,
+        partition_key=partition,
+        raise_on_error=False,
+    )
+
+
+def told(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> str:
+    """Everything that Dagster keeps of a run, as text."""
+    entries = instance.all_logs(result.run_id)
+    assert len(entries) > 5
+    return "\n".join([dg.serialize_value(entry) for entry in entries] + [str(entry) for entry in entries])
+
+
+def failure(result: dg.ExecuteInProcessResult) -> tuple[str, Any]:
+    """The sentence of the one step that failed, and the error's code."""
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    data = failed.step_failure_data.user_failure_data
+    assert data is not None
+    return data.description or "", data.metadata["code"].value
+
+
+def latest(account: str = "ua") -> Batch:
+    with RecordStore(Settings.from_environment()) as store:
+        return store.batches(account)[0]
+
+
+def test_import_records_writes_the_file_as_its_actor(
+    store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1), contact(2), contact(3, status="VIP")])
+
+    config = {"account": "ua", "path": str(file), "on_invalid": "skip", "actor": "olga"}
+    result = run(instance, "import_records", config)
+
+    assert result.success
+    batch = latest()
+    assert result.output_for_node("import_file") == batch.batch_id
+    assert (batch.status, batch.actor, batch.run_id) == (BatchStatus.COMMITTED, "olga", result.run_id)
+    assert batch.counts == Counts(read=3, created=2, rejected=1)
+    assert set(values(store, "status")) == {"C-000001", "C-000002"}
+
+
+def test_without_an_actor_it_is_the_environments(
+    store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1)])
+
+    run(instance, "import_records", {"account": "ua", "path": str(file)})
+
+    assert latest().actor == "tester"
+
+
+def test_a_preview_is_committed_by_another_run_and_another_actor(
+    store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    file = write_csv(
+        tmp_path / "in.csv", [{"Kennung": "C-1", "status": "lead"}, {"Kennung": "C-1", "status": "churned"}]
+    )
+    config = {
+        "account": "ua",
+        "record_type": "contacts",
+        "path": str(file),
+        "mode": "insert",
+        "on_duplicate": "last",
+        "column_map": {"Kennung": "external_id"},
+        "actor": "olga",
+    }
+
+    previewed = run(instance, "preview_import", config)
+
+    first = latest()
+    assert previewed.output_for_node("preview") == first.batch_id
+    assert (first.status, first.actor, first.run_id) == (BatchStatus.PREVIEWED, "olga", previewed.run_id)
+    assert first.counts == Counts(read=2, created=1, duplicate=1)
+    assert first.binding["mode"] == "insert"
+    assert values(store, "status") == {}
+
+    committed = run(instance, "commit_batch", {"account": "ua", "batch_id": first.batch_id, "actor": "ivan"})
+
+    second = latest()
+    assert committed.output_for_node("commit") == second.batch_id == first.batch_id
+    assert (second.status, second.actor, second.run_id) == (BatchStatus.COMMITTED, "ivan", committed.run_id)
+    assert values(store, "status") == {"C-1": "churned"}
+
+
+def test_the_step_shows_the_counts_and_what_is_wrong(
+    store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1), contact(2, status="VIP")])
+
+    result = run(instance, "preview_import", {"account": "ua", "path": str(file)})
+
+    (output,) = [event for event in result.all_events if event.is_successful_output]
+    metadata = dict(output.step_output_data.metadata)
+    problems = metadata.pop("problems")
+    assert isinstance(problems, dg.TableMetadataValue)
+    shown = {name: value.value for name, value in metadata.items()}
+    assert shown == {
+        "batch_id": latest().batch_id,
+        "account": "ua",
+        "status": "previewed",
+        "actor": "tester",
+        "file": "in.csv",
+        "read": 2,
+        "created": 1,
+        "updated": 0,
+        "unchanged": 0,
+        "rejected": 1,
+        "duplicate": 0,
+    }
+    assert [record.data for record in problems.records] == [
+        {
+            "field": "status",
+            "rule": "isin",
+            "expected": "must be one of lead, prospect, customer, churned",
+            "records": 1,
+        }
+    ]
+
+
+def test_export_flights_publishes_the_partitions_records(
+    store: RecordStore, importer: Importer, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    (tmp_path / "in.csv").write_text(FLIGHTS)
+    importer.import_file(ImportRequest(tmp_path / "in.csv", "ua", "flights"))
+    instance.add_dynamic_partitions("accounts", ["ua"])
+
+    result = run(instance, "export_flights", {"preset": "route", "actor": "olga"}, partition="ua")
+
+    assert result.success
+    (export,) = store.exports("ua")
+    assert (export.rows, export.actor, export.run_id) == (1, "olga", result.run_id)
+    assert export.path.read_text() == (
+        "time_hour,carrier,flight,origin,dest,distance,air_time\n2013-01-01 10:00:00+00,UA,1545,EWR,IAH,1400,\n"
+    )
+    (materialisation,) = result.asset_materializations_for_node("exports__flights")
+    assert (materialisation.asset_key, materialisation.partition) == (dg.AssetKey(["exports", "flights"]), "ua")
+    assert {name: value.value for name, value in materialisation.metadata.items()} == {
+        "dagster/row_count": 1,
+        "bytes": export.bytes,
+        "path": str(export.path),
+        "sha256": export.sha256,
+        "snapshot": export.snapshot,
+        "columns": "time_hour, carrier, flight, origin, dest, distance, air_time",
+        "export_id": export.export_id,
+        "actor": "olga",
+    }
+
+
+def test_rejected_records_fail_the_step_with_the_errors_sentence(
+    store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1), contact(2, status="VIP")])
+
+    result = run(instance, "import_records", {"account": "ua", "path": str(file)})
+
+    assert not result.success
+    batch_id = latest().batch_id
+    assert failure(result) == (
+        "1 of 2 records are rejected, so nothing was written: status must be one of lead, prospect, customer, "
+        f"churned (1). See them: records show {batch_id}. Correct the file and import it again, or leave them out: "
+        f"records commit {batch_id} --on-invalid skip.",
+        "rejects_found",
+    )
+    assert values(store, "status") == {}
+
+
+def test_the_account_is_required(store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1)])
+    sentences = (
+        "No account was given. "
+        "An account is 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT."
+    )
+
+    assert failure(run(instance, "import_records", {"path": str(file)})) == (sentences, "invalid_request")
+    assert failure(run(instance, "commit_batch", {"batch_id": "b-1"})) == (sentences, "invalid_request")
+
+
+def test_another_accounts_batch_is_not_there(
+    store: RecordStore, importer: Importer, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    batch_id = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", [contact(1)]))).batch.batch_id
+
+    not_theirs = failure(run(instance, "commit_batch", {"account": "dl", "batch_id": batch_id}))
+    not_there = failure(run(instance, "commit_batch", {"account": "dl", "batch_id": "b-1"}))
+
+    assert not_theirs == (not_there[0].replace("b-1", batch_id), "not_found")
+    assert latest().status is BatchStatus.PREVIEWED
+
+
+def attempts(instance: dg.DagsterInstance, file: Path) -> tuple[int, str]:
+    """How often the step was retried, and the code of the error that it failed with in the end."""
+
+    @dg.job(op_retry_policy=dg.RetryPolicy(max_retries=1), resource_defs={"records": RecordsResource()})
+    def retried_import() -> None:
+        import_file()
+
+    result = retried_import.execute_in_process(
+        run_config={"ops": {"import_file": {"config": {"account": "ua", "path": str(file)}}}},
+        instance=instance,
+        raise_on_error=False,
+    )
+    retries = [event for event in result.all_events if event.event_type is dg.DagsterEventType.STEP_UP_FOR_RETRY]
+    return len(retries), failure(result)[1]
+
+
+def test_only_what_is_transient_is_retried(
+    store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1)])
+    monkeypatch.setenv("RECORDS_LOCK_SECONDS", "0.1")
+
+    assert attempts(instance, tmp_path / "none.csv") == (0, "not_found")
+    assert attempts(instance, write_csv(tmp_path / "bad.csv", [contact(1, status="VIP")])) == (0, "rejects_found")
+    with store.write_lock:
+        assert attempts(instance, file) == (1, "store_busy")
+
+
+def test_no_personal_value_is_in_any_event(
+    store: RecordStore,
+    importer: Importer,
+    instance: dg.DagsterInstance,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    good = write_csv(tmp_path / "good.csv", [contact(1, **CANARIES)])
+    wrong = CANARIES | {"email": "canary-secret-example", "birthday": "11.11.1911x", "first_name": "Canaryfirst"}
+    bad = write_csv(
+        tmp_path / "bad.csv",
+        [contact(2, **wrong), contact(3, **CANARIES), contact(3, **CANARIES | {"notes": "canarynotes 2"})],
+    )
+    torn = tmp_path / "torn.csv"
+    torn.write_bytes(good.read_bytes() + b'C-9,"canarynotes')
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes(good.read_bytes() + "C-9,lead,1,Canaryfirst\xe9\n".encode("latin-1"))
+    wide = tmp_path / "wide.csv"
+    wide.write_bytes(good.read_bytes() + b"C-9,lead,1,Canaryfirst\n" + good.read_bytes().splitlines()[1] + b",canary\n")
+    files = [good, bad, torn, latin, wide]
+    outcomes = []
+    texts = []
+    for file in files:
+        for job in ("preview_import", "import_records"):
+            result = run(instance, job, {"account": "ua", "path": str(file)})
+            outcomes.append(result.success)
+            texts.append(told(instance, result))
+    instance.add_dynamic_partitions("accounts", ["ua"])
+    exported = run(instance, "export_contacts", {}, partition="ua")
+    texts.append(told(instance, exported))
+
+    assert outcomes == [True, True, True, False, False, False, False, False, True, False]
+    assert exported.success
+    assert CANARIES["email"] in store.exports("ua")[0].path.read_text()
+    captured = capfd.readouterr()
+    everything = "\n".join([*texts, captured.out, captured.err]).lower()
+    assert "canary" not in everything
+    assert "1911" not in everything

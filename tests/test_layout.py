@@ -1,0 +1,106 @@
+"""What the design says about the source as a whole."""
+
+import ast
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml  # type: ignore[import-untyped]
+
+from schemas import RECORD_TYPES, load_model
+
+ROOT = Path(__file__).parent.parent
+LAYERS = ("schemas", "resources", "pipelines")
+SOURCES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
+
+
+def _name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"relative import in line {node.lineno}"
+            yield node.module or ""
+
+
+def test_there_are_sources_of_every_layer() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in SOURCES} == set(LAYERS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=_name)
+def test_imports_go_one_way(path: Path) -> None:
+    above = LAYERS[LAYERS.index(path.relative_to(ROOT).parts[0]) + 1 :]
+    assert [module for module in _imported(_tree(path)) if module.split(".")[0] in (*above, "tests")] == []
+
+
+def test_only_the_clock_asks_for_the_time() -> None:
+    asking = [
+        f"{_name(path)}:{node.lineno}"
+        for path in SOURCES
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("now", "utcnow", "today")
+        and ast.unparse(node.value).split(".")[-1] in ("datetime", "date")
+    ]
+    assert [place.partition(":")[0] for place in asking] == ["resources/clock.py"]
+
+
+def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and what is evaluated with it; of a function only its decorators and defaults."""
+    yield node
+    below: list[ast.AST] = list(ast.iter_child_nodes(node))
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+        defaults = [*node.args.defaults, *(default for default in node.args.kw_defaults if default is not None)]
+        below = [*defaults, *([] if isinstance(node, ast.Lambda) else node.decorator_list)]
+    for child in below:
+        yield from _run_at_import(child)
+
+
+def test_the_environment_is_not_read_at_import() -> None:
+    """But for a default argument of the settings, which is the mapping itself and no value of it."""
+    reading = [
+        (_name(path), ast.unparse(node))
+        for path in SOURCES
+        for node in _run_at_import(_tree(path))
+        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv"))
+        or (isinstance(node, ast.alias) and node.name in ("environ", "getenv"))
+    ]
+    assert reading == [("resources/settings.py", "os.environ")]
+    defaults = [
+        ast.unparse(default)
+        for node in ast.walk(_tree(ROOT / "resources/settings.py"))
+        if isinstance(node, ast.FunctionDef)
+        for default in node.args.defaults
+    ]
+    assert "os.environ" in defaults
+
+
+def test_dagster_finds_the_same_module_by_either_way() -> None:
+    """`dg dev` reads pyproject.toml, `dagster dev` reads workspace.yaml."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["dg"]["project"]
+    (location,) = yaml.safe_load((ROOT / "workspace.yaml").read_text("utf-8"))["load_from"]
+    assert location["python_module"] == {
+        "module_name": project["code_location_target_module"],
+        "location_name": project["code_location_name"],
+    }
+    assert project["code_location_target_module"] == "pipelines.definitions"
+
+
+def test_the_lock_names_no_index_and_no_address() -> None:
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    assert "duckdb==1.5.5" in lock.splitlines()
+    assert "://" not in lock
+
+
+@pytest.mark.parametrize("name", RECORD_TYPES)
+def test_a_record_type_is_named_as_its_key(name: str) -> None:
+    assert load_model(name).record_type().name == name

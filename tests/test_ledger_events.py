@@ -1,0 +1,212 @@
+"""The sensor that carries the ledger into Dagster."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from pipelines.ledger_events import ledger_events
+from pipelines.store_resource import RecordsResource
+from resources.export_writer import ExportWriter
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from schemas.batches import OnInvalid
+from schemas.exports import ExportRequest
+from tests.records import Row, contact, contacts_of, write_csv
+
+# Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+)
+
+Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield instance
+
+
+def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
+    """What the sensor returns; the partitions that it asks for are made, as the daemon makes them."""
+    context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"records": RecordsResource()})
+    result: Any = ledger_events(context)
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    if isinstance(result, dg.SensorResult):
+        for request in result.dynamic_partitions_requests or []:
+            instance.add_dynamic_partitions(request.partitions_def_name, list(request.partition_keys))
+    return result
+
+
+def news(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult:
+    result = tick(instance, cursor)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def shown(event: Event) -> tuple[type[Event], str, str | None, dict[str, Any]]:
+    values = {name: value.value for name, value in event.metadata.items()}
+    assert not isinstance(event, dg.AssetCheckEvaluation)
+    return type(event), event.asset_key.to_user_string(), event.partition, values
+
+
+def batch_ids(result: dg.SensorResult) -> list[Any]:
+    return [event.metadata["batch_id"].value for event in result.asset_events]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    rows: list[Row] = [contact(1), contact(2), contact(3, email="canary at example")]
+    return write_csv(tmp_path / "in.csv", rows, ["external_id", "status", "amount", "email"])
+
+
+def test_without_a_store_it_waits(home: Path, instance: dg.DagsterInstance) -> None:
+    result = tick(instance)
+
+    assert isinstance(result, dg.SkipReason)
+    assert result.skip_message == "There is no store yet: records init."
+    assert not home.exists()
+
+
+def test_an_empty_ledger_is_skipped(store: RecordStore, instance: dg.DagsterInstance) -> None:
+    result = tick(instance)
+
+    assert isinstance(result, dg.SkipReason)
+    assert result.skip_message == "The ledger has nothing new."
+
+
+def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
+    importer: Importer, instance: dg.DagsterInstance, file: Path
+) -> None:
+    batch_id = importer.preview(contacts_of(file)).batch.batch_id
+    importer.commit("ua", batch_id, OnInvalid.SKIP)
+
+    result = news(instance)
+
+    previewed, committed = map(shown, result.asset_events)
+    counts = {"read": 3, "created": 2, "updated": 0, "unchanged": 0, "rejected": 1, "duplicate": 0}
+    common = {"batch_id": batch_id, "account": "ua", "actor": "tester", "file": "in.csv", **counts}
+    assert previewed[:3] == (dg.AssetObservation, "records/contacts", "ua")
+    assert committed[:3] == (dg.AssetMaterialization, "records/contacts", "ua")
+    (problem,) = previewed[3].pop("problems").records
+    assert committed[3].pop("problems").records == [problem]
+    assert problem.data == {
+        "field": "email",
+        "rule": "str_matches",
+        "expected": "must be an e-mail address",
+        "records": 1,
+    }
+    assert previewed[3] == common | {"status": "previewed"}
+    assert committed[3] == common | {"status": "committed", "dagster/row_count": 2}
+
+
+def test_the_row_count_is_that_of_the_commit_and_of_the_account(
+    importer: Importer, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    for account, numbers in (("ua", range(3)), ("ua", range(2, 5)), ("dl", range(1))):
+        rows = map(contact, numbers)
+        importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", rows), account))
+
+    commits = [it for it in news(instance).asset_events if isinstance(it, dg.AssetMaterialization)]
+
+    assert [(it.partition, it.metadata["dagster/row_count"].value) for it in commits] == [
+        ("ua", 3),
+        ("ua", 5),
+        ("dl", 1),
+    ]
+
+
+def test_a_discarded_preview_is_an_observation(importer: Importer, instance: dg.DagsterInstance, file: Path) -> None:
+    importer.discard("ua", importer.preview(contacts_of(file)).batch.batch_id)
+
+    events = list(map(shown, news(instance).asset_events))
+
+    assert [(kind, values["status"]) for kind, _, _, values in events] == [
+        (dg.AssetObservation, "previewed"),
+        (dg.AssetObservation, "discarded"),
+    ]
+
+
+def test_an_export_by_the_command_is_a_materialisation(store: RecordStore, instance: dg.DagsterInstance) -> None:
+    store.add_account("ua", "tester")
+    manifest = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", preset="mailing"))
+
+    (event,) = map(shown, news(instance).asset_events)
+
+    assert event == (
+        dg.AssetMaterialization,
+        "exports/contacts",
+        "ua",
+        {
+            "dagster/row_count": 0,
+            "bytes": manifest.bytes,
+            "path": str(manifest.path),
+            "sha256": manifest.sha256,
+            "snapshot": manifest.snapshot,
+            "columns": "external_id, first_name, last_name, email, country",
+            "export_id": manifest.export_id,
+            "actor": "tester",
+        },
+    )
+
+
+def test_an_export_by_a_run_is_not_told_twice(store: RecordStore, instance: dg.DagsterInstance) -> None:
+    store.add_account("ua", "tester")
+    ExportWriter(store, "tester", run_id="a-run").export(ExportRequest("ua", "contacts"))
+
+    result = news(instance)
+
+    assert list(result.asset_events) == []
+    assert isinstance(tick(instance, result.cursor), dg.SkipReason)
+
+
+def test_new_accounts_become_partitions_once(store: RecordStore, instance: dg.DagsterInstance) -> None:
+    def asked() -> list[tuple[str, list[str]]]:
+        requests = news(instance).dynamic_partitions_requests or []
+        return [(request.partitions_def_name, list(request.partition_keys)) for request in requests]
+
+    store.add_account("ua", "tester")
+    store.add_account("dl", "tester")
+    assert asked() == [("accounts", ["dl", "ua"])]
+    assert isinstance(tick(instance), dg.SkipReason)
+    store.add_account("aa", "tester")
+    assert asked() == [("accounts", ["aa"])]
+
+
+def test_what_was_told_is_not_told_again(importer: Importer, instance: dg.DagsterInstance, file: Path) -> None:
+    first = importer.preview(contacts_of(file)).batch.batch_id
+    told = news(instance)
+    assert batch_ids(told) == [first]
+    assert isinstance(tick(instance, told.cursor), dg.SkipReason)
+
+    second = importer.preview(contacts_of(file)).batch.batch_id
+    later = news(instance, told.cursor)
+
+    assert batch_ids(later) == [second]
+    assert isinstance(tick(instance, later.cursor), dg.SkipReason)
+
+
+def test_more_rows_than_a_tick_takes_are_all_told_once_and_in_order(
+    store: RecordStore, importer: Importer, instance: dg.DagsterInstance, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.ledger_events._ROWS_A_TICK", 2)
+    expected: list[str] = []
+    for number in range(3):
+        expected.append(importer.preview(contacts_of(file)).batch.batch_id)
+        export = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
+        expected.append(export.export_id)
+        if number == 1:
+            ExportWriter(store, "tester", run_id="a-run").export(ExportRequest("ua", "contacts"))
+
+    told: list[list[Any]] = []
+    cursor = None
+    while isinstance(result := tick(instance, cursor), dg.SensorResult):
+        ids = [(event.metadata.get("batch_id") or event.metadata["export_id"]).value for event in result.asset_events]
+        told.append(ids)
+        cursor = result.cursor
+
+    assert [len(ids) for ids in told] == [2, 2, 1, 1]
+    assert [one for ids in told for one in ids] == expected
