@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import resources.file_reader
+import resources.file_reader.delimited
 from resources.file_reader import FileReader, MalformedRecord
 from schemas.errors import NotFound, UnreadableFile
 
@@ -54,7 +54,7 @@ def file(tmp_path: Path) -> Callable[[bytes | str], Path]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources.file_reader, "_BLOCK", 4096)
+    monkeypatch.setattr(resources.file_reader.delimited, "_BLOCK", 4096)
 
 
 def _refusal(path: Path) -> str:
@@ -169,7 +169,7 @@ def test_a_file_of_malformed_records_alone_is_read(file: Write) -> None:
 def test_what_is_not_csv_in_utf8_is_refused_with_its_line(
     file: Write, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str, block: int
 ) -> None:
-    monkeypatch.setattr(resources.file_reader, "_BLOCK", block)
+    monkeypatch.setattr(resources.file_reader.delimited, "_BLOCK", block)
     assert _refusal(file(content)) == message
 
 

@@ -11,39 +11,17 @@ import io
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
 from typing_extensions import Buffer
 
+from resources.file_reader.chunk import MalformedRecord, TextChunk
 from schemas.errors import NotFound, UnreadableFile
 
 _BLOCK = 8 << 20
-
-
-@dataclass(frozen=True)
-class MalformedRecord:
-    """A record with more or fewer fields than the header. `line` is the one it begins on, from 1."""
-
-    record: int
-    line: int
-    fields: int
-
-
-@dataclass(frozen=True)
-class TextChunk:
-    """Consecutive records of a file.
-
-    `values` has a string column for each header, in order, named "0", "1", …; `records` and `lines` (int64)
-    number its rows; `malformed` are the records between them that have no row.
-    """
-
-    values: pa.Table
-    records: pa.Array
-    lines: pa.Array
-    malformed: tuple[MalformedRecord, ...]
 
 
 class FileReader:
