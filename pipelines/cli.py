@@ -44,7 +44,7 @@ class _Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             _fail(arguments, "interrupted", "Interrupted; nothing is half done.", "", 1)
         except RecordsError as error:
-            _fail(arguments, error.code, error.message, error.hint, error.exit_code)
+            _fail(arguments, error.code, f"{error.message} {error.quoted}".rstrip(), error.hint, error.exit_code)
         except Exception as error:  # a full disk, a folder that may not be written, a defect
             traceback.print_exc()
             message = f"{type(error).__name__}: {error}"
@@ -263,9 +263,11 @@ def batches(account: str | None, record_type: str | None, status: BatchStatus | 
     """The imports, newest first."""
     with _store() as store:
         found = store.batches(account, record_type, status, offset=(page - 1) * _PAGE, limit=_PAGE + 1)
+        snapshots = store.snapshots_of([batch.batch_id for batch in found]) if as_json else {}
     following = page + 1 if len(found) > _PAGE else None
     if as_json:
-        _print_json({"items": [ImportReport(batch).to_dict() for batch in found[:_PAGE]], "next": following})
+        reports = [ImportReport(batch, snapshot=snapshots.get(batch.batch_id)) for batch in found[:_PAGE]]
+        _print_json({"items": [report.to_dict() for report in reports], "next": following})
     else:
         from pipelines.terminal import print_batches
 

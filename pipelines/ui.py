@@ -27,7 +27,7 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or a termination signal; `ready` is given the address once the UI answers.
 
     While it serves, `ui.json` in the home holds the address. Raises InvalidRequest when the port is
-    taken, RecordsError when the servers do not come up or end by themselves.
+    taken or the home has a UI already, RecordsError when the servers do not come up or end by themselves.
     """
     port = _free_port(port)
     dagster_home = prepare_dagster_home(settings)
@@ -41,6 +41,7 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
         "RECORDS_DATA": str(settings.data),
     }
     address = settings.home / "ui.json"
+    _require_alone(address)
     url = f"http://{_HOST}:{port}"
     # A script's `records ui &` starts it with SIGINT ignored, and so would the servers, which are ended by it.
     previous = {
@@ -82,6 +83,24 @@ def prepare_dagster_home(settings: Settings) -> Path:
     return folder
 
 
+def _require_alone(address: Path) -> None:
+    """Two daemons of one home would do everything twice. What a killed UI left behind does not count."""
+    try:
+        url = json.loads(address.read_text())["url"]
+    except (OSError, ValueError, KeyError):
+        return
+    if _answers(url):
+        raise InvalidRequest(f"The UI of this home runs already: {url}.", "Use that one, or end it first.")
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/server_info", timeout=5):  # noqa: S310 - our own address
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
 def _free_port(port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -98,11 +117,9 @@ def _wait_until_ready(servers: "subprocess.Popen[bytes]", url: str, log: Path) -
     while time.monotonic() < deadline:
         if servers.poll() is not None:
             raise RecordsError("Dagster's servers did not start.", f"See {log}.")
-        try:
-            with urllib.request.urlopen(f"{url}/server_info", timeout=5):  # noqa: S310 - our own address
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+        if _answers(url):
+            return
+        time.sleep(0.2)
     raise RecordsError(f"Dagster's UI did not answer within {_STARTUP_SECONDS:g} seconds.", f"See {log}.")
 
 

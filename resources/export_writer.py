@@ -68,6 +68,10 @@ class ExportWriter:
 
 def _destination(path: Path, name: str) -> Path:
     path = path.absolute()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("The name of the output is not UTF-8.", "Name another: -o PATH.") from None
     if path.is_dir():
         return path / name
     if not path.parent.is_dir():

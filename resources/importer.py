@@ -89,7 +89,7 @@ class Importer:
             actor=self._actor,
             at=self._store.clock.now(),
             run_id=self._run_id,
-            file_name=request.path.name,
+            file_name=request.path.name.encode(errors="backslashreplace").decode(),
             file_sha256=staged.sha256,
             counts=staged.counts,
             problems=staged.problems,

@@ -25,18 +25,20 @@ Catch the base class and show its two sentences:
 class RecordsError(Exception):
     """An operation that failed: what was received and what is valid, then what to do next.
 
-    `message` and `hint` are whole sentences; `hint` may be empty. Both are the exception's
-    arguments, so that it survives pickling between processes.
+    `message` and `hint` are whole sentences; `hint` may be empty. `quoted` is what the file itself says,
+    such as its headers: it may be personal, so it is shown to the person who asked and is in no log, no
+    event and not in `str(error)`. All are the exception's arguments, so that it survives pickling.
     """
 
     code = "failed"
     exit_code = 1
     transient = False
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message, hint)
+    def __init__(self, message: str, hint: str = "", quoted: str = "") -> None:
+        super().__init__(message, hint, quoted)
         self.message = message
         self.hint = hint
+        self.quoted = quoted
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()

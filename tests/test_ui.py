@@ -182,15 +182,13 @@ def test_an_import_that_is_launched_in_the_ui_writes_the_records(server: Server,
     assert (shown["batch_id"], shown["dagster/row_count"]) == (batch["batch_id"], 3)
 
 
-def test_a_port_that_is_taken_is_refused(server: Server) -> None:
+def test_a_port_that_is_taken_and_a_home_that_is_served_are_refused(server: Server) -> None:
     port = server.url.rpartition(":")[2]
-    command = [COMMAND, "ui", "--port", port, "--json"]
-
-    ended = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=False)
-
-    assert ended.returncode == 2
-    assert json.loads(ended.stdout)["error"]["message"] == f"Port {port} is in use."
-    assert (server.home / "ui.json").exists()
+    for wanted, why in ((port, f"Port {port} is in use."), ("0", f"The UI of this home runs already: {server.url}.")):
+        command = [COMMAND, "ui", "--port", wanted, "--json"]
+        ended = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=False)
+        assert (ended.returncode, json.loads(ended.stdout)["error"]["message"]) == (2, why)
+    assert json.loads((server.home / "ui.json").read_text())["url"] == server.url
 
 
 def test_an_interrupt_ends_everything(server: Server) -> None:

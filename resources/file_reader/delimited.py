@@ -68,8 +68,9 @@ class FileReader:
         repeated = sorted({header for header in headers if headers.count(header) > 1})
         if repeated:
             raise UnreadableFile(
-                f"{self.path.name} has more than one column {', '.join(map(repr, repeated))}.",
-                "Each column needs a name of its own.",
+                f"{self.path.name} has columns of one name.",
+                "Each column needs a name of its own, and the first line must name the columns.",
+                f"More than once there are: {', '.join(map(repr, repeated))}.",
             )
         return headers
 

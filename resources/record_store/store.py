@@ -159,6 +159,11 @@ class RecordStore:
                 connection, account=account, record_type=record_type, status=status, offset=offset, limit=limit
             )
 
+    def snapshots_of(self, batch_ids: Sequence[str]) -> dict[str, int]:
+        """The snapshot that each batch made, of those that made one."""
+        with self.reading() as connection:
+            return _snapshots_of(connection, batch_ids)
+
     def exports(self, account: str | None = None, *, offset: int = 0, limit: int | None = None) -> list[ExportManifest]:
         """The exports, newest first."""
         with self.reading() as connection:
@@ -243,7 +248,8 @@ class AccountRecords:
 
         problems = Staging(self.folder("staging") / batch_id, ()).problems
         with self._store.reading() as connection:
-            batch, snapshot = self._batch(connection, batch_id), _snapshot_of(connection, batch_id)
+            batch = self._batch(connection, batch_id)
+            snapshot = _snapshots_of(connection, [batch_id]).get(batch_id)
         return ImportReport(batch, samples=summarise(problems)[1] if problems.exists() else (), snapshot=snapshot)
 
     @contextmanager
@@ -443,11 +449,15 @@ def _known(connection: Connection, record_type: str) -> RecordType:
     return known[record_type]
 
 
-def _snapshot_of(connection: Connection, batch_id: str) -> int | None:
+def _snapshots_of(connection: Connection, batch_ids: Sequence[str]) -> dict[str, int]:
     rows = connection.execute(
-        "SELECT snapshot_id FROM ducklake_snapshots('lake') WHERE commit_extra_info ->> 'batch_id' = ?", [batch_id]
+        """
+        SELECT commit_extra_info ->> 'batch_id' AS batch_id, snapshot_id FROM ducklake_snapshots('lake')
+        WHERE list_contains(?::VARCHAR[], commit_extra_info ->> 'batch_id')
+        """,
+        [list(batch_ids)],
     ).fetch_all()
-    return rows[0][0] if rows else None
+    return dict(rows)
 
 
 def _touched_since(connection: Connection, record_type: RecordType, snapshot: int) -> bool:
