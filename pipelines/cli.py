@@ -91,6 +91,8 @@ def _preview_options(command: _Function) -> _Function:
         _required_account,
         _record_type,
         click.option("--map", "maps", multiple=True, metavar="HEADER=FIELD", help="Which field a column feeds."),
+        click.option("--encoding", help="How the file is encoded, as utf-8 or cp1252. Default: detected."),
+        click.option("--delimiter", help="What stands between fields, as ; or tab. Default: detected."),
         click.option(
             "--mode",
             type=click.Choice(Mode, case_sensitive=False),
@@ -355,7 +357,14 @@ def _owner(store: RecordStore, batch_id: str, account: str | None) -> str:
 
 
 def _import_request(
-    file: Path, account: str, record_type: str, maps: Sequence[str], mode: Mode, on_duplicate: OnDuplicate
+    file: Path,
+    account: str,
+    record_type: str,
+    maps: Sequence[str],
+    encoding: str | None,
+    delimiter: str | None,
+    mode: Mode,
+    on_duplicate: OnDuplicate,
 ) -> ImportRequest:
     column_map = {}
     for given in maps:
@@ -363,7 +372,7 @@ def _import_request(
         if not equals:
             raise InvalidRequest(f"--map was {given!r}.", 'Write --map "HEADER=FIELD", or "HEADER=" to leave it out.')
         column_map[header] = field
-    return ImportRequest(file, account, record_type, mode, on_duplicate, column_map)
+    return ImportRequest(file, account, record_type, mode, on_duplicate, column_map, encoding, delimiter)
 
 
 def _print_report(store: RecordStore, report: ImportReport, as_json: bool) -> None:

@@ -39,6 +39,8 @@ class PreviewConfig(dg.Config):
     column_map: dict[str, str] = Field(
         default={}, description='Header to field, for example {"Mail": "email"}; an empty field leaves the column out.'
     )
+    encoding: str = Field(default="", description="How the file is encoded, as utf-8 or cp1252. Empty: detected.")
+    delimiter: str = Field(default="", description="What stands between fields, as ; or tab. Empty: detected.")
     actor: str = Field(default="", description=_ACTOR)
 
     def request(self) -> ImportRequest:
@@ -50,6 +52,8 @@ class PreviewConfig(dg.Config):
             mode=Mode(self.mode),
             on_duplicate=OnDuplicate(self.on_duplicate),
             column_map=self.column_map,
+            encoding=self.encoding or None,
+            delimiter=self.delimiter or None,
         )
 
 

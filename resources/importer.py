@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from resources.clock import new_id
+from resources.file_reader import FileReader, ReadOptions
 from resources.record_store import RecordStore, Staging
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
 from schemas.errors import PreviewOutdated, RejectsFound
@@ -29,11 +30,15 @@ class Importer:
         Raises NotFound, UnreadableFile, InvalidRequest or StoreNotReady when the file cannot be previewed, and
         Unaccounted when the counts do not balance; then nothing is left of it.
         """
-        from resources.stager import stage_file  # brings pandas and pandera, which a commit does without
-
+        records = self._store.account(request.account)
         batch_id = new_id("b", self._store.clock.now())
-        staged = stage_file(self._store, request, batch_id)
-        batch = self._store.account(request.account).record_preview(self._batch(batch_id, request, staged))
+        options = ReadOptions(request.encoding, request.delimiter, request.sheet)
+        with FileReader(request.path, options, self._store.settings.limits) as reader:
+            # Brings pandas and pandera, while the file is being read; a commit does without.
+            from resources.stager import stage_file
+
+            staged = stage_file(self._store, request, batch_id, reader)
+        batch = records.record_preview(self._batch(batch_id, request, staged))
         return ImportReport(batch, staged.columns, staged.samples)
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:

@@ -3,9 +3,10 @@
 import getpass
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from resources.file_reader import ReadLimits
 from schemas.errors import InvalidRequest
 
 
@@ -21,6 +22,8 @@ class Settings:
     """RECORDS_ACTOR: who is acting. Default: the operating system's user."""
     lock_seconds: float = 600.0
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
+    limits: ReadLimits = field(default_factory=ReadLimits)
+    """RECORDS_MAX_…: limits on the files to import."""
     duckdb_memory: str = "512MB"
     """RECORDS_DUCKDB_MEMORY: DuckDB's share of memory in each process; beyond it DuckDB uses the disk."""
 
@@ -35,6 +38,7 @@ class Settings:
             home=home,
             data=Path(data).absolute() if data else home,
             actor=environment.get("RECORDS_ACTOR") or _user(),
+            limits=ReadLimits.from_environment(environment),
             lock_seconds=_seconds(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds),
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
         )

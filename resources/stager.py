@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping as MappingOf
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.file_reader import FileReader, TextChunk
+from resources.file_reader import CellProblem, FileReader, TextChunk
 from resources.problems import PROBLEMS, ProblemFile, summarise
 from resources.record_store import Comparison, RecordStore, Staging
 from resources.record_store.store import outdated_type
@@ -41,7 +41,7 @@ class StagedPreview:
     snapshot: int
 
 
-def stage_file(store: RecordStore, request: ImportRequest, batch_id: str) -> StagedPreview:
+def stage_file(store: RecordStore, request: ImportRequest, batch_id: str, reader: FileReader) -> StagedPreview:
     """The whole file lies typed in the account's staging folder of that batch, each record with its outcome.
 
     The records are read as of one snapshot and cannot be written. When anything is raised, nothing is left.
@@ -53,25 +53,24 @@ def stage_file(store: RecordStore, request: ImportRequest, batch_id: str) -> Sta
         raise outdated_type(record_type.name)
     final = records.folder("staging") / batch_id
     partial = final.with_name(f"{batch_id}.partial")
-    with FileReader(request.path) as reader:
-        mapping = map_headers(reader.headers, record_type, request.column_map)
-        fields = tuple(name for name in record_type.field_names if name in mapping.fields)
-        missing = [name for name in mapping.missing if record_type.field(name).required]
-        staging = Staging(partial, fields)
-        partial.mkdir(parents=True)
-        try:
-            with ProblemFile(staging.problems) as problems:
-                staged = _stage(reader, model, record_type, mapping, staging, problems)
-                with records.compare(record_type, staging, snapshot) as staged_file:
-                    problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate))
-                    problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
-                    comparison = staged_file.compare()
-            counts = _balanced(reader.read, reader.read - staged, comparison)
-            problem_counts, samples = summarise(staging.problems)
-            _publish(partial, final)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
+    mapping = map_headers(reader.headers, record_type, request.column_map)
+    fields = tuple(name for name in record_type.field_names if name in mapping.fields)
+    missing = [name for name in mapping.missing if record_type.field(name).required]
+    staging = Staging(partial, fields)
+    partial.mkdir(parents=True)
+    try:
+        with ProblemFile(staging.problems) as problems:
+            staged = _stage(reader, model, record_type, mapping, staging, problems)
+            with records.compare(record_type, staging, snapshot) as staged_file:
+                problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate))
+                problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
+                comparison = staged_file.compare()
+        counts = _balanced(reader.read, reader.read - staged, comparison)
+        problem_counts, samples = summarise(staging.problems)
+        _publish(partial, final)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     return StagedPreview(
         sha256=reader.sha256,
         counts=counts,
@@ -112,6 +111,9 @@ def _stage(
                 continue
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
             typed, failures = validate(model, texts)
+            failures = (
+                [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
+            )
             problems.add_all(_problem_rows(failure, chunk) for failure in failures)
             columns = [
                 chunk.records,
@@ -123,6 +125,32 @@ def _stage(
             writer.write_table(pa.table(columns, schema=schema))
             staged += len(chunk.records)
     return staged
+
+
+def _cell_failures(chunk: TextChunk, mapping: Mapping) -> list[Failures]:
+    """Cells that the reader could not take at their word, of the columns that are mapped."""
+    fields = {position: name for name, position in mapping.fields.items()}
+    found: dict[tuple[str, str, str], list[CellProblem]] = {}
+    for cell in chunk.cells:
+        if cell.column in fields:
+            found.setdefault((fields[cell.column], cell.rule, cell.expected), []).append(cell)
+    return [
+        Failures(*broken, pa.array([cell.row for cell in cells], pa.uint64()), pa.array([cell.value for cell in cells]))
+        for broken, cells in found.items()
+    ]
+
+
+def _elsewhere(failures: list[Failures], chunk: TextChunk, mapping: Mapping) -> list[Failures]:
+    """The failures without those of cells that the reader has already reported."""
+    known: dict[str, list[int]] = {}
+    fields = {position: name for name, position in mapping.fields.items()}
+    for cell in chunk.cells:
+        known.setdefault(fields.get(cell.column, ""), []).append(cell.row)
+    kept = []
+    for failure in failures:
+        new = pc.invert(pc.is_in(failure.rows, pa.array(known.get(failure.field, []), pa.uint64())))
+        kept.append(replace(failure, rows=failure.rows.filter(new), values=failure.values.filter(new)))
+    return [failure for failure in kept if len(failure.rows)]
 
 
 def _malformed(chunk: TextChunk, expected: int) -> list[pa.RecordBatch]:
@@ -161,12 +189,11 @@ def _valid(size: int, failures: list[Failures]) -> pa.Array:
 
 
 def _unread(size: int, failures: list[Failures]) -> pa.Array:
-    """For each record the texts that are no value of their type, so that two such records can be told apart."""
+    """For each record the texts that break a rule, so that two records whose values were not read can be told apart."""
     found: list[str | None] = [None] * size
     for failure in failures:
-        if failure.rule == "type":
-            for row, value in zip(failure.rows.to_pylist(), failure.values.to_pylist(), strict=True):
-                found[row] = json.dumps([found[row], failure.field, value])
+        for row, value in zip(failure.rows.to_pylist(), failure.values.to_pylist(), strict=True):
+            found[row] = json.dumps([found[row], failure.field, value])
     return pa.array(found, pa.string())
 
 

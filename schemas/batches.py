@@ -58,7 +58,11 @@ class Counts:
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """One file to import for one account. `column_map` is header to field."""
+    """One file to import for one account.
+
+    `column_map` is header to field; an empty field leaves the column out. `encoding`, `delimiter` and `sheet`
+    say how the file is written; None is detected.
+    """
 
     path: Path
     account: str
@@ -66,6 +70,9 @@ class ImportRequest:
     mode: Mode = Mode.UPSERT
     on_duplicate: OnDuplicate = OnDuplicate.REJECT
     column_map: MappingOf[str, str] = field(default_factory=dict)
+    encoding: str | None = None
+    delimiter: str | None = None
+    sheet: str | None = None
 
 
 @dataclass(frozen=True)

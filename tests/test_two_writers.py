@@ -65,7 +65,7 @@ def test_different_files_both_land(store: RecordStore, settings: Settings, tmp_p
     counts = _import_at_once(settings, paths)
 
     assert counts == [Counts(read=10, created=10), Counts(read=20, created=20)]
-    assert [row["external_id"] for row in stored(store)] == sorted(f"C-{n:06}" for n in range(30))
+    assert sorted(row["external_id"] for row in stored(store)) == [f"C-{n:06}" for n in range(30)]
 
 
 def test_the_same_new_keys_are_there_once(store: RecordStore, settings: Settings, tmp_path: Path) -> None:

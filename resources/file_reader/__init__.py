@@ -1,6 +1,7 @@
-"""Untrusted bytes to numbered text records."""
+"""Untrusted bytes to numbered text records, parsed in a process of their own."""
 
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
-from resources.file_reader.delimited import FileReader
+from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.reader import FileReader
 
-__all__ = ["CellProblem", "FileReader", "MalformedRecord", "TextChunk"]
+__all__ = ["CellProblem", "FileReader", "MalformedRecord", "ReadLimits", "ReadOptions", "TextChunk"]

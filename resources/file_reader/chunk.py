@@ -1,17 +1,23 @@
 """What every format is read into: numbered records of text."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True)
 class MalformedRecord:
-    """A record that has no row: with more or fewer fields than the header. `line` is where it begins, from 1."""
+    """A record that has no row: with more or fewer fields than the header. `line` is where it begins, from 1.
+
+    `values` are its fields as they were read, where the format has them.
+    """
 
     record: int
     line: int
     fields: int
+    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -37,8 +43,8 @@ class TextChunk:
     that cannot be taken at their word.
     """
 
-    values: pa.Table
-    records: pa.Array
-    lines: pa.Array
+    values: "pa.Table"
+    records: "pa.Array"
+    lines: "pa.Array"
     malformed: tuple[MalformedRecord, ...] = ()
-    cells: tuple[CellProblem, ...] = field(default=())
+    cells: tuple[CellProblem, ...] = ()

@@ -3,7 +3,7 @@
 A staging folder holds
 
 - `records.parquet`: every record that has the right number of fields, typed: `_record` and `_line` (from 1),
-  `_valid` (no cell breaks a rule), `_unread` (the texts that are no value of their type) and the mapped fields;
+  `_valid` (no cell breaks a rule), `_unread` (the texts that break a rule) and the mapped fields;
 - `problems.parquet`: what is wrong with which of them;
 - `excluded.parquet`: the records that will not be written: `_record` and `_outcome` (rejected, duplicate).
 """

@@ -1,0 +1,198 @@
+"""The process that reads a stranger's file: it has the file, a pipe to answer through, and little else.
+
+It answers with a line of JSON (what was understood, or what is wrong) and then a stream of Arrow batches, whose
+metadata carry what is no value; the last batch says that it is the last.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import resource
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import pyarrow as pa
+
+from resources.file_reader.chunk import TextChunk
+from resources.file_reader.options import ReadLimits, ReadOptions
+from schemas.errors import InvalidRequest, RecordsError, UnreadableFile
+
+_GZIP = b"\x1f\x8b"
+_BLOCK = 1 << 20
+
+
+class Parsed(Protocol):
+    """A file of some format, being read."""
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of its columns."""
+
+    @property
+    def understood(self) -> list[tuple[str, str]]:
+        """What was understood of it: label and value."""
+
+    @property
+    def read(self) -> int:
+        """How many records have been read."""
+
+    def chunks(self) -> Iterator[TextChunk]:
+        """All its records."""
+
+
+def main() -> None:
+    """Read the file that the request names, answer, and end without the interpreter's farewells."""
+    request = json.loads(sys.argv[1])
+    limits = ReadLimits(**request["limits"])
+    with os.fdopen(request["answer"], "wb") as answer:
+        try:
+            _limit_resources(limits)
+            _read(request, limits, answer)
+        except BrokenPipeError:
+            pass  # nobody wants to know any more
+    # Arrow's read-ahead thread may be inside Python; an ordinary exit would wait for it, or crash.
+    os._exit(0)
+
+
+def _limit_resources(limits: ReadLimits) -> None:
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    _limit(resource.RLIMIT_AS, used + limits.reader_memory_mb * 1_000_000)
+    _limit(resource.RLIMIT_CPU, limits.reader_seconds)
+    _limit(resource.RLIMIT_FSIZE, limits.file_mb * 1_000_000)
+    _limit(resource.RLIMIT_NOFILE, 64)
+    _limit(resource.RLIMIT_CORE, 0)
+
+
+def _limit(kind: int, most: int) -> None:
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard),) * 2)
+
+
+def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None:
+    try:
+        path = Path(f"/dev/fd/{request['file']}")
+        digest = _sha256(path)
+        parsed, facts = _parse(path, request["name"], ReadOptions(**request["options"]), limits)
+        _check_headers(parsed.headers, request["name"], limits)
+    except RecordsError as error:
+        answer.write(json.dumps({"error": _told(error)}).encode() + b"\n")
+        return
+    except MemoryError:
+        answer.write(json.dumps({"error": _told(_out_of_memory(request["name"]))}).encode() + b"\n")
+        return
+    understood = [*parsed.understood, *facts]
+    answer.write(json.dumps({"headers": parsed.headers, "understood": understood}).encode() + b"\n")
+    names = [str(position) for position in range(len(parsed.headers))]
+    schema = pa.schema([*((name, pa.string()) for name in names), ("_record", pa.int64()), ("_line", pa.int64())])
+    with pa.ipc.new_stream(answer, schema) as stream:
+        try:
+            for chunk in parsed.chunks():
+                _send(stream, schema, chunk)
+            last: dict[str, Any] = {"read": parsed.read, "sha256": digest}
+        except RecordsError as error:
+            last = {"error": _told(error)}
+        except (MemoryError, pa.ArrowMemoryError):
+            last = {"error": _told(_out_of_memory(request["name"]))}
+        stream.write_batch(_empty(schema), {"last": json.dumps(last)})
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], kind) for kind in schema.types], schema=schema)
+
+
+def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: TextChunk) -> None:
+    metadata = {}
+    if chunk.malformed:
+        metadata["malformed"] = json.dumps([list(vars(bad).values()) for bad in chunk.malformed])
+    if chunk.cells:
+        metadata["cells"] = json.dumps([list(vars(cell).values()) for cell in chunk.cells])
+    if not len(chunk.records):
+        stream.write_batch(_empty(schema), metadata)
+        return
+    columns = [column.combine_chunks() for column in chunk.values.columns]
+    stream.write_batch(pa.RecordBatch.from_arrays([*columns, chunk.records, chunk.lines], schema=schema), metadata)
+
+
+def _parse(path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> tuple[Parsed, list[tuple[str, str]]]:
+    """The file by its format, and facts about how it was packed."""
+    from resources.file_reader.delimited import DelimitedFile
+
+    facts = []
+    with path.open("rb") as file:
+        if file.read(2) == _GZIP:
+            path = _unpacked(path, name, limits)
+            facts.append(("Packed with", "gzip"))
+    if path.stat().st_size > limits.file_mb * 1_000_000:
+        raise _too_large(name, limits)
+    return DelimitedFile(path, name, options, limits), facts
+
+
+def _unpacked(path: Path, name: str, limits: ReadLimits) -> Path:
+    """The unpacked file, without a name, in the private folder."""
+    room = min(limits.file_mb * 1_000_000, shutil.disk_usage(tempfile.gettempdir()).free // 2)
+    try:
+        with gzip.open(path) as packed, tempfile.TemporaryFile() as unpacked:
+            while data := packed.read(_BLOCK):
+                room -= len(data)
+                if room < 0:
+                    raise _too_large(name, limits)
+                unpacked.write(data)
+            unpacked.flush()
+            return Path(f"/dev/fd/{os.dup(unpacked.fileno())}")
+    except (OSError, EOFError) as error:
+        raise UnreadableFile(f"{name} is damaged: its gzip packing does not hold.", "Send it again.") from error
+
+
+def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits) -> None:
+    if len(headers) > limits.columns:
+        raise UnreadableFile(
+            f"{name} has {len(headers):,} columns; the limit is {limits.columns:,}.",
+            "It is set by RECORDS_MAX_COLUMNS.",
+        )
+    if max(map(len, headers)) > limits.header_characters:
+        raise UnreadableFile(
+            f"{name} has a header of more than {limits.header_characters:,} characters.",
+            "The limit is set by RECORDS_MAX_HEADER_CHARACTERS.",
+        )
+    repeated = sorted({header for header in headers if header and headers.count(header) > 1})
+    if repeated:
+        raise UnreadableFile(
+            f"{name} has columns of one name.",
+            "Each column needs a name of its own, and the first line must name the columns.",
+            f"More than once there are: {', '.join(map(repr, repeated))}.",
+        )
+
+
+def _too_large(name: str, limits: ReadLimits) -> UnreadableFile:
+    return UnreadableFile(
+        f"{name} is larger than {limits.file_mb:,} MB, or than the free disk.",
+        "Send it in parts, or raise RECORDS_MAX_FILE_MB.",
+    )
+
+
+def _out_of_memory(name: str) -> UnreadableFile:
+    return UnreadableFile(
+        f"Reading {name} takes more memory than it may.",
+        "Send it in parts, as CSV, or raise RECORDS_MAX_READER_MEMORY_MB.",
+    )
+
+
+def _told(error: RecordsError) -> dict[str, Any]:
+    kind = "invalid_request" if isinstance(error, InvalidRequest) else "unreadable_file"
+    return {"kind": kind, "message": error.message, "hint": error.hint, "quoted": error.quoted}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""How a file of delimited text is written: settled in a step of its own, before any value is read."""
+
+import codecs
+import csv
+import io
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import charset_normalizer
+
+from schemas.errors import InvalidRequest, UnreadableFile
+
+_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+_SAMPLE = 1 << 20
+_SAMPLE_RECORDS = 1_000
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_FALLBACKS = ("cp1252", "shift_jis", "latin-1")
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A codec's name, and how sure it is in words."""
+
+    name: str
+    sure: str
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Delimiter, quotation mark, escape character (None: a doubled quotation mark), and lines above the header."""
+
+    delimiter: str
+    quote: str
+    escape: str | None
+    skipped_lines: int
+    sure: str
+
+    @property
+    def delimiter_name(self) -> str:
+        """The delimiter in words."""
+        return _DELIMITERS.get(self.delimiter, repr(self.delimiter))
+
+    def reader(self, lines: io.TextIOBase) -> "csv._reader":  # type: ignore[name-defined]
+        """Python's parser for this dialect, in its strict mode."""
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            quotechar=self.quote,
+            escapechar=self.escape,
+            doublequote=self.escape is None,
+            strict=True,
+        )
+
+
+def check_encoding(name: str) -> str:
+    """The name of a codec for text; InvalidRequest when there is none of that name."""
+    try:
+        if not codecs.lookup(name)._is_text_encoding:
+            raise LookupError
+    except (LookupError, ValueError):
+        raise InvalidRequest(
+            f"There is no encoding {name!r}.", "Name one such as utf-8, utf-16, cp1252, latin-1 or shift_jis."
+        ) from None
+    return name
+
+
+def check_delimiter(delimiter: str) -> str:
+    """A delimiter that a file can have; the tab may be written out, or as in C."""
+    known = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
+    if len(known) != 1 or known in "\r\n\"'" or ord(known) > 127:
+        raise InvalidRequest(f"{delimiter!r} cannot be a delimiter.", "Give one character, as ; or |, or tab.")
+    return known
+
+
+def detect_encoding(file: BinaryIO, name: str) -> Encoding:
+    """The encoding of a whole file: by its mark, as UTF-8 if every byte of it is, else the likeliest."""
+    file.seek(0)
+    sample = file.read(_SAMPLE)
+    for mark, codec in _BOMS:
+        if sample.startswith(mark):
+            return Encoding(codec, "certain, by its byte order mark")
+    zeros = sample.count(0)
+    if zeros > len(sample) // 8:  # text has no NUL, but for UTF-16 and UTF-32 without a mark
+        for codec in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
+            if _decodes(sample[: len(sample) // 4 * 4], codec, final=False):
+                return Encoding(codec, "likely, by its NUL bytes")
+    bad = _first_bad_byte(file, sample)
+    if bad is None:
+        return Encoding("utf-8", "certain: every byte of it is UTF-8")
+    best = charset_normalizer.from_bytes(bad).best()
+    guessed = [best.encoding] if best is not None else []
+    for codec in [*guessed, *_FALLBACKS]:
+        file.seek(0)
+        if _file_decodes(file, codec):
+            return Encoding(codec, "a guess: it is not UTF-8; say --encoding if this is wrong")
+    raise UnreadableFile(f"{name} is in no encoding that is known here.", "Name it: --encoding, or save it as UTF-8.")
+
+
+def detect_dialect(text: str, given: str | None, *, whole: bool) -> Dialect:
+    """The dialect of a file that begins with a text; `whole` says that there is no more of it."""
+    lines = list(io.StringIO(text, newline=""))
+    if not whole and len(lines) > 1:
+        lines = lines[:-1]
+    escape = _escape(text)
+    first = lines[0].strip("\r\n") if lines else ""
+    if first[:4].lower() == "sep=" and len(first) == 5:
+        return Dialect(given or first[4], '"', escape, 1, "certain: the file says so")
+    quote = "'" if '"' not in text and _single_quoted(lines) else '"'
+    tried = [_Tried.of(lines, Dialect(it, quote, escape, 0, "")) for it in ([given] if given else _DELIMITERS)]
+    best = max(tried, key=lambda it: it.share)
+    if best.share == 0.0:
+        return Dialect(given or ",", quote, escape, 0, "as you said" if given else "there is one column")
+    sure = "as you said" if given else f"{best.share:.0%} of the first records have as many fields as the header"
+    return Dialect(best.delimiter, quote, escape, best.skipped_lines, sure)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """A delimiter tried on the beginning of a file: the share of records that are as wide as the header."""
+
+    delimiter: str
+    share: float
+    skipped_lines: int
+
+    @classmethod
+    def of(cls, lines: list[str], dialect: Dialect) -> "_Tried":
+        """The header is the first record of several fields that are not all empty but the first.
+
+        What lies above it is left out when it has one field and some record is as wide as the header. A header
+        that is narrower than the records stays the header: that is for a person to see.
+        """
+        rows = _rows(lines, dialect)
+        header = next((i for i, (_, row) in enumerate(rows) if len(row) > 1 and any(row[1:])), None)
+        width = 0 if header is None else len(rows[header][1])
+        agreeing = sum(len(row) == width for _, row in rows[header:])
+        if header is None or (header > 0 and agreeing < 2):
+            return cls(dialect.delimiter, 0.0, 0)
+        share = agreeing / (len(rows) - header)
+        return cls(dialect.delimiter, share, rows[header][0] - 1 if header else 0)
+
+
+def _rows(lines: list[str], dialect: Dialect) -> list[tuple[int, list[str]]]:
+    """The first records with the lines they begin on, until one cannot be parsed."""
+    reader = dialect.reader(io.StringIO("".join(lines[:_SAMPLE_RECORDS]), newline=""))
+    rows = []
+    line = 1
+    try:
+        for row in reader:
+            if row:
+                rows.append((line, row))
+            line = reader.line_num + 1
+    except csv.Error:  # the sample ends inside a quoted field, or the strict reading will say where it is wrong
+        pass
+    return rows
+
+
+def _escape(text: str) -> str | None:
+    return "\\" if '\\"' in text and '""' not in text.replace('\\"', "") else None
+
+
+def _single_quoted(lines: list[str]) -> bool:
+    return any(
+        line.lstrip().startswith("'") and line.rstrip("\r\n").endswith("'") and line.count("'") >= 4
+        for line in lines[:20]
+    )
+
+
+def _decodes(data: bytes, codec: str, *, final: bool) -> bool:
+    try:
+        text = codecs.getincrementaldecoder(codec)("strict").decode(data, final)
+    except (UnicodeDecodeError, LookupError):
+        return False
+    return "\x00" not in text
+
+
+def _first_bad_byte(file: BinaryIO, sample: bytes) -> bytes | None:
+    """The megabyte in which the file stops to be UTF-8, or None."""
+    decoder = codecs.getincrementaldecoder("utf-8")("strict")
+    data = sample
+    while True:
+        try:
+            decoder.decode(data, final=not data)
+        except UnicodeDecodeError:
+            return data or sample
+        if not data:
+            return None
+        data = file.read(_SAMPLE)
+
+
+def _file_decodes(file: BinaryIO, codec: str) -> bool:
+    try:
+        decoder = codecs.getincrementaldecoder(codec)("strict")
+        while data := file.read(_SAMPLE):
+            decoder.decode(data)
+        decoder.decode(b"", final=True)
+    except (UnicodeDecodeError, LookupError):
+        return False
+    return True

@@ -1,0 +1,163 @@
+"""The side that asks: starts the process that reads a file, and takes its answers."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
+from resources.file_reader.options import ReadLimits, ReadOptions
+from schemas.errors import InvalidRequest, NotFound, UnreadableFile
+
+_ERRORS = {"invalid_request": InvalidRequest, "unreadable_file": UnreadableFile}
+_PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
+
+
+class FileReader:
+    """One file, being read by a process with little else. A context manager.
+
+    The process starts at once; `headers` and what it `understood` (label and value) wait until it knows. After `chunks` has come to its end, `sha256` is that of the file's bytes and `read` the number of its
+    records. Raises NotFound when there is no such file, UnreadableFile when it cannot be what it says it is or
+    goes beyond a limit, InvalidRequest when the options cannot be meant.
+    """
+
+    def __init__(self, path: Path, options: ReadOptions | None = None, limits: ReadLimits | None = None) -> None:
+        self.path = path
+        self._told: dict[str, Any] | None = None
+        self.read = 0
+        self.sha256 = ""
+        self._name = path.name.encode(errors="backslashreplace").decode()
+        self._file = _open(path, self._name)
+        self._before = os.fstat(self._file)
+        try:
+            self._child, self._answers = self._start(options or ReadOptions(), limits or ReadLimits())
+        except BaseException:
+            os.close(self._file)
+            raise
+
+    def __enter__(self) -> Self:
+        """The reader itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process and close the file."""
+        self._answers.close()
+        if self._child.poll() is None:
+            with suppress(ProcessLookupError):
+                self._child.kill()
+        self._child.wait()
+        with suppress(OSError):
+            os.close(self._file)
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """The names of the columns, in order."""
+        return tuple(self._first_answer()["headers"])
+
+    @property
+    def understood(self) -> list[tuple[str, str]]:
+        """What was understood of the file, and how sure it is: label and value."""
+        return [(label, value) for label, value in self._first_answer()["understood"]]
+
+    def _first_answer(self) -> dict[str, Any]:
+        if self._told is None:
+            line = self._answers.readline()
+            told: dict[str, Any] = json.loads(line) if line else {"error": None}
+            self._raise_if_wrong(told)
+            self._told = told
+        return self._told
+
+    def chunks(self) -> Iterator[TextChunk]:
+        """All records of the file, in order. To be called once."""
+        import pyarrow as pa
+
+        self._first_answer()
+        try:
+            stream = pa.ipc.open_stream(self._answers)
+            while True:
+                batch, metadata = stream.read_next_batch_with_custom_metadata()
+                told = {key.decode(): json.loads(value) for key, value in dict(metadata or {}).items()}
+                if "last" in told:
+                    break
+                yield _chunk(batch, told)
+        except (pa.ArrowInvalid, StopIteration, OSError) as error:
+            raise self._died() from error
+        after = os.fstat(self._file)
+        if (after.st_size, after.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
+            raise UnreadableFile(f"{self._name} was changed while it was read.", "Try again when it is complete.")
+        last = told["last"]
+        self._raise_if_wrong(last)
+        self.read, self.sha256 = last["read"], last["sha256"]
+
+    def _start(self, options: ReadOptions, limits: ReadLimits) -> "tuple[subprocess.Popen[bytes], BinaryIO]":
+        receiving, sending = os.pipe()
+        request = {
+            "file": self._file,
+            "answer": sending,
+            "name": self._name,
+            "options": asdict(options),
+            "limits": asdict(limits),
+        }
+        child = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-P", "-m", "resources.file_reader.child", json.dumps(request)],
+            pass_fds=(self._file, sending),
+            stdin=subprocess.DEVNULL,
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+        )
+        os.close(sending)
+        return child, os.fdopen(receiving, "rb")
+
+    def _raise_if_wrong(self, told: dict[str, Any]) -> None:
+        if "error" not in told:
+            return
+        error = told["error"]
+        if error is None:
+            raise self._died()
+        raise _ERRORS[error["kind"]](error["message"], error["hint"], error["quoted"])
+
+    def _died(self) -> UnreadableFile:
+        """The process ended without a word: a limit of the operating system, or a defect of a parser."""
+        code = self._child.wait(timeout=60)
+        why = {
+            -signal.SIGXCPU: "takes longer than it may (RECORDS_MAX_READER_SECONDS)",
+            -signal.SIGXFSZ: "unpacks to more than it may (RECORDS_MAX_FILE_MB)",
+            -signal.SIGKILL: "was ended from outside, perhaps for want of memory",
+        }.get(code, f"ended the process that did it (exit code {code})")
+        return UnreadableFile(f"Reading {self._name} {why}.", "Nothing was read from it.")
+
+
+def _open(path: Path, name: str) -> int:
+    """A descriptor of a regular file; nothing that is not one is waited for."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"There is no file {str(path)!r}.", "Name a file to import.") from None
+    except PermissionError:
+        raise UnreadableFile(f"{name} may not be read by this user.", "Change its permissions.") from None
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise NotFound(f"{str(path)!r} is no file.", "Name a file to import.")
+    return file
+
+
+def _chunk(batch: Any, told: dict[str, Any]) -> TextChunk:
+    import pyarrow as pa
+
+    values = pa.Table.from_batches([batch])
+    return TextChunk(
+        values=values.drop_columns(["_record", "_line"]),
+        records=batch["_record"],
+        lines=batch["_line"],
+        malformed=tuple(
+            MalformedRecord(record, line, fields, tuple(texts))
+            for record, line, fields, texts in told.get("malformed", [])
+        ),
+        cells=tuple(CellProblem(*cell) for cell in told.get("cells", [])),
+    )
