@@ -92,6 +92,8 @@ def _preview_options(command: _Function) -> _Function:
         _record_type,
         click.option("--map", "maps", multiple=True, metavar="HEADER=FIELD", help="Which field a column feeds."),
         click.option("--encoding", help="How the file is encoded, as utf-8 or cp1252. Default: detected."),
+        click.option("--sheet", help="Which sheet of a workbook. Default: the first."),
+        click.option("--unescape", is_flag=True, help="Take away the ' before texts like =1+1, as our exports put it."),
         click.option("--delimiter", help="What stands between fields, as ; or tab. Default: detected."),
         click.option(
             "--mode",
@@ -363,6 +365,8 @@ def _import_request(
     maps: Sequence[str],
     encoding: str | None,
     delimiter: str | None,
+    sheet: str | None,
+    unescape: bool,
     mode: Mode,
     on_duplicate: OnDuplicate,
 ) -> ImportRequest:
@@ -372,7 +376,18 @@ def _import_request(
         if not equals:
             raise InvalidRequest(f"--map was {given!r}.", 'Write --map "HEADER=FIELD", or "HEADER=" to leave it out.')
         column_map[header] = field
-    return ImportRequest(file, account, record_type, mode, on_duplicate, column_map, encoding, delimiter)
+    return ImportRequest(
+        path=file,
+        account=account,
+        record_type=record_type,
+        mode=mode,
+        on_duplicate=on_duplicate,
+        column_map=column_map,
+        encoding=encoding,
+        delimiter=delimiter,
+        sheet=sheet,
+        unescape=unescape,
+    )
 
 
 def _print_report(store: RecordStore, report: ImportReport, as_json: bool) -> None:

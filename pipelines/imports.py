@@ -41,6 +41,7 @@ class PreviewConfig(dg.Config):
     )
     encoding: str = Field(default="", description="How the file is encoded, as utf-8 or cp1252. Empty: detected.")
     delimiter: str = Field(default="", description="What stands between fields, as ; or tab. Empty: detected.")
+    sheet: str = Field(default="", description="Which sheet of a workbook. Empty: the first.")
     actor: str = Field(default="", description=_ACTOR)
 
     def request(self) -> ImportRequest:
@@ -54,6 +55,7 @@ class PreviewConfig(dg.Config):
             column_map=self.column_map,
             encoding=self.encoding or None,
             delimiter=self.delimiter or None,
+            sheet=self.sheet or None,
         )
 
 

@@ -47,6 +47,8 @@ def print_report(report: ImportReport, record_type: RecordType) -> None:
     out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")
     out.print(f"{escape(batch.file_name)} as {batch.record_type} of {batch.account}, by {escape(batch.actor)}")
     out.print()
+    for label, value in report.understood:
+        out.print(f"[dim]{label}: {escape(value)}[/]")
     outcomes = Table(box=None, pad_edge=False, show_header=False)
     outcomes.add_column(justify="left")
     outcomes.add_column(justify="right")
@@ -68,6 +70,8 @@ def print_report(report: ImportReport, record_type: RecordType) -> None:
     if batch.cleared:
         cleared = ", ".join(f"{name} ({number:,})" for name, number in batch.cleared.items())
         out.print(f"\nValues that empty cells clear: {cleared}")
+    if report.rejects_file is not None:
+        out.print(f"\nThe rejected records, ready to correct and import: {escape(str(report.rejects_file))}")
     ignored = [column["header"] for column in report.columns if column["field"] is None]
     if ignored:
         out.print(f"\nColumns that no field takes: {escape(', '.join(map(repr, ignored)))}")

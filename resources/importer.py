@@ -8,7 +8,7 @@ from resources.clock import new_id
 from resources.file_reader import FileReader, ReadOptions
 from resources.record_store import RecordStore, Staging
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
-from schemas.errors import PreviewOutdated, RejectsFound
+from schemas.errors import PreviewOutdated, RejectsFound, UnreadableFile
 
 if TYPE_CHECKING:
     from resources.stager import StagedPreview
@@ -35,11 +35,25 @@ class Importer:
         options = ReadOptions(request.encoding, request.delimiter, request.sheet)
         with FileReader(request.path, options, self._store.settings.limits) as reader:
             # Brings pandas and pandera, while the file is being read; a commit does without.
+            from resources.rejects_writer import write_rejects
             from resources.stager import stage_file
 
             staged = stage_file(self._store, request, batch_id, reader)
+        if staged.counts.rejected:
+            with FileReader(request.path, options, self._store.settings.limits) as reader:
+                problems = Staging(records.folder("staging") / batch_id, ()).problems
+                write_rejects(reader, problems, records.rejects_folder(batch_id), batch_id)
+                if reader.sha256 != staged.sha256:
+                    raise UnreadableFile(f"{request.path.name} was changed while it was read.", "Preview it again.")
         batch = records.record_preview(self._batch(batch_id, request, staged))
-        return ImportReport(batch, staged.columns, staged.samples)
+        return ImportReport(
+            batch,
+            columns=staged.columns,
+            understood=staged.understood,
+            samples=staged.samples,
+            changes=staged.changes,
+            rejects_file=records.rejects_file(batch_id),
+        )
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
         """What was previewed is in the store, in one commit that names the batch.
@@ -75,7 +89,13 @@ class Importer:
                 if attempt == _PREVIEWS_PER_IMPORT:
                     raise
             else:
-                return replace(committed, columns=report.columns, samples=report.samples)
+                return replace(
+                    committed,
+                    columns=report.columns,
+                    understood=report.understood,
+                    samples=report.samples,
+                    changes=report.changes,
+                )
         raise AssertionError("unreachable")
 
     def discard(self, account: str, batch_id: str) -> ImportReport:
@@ -105,6 +125,7 @@ class Importer:
                 "mode": request.mode.value,
                 "on_duplicate": request.on_duplicate.value,
                 "snapshot": staged.snapshot,
+                "parent": staged.parent,
             },
         )
 

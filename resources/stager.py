@@ -16,14 +16,17 @@ from resources.file_reader import CellProblem, FileReader, TextChunk
 from resources.problems import PROBLEMS, ProblemFile, summarise
 from resources.record_store import Comparison, RecordStore, Staging
 from resources.record_store.store import outdated_type
+from resources.rejects_writer import OUR_COLUMNS
 from schemas import load_model
-from schemas.batches import Counts, ImportRequest, ProblemCount, RowProblem
+from schemas.batches import ChangedValue, Counts, ImportRequest, ProblemCount, RowProblem
 from schemas.errors import Unaccounted
 from schemas.mapping import Mapping, map_headers
 from schemas.model import RecordModel
 from schemas.parsing import arrow_type
 from schemas.record_type import RecordType
 from schemas.validation import Failures, validate
+
+_CHANGED_RECORDS = 20
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,10 @@ class StagedPreview:
     problems: tuple[ProblemCount, ...]
     samples: tuple[RowProblem, ...]
     cleared: MappingOf[str, int]
+    changes: tuple[ChangedValue, ...]
     columns: tuple[MappingOf[str, Any], ...]
+    understood: tuple[tuple[str, str], ...]
+    parent: str | None
     fields: tuple[str, ...]
     record_type_hash: str
     snapshot: int
@@ -56,15 +62,17 @@ def stage_file(store: RecordStore, request: ImportRequest, batch_id: str, reader
     mapping = map_headers(reader.headers, record_type, request.column_map)
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
+    unescape = request.unescape or set(OUR_COLUMNS).issubset(reader.headers)
     staging = Staging(partial, fields)
     partial.mkdir(parents=True)
     try:
         with ProblemFile(staging.problems) as problems:
-            staged = _stage(reader, model, record_type, mapping, staging, problems)
+            staged, parent = _stage(reader, model, record_type, mapping, staging, problems, unescape)
             with records.compare(record_type, staging, snapshot) as staged_file:
                 problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate))
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
                 comparison = staged_file.compare()
+                changes = staged_file.changes(_CHANGED_RECORDS) if comparison.updated else []
         counts = _balanced(reader.read, reader.read - staged, comparison)
         problem_counts, samples = summarise(staging.problems)
         _publish(partial, final)
@@ -77,7 +85,10 @@ def stage_file(store: RecordStore, request: ImportRequest, batch_id: str, reader
         problems=problem_counts,
         samples=samples,
         cleared=comparison.cleared,
+        changes=tuple(changes),
         columns=tuple(asdict(column) for column in mapping.columns),
+        understood=(*reader.understood, *(("Note", note) for note in reader.notes)),
+        parent=parent,
         fields=fields,
         record_type_hash=record_type.hash,
         snapshot=snapshot,
@@ -91,8 +102,12 @@ def _stage(
     mapping: Mapping,
     staging: Staging,
     problems: ProblemFile,
-) -> int:
-    """Write every well-formed record of the file, typed, and its problems; returns how many there were."""
+    unescape: bool,
+) -> tuple[int, str | None]:
+    """Write every well-formed record of the file, typed, and its problems.
+
+    Returns how many there were, and the batch that a rejects file came from.
+    """
     schema = pa.schema(
         [
             ("_record", pa.int64()),
@@ -103,14 +118,18 @@ def _stage(
         ]
     )
     positions = [mapping.fields[name] for name in staging.fields]
-    staged = 0
+    staged, parent = 0, None
     with pq.ParquetWriter(staging.records, schema, compression="lz4") as writer:
         for chunk in reader.chunks():
             problems.add_all(_malformed(chunk, len(reader.headers)))
             if not len(chunk.records):
                 continue
+            if parent is None and "_batch" in reader.headers:
+                parent = chunk.values.column(reader.headers.index("_batch"))[0].as_py() or None
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
-            typed, failures = validate(model, texts)
+            if unescape:
+                texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
+            typed, failures = validate(model, texts, assume_utc=reader.format in ("excel", "parquet"))
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
             )
@@ -124,7 +143,12 @@ def _stage(
             ]
             writer.write_table(pa.table(columns, schema=schema))
             staged += len(chunk.records)
-    return staged
+    return staged, parent
+
+
+def _unescaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same as schemas.formulas.unescape_formula, a column at a time."""
+    return pc.replace_substring_regex(texts, r"^'('*[=+\-@\t\r])", r"\1")
 
 
 def _cell_failures(chunk: TextChunk, mapping: Mapping) -> list[Failures]:

@@ -61,7 +61,8 @@ class ImportRequest:
     """One file to import for one account.
 
     `column_map` is header to field; an empty field leaves the column out. `encoding`, `delimiter` and `sheet`
-    say how the file is written; None is detected.
+    say how the file is written; None is detected. `unescape` takes away the ' that an export puts before a
+    text which a spreadsheet would take for a formula; from a rejects file it is taken away always.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class ImportRequest:
     encoding: str | None = None
     delimiter: str | None = None
     sheet: str | None = None
+    unescape: bool = False
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,17 @@ class RowProblem:
         subject = f"`{self.field}`" if self.field else "The record"
         found = "nothing" if self.value is None or self.value == "" else "•••" if masked else self.value
         return f"{subject} {self.expected}; record {self.record:,} (line {self.line:,}) has {found}"
+
+
+@dataclass(frozen=True)
+class ChangedValue:
+    """A stored value and the one that an import gives it, as text; None is null. `key` is the record's, in words."""
+
+    record: int
+    key: str
+    field: str
+    old: str | None
+    new: str | None
 
 
 @dataclass(frozen=True)
@@ -133,11 +146,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """A batch, the columns it was read from, its first problems, and the snapshot it made."""
+    """A batch, how its file was understood, its first problems and changes, and the snapshot it made."""
 
     batch: Batch
     columns: tuple[MappingOf[str, Any], ...] = ()
+    understood: tuple[tuple[str, str], ...] = ()
     samples: tuple[RowProblem, ...] = ()
+    changes: tuple[ChangedValue, ...] = ()
     snapshot: int | None = None
     rejects_file: Path | None = None
     report_file: Path | None = None
@@ -162,6 +177,8 @@ class ImportReport:
             "duplicate": counts.duplicate,
             "problems": [vars(problem) for problem in batch.problems],
             "cleared": dict(batch.cleared),
+            "understood": [{"label": label, "value": value} for label, value in self.understood],
+            "parent": batch.binding.get("parent"),
             "rejects_file": None if self.rejects_file is None else str(self.rejects_file),
             "report_file": None if self.report_file is None else str(self.report_file),
             "snapshot": self.snapshot,

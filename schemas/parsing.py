@@ -60,8 +60,10 @@ def type_in_words(field: Field) -> str:
     return _IN_WORDS[field.type]
 
 
-def parse_column(texts: pa.Array, field: Field) -> tuple[pa.Array, pa.Array]:
+def parse_column(texts: pa.Array, field: Field, *, assume_utc: bool = False) -> tuple[pa.Array, pa.Array]:
     """The values of a column of texts, and the positions of texts that are no such value.
+
+    assume_utc: a moment may lack its offset, as in Excel, which knows none; and may be a whole day.
 
     The empty text and the field's null markers become null. A text that is no value of the field's
     type is null among the values, and its position is in the second array (uint64, ascending).
@@ -71,11 +73,20 @@ def parse_column(texts: pa.Array, field: Field) -> tuple[pa.Array, pa.Array]:
     if field.type == "text":
         return texts, pa.array([], pa.uint64())
     trimmed = pc.utf8_trim_whitespace(texts)
+    if assume_utc and field.type == "timestamp":
+        trimmed = _with_offset(trimmed)
     well_formed = pc.match_substring_regex(trimmed, _form(field))
     candidates = pc.if_else(well_formed, trimmed, pa.scalar(None, pa.string()))
     values = _convert(candidates, field)
     lost = pc.and_(pc.is_valid(texts), pc.is_null(values))
     return values, pc.indices_nonzero(lost)
+
+
+def _with_offset(texts: pa.Array) -> pa.Array:
+    days = pc.match_substring_regex(texts, rf"^{_DATE}$")
+    texts = pc.if_else(days, pc.binary_join_element_wise(texts, "T00:00:00Z", ""), texts)
+    naive = pc.match_substring_regex(texts, rf"^{_DATE}[T ]{_TIME}$")
+    return pc.if_else(naive, pc.binary_join_element_wise(texts, "Z", ""), texts)
 
 
 def _form(field: Field) -> str:

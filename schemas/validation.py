@@ -35,12 +35,14 @@ class Failures:
     values: pa.Array
 
 
-def validate(model: "type[RecordModel]", texts: pa.Table) -> tuple[pa.Table, list[Failures]]:
+def validate(
+    model: "type[RecordModel]", texts: pa.Table, *, assume_utc: bool = False
+) -> tuple[pa.Table, list[Failures]]:
     """The typed values of a chunk of texts, and everything that is wrong with them.
 
     `texts` has a string column for each mapped field, named for it. A value that is no value of its
     type is null in the result. Every failing cell is reported once for each rule it breaks; a cell
-    that is no value of its type breaks only that rule.
+    that is no value of its type breaks only that rule. With `assume_utc` a moment may lack its offset.
     """
     record_type = _record_type(model)
     columns: dict[str, pa.Array] = {}
@@ -49,7 +51,7 @@ def validate(model: "type[RecordModel]", texts: pa.Table) -> tuple[pa.Table, lis
     for name in texts.column_names:
         field = record_type.field(name)
         column = texts[name].combine_chunks()
-        columns[name], bad = parse_column(column, field)
+        columns[name], bad = parse_column(column, field, assume_utc=assume_utc)
         if len(bad):
             unparsed[name] = bad
             failures.append(Failures(name, "type", type_in_words(field), bad, column.take(bad)))

@@ -12,37 +12,18 @@ import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from resources.file_reader.chunk import TextChunk
+from resources.file_reader.formats import open_format
 from resources.file_reader.options import ReadLimits, ReadOptions
 from schemas.errors import InvalidRequest, RecordsError, UnreadableFile
 
 _GZIP = b"\x1f\x8b"
 _BLOCK = 1 << 20
-
-
-class Parsed(Protocol):
-    """A file of some format, being read."""
-
-    @property
-    def headers(self) -> tuple[str, ...]:
-        """The names of its columns."""
-
-    @property
-    def understood(self) -> list[tuple[str, str]]:
-        """What was understood of it: label and value."""
-
-    @property
-    def read(self) -> int:
-        """How many records have been read."""
-
-    def chunks(self) -> Iterator[TextChunk]:
-        """All its records."""
 
 
 def main() -> None:
@@ -79,7 +60,8 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
     try:
         path = Path(f"/dev/fd/{request['file']}")
         digest = _sha256(path)
-        parsed, facts = _parse(path, request["name"], ReadOptions(**request["options"]), limits)
+        path, facts = _unpacked_if_packed(path, request["name"], limits)
+        kind, parsed, understood = open_format(path, request["name"], ReadOptions(**request["options"]), limits)
         _check_headers(parsed.headers, request["name"], limits)
     except RecordsError as error:
         answer.write(json.dumps({"error": _told(error)}).encode() + b"\n")
@@ -87,15 +69,15 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
     except MemoryError:
         answer.write(json.dumps({"error": _told(_out_of_memory(request["name"]))}).encode() + b"\n")
         return
-    understood = [*parsed.understood, *facts]
-    answer.write(json.dumps({"headers": parsed.headers, "understood": understood}).encode() + b"\n")
+    first = {"format": kind, "headers": parsed.headers, "understood": [*understood, *facts]}
+    answer.write(json.dumps(first).encode() + b"\n")
     names = [str(position) for position in range(len(parsed.headers))]
     schema = pa.schema([*((name, pa.string()) for name in names), ("_record", pa.int64()), ("_line", pa.int64())])
     with pa.ipc.new_stream(answer, schema) as stream:
         try:
             for chunk in parsed.chunks():
                 _send(stream, schema, chunk)
-            last: dict[str, Any] = {"read": parsed.read, "sha256": digest}
+            last: dict[str, Any] = {"read": parsed.read, "sha256": digest, "notes": getattr(parsed, "notes", ())}
         except RecordsError as error:
             last = {"error": _told(error)}
         except (MemoryError, pa.ArrowMemoryError):
@@ -120,10 +102,8 @@ def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: Text
     stream.write_batch(pa.RecordBatch.from_arrays([*columns, chunk.records, chunk.lines], schema=schema), metadata)
 
 
-def _parse(path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> tuple[Parsed, list[tuple[str, str]]]:
-    """The file by its format, and facts about how it was packed."""
-    from resources.file_reader.delimited import DelimitedFile
-
+def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path, list[tuple[str, str]]]:
+    """The file without its packing, and the fact that it had one."""
     facts = []
     with path.open("rb") as file:
         if file.read(2) == _GZIP:
@@ -131,7 +111,7 @@ def _parse(path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> t
             facts.append(("Packed with", "gzip"))
     if path.stat().st_size > limits.file_mb * 1_000_000:
         raise _too_large(name, limits)
-    return DelimitedFile(path, name, options, limits), facts
+    return path, facts
 
 
 def _unpacked(path: Path, name: str, limits: ReadLimits) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
+from resources.file_reader.formats import Format
 from resources.file_reader.options import ReadLimits, ReadOptions
 from schemas.errors import InvalidRequest, NotFound, UnreadableFile
 
@@ -23,9 +24,11 @@ _PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "
 class FileReader:
     """One file, being read by a process with little else. A context manager.
 
-    The process starts at once; `headers` and what it `understood` (label and value) wait until it knows. After `chunks` has come to its end, `sha256` is that of the file's bytes and `read` the number of its
-    records. Raises NotFound when there is no such file, UnreadableFile when it cannot be what it says it is or
-    goes beyond a limit, InvalidRequest when the options cannot be meant.
+    The process starts at once; `format`, `headers` and what it `understood` (label and value) wait until it
+    knows. After `chunks` has come to its end, `sha256` is that of the file's bytes, `read` the number of its
+    records, and `notes` say what else is to be known of it. Raises NotFound when there is no such file,
+    UnreadableFile when it cannot be what it says it is or goes beyond a limit, InvalidRequest when the options
+    cannot be meant.
     """
 
     def __init__(self, path: Path, options: ReadOptions | None = None, limits: ReadLimits | None = None) -> None:
@@ -33,6 +36,7 @@ class FileReader:
         self._told: dict[str, Any] | None = None
         self.read = 0
         self.sha256 = ""
+        self.notes: tuple[str, ...] = ()
         self._name = path.name.encode(errors="backslashreplace").decode()
         self._file = _open(path, self._name)
         self._before = os.fstat(self._file)
@@ -66,6 +70,12 @@ class FileReader:
         """What was understood of the file, and how sure it is: label and value."""
         return [(label, value) for label, value in self._first_answer()["understood"]]
 
+    @property
+    def format(self) -> Format:
+        """The format of the file."""
+        found: Format = self._first_answer()["format"]
+        return found
+
     def _first_answer(self) -> dict[str, Any]:
         if self._told is None:
             line = self._answers.readline()
@@ -94,7 +104,7 @@ class FileReader:
             raise UnreadableFile(f"{self._name} was changed while it was read.", "Try again when it is complete.")
         last = told["last"]
         self._raise_if_wrong(last)
-        self.read, self.sha256 = last["read"], last["sha256"]
+        self.read, self.sha256, self.notes = last["read"], last["sha256"], tuple(last["notes"])
 
     def _start(self, options: ReadOptions, limits: ReadLimits) -> "tuple[subprocess.Popen[bytes], BinaryIO]":
         receiving, sending = os.pipe()

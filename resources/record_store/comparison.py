@@ -8,7 +8,7 @@ from resources.problems import PROBLEMS
 from resources.record_store.lake import Connection, identifier, literal
 from resources.record_store.staging import Comparison, Staging, differs, same_key
 from resources.record_store.tables import table
-from schemas.batches import Mode, OnDuplicate
+from schemas.batches import ChangedValue, Mode, OnDuplicate
 from schemas.record_type import RecordType
 
 
@@ -119,6 +119,30 @@ class StagedFile:
             duplicate=outcomes.get("duplicate", 0),
             cleared={name: number for name, number in zip(clearable, numbers, strict=True) if number},
         )
+
+    def changes(self, records: int) -> list[ChangedValue]:
+        """The first changed records, at most so many, field by field: what is stored and what would be."""
+        fields = [name for name in self._staging.fields if name not in self._type.key]
+        columns = "".join(
+            f", s.{identifier(name)} IS DISTINCT FROM t.{identifier(name)}, t.{identifier(name)}::VARCHAR, "
+            f"s.{identifier(name)}::VARCHAR"
+            for name in fields
+        )
+        key = ", ' · ', ".join(f"s.{identifier(name)}::VARCHAR" for name in self._type.key)
+        rows = self._connection.execute(
+            f"""
+            SELECT s._record, concat({key}) {columns}
+            FROM ({self._staging.included_sql}) s JOIN ({self._stored()}) t ON {same_key(self._type, "s", "t")}
+            WHERE {differs(self._type, fields, "s", "t")} ORDER BY s._record LIMIT {int(records)}
+            """,
+            [self._account],
+        ).fetch_all()
+        return [
+            ChangedValue(record, key, name, old, new)
+            for record, key, *values in rows
+            for name, differing, old, new in zip(fields, values[::3], values[1::3], values[2::3], strict=True)
+            if differing
+        ]
 
     def _stored(self) -> str:
         columns = ", ".join(["_account", *map(identifier, self._staging.fields)])

@@ -250,7 +250,16 @@ class AccountRecords:
         with self._store.reading() as connection:
             batch = self._batch(connection, batch_id)
             snapshot = _snapshots_of(connection, [batch_id]).get(batch_id)
-        return ImportReport(batch, samples=summarise(problems)[1] if problems.exists() else (), snapshot=snapshot)
+        samples = summarise(problems)[1] if problems.exists() else ()
+        return ImportReport(batch, samples=samples, snapshot=snapshot, rejects_file=self.rejects_file(batch_id))
+
+    def rejects_folder(self, batch_id: str) -> Path:
+        """Where the batch's rejects file lies, when it has one."""
+        return self.folder("rejects") / batch_id
+
+    def rejects_file(self, batch_id: str) -> Path | None:
+        """The batch's rejected records, ready to correct; None when it has none."""
+        return next(iter(self.rejects_folder(batch_id).glob("*.rejects.*")), None)
 
     @contextmanager
     def compare(self, record_type: RecordType, staging: Staging, snapshot: int) -> "Iterator[StagedFile]":
@@ -292,7 +301,7 @@ class AccountRecords:
             self._write(connection, batch, record_type, staging)
             batch = replace(batch, status=BatchStatus.COMMITTED, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, batch)
-        return ImportReport(batch, snapshot=transaction.snapshot)
+        return ImportReport(batch, snapshot=transaction.snapshot, rejects_file=self.rejects_file(batch_id))
 
     def count(self, record_type: RecordType, snapshot: int) -> int:
         """How many records the account has in a snapshot."""

@@ -1,0 +1,167 @@
+"""The rejected records of a file, in its own format and columns, with what is wrong with each: ready to correct.
+
+After the file's own columns come `_batch`, `_record`, `_line` and `_problems`; what a record has beyond the
+header stands after those. When the corrected file is imported, those columns are passed over.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import duckdb
+import openpyxl
+
+from resources.file_reader import FileReader, TextChunk
+from schemas.formulas import escape_formula
+
+OUR_COLUMNS = ("_batch", "_record", "_line", "_problems")
+
+_SUFFIXES = {"delimited": ".csv", "excel": ".xlsx", "json": ".json", "parquet": ".csv"}
+
+
+class _Writer(Protocol):
+    """A file that takes rows of text."""
+
+    def writerow(self, row: Sequence[str]) -> Any:
+        """Write one row."""
+
+
+def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: str) -> Path:
+    """One row for each rejected record, in the order of the file, never capped; returns the file.
+
+    `reader` reads the same file once more; `problems` is its file of problems. The rejects file is written
+    beside its final name and renamed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = reader.path.name.removesuffix(".gz").rpartition(".")[0] or reader.path.name
+    path = folder / f"{stem[:100]}.rejects{_SUFFIXES[reader.format]}"
+    partial = path.with_name(f".{path.name}.partial")
+    headers = [*reader.headers, *OUR_COLUMNS]
+    with _FILES[reader.format](partial, headers) as file:
+        told = _problems(problems)
+        following = next(told, None)
+        for chunk in reader.chunks():
+            wanted: dict[int, tuple[int, str]] = {}
+            last = _last_record(chunk)
+            while following is not None and following[0] <= last:
+                wanted[following[0]] = following[1:]
+                following = next(told, None)
+            for record, values in _rows(chunk, wanted):
+                line, text = wanted[record]
+                own, beyond = values[: len(reader.headers)], values[len(reader.headers) :]
+                padded = [*own, *[""] * (len(reader.headers) - len(own))]
+                row = [*padded, batch_id, str(record), str(line), text, *beyond]
+                file.writerow([escape_formula(cell) for cell in row])
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
+    os.replace(partial, path)
+    return path
+
+
+def _problems(path: Path) -> Iterator[tuple[int, int, str]]:
+    """Record, line and all that is wrong with it, in the order of the file."""
+    with duckdb.connect(config={"memory_limit": "256MB", "threads": 1}) as connection:
+        found = connection.execute(
+            """
+            SELECT record, any_value(line),
+                string_agg(coalesce(field || ' ', '') || expected || ' [' || rule || ']'
+                    || CASE WHEN value IS NULL OR value = '' THEN '' ELSE ': ' || value END, '; ' ORDER BY field, rule)
+            FROM read_parquet($1) GROUP BY record ORDER BY record
+            """,
+            [str(path)],
+        )
+        while rows := found.fetchmany(10_000):
+            yield from rows
+
+
+def _last_record(chunk: TextChunk) -> int:
+    numbers = [bad.record for bad in chunk.malformed[-1:]]
+    if len(chunk.records):
+        numbers.append(chunk.records[-1].as_py())
+    return max(numbers)
+
+
+def _rows(chunk: TextChunk, wanted: dict[int, tuple[int, str]]) -> list[tuple[int, list[str]]]:
+    """The wanted records of a chunk with their texts, in order."""
+    rows = [(bad.record, list(bad.values)) for bad in chunk.malformed if bad.record in wanted]
+    positions = [at for at, record in enumerate(chunk.records.to_pylist()) if record in wanted]
+    if positions:
+        columns = [column.to_pylist() for column in chunk.values.take(positions).columns]
+        records = chunk.records.take(positions).to_pylist()
+        rows += [(record, list(values)) for record, *values in zip(records, *columns, strict=True)]
+    return sorted(rows)
+
+
+class _DelimitedFile(AbstractContextManager[_Writer]):
+    """CSV in UTF-8 with a byte order mark, so that a spreadsheet reads it right."""
+
+    def __init__(self, path: Path, headers: Sequence[str]) -> None:
+        self._file = path.open("w", encoding="utf-8-sig", newline="")
+        self._writer = csv.writer(self._file)
+        self._writer.writerow(headers)
+
+    def __enter__(self) -> _Writer:
+        return self._writer
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class _ExcelFile(AbstractContextManager[_Writer]):
+    """A workbook of one sheet; every cell is text."""
+
+    def __init__(self, path: Path, headers: Sequence[str]) -> None:
+        self._path = path
+        self._book = openpyxl.Workbook(write_only=True)
+        self._sheet = self._book.create_sheet("Rejects")
+        self._sheet.freeze_panes = "A2"
+        self._sheet.append(list(headers))
+
+    def writerow(self, row: Sequence[str]) -> None:
+        self._sheet.append(list(row))
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._book.save(self._path)
+
+
+class _JsonFile(AbstractContextManager[_Writer]):
+    """A JSON array of objects; every value is text."""
+
+    def __init__(self, path: Path, headers: Sequence[str]) -> None:
+        self._file = path.open("w", encoding="utf-8")
+        self._headers = headers
+        self._separator = "["
+
+    def writerow(self, row: Sequence[str]) -> None:
+        record = json.dumps(dict(zip(self._headers, row, strict=True)), ensure_ascii=False)
+        self._file.write(f"{self._separator}\n{record}")
+        self._separator = ","
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.write("\n]\n" if self._separator == "," else "[]\n")
+        self._file.close()
+
+
+_FILES: dict[str, type[Any]] = {
+    "delimited": _DelimitedFile,
+    "excel": _ExcelFile,
+    "json": _JsonFile,
+    "parquet": _DelimitedFile,
+}
