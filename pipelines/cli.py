@@ -197,10 +197,13 @@ def list_accounts(as_json: bool) -> None:
         click.echo("\n".join(names) if names else "There is no account yet: records accounts add NAME.")
 
 
-@main.command()
+@main.group(invoke_without_command=True)
 @_as_json
-def types(as_json: bool) -> None:
-    """The record types, with their fields, keys and presets."""
+@click.pass_context
+def types(context: click.Context, as_json: bool) -> None:
+    """The record types, with their fields, keys and presets; a first module for a new one."""
+    if context.invoked_subcommand is not None:
+        return
     with _store(make=True) as store:
         known = store.record_types()
     if as_json:
@@ -209,6 +212,21 @@ def types(as_json: bool) -> None:
         from pipelines.terminal import print_record_types
 
         print_record_types(known.values())
+
+
+@types.command("draft")
+@_file
+@click.option("--name", help="What to call the record type. Default: the file's name.")
+@_as_json
+def draft_type(file: Path, name: str | None, as_json: bool) -> None:
+    """Print a first module for schemas/, drafted from all of FILE: to be read, corrected and kept."""
+    from resources.type_drafter import draft
+
+    module = draft(file, name)
+    if as_json:
+        _print_json({"module": module})
+    else:
+        click.echo(module, nl=False)
 
 
 @main.command()

@@ -72,6 +72,8 @@ def print_report(report: ImportReport, record_type: RecordType) -> None:
         out.print(f"\nValues that empty cells clear: {cleared}")
     if report.rejects_file is not None:
         out.print(f"\nThe rejected records, ready to correct and import: {escape(str(report.rejects_file))}")
+    if report.report_file is not None:
+        out.print(f"\nAll of it as a page: {escape(str(report.report_file))}")
     ignored = [column["header"] for column in report.columns if column["field"] is None]
     if ignored:
         out.print(f"\nColumns that no field takes: {escape(', '.join(map(repr, ignored)))}")

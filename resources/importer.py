@@ -32,28 +32,33 @@ class Importer:
         """
         records = self._store.account(request.account)
         batch_id = new_id("b", self._store.clock.now())
-        options = ReadOptions(request.encoding, request.delimiter, request.sheet)
-        with FileReader(request.path, options, self._store.settings.limits) as reader:
-            # Brings pandas and pandera, while the file is being read; a commit does without.
-            from resources.rejects_writer import write_rejects
+        with self._reader(request) as reader:
+            # What brings pandas and pandera, while the file is being read; a commit does without.
+            from resources.report_writer import write_report
             from resources.stager import stage_file
 
             staged = stage_file(self._store, request, batch_id, reader)
         if staged.counts.rejected:
-            with FileReader(request.path, options, self._store.settings.limits) as reader:
-                problems = Staging(records.folder("staging") / batch_id, ()).problems
-                write_rejects(reader, problems, records.rejects_folder(batch_id), batch_id)
-                if reader.sha256 != staged.sha256:
-                    raise UnreadableFile(f"{request.path.name} was changed while it was read.", "Preview it again.")
+            self._write_rejects(request, batch_id, staged.sha256)
         batch = records.record_preview(self._batch(batch_id, request, staged))
-        return ImportReport(
+        report = ImportReport(
             batch,
             columns=staged.columns,
             understood=staged.understood,
             samples=staged.samples,
             changes=staged.changes,
             rejects_file=records.rejects_file(batch_id),
+            report_file=records.report_path(batch_id),
         )
+        write_report(
+            records.report_path(batch_id),
+            report,
+            self._store.record_type(request.record_type),
+            understood=staged.understood,
+            changes=staged.changes,
+            generated_at=batch.at,
+        )
+        return report
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
         """What was previewed is in the store, in one commit that names the batch.
@@ -104,6 +109,21 @@ class Importer:
         discarded = records.discard(batch_id, self._actor, self._run_id)
         shutil.rmtree(records.folder("staging") / batch_id, ignore_errors=True)
         return ImportReport(discarded)
+
+    def _reader(self, request: ImportRequest) -> FileReader:
+        options = ReadOptions(request.encoding, request.delimiter, request.sheet)
+        return FileReader(request.path, options, self._store.settings.limits)
+
+    def _write_rejects(self, request: ImportRequest, batch_id: str, sha256: str) -> None:
+        """The file is read once more, for the texts of its rejected records."""
+        from resources.rejects_writer import write_rejects
+
+        records = self._store.account(request.account)
+        problems = Staging(records.folder("staging") / batch_id, ()).problems
+        with self._reader(request) as reader:
+            write_rejects(reader, problems, records.rejects_folder(batch_id), batch_id)
+        if reader.sha256 != sha256:
+            raise UnreadableFile(f"{request.path.name} was changed while it was read.", "Preview it again.")
 
     def _batch(self, batch_id: str, request: ImportRequest, staged: "StagedPreview") -> Batch:
         return Batch(

@@ -1,24 +1,48 @@
-"""Headers of a file to fields of a record type."""
+"""Headers of a file to fields of a record type.
 
+A header is looked for in stages, and each stage claims its fields before the next one looks, so that an
+exact name is never lost to a mere likeness: given, remembered, name, alias, normalised, likeness.
+"""
+
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from rapidfuzz import fuzz
 
 from schemas.errors import InvalidRequest
 from schemas.record_type import RecordType
 
-Reason = Literal["given", "name", "alias", "ignored"]
+Reason = Literal["given", "remembered", "ours", "name", "alias", "normalised", "likeness", "ignored"]
+_Stage = tuple[Reason, Callable[[str], str | None]]
+
+OURS = frozenset({"_batch", "_record", "_line", "_problems"})
+"""What a rejects file has besides the columns of the file that was rejected; never a field."""
+
+_LIKE, _AHEAD, _WORD_LIKE = 88, 6, 75
+"""Of a header that is mapped by likeness: least score, least lead over the second field, least score of each word."""
+_SHORT = 4
+"""A header of fewer letters and digits is like too many others."""
+_LONG = 60
+"""Characters of a header, and headers of a file, beyond which a message abbreviates."""
+_HEADERS_SHOWN, _CANDIDATES_SHOWN, _CANDIDATE = 20, 3, 60
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a file: where it stands (from 0), its header, the field it feeds, and why."""
+    """One column of a file: where it stands (from 0), its header, the field it feeds, and why.
+
+    `score` tells how alike header and field are, 0 to 100, where likeness is the reason. A column that
+    an earlier import left out has no field and the reason "remembered".
+    """
 
     position: int
     header: str
     field: str | None
     reason: Reason
+    score: int | None = None
 
 
 @dataclass(frozen=True)
@@ -34,53 +58,171 @@ class Mapping:
         return {column.field: column.position for column in self.columns if column.field is not None}
 
 
-def map_headers(headers: Sequence[str], record_type: RecordType, given: MappingOf[str, str] | None = None) -> Mapping:
-    """The mapping of a header row: as given, else by the field's exact name, else by a declared alias.
+def map_headers(
+    headers: Sequence[str],
+    record_type: RecordType,
+    given: MappingOf[str, str] | None = None,
+    remembered: MappingOf[str, str] | None = None,
+) -> Mapping:
+    """The mapping of a header row: every column with the field it feeds, or ignored, and why.
 
-    `given` is header to field; an empty field means that the column is ignored. Raises InvalidRequest
-    when a given header or field does not exist, two columns feed one field, or a key field is fed by none.
+    given: header to field, as the user says; an empty field means that the column is ignored.
+    remembered: the same, as it was said for an earlier file of the same header row; what no longer fits is skipped.
+
+    Then come a field's exact name, a declared alias, either of them without case, accents and punctuation,
+    and at last a likeness that leaves no doubt. Two columns that are alike to one field feed it neither.
+    Raises InvalidRequest when a given header or field does not exist, two columns claim one field for the
+    same better reason, or a key field is fed by none.
     """
     given = given or {}
-    aliases = {alias: field.name for field in record_type.fields for alias in field.aliases}
-    for header, name in given.items():
-        if header not in headers:
-            raise InvalidRequest(f"The file has no column {header!r}.", f"Its columns: {_quoted(headers)}.")
-        if name and name not in record_type.field_names:
-            raise InvalidRequest(
-                f"{record_type.name} has no field {name!r}.", f"Its fields: {', '.join(record_type.field_names)}."
-            )
-    columns = tuple(_column(i, header, record_type, given, aliases) for i, header in enumerate(headers))
+    _check_given(given, headers, record_type)
+    known = {header: field for header, field in (remembered or {}).items() if field in ("", *record_type.field_names)}
+    spellings = _spellings(record_type)
+    normalised = _unambiguous((_normalised(text), field) for text, field in spellings if _normalised(text))
+    in_words = [(_words(text), field) for text, field in spellings]
+    columns: dict[int, Column] = {}
     feeding: dict[str, str] = {}
-    for column in columns:
-        if column.field is None:
-            continue
-        if column.field in feeding:
-            raise InvalidRequest(
-                f"The columns {feeding[column.field]!r} and {column.header!r} both stand for {column.field}.",
-                f"Say which one is meant: --map {column.header!r}= leaves that one out.",
-            )
-        feeding[column.field] = column.header
+    scores: dict[str, int] = {}
+
+    def alike(header: str) -> str | None:
+        field, scores[header] = _most_alike(_words(header), in_words)
+        return field
+
+    stages: tuple[_Stage, ...] = (
+        ("given", given.get),
+        ("remembered", known.get),
+        ("ours", dict.fromkeys(OURS, "").get),
+        ("name", {name: name for name in record_type.field_names}.get),
+        ("alias", _unambiguous((alias, field.name) for field in record_type.fields for alias in field.aliases).get),
+        ("normalised", lambda header: normalised.get(_normalised(header))),
+        ("likeness", alike),
+    )
+    for reason, field_of in stages:
+        claims: dict[str, list[int]] = {}
+        for position, header in enumerate(headers):
+            field = None if position in columns else field_of(header)
+            if field == "":
+                columns[position] = Column(position, header, None, "ignored" if reason == "given" else reason)
+            elif field is not None and field not in feeding:
+                claims.setdefault(field, []).append(position)
+        for field, positions in claims.items():
+            first, *others = positions
+            if not others:
+                feeding[field] = headers[first]
+                score = scores[headers[first]] if reason == "likeness" else None
+                columns[first] = Column(first, headers[first], field, reason, score)
+            elif reason not in ("remembered", "likeness"):
+                raise InvalidRequest(
+                    f"The columns {_quoted([headers[first]])} and {_quoted([headers[others[0]]])} "
+                    f"both stand for {field}.",
+                    f"Say which one is meant: {_option(headers[others[0]], '')} leaves that one out.",
+                )
+    result = tuple(columns.get(i, Column(i, header, None, "ignored")) for i, header in enumerate(headers))
     unfed_key = [name for name in record_type.key if name not in feeding]
     if unfed_key:
+        unused = [column.header for column in result if column.field is None and column.reason != "ours"]
         raise InvalidRequest(
-            f"No column stands for {', '.join(unfed_key)}, which identifies {record_type.name}; "
-            f"the file has {_quoted(headers)}.",
-            f'Name the column: --map "HEADER={unfed_key[0]}".',
+            f"No column stands for {', '.join(unfed_key)}, which identifies {record_type.name}.",
+            "Say which column it is: --map 'HEADER=field'.",
+            f"The file has {_quoted(headers)}; the nearest: "
+            f"{'; and '.join(_candidates(name, unused, record_type) for name in unfed_key)}.",
         )
-    return Mapping(columns, tuple(name for name in record_type.field_names if name not in feeding))
+    return Mapping(result, tuple(name for name in record_type.field_names if name not in feeding))
 
 
-def _column(
-    position: int, header: str, record_type: RecordType, given: MappingOf[str, str], aliases: MappingOf[str, str]
-) -> Column:
-    if header in given:
-        return Column(position, header, given[header] or None, "given" if given[header] else "ignored")
-    if header in record_type.field_names and header not in given.values():
-        return Column(position, header, header, "name")
-    if header in aliases and aliases[header] not in given.values():
-        return Column(position, header, aliases[header], "alias")
-    return Column(position, header, None, "ignored")
+def _check_given(given: MappingOf[str, str], headers: Sequence[str], record_type: RecordType) -> None:
+    for header, name in given.items():
+        if header not in headers:
+            raise InvalidRequest(f"The file has no column {_quoted([header])}.", quoted=f"It has {_quoted(headers)}.")
+        if name and name not in record_type.field_names:
+            raise InvalidRequest(
+                f"{record_type.name} has no field {_quoted([name])}.",
+                f"Its fields: {', '.join(record_type.field_names)}.",
+            )
+
+
+def _spellings(record_type: RecordType) -> list[tuple[str, str]]:
+    """Every name and alias, with its field."""
+    return [(text, field.name) for field in record_type.fields for text in (field.name, *field.aliases)]
+
+
+def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Text to field, without the texts that two fields have."""
+    fields: dict[str, set[str]] = {}
+    for text, field in pairs:
+        fields.setdefault(text, set()).add(field)
+    return {text: next(iter(names)) for text, names in fields.items() if len(names) == 1}
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text in alphabetical order, without case and accents: "Prénom-2" is 2, prenom."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return sorted("".join(c if c.isalnum() else "" if unicodedata.combining(c) else " " for c in plain).split())
+
+
+def _normalised(text: str) -> str:
+    """The letters and digits of a text, without case and accents."""
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+    return "".join(filter(str.isalnum, plain))
+
+
+def _most_alike(header: list[str], spellings: Sequence[tuple[list[str], str]]) -> tuple[str | None, int]:
+    """The field that a header is clearly most like, whether or not it is fed already, and the score."""
+    scores = {field: 0.0 for _, field in spellings}
+    if sum(map(len, header)) >= _SHORT:
+        for words, field in spellings:
+            scores[field] = max(scores[field], _likeness(header, words))
+    (best, field), *others = sorted(((score, field) for field, score in scores.items()), reverse=True)
+    second = others[0][0] if others else 0.0
+    return (field if best >= _LIKE and best - second >= _AHEAD else None), int(best)
+
+
+def _likeness(words: list[str], others: list[str]) -> float:
+    """How alike two lists of words are, 0 to 100; 0 where they mean different things for all their likeness.
+
+    They do when a word begins with another letter ("inactive since", "active since"), is another word
+    ("minimum temperature", "maximum temperature"), has another number ("line 1", "line 2"), or is one more.
+    """
+    score = fuzz.ratio("".join(words), "".join(others), score_cutoff=_LIKE - _AHEAD)
+    if not score or (len(words) != len(others) and min(len(words), len(others)) > 1):
+        return 0.0
+    if len(words) != len(others):
+        words, others = ["".join(words)], ["".join(others)]
+    for word, other in zip(words, others, strict=True):
+        if word[0] != other[0] or _digits(word) != _digits(other) or fuzz.ratio(word, other) < _WORD_LIKE:
+            return 0.0
+    return score
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
+
+
+def _candidates(field: str, headers: Sequence[str], record_type: RecordType) -> str:
+    """The headers that are most like a field, each as the option that says so."""
+    texts = [" ".join(_words(text)) for text, name in _spellings(record_type) if name == field]
+    ranked = []
+    for header in filter(_can_be_typed, headers):
+        score = max(fuzz.WRatio(" ".join(_words(header)), text) for text in texts)
+        if score >= _CANDIDATE:
+            ranked.append((-score, header))
+    nearest = [header for _, header in sorted(ranked)[:_CANDIDATES_SHOWN]]
+    return ", or ".join(_option(header, field) for header in nearest or ["HEADER"])
+
+
+def _option(header: str, field: str) -> str:
+    """The option that maps a header, ready to paste into a shell; quoted always, so that no full stop is pasted too."""
+    shown = header if _can_be_typed(header) else "HEADER"
+    quoted = shown.replace("'", "'\"'\"'")
+    return f"--map '{quoted}={field}'"
+
+
+def _can_be_typed(header: str) -> bool:
+    return header.isprintable() and len(header) <= _LONG
 
 
 def _quoted(headers: Sequence[str]) -> str:
-    return ", ".join(map(repr, headers))
+    """The headers in quotation marks, the first ones of many, the beginning of long ones."""
+    shown = [repr(header if len(header) <= _LONG else f"{header[:_LONG]}…") for header in headers[:_HEADERS_SHOWN]]
+    more = len(headers) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")

@@ -1,9 +1,15 @@
-"""Headers to fields: as given, by name, by alias, else ignored."""
+"""Headers to fields: as given, as remembered, by name, by alias, normalised, by likeness, else ignored."""
+
+import shlex
+import time
 
 import pytest
+from hypothesis import given as for_all
+from hypothesis import strategies as st
 
+from schemas import load_model
 from schemas.errors import InvalidRequest
-from schemas.mapping import Column, Mapping, map_headers
+from schemas.mapping import OURS, Column, Mapping, map_headers
 from schemas.record_type import Field, RecordType
 
 TYPE = RecordType(
@@ -13,6 +19,19 @@ TYPE = RecordType(
     key=("id",),
     presets={},
 )
+CONTACTS = load_model("contacts").record_type()
+
+
+def named(*fields: str, key: str = "id") -> RecordType:
+    """A type of text fields; each may be followed by its aliases, as "size|cm"."""
+    parts = [field.split("|") for field in fields]
+    return RecordType(
+        "things", "", tuple(Field(name, "text", aliases=tuple(more)) for name, *more in parts), (key,), {}
+    )
+
+
+def fields_of(mapping: Mapping) -> dict[str, str | None]:
+    return {column.header: column.field for column in mapping.columns}
 
 
 def test_a_header_is_mapped_by_name_or_alias_and_anything_else_is_ignored() -> None:
@@ -38,41 +57,248 @@ def test_a_column_given_no_field_is_left_out_and_its_field_is_missing() -> None:
     assert mapping == Mapping((Column(0, "id", "id", "name"), Column(1, "size", None, "ignored")), ("size",))
 
 
+def test_each_stage_claims_its_fields_before_the_next_one_looks() -> None:
+    assert map_headers(["no", "ID", "id", "Size"], TYPE).columns == (
+        Column(0, "no", None, "ignored"),
+        Column(1, "ID", None, "ignored"),
+        Column(2, "id", "id", "name"),
+        Column(3, "Size", "size", "normalised"),
+    )
+
+
+def test_what_was_remembered_comes_after_what_is_given_and_before_names() -> None:
+    mapping = map_headers(["id", "size", "ref", "len"], TYPE, {"len": "size"}, {"ref": "id", "size": ""})
+    assert mapping.columns == (
+        Column(0, "id", None, "ignored"),
+        Column(1, "size", None, "remembered"),
+        Column(2, "ref", "id", "remembered"),
+        Column(3, "len", "size", "given"),
+    )
+
+
+@pytest.mark.parametrize(
+    "remembered",
+    [{"gone": "id"}, {"no": "no such field"}, {"no": "size", "ref": "size"}, {"no": "size"}],
+    ids=["no such header", "no such field", "two of one field", "a field that is given"],
+)
+def test_what_is_remembered_and_no_longer_fits_is_skipped(remembered: dict[str, str]) -> None:
+    mapping = map_headers(["id", "cm", "no", "ref"], TYPE, {"cm": "size", "ref": ""}, remembered)
+    assert fields_of(mapping) == {"id": "id", "cm": "size", "no": None, "ref": None}
+
+
+def test_two_remembered_headers_of_one_field_are_both_skipped() -> None:
+    mapping = map_headers(["a", "b", "id"], TYPE, None, {"a": "size", "b": "size"})
+    assert mapping.columns[:2] == (Column(0, "a", None, "ignored"), Column(1, "b", None, "ignored"))
+
+
+@pytest.mark.parametrize(
+    ("header", "field"),
+    [
+        ("External ID", "external_id"),
+        ("externalId", "external_id"),
+        ("_id", "external_id"),
+        (" E-Mail: ", "email"),
+        ("FIRST-NAME", "first_name"),
+        ("Dáte_of_Bírth", "birthday"),
+        ("ｅｍａｉｌ", "email"),  # noqa: RUF001
+    ],
+)
+def test_case_accents_and_punctuation_do_not_matter(header: str, field: str) -> None:
+    key = {} if field == "external_id" else {"key": "external_id"}
+    (column, *_) = map_headers([header, *key], CONTACTS, key).columns
+    assert column == Column(0, header, field, "normalised")
+
+
+@pytest.mark.parametrize(
+    ("header", "field", "score"),
+    [
+        ("Telephon", "phone", 94),
+        ("number, phone", "phone", 100),
+        ("Compagny", "company", 93),
+        ("lifecycle staus", "status", 96),
+        ("frist_name", "first_name", 88),
+    ],
+)
+def test_a_header_that_is_clearly_like_one_field_is_mapped_with_its_score(header: str, field: str, score: int) -> None:
+    assert map_headers(["id", header], CONTACTS).columns[1] == Column(1, header, field, "likeness", score)
+
+
+@pytest.mark.parametrize(
+    ("field", "header"),
+    [
+        ("minimum_temperature", "maximum temperature"),
+        ("active_customer_since", "inactive customer since"),
+        ("internal_identifier", "external identifier"),
+        ("delivery_address_line_1", "delivery address line 2"),
+        ("scheduled_departure_time", "scheduled arrival time"),
+        ("customer_identifier", "old customer identifier"),
+        ("notes", "no notes"),
+        ("abc", "abx"),
+        ("name", "nam"),
+    ],
+)
+def test_a_header_that_means_something_else_is_not_mapped_by_likeness(field: str, header: str) -> None:
+    assert map_headers(["id", header], named("id", field)).columns[1] == Column(1, header, None, "ignored")
+
+
+def test_a_header_that_is_like_two_fields_is_mapped_to_neither() -> None:
+    mapping = map_headers(["id", "delivery adress"], named("id", "delivery_address", "delivery_addresss"))
+    assert fields_of(mapping) == {"id": "id", "delivery adress": None}
+
+
+def test_two_headers_that_are_like_one_field_are_both_ignored() -> None:
+    mapping = map_headers(["id", "Compagny", "Companny"], CONTACTS)
+    assert fields_of(mapping) == {"id": "external_id", "Compagny": None, "Companny": None}
+
+
+def test_a_header_that_is_most_like_a_field_that_is_fed_gets_no_other() -> None:
+    mapping = map_headers(["id", "shipping_date", "shiping date"], named("id", "shipping_date", "shopping_date"))
+    assert fields_of(mapping) == {"id": "id", "shipping_date": "shipping_date", "shiping date": None}
+
+
+def test_the_columns_of_our_own_rejects_file_are_no_fields() -> None:
+    mapping = map_headers(["id", *sorted(OURS)], named("id", "line", "record", "batch", "problems"))
+    assert [column.reason for column in mapping.columns] == ["name", "ours", "ours", "ours", "ours"]
+    assert mapping.missing == ("line", "record", "batch", "problems")
+    assert map_headers(["_line", "id"], TYPE, {"_line": "size"}).fields == {"size": 0, "id": 1}
+
+
+LONG = "x" * 10_000
+ODD = [
+    "id",
+    "id'; DROP TABLE records; --",
+    'a "quoted" header',
+    "it's",
+    "select",
+    "order by",
+    "class",
+    "__proto__",
+    "_secret",
+    "",
+    "   ",
+    "---",
+    "=1+1",
+    "\x00",
+    "two\nlines",
+    "\x1b[31mred",
+    "\u202egnp",
+    "Id\u200b.",
+    "😀",
+    "名前",
+    "Size",
+    LONG,
+]
+
+
+def test_no_header_is_too_odd() -> None:
+    mapping = map_headers(ODD, TYPE)
+    assert {column.header: column.field for column in mapping.columns if column.field} == {"id": "id", "Size": "size"}
+    assert [column.position for column in mapping.columns] == list(range(len(ODD)))
+    every = map_headers(ODD, named("id"), dict.fromkeys(ODD[1:], ""))
+    assert every.fields == {"id": 0}
+
+
+def test_a_refusal_abbreviates_long_headers_and_many_headers() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        map_headers([LONG, "\x1b[31mred", *(f"column {i}" for i in range(5_000))], TYPE)
+    assert len(refusal.value.quoted) < 600
+    assert f"{'x' * 60}…" in refusal.value.quoted
+    assert "x" * 60 not in str(refusal.value)
+    assert "'column 17' and 4,982 more" in refusal.value.quoted
+    assert refusal.value.quoted.isprintable()
+
+
+def test_thousands_of_headers_take_no_longer_than_reading_them() -> None:
+    started = time.perf_counter()
+    map_headers(["id", *(f"telephone number {i} of the contact" for i in range(5_000))], CONTACTS)
+    assert time.perf_counter() - started < 2
+
+
+@for_all(st.lists(st.text(max_size=12) | st.sampled_from([*ODD, "ID", "E-mail", "phone"]), unique=True, max_size=8))
+def test_every_column_is_mapped_or_ignored_or_the_row_is_refused(headers: list[str]) -> None:
+    try:
+        mapping = map_headers(headers, CONTACTS)
+    except InvalidRequest:
+        return
+    assert [column.header for column in mapping.columns] == headers
+    fed = [column.field for column in mapping.columns if column.field]
+    assert len(set(fed)) == len(fed)
+    assert set(mapping.missing) == set(CONTACTS.field_names) - set(fed)
+
+
 @pytest.mark.parametrize(
     ("headers", "given", "message", "hint"),
     [
-        (["id"], {"ID": "id"}, "The file has no column 'ID'.", "Its columns: 'id'."),
+        (["id"], {"ID": "id"}, "The file has no column 'ID'.", "It has 'id'."),
         (["id"], {"id": "ident"}, "things has no field 'ident'.", "Its fields: id, size."),
         (
-            ["id", "no"],
+            ["number", "no"],
             {},
-            "The columns 'id' and 'no' both stand for id.",
-            "Say which one is meant: --map 'no'= leaves that one out.",
+            "The columns 'number' and 'no' both stand for id.",
+            "Say which one is meant: --map 'no=' leaves that one out.",
         ),
         (
             ["a", "b"],
             {"a": "id", "b": "id"},
             "The columns 'a' and 'b' both stand for id.",
-            "Say which one is meant: --map 'b'= leaves that one out.",
+            "Say which one is meant: --map 'b=' leaves that one out.",
         ),
         (
-            ["ID", "size"],
+            ["Id", "ID", "size"],
             {},
-            "No column stands for id, which identifies things; the file has 'ID', 'size'.",
-            'Name the column: --map "HEADER=id".',
+            "The columns 'Id' and 'ID' both stand for id.",
+            "Say which one is meant: --map 'ID=' leaves that one out.",
+        ),
+        (
+            ["colour", "size"],
+            {},
+            "No column stands for id, which identifies things.",
+            "Say which column it is: --map 'HEADER=field'. "
+            "The file has 'colour', 'size'; the nearest: --map 'HEADER=id'.",
+        ),
+        (
+            ["Ident No.", "Numb it's", "idd", "size", "Number of", "colour"],
+            {},
+            "No column stands for id, which identifies things.",
+            "Say which column it is: --map 'HEADER=field'. "
+            "The file has 'Ident No.', \"Numb it's\", 'idd', 'size', 'Number of', 'colour'; "
+            "the nearest: --map 'Ident No.=id', or --map 'Number of=id', or --map 'idd=id'.",
         ),
         (
             ["id", "size"],
             {"id": ""},
-            "No column stands for id, which identifies things; the file has 'id', 'size'.",
-            'Name the column: --map "HEADER=id".',
+            "No column stands for id, which identifies things.",
+            "Say which column it is: --map 'HEADER=field'. The file has 'id', 'size'; the nearest: --map 'id=id'.",
         ),
     ],
-    ids=["unknown header", "unknown field", "name and alias", "given twice", "no key", "key left out"],
+    ids=[
+        "unknown header",
+        "unknown field",
+        "two aliases",
+        "given twice",
+        "equal but for case",
+        "no key",
+        "nearest candidates",
+        "key left out",
+    ],
 )
 def test_a_mapping_that_cannot_be_meant_is_refused(
     headers: list[str], given: dict[str, str], message: str, hint: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         map_headers(headers, TYPE, given)
-    assert (refusal.value.message, refusal.value.hint) == (message, hint)
+    assert (refusal.value.message, f"{refusal.value.hint} {refusal.value.quoted}".strip()) == (message, hint)
+
+
+def test_every_missing_key_field_has_its_own_candidates() -> None:
+    thing = RecordType("things", "", (Field("place", "text"), Field("moment", "text")), ("place", "moment"), {})
+    with pytest.raises(InvalidRequest) as refusal:
+        map_headers(["the place", "last moment"], thing)
+    assert refusal.value.quoted.endswith("the nearest: --map 'the place=place'; and --map 'last moment=moment'.")
+
+
+def test_the_option_of_a_hint_can_be_pasted_into_a_shell() -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        map_headers(["it's $(id) `no`"], TYPE)
+    (_, option) = shlex.split(refusal.value.quoted.rpartition("the nearest: ")[2].removesuffix("."))
+    assert option == "it's $(id) `no`=id"

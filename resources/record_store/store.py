@@ -251,7 +251,22 @@ class AccountRecords:
             batch = self._batch(connection, batch_id)
             snapshot = _snapshots_of(connection, [batch_id]).get(batch_id)
         samples = summarise(problems)[1] if problems.exists() else ()
-        return ImportReport(batch, samples=samples, snapshot=snapshot, rejects_file=self.rejects_file(batch_id))
+        return ImportReport(
+            batch,
+            samples=samples,
+            snapshot=snapshot,
+            rejects_file=self.rejects_file(batch_id),
+            report_file=self.report_file(batch_id),
+        )
+
+    def report_path(self, batch_id: str) -> Path:
+        """Where the page on the batch's preview lies."""
+        return self.folder("reports") / batch_id / "report.html"
+
+    def report_file(self, batch_id: str) -> Path | None:
+        """The page on the batch's preview; None when it is gone."""
+        path = self.report_path(batch_id)
+        return path if path.exists() else None
 
     def rejects_folder(self, batch_id: str) -> Path:
         """Where the batch's rejects file lies, when it has one."""
@@ -301,7 +316,12 @@ class AccountRecords:
             self._write(connection, batch, record_type, staging)
             batch = replace(batch, status=BatchStatus.COMMITTED, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, batch)
-        return ImportReport(batch, snapshot=transaction.snapshot, rejects_file=self.rejects_file(batch_id))
+        return ImportReport(
+            batch,
+            snapshot=transaction.snapshot,
+            rejects_file=self.rejects_file(batch_id),
+            report_file=self.report_file(batch_id),
+        )
 
     def count(self, record_type: RecordType, snapshot: int) -> int:
         """How many records the account has in a snapshot."""

@@ -1,0 +1,407 @@
+"""Untrusted JSON: every value as it was written, or a refusal that names the place."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import resources.file_reader.json_records as json_records
+from resources.file_reader.chunk import CellProblem
+from resources.file_reader.json_records import JsonFile, JsonLimits
+from schemas.errors import UnreadableFile
+
+ROOT = Path(__file__).parent.parent
+CORPORA = Path(os.environ.get("RECORDS_CORPORA", ROOT / "../shared/corpora")) / "jsontestsuite"
+with_corpora = pytest.mark.skipif(
+    not CORPORA.is_dir() and not os.environ.get("CI"), reason="the corpora are not here (RECORDS_CORPORA)"
+)
+
+READERS = ("msgspec", "walk")
+"""Both readers must say the same of every file: blocks decoded by msgspec, and the walk alone."""
+
+
+class Whole:
+    """All that the reader says of a file."""
+
+    def __init__(self, content: bytes | str, **options: Any) -> None:
+        data = content.encode() if isinstance(content, str) else content
+        self.rows: list[tuple[str, ...]] = []
+        self.records: list[int] = []
+        self.lines: list[int] = []
+        self.cells: list[tuple[int, CellProblem]] = []
+        self.sizes: list[int] = []
+        with JsonFile(io.BytesIO(data), "f.json", **options) as file:
+            self.kind, self.headers, self.notes = file.kind, file.headers, file.notes
+            for chunk in file.chunks():
+                assert len(chunk.records) == len(chunk.lines)
+                assert not chunk.malformed
+                self.cells += [(chunk.records[cell.row].as_py(), cell) for cell in chunk.cells]
+                if self.headers:
+                    assert chunk.values.num_rows == len(chunk.records)
+                    assert chunk.values.column_names == [str(i) for i in range(len(self.headers))]
+                    self.rows += zip(*(column.to_pylist() for column in chunk.values.columns), strict=True)
+                self.records += chunk.records.to_pylist()
+                self.lines += chunk.lines.to_pylist()
+                self.sizes.append(len(chunk.records))
+        assert self.records == list(range(1, file.read + 1))
+
+    def everything(self) -> tuple[Any, ...]:
+        return self.kind, self.headers, self.rows, self.lines, self.cells, self.notes
+
+
+def _outcome(content: bytes) -> Any:
+    try:
+        return Whole(content).everything()
+    except UnreadableFile as refusal:
+        return refusal.message
+
+
+def _refusal(content: bytes | str, **options: Any) -> str:
+    with pytest.raises(UnreadableFile) as refused:
+        Whole(content, **options)
+    return refused.value.message
+
+
+@pytest.fixture(params=READERS)
+def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "walk":
+        monkeypatch.setattr(JsonFile, "_plain", lambda *_: False)
+    return str(request.param)
+
+
+def _corpus(folder: str, begin: str) -> dict[str, bytes]:
+    files = {path.name: path.read_bytes() for path in sorted((CORPORA / folder).glob(f"{begin}*.json"))}
+    assert files
+    return files
+
+
+def _wrapped(value: bytes) -> bytes:
+    return b'[{"v": ' + value + b"}]"
+
+
+@with_corpora
+@pytest.mark.usefixtures("reader")
+def test_every_valid_value_of_the_corpus_is_accepted() -> None:
+    valid = _corpus("test_parsing", "y_")
+    assert len(valid) == 95
+    assert {
+        name: refused for name, value in valid.items() if isinstance(refused := _outcome(_wrapped(value)), str)
+    } == {}
+
+
+@with_corpora
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("wrap", [bytes, _wrapped])
+def test_every_invalid_value_of_the_corpus_is_refused_and_its_place_named(wrap: Callable[[bytes], bytes]) -> None:
+    invalid = _corpus("test_parsing", "n_")
+    assert len(invalid) == 188
+    place = re.compile(r"line [\d,]+, byte offset [\d,]+")
+    outcomes = {name: _outcome(wrap(value)) for name, value in invalid.items()}
+    assert {name: said for name, said in outcomes.items() if not isinstance(said, str) or not place.search(said)} == {}
+
+
+@with_corpora
+def test_both_readers_say_the_same_of_the_whole_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = [*_corpus("test_parsing", "").values(), *_corpus("test_transform", "").values()]
+    contents += [_wrapped(content) for content in contents]
+    said = [_outcome(content) for content in contents]
+    monkeypatch.setattr(JsonFile, "_plain", lambda *_: False)
+    assert [_outcome(content) for content in contents] == said
+
+
+@with_corpora
+@pytest.mark.usefixtures("reader")
+def test_the_values_of_the_corpus_survive_exactly_or_are_refused() -> None:
+    """Those of `[value]`; an object with a member twice is refused as a record."""
+    said: dict[str, str] = {}
+    for name, content in _corpus("test_transform", "").items():
+        if name.startswith("object"):
+            outcome = _outcome(content)
+        else:
+            outcome = _outcome(_wrapped(content.strip().removeprefix(b"[").removesuffix(b"]")))
+        if isinstance(outcome, str):
+            said[name] = "refused"
+        else:
+            (row,), cells = outcome[2], outcome[4]
+            said[name] = cells[0][1].rule if cells else "|".join(row)
+    assert said == {
+        "number_-9223372036854775808.json": "-9223372036854775808",
+        "number_-9223372036854775809.json": "-9223372036854775809",
+        "number_1.0.json": "1.0",
+        "number_1.000000000000000005.json": "1.000000000000000005",
+        "number_1000000000000000.json": "1000000000000000",
+        "number_10000000000000000999.json": "10000000000000000999",
+        "number_1e-999.json": "number_out_of_range",
+        "number_1e6.json": "1000000",
+        "number_9223372036854775807.json": "9223372036854775807",
+        "number_9223372036854775808.json": "9223372036854775808",
+        "object_key_nfc_nfd.json": "NFC|NFD",
+        "object_key_nfd_nfc.json": "NFD|NFC",
+        "object_same_key_different_values.json": "refused",
+        "object_same_key_same_value.json": "refused",
+        "object_same_key_unclear_values.json": "refused",
+        "string_1_escaped_invalid_codepoint.json": "refused",
+        "string_1_invalid_codepoint.json": "refused",
+        "string_2_escaped_invalid_codepoints.json": "refused",
+        "string_2_invalid_codepoints.json": "refused",
+        "string_3_escaped_invalid_codepoints.json": "refused",
+        "string_3_invalid_codepoints.json": "refused",
+        "string_with_escaped_NULL.json": "A\0B",
+    }
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [
+        ('"a\\"b\\\\\\u00e9\\ud83d\\ude00"', 'a"b\\é😀'),
+        ('""', ""),
+        ("null", ""),
+        ("true", "true"),
+        ("false", "false"),
+        ("0", "0"),
+        ("-0", "0"),
+        ("1.10", "1.10"),
+        ("-0.50", "-0.50"),
+        ("1e2", "100"),
+        ("1.5E+3", "1500"),
+        ("-12.50e-4", "-0.001250"),
+        ("0e99999999999999999999", "0"),
+        ("1e308", "1" + "0" * 308),
+        ("9" * 400, "9" * 400),
+        ("9" * 6000, "9" * 6000),
+        ('"1e2"', "1e2"),
+    ],
+)
+def test_a_value_becomes_its_text(written: str, text: str) -> None:
+    for content in (f'[{{"v":{written}}}]', f'{{"v":{written}}}\n{{"v":"x"}}\n', f'[{{"v":{written}}},{{"v":1.5}}]'):
+        file = Whole(content)
+        assert (file.rows[0], file.cells) == ((text,), [])
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize(
+    ("written", "rule", "shown"),
+    [
+        ("1e400", "number_out_of_range", "1e400"),
+        ("1e1000000", "number_out_of_range", "1e1000000"),
+        ("-1e-999999999999999999999", "number_out_of_range", "-1e-999999999999999999999"),
+        ("[1, 2]", "nested_value", "[1, 2]"),
+        ('{"a": {}, "a": "]"}', "nested_value", '{"a": {}, "a": "]"}'),
+        ("[" * 63 + "]" * 63, "nested_value", "[" * 59 + "…"),
+    ],
+)
+def test_a_value_that_is_no_text_is_a_problem_of_its_cell(written: str, rule: str, shown: str) -> None:
+    file = Whole(f'{{"a":"x","b":2}}\n{{"a":"y","b":{written}}}\n')
+    assert file.rows == [("x", "2"), ("y", "")]
+    ((record, cell),) = file.cells
+    assert (record, cell.row, cell.column, cell.rule, cell.value) == (2, 1, 1, rule, shown)
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty (line 1, byte offset 0)"),
+        (b'"x"', "line 1, byte offset 0"),
+        (b'[{"a":1},\n {"b":1,"b":1}]', "has the member 'b' twice (record 2, line 2, byte offset 18)"),
+        (b'{"a":1}\n{"b":1,"c":"\\"","b":1}\n', "has the member 'b' twice (record 2, line 2, byte offset 24)"),
+        (b'[{"a":1},]', "an object is expected, not ']' (record 2, line 1, byte offset 9)"),
+        (b'[{"a":1,}]', "(record 1, line 1, byte offset 8)"),
+        (b'[{"a":1}//x\n]', "a comma or ] is expected (line 1, byte offset 8)"),
+        (b'{"a":1} {"a":2}\n', "'{' follows the object on its line (record 1, line 1, byte offset 8)"),
+        (b"{a:1}\n", "double quotes"),
+        (b"{'a':1}\n", "double quotes"),
+        (b'[{"a":1},\n3]', "an object is expected, not '3' (record 2, line 2, byte offset 10)"),
+        (b'{"a":1}\n[{"a":1}]\n', "an object is expected, not '[' (record 2, line 2, byte offset 8)"),
+        (b'[{"a":NaN}]', "byte offset 6"),
+        (b'[{"a":Infinity}]', "byte offset 6"),
+        (b'[{"a":-Infinity}]', "byte offset 6"),
+        (b'[{"a":"\xc3\xa9\\ud800"}]', "half of a surrogate pair"),
+        (b'[{"\\udc00":1}]', "half of a surrogate pair"),
+        (b'[{"a":"\xc3\xa9\t"}]', "Invalid control character (record 1, line 1, byte offset 9)"),
+        (b'[{"a":"x"},\n{"a":"\xff"}]', "the byte 0xff is not UTF-8 (record 2, line 2, byte offset 18)"),
+        (b'[{"a":"\xed\xa0\x80"}]', "the byte 0xed is not UTF-8"),
+        (b'[{"a":1},\xef\xbb\xbf{"a":1}]', "byte offset 9"),
+        (b'[{"a":1}]x', "something follows the end of the array (line 1, byte offset 9)"),
+        (b'[{"a":1}\n', "the file ends before the array does"),
+        (b'[{"a":1},\n{"a":', "the file ends in the middle of the array (record 2, line 2, byte offset 15)"),
+        (b'{"a":1}\n{"a":2', "the file ends in the middle of the object (record 2, line 2, byte offset 14)"),
+        (b'{"a":1}\n{"a":\n2}\n', "the object does not end on its line (record 2, line 2, byte offset 13)"),
+        (b'{"a":' + b"[" * 100_000, "brackets are more than 64 deep (record 1, line 1, byte offset 68)"),
+        (b'[{"a":' + b'{"b":' * 100_000, "brackets are more than 64 deep"),
+        (b"[" * 100_000, "an object is expected, not '['"),
+    ],
+)
+def test_what_is_not_json_records_is_refused_and_its_place_named(content: bytes, said: str) -> None:
+    assert said in _refusal(content)
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize(
+    ("limits", "within", "said"),
+    [
+        (JsonLimits(depth=3), '"v":[[1]]', "more than 3 deep"),
+        (JsonLimits(name_characters=5), '"12345":1', "a member's name is longer than 5 characters"),
+        (JsonLimits(names=2), '"a":1,"b":2', "more than 2 different member names"),
+        (JsonLimits(cell_characters=3), '"v":"\\u00e9éé"', "a text is longer than 3 characters"),
+    ],
+)
+def test_limits(limits: JsonLimits, within: str, said: str) -> None:
+    beyond = (
+        within.replace("[[1]]", "[[[1]]]")
+        .replace("12345", "123456")
+        .replace("éé", "ééé")
+        .replace('"b":2', '"b":2,"c":3')
+    )
+    for form in ("[{%s}]", "{%s}\n"):
+        assert Whole(form % within, limits=limits).records == [1]
+        assert said in _refusal(form % beyond, limits=limits)
+
+
+def test_a_record_without_an_end_is_not_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_records, "_BLOCK", 1000)
+    for begin in (b"[", b""):
+        content = begin + b'{"a":[' + b"1," * 100_000
+        assert "the record is longer than 5,000 bytes" in _refusal(content, limits=JsonLimits(record_bytes=5000))
+
+
+@pytest.mark.usefixtures("reader")
+def test_headers_are_the_names_of_all_records_in_order_and_what_lacks_is_empty() -> None:
+    file = Whole('[{"b":1,"a":null},\n{"c":"","a":true}, {},\n\n{"a":{"z":1}}]', chunk_rows=3)
+    assert (file.kind, file.headers, file.sizes) == ("json", ("b", "a", "c"), [3, 1])
+    assert file.rows == [("1", "", ""), ("", "true", ""), ("", "", ""), ("", "", "")]
+    assert file.lines == [1, 2, 2, 4]
+    assert [record for record, _ in file.cells] == [4]
+    assert Whole(" [ ] ").headers == ()
+
+
+@pytest.mark.usefixtures("reader")
+def test_lines_are_those_of_the_file() -> None:
+    file = Whole(b'\xef\xbb\xbf\n{"a":"}{"}\r\n\n  {"a":"x\\n"}\n\t\n{"a":1}')
+    assert (file.kind, file.lines, file.rows) == ("ndjson", [2, 4, 6], [("}{",), ("x\n",), ("1",)])
+    assert file.notes == (
+        "The byte order mark at the beginning was passed over.",
+        "2 blank lines were passed over.",
+    )
+    assert Whole('[\n {\n  "a": "}{"\n },\n {"a":\n1}, {\n"a":1}\n]\n').lines == [2, 5, 6]
+
+
+def _canonical(value: object) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: ""}[value]
+    return format(Decimal(repr(value)), "f") if "e" in str(value) and isinstance(value, float) else str(value)
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+VALUES = st.one_of(
+    TEXTS,
+    st.integers(),
+    st.integers(-(10**400), 10**400),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.none(),
+)
+RECORDS = st.lists(st.dictionaries(TEXTS, VALUES, max_size=5), min_size=1, max_size=20)
+
+
+@settings(deadline=None, max_examples=150)
+@given(RECORDS, st.booleans(), st.sampled_from([None, 0, 2]), st.integers(1, 200), st.integers(1, 30), st.booleans())
+def test_what_json_writes_comes_back(
+    records: list[dict[str, Any]], ascii_only: bool, indent: int | None, block: int, chunk_rows: int, plain: bool
+) -> None:
+    headers = tuple(dict.fromkeys(name for record in records for name in record))
+    rows = [tuple(_canonical(record.get(name)) for name in headers) for record in records] if headers else []
+    array = json.dumps(records, ensure_ascii=ascii_only, indent=indent)
+    lines = "".join(json.dumps(record, ensure_ascii=ascii_only) + "\n" for record in records)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_records, "_BLOCK", block)
+        if not plain:
+            patch.setattr(JsonFile, "_plain", lambda *_: False)
+        for content in (array, lines, lines.rstrip("\n")):
+            file = Whole(content, chunk_rows=chunk_rows)
+            assert (file.headers, file.rows, file.cells) == (headers, rows, [])
+            assert max(file.sizes) <= chunk_rows
+            if content != array:
+                assert file.lines == file.records
+
+
+NESTED = st.recursive(
+    VALUES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3), max_leaves=6
+)
+NESTED_RECORDS = st.lists(st.dictionaries(TEXTS, NESTED, max_size=4), min_size=1, max_size=8)
+
+
+@settings(deadline=None, max_examples=300)
+@given(RECORDS | NESTED_RECORDS, st.booleans(), st.randoms(use_true_random=False), st.integers(1, 100))
+def test_both_readers_say_the_same_of_damaged_files(
+    records: list[dict[str, Any]], array: bool, random: Any, block: int
+) -> None:
+    """And Python's parser accepts what they accept."""
+    content = bytearray(
+        json.dumps(records, indent=1).encode() if array else b"\n".join(json.dumps(r).encode() for r in records)
+    )
+    undamaged = bytes(content)
+    for _ in range(random.randrange(3)):
+        at = random.randrange(len(content))
+        content[at : at + random.randrange(2)] = random.choice(
+            [b"", b",", b'"', b"{", b"}", b"]", b"\n", b"0", b"\\", b"\xc3"]
+        )
+    said = _outcome(bytes(content))
+    assert content != undamaged or not isinstance(said, str)
+    if not isinstance(said, str):
+        parsed = (
+            json.loads(content) if said[0] == "json" else [json.loads(x) for x in content.split(b"\n") if x.strip()]
+        )
+        assert len(parsed) == len(said[3])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_records, "_BLOCK", block)
+        assert _outcome(bytes(content)) == said
+        patch.setattr(JsonFile, "_plain", lambda *_: False)
+        assert _outcome(bytes(content)) == said
+
+
+def test_a_file_that_changes_while_it_is_read_is_refused() -> None:
+    for later in (b'{"a":1}\n', b'{"b":1}\n{"b":1}\n'):
+        file = io.BytesIO(b'{"a":1}\n{"a":2}\n')
+        reader = JsonFile(file, "f.json")
+        file.seek(0)
+        file.truncate()
+        file.write(later)
+        with pytest.raises(UnreadableFile, match="has changed while it was read"):
+            list(reader.chunks())
+
+
+def test_a_large_array_on_one_line_takes_no_more_memory_than_a_chunk(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    record = json.dumps({"id": 12345, "name": "Grace Hopper", "note": "x" * 200, "amount": 1.5}).encode()
+    with path.open("wb") as file:
+        file.write(b"[" + record)
+        for _ in range(220):
+            file.write((b"," + record) * 1000)
+        file.write(b"]")
+    assert path.stat().st_size > 55 << 20
+    script = (
+        "import resource, sys\n"
+        "from resources.file_reader.json_records import JsonFile\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "with open(sys.argv[1], 'rb') as file, JsonFile(file, 'f') as reader:\n"
+        "    rows = sum(len(chunk.records) for chunk in reader.chunks())\n"
+        "print(rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, cwd=ROOT, check=True, timeout=120
+    )
+    rows, megabytes = map(int, done.stdout.split())
+    assert rows == 220_001
+    assert megabytes < 80 + 60  # Arrow's libraries load on first use

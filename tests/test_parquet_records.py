@@ -1,0 +1,199 @@
+"""Untrusted Parquet: every value as text that the parsers take for it, or a problem of its cell."""
+
+import contextlib
+import io
+import random
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from resources.file_reader.chunk import CellProblem
+from resources.file_reader.parquet import ParquetFile, ParquetLimits
+from schemas.errors import UnreadableFile
+from schemas.parsing import parse_column
+from schemas.record_type import Field
+
+
+def _written(table: pa.Table, **options: Any) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(table, file, **options)
+    return file.getvalue()
+
+
+class Whole:
+    """All that the reader says of a file."""
+
+    def __init__(self, content: pa.Table | bytes, **options: Any) -> None:
+        data = content if isinstance(content, bytes) else _written(content)
+        self.columns: dict[str, list[str]] = {}
+        self.cells: list[tuple[int, CellProblem]] = []
+        self.records: list[int] = []
+        self.chunks = 0
+        with ParquetFile(io.BytesIO(data), "f.parquet", **options) as file:
+            self.kind, self.headers = file.kind, file.headers
+            for chunk in file.chunks():
+                self.chunks += 1
+                assert chunk.values.num_rows == len(chunk.records)
+                assert chunk.lines == chunk.records
+                assert set(chunk.values.schema.types) <= {pa.string()}
+                for name, column in zip(self.headers, chunk.values.columns, strict=True):
+                    self.columns.setdefault(name, []).extend(column.to_pylist())
+                self.cells += [(chunk.records[cell.row].as_py(), cell) for cell in chunk.cells]
+                self.records += chunk.records.to_pylist()
+        assert self.records == list(range(1, file.read + 1))
+
+
+def _moments(*values: int | None, unit: str = "us", zone: str | None = None) -> pa.Array:
+    return pa.array(values, pa.int64()).cast(pa.timestamp(unit)).cast(pa.timestamp(unit, zone))
+
+
+MOMENT = int(datetime(2024, 5, 31, 9, 30, tzinfo=UTC).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        (pa.array(["ü\0", None, ""]), ["ü\0", "", ""]),
+        (pa.array(["x", None, "x"]).dictionary_encode(), ["x", "", "x"]),
+        (pa.array(["x", None], pa.large_string()), ["x", ""]),
+        (pa.array([2**64 - 1, None], pa.uint64()), ["18446744073709551615", ""]),
+        (pa.array([-(2**63), 0]), ["-9223372036854775808", "0"]),
+        (pa.array([True, False, None]), ["true", "false", ""]),
+        (
+            pa.array([Decimal("1.10"), None, Decimal("0.0000000001")], pa.decimal128(38, 10)),
+            ["1.1000000000", "", "0.0000000001"],
+        ),
+        (pa.array([Decimal("9" * 70)], pa.decimal256(76, 0)), ["9" * 70]),
+        (pa.array([0.1, 1e22, 1e-7, 5e-324, None]), ["0.1", "1" + "0" * 22, "0.0000001", "0." + "0" * 323 + "5", ""]),
+        (pa.array([0.1, 16777216.0], pa.float32()), ["0.1", "16777216"]),
+        (pa.array([date(1, 1, 1), None, date(9999, 12, 31)]), ["0001-01-01", "", "9999-12-31"]),
+        (
+            _moments(MOMENT * 10**6, None, MOMENT * 10**6 + 500_000, zone="Europe/Berlin"),
+            ["2024-05-31T09:30:00Z", "", "2024-05-31T09:30:00.5Z"],
+        ),
+        (_moments(MOMENT * 10**6 + 1), ["2024-05-31T09:30:00.000001"]),
+        (_moments(MOMENT * 10**9 + 1000, unit="ns"), ["2024-05-31T09:30:00.000001"]),
+        (_moments(MOMENT * 1000 + 20, unit="ms", zone="+02:00"), ["2024-05-31T09:30:00.02Z"]),
+        (pa.nulls(2), ["", ""]),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_a_value_becomes_its_text(values: pa.Array, texts: list[str]) -> None:
+    file = Whole(pa.table({"v": values}))
+    assert (file.kind, file.headers, file.columns["v"], file.cells) == ("parquet", ("v",), texts, [])
+
+
+@pytest.mark.parametrize(
+    ("values", "rule", "expected"),
+    [
+        (pa.array([1.5, float("nan"), None]), "number_out_of_range", "must be a number"),
+        (pa.array([1.5, float("-inf"), None], pa.float32()), "number_out_of_range", "must be a number"),
+        (pa.array([None, b"\xff", None]), "not_text", "must be text"),
+        (pa.array([None, b"ab", None], pa.binary(2)), "not_text", "must be text"),
+        (pa.array([None, ["x"], None]), "nested_value", "must be a single value"),
+        (pa.array([None, {"a": 1}, None]), "nested_value", "must be a single value"),
+        (_moments(0, 2**62, None, unit="ms"), "date_out_of_range", "must be in the years 1 to 9999"),
+        (_moments(0, 1, None, unit="ns", zone="UTC"), "too_precise", "must have at most 6 decimals of a second"),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_a_value_that_is_no_text_is_a_problem_of_its_cell(values: pa.Array, rule: str, expected: str) -> None:
+    file = Whole(pa.table({"a": ["x", "y", "z"], "v": values}), chunk_rows=2)
+    ((record, cell),) = file.cells
+    assert (record, cell.row, cell.column, cell.rule, cell.expected) == (2, 1, 1, rule, expected)
+    assert file.columns["v"][1:] == ["", ""]
+    assert file.chunks == 2
+
+
+TYPES = {
+    "text": pa.string(),
+    "integer": pa.int64(),
+    "float": pa.float64(),
+    "boolean": pa.bool_(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", "Asia/Tokyo"),
+    "decimal(20,4)": pa.decimal128(20, 4),
+}
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {
+                "text": st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1),
+                "integer": st.none() | st.integers(-(2**63), 2**63 - 1),
+                "float": st.none() | st.floats(allow_nan=False, allow_infinity=False),
+                "boolean": st.none() | st.booleans(),
+                "date": st.none() | st.dates(),
+                "timestamp": st.none() | st.datetimes(timezones=st.just(UTC)),
+                "decimal(20,4)": st.none() | st.decimals(-(10**16) + 1, 10**16 - 1, places=4),
+            }
+        ),
+        min_size=1,
+    ),
+    st.integers(1, 50),
+)
+def test_what_is_written_comes_back_through_the_parsers(rows: list[dict[str, Any]], chunk_rows: int) -> None:
+    table = pa.Table.from_pylist(rows, pa.schema(TYPES))
+    file = Whole(_written(table, row_group_size=7), chunk_rows=chunk_rows)
+    assert file.cells == []
+    for name in TYPES:
+        values, lost = parse_column(pa.array(file.columns[name]), Field(name=name.partition("(")[0], type=name))
+        assert (values.to_pylist(), len(lost)) == ([row[name] for row in rows], 0)
+
+
+def _refusal(content: pa.Table | bytes, **options: Any) -> str:
+    with pytest.raises(UnreadableFile) as refused:
+        Whole(content, **options)
+    return refused.value.message
+
+
+def test_damage_is_refused_whatever_it_is() -> None:
+    table = pa.table({"a": [f"text {i % 7}" for i in range(500)], "b": list(range(500)), "c": [[1]] * 500})
+    whole = _written(table, compression="zstd", write_page_checksum=True)
+    chance = random.Random(1)
+    survived = 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        if chance.random() < 0.3:
+            del damaged[chance.randrange(len(damaged)) :]
+        else:
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        with contextlib.suppress(UnreadableFile):
+            survived += Whole(bytes(damaged)).records == list(range(1, 501))
+    assert survived < 200  # damage to what nobody reads, as to a name
+    for content in (b"", b"PAR1", b"PAR1PAR1", b"a,b\n1,2\n", whole[:-1]):
+        assert "f.parquet cannot be read as Parquet" in _refusal(content)
+
+
+def test_text_that_is_not_utf8_is_refused() -> None:
+    broken = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"], pa.binary()).buffers())
+    assert "UTF8" in _refusal(_written(pa.table({"v": broken})))
+
+
+def test_limits_and_columns_of_one_name() -> None:
+    table = pa.table({"ab": ["xxx"], "c": ["y"]})
+    assert Whole(table, limits=ParquetLimits(columns=2, name_characters=2, cell_characters=3)).records == [1]
+    assert "more than 1 columns" in _refusal(table, limits=ParquetLimits(columns=1))
+    assert "longer than 1 characters" in _refusal(table, limits=ParquetLimits(name_characters=1))
+    assert "the value of 'ab' in record 1 is longer than 2" in _refusal(table, limits=ParquetLimits(cell_characters=2))
+    assert "more than one column 'a'" in _refusal(pa.table([["x"], ["y"]], names=["a", "a"]))
+
+
+def test_a_text_that_is_there_many_times_is_handed_out_in_parts() -> None:
+    """50 KB that stand for 10 GB."""
+    table = pa.table(
+        {"v": pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int32()), pa.array(["x" * 1_000_000]))}
+    )
+    content = _written(table)
+    assert len(content) < 100_000
+    with ParquetFile(io.BytesIO(content), "f.parquet") as file:
+        chunk = next(file.chunks())
+    assert chunk.values.nbytes < 80 << 20

