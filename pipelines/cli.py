@@ -285,10 +285,9 @@ def batches(account: str | None, record_type: str | None, status: BatchStatus | 
     """The imports, newest first."""
     with _store() as store:
         found = store.batches(account, record_type, status, offset=(page - 1) * _PAGE, limit=_PAGE + 1)
-        snapshots = store.snapshots_of([batch.batch_id for batch in found]) if as_json else {}
+        reports = store.reports(found[:_PAGE]) if as_json else []
     following = page + 1 if len(found) > _PAGE else None
     if as_json:
-        reports = [ImportReport(batch, snapshot=snapshots.get(batch.batch_id)) for batch in found[:_PAGE]]
         _print_json({"items": [report.to_dict() for report in reports], "next": following})
     else:
         from pipelines.terminal import print_batches

@@ -46,9 +46,9 @@ def print_report(report: ImportReport, record_type: RecordType) -> None:
     out, batch, counts = console(), report.batch, report.batch.counts
     out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")
     out.print(f"{escape(batch.file_name)} as {batch.record_type} of {batch.account}, by {escape(batch.actor)}")
+    if batch.understood:
+        out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
     out.print()
-    for label, value in report.understood:
-        out.print(f"[dim]{label}: {escape(value)}[/]")
     outcomes = Table(box=None, pad_edge=False, show_header=False)
     outcomes.add_column(justify="left")
     outcomes.add_column(justify="right")

@@ -41,24 +41,19 @@ class Importer:
         if staged.counts.rejected:
             self._write_rejects(request, batch_id, staged.sha256)
         batch = records.record_preview(self._batch(batch_id, request, staged))
-        report = ImportReport(
-            batch,
-            columns=staged.columns,
-            understood=staged.understood,
-            samples=staged.samples,
-            changes=staged.changes,
-            rejects_file=records.rejects_file(batch_id),
-            report_file=records.report_path(batch_id),
+        report = records.with_files(
+            ImportReport(batch, columns=staged.columns, samples=staged.samples, changes=staged.changes)
         )
+        page = records.report_path(batch_id)
         write_report(
-            records.report_path(batch_id),
+            page,
             report,
             self._store.record_type(request.record_type),
             understood=staged.understood,
             changes=staged.changes,
             generated_at=batch.at,
         )
-        return report
+        return replace(report, report_file=page)
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
         """What was previewed is in the store, in one commit that names the batch.
@@ -97,7 +92,6 @@ class Importer:
                 return replace(
                     committed,
                     columns=report.columns,
-                    understood=report.understood,
                     samples=report.samples,
                     changes=report.changes,
                 )
@@ -106,9 +100,9 @@ class Importer:
     def discard(self, account: str, batch_id: str) -> ImportReport:
         """The previewed batch will never be committed, and what it staged is gone."""
         records = self._store.account(account)
-        discarded = records.discard(batch_id, self._actor, self._run_id)
+        records.discard(batch_id, self._actor, self._run_id)
         shutil.rmtree(records.folder("staging") / batch_id, ignore_errors=True)
-        return ImportReport(discarded)
+        return records.report(batch_id)
 
     def _reader(self, request: ImportRequest) -> FileReader:
         options = ReadOptions(request.encoding, request.delimiter, request.sheet)
@@ -139,6 +133,7 @@ class Importer:
             counts=staged.counts,
             problems=staged.problems,
             cleared=staged.cleared,
+            understood=staged.understood,
             binding={
                 "record_type_hash": staged.record_type_hash,
                 "fields": list(staged.fields),

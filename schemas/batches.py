@@ -127,6 +127,7 @@ class Batch:
 
     `at` is when it came into this status, UTC. `binding` is what a preview was bound to and a commit
     compares: the hash of the record type, the mapped fields, mode, snapshot and choice about duplicates.
+    `understood` is how the file was read: label and value.
     """
 
     batch_id: str
@@ -141,16 +142,16 @@ class Batch:
     problems: tuple[ProblemCount, ...]
     cleared: MappingOf[str, int]
     binding: MappingOf[str, Any]
+    understood: tuple[tuple[str, str], ...] = ()
     run_id: str | None = None
 
 
 @dataclass(frozen=True)
 class ImportReport:
-    """A batch, how its file was understood, its first problems and changes, and the snapshot it made."""
+    """A batch, the columns of its file, its first problems and changes, and the snapshot it made."""
 
     batch: Batch
     columns: tuple[MappingOf[str, Any], ...] = ()
-    understood: tuple[tuple[str, str], ...] = ()
     samples: tuple[RowProblem, ...] = ()
     changes: tuple[ChangedValue, ...] = ()
     snapshot: int | None = None
@@ -177,7 +178,7 @@ class ImportReport:
             "duplicate": counts.duplicate,
             "problems": [vars(problem) for problem in batch.problems],
             "cleared": dict(batch.cleared),
-            "understood": [{"label": label, "value": value} for label, value in self.understood],
+            "understood": [{"label": label, "value": value} for label, value in batch.understood],
             "parent": batch.binding.get("parent"),
             "rejects_file": None if self.rejects_file is None else str(self.rejects_file),
             "report_file": None if self.report_file is None else str(self.report_file),

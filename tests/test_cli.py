@@ -453,7 +453,8 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     batch_id = told.split()[0]
     lines = [line.rstrip() for line in told.splitlines()]
     assert lines[:2] == [f"{batch_id}  previewed", "mixed.csv as contacts of ua, by tester"]
-    assert [line.split()[:2] for line in lines[3:9]] == [
+    assert lines[2].startswith("Read as format Delimited text; encoding utf-8 (certain")
+    assert [line.split()[:2] for line in lines[4:10]] == [
         [name, number] for name, number in zip(COUNTS, "611121", strict=True)
     ]
     assert lines[-1] == f"Nothing is written yet. Write it: records commit {batch_id} --on-invalid skip"
@@ -505,6 +506,7 @@ def test_these_are_the_commands() -> None:
         *("records init", "records demo", "records accounts", "records accounts add", "records accounts list"),
         *("records types", "records preview", "records commit", "records discard", "records import"),
         *("records batches", "records show", "records export", "records exports", "records ui"),
+        "records types draft",
     }
 
 

@@ -38,6 +38,7 @@ def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
     detail = {
         "problems": [asdict(problem) for problem in batch.problems],
         "cleared": dict(batch.cleared),
+        "understood": batch.understood,
         "binding": dict(batch.binding),
     }
     _append(
@@ -180,6 +181,7 @@ def _batch(row: Iterable[Any]) -> Batch:
         counts=Counts(*numbers),
         problems=tuple(ProblemCount(**problem) for problem in told["problems"]),
         cleared=told["cleared"],
+        understood=tuple((label, value) for label, value in told["understood"]),
         binding=told["binding"],
     )
 

@@ -159,10 +159,14 @@ class RecordStore:
                 connection, account=account, record_type=record_type, status=status, offset=offset, limit=limit
             )
 
-    def snapshots_of(self, batch_ids: Sequence[str]) -> dict[str, int]:
-        """The snapshot that each batch made, of those that made one."""
+    def reports(self, batches: Sequence[Batch]) -> list[ImportReport]:
+        """The batches with the snapshots they made, and their files."""
         with self.reading() as connection:
-            return _snapshots_of(connection, batch_ids)
+            snapshots = _snapshots_of(connection, [batch.batch_id for batch in batches])
+        return [
+            self.account(batch.account).with_files(ImportReport(batch, snapshot=snapshots.get(batch.batch_id)))
+            for batch in batches
+        ]
 
     def exports(self, account: str | None = None, *, offset: int = 0, limit: int | None = None) -> list[ExportManifest]:
         """The exports, newest first."""
@@ -251,30 +255,22 @@ class AccountRecords:
             batch = self._batch(connection, batch_id)
             snapshot = _snapshots_of(connection, [batch_id]).get(batch_id)
         samples = summarise(problems)[1] if problems.exists() else ()
-        return ImportReport(
-            batch,
-            samples=samples,
-            snapshot=snapshot,
-            rejects_file=self.rejects_file(batch_id),
-            report_file=self.report_file(batch_id),
-        )
+        return self.with_files(ImportReport(batch, samples=samples, snapshot=snapshot))
+
+    def with_files(self, report: ImportReport) -> ImportReport:
+        """The report with the batch's rejects file and page, where it has them."""
+        batch_id = report.batch.batch_id
+        page = self.report_path(batch_id)
+        rejects = next(iter(self.rejects_folder(batch_id).glob("*.rejects.*")), None)
+        return replace(report, rejects_file=rejects, report_file=page if page.exists() else None)
 
     def report_path(self, batch_id: str) -> Path:
         """Where the page on the batch's preview lies."""
         return self.folder("reports") / batch_id / "report.html"
 
-    def report_file(self, batch_id: str) -> Path | None:
-        """The page on the batch's preview; None when it is gone."""
-        path = self.report_path(batch_id)
-        return path if path.exists() else None
-
     def rejects_folder(self, batch_id: str) -> Path:
         """Where the batch's rejects file lies, when it has one."""
         return self.folder("rejects") / batch_id
-
-    def rejects_file(self, batch_id: str) -> Path | None:
-        """The batch's rejected records, ready to correct; None when it has none."""
-        return next(iter(self.rejects_folder(batch_id).glob("*.rejects.*")), None)
 
     @contextmanager
     def compare(self, record_type: RecordType, staging: Staging, snapshot: int) -> "Iterator[StagedFile]":
@@ -316,12 +312,7 @@ class AccountRecords:
             self._write(connection, batch, record_type, staging)
             batch = replace(batch, status=BatchStatus.COMMITTED, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, batch)
-        return ImportReport(
-            batch,
-            snapshot=transaction.snapshot,
-            rejects_file=self.rejects_file(batch_id),
-            report_file=self.report_file(batch_id),
-        )
+        return self.with_files(ImportReport(batch, snapshot=transaction.snapshot))
 
     def count(self, record_type: RecordType, snapshot: int) -> int:
         """How many records the account has in a snapshot."""
