@@ -27,6 +27,9 @@ _FILE = {
     "mode": "upsert",
     "on_duplicate": "reject",
     "column_map": {},
+    "encoding": "",
+    "delimiter": "",
+    "sheet": "",
     "actor": "",
 }
 _EXPORT = {"format": "csv", "columns": [], "preset": "", "actor": ""}

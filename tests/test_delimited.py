@@ -292,6 +292,7 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
 @settings(deadline=None)
 @given(tables(), st.sampled_from(["\r\n", "\n"]), st.booleans())
 @example([["a", "b"], ["\r", "\n"], ["", ""], ['"', ","]], "\n", False)
+@example([["a", "b"], ["", "\r\\"]], "\r\n", False)
 def test_what_python_writes_comes_back(
     tmp_path_factory: pytest.TempPathFactory, table: list[list[str]], line_end: str, mark: bool
 ) -> None:

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -20,6 +21,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_ESCAPED = re.compile(r'(?:^|[,;\t|\r\n])"(?:[^"\\]|\\.)*\\"[^,;\t|\r\n"]', re.DOTALL)
 _FALLBACKS = ("cp1252", "shift_jis", "latin-1")
 
 
@@ -161,7 +163,8 @@ def _rows(lines: list[str], dialect: Dialect) -> list[tuple[int, list[str]]]:
 
 
 def _escape(text: str) -> str | None:
-    return "\\" if '\\"' in text and '""' not in text.replace('\\"', "") else None
+    """A backslash, where it stands inside a quoted field before a quotation mark that does not end the field."""
+    return "\\" if _ESCAPED.search(text) else None
 
 
 def _single_quoted(lines: list[str]) -> bool:
