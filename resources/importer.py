@@ -38,9 +38,14 @@ class Importer:
             from resources.stager import stage_file
 
             staged = stage_file(self._store, request, batch_id, reader)
-        if staged.counts.rejected:
-            self._write_rejects(request, batch_id, staged.sha256)
-        batch = records.record_preview(self._batch(batch_id, request, staged))
+        try:
+            if staged.counts.rejected:
+                self._write_rejects(request, batch_id, staged.sha256)
+            batch = records.record_preview(self._batch(batch_id, request, staged))
+        except BaseException:
+            for kind in ("staging", "rejects"):
+                shutil.rmtree(records.folder(kind) / batch_id, ignore_errors=True)
+            raise
         report = records.with_files(
             ImportReport(batch, columns=staged.columns, samples=staged.samples, changes=staged.changes)
         )

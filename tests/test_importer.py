@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from resources.importer import Importer
 from resources.record_store import RecordStore
+from resources.record_store.write_lock import WriteLock
 from schemas.batches import BatchStatus, Counts, Mode, OnDuplicate, OnInvalid
-from schemas.errors import InvalidRequest, NotFound, PreviewOutdated, Refused, RejectsFound, UnreadableFile
+from schemas.errors import InvalidRequest, NotFound, PreviewOutdated, Refused, RejectsFound, StoreBusy, UnreadableFile
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
 
@@ -227,6 +228,19 @@ def test_a_file_that_cannot_be_read_leaves_nothing(importer: Importer, store: Re
         importer.import_file(contacts_of(path))
     assert store.batches() == []
     assert list(store.account("ua").folder("staging").iterdir()) == []
+
+
+def test_a_preview_that_cannot_be_recorded_leaves_nothing(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "a.csv", [contact(1), contact(2, amount="-1")])
+    holder = WriteLock(store.settings.catalog.with_name("catalog.sqlite.lock"), 1)
+    store.write_lock = WriteLock(store.settings.catalog.with_name("catalog.sqlite.lock"), 0.1)
+
+    with holder, pytest.raises(StoreBusy):
+        importer.preview(contacts_of(path))
+    for kind in ("staging", "rejects"):
+        assert list(store.account("ua").folder(kind).iterdir()) == []
 
 
 def test_personal_values_are_in_the_message_only_when_it_is_not_masked(importer: Importer, tmp_path: Path) -> None:
