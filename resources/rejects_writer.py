@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import duckdb
 import openpyxl
+from openpyxl.utils.escape import escape
 
 from resources.file_reader import FileReader, TextChunk
 from schemas.formulas import escape_formula
@@ -39,7 +40,9 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = reader.path.name.removesuffix(".gz").rpartition(".")[0] or reader.path.name
-    path = folder / f"{stem[:100]}.rejects{_SUFFIXES[reader.format]}"
+    # A file name is bytes, at most 255 of them; this one is UTF-8 whatever the upload's was.
+    stem = stem.encode(errors="backslashreplace")[:100].decode(errors="ignore")
+    path = folder / f"{stem}.rejects{_SUFFIXES[reader.format]}"
     partial = path.with_name(f".{path.name}.partial")
     headers = [*reader.headers, *OUR_COLUMNS]
     with _FILES[reader.format](partial, headers) as file:
@@ -125,7 +128,7 @@ class _ExcelFile(AbstractContextManager[_Writer]):
         self._sheet.append(list(headers))
 
     def writerow(self, row: Sequence[str]) -> None:
-        self._sheet.append(list(row))
+        self._sheet.append([escape(cell) for cell in row])  # control characters as Excel writes them: _x000B_
 
     def __enter__(self) -> _Writer:
         return self

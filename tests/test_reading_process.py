@@ -50,6 +50,7 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
         (b"", "file.csv is empty."),
         (b"b,a,b,a,c\n1,2,3,4,5\n", "file.csv has columns of one name."),
         (b'a,b\n1,"2\n', "file.csv cannot be read: in the record that begins on line 2"),
+        (gzip.compress(ROWS)[:12] + b"\xff" * 40, "file.csv is damaged: its gzip packing does not hold."),
         (gzip.compress(ROWS)[:-9], "file.csv is damaged: its gzip packing does not hold."),
     ],
 )

@@ -2,9 +2,11 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import openpyxl
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -101,6 +103,30 @@ def test_rejects_come_back_in_the_format_they_came_in(importer: Importer, tmp_pa
         ["external_id", "status", "notes"],
         ["C-2", "VIP", "'=1+1"],
     ]
+
+
+@pytest.mark.parametrize(
+    "name", [b"\xff" * 200, "ß".encode() * 120, b".", b"a'b*[x]"], ids=["bytes", "long", "dot", "odd"]
+)
+def test_a_rejects_file_can_be_named_for_any_file(importer: Importer, tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / os.fsdecode(name + b".csv")
+    report = importer.preview(contacts_of(write_csv(path, [contact(1, amount="x")])))
+    assert report.rejects_file is not None
+    assert len(rows_of(report.rejects_file)) == 1
+    json.dumps(report.to_dict(), ensure_ascii=False).encode()
+
+
+def test_control_characters_go_back_into_a_workbook(importer: Importer, tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for cells in (["external_id", "status", "notes"], ["C-2", "VIP", "a_x000B_b"]):
+        sheet.append(cells)
+    book.save(tmp_path / "in.xlsx")
+    report = importer.preview(contacts_of(tmp_path / "in.xlsx"))
+    assert report.rejects_file is not None
+    again = importer.preview(contacts_of(report.rejects_file))
+    assert again.batch.counts == Counts(read=1, rejected=1)
 
 
 def test_changed_values_are_shown_old_and_new(importer: Importer, tmp_path: Path) -> None:

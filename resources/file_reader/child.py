@@ -12,6 +12,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import zlib
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -126,7 +127,7 @@ def _unpacked(path: Path, name: str, limits: ReadLimits) -> Path:
                 unpacked.write(data)
             unpacked.flush()
             return Path(f"/dev/fd/{os.dup(unpacked.fileno())}")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UnreadableFile(f"{name} is damaged: its gzip packing does not hold.", "Send it again.") from error
 
 
