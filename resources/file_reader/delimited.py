@@ -1,30 +1,31 @@
 """Delimited text, by two parsers in step.
 
-Arrow's parser is fast and delivers the values; Python's, in its strict mode, is the witness: it counts the
-fields of every record, knows the line each begins on, and must have read the same texts. Where the two
-disagree about a record, nothing of the file is used.
+Arrow's parser delivers the values. The witness finds the records, knows the line on which each begins, and must have
+read the same texts in the same fields. Where the two disagree about a record, nothing of the file is used.
 """
 
+import codecs
 import csv
 import io
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from resources.file_reader.chunk import MalformedRecord, TextChunk
+from resources.file_reader.chunk import TextChunk
 from resources.file_reader.dialect import Encoding, check_delimiter, check_encoding, detect_dialect, detect_encoding
 from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.witness import FIELD_END, RECORD_END, Witness, WitnessedBlock
 from schemas.errors import UnreadableFile
 
-_BLOCK = 8 << 20
 _SAMPLE_CHARACTERS = 1 << 18
 _MALFORMED_A_CHUNK = 20_000
-_UNIT = "\x1f"  # what ASCII has for the end of a field
 
 
 class DelimitedFile:
@@ -42,7 +43,6 @@ class DelimitedFile:
             given = None if options.delimiter is None else check_delimiter(options.delimiter)
             self.dialect = detect_dialect(sample, given, whole=not text.read(1))
         csv.field_size_limit(limits.cell_mb * 1_000_000)
-        self._rows = self._numbered_rows()
         self.headers = self._read_header()
         self.understood = [
             ("Format", "Delimited text"),
@@ -55,20 +55,36 @@ class DelimitedFile:
 
     def chunks(self) -> Iterator[TextChunk]:
         """All records of the file, in order, in chunks of some 8 MB. To be called once."""
+        cell_bytes = self._limits.cell_mb * 1_000_000
+        try:
+            with self._below_header() as read:
+                witness = Witness(read, self.dialect, len(self.headers), self._line, cell_bytes)
+                for block in witness.blocks():
+                    values = self._delivered(block)
+                    self._compare(values, block)
+                    self.read += block.read
+                    yield from _chunks(values, block)
+        except csv.Error as error:
+            raise self._unreadable(witness.line, error) from error
+        except UnicodeError as error:
+            raise self._not_decodable() from error
+
+    def _delivered(self, block: WitnessedBlock) -> pa.Table:
+        """The well-formed records of a block, as Arrow reads them."""
         names = [str(position) for position in range(len(self.headers))]
-        skipped: deque[int] = deque()
+        if not block.read:  # Arrow refuses what has no record
+            return pa.table(dict.fromkeys(names, pa.array([], pa.string())))
+        skipped: list[int] = []
 
         def skip(row: pyarrow.csv.InvalidRow) -> str:
             skipped.append(row.actual_columns)
             return "skip"
 
         try:
-            with pyarrow.csv.open_csv(
-                self._bytes(),
-                read_options=pyarrow.csv.ReadOptions(
-                    use_threads=False, block_size=_BLOCK, column_names=names, skip_rows=self._skipped_rows()
-                ),
-                parse_options=pyarrow.csv.ParseOptions(
+            values = pyarrow.csv.read_csv(
+                pa.BufferReader(block.data),
+                pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block.data) + 1, column_names=names),
+                pyarrow.csv.ParseOptions(
                     delimiter=self.dialect.delimiter,
                     quote_char=self.dialect.quote,
                     double_quote=self.dialect.escape is None,
@@ -76,22 +92,32 @@ class DelimitedFile:
                     newlines_in_values=True,
                     invalid_row_handler=skip,
                 ),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False
-                ),
-            ) as reader:
-                header = 1  # Arrow takes the header for the first row
-                for batch in reader:
-                    yield from self._witnessed(batch.slice(header), skipped)
-                    header = 0
+                pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
+            )
         except pa.ArrowInvalid as error:
-            deque(self._rows, maxlen=0)  # the witness comes upon the same place, and knows its line
-            raise self._unreadable(
-                f"a record after line {self._line:,} cannot be read, or is larger than {_BLOCK // 1_000_000} MB"
-            ) from error
-        yield from self._witnessed(None, skipped)
-        if skipped:
-            raise self._disagreement()
+            block.data.decode()  # the likeliest reason
+            raise self._disagreement(self.read + 1, block.first_line) from error
+        if skipped != [bad.fields for bad in block.malformed]:
+            known = [*block.malformed, None]
+            bad = next(bad for bad, fields in zip_longest(known, skipped) if bad is None or bad.fields != fields)
+            raise self._disagreement(*((bad.record, bad.line) if bad else (self.read + 1, block.first_line)))
+        return values
+
+    def _compare(self, values: pa.Table, block: WitnessedBlock) -> None:
+        """The values have the texts that the witness found, or UnreadableFile names the first record that has not."""
+        columns = [column.combine_chunks() for column in values.columns]
+        columns[-1] = pc.binary_join_element_wise(columns[-1], "", RECORD_END.decode())
+        joined = pc.binary_join_element_wise(*columns, FIELD_END.decode())
+        _, offsets, data = joined.buffers()
+        size = np.frombuffer(offsets, np.int32)[len(joined)] if len(joined) else 0
+        delivered, witnessed = np.frombuffer(data or b"", np.uint8)[:size], np.frombuffer(block.texts, np.uint8)
+        if np.array_equal(delivered, witnessed):
+            return
+        shared = min(len(delivered), len(witnessed))
+        differing = np.flatnonzero(delivered[:shared] != witnessed[:shared])
+        same = witnessed[: differing[0] if len(differing) else shared]
+        first = min(np.count_nonzero(same == RECORD_END[0]), len(block.records) - 1)
+        raise self._disagreement(int(block.records[first]), int(block.lines[first]))
 
     def _encoding(self, options: ReadOptions) -> Encoding:
         if options.encoding is not None:
@@ -102,152 +128,83 @@ class DelimitedFile:
     def _text(self, errors: Literal["strict", "replace"] = "strict") -> io.TextIOWrapper:
         return self._path.open("r", encoding=self.encoding.name, errors=errors, newline="")
 
-    def _skipped_rows(self) -> int:
-        return self.dialect.skipped_lines if self._is_utf8 else 0
-
-    @property
-    def _is_utf8(self) -> bool:
-        return self.encoding.name.lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig", "ascii")
-
-    def _bytes(self) -> pa.NativeFile:
-        """The file as UTF-8, for Arrow."""
-        if self._is_utf8:
-            return pa.OSFile(str(self._path))
-        return pa.PythonFile(_Recoded(self._text(), self.dialect.skipped_lines), "r")
-
     def _read_header(self) -> tuple[str, ...]:
-        first = next(self._rows, None)
-        if first is None:
-            raise UnreadableFile(f"{self._name} is empty.", "The first line must name the columns.")
-        return tuple(first[1])
-
-    def _witnessed(self, batch: pa.RecordBatch | None, skipped: deque[int]) -> Iterator[TextChunk]:
-        """The batch with the witness's numbers, and the malformed records before it; None for the end of the file.
-
-        The two parsers must agree on every record: on its number of fields and on their texts.
-        """
-        width = len(self.headers)
-        rows = 0 if batch is None else batch.num_rows
-        records: list[int] = []
-        lines: list[int] = []
-        texts: list[str] = []
-        malformed: list[MalformedRecord] = []
-        while batch is None or len(records) < rows:
-            witnessed = next(self._rows, None)
-            if witnessed is None:
-                if batch is not None:
-                    raise self._disagreement()
-                break
-            self.read += 1
-            self._line, fields = witnessed
-            if len(fields) == width:
-                if batch is None:
-                    raise self._disagreement()
-                records.append(self.read)
-                lines.append(self._line)
-                texts.append(_UNIT.join(fields))
-                continue
-            if not skipped or skipped.popleft() != len(fields):
-                raise self._disagreement()
-            malformed.append(MalformedRecord(self.read, self._line, len(fields), tuple(fields)))
-            if len(malformed) == _MALFORMED_A_CHUNK:
-                yield _numbered(None, [], [], malformed)
-                malformed = []
-        if batch is not None and rows:
-            joined = pc.binary_join_element_wise(*batch.columns, _UNIT).to_pylist()
-            if joined != texts:
-                differing = next(i for i, text in enumerate(texts) if text != joined[i])
-                self.read, self._line = records[differing], lines[differing]
-                raise self._disagreement()
-        if rows or malformed:
-            yield _numbered(batch, records, lines, malformed)
-
-    def _numbered_rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Every record but blank lines, with the line it begins on."""
+        """The first record that is no blank line; `_line` is then the one below it."""
         above = self.dialect.skipped_lines
         with self._text() as text:
             for _ in range(above):
                 text.readline()
             reader = self.dialect.reader(text)
-            line = 1 + above
-            while True:
-                try:
-                    row = next(reader, None)
-                except csv.Error as error:
-                    raise self._unreadable(f"in the record that begins on line {line:,}: {_in_words(error)}") from error
-                except UnicodeError as error:
-                    raise self._not_decodable(error, reader.line_num + above) from error
-                if row is None:
-                    return
-                if row:
-                    yield line, row
-                line = reader.line_num + 1 + above
+            try:
+                for row in reader:
+                    self._line = reader.line_num + above + 1
+                    if row:
+                        return tuple(row)
+            except csv.Error as error:
+                raise self._unreadable(self._line, error) from error
+            except UnicodeError as error:
+                raise self._not_decodable() from error
+        raise UnreadableFile(f"{self._name} is empty.", "The first line must name the columns.")
 
-    def _not_decodable(self, error: UnicodeError, lines_before: int) -> UnreadableFile:
-        where, what = f"after line {lines_before:,}", "a character"
-        if isinstance(error, UnicodeDecodeError):
-            # What was decoded before has all been read as lines; a bad byte is counted from there.
-            decoded = error.object[: error.start]
-            line = lines_before + len((decoded + b".").splitlines())
-            where, what = f"in line {line:,}", f"the byte 0x{error.object[error.start]:02x}"
+    @contextmanager
+    def _below_header(self) -> Iterator[Callable[[int], bytes]]:
+        """A function that reads on, some bytes of UTF-8 at a time, and none at the end."""
+        with self._text() as text:
+            above = "".join(text.readline() for _ in range(self._line - 1))
+            if self.encoding.name.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig", "ascii"):
+                yield lambda size: text.read(size).encode()
+                return
+        with self._path.open("rb") as file:
+            mark = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 and self.encoding.name == "utf-8-sig"
+            file.seek(len(codecs.BOM_UTF8) * mark + len(above.encode()))
+            yield file.read
+
+    def _not_decodable(self) -> UnreadableFile:
+        """The first byte that is not of the encoding."""
+        lines_before = 0
+        where, what = "somewhere", "a character"
+        with self._text() as text:
+            try:
+                for _ in text:
+                    lines_before += 1
+            except UnicodeDecodeError as error:
+                # What was decoded before has all been read as lines; a bad byte is counted from there.
+                decoded = error.object[: error.start]
+                line = lines_before + len((decoded + b".").splitlines())
+                where, what = f"in line {line:,}", f"the byte 0x{error.object[error.start]:02x}"
+            except UnicodeError:
+                where = f"after line {lines_before:,}"
         return UnreadableFile(
             f"{self._name} is not {self.encoding.name.upper()}: {where} {what} does not belong.",
             "Say what it is (--encoding), or save it as UTF-8.",
         )
 
-    def _unreadable(self, why: str) -> UnreadableFile:
+    def _unreadable(self, line: int, error: csv.Error) -> UnreadableFile:
         return UnreadableFile(
-            f"{self._name} cannot be read: {why}.", "Nothing was read from it; correct it and try again."
+            f"{self._name} cannot be read: in the record that begins on line {line:,}: {_in_words(error)}.",
+            "Nothing was read from it; correct it and try again.",
         )
 
-    def _disagreement(self) -> UnreadableFile:
+    def _disagreement(self, record: int, line: int) -> UnreadableFile:
         return UnreadableFile(
-            f"{self._name} can be read in two ways near record {self.read:,} (line {self._line:,}).",
+            f"{self._name} can be read in two ways near record {record:,} (line {line:,}).",
             "Nothing was read from it; look for a stray quotation mark there.",
         )
 
 
-def _numbered(
-    batch: pa.RecordBatch | None, records: list[int], lines: list[int], malformed: list[MalformedRecord]
-) -> TextChunk:
-    return TextChunk(
-        values=pa.table({}) if batch is None else pa.Table.from_batches([batch]),
-        records=pa.array(records, pa.int64()),
-        lines=pa.array(lines, pa.int64()),
-        malformed=tuple(malformed),
-    )
+def _chunks(values: pa.Table, block: WitnessedBlock) -> Iterator[TextChunk]:
+    """The block as one chunk, or as several where most of it is malformed."""
+    nothing = pa.array([], pa.int64())
+    for start in range(_MALFORMED_A_CHUNK, len(block.malformed), _MALFORMED_A_CHUNK):
+        yield TextChunk(pa.table({}), nothing, nothing, tuple(block.malformed[start : start + _MALFORMED_A_CHUNK]))
+    malformed = tuple(block.malformed[:_MALFORMED_A_CHUNK])
+    yield TextChunk(values, pa.array(block.records), pa.array(block.lines), malformed)
 
 
 def _in_words(error: csv.Error) -> str:
     text = str(error)
     if "field larger" in text:
-        return "a cell is larger than the limit, RECORDS_MAX_CELL_MB"
+        return "a cell is larger than the limit, RECORDS_MAX_CELL_MB, or a quotation mark is opened and never closed"
     if "unexpected end" in text:
         return "a quotation mark is opened and never closed"
     return text
-
-
-class _Recoded(io.RawIOBase):
-    """A text as UTF-8 bytes, from below its first lines."""
-
-    def __init__(self, text: io.TextIOWrapper, skipped_lines: int) -> None:
-        self._text = text
-        for _ in range(skipped_lines):
-            text.readline()
-        self._ready = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        while size < 0 or len(self._ready) < size:
-            text = self._text.read(1 << 20)
-            if not text:
-                break
-            self._ready += text.encode()
-        data, self._ready = (self._ready, b"") if size < 0 else (self._ready[:size], self._ready[size:])
-        return data
-
-    def close(self) -> None:
-        self._text.close()
-        super().close()
