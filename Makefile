@@ -15,8 +15,14 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: .venv/.ready
+bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks
+
+# dlt, which imports are compared with, has an environment of its own: nothing else needs it.
+.venv/bench/.ready: tests/benchmarks/dlt.txt
+	$(PYTHON) -m venv .venv/bench
+	.venv/bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 .venv/.ready: pyproject.toml requirements.lock
 	@if command -v uv >/dev/null; then \

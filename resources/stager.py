@@ -68,6 +68,7 @@ def stage_file(store: RecordStore, request: ImportRequest, batch_id: str, reader
     try:
         with ProblemFile(staging.problems) as problems:
             staged, parent = _stage(reader, model, record_type, mapping, staging, problems, unescape)
+            pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
                 problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate))
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
@@ -119,7 +120,7 @@ def _stage(
     )
     positions = [mapping.fields[name] for name in staging.fields]
     staged, parent = 0, None
-    with pq.ParquetWriter(staging.records, schema, compression="lz4") as writer:
+    with pq.ParquetWriter(staging.records, schema, compression="lz4", use_dictionary=False) as writer:
         for chunk in reader.chunks():
             problems.add_all(_malformed(chunk, len(reader.headers)))
             if not len(chunk.records):

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
+import resources.record_store.staging
 import schemas
 from resources.importer import Importer
 from resources.record_store import RecordStore
@@ -147,6 +148,25 @@ def test_records_lie_by_account_and_sorted_by_key(importer: Importer, settings: 
     assert file.parent.name == "_account=ua"
     keys = duckdb.read_parquet(str(file)).project("external_id").fetchall()
     assert keys == [(f"C-{number:06}",) for number in sorted(numbers)]
+
+
+def test_what_is_too_much_for_one_sort_is_sorted_in_parts(
+    importer: Importer, store: RecordStore, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [number * 7919 % 20_000 for number in range(20_000)]
+    first, whole = (write_csv(tmp_path / f"{to}.csv", map(contact, numbers[:to])) for to in (10, 20_000))
+    importer.import_file(contacts_of(first))
+    monkeypatch.setattr(resources.record_store.staging, "_SORTED_BYTES", 100_000)
+    counts = importer.import_file(contacts_of(whole)).batch.counts
+
+    assert counts == Counts(read=20_000, created=19_990, unchanged=10)
+    assert sorted(row["external_id"] for row in stored(store)) == [f"C-{number:06}" for number in range(20_000)]
+    files = list(settings.lake.glob("records/contacts/**/*.parquet"))
+    assert len(files) > 5
+    for file in files:
+        keys = duckdb.read_parquet(str(file)).project("external_id").fetchall()
+        assert keys == sorted(keys)
+        assert len(keys) < 12_000
 
 
 def test_a_transition_of_a_batch_costs_no_file(importer: Importer, settings: Settings, tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ class DelimitedFile:
         shared = min(len(delivered), len(witnessed))
         differing = np.flatnonzero(delivered[:shared] != witnessed[:shared])
         same = witnessed[: differing[0] if len(differing) else shared]
-        first = min(np.count_nonzero(same == RECORD_END[0]), len(block.records) - 1)
+        first = min(int(np.count_nonzero(same == RECORD_END[0])), len(block.records) - 1)
         raise self._disagreement(int(block.records[first]), int(block.lines[first]))
 
     def _encoding(self, options: ReadOptions) -> Encoding:

@@ -36,7 +36,7 @@ class WitnessedBlock:
     data: bytes
     records: _Positions
     lines: _Positions
-    texts: bytes | memoryview
+    texts: bytes | _Bytes
     malformed: list[MalformedRecord]
     read: int
     first_line: int
@@ -220,14 +220,14 @@ class _Structure:
         """Bytes of the longest record."""
         return int((self.stops - self.starts).max(initial=0))
 
-    def texts(self, wanted: npt.NDArray[np.bool_]) -> memoryview:
+    def texts(self, wanted: npt.NDArray[np.bool_]) -> _Bytes:
         """The fields of the wanted records, with the marks of their ends."""
         kept = self._kept
         if not wanted.all():
             kept = np.ones(self.size, np.bool_) if kept is None else kept
             for start, stop in zip(self.starts[~wanted], self.stops[~wanted], strict=True):
                 kept[start : stop + 1] = False
-        return memoryview(self._text if kept is None else self._text[kept])
+        return self._text if kept is None else self._text[kept]
 
 
 _NONE: _Positions = np.array([], np.int64)

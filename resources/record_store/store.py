@@ -413,14 +413,22 @@ class AccountRecords:
                 [self.name, batch.batch_id],
             )
         if counts.created:
-            (inserted,) = connection.fetch_one(
+            connection.execute(
                 f"""
-                INSERT INTO {name} (_account, _batch, {", ".join(fields)})
-                SELECT ?, ?, {", ".join(f"s.{field}" for field in fields)} FROM ({staging.included_sql}) s
+                CREATE OR REPLACE TEMP TABLE created AS SELECT s._record FROM ({staging.included_sql}) s
                 ANTI JOIN (SELECT * {mine}) t ON {same_key(record_type, "t", "s")}
                 """,
-                [self.name, batch.batch_id, self.name],
+                [self.name],
             )
+            for condition, bounds in staging.sortable_parts(connection, record_type, counts.created):
+                inserted += connection.fetch_one(
+                    f"""
+                    INSERT INTO {name} (_account, _batch, {", ".join(fields)})
+                    SELECT ?, ?, {", ".join(f"s.{field}" for field in fields)}
+                    FROM read_parquet({literal(staging.records)}) s SEMI JOIN created USING (_record) WHERE {condition}
+                    """,
+                    [self.name, batch.batch_id, *bounds],
+                )[0]
         after, marked = connection.fetch_one(
             f"SELECT count(*), count(*) FILTER (_batch = ?) {mine}", [batch.batch_id, self.name]
         )

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from pipelines.demo import flights_archive
@@ -12,6 +13,7 @@ from tests.benchmarks.measure import BenchmarkError, Case, Command, Target, clea
 
 _FLIGHTS = 336_776
 _FLIGHTS_KEY = "time_hour, carrier, flight, origin"
+_CONTACTS = 1_000_000
 _RECORDS = str(Path(sys.executable).with_name("records"))
 
 
@@ -64,6 +66,27 @@ def _contacts_in_store(count: int) -> Callable[[Path], None]:
     return setup
 
 
+def _contacts_file(folder: Path) -> None:
+    write_contacts(folder / "contacts.csv", _CONTACTS)
+
+
+def _small_and_large_contacts_file(folder: Path) -> None:
+    _contacts_file(folder)
+    write_contacts(folder / "five-times.csv", 5 * _CONTACTS)
+
+
+def _import_contacts(file: str, rows: int) -> Command:
+    arguments = ("import", f"../{file}", "-a", "all", "-t", "contacts")
+    return replace(_records(f"records import {file}", *arguments, home="store", prepare=_new_store), rows=rows)
+
+
+def _dlt(file: str) -> Command:
+    """dlt's own environment is made by `make bench`, for the project has no use for it."""
+    script = Path(__file__).with_name("dlt_import.py")
+    python = script.parents[2] / ".venv" / "bench" / "bin" / "python"
+    return Command("dlt, Arrow to DuckDB, merge", (str(python), "-P", str(script), f"../{file}", "external_id"))
+
+
 CASES = (
     Case(
         name="import flights",
@@ -101,5 +124,33 @@ CASES = (
             home="store",
             prepare=_new_store,
         ),
+    ),
+    Case(
+        name="preview 1,000,000 contacts",
+        rows=_CONTACTS,
+        setup=_contacts_file,
+        a=_records(
+            "records preview",
+            *("preview", "../contacts.csv", "-a", "all", "-t", "contacts"),
+            home="store",
+            prepare=_new_store,
+        ),
+        targets=(Target("seconds", _CONTACTS / 170_000), Target("largest", 700e6)),
+    ),
+    Case(
+        name="import 1,000,000 contacts",
+        rows=_CONTACTS,
+        setup=_contacts_file,
+        a=_import_contacts("contacts.csv", _CONTACTS),
+        b=_dlt("contacts.csv"),
+        targets=(Target("ratio", 1.0), Target("largest", 700e6)),
+    ),
+    Case(
+        name="import 5,000,000 contacts beside 1,000,000",
+        rows=5 * _CONTACTS,
+        setup=_small_and_large_contacts_file,
+        a=_import_contacts("five-times.csv", 5 * _CONTACTS),
+        b=_import_contacts("contacts.csv", _CONTACTS),
+        targets=(Target("largest_ratio", 1.15),),
     ),
 )

@@ -19,7 +19,7 @@ _SAMPLE_SECONDS = 0.02
 _SEARCH_EVERY = 5
 """Children are looked for in every fifth sample: a search reads the whole process table, some 3 ms of a core."""
 
-Metric = Literal["seconds", "peak", "ratio", "peak_ratio"]
+Metric = Literal["seconds", "peak", "largest", "ratio", "peak_ratio", "largest_ratio"]
 
 
 class BenchmarkError(Exception):
@@ -31,18 +31,23 @@ class Command:
     """One side of a case: a whole process, started in an empty folder of its own beside what the setup made.
 
     It prints one JSON object as its last line, with the `rows` it wrote or the records it `read`.
-    `prepare` is given the empty folder before each run; its time is not counted.
+    `prepare` is given the empty folder before each run; its time is not counted. `rows` is what it does where that
+    is not what its case says.
     """
 
     label: str
     argv: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[Path], None] | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on what was measured of A (seconds; peak in bytes) or of A ÷ B (ratio of times; peak_ratio)."""
+    """A bound on what was measured of A (seconds; bytes) or of A ÷ B (ratio of seconds; ratios of bytes).
+
+    `peak` is of all processes of a side together, `largest` of a single one of them.
+    """
 
     metric: Metric
     at_most: float
@@ -95,13 +100,26 @@ class Result:
         """Peak of A ÷ peak of B, pair by pair."""
         return tuple(a.peak / b.peak for a, b in zip(self.a, self.b, strict=bool(self.b)))
 
+    @property
+    def largest_ratios(self) -> tuple[float, ...]:
+        """Largest single process of A ÷ that of B, pair by pair."""
+        return tuple(a.peak_single / b.peak_single for a, b in zip(self.a, self.b, strict=bool(self.b)))
+
     def value(self, metric: Metric) -> float:
         """The median over all runs or pairs; of the peak the largest, for that is what a machine must have."""
-        if metric == "seconds":
-            return statistics.median(run.seconds for run in self.a)
-        if metric == "peak":
-            return max(run.peak for run in self.a)
-        return statistics.median(self.ratios if metric == "ratio" else self.peak_ratios)
+        match metric:
+            case "seconds":
+                return statistics.median(run.seconds for run in self.a)
+            case "peak":
+                return max(run.peak for run in self.a)
+            case "largest":
+                return max(run.peak_single for run in self.a)
+            case "ratio":
+                return statistics.median(self.ratios)
+            case "peak_ratio":
+                return statistics.median(self.peak_ratios)
+            case "largest_ratio":
+                return statistics.median(self.largest_ratios)
 
     def meets(self, target: Target) -> bool:
         """Whether what was measured is inside the target."""
@@ -119,7 +137,7 @@ def measure_case(case: Case, folder: Path, runs: int, say: Callable[[str], None]
     sides = {"a": case.a} if case.b is None else {"a": case.a, "b": case.b}
     for number in range(1, runs + 1):
         for side, command in sides.items():
-            run = _measure_fresh(command, folder / "run", case.rows)
+            run = _measure_fresh(command, folder / "run", command.rows or case.rows)
             say(f"{case.name}: {number} of {runs}: {run.seconds:6.2f} s, {run.peak / 1e6:5.0f} MB  {command.label}")
             measured[side].append(run)
     return Result(case, tuple(measured["a"]), tuple(measured["b"]))

@@ -82,6 +82,7 @@ def _rows(result: Result) -> list[tuple[str, ...]]:
 def _cells(command: Command, runs: Sequence[Run], rows: int) -> tuple[str, ...]:
     seconds = [run.seconds for run in runs]
     median = statistics.median(seconds)
+    rows = command.rows or rows
     return (
         command.label,
         f"{median:.2f}",
@@ -102,6 +103,8 @@ def _target_in_words(target: Target, result: Result) -> str:
         "peak": f"{target.at_most / 1e6:,.0f} MB",
         "ratio": f"{target.at_most:g} of B's time",
         "peak_ratio": f"{target.at_most:g} of B's peak",
+        "largest": f"{target.at_most / 1e6:,.0f} MB in any process",
+        "largest_ratio": f"{target.at_most:g} of B's largest process",
     }[target.metric]
     return f"≤ {bound}: {'met' if result.meets(target) else 'MISSED'}"
 
@@ -148,6 +151,7 @@ def _result_as_json(result: Result) -> dict[str, Any]:
 
 def _side_as_json(command: Command, runs: Sequence[Run], rows: int) -> dict[str, Any]:
     median = statistics.median(run.seconds for run in runs)
+    rows = command.rows or rows
     return {
         "label": command.label,
         "argv": command.argv,
