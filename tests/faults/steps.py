@@ -20,7 +20,11 @@ def processes() -> ForkServerContext:
 
 
 class Steps:
-    """Counts steps from the first rename on; the process is gone directly after the one numbered `fatal` (from 1)."""
+    """Counts steps from the first rename on; the process is gone directly after the one numbered `fatal` (from 1).
+
+    A step is a rename, or a statement that does not only read: to die after one that does is to die after the step
+    before it.
+    """
 
     def __init__(self, fatal: int | None) -> None:
         self._fatal = fatal
@@ -60,10 +64,11 @@ class CountedConnection:
         self._connection = connection
         self._steps = steps
 
-    def execute(self, *arguments: Any) -> "CountedConnection":
+    def execute(self, statement: str, *arguments: Any) -> "CountedConnection":
         """Execute, then count."""
-        self._connection.execute(*arguments)
-        self._steps.statement_done()
+        self._connection.execute(statement, *arguments)
+        if not statement.lstrip().upper().startswith(("SELECT", "SET", "LOAD")):
+            self._steps.statement_done()
         return self
 
     def cursor(self) -> "CountedConnection":
