@@ -17,7 +17,7 @@ import click
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
-from schemas.batches import BatchStatus, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
+from schemas.batches import BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, RecordsError
 from schemas.exports import ExportRequest
 
@@ -93,6 +93,11 @@ def _preview_options(command: _Function) -> _Function:
         click.option("--map", "maps", multiple=True, metavar="HEADER=FIELD", help="Which field a column feeds."),
         click.option("--encoding", help="How the file is encoded, as utf-8 or cp1252. Default: detected."),
         click.option("--sheet", help="Which sheet of a workbook. Default: the first."),
+        click.option(
+            "--date-order",
+            type=click.Choice(DateOrder, case_sensitive=False),
+            help="How dates are written that are not 2024-05-31: 31/05/2024, 05/31/2024 or 2024/05/31.",
+        ),
         click.option("--unescape", is_flag=True, help="Take away the ' before texts like =1+1, as our exports put it."),
         click.option("--delimiter", help="What stands between fields, as ; or tab. Default: detected."),
         click.option(
@@ -109,6 +114,7 @@ def _preview_options(command: _Function) -> _Function:
             show_default=True,
             help="Of records with one key and different values: reject all, or take one.",
         ),
+        click.option("--again", is_flag=True, help="Read a file whose content has been imported already."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -383,9 +389,11 @@ def _import_request(
     encoding: str | None,
     delimiter: str | None,
     sheet: str | None,
+    date_order: DateOrder | None,
     unescape: bool,
     mode: Mode,
     on_duplicate: OnDuplicate,
+    again: bool,
 ) -> ImportRequest:
     column_map = {}
     for given in maps:
@@ -403,7 +411,9 @@ def _import_request(
         encoding=encoding,
         delimiter=delimiter,
         sheet=sheet,
+        date_order=date_order,
         unescape=unescape,
+        again=again,
     )
 
 

@@ -71,7 +71,7 @@ def run_demo(store: RecordStore, *, quiet: bool = False) -> dict[str, Any]:
             step.rows = sum(files.values())
             step.outcome = f"{len(files)} files"
         with log.step("Preview all files") as step:
-            previews = [importer.preview(ImportRequest(path, _account(path), _TYPE)) for path in files]
+            previews = [importer.preview(ImportRequest(path, _account(path), _TYPE, again=True)) for path in files]
             step.rows, step.outcome = _outcome(previews)
         with log.step("Commit what was previewed") as step:
             commits = [importer.commit(it.batch.account, it.batch.batch_id) for it in previews]
@@ -79,13 +79,13 @@ def run_demo(store: RecordStore, *, quiet: bool = False) -> dict[str, Any]:
         largest = max(files, key=lambda path: files[path])
         account = _account(largest)
         with log.step(f"Import the file of {account} again") as step:
-            again = importer.import_file(ImportRequest(largest, account, _TYPE))
+            again = importer.import_file(ImportRequest(largest, account, _TYPE, again=True))
             step.rows, step.outcome = _outcome([again])
         with log.step(f"Export {account} to CSV") as step:
             manifest = ExportWriter(store, _ACTOR).export(ExportRequest(account, _TYPE))
             step.rows, step.outcome = manifest.rows, str(manifest.path)
         with log.step("Import the export") as step:
-            returned = importer.import_file(ImportRequest(manifest.path, account, _TYPE))
+            returned = importer.import_file(ImportRequest(manifest.path, account, _TYPE, again=True))
             step.rows, step.outcome = _outcome([returned])
     everything = Counts(read=files[largest], unchanged=files[largest])
     if again.batch.counts != everything or returned.batch.counts != everything:

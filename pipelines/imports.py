@@ -12,7 +12,7 @@ from pipelines.store_resource import RecordsResource
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from schemas import RECORD_TYPES
-from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
+from schemas.batches import DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.record_type import RecordType
 
 RecordTypeName = enum.Enum("RecordTypeName", {name: name for name in RECORD_TYPES})  # type: ignore[misc]
@@ -42,6 +42,15 @@ class PreviewConfig(dg.Config):
     encoding: str = Field(default="", description="How the file is encoded, as utf-8 or cp1252. Empty: detected.")
     delimiter: str = Field(default="", description="What stands between fields, as ; or tab. Empty: detected.")
     sheet: str = Field(default="", description="Which sheet of a workbook. Empty: the first.")
+    date_order: Literal["", "dmy", "mdy", "ymd"] = Field(
+        default="",
+        description="How dates are written that are not 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
+        "Empty: there are none; they are rejected.",
+    )
+    unescape: bool = Field(
+        default=False, description="Take away the ' before texts like =1+1, as our exports put it there."
+    )
+    again: bool = Field(default=False, description="Read a file whose content has been imported already.")
     actor: str = Field(default="", description=_ACTOR)
 
     def request(self) -> ImportRequest:
@@ -56,6 +65,9 @@ class PreviewConfig(dg.Config):
             encoding=self.encoding or None,
             delimiter=self.delimiter or None,
             sheet=self.sheet or None,
+            date_order=DateOrder(self.date_order) if self.date_order else None,
+            unescape=self.unescape,
+            again=self.again,
         )
 
 
@@ -161,6 +173,13 @@ def batch_metadata(report: ImportReport) -> dict[str, Any]:
         "file": batch.file_name,
         **vars(counts),
     }
+    if batch.warnings:
+        shown["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in batch.warnings))
+    if report.snapshot is not None:
+        shown["snapshot"] = report.snapshot
+    for name, path in (("report", report.report_file), ("rejects_file", report.rejects_file)):
+        if path is not None:
+            shown[name] = dg.MetadataValue.path(path)
     if batch.problems:
         shown["problems"] = dg.MetadataValue.table(
             [

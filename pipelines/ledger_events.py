@@ -58,4 +58,6 @@ def _event(store: RecordStore, row: Batch | ExportManifest) -> Event | None:
             record_type = store.record_type(row.record_type)
             metadata["dagster/row_count"] = store.account(row.account).count(record_type, report.snapshot)
         return dg.AssetMaterialization(key, partition=row.account, metadata=metadata)
-    return dg.AssetObservation(key, partition=row.account, metadata=batch_metadata(ImportReport(row)))
+    return dg.AssetObservation(
+        key, partition=row.account, metadata=batch_metadata(store.account(row.account).with_files(ImportReport(row)))
+    )

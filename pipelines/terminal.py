@@ -1,7 +1,8 @@
 """What the command prints for people. Values of personal fields are masked."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Console
@@ -48,6 +49,12 @@ def print_report(report: ImportReport, record_type: RecordType) -> None:
     out.print(f"{escape(batch.file_name)} as {batch.record_type} of {batch.account}, by {escape(batch.actor)}")
     if batch.understood:
         out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
+    if batch.binding.get("remembered_from"):
+        remembered = [_mapped(column) for column in report.columns if column["reason"] == "remembered"]
+        listed = f": {', '.join(remembered)}" if remembered else ""
+        out.print(f"Columns mapped as remembered from {batch.binding['remembered_from']}{escape(listed)}")
+    for warning in batch.warnings:
+        out.print(f"[yellow]Warning:[/] {escape(warning)}")
     out.print()
     outcomes = Table(box=None, pad_edge=False, show_header=False)
     outcomes.add_column(justify="left")
@@ -149,6 +156,10 @@ def _print_list(shown: Table, number: int, nothing: str, following: int | None) 
     out.print(shown if number else nothing)
     if following is not None:
         out.print(f"There are more: --page {following}")
+
+
+def _mapped(column: Mapping[str, Any]) -> str:
+    return f"{column['header']!r} {'left out' if column['field'] is None else 'to ' + column['field']}"
 
 
 def _bar(number: int, total: int) -> str:

@@ -2,13 +2,14 @@
 
 import shutil
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from resources.clock import new_id
 from resources.file_reader import FileReader, ReadOptions
 from resources.record_store import RecordStore, Staging
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
-from schemas.errors import PreviewOutdated, RejectsFound, UnreadableFile
+from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
 
 if TYPE_CHECKING:
     from resources.stager import StagedPreview
@@ -27,7 +28,9 @@ class Importer:
     def preview(self, request: ImportRequest) -> ImportReport:
         """The whole file is read, validated, compared with the records and staged; the records are as they were.
 
-        Raises NotFound, UnreadableFile, InvalidRequest or StoreNotReady when the file cannot be previewed, and
+        Its columns are mapped as they were for the last committed file of the same header row, but for what the
+        request says. Raises AlreadyImported for a content that stands in the records, unless it is to be read
+        again; NotFound, UnreadableFile, InvalidRequest or StoreNotReady when the file cannot be previewed, and
         Unaccounted when the counts do not balance; then nothing is left of it.
         """
         records = self._store.account(request.account)
@@ -36,12 +39,24 @@ class Importer:
             # What brings pandas and pandera, while the file is being read; a commit does without.
             from resources.report_writer import write_report
             from resources.stager import stage_file
+            from schemas.mapping import header_row
 
-            staged = stage_file(self._store, request, batch_id, reader)
+            if not request.again:
+                records.require_new(request.record_type, _name(request.path), reader.sha256)
+            headers = header_row(reader.headers)
+            earlier = records.last_of_header_row(request.record_type, headers)
+            remembered = earlier.binding["column_map"] if earlier else {}
+            staged = stage_file(self._store, request, batch_id, reader, remembered=remembered)
+            applied = any(column["reason"] == "remembered" for column in staged.columns)
+            mapped_by = {
+                "header_row": headers,
+                "column_map": dict(staged.said),
+                "remembered_from": earlier.batch_id if earlier and applied else None,
+            }
         try:
             if staged.counts.rejected:
                 self._write_rejects(request, batch_id, staged.sha256)
-            batch = records.record_preview(self._batch(batch_id, request, staged))
+            batch = records.record_preview(self._batch(batch_id, request, staged, mapped_by))
         except BaseException:
             for kind in ("staging", "rejects"):
                 shutil.rmtree(records.folder(kind) / batch_id, ignore_errors=True)
@@ -89,9 +104,9 @@ class Importer:
             report = self.preview(request)
             try:
                 committed = self.commit(request.account, report.batch.batch_id, on_invalid)
-            except PreviewOutdated:
+            except (PreviewOutdated, AlreadyImported) as error:
                 self.discard(request.account, report.batch.batch_id)
-                if attempt == _PREVIEWS_PER_IMPORT:
+                if isinstance(error, AlreadyImported) or attempt == _PREVIEWS_PER_IMPORT:
                     raise
             else:
                 return replace(
@@ -124,7 +139,9 @@ class Importer:
         if reader.sha256 != sha256:
             raise UnreadableFile(f"{request.path.name} was changed while it was read.", "Preview it again.")
 
-    def _batch(self, batch_id: str, request: ImportRequest, staged: "StagedPreview") -> Batch:
+    def _batch(
+        self, batch_id: str, request: ImportRequest, staged: "StagedPreview", mapped_by: dict[str, Any]
+    ) -> Batch:
         return Batch(
             batch_id=batch_id,
             account=request.account,
@@ -133,12 +150,13 @@ class Importer:
             actor=self._actor,
             at=self._store.clock.now(),
             run_id=self._run_id,
-            file_name=request.path.name.encode(errors="backslashreplace").decode(),
+            file_name=_name(request.path),
             file_sha256=staged.sha256,
             counts=staged.counts,
             problems=staged.problems,
             cleared=staged.cleared,
             understood=staged.understood,
+            warnings=staged.warnings,
             binding={
                 "record_type_hash": staged.record_type_hash,
                 "fields": list(staged.fields),
@@ -146,8 +164,15 @@ class Importer:
                 "on_duplicate": request.on_duplicate.value,
                 "snapshot": staged.snapshot,
                 "parent": staged.parent,
+                "again": request.again,
+                **mapped_by,
             },
         )
+
+
+def _name(path: Path) -> str:
+    """The file's name; what is no UTF-8 in it as an escape."""
+    return path.name.encode(errors="backslashreplace").decode()
 
 
 def _rejects_found(batch: Batch) -> RejectsFound:

@@ -32,7 +32,7 @@ _OUTCOMES = {
 }
 _REASONS = {
     "given": "as the request says",
-    "remembered": "as for an earlier file with these headers",
+    "remembered": "as for an earlier file with this header row",
     "ours": "added by a rejects file, not data",
     "name": "the field's name",
     "alias": "another name of the field",

@@ -19,6 +19,7 @@ from resources.record_store.store import outdated_type
 from resources.rejects_writer import OUR_COLUMNS
 from schemas import load_model
 from schemas.batches import ChangedValue, Counts, ImportRequest, ProblemCount, RowProblem
+from schemas.dates import DateOrders
 from schemas.errors import Unaccounted
 from schemas.mapping import Mapping, map_headers
 from schemas.model import RecordModel
@@ -40,15 +41,26 @@ class StagedPreview:
     cleared: MappingOf[str, int]
     changes: tuple[ChangedValue, ...]
     columns: tuple[MappingOf[str, Any], ...]
+    said: MappingOf[str, str]
     understood: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
     parent: str | None
     fields: tuple[str, ...]
     record_type_hash: str
     snapshot: int
 
 
-def stage_file(store: RecordStore, request: ImportRequest, batch_id: str, reader: FileReader) -> StagedPreview:
+def stage_file(
+    store: RecordStore,
+    request: ImportRequest,
+    batch_id: str,
+    reader: FileReader,
+    *,
+    remembered: MappingOf[str, str],
+) -> StagedPreview:
     """The whole file lies typed in the account's staging folder of that batch, each record with its outcome.
+
+    remembered: header to field, as it was said for an earlier file of the same header row.
 
     The records are read as of one snapshot and cannot be written. When anything is raised, nothing is left.
     """
@@ -59,15 +71,16 @@ def stage_file(store: RecordStore, request: ImportRequest, batch_id: str, reader
         raise outdated_type(record_type.name)
     final = records.folder("staging") / batch_id
     partial = final.with_name(f"{batch_id}.partial")
-    mapping = map_headers(reader.headers, record_type, request.column_map)
+    mapping = map_headers(reader.headers, record_type, request.column_map, remembered)
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
     unescape = request.unescape or set(OUR_COLUMNS).issubset(reader.headers)
     staging = Staging(partial, fields)
+    dates = DateOrders(record_type, fields, request.date_order)
     partial.mkdir(parents=True)
     try:
         with ProblemFile(staging.problems) as problems:
-            staged, parent = _stage(reader, model, record_type, mapping, staging, problems, unescape)
+            staged, parent = _stage(reader, model, record_type, mapping, staging, problems, unescape, dates)
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
                 problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate))
@@ -88,7 +101,9 @@ def stage_file(store: RecordStore, request: ImportRequest, batch_id: str, reader
         cleared=comparison.cleared,
         changes=tuple(changes),
         columns=tuple(asdict(column) for column in mapping.columns),
-        understood=(*reader.understood, *(("Note", note) for note in reader.notes)),
+        said=mapping.said(request.column_map),
+        understood=(*reader.understood, *dates.understood, *(("Note", note) for note in reader.notes)),
+        warnings=dates.warnings(),
         parent=parent,
         fields=fields,
         record_type_hash=record_type.hash,
@@ -104,6 +119,7 @@ def _stage(
     staging: Staging,
     problems: ProblemFile,
     unescape: bool,
+    dates: DateOrders,
 ) -> tuple[int, str | None]:
     """Write every well-formed record of the file, typed, and its problems.
 
@@ -130,7 +146,9 @@ def _stage(
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
             if unescape:
                 texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
-            typed, failures = validate(model, texts, assume_utc=reader.format in ("excel", "parquet"))
+            assume_utc = reader.format in ("excel", "parquet")
+            typed, failures = validate(model, texts, assume_utc=assume_utc, date_order=dates.order)
+            dates.add(texts, typed, chunk.records)
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
             )

@@ -31,12 +31,24 @@ class OnInvalid(StrEnum):
     SKIP = "skip"
 
 
+class DateOrder(StrEnum):
+    """In which order a date that is not ISO 8601 has day, month and year: 31/05/2024, 05/31/2024, 2024/05/31."""
+
+    DMY = "dmy"
+    MDY = "mdy"
+    YMD = "ymd"
+
+
 class BatchStatus(StrEnum):
     """Where a batch is in its life."""
 
     PREVIEWED = "previewed"
     COMMITTED = "committed"
     DISCARDED = "discarded"
+
+
+STANDING = frozenset({BatchStatus.COMMITTED})
+"""The states of a batch in which what it wrote stands: it was not taken back."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +67,21 @@ class Counts:
         """How many records have an outcome."""
         return self.created + self.updated + self.unchanged + self.rejected + self.duplicate
 
+    def __str__(self) -> str:
+        """The outcomes that there are: "10 created, 2 rejected"."""
+        outcomes = [f"{number:,} {name}" for name, number in vars(self).items() if name != "read" and number]
+        return ", ".join(outcomes) or "no records"
+
 
 @dataclass(frozen=True)
 class ImportRequest:
     """One file to import for one account.
 
     `column_map` is header to field; an empty field leaves the column out. `encoding`, `delimiter` and `sheet`
-    say how the file is written; None is detected. `unescape` takes away the ' that an export puts before a
-    text which a spreadsheet would take for a formula; from a rejects file it is taken away always.
+    say how the file is written; None is detected. `date_order` says how dates are written that are not ISO;
+    without it they are rejected. `unescape` takes away the ' that an export puts before a text which a
+    spreadsheet would take for a formula; from a rejects file it is taken away always. `again` allows a file
+    whose content has been imported already.
     """
 
     path: Path
@@ -74,7 +93,9 @@ class ImportRequest:
     encoding: str | None = None
     delimiter: str | None = None
     sheet: str | None = None
+    date_order: DateOrder | None = None
     unescape: bool = False
+    again: bool = False
 
 
 @dataclass(frozen=True)
@@ -126,8 +147,10 @@ class Batch:
     """One import of one file, as the last row of its ledger tells.
 
     `at` is when it came into this status, UTC. `binding` is what a preview was bound to and a commit
-    compares: the hash of the record type, the mapped fields, mode, snapshot and choice about duplicates.
-    `understood` is how the file was read: label and value.
+    compares: the hash of the record type, the mapped fields, mode, snapshot and choice about duplicates;
+    and what a later file of the same header row is mapped by.
+    `understood` is how the file was read: label and value; `warnings` are sentences on what may be wrong
+    though no rule is broken. Neither holds a value of a record.
     """
 
     batch_id: str
@@ -143,6 +166,7 @@ class Batch:
     cleared: MappingOf[str, int]
     binding: MappingOf[str, Any]
     understood: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
     run_id: str | None = None
 
 
@@ -179,7 +203,9 @@ class ImportReport:
             "problems": [vars(problem) for problem in batch.problems],
             "cleared": dict(batch.cleared),
             "understood": [{"label": label, "value": value} for label, value in batch.understood],
+            "warnings": list(batch.warnings),
             "parent": batch.binding.get("parent"),
+            "remembered_from": batch.binding.get("remembered_from"),
             "rejects_file": None if self.rejects_file is None else str(self.rejects_file),
             "report_file": None if self.report_file is None else str(self.report_file),
             "snapshot": self.snapshot,

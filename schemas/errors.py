@@ -6,6 +6,7 @@ RecordsError                exit 1   something failed; nothing was half done
 ├── NotFound                exit 2   no such batch, export, account, type or file (for this account)
 ├── Refused                 exit 3   a rule says no; the state is as it was
 │   ├── RejectsFound                 records are rejected and the import may not skip them
+│   ├── AlreadyImported              the file's content is in the records already, by an earlier batch
 │   └── PreviewOutdated              what was previewed is no longer what would be written
 ├── UnreadableFile          exit 1   the bytes are not the format they claim to be
 ├── StoreNotReady           exit 1   the store is missing, or older than the record types
@@ -69,6 +70,12 @@ class RejectsFound(Refused):
     """The batch has rejected records and the import was not told to skip them."""
 
     code = "rejects_found"
+
+
+class AlreadyImported(Refused):
+    """A batch of the same account, type and content is committed, and the import was not told to read it again."""
+
+    code = "already_imported"
 
 
 class PreviewOutdated(Refused):

@@ -4,6 +4,8 @@ A header is looked for in stages, and each stage claims its fields before the ne
 exact name is never lost to a mere likeness: given, remembered, name, alias, normalised, likeness.
 """
 
+import hashlib
+import json
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
@@ -56,6 +58,19 @@ class Mapping:
     def fields(self) -> dict[str, int]:
         """Mapped field to position of its column."""
         return {column.field: column.position for column in self.columns if column.field is not None}
+
+    def said(self, given: MappingOf[str, str]) -> dict[str, str]:
+        """Header to field as a person said it, for this file or an earlier one: what to remember of this mapping."""
+        return {
+            column.header: column.field or ""
+            for column in self.columns
+            if column.header in given or column.reason == "remembered"
+        }
+
+
+def header_row(headers: Sequence[str]) -> str:
+    """A digest by which the same header row is known again."""
+    return hashlib.sha256(json.dumps(list(headers)).encode()).hexdigest()
 
 
 def map_headers(

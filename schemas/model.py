@@ -65,8 +65,9 @@ class RecordModel(pandera.DataFrameModel):
         """The model as plain data.
 
         Raises TypeError when the model has no key, its key is not of required fields, a field is
-        not made with `field` or its name begins with `_`, or there is a check across fields;
-        InvalidRequest when a preset names an unknown field.
+        not made with `field` or its name begins with `_`, two fields have one alias or one has the
+        other's name for an alias, or there is a check across fields; InvalidRequest when a preset
+        names an unknown field.
         """
         schema = cls.to_schema()
         metadata: Mapping[str, Any] = cls.__config__.metadata or {} if cls.__config__ else {}
@@ -105,6 +106,13 @@ class RecordModel(pandera.DataFrameModel):
         required = {field.name for field in fields if field.required}
         if not key or not required.issuperset(key):
             raise TypeError(f"{cls.__name__}.Config.metadata['key'] must name one or more required fields; it is {key}")
+        meant = {field.name: field.name for field in fields}
+        for spelling, name in [(alias, field.name) for field in fields for alias in field.aliases]:
+            if meant.setdefault(spelling, name) != name:
+                raise TypeError(
+                    f"{cls.__name__}.{name} has the alias {spelling!r}, which is {meant[spelling]}'s name or alias; "
+                    "a header must stand for one field"
+                )
         for columns in presets.values():
             record_type.columns(columns)
         return record_type

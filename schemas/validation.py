@@ -1,6 +1,6 @@
 """A chunk of text records to typed, validated records: pandera's failures as problems of records."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
+from schemas.batches import DateOrder
+from schemas.dates import needs_order
 from schemas.parsing import parse_column, type_in_words
-from schemas.record_type import RecordType
+from schemas.record_type import Field, RecordType
 
 if TYPE_CHECKING:
     from schemas.model import RecordModel
 
 NOT_EMPTY = "must not be empty"
+NEEDS_ORDER = "in another order of day, month and year only with --date-order"
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,18 @@ class Failures:
 
 
 def validate(
-    model: "type[RecordModel]", texts: pa.Table, *, assume_utc: bool = False
+    model: "type[RecordModel]",
+    texts: pa.Table,
+    *,
+    assume_utc: bool = False,
+    date_order: DateOrder | None = None,
 ) -> tuple[pa.Table, list[Failures]]:
     """The typed values of a chunk of texts, and everything that is wrong with them.
 
     `texts` has a string column for each mapped field, named for it. A value that is no value of its
     type is null in the result. Every failing cell is reported once for each rule it breaks; a cell
-    that is no value of its type breaks only that rule. With `assume_utc` a moment may lack its offset.
+    that is no value of its type breaks only that rule. With `assume_utc` a moment may lack its offset;
+    with `date_order` dates may be in numbers of that order, too.
     """
     record_type = _record_type(model)
     columns: dict[str, pa.Array] = {}
@@ -51,10 +59,10 @@ def validate(
     for name in texts.column_names:
         field = record_type.field(name)
         column = texts[name].combine_chunks()
-        columns[name], bad = parse_column(column, field, assume_utc=assume_utc)
+        columns[name], bad = parse_column(column, field, assume_utc=assume_utc, date_order=date_order)
         if len(bad):
             unparsed[name] = bad
-            failures.append(Failures(name, "type", type_in_words(field), bad, column.take(bad)))
+            failures += _unparsed(field, bad, column.take(bad), date_order)
     typed = pa.table(columns)
     for name, rule, expected, rows in _check(model, typed):
         if name in unparsed:
@@ -62,6 +70,18 @@ def validate(
         if len(rows):
             failures.append(Failures(name, rule, expected, rows, texts[name].combine_chunks().take(rows)))
     return typed, failures
+
+
+def _unparsed(field: Field, rows: pa.Array, values: pa.Array, date_order: DateOrder | None) -> Iterator[Failures]:
+    """The failures of texts that are no value of the field's type; those that an order of dates would read say so."""
+    expected = type_in_words(field, date_order)
+    if date_order is None and field.type in ("date", "timestamp"):
+        in_numbers = needs_order(values)
+        for asked, which in ((f"{expected} ({NEEDS_ORDER})", in_numbers), (expected, pc.invert(in_numbers))):
+            if pc.any(which).as_py():
+                yield Failures(field.name, "type", asked, rows.filter(which), values.filter(which))
+    else:
+        yield Failures(field.name, "type", expected, rows, values)
 
 
 def _check(model: "type[RecordModel]", typed: pa.Table) -> list[tuple[str, str, str, pa.Array]]:

@@ -33,9 +33,11 @@ def contacts_of(
     mode: Mode = Mode.UPSERT,
     on_duplicate: OnDuplicate = OnDuplicate.REJECT,
     column_map: Mapping[str, str] | None = None,
+    *,
+    again: bool = False,
 ) -> ImportRequest:
     """A request to import a file of contacts."""
-    return ImportRequest(path, account, "contacts", mode, on_duplicate, column_map or {})
+    return ImportRequest(path, account, "contacts", mode, on_duplicate, column_map or {}, again=again)
 
 
 def stored(store: RecordStore, record_type: str = "contacts", account: str = "ua") -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from dataclasses import replace
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,8 +13,17 @@ from hypothesis import strategies as st
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.write_lock import WriteLock
-from schemas.batches import BatchStatus, Counts, Mode, OnDuplicate, OnInvalid
-from schemas.errors import InvalidRequest, NotFound, PreviewOutdated, Refused, RejectsFound, StoreBusy, UnreadableFile
+from schemas.batches import BatchStatus, Counts, DateOrder, Mode, OnDuplicate, OnInvalid
+from schemas.errors import (
+    AlreadyImported,
+    InvalidRequest,
+    NotFound,
+    PreviewOutdated,
+    Refused,
+    RejectsFound,
+    StoreBusy,
+    UnreadableFile,
+)
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
 
@@ -162,7 +172,7 @@ def test_rejects_stop_a_commit_unless_they_are_to_be_skipped(
 def test_a_batch_is_committed_or_discarded_once(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [contact(1)])
     committed = importer.import_file(contacts_of(path)).batch.batch_id
-    discarded = importer.preview(contacts_of(path)).batch.batch_id
+    discarded = importer.preview(contacts_of(path, again=True)).batch.batch_id
     importer.discard("ua", discarded)
 
     for batch_id, state in ((committed, "committed"), (discarded, "discarded")):
@@ -192,7 +202,7 @@ def test_a_preview_is_bound_to_the_records_it_touches(importer: Importer, store:
 
 def test_a_record_that_appeared_since_makes_a_preview_outdated(importer: Importer, tmp_path: Path) -> None:
     preview = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)])))
-    importer.import_file(contacts_of(write_csv(tmp_path / "b.csv", [contact(1)])))
+    importer.import_file(contacts_of(write_csv(tmp_path / "b.csv", [contact(1), contact(2)])))
 
     with pytest.raises(PreviewOutdated):
         importer.commit("ua", preview.batch.batch_id)
@@ -251,6 +261,101 @@ def test_personal_values_are_in_the_message_only_when_it_is_not_masked(importer:
     assert "secret" not in problem.message(masked=True)
 
 
+def test_a_content_that_stands_is_refused_by_account_and_type_unless_again(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "a.csv", [contact(1), contact(2, amount="-1")])
+    importer.discard("ua", importer.preview(contacts_of(path)).batch.batch_id)
+    earlier = importer.import_file(contacts_of(path), OnInvalid.SKIP).batch
+    copied = path.rename(tmp_path / "b.csv")
+
+    with pytest.raises(AlreadyImported) as refusal:
+        importer.import_file(contacts_of(copied))
+
+    assert refusal.value.message == (
+        f"b.csv was imported already as a.csv: batch {earlier.batch_id}, committed {earlier.at:%Y-%m-%d %H:%M} UTC "
+        "by tester (1 created, 1 rejected)."
+    )
+    assert refusal.value.hint == "To read it again: --again."
+    assert len(store.batches()) == 2
+    assert [path.name for path in store.account("ua").folder("staging").iterdir()] == []
+    assert importer.preview(contacts_of(copied, account="b6")).batch.counts.created == 1
+    assert importer.import_file(contacts_of(copied, again=True), OnInvalid.SKIP).batch.counts.unchanged == 1
+
+
+def test_of_two_previews_of_one_content_one_is_committed(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    path = write_csv(tmp_path / "a.csv", [contact(1)])
+    previews = [importer.preview(contacts_of(path, again=again)).batch.batch_id for again in (False, False, True)]
+    first, second, again = previews
+    importer.commit("ua", first)
+
+    with pytest.raises(AlreadyImported, match=f"a.csv was imported already: batch {first}"):
+        importer.commit("ua", second)
+
+    assert store.account("ua").batch(second).status is BatchStatus.PREVIEWED
+    with pytest.raises(PreviewOutdated):  # it may be written again, but compared itself with other records
+        importer.commit("ua", again)
+
+
+def test_what_was_said_of_a_header_row_is_remembered_once_it_is_committed(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    def file(number: int, headers: str = "Nr,id,Kommentar") -> Path:
+        path = tmp_path / f"{number}-{len(headers)}.csv"
+        path.write_text(f"{headers},status\nC-{number},X-{number},{number},lead\n")
+        return path
+
+    said = {"Nr": "external_id", "id": "", "Kommentar": "notes"}
+    importer.preview(contacts_of(file(1), column_map=said))
+    assert importer.preview(contacts_of(file(2))).columns[1]["field"] == "external_id", "a preview is not remembered"
+
+    first = importer.import_file(contacts_of(file(1), column_map=said)).batch
+    second = importer.import_file(contacts_of(file(2), column_map={"Kommentar": "company"}))
+    third = importer.preview(contacts_of(file(3)))
+
+    assert first.binding["remembered_from"] is None
+    assert [(it["field"], it["reason"]) for it in second.columns] == [
+        ("external_id", "remembered"),
+        (None, "remembered"),
+        ("company", "given"),
+        ("status", "name"),
+    ]
+    assert second.batch.binding["remembered_from"] == first.batch_id
+    assert [(it["field"], it["reason"]) for it in third.columns] == [
+        ("external_id", "remembered"),
+        (None, "remembered"),
+        ("company", "remembered"),
+        ("status", "name"),
+    ]
+    assert third.to_dict()["remembered_from"] == second.batch.batch_id
+    assert values(store, "company") == {"C-1": None, "C-2": "2"}
+    for request in (contacts_of(file(3), account="b6"), contacts_of(file(3, "id,Nr,Kommentar"))):
+        assert [it["reason"] for it in importer.preview(request).columns if it["reason"] == "remembered"] == []
+
+
+def test_dates_are_read_by_the_order_that_is_said_and_doubts_are_told(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    rows = [contact(1, birthday="31/05/1990", signed_up="01/02/2024 09:30Z"), contact(2, birthday="1990-06-01")]
+    path = write_csv(tmp_path / "a.csv", [{"signed_up": "", **row} for row in rows])
+
+    refused = importer.preview(contacts_of(path))
+    report = importer.import_file(replace(contacts_of(path), date_order=DateOrder.DMY))
+
+    assert refused.batch.counts == Counts(read=2, created=1, rejected=1)
+    assert refused.batch.warnings == (
+        "`birthday`: 1 date can only be day first (first: record 1). To read them right: --date-order dmy.",
+        "`signed_up`: 1 date could be day first or month first. Say which: --date-order dmy or mdy.",
+    )
+    assert store.account("ua").report(refused.batch.batch_id).batch == refused.batch, "the ledger has them too"
+    assert [warning.partition(":")[0] for warning in report.batch.warnings] == ["`signed_up`"]
+    assert ("Dates", "day first, as --date-order says; or ISO 8601") in report.batch.understood
+    assert values(store, "birthday") == {"C-000001": date(1990, 5, 31), "C-000002": date(1990, 6, 1)}
+    assert values(store, "signed_up")["C-000001"] == datetime(2024, 2, 1, 9, 30, tzinfo=UTC)
+
+
 AMOUNTS = st.sampled_from(["1", "1.0", "2", "-1", "x", ""])
 STATUSES = st.sampled_from(["lead", "customer", "nobody", ""])
 ROWS = st.lists(
@@ -299,11 +404,11 @@ def test_every_record_has_the_outcome_that_plain_python_gives_it(
     for rows in files:
         expected, model = outcome(rows, model)
         path = write_csv(tmp_path / "a.csv", rows)
-        report = importer.import_file(contacts_of(path, account), OnInvalid.SKIP)
+        report = importer.import_file(contacts_of(path, account, again=True), OnInvalid.SKIP)
         assert report.batch.counts == expected
         assert {
             row["external_id"]: (row["status"], row["amount"]) for row in stored(store, account=account)
         } == model  # fmt: skip
-    again = importer.import_file(contacts_of(path, account), OnInvalid.SKIP).batch.counts
+    again = importer.import_file(contacts_of(path, account, again=True), OnInvalid.SKIP).batch.counts
     assert (again.created, again.updated) == (0, 0)
     assert {row["external_id"]: (row["status"], row["amount"]) for row in stored(store, account=account)} == model

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from schemas import load_model
 from schemas.errors import InvalidRequest
-from schemas.mapping import OURS, Column, Mapping, map_headers
+from schemas.mapping import OURS, Column, Mapping, header_row, map_headers
 from schemas.record_type import Field, RecordType
 
 TYPE = RecordType(
@@ -84,6 +84,19 @@ def test_what_was_remembered_comes_after_what_is_given_and_before_names() -> Non
 def test_what_is_remembered_and_no_longer_fits_is_skipped(remembered: dict[str, str]) -> None:
     mapping = map_headers(["id", "cm", "no", "ref"], TYPE, {"cm": "size", "ref": ""}, remembered)
     assert fields_of(mapping) == {"id": "id", "cm": "size", "no": None, "ref": None}
+
+
+def test_what_was_said_now_or_before_and_holds_is_what_to_remember() -> None:
+    given = {"len": "size", "x": ""}
+    mapping = map_headers(["id", "cm", "ref", "len", "x"], TYPE, given, {"ref": "id", "cm": "size", "gone": "id"})
+    assert mapping.said(given) == {"ref": "id", "len": "size", "x": ""}
+    assert map_headers(["id", "cm", "ref", "len", "x"], TYPE, None, mapping.said(given)).fields == mapping.fields
+
+
+def test_a_header_row_is_known_by_its_headers_in_their_order() -> None:
+    assert header_row(("a", "b")) == header_row(["a", "b"])
+    rows = [["a", "b"], ["b", "a"], ["a,b"], ["a", "b", ""], ["A", "b"]]
+    assert len({header_row(row) for row in rows}) == len(rows)
 
 
 def test_two_remembered_headers_of_one_field_are_both_skipped() -> None:

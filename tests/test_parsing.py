@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,11 +75,11 @@ ACCEPTED: dict[str, dict[str, Any]] = {
 
 REFUSED: dict[str, list[str]] = {
     "integer": [
-        *("0x10", "+5", "1e3", "1.0", "1,000", "1_000", "\u0661", "-", "--1", "1 2", "  ", "nan"),
+        *("0x10", "+5", "1e3", "1.0", "1,000", "1_000", "\u0661", "-", "--1", "1 2", "nan"),
         *("9223372036854775808", "-9223372036854775809", "9" * 50),
     ],
     "decimal(18,2)": [
-        *("1.239", "1.005", "0x1", "+5", "1e3", "1.", ".5", "1,5", "NaN", "inf", " "),
+        *("1.239", "1.005", "0x1", "+5", "1e3", "1.", ".5", "1,5", "NaN", "inf"),
         *("10000000000000000.00", "99999999999999999", "12345678901234567.1", "9" * 50),
     ],
     "decimal(10,0)": ["0.5", "10000000000"],
@@ -111,6 +112,12 @@ def test_these_forms_are_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", TYPES)
 def test_the_empty_text_and_the_fields_own_null_markers_become_null(kind: str) -> None:
     assert _parse(["", "NA", "-", None], kind, null_markers=("NA", "-")) == ([None] * 4, [])
+
+
+@pytest.mark.parametrize("kind", TYPES[1:])
+def test_white_space_alone_or_around_a_null_marker_is_null_where_the_type_is_not_text(kind: str) -> None:
+    assert _parse([" ", "\t \u00a0", " NA\t"], kind, null_markers=("NA",)) == ([None] * 3, [])
+    assert _parse(["N/A", " N/A"], kind, null_markers=("N/A ",)) == ([None] * 2, [])
 
 
 def test_text_is_kept_as_it_is() -> None:
@@ -148,8 +155,9 @@ _LIKELY = [text for forms in ACCEPTED.values() for text in forms] + [
 )
 def test_the_bad_positions_are_exactly_the_values_lost(kind: str, texts: list[str]) -> None:
     values, bad = _parse([*texts], kind, null_markers=("NA",))
-    assert bad == [i for i, text in enumerate(texts) if values[i] is None and text not in ("", "NA")]
-    assert all(values[i] is None for i, text in enumerate(texts) if text in ("", "NA"))
+    trimmed = texts if kind == "text" else pc.utf8_trim_whitespace(pa.array(texts, pa.string())).to_pylist()
+    assert bad == [i for i, text in enumerate(trimmed) if values[i] is None and text not in ("", "NA")]
+    assert all(values[i] is None for i, text in enumerate(trimmed) if text in ("", "NA"))
     if kind == "text":
         assert bad == []
 

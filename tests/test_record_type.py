@@ -210,6 +210,22 @@ def _underscore_by_alias() -> type[RecordModel]:
     return Spoilt
 
 
+def _alias_of_two() -> type[RecordModel]:
+    class Spoilt(_Keyed):
+        colour: Text = field("Colour.", aliases=("tone",))
+        sound: Text = field("Sound.", aliases=("noise", "tone"))
+
+    return Spoilt
+
+
+def _alias_that_is_a_name() -> type[RecordModel]:
+    class Spoilt(_Keyed):
+        colour: Text = field("Colour.", aliases=("sound",))
+        sound: Text = field("Sound.")
+
+    return Spoilt
+
+
 def _across_fields() -> type[RecordModel]:
     class Spoilt(_Keyed):
         @pandera.dataframe_check
@@ -243,6 +259,8 @@ def _numpy_integer() -> type[RecordModel]:
         (_panderas_own_field, r"Spoilt.colour is not made with schemas.model.field"),
         (_underscore, r"Spoilt._colour begins with '_'"),
         (_underscore_by_alias, r"Spoilt._colour begins with '_'"),
+        (_alias_of_two, r"Spoilt.sound has the alias 'tone', which is colour's name or alias; .* one field"),
+        (_alias_that_is_a_name, r"Spoilt.colour has the alias 'sound', which is sound's name or alias"),
         (_across_fields, r"Spoilt has a check across fields"),
         (_narrow_integer, r"int32 is no field type; valid: text, integer"),
         (_numpy_integer, r"a field's type is one of those in schemas.model"),

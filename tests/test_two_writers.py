@@ -9,7 +9,8 @@ from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
-from schemas.batches import Counts
+from schemas.batches import BatchStatus, Counts
+from schemas.errors import AlreadyImported
 from tests.faults.steps import processes
 from tests.records import contact, contacts_of, stored, write_csv
 
@@ -37,10 +38,13 @@ class _MeetBeforeCommit(WriteLock):
 def _import(settings: Settings, path: Path, barrier: Barrier, result: Connection) -> None:
     with RecordStore(settings) as store:
         store.write_lock = _MeetBeforeCommit(store.write_lock, barrier)
-        result.send(Importer(store, "tester").import_file(contacts_of(path)).batch.counts)
+        try:
+            result.send(Importer(store, "tester").import_file(contacts_of(path)).batch.counts)
+        except AlreadyImported as error:
+            result.send(error)
 
 
-def _import_at_once(settings: Settings, paths: list[Path]) -> list[Counts]:
+def _import_at_once(settings: Settings, paths: list[Path]) -> list[Counts | AlreadyImported]:
     context = processes()
     barrier = context.Barrier(len(paths))
     pipes = [context.Pipe(duplex=False) for _ in paths]
@@ -76,7 +80,21 @@ def test_the_same_new_keys_are_there_once(store: RecordStore, settings: Settings
 
     counts = _import_at_once(settings, paths)
 
-    assert sorted(counts, key=lambda it: it.created) == [Counts(read=10, updated=10), Counts(read=10, created=10)]
+    assert sorted(map(str, counts)) == ["10 created", "10 updated"]
     rows = stored(store)
     assert [row["external_id"] for row in rows] == [f"C-{n:06}" for n in range(10)]
     assert len({row["company"] for row in rows}) == 1  # the later one's, whole
+
+
+def test_the_same_content_is_committed_once(store: RecordStore, settings: Settings, tmp_path: Path) -> None:
+    paths = [write_csv(tmp_path / f"{name}.csv", [contact(n) for n in range(10)]) for name in ("a", "b")]
+
+    ends = _import_at_once(settings, paths)
+
+    (refused,) = [end for end in ends if isinstance(end, AlreadyImported)]
+    (written,) = [end for end in ends if isinstance(end, Counts)]
+    assert written == Counts(read=10, created=10)
+    (committed,) = store.batches(status=BatchStatus.COMMITTED)
+    assert committed.batch_id in refused.message
+    assert [batch.status for batch in store.batches() if batch != committed] == [BatchStatus.DISCARDED]
+    assert {row["_batch"] for row in stored(store)} == {committed.batch_id}

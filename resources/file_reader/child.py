@@ -70,7 +70,7 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
     except MemoryError:
         answer.write(json.dumps({"error": _told(_out_of_memory(request["name"]))}).encode() + b"\n")
         return
-    first = {"format": kind, "headers": parsed.headers, "understood": [*understood, *facts]}
+    first = {"format": kind, "headers": parsed.headers, "understood": [*understood, *facts], "sha256": digest}
     answer.write(json.dumps(first).encode() + b"\n")
     names = [str(position) for position in range(len(parsed.headers))]
     schema = pa.schema([*((name, pa.string()) for name in names), ("_record", pa.int64()), ("_line", pa.int64())])
@@ -78,7 +78,7 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         try:
             for chunk in parsed.chunks():
                 _send(stream, schema, chunk)
-            last: dict[str, Any] = {"read": parsed.read, "sha256": digest, "notes": getattr(parsed, "notes", ())}
+            last: dict[str, Any] = {"read": parsed.read, "notes": getattr(parsed, "notes", ())}
         except RecordsError as error:
             last = {"error": _told(error)}
         except (MemoryError, pa.ArrowMemoryError):

@@ -24,8 +24,8 @@ _PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "
 class FileReader:
     """One file, being read by a process with little else. A context manager.
 
-    The process starts at once; `format`, `headers` and what it `understood` (label and value) wait until it
-    knows. After `chunks` has come to its end, `sha256` is that of the file's bytes, `read` the number of its
+    The process starts at once; `format`, `headers`, the `sha256` of the file's bytes and what it `understood`
+    (label and value) wait until it knows. After `chunks` has come to its end, `read` is the number of its
     records, and `notes` say what else is to be known of it. Raises NotFound when there is no such file,
     UnreadableFile when it cannot be what it says it is or goes beyond a limit, InvalidRequest when the options
     cannot be meant.
@@ -35,7 +35,6 @@ class FileReader:
         self.path = path
         self._told: dict[str, Any] | None = None
         self.read = 0
-        self.sha256 = ""
         self.notes: tuple[str, ...] = ()
         self._name = path.name.encode(errors="backslashreplace").decode()
         self._file = _open(path, self._name)
@@ -76,6 +75,12 @@ class FileReader:
         found: Format = self._first_answer()["format"]
         return found
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the file's bytes."""
+        digest: str = self._first_answer()["sha256"]
+        return digest
+
     def _first_answer(self) -> dict[str, Any]:
         if self._told is None:
             line = self._answers.readline()
@@ -104,7 +109,7 @@ class FileReader:
             raise UnreadableFile(f"{self._name} was changed while it was read.", "Try again when it is complete.")
         last = told["last"]
         self._raise_if_wrong(last)
-        self.read, self.sha256, self.notes = last["read"], last["sha256"], tuple(last["notes"])
+        self.read, self.notes = last["read"], tuple(last["notes"])
 
     def _start(self, options: ReadOptions, limits: ReadLimits) -> "tuple[subprocess.Popen[bytes], BinaryIO]":
         receiving, sending = os.pipe()

@@ -9,7 +9,7 @@ from typing import Any
 
 from resources.record_store.lake import Connection
 from resources.record_store.tables import LEDGER
-from schemas.batches import Batch, BatchStatus, Counts, ProblemCount
+from schemas.batches import STANDING, Batch, BatchStatus, Counts, ProblemCount
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
 
@@ -39,6 +39,7 @@ def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
         "problems": [asdict(problem) for problem in batch.problems],
         "cleared": dict(batch.cleared),
         "understood": batch.understood,
+        "warnings": batch.warnings,
         "binding": dict(batch.binding),
     }
     _append(
@@ -124,6 +125,31 @@ def batches(
     return [_batch(row) for row in rows]
 
 
+def standing_batch(
+    connection: Connection,
+    account: str,
+    record_type: str,
+    *,
+    file_sha256: str | None = None,
+    header_row: str | None = None,
+) -> Batch | None:
+    """The last commit of a file with that content or that header row, of those that were not taken back since."""
+    filters, values = _filters(account=account, record_type=record_type)
+    states = sorted(state.value for state in STANDING)
+    wanted, wishes = _filters(file_sha256=file_sha256, header_row=header_row)
+    rows = connection.execute(
+        f"""
+        SELECT {_BATCH_COLUMNS} FROM (
+            SELECT *, detail ->> '$.binding.header_row' AS header_row,
+                arg_max(status, seq) OVER (PARTITION BY batch_id) AS present
+            FROM lake.ledger.batches {filters}
+        ) {wanted} AND status = ? AND present IN ({", ".join("?" * len(states))}) ORDER BY seq DESC LIMIT 1
+        """,
+        [*values, *wishes, BatchStatus.COMMITTED.value, *states],
+    ).fetch_all()
+    return _batch(rows[0]) if rows else None
+
+
 def exports(
     connection: Connection, *, account: str | None = None, offset: int = 0, limit: int | None = None
 ) -> list[ExportManifest]:
@@ -182,6 +208,7 @@ def _batch(row: Iterable[Any]) -> Batch:
         problems=tuple(ProblemCount(**problem) for problem in told["problems"]),
         cleared=told["cleared"],
         understood=tuple((label, value) for label, value in told["understood"]),
+        warnings=tuple(told.get("warnings", ())),
         binding=told["binding"],
     )
 

@@ -19,7 +19,15 @@ from resources.record_store.tables import table
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, ImportReport
-from schemas.errors import InvalidRequest, NotFound, PreviewOutdated, Refused, StoreNotReady, Unaccounted
+from schemas.errors import (
+    AlreadyImported,
+    InvalidRequest,
+    NotFound,
+    PreviewOutdated,
+    Refused,
+    StoreNotReady,
+    Unaccounted,
+)
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
 
@@ -280,6 +288,16 @@ class AccountRecords:
         with self._store.reading(snapshot) as connection:
             yield StagedFile(connection, record_type, self.name, staging)
 
+    def require_new(self, record_type: str, file_name: str, file_sha256: str) -> None:
+        """No batch of the same content stands in the account's records of the type, or AlreadyImported names it."""
+        with self._store.reading() as connection:
+            _require_new(connection, self.name, record_type, file_name, file_sha256)
+
+    def last_of_header_row(self, record_type: str, header_row: str) -> Batch | None:
+        """The account's last commit of a file with that header row which was not taken back since."""
+        with self._store.reading() as connection:
+            return ledger.standing_batch(connection, self.name, record_type, header_row=header_row)
+
     def record_preview(self, batch: Batch) -> Batch:
         """The ledger tells of the preview; the account exists. Returns the batch with its time."""
         with self._store.transaction(f"preview {batch.batch_id}", batch.actor) as transaction:
@@ -302,12 +320,15 @@ class AccountRecords:
     ) -> ImportReport:
         """The previewed records are in the store, and the ledger says so, in one commit that names the batch.
 
-        Raises Refused when the batch is not previewed, PreviewOutdated when a record it touches or the
-        record type has changed since, Unaccounted when what was written is not what was previewed.
+        Raises Refused when the batch is not previewed, AlreadyImported when another batch of the same content
+        was faster, PreviewOutdated when a record it touches or the record type has changed since, Unaccounted
+        when what was written is not what was previewed.
         """
         with self._store.transaction(f"commit {batch_id} of {record_type.name}", actor, batch_id) as transaction:
             connection = transaction.connection
             batch = self._previewed(connection, batch_id, "committed")
+            if not batch.binding.get("again"):
+                _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
             self._require_unchanged(connection, batch, record_type, staging)
             self._write(connection, batch, record_type, staging)
             batch = replace(batch, status=BatchStatus.COMMITTED, actor=actor, run_id=run_id, at=transaction.at)
@@ -468,6 +489,18 @@ def outdated(batch: Batch, why: str) -> PreviewOutdated:
 def outdated_type(name: str) -> StoreNotReady:
     """The error for a record type that has changed since the store was prepared."""
     return StoreNotReady(f"The record type {name} has changed since the store was prepared.", "Run: records init.")
+
+
+def _require_new(connection: Connection, account: str, record_type: str, file_name: str, file_sha256: str) -> None:
+    earlier = ledger.standing_batch(connection, account, record_type, file_sha256=file_sha256)
+    if earlier is None:
+        return
+    alias = "" if earlier.file_name == file_name else f" as {earlier.file_name}"
+    raise AlreadyImported(
+        f"{file_name} was imported already{alias}: batch {earlier.batch_id}, committed "
+        f"{earlier.at:%Y-%m-%d %H:%M} UTC by {earlier.actor} ({earlier.counts}).",
+        "To read it again: --again.",
+    )
 
 
 def _known(connection: Connection, record_type: str) -> RecordType:
