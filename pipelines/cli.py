@@ -23,6 +23,7 @@ from schemas.exports import ExportRequest
 
 if TYPE_CHECKING:
     from resources.importer import Importer
+    from resources.progress import Progress
 
 _PAGE = 50
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -139,6 +140,18 @@ def _importer(*, make: bool = False) -> Iterator["tuple[RecordStore, Importer]"]
         yield store, Importer(store, store.settings.actor)
 
 
+@contextmanager
+def _progress(file: Path, as_json: bool) -> "Iterator[Progress | None]":
+    """A bar on standard error, for somebody who sits before it."""
+    if as_json or not sys.stderr.isatty():
+        yield None
+        return
+    from pipelines.terminal import progress_bar
+
+    with progress_bar(f"Reading {file.name}") as progress:
+        yield progress
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="records-exchange")
 def main() -> None:
@@ -242,7 +255,8 @@ def draft_type(file: Path, name: str | None, as_json: bool) -> None:
 def preview(file: Path, as_json: bool, **options: Any) -> None:
     """Read and check the whole FILE and compare it with the records; write nothing to them."""
     with _importer(make=True) as (store, importer):
-        report = importer.preview(_import_request(file, **options))
+        with _progress(file, as_json) as progress:
+            report = importer.preview(_import_request(file, **options), progress)
         _print_report(store, report, as_json)
 
 
@@ -277,7 +291,8 @@ def discard(batch_id: str, account: str | None, as_json: bool) -> None:
 def import_file(file: Path, on_invalid: OnInvalid, as_json: bool, **options: Any) -> None:
     """Preview FILE, then commit it; where records changed in between, preview it again."""
     with _importer(make=True) as (store, importer):
-        report = importer.import_file(_import_request(file, **options), on_invalid)
+        with _progress(file, as_json) as progress:
+            report = importer.import_file(_import_request(file, **options), on_invalid, progress)
         _print_report(store, report, as_json)
 
 

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from pipelines.balance import balance_check
 from pipelines.exports import export_asset, export_job
 from pipelines.imports import commit_batch, import_records, preview_import, records_asset
 from pipelines.ledger_events import ledger_events
@@ -11,10 +12,11 @@ from schemas import load_record_types
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """All assets, jobs, sensors and resources of the code location `records`."""
+    """All assets, checks, jobs, sensors and resources of the code location `records`."""
     record_types = load_record_types()
     return dg.Definitions(
         assets=[*map(records_asset, record_types), *map(export_asset, record_types)],
+        asset_checks=[*map(balance_check, record_types)],
         jobs=[preview_import, commit_batch, import_records, *map(export_job, record_types)],
         sensors=[ledger_events],
         resources={"records": RecordsResource()},

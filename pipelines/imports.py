@@ -1,6 +1,7 @@
 """Imports as Dagster jobs, and the records that they change as assets."""
 
 import enum
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ RecordTypeName = enum.Enum("RecordTypeName", {name: name for name in RECORD_TYPE
 _FIRST = next(iter(RecordTypeName))
 _ACTOR = "Who does it, as the history will show. Empty: RECORDS_ACTOR, else the operating system's user."
 _ACCOUNT = "Whose records, for example ua. Required."
+_LOG_SECONDS = 5.0
 _ON_INVALID = "When records are rejected: abort writes nothing, skip leaves those out."
 
 
@@ -90,7 +92,9 @@ class CommitConfig(dg.Config):
 def preview(context: dg.OpExecutionContext, config: PreviewConfig, records: RecordsResource) -> str:
     """The whole file is read, checked, compared with the records and staged; the records are as they were."""
     with records.open() as store:
-        return _reported(context, _importer(context, store, config.actor).preview(config.request()))
+        return _reported(
+            context, _importer(context, store, config.actor).preview(config.request(), _Logged(context.log))
+        )
 
 
 @dg.op
@@ -106,7 +110,8 @@ def import_file(context: dg.OpExecutionContext, config: ImportConfig, records: R
     """The file is previewed and committed; where records changed in between, previewed again."""
     with records.open() as store:
         importer = _importer(context, store, config.actor)
-        return _reported(context, importer.import_file(config.request(), OnInvalid(config.on_invalid)))
+        on_invalid = OnInvalid(config.on_invalid)
+        return _reported(context, importer.import_file(config.request(), on_invalid, _Logged(context.log)))
 
 
 @dg.job
@@ -150,6 +155,21 @@ def records_asset(record_type: RecordType) -> dg.AssetSpec:
             ),
         },
     )
+
+
+class _Logged:
+    """Progress as lines of a run's log, some seconds apart."""
+
+    def __init__(self, log: dg.DagsterLogManager) -> None:
+        self._log = log
+        self._told = time.monotonic()
+
+    def __call__(self, records: int, expected: int | None) -> None:
+        """So many records are read, of about so many."""
+        if time.monotonic() - self._told >= _LOG_SECONDS:
+            self._told = time.monotonic()
+            of = "" if expected in (None, records) else f" of about {expected:,}"
+            self._log.info(f"{records:,}{of} records read.")
 
 
 def _importer(context: dg.OpExecutionContext, store: RecordStore, actor: str) -> Importer:

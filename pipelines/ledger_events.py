@@ -1,7 +1,10 @@
 """One sensor carries the ledger into Dagster, whoever wrote it: the command, a run, the inbox."""
 
+from collections.abc import Iterator, Sequence
+
 import dagster as dg
 
+from pipelines.balance import evaluation
 from pipelines.exports import export_metadata
 from pipelines.imports import batch_metadata
 from pipelines.partitions import ACCOUNTS
@@ -13,7 +16,7 @@ from schemas.exports import ExportManifest
 
 _ROWS_A_TICK = 200
 
-Event = dg.AssetMaterialization | dg.AssetObservation
+Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 
 @dg.sensor(
@@ -24,6 +27,7 @@ Event = dg.AssetMaterialization | dg.AssetObservation
 def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
     """Commits become materialisations, previews observations, exports made outside Dagster materialisations.
 
+    At every preview and commit the check of the balance is evaluated.
     The cursor is the number of the last row of the ledger that was carried over. New accounts become
     partitions first.
     """
@@ -35,29 +39,33 @@ def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource)
         new = sorted(set(news.accounts) - set(known))
         if not new and not news.rows:
             return dg.SkipReason("The ledger has nothing new.")
-        events = [_event(store, row) for _, row in news.rows if row.record_type in RECORD_TYPES]
+        known_rows = [row for _, row in news.rows if row.record_type in RECORD_TYPES]
+        unbalanced = {name: store.unbalanced(name) for name in {row.record_type for row in known_rows}}
+        events = [event for row in known_rows for event in _events(store, row, unbalanced[row.record_type])]
     return dg.SensorResult(
         dynamic_partitions_requests=[ACCOUNTS.build_add_request(new)] if new else [],
-        asset_events=[event for event in events if event is not None],
+        asset_events=events,
         cursor=str(news.rows[-1][0]) if news.rows else context.cursor,
     )
 
 
-def _event(store: RecordStore, row: Batch | ExportManifest) -> Event | None:
+def _events(store: RecordStore, row: Batch | ExportManifest, unbalanced: Sequence[Batch]) -> Iterator[Event]:
     if isinstance(row, ExportManifest):
-        if row.run_id is not None:  # the run has materialised it itself
-            return None
-        return dg.AssetMaterialization(
-            ["exports", row.record_type], partition=row.account, metadata=export_metadata(row)
-        )
-    key = ["records", row.record_type]
+        if row.run_id is None:  # a run has materialised it itself
+            metadata = export_metadata(row)
+            yield dg.AssetMaterialization(["exports", row.record_type], partition=row.account, metadata=metadata)
+        return
+    records = store.account(row.account)
     if row.status is BatchStatus.COMMITTED:
-        report = store.account(row.account).report(row.batch_id)
+        report = records.report(row.batch_id)
         metadata = batch_metadata(report)
         if report.snapshot is not None:
             record_type = store.record_type(row.record_type)
-            metadata["dagster/row_count"] = store.account(row.account).count(record_type, report.snapshot)
-        return dg.AssetMaterialization(key, partition=row.account, metadata=metadata)
-    return dg.AssetObservation(
-        key, partition=row.account, metadata=batch_metadata(store.account(row.account).with_files(ImportReport(row)))
-    )
+            metadata["dagster/row_count"] = records.count(record_type, report.snapshot)
+        yield dg.AssetMaterialization(["records", row.record_type], partition=row.account, metadata=metadata)
+    else:
+        report = records.with_files(ImportReport(row))
+        metadata = batch_metadata(report)
+        yield dg.AssetObservation(["records", row.record_type], partition=row.account, metadata=metadata)
+    if row.status in (BatchStatus.PREVIEWED, BatchStatus.COMMITTED):
+        yield evaluation(store, report, unbalanced)

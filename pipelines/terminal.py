@@ -1,8 +1,9 @@
 """What the command prints for people. Values of personal fields are masked."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -13,6 +14,9 @@ from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
 
+if TYPE_CHECKING:
+    from resources.progress import Progress
+
 _OUTCOMES = {"created": "green", "updated": "cyan", "unchanged": "dim", "rejected": "red", "duplicate": "yellow"}
 _BAR = 30
 _WIDTH_OF_A_FILE = 240
@@ -21,6 +25,33 @@ _WIDTH_OF_A_FILE = 240
 def console() -> Console:
     """Standard output; plain text, as wide as it needs to be, when it is not a terminal."""
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator["Progress"]:
+    """A bar on standard error while it lasts, and nothing of it afterwards: records, rate and time left."""
+    from rich.progress import BarColumn, SpinnerColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=_BAR),
+        TextColumn("{task.fields[counted]}"),  # rich's own rate and time left begin anew with each new total
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(what, total=None, counted="")
+
+        def advance(records: int, expected: int | None) -> None:
+            rate = records / max(bars.tasks[0].elapsed or 0.0, 0.001)
+            of = left = ""
+            if expected is not None and expected > records:
+                minutes, seconds = divmod(round((expected - records) / rate), 60)
+                of, left = f" of about {expected:,}", f", {minutes}:{seconds:02} left"
+            counted = f"{records:,}{of} records, {rate:,.0f}/s{left}"
+            bars.update(bar, completed=records, total=expected, counted=counted)
+
+        yield advance
 
 
 def table(*columns: str, numbers: Iterable[str] = ()) -> Table:

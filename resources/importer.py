@@ -12,6 +12,7 @@ from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnI
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
 
 if TYPE_CHECKING:
+    from resources.progress import Progress
     from resources.stager import StagedPreview
 
 _PREVIEWS_PER_IMPORT = 5
@@ -25,9 +26,10 @@ class Importer:
         self._actor = actor
         self._run_id = run_id
 
-    def preview(self, request: ImportRequest) -> ImportReport:
+    def preview(self, request: ImportRequest, progress: "Progress | None" = None) -> ImportReport:
         """The whole file is read, validated, compared with the records and staged; the records are as they were.
 
+        `progress` is told how many records are read, as often as some tens of thousands more are.
         Its columns are mapped as they were for the last committed file of the same header row, but for what the
         request says. Raises AlreadyImported for a content that stands in the records, unless it is to be read
         again; NotFound, UnreadableFile, InvalidRequest or StoreNotReady when the file cannot be previewed, and
@@ -46,7 +48,7 @@ class Importer:
             headers = header_row(reader.headers)
             earlier = records.last_of_header_row(request.record_type, headers)
             remembered = earlier.binding["column_map"] if earlier else {}
-            staged = stage_file(self._store, request, batch_id, reader, remembered=remembered)
+            staged = stage_file(self._store, request, batch_id, reader, remembered=remembered, progress=progress)
             applied = any(column["reason"] == "remembered" for column in staged.columns)
             mapped_by = {
                 "header_row": headers,
@@ -95,13 +97,18 @@ class Importer:
         shutil.rmtree(folder, ignore_errors=True)
         return committed
 
-    def import_file(self, request: ImportRequest, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
+    def import_file(
+        self,
+        request: ImportRequest,
+        on_invalid: OnInvalid = OnInvalid.ABORT,
+        progress: "Progress | None" = None,
+    ) -> ImportReport:
         """The file is previewed and committed; where the records changed in between, previewed again.
 
         Raises what `preview` and `commit` raise; PreviewOutdated after the fifth preview.
         """
         for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
-            report = self.preview(request)
+            report = self.preview(request, progress)
             try:
                 committed = self.commit(request.account, report.batch.batch_id, on_invalid)
             except (PreviewOutdated, AlreadyImported) as error:

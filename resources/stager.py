@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from resources.file_reader import CellProblem, FileReader, TextChunk
 from resources.problems import PROBLEMS, ProblemFile, summarise
+from resources.progress import Progress, observed_chunks
 from resources.record_store import Comparison, RecordStore, Staging
-from resources.record_store.store import outdated_type
+from resources.record_store.refusals import outdated_type
 from resources.rejects_writer import OUR_COLUMNS
 from schemas import load_model
 from schemas.batches import ChangedValue, Counts, ImportRequest, ProblemCount, RowProblem
@@ -57,6 +58,7 @@ def stage_file(
     reader: FileReader,
     *,
     remembered: MappingOf[str, str],
+    progress: Progress | None = None,
 ) -> StagedPreview:
     """The whole file lies typed in the account's staging folder of that batch, each record with its outcome.
 
@@ -80,7 +82,7 @@ def stage_file(
     partial.mkdir(parents=True)
     try:
         with ProblemFile(staging.problems) as problems:
-            staged, parent = _stage(reader, model, record_type, mapping, staging, problems, unescape, dates)
+            staged, parent = _stage(reader, model, record_type, mapping, staging, problems, unescape, dates, progress)
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
                 problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate))
@@ -120,6 +122,7 @@ def _stage(
     problems: ProblemFile,
     unescape: bool,
     dates: DateOrders,
+    progress: Progress | None,
 ) -> tuple[int, str | None]:
     """Write every well-formed record of the file, typed, and its problems.
 
@@ -137,7 +140,7 @@ def _stage(
     positions = [mapping.fields[name] for name in staging.fields]
     staged, parent = 0, None
     with pq.ParquetWriter(staging.records, schema, compression="lz4", use_dictionary=False) as writer:
-        for chunk in reader.chunks():
+        for chunk in observed_chunks(reader, progress):
             problems.add_all(_malformed(chunk, len(reader.headers)))
             if not len(chunk.records):
                 continue

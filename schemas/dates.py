@@ -46,7 +46,10 @@ def needs_order(texts: pa.Array) -> pa.Array:
 
     An ISO date that does not exist, as 2023-02-30, is none of them.
     """
-    numbers = _numbers(texts)
+    return _in_some_order(_numbers(texts), texts)
+
+
+def _in_some_order(numbers: pa.Array, texts: pa.Array) -> pa.Array:
     ends = [pc.utf8_length(pc.struct_field(numbers, name)) for name in ("first", "third")]
     one_year = pc.and_(pc.equal(pc.max_element_wise(*ends), 4), pc.less_equal(pc.min_element_wise(*ends), 2))
     meant_as_iso = pc.match_substring_regex(texts, r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -98,8 +101,9 @@ class DateOrders:
             if not pc.any(suspect).as_py():
                 continue
             column, of = column.filter(suspect), records.filter(suspect)
-            numeric = needs_order(column)
-            numbers, of = _numbers(column.filter(numeric)), of.filter(numeric)
+            numbers = _numbers(column)
+            numeric = _in_some_order(numbers, column)
+            numbers, of = numbers.filter(numeric), of.filter(numeric)
             first, second, third = (
                 pc.cast(pc.struct_field(numbers, name), pa.int32()) for name in ("first", "second", "third")
             )

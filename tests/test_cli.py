@@ -4,10 +4,12 @@ import csv
 import hashlib
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import ANY
@@ -447,6 +449,52 @@ def test_personal_values_are_masked_for_people() -> None:
     assert "bob-at-example" not in run("commit", batch_id).output
 
 
+def test_a_file_that_was_imported_already_is_refused_unless_again() -> None:
+    file = contacts("one.csv", "id,status\nC-1,lead\n")
+    batch_id = done("import", file, "-a", "ua", "-t", "contacts")["batch_id"]
+
+    exit_code, error = failed("preview", file, "-a", "ua", "-t", "contacts")
+
+    assert (exit_code, error["code"], error["hint"]) == (3, "already_imported", "To read it again: --again.")
+    assert error["message"].startswith(f"one.csv was imported already: batch {batch_id}, committed 20")
+    assert error["message"].endswith(" UTC by tester (1 created).")
+    assert done("import", file, "-a", "ua", "-t", "contacts", "--again")["unchanged"] == 1
+
+
+def test_dates_in_another_order_need_the_option_that_says_which() -> None:
+    file = contacts("one.csv", "id,status,birthday\nC-1,lead,31/05/1990\nC-2,lead,01/02/1990\n")
+    warning = (
+        "`birthday`: 1 date can only be day first (first: record 1); 1 date could be either. "
+        "To read them right: --date-order dmy."
+    )
+
+    asked = run("preview", file, "-a", "ua", "-t", "contacts").stdout
+    read = done("preview", file, "-a", "ua", "-t", "contacts", "--date-order", "dmy")
+
+    assert f"\nWarning: {warning}\n" in asked
+    assert "1990" not in asked
+    assert "(in another order of day, month and year only with --date-order); record 1 (line 2) has •••\n" in asked
+    assert (counts(read), read["warnings"]) == ((2, 2, 0, 0, 0, 0), [])
+    assert {"label": "Dates", "value": "day first, as --date-order says; or ISO 8601"} in read["understood"]
+
+
+def test_a_remembered_mapping_names_its_batch_and_can_be_overruled() -> None:
+    options = ["-a", "ua", "-t", "contacts"]
+    first = contacts("one.csv", "Kundennr,id,Stand\nC-1,X-1,lead\n")
+    second = contacts("two.csv", "Kundennr,id,Stand\nC-2,X-2,lead\n")
+    said = ["--map", "Kundennr=external_id", "--map", "id=", "--map", "Stand=status"]
+    batch_id = done("import", first, *options, *said)["batch_id"]
+
+    told = run("preview", second, *options).stdout
+    other = done("preview", second, *options, "--map", "id=external_id", "--map", "Kundennr=")
+
+    remembered = "'Kundennr' to external_id, 'id' left out, 'Stand' to status"
+    assert f"\nColumns mapped as remembered from {batch_id}: {remembered}\n" in told
+    assert (other["remembered_from"], other["created"]) == (batch_id, 1), "Stand is remembered still"
+    done("commit", other["batch_id"])
+    assert [it["external_id"] for it in exported()] == ["C-1", "X-2"]
+
+
 def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> None:
     told = run("preview", mixed(), "-a", "ua", "-t", "contacts").stdout
 
@@ -551,6 +599,26 @@ def test_the_installed_command_prints_one_object_and_tells_the_rest_elsewhere(
     assert result.stderr == f"Made a new store in {tmp_path / 'new'}.\n"
     with RecordStore(Settings.from_environment()) as store:
         assert store.accounts() == ["ua"]
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(as_json: bool) -> None:
+    file = contacts("one.csv", "id,status\nC-1,lead\n")
+    terminal, end = pty.openpty()
+    command = [COMMAND, "preview", file, "-a", "ua", "-t", "contacts", *(["--json"] if as_json else [])]
+
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=end)
+    os.close(end)
+    shown = b""
+    with suppress(OSError):  # how Linux says that the other end is closed
+        while data := os.read(terminal, 65536):
+            shown += data
+    os.close(terminal)
+    stdout, _ = process.communicate(timeout=60)
+
+    assert process.returncode == 0
+    assert (b"Reading one.csv" in shown, b"1 records" in shown) == (not as_json, not as_json)
+    assert b"Reading" not in stdout
 
 
 @pytest.mark.parametrize(

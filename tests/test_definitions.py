@@ -30,6 +30,9 @@ _FILE = {
     "encoding": "",
     "delimiter": "",
     "sheet": "",
+    "date_order": "",
+    "unescape": False,
+    "again": False,
     "actor": "",
 }
 _EXPORT = {"format": "csv", "columns": [], "preset": "", "actor": ""}
@@ -53,6 +56,8 @@ def test_these_are_the_definitions(repository: dg.RepositoryDefinition) -> None:
     materialisable = {key.to_user_string() for key in graph.materializable_asset_keys}
 
     assert keys == {"records/contacts", "records/flights", "exports/contacts", "exports/flights"}
+    checks = {f"{key.asset_key.to_user_string()}:{key.name}" for key in graph.asset_check_keys}
+    assert checks == {f"records/{name}:every_record_accounted_for" for name in ("contacts", "flights")}
     assert materialisable == {"exports/contacts", "exports/flights"}
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == JOBS
     assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events"}
@@ -76,10 +81,11 @@ def test_every_asset_belongs_to_accounts_and_exports_come_from_records(repositor
 def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     graph = repository.asset_graph
     described = {key.to_user_string(): graph.get(key).description for key in graph.get_all_asset_keys()}
+    described |= {key.to_user_string(): graph.get_check_spec(key).description for key in graph.asset_check_keys}
     described |= {job.name: job.description for job in repository.get_all_jobs() if job.name != "__ASSET_JOB"}
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
 
-    assert len(described) == 4 + 5 + 1
+    assert len(described) == 4 + 2 + 5 + 1
     assert {name for name, text in described.items() if not text} == set()
 
 

@@ -1,17 +1,20 @@
 """The jobs, run in this process on a real store."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from pipelines.balance import ACCOUNTED
 from pipelines.definitions import defs
 from pipelines.imports import import_file
 from pipelines.store_resource import RecordsResource
 from resources.importer import Importer
 from resources.record_store import RecordStore
+from resources.record_store.ledger import append_batch
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, Counts, ImportRequest
 from tests.records import contact, contacts_of, values, write_csv
@@ -146,8 +149,12 @@ def test_the_step_shows_the_counts_and_what_is_wrong(
     problems = metadata.pop("problems")
     assert isinstance(problems, dg.TableMetadataValue)
     shown = {name: value.value for name, value in metadata.items()}
+    report = store.account("ua").report(latest().batch_id)
+    assert isinstance(metadata["report"], dg.PathMetadataValue)
     assert shown == {
         "batch_id": latest().batch_id,
+        "report": str(report.report_file),
+        "rejects_file": str(report.rejects_file),
         "account": "ua",
         "status": "previewed",
         "actor": "tester",
@@ -167,6 +174,60 @@ def test_the_step_shows_the_counts_and_what_is_wrong(
             "records": 1,
         }
     ]
+
+
+def test_the_options_of_an_import_reach_it_and_its_warnings_the_step(
+    store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1, birthday="01/02/1990", notes="'=1")])
+    config = {"account": "ua", "path": str(file), "date_order": "dmy", "unescape": True}
+
+    result = run(instance, "import_records", config)
+    refused = run(instance, "import_records", config)
+    again = run(instance, "preview_import", config | {"again": True})
+
+    assert values(store, "notes") == {"C-000001": "=1"}
+    assert str(values(store, "birthday")["C-000001"]) == "1990-02-01"
+    (output,) = [event for event in result.all_events if event.is_successful_output]
+    metadata = output.step_output_data.metadata
+    assert metadata["warnings"].value == (
+        "- `birthday`: 1 date read day first, as --date-order dmy says; none of them shows that this is right, "
+        "for each could be the other way round."
+    )
+    assert metadata["snapshot"].value == store.reports(store.batches(status=BatchStatus.COMMITTED))[0].snapshot
+    sentence, code = failure(refused)
+    assert code == "already_imported"
+    assert sentence.startswith(f"in.csv was imported already: batch {result.output_for_node('import_file')}, ")
+    assert again.success
+
+
+def test_progress_is_logged_some_seconds_apart(
+    store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1)])
+    monkeypatch.setattr("pipelines.imports._LOG_SECONDS", 0.0)
+
+    result = run(instance, "preview_import", {"account": "ua", "path": str(file)})
+
+    logged = [entry.user_message for entry in instance.all_logs(result.run_id) if "records read" in entry.user_message]
+    assert logged[-1] == "1 records read."
+
+
+def test_the_check_of_the_balance_can_be_run_by_hand(
+    store: RecordStore, importer: Importer, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    batch = importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", [contact(1)]))).batch
+    key = dg.AssetCheckKey(dg.AssetKey(["records", "contacts"]), ACCOUNTED)
+    job = defs().get_repository_def().get_job("__ASSET_JOB").get_subset(asset_check_selection={key})
+
+    def evaluated() -> tuple[bool, Any]:
+        (found,) = job.execute_in_process(instance=instance).get_asset_check_evaluations()
+        return found.passed, found.metadata["unbalanced"].value
+
+    assert evaluated() == (True, "none")
+    with store.transaction("plant", "tester") as transaction:
+        transaction.append(append_batch, replace(batch, counts=Counts(read=2, created=1), at=transaction.at))
+    assert evaluated() == (False, f"{batch.batch_id} of ua")
 
 
 def test_export_flights_publishes_the_partitions_records(
@@ -275,7 +336,7 @@ def test_no_personal_value_is_in_any_event(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     good = write_csv(tmp_path / "good.csv", [contact(1, **CANARIES)])
-    wrong = CANARIES | {"email": "canary-secret-example", "birthday": "11.11.1911x", "first_name": "Canaryfirst"}
+    wrong = CANARIES | {"email": "canary-secret-example", "birthday": "11.11.1911", "first_name": "Canaryfirst"}
     bad = write_csv(
         tmp_path / "bad.csv",
         [contact(2, **wrong), contact(3, **CANARIES), contact(3, **CANARIES | {"notes": "canarynotes 2"})],

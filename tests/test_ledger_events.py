@@ -1,17 +1,20 @@
 """The sensor that carries the ledger into Dagster."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from pipelines.balance import ACCOUNTED, evaluation
 from pipelines.ledger_events import ledger_events
 from pipelines.store_resource import RecordsResource
 from resources.export_writer import ExportWriter
 from resources.importer import Importer
 from resources.record_store import RecordStore
+from resources.record_store.ledger import append_batch
 from schemas.batches import OnInvalid
 from schemas.exports import ExportRequest
 from tests.records import Row, contact, contacts_of, write_csv
@@ -49,12 +52,19 @@ def news(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorRe
 
 def shown(event: Event) -> tuple[type[Event], str, str | None, dict[str, Any]]:
     values = {name: value.value for name, value in event.metadata.items()}
-    assert not isinstance(event, dg.AssetCheckEvaluation)
     return type(event), event.asset_key.to_user_string(), event.partition, values
 
 
+def told_of_assets(result: dg.SensorResult) -> list[dg.AssetMaterialization | dg.AssetObservation]:
+    return [event for event in result.asset_events if not isinstance(event, dg.AssetCheckEvaluation)]
+
+
+def evaluations(result: dg.SensorResult) -> list[dg.AssetCheckEvaluation]:
+    return [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+
+
 def batch_ids(result: dg.SensorResult) -> list[Any]:
-    return [event.metadata["batch_id"].value for event in result.asset_events]
+    return [event.metadata["batch_id"].value for event in told_of_assets(result)]
 
 
 @pytest.fixture
@@ -79,14 +89,14 @@ def test_an_empty_ledger_is_skipped(store: RecordStore, instance: dg.DagsterInst
 
 
 def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
-    importer: Importer, instance: dg.DagsterInstance, file: Path
+    importer: Importer, store: RecordStore, instance: dg.DagsterInstance, file: Path
 ) -> None:
     batch_id = importer.preview(contacts_of(file)).batch.batch_id
     importer.commit("ua", batch_id, OnInvalid.SKIP)
 
     result = news(instance)
 
-    previewed, committed = map(shown, result.asset_events)
+    previewed, committed = map(shown, told_of_assets(result))
     counts = {"read": 3, "created": 2, "updated": 0, "unchanged": 0, "rejected": 1, "duplicate": 0}
     common = {"batch_id": batch_id, "account": "ua", "actor": "tester", "file": "in.csv", **counts}
     assert previewed[:3] == (dg.AssetObservation, "records/contacts", "ua")
@@ -99,8 +109,66 @@ def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
         "expected": "must be an e-mail address",
         "records": 1,
     }
+    report = store.account("ua").report(batch_id)
+    assert report.report_file is not None
+    assert report.rejects_file is not None
+    common |= {"report": str(report.report_file), "rejects_file": str(report.rejects_file)}
     assert previewed[3] == common | {"status": "previewed"}
-    assert committed[3] == common | {"status": "committed", "dagster/row_count": 2}
+    assert committed[3] == common | {"status": "committed", "dagster/row_count": 2, "snapshot": report.snapshot}
+
+
+def test_the_balance_is_checked_at_preview_and_commit(
+    importer: Importer, store: RecordStore, instance: dg.DagsterInstance, file: Path
+) -> None:
+    ours = importer.import_file(contacts_of(file), OnInvalid.SKIP)
+
+    first, second = evaluations(news(instance))
+
+    counts = {"read": 3, "created": 2, "updated": 0, "unchanged": 0, "rejected": 1, "duplicate": 0, "accounted": 3}
+    common = {"account": "ua", "batch_id": ours.batch.batch_id, "unbalanced": "none", **counts}
+    key = dg.AssetCheckKey(dg.AssetKey(["records", "contacts"]), ACCOUNTED)
+    assert (first.passed, first.asset_check_key) == (second.passed, second.asset_check_key) == (True, key)
+    assert shown(first)[3] == common | {"status": "previewed"}
+    assert shown(second)[3] == common | {"status": "committed", "written": 2, "snapshot": ours.snapshot}
+
+
+def test_no_account_passes_while_a_batch_of_another_is_unbalanced(
+    importer: Importer, store: RecordStore, instance: dg.DagsterInstance, file: Path
+) -> None:
+    theirs = importer.preview(contacts_of(file, account="dl")).batch
+    with store.transaction("plant", "tester") as transaction:
+        transaction.append(append_batch, replace(theirs, counts=replace(theirs.counts, read=4), at=transaction.at))
+    importer.preview(contacts_of(file))
+
+    told = news(instance)
+    importer.discard("dl", theirs.batch_id)
+    importer.preview(contacts_of(file))
+    later = news(instance, told.cursor)
+    for event in [*told.asset_events, *later.asset_events]:
+        instance.report_runless_asset_event(event)  # as the daemon does
+
+    assert [(it.metadata["account"].value, it.passed) for it in evaluations(told)] == [
+        ("dl", False),
+        ("dl", False),
+        ("ua", False),
+    ]
+    assert {it.metadata["unbalanced"].value for it in evaluations(told)} == {f"{theirs.batch_id} of dl"}
+    assert [(it.metadata["account"].value, it.passed) for it in evaluations(later)] == [("ua", True)]
+    key = dg.AssetCheckKey(dg.AssetKey(["records", "contacts"]), ACCOUNTED)
+    kept = instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
+    assert [record.status.value for record in kept] == ["SUCCEEDED", "FAILED", "FAILED", "FAILED"]
+
+
+def test_a_commit_that_wrote_other_than_it_says_fails_the_check(
+    importer: Importer, store: RecordStore, file: Path
+) -> None:
+    report = importer.import_file(contacts_of(file), OnInvalid.SKIP)
+    batch = replace(report.batch, counts=replace(report.batch.counts, created=1, rejected=2))
+
+    evaluated = evaluation(store, replace(report, batch=batch), [])
+
+    numbers = shown(evaluated)[3]
+    assert (evaluated.passed, numbers["written"], numbers["accounted"]) == (False, 2, 3)
 
 
 def test_the_row_count_is_that_of_the_commit_and_of_the_account(
@@ -122,7 +190,7 @@ def test_the_row_count_is_that_of_the_commit_and_of_the_account(
 def test_a_discarded_preview_is_an_observation(importer: Importer, instance: dg.DagsterInstance, file: Path) -> None:
     importer.discard("ua", importer.preview(contacts_of(file)).batch.batch_id)
 
-    events = list(map(shown, news(instance).asset_events))
+    events = list(map(shown, told_of_assets(news(instance))))
 
     assert [(kind, values["status"]) for kind, _, _, values in events] == [
         (dg.AssetObservation, "previewed"),
@@ -204,7 +272,8 @@ def test_more_rows_than_a_tick_takes_are_all_told_once_and_in_order(
     told: list[list[Any]] = []
     cursor = None
     while isinstance(result := tick(instance, cursor), dg.SensorResult):
-        ids = [(event.metadata.get("batch_id") or event.metadata["export_id"]).value for event in result.asset_events]
+        events = told_of_assets(result)
+        ids = [(event.metadata.get("batch_id") or event.metadata["export_id"]).value for event in events]
         told.append(ids)
         cursor = result.cursor
 

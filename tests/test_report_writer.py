@@ -49,7 +49,16 @@ def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportRep
             ProblemCount(None, "field_count", "must have 6 fields, as the header has", 2),
         ),
         cleared={"phone": 1017, "notes": 3},
-        binding={"fields": ["external_id", "email", "phone", "amount", "notes"], "snapshot": 7},
+        binding={
+            "fields": ["external_id", "email", "phone", "amount", "notes"],
+            "snapshot": 7,
+            "remembered_from": "b-20251201-081500000-0aa1b2",
+        },
+        warnings=(
+            "`birthday`: 1,204 dates could be day first or month first. Say which: --date-order dmy or mdy.",
+            "`signed_up`: 3 dates can only be year first (first: record 7), but not written 2024-05-31. "
+            "To read them: --date-order ymd.",
+        ),
     )  # fmt: skip
     return ImportReport(
         batch,
@@ -58,7 +67,7 @@ def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportRep
             column(1, "E-Mail <work>", "email", "given"),
             column(2, "telephone", "phone", "alias"),
             column(3, "amnt", "amount", "likeness", score=92),
-            column(4, "notes", "notes", "name"),
+            column(4, "Bemerkung", "notes", "remembered"),
             column(5, "Faxnummer", None, "ignored", score=None),
         ),
         samples=(
@@ -146,7 +155,11 @@ def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: Reco
         "Fed by no column, so that stored values stay as they are: first_name, last_name, company, ",
         "Created their key is new 8,000 63.3%", "differs 1,234 9.8%", "differs 3,280 25.9%",
         "they break a rule 121 1.0%", "earlier record of the file 5 < 0.1%", "Read 12,640",
-        "phone telephone 1,017", "notes notes 3",
+        "phone telephone 1,017", "notes Bemerkung 3",
+        "5 Bemerkung notes as for an earlier file with this header row",
+        "The earlier file with this header row is that of batch b-20251201-081500000-0aa1b2.",
+        "Warning: `birthday`: 1,204 dates could be day first or month first. Say which: --date-order dmy or mdy.",
+        "Warning: `signed_up`: 3 dates can only be year first (first: record 7), but not written 2024-05-31.",
         "email column E-Mail <work> must be an e-mail address str_matches 96",
         "the record must have 6 fields, as the header has field_count 2",
         "The first 4 of 122 problems", "17 19 email ada(at)example.org must be an e-mail address",
@@ -167,12 +180,20 @@ def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: Reco
 
 def test_a_preview_without_problems_says_so_and_can_be_committed_as_it_is(tmp_path: Path, contacts: RecordType) -> None:
     report = realistic(read=1, created=1)
-    report = replace(report, batch=replace(report.batch, problems=(), cleared={}), samples=())
+    report = replace(report, batch=replace(report.batch, problems=(), cleared={}, warnings=(), binding={}), samples=())
     text = Page(written(tmp_path / "report.html", report, contacts, changes=())).text
     assert "No record is rejected: 1 would be created, 0 updated." in text
     assert "Problems None was found." in text
     assert "records commit b-20260105-093000000-4fd1a9 " in text
-    for absent in ("--on-invalid", "First problems", "Changed values", "would clear", "records preview"):
+    for absent in (
+        "--on-invalid",
+        "First problems",
+        "Changed values",
+        "would clear",
+        "records preview",
+        "Warning",
+        "as for b-",
+    ):
         assert absent not in text
 
 
@@ -247,6 +268,8 @@ def test_markup_is_text_wherever_it_stands(tmp_path: Path, contacts: RecordType)
         file_sha256=MARKUP,
         record_type=MARKUP,
         cleared={MARKUP: 1},
+        warnings=(MARKUP,),
+        binding={"remembered_from": MARKUP},
         problems=(ProblemCount(MARKUP, MARKUP, MARKUP, 1),),
     )
     report = replace(

@@ -125,6 +125,20 @@ def batches(
     return [_batch(row) for row in rows]
 
 
+def unbalanced(connection: Connection, record_type: str) -> list[Batch]:
+    """The previewed and committed batches of a type, of all accounts, whose outcomes do not add up to what was read."""
+    rows = connection.execute(
+        f"""
+        SELECT {_BATCH_COLUMNS} FROM (
+            SELECT * FROM lake.ledger.batches WHERE record_type = ?
+            QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1
+        ) WHERE status IN (?, ?) AND read <> created + updated + unchanged + rejected + duplicate ORDER BY batch_id
+        """,
+        [record_type, BatchStatus.PREVIEWED.value, BatchStatus.COMMITTED.value],
+    ).fetch_all()
+    return [_batch(row) for row in rows]
+
+
 def standing_batch(
     connection: Connection,
     account: str,

@@ -1,7 +1,6 @@
 """`RecordStore` and, opened for one account, `AccountRecords`: all that can be done with records."""
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,18 +13,22 @@ import duckdb
 from resources.clock import Clock, SystemClock
 from resources.record_store import ledger, tables
 from resources.record_store.lake import Connect, Connection, Lake, identifier, literal
+from resources.record_store.refusals import (
+    already_imported,
+    check_account,
+    no_such_batch,
+    not_ready,
+    outdated,
+    outdated_type,
+)
 from resources.record_store.staging import Staging, differs, same_key
 from resources.record_store.tables import table
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.errors import (
-    AlreadyImported,
-    InvalidRequest,
     NotFound,
-    PreviewOutdated,
     Refused,
-    StoreNotReady,
     Unaccounted,
 )
 from schemas.exports import ExportManifest
@@ -33,8 +36,6 @@ from schemas.record_type import RecordType
 
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
-
-_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 @dataclass
@@ -166,6 +167,11 @@ class RecordStore:
             return ledger.batches(
                 connection, account=account, record_type=record_type, status=status, offset=offset, limit=limit
             )
+
+    def unbalanced(self, record_type: str) -> list[Batch]:
+        """The previewed and committed batches of a type whose records are not accounted for: there must be none."""
+        with self.reading() as connection:
+            return ledger.unbalanced(connection, record_type)
 
     def reports(self, batches: Sequence[Batch]) -> list[ImportReport]:
         """The batches with the snapshots they made, and their files."""
@@ -335,12 +341,12 @@ class AccountRecords:
             transaction.append(ledger.append_batch, batch)
         return self.with_files(ImportReport(batch, snapshot=transaction.snapshot))
 
-    def count(self, record_type: RecordType, snapshot: int) -> int:
-        """How many records the account has in a snapshot."""
+    def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:
+        """How many records the account has in a snapshot, or how many of them that batch wrote last."""
+        mine = f"SELECT count(*) FROM {table(record_type.name)} WHERE _account = ?"
+        written, values = ("", [self.name]) if batch_id is None else (" AND _batch = ?", [self.name, batch_id])
         with self._store.reading(snapshot) as connection:
-            number: int = connection.fetch_one(
-                f"SELECT count(*) FROM {table(record_type.name)} WHERE _account = ?", [self.name]
-            )[0]
+            number: int = connection.fetch_one(mine + written, values)[0]
             return number
 
     def copy_csv(
@@ -461,46 +467,10 @@ class AccountRecords:
             )
 
 
-def check_account(name: str | None) -> str:
-    """The name, when it can be an account's; InvalidRequest otherwise."""
-    if name is None or not _ACCOUNT.fullmatch(name):
-        raise InvalidRequest(
-            "No account was given." if not name else f"{name!r} cannot be an account's name.",
-            "An account is 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT.",
-        )
-    return name
-
-
-def not_ready(settings: Settings) -> StoreNotReady:
-    """The error for a store that is not there."""
-    return StoreNotReady(f"There is no store in {settings.home}.", "Make it: records init.")
-
-
-def no_such_batch(batch_id: str) -> NotFound:
-    """The error for a batch that is not there, or not this account's: the same words."""
-    return NotFound(f"There is no batch {batch_id!r}.", "See which there are: records batches.")
-
-
-def outdated(batch: Batch, why: str) -> PreviewOutdated:
-    """The error for a preview that is no longer true."""
-    return PreviewOutdated(f"The preview {batch.batch_id} is no longer true: {why}.", "Preview the file again.")
-
-
-def outdated_type(name: str) -> StoreNotReady:
-    """The error for a record type that has changed since the store was prepared."""
-    return StoreNotReady(f"The record type {name} has changed since the store was prepared.", "Run: records init.")
-
-
 def _require_new(connection: Connection, account: str, record_type: str, file_name: str, file_sha256: str) -> None:
     earlier = ledger.standing_batch(connection, account, record_type, file_sha256=file_sha256)
-    if earlier is None:
-        return
-    alias = "" if earlier.file_name == file_name else f" as {earlier.file_name}"
-    raise AlreadyImported(
-        f"{file_name} was imported already{alias}: batch {earlier.batch_id}, committed "
-        f"{earlier.at:%Y-%m-%d %H:%M} UTC by {earlier.actor} ({earlier.counts}).",
-        "To read it again: --again.",
-    )
+    if earlier is not None:
+        raise already_imported(file_name, earlier)
 
 
 def _known(connection: Connection, record_type: str) -> RecordType:

@@ -1,0 +1,63 @@
+"""The balance of batches as a check on `records/<type>`: every record of a file has exactly one outcome.
+
+The check has no partitions: of an evaluation outside a run Dagster 1.13 keeps one for a partition, and fails on the
+second (its table is unique by run and partition). So an evaluation names the account, and none passes while a batch
+of any account is unbalanced: one account's pass hides no other's failure.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from pipelines.store_resource import RecordsResource
+from resources.record_store import RecordStore
+from schemas.batches import Batch, ImportReport
+from schemas.record_type import RecordType
+
+ACCOUNTED = "every_record_accounted_for"
+
+
+def balance_check(record_type: RecordType) -> dg.AssetChecksDefinition:
+    """The check on the records of a type; `ledger_events` evaluates it at every preview and commit."""
+
+    @dg.asset_check(
+        asset=["records", record_type.name],
+        name=ACCOUNTED,
+        description="Of each batch, created, updated, unchanged, rejected and duplicate records add up to those that "
+        "were read, and a commit wrote as many as it created and updated. Fails while a batch of any account does not.",
+    )
+    def every_record_accounted_for(records: RecordsResource) -> dg.AssetCheckResult:
+        """No batch of the type that is previewed or committed is unbalanced."""
+        with records.open() as store:
+            unbalanced = store.unbalanced(record_type.name)
+        return dg.AssetCheckResult(passed=not unbalanced, metadata=_named(unbalanced))
+
+    return every_record_accounted_for
+
+
+def evaluation(store: RecordStore, report: ImportReport, unbalanced: Sequence[Batch]) -> dg.AssetCheckEvaluation:
+    """What the check says of a batch, beside all batches of its type that are unbalanced now.
+
+    The numbers are those of the ledger and, of a commit whose snapshot is still there, of the records themselves.
+    """
+    batch, counts = report.batch, report.batch.counts
+    shown: dict[str, Any] = {
+        "account": batch.account,
+        "batch_id": batch.batch_id,
+        "status": batch.status.value,
+        **vars(counts),
+        "accounted": counts.accounted,
+        **_named(unbalanced),
+    }
+    passed = counts.accounted == counts.read and not unbalanced
+    if report.snapshot is not None:
+        record_type = store.record_type(batch.record_type)
+        shown["written"] = store.account(batch.account).count(record_type, report.snapshot, batch.batch_id)
+        shown["snapshot"] = report.snapshot
+        passed = passed and shown["written"] == counts.created + counts.updated
+    return dg.AssetCheckEvaluation(dg.AssetKey(["records", batch.record_type]), ACCOUNTED, passed, shown)
+
+
+def _named(unbalanced: Sequence[Batch]) -> dict[str, str]:
+    return {"unbalanced": ", ".join(f"{batch.batch_id} of {batch.account}" for batch in unbalanced) or "none"}

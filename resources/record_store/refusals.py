@@ -1,0 +1,49 @@
+"""What the store says when it cannot do what it is asked: each refusal in one place, in the same words."""
+
+import re
+
+from resources.settings import Settings
+from schemas.batches import Batch
+from schemas.errors import AlreadyImported, InvalidRequest, NotFound, PreviewOutdated, StoreNotReady
+
+_ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+def check_account(name: str | None) -> str:
+    """The name, when it can be an account's; InvalidRequest otherwise."""
+    if name is None or not _ACCOUNT.fullmatch(name):
+        raise InvalidRequest(
+            "No account was given." if not name else f"{name!r} cannot be an account's name.",
+            "An account is 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT.",
+        )
+    return name
+
+
+def not_ready(settings: Settings) -> StoreNotReady:
+    """The error for a store that is not there."""
+    return StoreNotReady(f"There is no store in {settings.home}.", "Make it: records init.")
+
+
+def no_such_batch(batch_id: str) -> NotFound:
+    """The error for a batch that is not there, or not this account's: the same words."""
+    return NotFound(f"There is no batch {batch_id!r}.", "See which there are: records batches.")
+
+
+def outdated(batch: Batch, why: str) -> PreviewOutdated:
+    """The error for a preview that is no longer true."""
+    return PreviewOutdated(f"The preview {batch.batch_id} is no longer true: {why}.", "Preview the file again.")
+
+
+def outdated_type(name: str) -> StoreNotReady:
+    """The error for a record type that has changed since the store was prepared."""
+    return StoreNotReady(f"The record type {name} has changed since the store was prepared.", "Run: records init.")
+
+
+def already_imported(file_name: str, earlier: Batch) -> AlreadyImported:
+    """The error for a file whose content an earlier batch has put into the records."""
+    alias = "" if earlier.file_name == file_name else f" as {earlier.file_name}"
+    return AlreadyImported(
+        f"{file_name} was imported already{alias}: batch {earlier.batch_id}, committed "
+        f"{earlier.at:%Y-%m-%d %H:%M} UTC by {earlier.actor} ({earlier.counts}).",
+        "To read it again: --again.",
+    )
