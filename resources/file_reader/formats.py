@@ -57,14 +57,14 @@ def open_format(
         workbook = ExcelFile(path.open("rb"), name, sheet=options.sheet)
         return kind, workbook, [("Format", f"Excel workbook, {workbook.date_system} date system")]
     if kind == "json":
-        from resources.file_reader.json_records import JsonFile
+        from resources.file_reader.json_records import JsonFile, JsonLimits
 
-        document = JsonFile(path.open("rb"), name)
+        document = JsonFile(path.open("rb"), name, limits=JsonLimits.of(limits))
         return kind, document, [("Format", "JSON array" if document.kind == "json" else "JSON, one object a line")]
     if kind == "parquet":
-        from resources.file_reader.parquet import ParquetFile
+        from resources.file_reader.parquet import ParquetFile, ParquetLimits
 
-        return kind, ParquetFile(path.open("rb"), name), [("Format", "Parquet")]
+        return kind, ParquetFile(path.open("rb"), name, limits=ParquetLimits.of(limits)), [("Format", "Parquet")]
     from resources.file_reader.delimited import DelimitedFile
 
     text = DelimitedFile(path, name, options, limits)

@@ -29,6 +29,10 @@ class ReadLimits:
     """Characters of one header."""
     cell_mb: int = 8
     """Size of one cell, in 10⁶ bytes."""
+    record_mb: int = 64
+    """Size of one record of JSON, in 10⁶ bytes."""
+    depth: int = 64
+    """Brackets open at once in a record of JSON, its own included."""
     reader_memory_mb: int = 1_000
     """Memory of the process that reads, in 10⁶ bytes of address space beyond what it starts with."""
     reader_seconds: int = 3_600

@@ -1,264 +1,83 @@
-"""The witness of delimited text: where each record lies and what its fields hold, found without Arrow.
+"""A second reading of a file by another parser than the one that delivers its values: DuckDB's.
 
-Where quotation marks stand as RFC 4180 has them (around a whole field, and doubled inside it), a record is settled
-by counting: a line end outside quotation marks ends a record, a delimiter outside them a field. That is done for a
-block of bytes at a time. A block with anything else in it is read by Python's csv module, in its strict mode.
+It runs in the same process, on the same descriptor, with one thread, little memory, and no way to any other file.
 """
 
-import csv
-import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import duckdb
+import pyarrow as pa
 
-from resources.file_reader.chunk import MalformedRecord
-from resources.file_reader.dialect import Dialect
+from schemas.errors import UnreadableFile
 
-BLOCK = 8 << 20
-FIELD_END, RECORD_END = b"\x1f", b"\x1e"  # what ASCII has for them
-
-_LF, _CR = 10, 13
-_Bytes = npt.NDArray[np.uint8]
-_Positions = npt.NDArray[np.int64]
+_MEMORY = "400MB"
 
 
-@dataclass(frozen=True)
-class WitnessedBlock:
-    """Consecutive whole records, as bytes in UTF-8 and as what the witness found in them.
-
-    `records` and `lines` number the well-formed ones, from 1; `texts` are their fields without quotation marks,
-    each but the last ended by FIELD_END and the last by RECORD_END. `read` counts all records, but no blank lines;
-    `first_line` is where the block begins.
-    """
-
-    data: bytes
-    records: _Positions
-    lines: _Positions
-    texts: bytes | _Bytes
-    malformed: list[MalformedRecord]
-    read: int
-    first_line: int
+class ReadingFailed(Exception):
+    """DuckDB cannot read the file to its end; what it says of it may quote the file."""
 
 
-class Witness:
-    """Reads records of `width` fields from UTF-8 that begins with a record, on a line of the file.
+class SecondReading:
+    """What queries find in a file. `path` is of a descriptor, as /dev/fd/7; no other file can be read."""
 
-    `read` gives some more bytes, and none at the end. `line` is always where what is not read yet begins. Raises
-    csv.Error where the text is not of the dialect.
-    """
-
-    def __init__(self, read: Callable[[int], bytes], dialect: Dialect, width: int, line: int, cell_bytes: int) -> None:
-        self._read_on = read
-        self._dialect = dialect
-        self._width = width
-        self._cell_bytes = cell_bytes
-        self._read = 0
-        self.line = line
-
-    def blocks(self) -> Iterator[WitnessedBlock]:
-        """All records of the stream, in blocks of some 8 MB, or of one record where that is larger."""
-        data = b""
-        while True:
-            more = self._read_on(BLOCK)
-            data += more
-            if not data:
-                return
-            block, size = self._block(data, last=not more)
-            data = data[size:]
-            if block is not None:
-                self._read += block.read
-                yield block
-            elif not more:
-                return
-            elif len(data) > self._cell_bytes + BLOCK:
-                raise csv.Error(f"field larger than field limit ({self._cell_bytes})")  # in the csv module's words
-
-    def _block(self, data: bytes, *, last: bool) -> tuple[WitnessedBlock | None, int]:
-        """The whole records that the data begin with, and how many bytes they are; None where there are none."""
-        ended = data + b"\n" if last and data[-1:] not in b"\r\n" else data
-        found = None if self._dialect.escape else _Structure.of(ended, self._dialect, last=last)
-        if found is None or found.longest_record > self._cell_bytes:
-            return self._read_by_python(data, last=last)
-        if not found.size:
-            return None, 0
-        return self._settled(ended[: found.size], found), min(found.size, len(data))
-
-    def _settled(self, data: bytes, found: "_Structure") -> WitnessedBlock:
-        lines = self.line + found.lines
-        well_formed = found.fields == self._width
-        malformed = [
-            MalformedRecord(
-                self._read + int(at) + 1,
-                int(lines[at]),
-                int(found.fields[at]),
-                tuple(next(self._dialect.reader(io.StringIO(data[found.starts[at] : found.stops[at]].decode(), "")))),
-            )
-            for at in np.flatnonzero(~well_formed)
-        ]
-        first_line, self.line = self.line, self.line + found.line_ends
-        return WitnessedBlock(
-            data=data,
-            records=self._read + 1 + np.flatnonzero(well_formed),
-            lines=lines[well_formed],
-            texts=found.texts(well_formed),
-            malformed=malformed,
-            read=len(found.starts),
-            first_line=first_line,
+    def __init__(self, path: Path) -> None:
+        self._connection = duckdb.connect(
+            config={"threads": 1, "memory_limit": _MEMORY, "temp_directory": "", "preserve_insertion_order": True}
         )
+        self._connection.execute(f"SET allowed_paths = ['{path}']")
+        self._connection.execute("SET enable_external_access = false")
+        self._connection.execute("SET lock_configuration = true")
 
-    def _read_by_python(self, data: bytes, *, last: bool) -> tuple[WitnessedBlock | None, int]:
-        whole = len(data) if last else max(data.rfind(b"\n") + 1, data[:-1].rfind(b"\r") + 1)
-        lines = list(io.StringIO(data[:whole].decode(), newline=""))
-        reader = self._dialect.reader(iter(lines))  # type: ignore[arg-type]
-        records: list[int] = []
-        starts: list[int] = []
-        texts: list[str] = []
-        malformed: list[MalformedRecord] = []
-        read = consumed = 0
-        while True:
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                if last or "unexpected end" not in str(error):
-                    self.line += consumed
-                    raise
-                break  # the record goes on in the next block
-            if fields is None:
-                break
-            if fields:
-                read += 1
-                if len(fields) == self._width:
-                    records.append(self._read + read)
-                    starts.append(self.line + consumed)
-                    texts.append("\x1f".join(fields))
-                else:
-                    malformed.append(
-                        MalformedRecord(self._read + read, self.line + consumed, len(fields), tuple(fields))
-                    )
-            consumed = reader.line_num
-        self.line += consumed
-        if not consumed:
-            return None, 0
-        size = sum(len(line.encode()) for line in lines[:consumed])
-        return (
-            WitnessedBlock(
-                data=data[:size],
-                records=np.array(records, np.int64),
-                lines=np.array(starts, np.int64),
-                texts="".join(f"{text}\x1e" for text in texts).encode(),
-                malformed=malformed,
-                read=read,
-                first_line=self.line - consumed,
-            ),
-            size,
-        )
+    def types(self, query: str) -> list[str]:
+        """The types of a query's columns, as DuckDB names them. Raises ReadingFailed, or MemoryError."""
+        with _failures():
+            return [kind for _, kind, *_ in self._connection.execute(f"DESCRIBE {query}").fetchall()]
+
+    def rows(self, query: str, parameters: dict[str, Any], at_once: int) -> "Rows":
+        """The rows of a query, so many of them in memory at once."""
+        return Rows(lambda: self._connection.execute(query, parameters).to_arrow_reader(at_once))
 
 
-@dataclass(frozen=True)
-class _Structure:
-    """Where the whole records of some bytes begin and end, blank lines left out.
+class Rows:
+    """The rows of a query, in their order, to be taken. The query runs from the first taking on."""
 
-    A record goes from `starts` to `stops`, where its line end lies; `fields` counts the fields of each, `lines` the
-    line ends before it. `size` bytes and `line_ends` line ends belong to whole records.
-    """
+    def __init__(self, run: Callable[[], pa.RecordBatchReader]) -> None:
+        self._run = run
+        self._reader: pa.RecordBatchReader | None = None
+        self._waiting: list[pa.Table] = []
 
-    size: int
-    line_ends: int
-    starts: _Positions
-    stops: _Positions
-    lines: _Positions
-    fields: _Positions
-    _text: _Bytes
-    _kept: npt.NDArray[np.bool_] | None
-
-    @classmethod
-    def of(cls, data: bytes, dialect: Dialect, *, last: bool) -> "_Structure | None":
-        """The structure of the data, which begin with a record; None where quotation marks leave it open."""
-        text = np.frombuffer(data, np.uint8)
-        quotes = np.flatnonzero(text == ord(dialect.quote)) if dialect.quote.encode() in data else _NONE
-        line_ends = _line_ends(data, text, last=last)
-        stops = _outside(line_ends, quotes)
-        size = int(stops[-1]) + 1 if len(stops) else 0
-        if last and size < len(data):
-            return None  # a quotation mark is never closed
-        text = text[:size].copy()
-        quotes = quotes[: np.searchsorted(quotes, size)]
-        line_ends = line_ends[: np.searchsorted(line_ends, size)]
-        opening, closing = quotes[0::2], quotes[1::2]
-        doubled = opening[1:] == closing[:-1] + 1
-        if not _around_fields(text, opening, closing, doubled, ord(dialect.delimiter)):
-            return None
-
-        starts = np.concatenate(([0], stops[:-1] + 1)) if size else _NONE
-        crlf = (text[stops] == _LF) & (text[stops - 1] == _CR) & (stops > starts)
-        filled = stops - crlf > starts
-        delimiters = _outside(np.flatnonzero(text == ord(dialect.delimiter)), quotes)
-        text[delimiters] = FIELD_END[0]
-        text[stops] = RECORD_END[0]
-        kept = None
-        if len(quotes) or crlf.any() or not filled.all():
-            kept = np.ones(size, np.bool_)
-            kept[quotes] = False
-            kept[opening[1:][doubled]] = True
-            kept[stops[crlf] - 1] = False
-            kept[stops[~filled]] = False
-        return cls(
-            size=size,
-            line_ends=len(line_ends),
-            starts=starts[filled],
-            stops=stops[filled],
-            lines=(np.searchsorted(line_ends, starts) if len(quotes) else np.arange(len(starts)))[filled],
-            fields=(np.diff(np.searchsorted(delimiters, stops), prepend=0) + 1)[filled],
-            _text=text,
-            _kept=kept,
-        )
-
-    @property
-    def longest_record(self) -> int:
-        """Bytes of the longest record."""
-        return int((self.stops - self.starts).max(initial=0))
-
-    def texts(self, wanted: npt.NDArray[np.bool_]) -> _Bytes:
-        """The fields of the wanted records, with the marks of their ends."""
-        kept = self._kept
-        if not wanted.all():
-            kept = np.ones(self.size, np.bool_) if kept is None else kept
-            for start, stop in zip(self.starts[~wanted], self.stops[~wanted], strict=True):
-                kept[start : stop + 1] = False
-        return self._text if kept is None else self._text[kept]
+    def take(self, rows: int) -> pa.Table:
+        """The next rows; fewer where there are no more. Raises ReadingFailed, or MemoryError."""
+        with _failures():
+            self._reader = self._reader or self._run()
+            while sum(table.num_rows for table in self._waiting) < rows:
+                try:
+                    self._waiting.append(pa.Table.from_batches([self._reader.read_next_batch()]))
+                except StopIteration:
+                    break
+        whole = pa.concat_tables(self._waiting) if self._waiting else self._reader.schema.empty_table()
+        self._waiting = [whole.slice(rows)] if whole.num_rows > rows else []
+        return whole.slice(0, rows)
 
 
-_NONE: _Positions = np.array([], np.int64)
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What DuckDB cannot do is ReadingFailed, by whichever way it says so."""
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        if isinstance(error, duckdb.OutOfMemoryException | pa.ArrowMemoryError) or "Out of Memory Error" in str(error):
+            raise MemoryError from error
+        raise ReadingFailed(str(error)) from error
 
 
-def _line_ends(data: bytes, text: _Bytes, *, last: bool) -> _Positions:
-    """Where lines end: at each LF, and at each CR that no LF follows. A CR at the end may be half of a line end."""
-    feeds = np.flatnonzero(text == _LF)
-    if b"\r" not in data:
-        return feeds
-    returns = np.flatnonzero(text == _CR)
-    before_feed = np.isin(returns + 1, feeds, assume_unique=True)
-    undecided = (returns == len(text) - 1) & (not last)
-    return np.sort(np.concatenate((feeds, returns[~before_feed & ~undecided])))
-
-
-def _outside(positions: _Positions, quotes: _Positions) -> _Positions:
-    """Those that an even number of quotation marks precedes."""
-    return positions[np.searchsorted(quotes, positions) % 2 == 0] if len(quotes) else positions
-
-
-def _around_fields(
-    text: _Bytes, opening: _Positions, closing: _Positions, doubled: npt.NDArray[np.bool_], delimiter: int
-) -> bool:
-    """Whether each quotation mark begins a field, ends one, or is one of two inside one."""
-    if not len(opening):
-        return True
-    bounds = np.array([delimiter, _LF, _CR], np.uint8)
-    begins = np.isin(text[opening - 1], bounds)
-    begins[0] |= opening[0] == 0
-    begins[1:] |= doubled
-    ends = np.isin(text[closing + 1], bounds)
-    ends[:-1] |= doubled
-    return bool(begins.all() and ends.all())
+def disagreement(name: str, record: int, line: int | None = None) -> UnreadableFile:
+    """What is said of a file that two parsers read in two ways."""
+    place = f"record {record:,}" + ("" if line is None else f" (line {line:,})")
+    return UnreadableFile(
+        f"{name} can be read in two ways: two parsers disagree about {place}.",
+        "Nothing was read from it; write it anew, with another program if you can.",
+    )

@@ -19,9 +19,15 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from resources.file_reader.chunk import TextChunk
-from resources.file_reader.dialect import Encoding, check_delimiter, check_encoding, detect_dialect, detect_encoding
+from resources.file_reader.delimited.dialect import (
+    Encoding,
+    check_delimiter,
+    check_encoding,
+    detect_dialect,
+    detect_encoding,
+)
 from resources.file_reader.options import ReadLimits, ReadOptions
-from resources.file_reader.witness import FIELD_END, RECORD_END, Witness, WitnessedBlock
+from resources.file_reader.delimited.witness import FIELD_END, RECORD_END, Witness, WitnessedBlock
 from schemas.errors import UnreadableFile
 
 _SAMPLE_CHARACTERS = 1 << 18

@@ -1,0 +1,71 @@
+"""Records as columns of text."""
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.file_reader.chunk import CellProblem
+from resources.file_reader.json_records.walk import UnfitValue, number_text
+
+Row = dict[str, Any]
+"""A record as Python has it: str, bytes (a number's text), int, True, False, None, UnfitValue."""
+
+
+def text_columns(rows: list[Row]) -> tuple[dict[str, pa.Array], list[tuple[int, str, UnfitValue]]]:
+    """The values as text by name, "" for what a record lacks; and what has no text: its row, name and value."""
+    shapes = set(map(tuple, rows))
+    columns: dict[str, Sequence[Any]]
+    if len(shapes) == 1:
+        (shape,) = shapes
+        values = list(chain.from_iterable(map(dict.values, rows)))
+        columns = {name: values[position :: len(shape)] for position, name in enumerate(shape)}
+    else:
+        names = dict.fromkeys(chain.from_iterable(shapes))
+        columns = {name: [row.get(name) for row in rows] for name in names}
+    unfit: list[tuple[int, str, UnfitValue]] = []
+    return {name: _texts(column, name, unfit) for name, column in columns.items()}, unfit
+
+
+def _texts(values: Sequence[Any], name: str, unfit: list[tuple[int, str, UnfitValue]]) -> pa.Array:
+    kinds = set(map(type, values))
+    empty = type(None) in kinds
+    kinds.discard(type(None))
+    if kinds == {int}:
+        try:
+            texts = pa.array(values, pa.int64()).cast(pa.string())
+        except OverflowError:
+            texts = pa.array([None if value is None else str(value) for value in values], pa.string())
+        return texts.fill_null("") if empty else texts
+    if kinds == {bool}:
+        texts = pa.array(values, pa.bool_()).cast(pa.string())
+        return texts.fill_null("") if empty else texts
+    if kinds <= {str} or kinds == {bytes}:
+        texts = pa.array(values, pa.string())
+        if bytes not in kinds or not pc.any(pc.match_substring_regex(texts, "[eE]")).as_py():
+            return texts.fill_null("") if empty else texts
+    plain: list[str] = []
+    for row, value in enumerate(values):
+        text = _text(value)
+        if isinstance(text, UnfitValue):
+            unfit.append((row, name, text))
+            text = ""
+        plain.append(text)
+    return pa.array(plain, pa.string())
+
+
+def _text(value: Any) -> str | UnfitValue:
+    if isinstance(value, str | UnfitValue):
+        return value
+    if value is None:
+        return ""
+    if value is True or value is False:
+        return "true" if value else "false"
+    return number_text(value.decode()) if isinstance(value, bytes) else str(value)
+
+
+def cell_problem(row: int, column: int, unfit: UnfitValue) -> CellProblem:
+    """The value as the problem of its cell."""
+    return CellProblem(row, column, unfit.rule, unfit.expected, unfit.value)

@@ -1,0 +1,133 @@
+"""The file as a whole: what it is, its headers, and its records in chunks."""
+
+from collections.abc import Iterator
+from typing import BinaryIO, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from resources.file_reader.chunk import CellProblem, TextChunk
+from resources.file_reader.json_records.columns import cell_problem, text_columns
+from resources.file_reader.json_records.limits import JsonLimits
+from resources.file_reader.json_records.records import Records
+from resources.file_reader.json_records.spool import Block, Spool
+from resources.file_reader.json_records.witness import JsonWitness
+
+_CHUNK_BYTES = 8 << 20
+_CHUNK_CELLS = 4_000_000
+
+
+class JsonFile:
+    """A file of JSON records, open for reading. A context manager; it does not close the file.
+
+    `headers` are the names of all members in the order in which they first appear; they are there at once, after
+    the whole file was read and found correct. `read` counts the records that `chunks` has delivered. A member
+    that an object lacks, null and "" are all the empty text; numbers keep their written text, exponents are
+    written out. Raises UnreadableFile, with line and byte offset, where the file is not JSON, not records, or
+    asks for more than the limits; and where the witness reads a record otherwise.
+    """
+
+    kind: Literal["json", "ndjson"]
+
+    def __init__(
+        self, file: BinaryIO, name: str, *, chunk_rows: int = 50_000, limits: JsonLimits | None = None
+    ) -> None:
+        self.read = 0
+        self._file, self._name, self._chunk_rows = file, name, chunk_rows
+        self._spool = Spool()
+        self._largest_block = 0
+        self._fewest_rows = chunk_rows  # that take as many bytes as a chunk may
+        records = Records(file, name, limits or JsonLimits())
+        try:
+            for rows, lines, size in records.batches():
+                columns, unfit = text_columns(rows)
+                self._spool.put(Block(columns, pa.array(lines, pa.int64()), unfit))
+                self._largest_block = max(self._largest_block, size)
+                self._fewest_rows = min(self._fewest_rows, len(rows) * _CHUNK_BYTES // max(1, size))
+        except BaseException:
+            self._spool.close()
+            raise
+        self.kind = records.kind
+        self.headers = records.names
+        self.notes = records.notes
+
+    def __enter__(self) -> "JsonFile":
+        """The reader itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """What was kept of the file is gone; whoever opened the file closes it."""
+        self._spool.close()
+
+    def chunks(self) -> Iterator[TextChunk]:
+        """All records of the file, in order, each read the same by the witness. To be called once."""
+        most = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
+        witness = JsonWitness(
+            self._file,
+            self._name,
+            array=self.kind == "json",
+            headers=self.headers,
+            record_bytes=self._largest_block,
+            rows=max(16, min(most, self._fewest_rows)),
+        )
+        waiting: list[TextChunk] = []
+        size = 0
+        for block in self._spool.blocks():
+            whole = self._chunk(block)
+            at = 0
+            while at < len(whole.records):
+                part = _part(whole, at, most - sum(len(chunk.records) for chunk in waiting))
+                at += len(part.records)
+                waiting.append(part)
+                size += part.values.nbytes
+                if sum(len(chunk.records) for chunk in waiting) == most or size >= _CHUNK_BYTES:
+                    yield self._witnessed(waiting, witness)
+                    waiting, size = [], 0
+        if waiting:
+            yield self._witnessed(waiting, witness)
+        witness.expect_end(self.read)
+
+    def _chunk(self, block: Block) -> TextChunk:
+        size = len(block.lines)
+        nothing = pa.repeat(pa.scalar("", pa.string()), size)
+        arrays = [block.columns.get(name, nothing) for name in self.headers]
+        positions = {name: position for position, name in enumerate(self.headers)}
+        cells = [cell_problem(row, positions[name], value) for row, name, value in block.unfit]
+        return TextChunk(
+            pa.table(dict(zip(map(str, range(len(arrays))), arrays, strict=True))),
+            block.lines,  # the records are numbered when they are handed out
+            block.lines,
+            cells=tuple(sorted(cells, key=lambda cell: (cell.row, cell.column))),
+        )
+
+    def _witnessed(self, parts: list[TextChunk], witness: JsonWitness) -> TextChunk:
+        lines = pa.concat_arrays([part.lines for part in parts])
+        cells: list[CellProblem] = []
+        before = 0
+        for part in parts:
+            cells += [
+                CellProblem(before + cell.row, cell.column, cell.rule, cell.expected, cell.value) for cell in part.cells
+            ]
+            before += len(part.lines)
+        chunk = TextChunk(
+            pa.concat_tables([part.values for part in parts]).combine_chunks(),
+            pa.array(np.arange(self.read + 1, self.read + before + 1), pa.int64()),
+            lines,
+            cells=tuple(cells),
+        )
+        witness.confirm(chunk)
+        self.read += before
+        return chunk
+
+
+def _part(chunk: TextChunk, at: int, most: int) -> TextChunk:
+    """The records of a chunk from one on."""
+    end = min(at + most, len(chunk.records))
+    if at == 0 and end == len(chunk.records):
+        return chunk
+    cells = [
+        CellProblem(cell.row - at, cell.column, cell.rule, cell.expected, cell.value)
+        for cell in chunk.cells
+        if at <= cell.row < end
+    ]
+    return TextChunk(chunk.values.slice(at, end - at), chunk.records[at:end], chunk.lines[at:end], cells=tuple(cells))

@@ -1,0 +1,279 @@
+"""The records of a file, read once in blocks, with every check.
+
+msgspec decodes a block at a time, and is strict. It has no word on positions, on a member named twice, and no
+short way past a nested value: a block with anything but plain objects, or that it refuses, is read by the walk
+instead, which knows the place of everything it refuses.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, BinaryIO, Literal
+
+import msgspec
+import numpy as np
+
+from resources.file_reader.json_records import source as source_of
+from resources.file_reader.json_records.columns import Row
+from resources.file_reader.json_records.limits import JsonLimits
+from resources.file_reader.json_records.source import WHITE, Decoded, Place, Source
+from resources.file_reader.json_records.walk import Incomplete, Misplaced, read_object, shown, skip_space
+from schemas.errors import UnreadableFile
+
+_NEAR = 16  # an error this close to the end of what was read may be one of where the block ends
+_ESCAPE = re.compile(rb"\\(.)")
+
+# A number with a point or an exponent arrives as bytes, so that its text is kept and is not taken for a string.
+_decode_line = msgspec.json.Decoder(dict[str, Any], float_hook=str.encode).decode
+_decode_array = msgspec.json.Decoder(list[dict[str, Any]], float_hook=str.encode).decode
+_DECLINED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
+
+_SCALARS = {str, bytes, int, bool, type(None)}
+
+Batch = tuple[list[Row], Sequence[int], int]
+"""Records, the line each begins on, and how many bytes they took."""
+
+
+class Records:
+    """A file of JSON records, to be read once. What it is of and has beside records is known after that."""
+
+    kind: Literal["json", "ndjson"]
+
+    def __init__(self, file: BinaryIO, name: str, limits: JsonLimits) -> None:
+        self._file, self._name, self._limits = file, name, limits
+        self._names: dict[str, None] = {}
+        self._shapes: set[tuple[str, ...]] = set()
+        self._done = 0
+        self._blank = 0
+        self._marked = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all members so far, in the order in which they first appeared."""
+        return tuple(self._names)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was passed over."""
+        notes = []
+        if self._marked:
+            notes.append("The byte order mark at the beginning was passed over.")
+        if self._blank:
+            notes.append(f"{self._blank:,} blank lines were passed over.")
+        return tuple(notes)
+
+    def batches(self) -> Iterator[Batch]:
+        """All records. To be called once; raises UnreadableFile at the first byte that is not allowed there."""
+        source = Source(self._file)
+        while len(source.buffer) < 3 and not source.ended:
+            source.more()
+        if source.buffer.startswith(b"\xef\xbb\xbf"):
+            source.buffer, source.offset, self._marked = source.buffer[3:], 3, True
+        source.skip_white()
+        first = source.buffer[:1]
+        if not first:
+            raise self._refuse(source, "", 0, "the file is empty", None)
+        if first not in (b"[", b"{"):
+            text = Decoded.of(source.buffer[:80]).text
+            raise self._refuse(source, text, 0, f"neither an array nor an object begins with {shown(text[:1] or '?')}")
+        self.kind = "json" if first == b"[" else "ndjson"
+        for batch in self._elements(source) if self.kind == "json" else self._lines(source):
+            yield batch
+            self._done += len(batch[0])
+
+    def _lines(self, source: Source) -> Iterator[Batch]:
+        while source.buffer or not source.ended:
+            end = len(source.buffer) if source.ended else source.buffer.rfind(b"\n") + 1
+            if not end:
+                self._within_record_limit(source)
+                source.more()
+                continue
+            yield self._block_of_lines(source, source.buffer[:end])
+            source.drop(end)
+            source.more()
+
+    def _block_of_lines(self, source: Source, block: bytes) -> Batch:
+        texts = block.split(b"\n")
+        if len(block) <= 4 * source_of.BLOCK:
+            try:
+                rows = [_decode_line(text) for text in texts if text]
+            except _DECLINED:
+                pass
+            else:
+                if self._plain(rows, block):
+                    if len(rows) == len(texts) - (not texts[-1]):
+                        return rows, range(source.line, source.line + len(rows)), len(block)
+                    self._blank += len(texts) - (not texts[-1]) - len(rows)
+                    return rows, [line for line, text in enumerate(texts, source.line) if text], len(block)
+        rows, lines = [], []
+        place = Place(source.offset, source.line)
+        for number, data in enumerate(texts):
+            if data.strip(WHITE):
+                last = source.ended and number == len(texts) - 1
+                rows.append(self._walk_line(place, data, len(rows), last=last))
+                lines.append(place.line)
+            elif number < len(texts) - 1:
+                self._blank += 1
+            place = Place(place.offset + len(data) + 1, place.line + 1)
+        return rows, lines, len(block)
+
+    def _walk_line(self, place: Place, data: bytes, before: int, *, last: bool) -> Row:
+        decoded = Decoded.of(data)
+        text = decoded.text
+        try:
+            row, at = read_object(text, 0, self._limits)
+            at = skip_space(text, at)
+            if at < len(text):
+                raise Misplaced(at, f"{shown(text[at])} follows the object on its line")
+            if decoded.bad:
+                raise Incomplete
+            self._learn(row, 0)
+        except Incomplete:
+            if decoded.bad:
+                raise self._refuse(place, text, len(text), decoded.not_utf8, before) from None
+            why = "the file ends in the middle of the object" if last else "the object does not end on its line"
+            raise self._refuse(place, text, len(text), why, before) from None
+        except Misplaced as error:
+            if decoded.bad and len(text) - error.at < _NEAR:
+                raise self._refuse(place, text, len(text), decoded.not_utf8, before) from None
+            raise self._refuse(place, text, error.at, error.why, before) from None
+        return row
+
+    def _elements(self, source: Source) -> Iterator[Batch]:
+        source.drop(1)
+        before: Literal["nothing", "object", "comma"] = "nothing"
+        while True:
+            if len(source.buffer) < source_of.BLOCK and not source.ended:
+                source.more()
+            source.skip_white()
+            mark = source.buffer[:1]
+            if mark == b"]" and before != "comma":
+                break
+            if before == "object":
+                if mark != b",":
+                    why = "a comma or ] is expected" if mark else "the file ends before the array does"
+                    raise self._refuse(source, Decoded.of(source.buffer[:80]).text, 0, why, None)
+                source.drop(1)
+                before = "comma"
+                continue
+            batch = self._plain_elements(source) or self._walk_elements(source)
+            yield batch
+            source.drop(batch[2])
+            before = "object"
+        source.drop(1)
+        source.skip_white()
+        if source.buffer:
+            text = Decoded.of(source.buffer[:80]).text
+            raise self._refuse(source, text, 0, "something follows the end of the array", None)
+
+    def _plain_elements(self, source: Source) -> Batch | None:
+        """The objects up to the last } of the buffer, if that is the end of one and there is nothing odd to them."""
+        end = source.buffer.rfind(b"}") + 1
+        if not 0 < end <= 4 * source_of.BLOCK:
+            return None
+        block = source.buffer[:end]
+        try:
+            rows = _decode_array(b"[" + block + b"]")
+        except _DECLINED:
+            return None
+        if not self._plain(rows, block):
+            return None
+        if b"\n" not in block:
+            return rows, [source.line] * len(rows), end
+        data = np.frombuffer(block, np.uint8)
+        starts = np.flatnonzero(data == ord("{"))
+        if len(starts) != len(rows):  # some stand in texts
+            return None
+        return rows, (source.line + np.searchsorted(np.flatnonzero(data == ord("\n")), starts)).tolist(), end
+
+    def _walk_elements(self, source: Source) -> Batch:
+        """The objects that the buffer holds, at least one."""
+        while True:
+            decoded = Decoded.of(source.buffer)
+            text = decoded.text
+            rows: list[Row] = []
+            lines: list[int] = []
+            at = end = counted = 0
+            line = source.line
+            try:
+                while True:
+                    at = skip_space(text, at)
+                    row, after = read_object(text, at, self._limits)
+                    self._learn(row, at)
+                    line += text.count("\n", counted, at)
+                    counted = at
+                    rows.append(row)
+                    lines.append(line)
+                    end = after
+                    at = skip_space(text, end)
+                    if text[at : at + 1] != ",":
+                        break
+                    at += 1
+            except Incomplete:
+                pass
+            except Misplaced as error:
+                complete = source.ended and not decoded.bad
+                if complete or len(text) - error.at >= _NEAR:
+                    raise self._refuse(source, text, error.at, error.why, len(rows)) from None
+            if rows:
+                return rows, lines, len(text[:end].encode())
+            if decoded.bad and not (decoded.cut and not source.ended):
+                raise self._refuse(source, text, len(text), decoded.not_utf8)
+            if source.ended:
+                raise self._refuse(source, text, len(text), "the file ends in the middle of the array")
+            self._within_record_limit(source)
+            source.more()
+
+    def _plain(self, rows: list[Row], block: bytes) -> bool:
+        """Whether msgspec's word on these records is the last: flat, within the limits, no member twice."""
+        values = list(chain.from_iterable(map(dict.values, rows)))
+        types = list(map(type, values))
+        if not _SCALARS.issuperset(types):
+            return False
+        if len(block) > self._limits.cell_characters and any(
+            len(value) > self._limits.cell_characters for value in values if isinstance(value, str | bytes)
+        ):
+            return False
+        # Each name and each text has two quotation marks; a member that was there twice left one name in the dict.
+        quotes = block.count(b'"')
+        if b"\\" in block:
+            quotes -= _ESCAPE.findall(block).count(b'"')
+        if quotes != 2 * (len(types) + types.count(str)):
+            return False
+        return all(map(self._know, dict.fromkeys(map(tuple, rows))))
+
+    def _know(self, shape: tuple[str, ...]) -> bool:
+        """Whether the names could be added to the headers."""
+        if shape in self._shapes:
+            return True
+        if len(self._shapes) >= 1000:
+            self._shapes.clear()
+        self._shapes.add(shape)
+        for name in shape:
+            if name not in self._names:
+                if len(self._names) >= self._limits.names or len(name) > self._limits.name_characters:
+                    self._shapes.clear()
+                    return False
+                self._names[name] = None
+        return True
+
+    def _learn(self, row: Row, at: int) -> None:
+        if not self._know(tuple(row)):
+            raise Misplaced(
+                at,
+                f"there are more than {self._limits.names:,} different member names, the limit of RECORDS_MAX_COLUMNS",
+            )
+
+    def _within_record_limit(self, source: Source) -> None:
+        if len(source.buffer) > self._limits.record_bytes:
+            most = f"{self._limits.record_bytes:,} bytes, the limit of RECORDS_MAX_RECORD_MB"
+            raise self._refuse(source, "", 0, f"the record is longer than {most}")
+
+    def _refuse(self, place: Place | Source, text: str, at: int, why: str, before: int | None = 0) -> UnreadableFile:
+        line = place.line + text.count("\n", 0, at)
+        offset = place.offset + len(text[:at].encode("utf-8", "surrogatepass"))
+        record = "" if before is None else f"record {self._done + before + 1:,}, "
+        return UnreadableFile(
+            f"{self._name} cannot be read as JSON records: {why} ({record}line {line:,}, byte offset {offset:,}).",
+            "Nothing was read from it. It must be one array of objects, or an object on each line.",
+        )

@@ -1,0 +1,68 @@
+"""The bytes of a file from a place on, and the text that they are."""
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+BLOCK = 1 << 20
+WHITE = b" \t\n\r"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a file: its offset (from 0) and line (from 1)."""
+
+    offset: int
+    line: int
+
+
+class Source:
+    """The bytes of a file from a place on, which is known by its offset (from 0) and line (from 1)."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._file.seek(0)
+        self.buffer, self.offset, self.line, self.ended = b"", 0, 1, False
+
+    def more(self) -> None:
+        """At least twice as many bytes in the buffer, or the end of the file."""
+        data = self._file.read(max(BLOCK, len(self.buffer)))
+        self.buffer += data
+        self.ended = not data
+
+    def drop(self, size: int) -> None:
+        """Go on by so many bytes of the buffer."""
+        if size:
+            self.line += self.buffer.count(b"\n", 0, size)
+            self.offset += size
+            self.buffer = self.buffer[size:]
+
+    def skip_white(self) -> None:
+        """Go on to the next byte that is not white; to the end if there is none."""
+        while True:
+            self.drop(len(self.buffer) - len(self.buffer.lstrip(WHITE)))
+            if self.buffer or self.ended:
+                return
+            self.more()
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The text up to the first byte that is not UTF-8, `bad`, if there is one; whether more bytes could mend it."""
+
+    text: str
+    bad: bytes
+    cut: bool
+
+    @classmethod
+    def of(cls, data: bytes) -> "Decoded":
+        """What the bytes are as text."""
+        try:
+            return cls(data.decode(), b"", False)
+        except UnicodeDecodeError as error:
+            bad = data[error.start : error.start + 1]
+            return cls(data[: error.start].decode(), bad, error.reason == "unexpected end of data")
+
+    @property
+    def not_utf8(self) -> str:
+        """What is wrong with the byte."""
+        return f"the byte 0x{self.bad.hex()} is not UTF-8"

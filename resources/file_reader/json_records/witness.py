@@ -1,0 +1,109 @@
+"""The witness of JSON records: DuckDB's parser, which must have read the same texts in the same records."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.file_reader.chunk import TextChunk
+from resources.file_reader.witness import ReadingFailed, SecondReading, disagreement
+
+_SLACK = 1 << 20
+
+
+class JsonWitness:
+    """A second reading of a file of JSON records, beside the first: what it hands out is confirmed, or refused.
+
+    Records are compared by number and text. Numbers are compared as numbers where their texts differ, for DuckDB
+    reads 1.10 as 1.1; of a value that has no text, only whether there is one.
+    """
+
+    def __init__(
+        self, file: BinaryIO, name: str, *, array: bool, headers: Sequence[str], record_bytes: int, rows: int
+    ) -> None:
+        self._name = name
+        self._columns = len(headers)
+        path = Path(f"/dev/fd/{file.fileno()}")
+        source = f"""'{path}', format = '{"array" if array else "newline_delimited"}', compression = 'uncompressed',
+            maximum_object_size = {record_bytes + _SLACK}"""
+        query, parameters = _query(source, headers)
+        self._rows = SecondReading(path).rows(query, parameters, rows)
+
+    def confirm(self, chunk: TextChunk) -> None:
+        """The witness has read the same next records; raises UnreadableFile, naming the first that differs."""
+        size = len(chunk.records)
+        try:
+            read = self._rows.take(size)
+        except ReadingFailed as error:
+            raise disagreement(self._name, chunk.records[0].as_py(), chunk.lines[0].as_py()) from error
+        wrong = [read.num_rows] if read.num_rows < size else []
+        unfit: dict[int, list[int]] = {}
+        for cell in chunk.cells:
+            unfit.setdefault(cell.column, []).append(cell.row)
+        for position in range(self._columns):
+            delivered = chunk.values.column(position)[: read.num_rows]
+            witnessed = read.column(position)
+            if position in unfit:
+                rows = [row for row in unfit[position] if row < read.num_rows]
+                wrong += [row for row in rows if witnessed[row].as_py() is None]
+                mask = np.zeros(read.num_rows, bool)
+                mask[rows] = True
+                witnessed = pc.if_else(pa.array(mask), "", witnessed)
+            wrong += _differing(delivered, witnessed.fill_null(""))[:1]
+        if wrong:
+            first = min(wrong)
+            raise disagreement(self._name, chunk.records[first].as_py(), chunk.lines[first].as_py())
+
+    def expect_end(self, read: int) -> None:
+        """The witness has no record after these; raises UnreadableFile if it has."""
+        try:
+            more = self._rows.take(1).num_rows > 0
+        except ReadingFailed:
+            more = True
+        if more:
+            raise disagreement(self._name, read + 1)
+
+
+def _query(source: str, headers: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """The texts of all members of all records, and what the query is to be given."""
+    if not headers:
+        return f"SELECT json_type(json) FROM read_json_objects({source})", {}
+    if _can_be_columns(headers):
+        names = ", ".join(f"{_quoted(header)}: 'VARCHAR'" for header in headers)
+        return f"SELECT * FROM read_json({source}, records = true, columns = {{{names}}})", {}
+    values = ", ".join(f"texts[{i}]" for i in range(1, len(headers) + 1))
+    texts = f"SELECT json_extract_string(json, $pointers::VARCHAR[]) AS texts FROM read_json_objects({source})"
+    pointers = ["/" + header.replace("~", "~0").replace("/", "~1") for header in headers]
+    return f"SELECT {values} FROM ({texts})", {"pointers": pointers}
+
+
+def _can_be_columns(headers: Sequence[str]) -> bool:
+    """Whether the names can be those of DuckDB's columns, which are the same in capitals, and not empty."""
+    return (
+        all(headers)
+        and not any("\0" in header for header in headers)
+        and (len({header.lower() for header in headers}) == len(headers))
+    )
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _differing(delivered: pa.ChunkedArray, witnessed: pa.ChunkedArray) -> list[int]:
+    """The rows whose texts differ and are not the same number."""
+    rows = pc.indices_nonzero(pc.not_equal(delivered, witnessed))
+    if not len(rows):
+        return []
+    pairs = zip(rows.to_pylist(), delivered.take(rows).to_pylist(), witnessed.take(rows).to_pylist(), strict=True)
+    return [row for row, one, other in pairs if not _same_number(one, other)]
+
+
+def _same_number(one: str, other: str) -> bool:
+    try:
+        return float(one) == float(other)
+    except ValueError:
+        return False

@@ -1,0 +1,153 @@
+"""The file as a whole, read through Arrow a batch at a time.
+
+The descriptions of column chunks are not looked at from here: pyarrow ends the process over one that is damaged.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import BinaryIO, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from resources.file_reader.chunk import CellProblem, TextChunk
+from resources.file_reader.parquet.limits import ParquetLimits
+from resources.file_reader.parquet.texts import text_column, value_lengths
+from resources.file_reader.parquet.witness import ParquetWitness
+from schemas.errors import UnreadableFile
+
+_CHUNK_BYTES = 64 << 20
+_CHUNK_CELLS = 4_000_000
+
+
+class ParquetFile:
+    """A Parquet file, open for reading. A context manager; it does not close the file.
+
+    `headers` are the names of the columns; `read` counts the records that `chunks` has delivered. Null is the
+    empty text. Raises UnreadableFile where the file is damaged or asks for more than the limits, and where the
+    witness reads a record otherwise.
+    """
+
+    kind: Literal["parquet"] = "parquet"
+
+    def __init__(
+        self, file: BinaryIO, name: str, *, chunk_rows: int = 50_000, limits: ParquetLimits | None = None
+    ) -> None:
+        self.read = 0
+        self.notes: tuple[str, ...] = ()
+        self._file, self._name, self._chunk_rows, self._limits = (file, name, chunk_rows, limits or ParquetLimits())
+        file.seek(0)
+        source = pa.PythonFile(file, "r")
+        try:
+            self._parquet = self._open(source, [])
+            schema = self._parquet.schema_arrow
+            self._check(schema)
+            # As dictionaries a text that is there a million times is not there a million times in memory. Arrow
+            # cannot do that within a list or a structure.
+            columns = [self._parquet.metadata.schema.column(i) for i in range(self._parquet.metadata.num_columns)]
+            names = set(schema.names)
+            texts = [it.path for it in columns if it.physical_type == "BYTE_ARRAY" and it.path in names]
+            self._parquet = self._open(source, texts)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        self.headers = tuple(schema.names)
+
+    def __enter__(self) -> "ParquetFile":
+        """The reader itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to do: whoever opened the file closes it."""
+
+    def _open(self, source: pa.PythonFile, dictionaries: list[str]) -> pq.ParquetFile:
+        return pq.ParquetFile(
+            source,
+            read_dictionary=dictionaries,
+            buffer_size=1 << 20,
+            pre_buffer=False,
+            thrift_string_size_limit=self._limits.footer_bytes,
+            thrift_container_size_limit=self._limits.footer_items,
+            page_checksum_verification=True,
+        )
+
+    def _check(self, schema: pa.Schema) -> None:
+        limits, metadata = self._limits, self._parquet.metadata
+        hint = "Write it anew with fewer or smaller parts."
+        if len(schema.names) > limits.columns or metadata.num_columns > limits.columns:
+            raise UnreadableFile(f"{self._name} has more than {limits.columns:,} columns (RECORDS_MAX_COLUMNS).", hint)
+        if any(len(name) > limits.name_characters for name in schema.names):
+            raise UnreadableFile(
+                f"{self._name} has a column whose name is longer than {limits.name_characters:,} characters "
+                "(RECORDS_MAX_HEADER_CHARACTERS).",
+                hint,
+            )
+        repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+        if repeated:
+            raise UnreadableFile(
+                f"{self._name} has more than one column {', '.join(map(repr, repeated))}.",
+                "Each column needs a name of its own.",
+            )
+
+    def chunks(self) -> Iterator[TextChunk]:
+        """All records of the file, in order, each read the same by the witness. To be called once."""
+        witness = ParquetWitness(self._file, self._name, self._parquet.schema_arrow)
+        rows = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
+        batches = self._parquet.iter_batches(batch_size=rows, use_threads=False)
+        while True:
+            try:
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                for part in self._parts(batch):
+                    chunk = self._chunk(part)
+                    witness.confirm(chunk)
+                    self.read += part.num_rows
+                    yield chunk
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise self._unreadable(error) from error
+        if self.read != self._parquet.metadata.num_rows:
+            raise UnreadableFile(
+                f"{self._name} says it has {self._parquet.metadata.num_rows:,} records and has {self.read:,}.",
+                "Nothing was read from it; write it anew.",
+            )
+        witness.expect_end()
+
+    def _parts(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """The batch in parts of which none is too large once its dictionaries are written out."""
+        sizes = np.zeros(batch.num_rows, np.int64)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            lengths = value_lengths(column)
+            if lengths is not None:
+                if len(lengths) and lengths.max() > self._limits.cell_characters:
+                    record = self.read + int(lengths.argmax()) + 1
+                    raise UnreadableFile(
+                        f"{self._name}: the value of {name!r} in record {record:,} is longer than "
+                        f"{self._limits.cell_characters:,} bytes (RECORDS_MAX_CELL_MB).",
+                        "Nothing was read from it; shorten it.",
+                    )
+                sizes += lengths
+        part = np.cumsum(sizes) // _CHUNK_BYTES
+        starts = [0, *(np.flatnonzero(np.diff(part)) + 1).tolist(), batch.num_rows]
+        for start, end in pairwise(starts):
+            if end > start:
+                yield batch.slice(start, end - start)
+
+    def _chunk(self, batch: pa.RecordBatch) -> TextChunk:
+        cells: list[CellProblem] = []
+        arrays = [text_column(column, position, cells) for position, column in enumerate(batch.columns)]
+        numbers = pa.array(np.arange(self.read + 1, self.read + batch.num_rows + 1), pa.int64())
+        return TextChunk(
+            pa.table(dict(zip(map(str, range(len(arrays))), arrays, strict=True))),
+            numbers,
+            numbers,
+            cells=tuple(sorted(cells, key=lambda cell: (cell.row, cell.column))),
+        )
+
+    def _unreadable(self, error: Exception) -> UnreadableFile:
+        after = f" after record {self.read:,}" if self.read else ""
+        why = (str(error).splitlines() or [type(error).__name__])[0][:300].rstrip(".")
+        return UnreadableFile(
+            f"{self._name} cannot be read as Parquet{after}: {why}.",
+            "Nothing was read from it; write it anew.",
+        )

@@ -1,0 +1,28 @@
+"""What a Parquet file may ask for at most."""
+
+from dataclasses import dataclass
+
+from resources.file_reader.options import ReadLimits
+
+
+@dataclass(frozen=True)
+class ParquetLimits:
+    """What a file may ask for at most.
+
+    `footer_bytes` is the longest text, and `footer_items` the longest list, of its description of itself.
+    """
+
+    columns: int = 10_000
+    name_characters: int = 10_000
+    cell_characters: int = 10_000_000
+    footer_bytes: int = 64 << 20
+    footer_items: int = 1_000_000
+
+    @classmethod
+    def of(cls, limits: ReadLimits) -> "ParquetLimits":
+        """The settings' limits, as they are for Parquet."""
+        return cls(
+            columns=limits.columns,
+            name_characters=limits.header_characters,
+            cell_characters=limits.cell_mb * 1_000_000,
+        )

@@ -1,0 +1,122 @@
+"""Columns of any type as text that `schemas.parsing` takes for the value: exactly, or as a problem of the cell."""
+
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.file_reader.chunk import CellProblem
+
+_FIRST_DAY = (date.min - date(1970, 1, 1)).days
+_LAST_DAY = (date.max - date(1970, 1, 1)).days
+_PER_DAY = {unit: 86_400 * 1000**power for power, unit in enumerate(("s", "ms", "us", "ns"))}
+
+_Unfit = Callable[[pa.Array, str, str, Callable[[int], str]], None]
+"""Takes which rows do not fit, the rule, what they must be, and how to show a row's value."""
+
+
+def value_lengths(column: pa.Array) -> "np.ndarray[tuple[int], np.dtype[np.int64]] | None":
+    """The bytes of each value; None where all are short."""
+    if pa.types.is_dictionary(column.type):
+        lengths = value_lengths(column.dictionary)
+        if lengths is None or not len(lengths):
+            return None
+        indices = column.indices.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+        return np.where(column.is_valid().to_numpy(zero_copy_only=False), lengths[indices], 0)
+    if is_text(column.type) or _is_binary(column.type):
+        return pc.binary_length(column).fill_null(0).cast(pa.int64()).to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+    return None
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether it is text of some length."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def text_column(column: pa.Array, position: int, cells: list[CellProblem]) -> pa.Array:
+    """The column as text; what has none is "" and among the cells."""
+    if isinstance(column, pa.ExtensionArray):
+        column = column.storage
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        column.validate(full=True)
+        return text_column(column.dictionary_decode(), position, cells)
+
+    def unfit(rows: pa.Array, rule: str, expected: str, show: Callable[[int], str]) -> None:
+        cells.extend(
+            CellProblem(row, position, rule, expected, show(row)[:60]) for row in pc.indices_nonzero(rows).to_pylist()
+        )
+
+    def shown(row: int) -> str:
+        return str(column[row].as_py())
+
+    if is_text(kind):
+        column.validate(full=True)
+        texts = column.cast(pa.string())
+    elif _is_binary(kind):
+        unfit(column.is_valid(), "not_text", "must be text", lambda row: "0x" + column[row].as_py()[:29].hex())
+        texts = pa.nulls(len(column), pa.string())
+    elif pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind):
+        texts = column.cast(pa.string())
+    elif pa.types.is_decimal(kind):
+        texts = _written_out(column, column.cast(pa.string()))
+    elif pa.types.is_floating(kind):
+        numbers = column.cast(pa.float32()) if pa.types.is_float16(kind) else column
+        finite = pc.is_finite(numbers)
+        unfit(pc.invert(finite).fill_null(False), "number_out_of_range", "must be a number", shown)
+        numbers = pc.if_else(finite, numbers, pa.scalar(None, numbers.type))
+        texts = _written_out(numbers, numbers.cast(pa.string()))
+    elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        texts = _dates(column, unfit)
+    elif pa.types.is_time(kind):
+        texts = _without_zeros(column.cast(pa.string()))
+    elif pa.types.is_nested(kind):
+        unfit(column.is_valid(), "nested_value", "must be a single value", lambda _: f"a value of type {kind}")
+        texts = pa.nulls(len(column), pa.string())
+    else:
+        unfit(column.is_valid(), "unknown_type", "must be text, a number, a date or a moment", lambda _: str(kind))
+        texts = pa.nulls(len(column), pa.string())
+    return texts.fill_null("")
+
+
+def _written_out(numbers: pa.Array, texts: pa.Array) -> pa.Array:
+    """The numbers' texts without exponents: 1e+20 is 100000000000000000000."""
+    short = pc.match_substring(texts, "e", ignore_case=True)
+    if not pc.any(short).as_py():
+        return texts
+    long = [format(Decimal(text), "f") for text in texts.filter(short).to_pylist()]
+    return pc.replace_with_mask(texts, short.fill_null(False), pa.array(long, pa.string()))
+
+
+def _dates(column: pa.Array, unfit: _Unfit) -> pa.Array:
+    """Dates and moments of the years 1 to 9999, as ISO 8601; those with a zone in UTC."""
+    kind = column.type
+    days = pa.types.is_date32(kind)
+    values = column.cast(pa.int32() if days else pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    per_day = 1 if days else _PER_DAY["ms" if pa.types.is_date64(kind) else kind.unit]
+    exists = pa.array((values >= _FIRST_DAY * per_day) & (values < (_LAST_DAY + 1) * per_day))
+    unfit(pc.invert(exists), "date_out_of_range", "must be in the years 1 to 9999", lambda row: str(values[row]))
+    column = pc.if_else(exists, column, pa.scalar(None, kind))
+    if pa.types.is_date(kind):
+        return column.cast(pa.date32()).cast(pa.string())
+    naive = column.cast(pa.int64()).cast(pa.timestamp(kind.unit))  # in UTC: no zone is looked up by its name
+    if kind.unit == "ns":
+        fine = pa.array(values % 1000 != 0)
+        expected = "must have at most 6 decimals of a second"
+        unfit(pc.and_(fine, column.is_valid()), "too_precise", expected, lambda row: str(naive.cast(pa.string())[row]))
+        naive = pc.if_else(fine, pa.scalar(None, naive.type), naive)
+    texts = naive.cast(pa.timestamp("us")).cast(pa.string())
+    texts = _without_zeros(pc.replace_substring(texts, " ", "T"))
+    return pc.binary_join_element_wise(texts, "Z", "") if kind.tz else texts
+
+
+def _without_zeros(times: pa.Array) -> pa.Array:
+    """09:30:00.500000 as 09:30:00.5, and 09:30:00.000000 as 09:30:00."""
+    return pc.replace_substring_regex(times, r"(\.[0-9]*[1-9])0+$|\.0+$", r"\1")

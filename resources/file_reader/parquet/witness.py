@@ -1,0 +1,159 @@
+"""The witness of Parquet: DuckDB's reader, which must have read the same values in the same records."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.file_reader.chunk import TextChunk
+from resources.file_reader.parquet.texts import is_text, text_column
+from resources.file_reader.witness import ReadingFailed, Rows, SecondReading, disagreement
+from schemas.errors import UnreadableFile
+
+_ROWS = 2048  # DuckDB's own measure
+_LONG_BYTES = 64 << 20
+_SHA256_BYTES = 64
+
+
+def _no_finer_than_microseconds(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_time(kind)) and kind.unit != "ns"
+
+
+_SAME: tuple[tuple[Callable[[pa.DataType], bool], tuple[str, ...]], ...] = (
+    (is_text, ("VARCHAR",)),
+    (pa.types.is_boolean, ("BOOLEAN",)),
+    (pa.types.is_signed_integer, ("TINYINT", "SMALLINT", "INTEGER", "BIGINT")),
+    (pa.types.is_unsigned_integer, ("UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")),
+    (pa.types.is_floating, ("FLOAT", "DOUBLE")),
+    (pa.types.is_decimal, ("DECIMAL",)),
+    (pa.types.is_date, ("DATE",)),
+    (_no_finer_than_microseconds, ("TIME",)),
+    (pa.types.is_timestamp, ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")),
+)
+"""Which types of Arrow are which of DuckDB."""
+
+
+class ParquetWitness:
+    """A second reading of a Parquet file, beside the first: what it hands out is confirmed, or refused.
+
+    Records are compared value by value as the texts they are; texts that would take much memory by their SHA-256.
+    Of a value that has no text, and of one of a type that DuckDB has not (decimals of more than 38 digits),
+    only whether there is one.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, schema: pa.Schema) -> None:
+        self._name, self._schema = name, schema
+        self._source = f"read_parquet('/dev/fd/{file.fileno()}', hive_partitioning = false)"
+        self._reading = SecondReading(Path(f"/dev/fd/{file.fileno()}"))
+        self._long = max(_SHA256_BYTES, _LONG_BYTES // (_ROWS * max(1, len(schema))))
+        self._unread: frozenset[int] = frozenset()
+        self._confirmed = 0
+        try:
+            self._types = self._reading.types(f"SELECT * FROM {self._source}")
+            if len(self._types) != len(schema):
+                raise ReadingFailed(f"{len(self._types)} columns")
+        except ReadingFailed as error:
+            raise self._disagreement() from error
+        self._rows = self._rest()
+
+    def confirm(self, chunk: TextChunk) -> None:
+        """The witness has read the same next records; raises UnreadableFile, naming the first that differs."""
+        size = len(chunk.records)
+        try:
+            read = self._next(size)
+        except ReadingFailed as error:
+            raise self._disagreement() from error
+        wrong = [read.num_rows] if read.num_rows < size else []
+        unfit: dict[int, list[int]] = {}
+        for cell in chunk.cells:
+            if cell.row < read.num_rows:
+                unfit.setdefault(cell.column, []).append(cell.row)
+        for position in range(len(self._schema)):
+            if position not in self._unread:
+                delivered = chunk.values.column(position).slice(0, read.num_rows)
+                wrong += self._differing(delivered, read.column(position), position, unfit.get(position, []))[:1]
+        if wrong:
+            raise disagreement(self._name, chunk.records[min(wrong)].as_py())
+        self._confirmed += size
+
+    def expect_end(self) -> None:
+        """The witness has no record after these; raises UnreadableFile if it has."""
+        try:
+            more = self._next(1).num_rows
+        except ReadingFailed:
+            more = 1
+        if more:
+            raise self._disagreement()
+
+    def _next(self, size: int) -> pa.Table:
+        try:
+            return self._rows.take(size)
+        except ReadingFailed as error:
+            # A moment in milliseconds that is beyond DuckDB's microseconds: it can read nothing of that column.
+            kinds = enumerate(self._schema.types)
+            moments = frozenset(i for i, kind in kinds if pa.types.is_timestamp(kind) and kind.unit == "ms")
+            if "Conversion Error" not in str(error) or moments <= self._unread:
+                raise
+            self._unread = moments
+            self._rows = self._rest()
+            return self._rows.take(size)
+
+    def _rest(self) -> Rows:
+        """The rows from the first that is not confirmed."""
+        names = ", ".join(f'"{position}"' for position in range(len(self._types)))
+        values = ", ".join(map(self._value, range(len(self._types))))
+        query = f"SELECT {values} FROM {self._source} AS t({names}) OFFSET {self._confirmed}"
+        return self._reading.rows(query, {}, _ROWS)
+
+    def _disagreement(self) -> UnreadableFile:
+        return disagreement(self._name, self._confirmed + 1)
+
+    def _value(self, position: int) -> str:
+        if position in self._unread:
+            return "NULL"
+        if not self._comparable(position):
+            return f'"{position}" IS NOT NULL'
+        if is_text(_plain(self._schema.types[position])):
+            return f'CASE WHEN strlen("{position}") > {self._long} THEN sha256("{position}") ELSE "{position}" END'
+        return f'"{position}"'
+
+    def _comparable(self, position: int) -> bool:
+        """Whether both readers have the type."""
+        kind = _plain(self._schema.types[position])
+        other = self._types[position].partition("(")[0]
+        return any(is_kind(kind) and other in names for is_kind, names in _SAME)
+
+    def _differing(
+        self, delivered: pa.ChunkedArray, witnessed: pa.ChunkedArray, position: int, unfit: list[int]
+    ) -> list[int]:
+        if not self._comparable(position):
+            said = _mask(pc.not_equal(delivered, ""))
+            said[unfit] = True
+            return np.flatnonzero(said != _mask(witnessed)).tolist()
+        texts = text_column(witnessed.combine_chunks(), position, [])
+        differing = _mask(pc.not_equal(self._shortened(delivered.combine_chunks()), texts))
+        differing[unfit] = ~_mask(witnessed.is_valid())[unfit]
+        return np.flatnonzero(differing).tolist()
+
+    def _shortened(self, texts: pa.Array) -> pa.Array:
+        """Long texts by their SHA-256."""
+        long = pc.greater(pc.binary_length(texts), self._long)
+        if not pc.any(long).as_py():
+            return texts
+        hashed = [hashlib.sha256(text.encode()).hexdigest() for text in texts.filter(long).to_pylist()]
+        return pc.replace_with_mask(texts, long, pa.array(hashed, pa.string()))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    """The type of the values themselves."""
+    if isinstance(kind, pa.ExtensionType):
+        return _plain(kind.storage_type)
+    return _plain(kind.value_type) if pa.types.is_dictionary(kind) else kind
+
+
+def _mask(rows: pa.Array | pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    return np.array(rows.to_pylist(), bool)
