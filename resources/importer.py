@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.clock import new_id
-from resources.file_reader import FileReader, ReadOptions
+from resources.file_reader import FileReader, ReadOptions, require_room
 from resources.record_store import RecordStore, Staging
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
@@ -32,11 +32,12 @@ class Importer:
         `progress` is told how many records are read, as often as some tens of thousands more are.
         Its columns are mapped as they were for the last committed file of the same header row, but for what the
         request says. Raises AlreadyImported for a content that stands in the records, unless it is to be read
-        again; NotFound, UnreadableFile, InvalidRequest or StoreNotReady when the file cannot be previewed, and
-        Unaccounted when the counts do not balance; then nothing is left of it.
+        again; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady when the file cannot be
+        previewed, and Unaccounted when the counts do not balance; then nothing is left of it.
         """
         records = self._store.account(request.account)
         batch_id = new_id("b", self._store.clock.now())
+        require_room(request.path, records.folder("staging"))
         with self._reader(request) as reader:
             # What brings pandas and pandera, while the file is being read; a commit does without.
             from resources.report_writer import write_report

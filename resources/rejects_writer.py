@@ -5,8 +5,10 @@ header stands after those. When the corrected file is imported, those columns ar
 """
 
 import csv
+import gzip
 import json
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any, Protocol
 
 import duckdb
 import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from openpyxl.utils.escape import escape
 
 from resources.file_reader import FileReader, TextChunk
@@ -22,7 +26,11 @@ from schemas.formulas import escape_formula
 
 OUR_COLUMNS = ("_batch", "_record", "_line", "_problems")
 
-_SUFFIXES = {"delimited": ".csv", "excel": ".xlsx", "json": ".json", "parquet": ".csv"}
+ESCAPED = ("delimited", "excel")
+"""The formats that a spreadsheet opens: there a text that it would take for a formula is escaped."""
+
+_SUFFIXES = {"delimited": ".csv", "excel": ".xlsx", "json": ".json", "ndjson": ".ndjson", "parquet": ".parquet"}
+_CELLS = 1_000_000
 
 
 class _Writer(Protocol):
@@ -36,14 +44,15 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
     """One row for each rejected record, in the order of the file, never capped; returns the file.
 
     `reader` reads the same file once more; `problems` is its file of problems. The rejects file is written
-    beside its final name and renamed.
+    beside its final name and renamed. It is packed with gzip if the file was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = reader.path.name.removesuffix(".gz").rpartition(".")[0] or reader.path.name
     # A file name is bytes, at most 255 of them; this one is UTF-8 whatever the upload's was.
     stem = stem.encode(errors="backslashreplace")[:100].decode(errors="ignore")
-    path = folder / f"{stem}.rejects{_SUFFIXES[reader.format]}"
+    path = folder / f"{stem}.rejects{_SUFFIXES[reader.format]}{'.gz' if reader.packed else ''}"
     partial = path.with_name(f".{path.name}.partial")
+    escape_cell = escape_formula if reader.format in ESCAPED else str
     headers = [*reader.headers, *OUR_COLUMNS]
     with _FILES[reader.format](partial, headers) as file:
         told = _problems(problems)
@@ -59,11 +68,26 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
                 own, beyond = values[: len(reader.headers)], values[len(reader.headers) :]
                 padded = [*own, *[""] * (len(reader.headers) - len(own))]
                 row = [*padded, batch_id, str(record), str(line), text, *beyond]
-                file.writerow([escape_formula(cell) for cell in row])
+                file.writerow([escape_cell(cell) for cell in row])
+    if reader.packed:
+        partial = _packed(partial)
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(partial, path)
     return path
+
+
+def _packed(path: Path) -> Path:
+    """The file packed, in the place of the one that was not; its bytes tell no name and no time."""
+    packed = path.with_name(f"{path.name}.gz")
+    with (
+        path.open("rb") as content,
+        packed.open("wb") as file,
+        gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as archive,
+    ):
+        shutil.copyfileobj(content, archive, 1 << 20)
+    path.unlink()
+    return packed
 
 
 def _problems(path: Path) -> Iterator[tuple[int, int, str]]:
@@ -90,11 +114,15 @@ def _last_record(chunk: TextChunk) -> int:
 
 
 def _rows(chunk: TextChunk, wanted: dict[int, tuple[int, str]]) -> list[tuple[int, list[str]]]:
-    """The wanted records of a chunk with their texts, in order."""
+    """The wanted records of a chunk with their texts, in order; a value that has none as its problem shows it."""
     rows = [(bad.record, list(bad.values)) for bad in chunk.malformed if bad.record in wanted]
     positions = [at for at, record in enumerate(chunk.records.to_pylist()) if record in wanted]
     if positions:
         columns = [column.to_pylist() for column in chunk.values.take(positions).columns]
+        place_of = {row: place for place, row in enumerate(positions)}
+        for cell in chunk.cells:
+            if cell.row in place_of and not columns[cell.column][place_of[cell.row]]:
+                columns[cell.column][place_of[cell.row]] = cell.value
         records = chunk.records.take(positions).to_pylist()
         rows += [(record, list(values)) for record, *values in zip(records, *columns, strict=True)]
     return sorted(rows)
@@ -139,6 +167,54 @@ class _ExcelFile(AbstractContextManager[_Writer]):
         self._book.save(self._path)
 
 
+class _NdjsonFile(AbstractContextManager[_Writer]):
+    """A JSON object on each line; every value is text."""
+
+    def __init__(self, path: Path, headers: Sequence[str]) -> None:
+        self._file = path.open("w", encoding="utf-8", newline="\n")
+        self._headers = headers
+
+    def writerow(self, row: Sequence[str]) -> None:
+        self._file.write(json.dumps(dict(zip(self._headers, row, strict=True)), ensure_ascii=False) + "\n")
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+class _ParquetFile(AbstractContextManager[_Writer]):
+    """A Parquet file; every column is text."""
+
+    def __init__(self, path: Path, headers: Sequence[str]) -> None:
+        self._schema = pa.schema([(header, pa.string()) for header in headers])
+        self._writer = pq.ParquetWriter(path, self._schema)
+        self._rows: list[Sequence[str]] = []
+
+    def writerow(self, row: Sequence[str]) -> None:
+        self._rows.append(row)
+        if len(self._rows) * len(row) >= _CELLS:
+            self._write()
+
+    def _write(self) -> None:
+        columns = [pa.array(column, pa.string()) for column in zip(*self._rows, strict=True)]
+        self._writer.write_table(pa.table(columns, schema=self._schema))
+        self._rows = []
+
+    def __enter__(self) -> _Writer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._rows:
+            self._write()
+        self._writer.close()
+
+
 class _JsonFile(AbstractContextManager[_Writer]):
     """A JSON array of objects; every value is text."""
 
@@ -166,5 +242,6 @@ _FILES: dict[str, type[Any]] = {
     "delimited": _DelimitedFile,
     "excel": _ExcelFile,
     "json": _JsonFile,
-    "parquet": _DelimitedFile,
+    "ndjson": _NdjsonFile,
+    "parquet": _ParquetFile,
 }

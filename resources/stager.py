@@ -17,7 +17,7 @@ from resources.problems import PROBLEMS, ProblemFile, summarise
 from resources.progress import Progress, observed_chunks
 from resources.record_store import Comparison, RecordStore, Staging
 from resources.record_store.refusals import outdated_type
-from resources.rejects_writer import OUR_COLUMNS
+from resources.rejects_writer import ESCAPED, OUR_COLUMNS
 from schemas import load_model
 from schemas.batches import ChangedValue, Counts, ImportRequest, ProblemCount, RowProblem
 from schemas.dates import DateOrders
@@ -76,7 +76,8 @@ def stage_file(
     mapping = map_headers(reader.headers, record_type, request.column_map, remembered)
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
-    unescape = request.unescape or set(OUR_COLUMNS).issubset(reader.headers)
+    rejects = reader.format in ESCAPED and set(OUR_COLUMNS).issubset(reader.headers)
+    unescape = request.unescape or rejects
     staging = Staging(partial, fields)
     dates = DateOrders(record_type, fields, request.date_order)
     partial.mkdir(parents=True)

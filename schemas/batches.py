@@ -80,8 +80,8 @@ class ImportRequest:
     `column_map` is header to field; an empty field leaves the column out. `encoding`, `delimiter` and `sheet`
     say how the file is written; None is detected. `date_order` says how dates are written that are not ISO;
     without it they are rejected. `unescape` takes away the ' that an export puts before a text which a
-    spreadsheet would take for a formula; from a rejects file it is taken away always. `again` allows a file
-    whose content has been imported already.
+    spreadsheet would take for a formula; from a rejects file in CSV or Excel it is taken away always. `again`
+    allows a file whose content has been imported already.
     """
 
     path: Path

@@ -9,6 +9,7 @@ RecordsError                exit 1   something failed; nothing was half done
 │   ├── AlreadyImported              the file's content is in the records already, by an earlier batch
 │   └── PreviewOutdated              what was previewed is no longer what would be written
 ├── UnreadableFile          exit 1   the bytes are not the format they claim to be
+├── DiskFull                exit 1   there is no room for what would be written
 ├── StoreNotReady           exit 1   the store is missing, or older than the record types
 ├── StoreBusy               exit 1   another process holds the write lock (transient)
 └── Unaccounted             exit 1   the counts do not balance; the run stops before it writes
@@ -88,6 +89,12 @@ class UnreadableFile(RecordsError):
     """The bytes are not the format they claim to be; the message names the first bad place."""
 
     code = "unreadable_file"
+
+
+class DiskFull(RecordsError):
+    """There is no room on the disk for what would be written; the message says how much is needed or where."""
+
+    code = "disk_full"
 
 
 class StoreNotReady(RecordsError):

@@ -39,6 +39,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "AlreadyImported": 3,
         "PreviewOutdated": 3,
         "UnreadableFile": 1,
+        "DiskFull": 1,
         "StoreNotReady": 1,
         "StoreBusy": 1,
         "Unaccounted": 1,

@@ -1,14 +1,20 @@
 """What is rejected goes back to the person: in the file's own columns and format, ready to correct."""
 
 import csv
+import gzip
+import io
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from openpyxl.cell import WriteOnlyCell
 
 from resources.importer import Importer
 from resources.record_store import RecordStore
@@ -82,27 +88,97 @@ def test_a_file_without_rejects_has_no_rejects_file(importer: Importer, store: R
     assert not store.account("ua").folder("rejects").exists()
 
 
-def test_rejects_come_back_in_the_format_they_came_in(importer: Importer, tmp_path: Path) -> None:
-    (tmp_path / "in.json").write_text('[{"external_id": "C-1", "status": "lead"}, {"external_id": "C-2", "status": 5}]')
-    report = importer.preview(contacts_of(tmp_path / "in.json"))
-    assert report.rejects_file is not None
-    (row,) = json.loads(report.rejects_file.read_text())
-    assert (row["external_id"], row["status"], row["_record"]) == ("C-2", "5", "2")
+def _write(path: Path, rows: list[dict[str, str]]) -> Path:
+    """The rows in the format and packing that the name tells."""
+    kind, content = path.name.removesuffix(".gz").rpartition(".")[2], io.BytesIO()
+    text = io.TextIOWrapper(content, "utf-8", newline="", write_through=True)
+    if kind == "csv":
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    elif kind == "json":
+        json.dump(rows, text)
+    elif kind == "ndjson":
+        text.writelines(json.dumps(row) + "\n" for row in rows)
+    elif kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), content)
+    else:
+        book = openpyxl.Workbook(write_only=True)
+        sheet = book.create_sheet()
+        for row in [list(rows[0]), *(list(row.values()) for row in rows)]:
+            sheet.append([_text_cell(sheet, cell) for cell in row])
+        book.save(content)
+    data = content.getvalue()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
 
-    book = openpyxl.Workbook()
-    sheet = book.active
-    assert sheet is not None
-    for cells in (["external_id", "status", "notes"], ["C-1", "lead", "x"], ["C-2", "VIP", "=1+1"]):
-        sheet.append(cells)
-    sheet["C3"].data_type = "s"
-    book.save(tmp_path / "in.xlsx")
-    report = importer.preview(contacts_of(tmp_path / "in.xlsx"))
-    assert report.rejects_file is not None
-    back = openpyxl.load_workbook(report.rejects_file).worksheets[0]
-    assert [[cell.value for cell in row][:3] for row in back.iter_rows()] == [
-        ["external_id", "status", "notes"],
-        ["C-2", "VIP", "'=1+1"],
+
+def _text_cell(sheet: Any, text: str) -> Any:
+    cell = WriteOnlyCell(sheet, text)
+    cell.data_type = "s"
+    return cell
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    """The rows of a rejects file, read by another library than the product's reader."""
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        data = gzip.decompress(data)
+    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    if kind == "csv":
+        return list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+    if kind == "json":
+        rows: list[dict[str, str]] = json.loads(data)
+        return rows
+    if kind == "ndjson":
+        return [json.loads(line) for line in data.decode().splitlines()]
+    if kind == "parquet":
+        table = pq.read_table(io.BytesIO(data))
+        assert set(table.schema.types) == {pa.string()}
+        return [{name: str(text) for name, text in row.items()} for row in table.to_pylist()]
+    header, *cells = openpyxl.load_workbook(io.BytesIO(data)).worksheets[0].iter_rows(values_only=True)
+    return [{str(name): str(text or "") for name, text in zip(header, row, strict=True)} for row in cells]
+
+
+@pytest.mark.parametrize("suffix", ["csv.gz", "json", "ndjson.gz", "parquet", "xlsx"])
+def test_rejects_come_back_in_the_format_they_came_in_and_are_imported_when_corrected(
+    importer: Importer, store: RecordStore, tmp_path: Path, suffix: str
+) -> None:
+    texts = ["=1+1", "'=x", "'plain", "+49 30", 'ü\n"q"', "-5"]
+    rows = [
+        {"external_id": f"C-{n}", "status": "lead" if n % 2 else "VIP", "company": "X", "notes": text}
+        for n, text in enumerate(texts * 2)
     ]
+    parent = importer.import_file(contacts_of(_write(tmp_path / f"in.{suffix}", rows)), OnInvalid.SKIP)
+    assert parent.batch.counts == Counts(read=12, created=6, rejected=6)
+    assert parent.rejects_file is not None
+    assert parent.rejects_file.name == f"in.rejects.{suffix}"
+    wrong = _read(parent.rejects_file)
+    assert [row["_record"] for row in wrong] == [str(n + 1) for n in range(0, 12, 2)]
+    escaped = suffix.startswith(("csv", "xlsx"))
+    assert wrong[0]["notes"] == ("'=1+1" if escaped else "=1+1")
+    assert wrong[0]["_problems"] == "status must be one of lead, prospect, customer, churned [isin]: VIP"
+
+    again = importer.preview(contacts_of(parent.rejects_file))
+    assert again.batch.counts == Counts(read=6, rejected=6)
+    corrected = _write(tmp_path / f"corrected.{suffix}", [{**row, "status": "lead"} for row in wrong])
+    child = importer.import_file(contacts_of(corrected))
+
+    assert child.batch.counts == Counts(read=6, created=6)
+    assert child.to_dict()["parent"] == again.to_dict()["parent"] == parent.batch.batch_id
+    assert values(store, "notes") == {row["external_id"]: row["notes"] for row in rows}
+
+
+def test_a_value_that_no_text_can_stand_for_is_shown_in_the_rejects_and_not_cleared(
+    importer: Importer, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.ndjson"
+    path.write_text('{"external_id": "C-1", "status": "lead", "amount": 1e400, "notes": ["a", 1]}\n')
+    report = importer.preview(contacts_of(path))
+    assert report.rejects_file is not None
+    (row,) = _read(report.rejects_file)
+    assert (row["amount"], row["notes"]) == ("1e400", '["a", 1]')
+    assert importer.preview(contacts_of(report.rejects_file)).batch.counts == Counts(read=1, rejected=1)
 
 
 @pytest.mark.parametrize(

@@ -3,5 +3,6 @@
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
 from resources.file_reader.options import ReadLimits, ReadOptions
 from resources.file_reader.reader import FileReader
+from resources.file_reader.room import require_room
 
-__all__ = ["CellProblem", "FileReader", "MalformedRecord", "ReadLimits", "ReadOptions", "TextChunk"]
+__all__ = ["CellProblem", "FileReader", "MalformedRecord", "ReadLimits", "ReadOptions", "TextChunk", "require_room"]

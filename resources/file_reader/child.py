@@ -4,6 +4,7 @@ It answers with a line of JSON (what was understood, or what is wrong) and then 
 metadata carry what is no value; the last batch says that it is the last.
 """
 
+import errno
 import gc
 import gzip
 import hashlib
@@ -18,14 +19,16 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.csv
 
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import open_format
 from resources.file_reader.options import ReadLimits, ReadOptions
-from schemas.errors import InvalidRequest, RecordsError, UnreadableFile
+from schemas.errors import DiskFull, RecordsError, UnreadableFile
 
 _GZIP = b"\x1f\x8b"
 _BLOCK = 1 << 20
+_ANSWERED = (RecordsError, MemoryError, OSError)  # pa.ArrowMemoryError is a MemoryError
 
 
 def main() -> None:
@@ -44,14 +47,23 @@ def main() -> None:
 
 
 def _limit_resources(limits: ReadLimits) -> None:
+    """What is parsed from here on takes no more than the limits, and starts no process and no thread.
+
+    The operating system counts processes by user and never counts root's: to a reader that runs as root
+    RLIMIT_NPROC forbids nothing. To any other user's it forbids every new process and thread, so that Arrow's
+    two threads are started before.
+    """
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
+    with pyarrow.csv.open_csv(pa.BufferReader(b"-\n")) as reader:
+        reader.read_all()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _limit(resource.RLIMIT_AS, used + limits.reader_memory_mb * 1_000_000)
     _limit(resource.RLIMIT_CPU, limits.reader_seconds)
     _limit(resource.RLIMIT_FSIZE, limits.file_mb * 1_000_000)
     _limit(resource.RLIMIT_NOFILE, 64)
     _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_NPROC, 0)
 
 
 def _limit(kind: int, most: int) -> None:
@@ -60,19 +72,18 @@ def _limit(kind: int, most: int) -> None:
 
 
 def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None:
+    name, path = request["name"], Path(f"/dev/fd/{request['file']}")
     try:
-        path = Path(f"/dev/fd/{request['file']}")
         digest = _sha256(path)
-        path, facts = _unpacked_if_packed(path, request["name"], limits)
-        kind, parsed, understood = open_format(path, request["name"], ReadOptions(**request["options"]), limits)
-        _check_headers(parsed.headers, request["name"], limits)
-    except RecordsError as error:
-        answer.write(json.dumps({"error": _told(error)}).encode() + b"\n")
+        content, packed = _unpacked_if_packed(path, name, limits)
+        kind, parsed, understood = open_format(content, name, ReadOptions(**request["options"]), limits)
+        _check_headers(parsed.headers, name, limits)
+    except _ANSWERED as error:
+        answer.write(json.dumps({"error": _told(error, name)}).encode() + b"\n")
         return
-    except MemoryError:
-        answer.write(json.dumps({"error": _told(_out_of_memory(request["name"]))}).encode() + b"\n")
-        return
-    first = {"format": kind, "headers": parsed.headers, "understood": [*understood, *facts], "sha256": digest}
+    if packed:
+        understood = [*understood, ("Packed with", "gzip")]
+    first = {"format": kind, "headers": parsed.headers, "understood": understood, "packed": packed, "sha256": digest}
     answer.write(json.dumps(first).encode() + b"\n")
     names = [str(position) for position in range(len(parsed.headers))]
     schema = pa.schema([*((name, pa.string()) for name in names), ("_record", pa.int64()), ("_line", pa.int64())])
@@ -80,11 +91,13 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         try:
             for chunk in parsed.chunks():
                 _send(stream, schema, chunk)
+            if _sha256(path) != digest:  # all readings were of the same bytes
+                raise UnreadableFile(f"{name} was changed while it was read.", "Try again when it is complete.")
             last: dict[str, Any] = {"read": parsed.read, "notes": getattr(parsed, "notes", ())}
-        except RecordsError as error:
-            last = {"error": _told(error)}
-        except (MemoryError, pa.ArrowMemoryError):
-            last = {"error": _told(_out_of_memory(request["name"]))}
+        except BrokenPipeError:
+            raise
+        except _ANSWERED as error:
+            last = {"error": _told(error, name)}
         stream.write_batch(_empty(schema), {"last": json.dumps(last)})
 
 
@@ -105,35 +118,40 @@ def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: Text
     stream.write_batch(pa.RecordBatch.from_arrays([*columns, chunk.records, chunk.lines], schema=schema), metadata)
 
 
-def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path, list[tuple[str, str]]]:
-    """The file without its packing, and the fact that it had one."""
-    facts = []
+def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path, bool]:
+    """The file without its packing, and whether it had one."""
     with path.open("rb") as file:
-        if file.read(2) == _GZIP:
-            path = _unpacked(path, name, limits)
-            facts.append(("Packed with", "gzip"))
+        packed = file.read(2) == _GZIP
+    if packed:
+        path = _unpacked(path, name, limits)
     if path.stat().st_size > limits.file_mb * 1_000_000:
         raise _too_large(name, limits)
-    return path, facts
+    return path, packed
 
 
 def _unpacked(path: Path, name: str, limits: ReadLimits) -> Path:
-    """The unpacked file, without a name, in the private folder."""
-    room = min(limits.file_mb * 1_000_000, shutil.disk_usage(tempfile.gettempdir()).free // 2)
+    """The unpacked file, without a name, in the private folder; at most half of the free disk."""
+    size, free = 0, shutil.disk_usage(tempfile.gettempdir()).free // 2
     try:
         with gzip.open(path) as packed, tempfile.TemporaryFile() as unpacked:
             while data := packed.read(_BLOCK):
-                room -= len(data)
-                if room < 0:
+                size += len(data)
+                if size > limits.file_mb * 1_000_000:
                     raise _too_large(name, limits)
+                if size > free:
+                    raise _disk_full(name)
                 unpacked.write(data)
             unpacked.flush()
             return Path(f"/dev/fd/{os.dup(unpacked.fileno())}")
     except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise
         raise UnreadableFile(f"{name} is damaged: its gzip packing does not hold.", "Send it again.") from error
 
 
 def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits) -> None:
+    if not headers:
+        raise UnreadableFile(f"{name} has no columns.", "Its records must have named fields.")
     if len(headers) > limits.columns:
         raise UnreadableFile(
             f"{name} has {len(headers):,} columns; the limit is {limits.columns:,}.",
@@ -155,21 +173,30 @@ def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits) -> N
 
 def _too_large(name: str, limits: ReadLimits) -> UnreadableFile:
     return UnreadableFile(
-        f"{name} is larger than {limits.file_mb:,} MB, or than the free disk.",
-        "Send it in parts, or raise RECORDS_MAX_FILE_MB.",
+        f"{name} is larger than {limits.file_mb:,} MB, unpacked.", "Send it in parts, or raise RECORDS_MAX_FILE_MB."
     )
 
 
-def _out_of_memory(name: str) -> UnreadableFile:
-    return UnreadableFile(
-        f"Reading {name} takes more memory than it may.",
-        "Send it in parts, as CSV, or raise RECORDS_MAX_READER_MEMORY_MB.",
+def _disk_full(name: str) -> DiskFull:
+    return DiskFull(
+        f"The disk is full: there is no room in {tempfile.gettempdir()} to read {name}.",
+        "Make room there, or name another folder in TMPDIR.",
     )
 
 
-def _told(error: RecordsError) -> dict[str, Any]:
-    kind = "invalid_request" if isinstance(error, InvalidRequest) else "unreadable_file"
-    return {"kind": kind, "message": error.message, "hint": error.hint, "quoted": error.quoted}
+def _told(error: BaseException, name: str) -> dict[str, Any]:
+    if isinstance(error, MemoryError):
+        error = UnreadableFile(
+            f"Reading {name} takes more memory than it may.",
+            "Send it in parts, as CSV, or raise RECORDS_MAX_READER_MEMORY_MB.",
+        )
+    elif isinstance(error, OSError):
+        if error.errno != errno.ENOSPC:
+            raise error
+        error = _disk_full(name)
+    if not isinstance(error, RecordsError):
+        raise error
+    return {"kind": error.code, "message": error.message, "hint": error.hint, "quoted": error.quoted}
 
 
 def _sha256(path: Path) -> str:

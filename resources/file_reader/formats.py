@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.options import ReadLimits, ReadOptions
 
-Format = Literal["delimited", "excel", "json", "parquet"]
+Format = Literal["delimited", "excel", "json", "ndjson", "parquet"]
 
 _ZIP, _OLE, _PARQUET = b"PK\x03\x04", b"\xd0\xcf\x11\xe0", b"PAR1"
 _DELIMITED_NAMES = (".csv", ".tsv", ".tab", ".txt")
@@ -30,7 +30,7 @@ class Parsed(Protocol):
 
 
 def format_of(path: Path, name: str) -> Format:
-    """The format of an unpacked file that was sent under a name."""
+    """The format of an unpacked file that was sent under a name; "json" is JSON of either kind."""
     with path.open("rb") as file:
         start = file.read(4096)
     if start.startswith((_ZIP, _OLE)):
@@ -60,7 +60,8 @@ def open_format(
         from resources.file_reader.json_records import JsonFile, JsonLimits
 
         document = JsonFile(path.open("rb"), name, limits=JsonLimits.of(limits))
-        return kind, document, [("Format", "JSON array" if document.kind == "json" else "JSON, one object a line")]
+        described = "JSON array" if document.kind == "json" else "JSON, one object a line"
+        return document.kind, document, [("Format", described)]
     if kind == "parquet":
         from resources.file_reader.parquet import ParquetFile, ParquetLimits
 

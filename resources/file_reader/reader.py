@@ -15,9 +15,9 @@ from typing import Any, BinaryIO, Self
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
 from resources.file_reader.formats import Format
 from resources.file_reader.options import ReadLimits, ReadOptions
-from schemas.errors import InvalidRequest, NotFound, UnreadableFile
+from schemas.errors import DiskFull, InvalidRequest, NotFound, UnreadableFile
 
-_ERRORS = {"invalid_request": InvalidRequest, "unreadable_file": UnreadableFile}
+_ERRORS = {error.code: error for error in (DiskFull, InvalidRequest, UnreadableFile)}
 _PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
 
 
@@ -27,8 +27,8 @@ class FileReader:
     The process starts at once; `format`, `headers`, the `sha256` of the file's bytes and what it `understood`
     (label and value) wait until it knows. After `chunks` has come to its end, `read` is the number of its
     records, and `notes` say what else is to be known of it. Raises NotFound when there is no such file,
-    UnreadableFile when it cannot be what it says it is or goes beyond a limit, InvalidRequest when the options
-    cannot be meant.
+    UnreadableFile when it cannot be what it says it is or goes beyond a limit, DiskFull when there is no room to
+    unpack it, InvalidRequest when the options cannot be meant.
     """
 
     def __init__(self, path: Path, options: ReadOptions | None = None, limits: ReadLimits | None = None) -> None:
@@ -80,6 +80,11 @@ class FileReader:
         """The SHA-256 of the file's bytes."""
         digest: str = self._first_answer()["sha256"]
         return digest
+
+    @property
+    def packed(self) -> bool:
+        """Whether the file is packed with gzip."""
+        return bool(self._first_answer()["packed"])
 
     def _first_answer(self) -> dict[str, Any]:
         if self._told is None:

@@ -26,8 +26,8 @@ from resources.file_reader.delimited.dialect import (
     detect_dialect,
     detect_encoding,
 )
-from resources.file_reader.options import ReadLimits, ReadOptions
 from resources.file_reader.delimited.witness import FIELD_END, RECORD_END, Witness, WitnessedBlock
+from resources.file_reader.options import ReadLimits, ReadOptions
 from schemas.errors import UnreadableFile
 
 _SAMPLE_CHARACTERS = 1 << 18

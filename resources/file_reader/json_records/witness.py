@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader.chunk import TextChunk
-from resources.file_reader.witness import ReadingFailed, SecondReading, disagreement
+from resources.file_reader.second_reading import ReadingFailed, SecondReading, disagreement
 
 _SLACK = 1 << 20
 

@@ -19,6 +19,8 @@ from schemas.errors import UnreadableFile
 
 _CHUNK_BYTES = 64 << 20
 _CHUNK_CELLS = 4_000_000
+_BUFFER = 1 << 20
+_BUFFERS = 64 << 20  # of all columns
 
 
 class ParquetFile:
@@ -40,7 +42,7 @@ class ParquetFile:
         file.seek(0)
         source = pa.PythonFile(file, "r")
         try:
-            self._parquet = self._open(source, [])
+            self._parquet = self._open(source, [], _BUFFER)
             schema = self._parquet.schema_arrow
             self._check(schema)
             # As dictionaries a text that is there a million times is not there a million times in memory. Arrow
@@ -48,7 +50,9 @@ class ParquetFile:
             columns = [self._parquet.metadata.schema.column(i) for i in range(self._parquet.metadata.num_columns)]
             names = set(schema.names)
             texts = [it.path for it in columns if it.physical_type == "BYTE_ARRAY" and it.path in names]
-            self._parquet = self._open(source, texts)
+            self._parquet = self._open(source, texts, max(1 << 12, _BUFFERS // max(1, len(columns))))
+        except MemoryError:
+            raise
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._unreadable(error) from error
         self.headers = tuple(schema.names)
@@ -60,11 +64,11 @@ class ParquetFile:
     def __exit__(self, *_: object) -> None:
         """Nothing to do: whoever opened the file closes it."""
 
-    def _open(self, source: pa.PythonFile, dictionaries: list[str]) -> pq.ParquetFile:
+    def _open(self, source: pa.PythonFile, dictionaries: list[str], buffer: int) -> pq.ParquetFile:
         return pq.ParquetFile(
             source,
             read_dictionary=dictionaries,
-            buffer_size=1 << 20,
+            buffer_size=min(buffer, _BUFFER),
             pre_buffer=False,
             thrift_string_size_limit=self._limits.footer_bytes,
             thrift_container_size_limit=self._limits.footer_items,
@@ -104,6 +108,8 @@ class ParquetFile:
                     witness.confirm(chunk)
                     self.read += part.num_rows
                     yield chunk
+            except MemoryError:
+                raise
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise self._unreadable(error) from error
         if self.read != self._parquet.metadata.num_rows:

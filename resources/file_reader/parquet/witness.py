@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.parquet.texts import is_text, text_column
-from resources.file_reader.witness import ReadingFailed, Rows, SecondReading, disagreement
+from resources.file_reader.second_reading import ReadingFailed, Rows, SecondReading, disagreement
 from schemas.errors import UnreadableFile
 
 _ROWS = 2048  # DuckDB's own measure
@@ -156,4 +156,5 @@ def _plain(kind: pa.DataType) -> pa.DataType:
 
 
 def _mask(rows: pa.Array | pa.ChunkedArray) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    return np.array(rows.to_pylist(), bool)
+    whole = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
+    return np.array(whole.to_numpy(zero_copy_only=False), bool)
