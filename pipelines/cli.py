@@ -78,10 +78,11 @@ _record_type = click.option("-t", "--type", "record_type", required=True, help="
 _page = click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, help=f"{_PAGE} a page.")
 _file = click.argument("file", type=click.Path(path_type=Path))
 _batch = click.argument("batch_id", metavar="BATCH")
+_MAP = "Which field a column feeds; none: left out. Remembered, once committed, for files of the same header row."
 _on_invalid = click.option(
     "--on-invalid",
     type=click.Choice(OnInvalid, case_sensitive=False),
-    default=OnInvalid.ABORT,
+    default=OnInvalid.ABORT.value,
     show_default=True,
     help="When records are rejected: write nothing, or leave those out.",
 )
@@ -91,7 +92,7 @@ def _preview_options(command: _Function) -> _Function:
     options = [
         _required_account,
         _record_type,
-        click.option("--map", "maps", multiple=True, metavar="HEADER=FIELD", help="Which field a column feeds."),
+        click.option("--map", "maps", multiple=True, metavar="HEADER=FIELD", help=_MAP),
         click.option("--encoding", help="How the file is encoded, as utf-8 or cp1252. Default: detected."),
         click.option("--sheet", help="Which sheet of a workbook. Default: the first."),
         click.option(
@@ -104,14 +105,14 @@ def _preview_options(command: _Function) -> _Function:
         click.option(
             "--mode",
             type=click.Choice(Mode, case_sensitive=False),
-            default=Mode.UPSERT,
+            default=Mode.UPSERT.value,
             show_default=True,
             help="Create records, change existing ones, or both.",
         ),
         click.option(
             "--on-duplicate",
             type=click.Choice(OnDuplicate, case_sensitive=False),
-            default=OnDuplicate.REJECT,
+            default=OnDuplicate.REJECT.value,
             show_default=True,
             help="Of records with one key and different values: reject all, or take one.",
         ),
