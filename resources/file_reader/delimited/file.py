@@ -87,7 +87,8 @@ class DelimitedFile:
             return "skip"
 
         try:
-            values = pyarrow.csv.read_csv(
+            # Not read_csv, which starts a thread for each call, and a reader that is not root's may start none.
+            with pyarrow.csv.open_csv(
                 pa.BufferReader(block.data),
                 pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block.data) + 1, column_names=names),
                 pyarrow.csv.ParseOptions(
@@ -99,7 +100,8 @@ class DelimitedFile:
                     invalid_row_handler=skip,
                 ),
                 pyarrow.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False),
-            )
+            ) as reader:
+                values = reader.read_all()
         except pa.ArrowInvalid as error:
             block.data.decode()  # the likeliest reason
             raise self._disagreement(self.read + 1, block.first_line) from error
