@@ -114,6 +114,7 @@ class Lake:
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
+                "enable_external_file_cache": "false",  # the operating system has one, and gives it back
                 "memory_limit": self._settings.duckdb_memory,
                 "temp_directory": str(self._settings.scratch),
             }
