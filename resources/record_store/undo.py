@@ -1,0 +1,225 @@
+"""A batch taken back: each of its records as it was before, where nobody has modified it since."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from resources.record_store.lake import Connection, identifier
+from resources.record_store.staging import same_key
+from resources.record_store.tables import OWN_COLUMNS, sql_type, table
+from schemas.errors import Unaccounted
+from schemas.record_type import RecordType
+from schemas.rollbacks import Conflict, OnModified, RollbackCounts
+
+_UNTOUCHED = "((left_by AND present AND same) OR NOT (left_by OR present))"
+_GONE = "(left_by AND NOT present)"
+_MODIFIED = f"NOT ({_UNTOUCHED} OR {_GONE})"
+_SNAPSHOTS_SEARCHED = 200
+
+
+class Undo:
+    """The records that a batch touched, at three moments: before it, after it, and now.
+
+    They are compared once, into a temporary table `undo`, with a row for the key of each record whose state after
+    the batch is another than before: `was_there` before, `left_by` the batch, `present` now and the `same` as the
+    batch left it. Nothing is written but by `apply`.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        record_type: RecordType,
+        account: str,
+        batch_id: str,
+        *,
+        after: int,
+        is_import: bool,
+    ) -> None:
+        self._connection = connection
+        self._type = record_type
+        self._account = account
+        self._batch_id = batch_id
+        self._after = after
+        self._columns = (*OWN_COLUMNS, *record_type.field_names)
+        self._before_sql = self._at(after - 1)
+        self._after_sql = self._at(after)
+        self._now_sql = f"SELECT * FROM {table(record_type.name)} WHERE _account = ?"
+        self._compare_import() if is_import else self._compare_any()
+
+    def counts(self, on_modified: OnModified) -> RollbackCounts:
+        """What becomes of the records with this choice; with STOP, of those that were not modified."""
+        row = self._connection.fetch_one(
+            f"""
+            SELECT count(*) FILTER (NOT was_there AND {_UNTOUCHED}), count(*) FILTER (was_there AND {_UNTOUCHED}),
+                count(*) FILTER ({_MODIFIED}), count(*) FILTER ({_GONE}),
+                count(*) FILTER ({_MODIFIED} AND NOT was_there AND present)
+            FROM undo
+            """
+        )
+        removed, restored, modified, gone, modified_creations = row
+        if on_modified is OnModified.OVERWRITE:
+            removed, restored = removed + modified_creations, restored + modified - modified_creations
+        merged = self._mergeable() if on_modified is OnModified.MERGE else 0
+        kept = modified - merged if on_modified in (OnModified.KEEP, OnModified.MERGE) else 0
+        return RollbackCounts(removed, restored, modified, merged, kept, gone)
+
+    def conflicts(self, records: int) -> list[Conflict]:
+        """The first records that were modified since, at most so many, by key."""
+        keys = [identifier(name) for name in self._type.key]
+        differing = ", ".join(
+            f"CASE WHEN a.{column} IS DISTINCT FROM c.{column} THEN {_text(name)} END"
+            for name, column in ((name, identifier(name)) for name in self._type.field_names)
+        )
+        rows = self._connection.execute(
+            f"""
+            SELECT {", ".join(f"u.{key}" for key in keys)}, concat_ws(' · ', {", ".join(f"u.{key}" for key in keys)}),
+                list_filter([{differing}], name -> name IS NOT NULL), c._batch
+            FROM undo u JOIN ({self._now_sql}) c ON {same_key(self._type, "u", "c")}
+            LEFT JOIN ({self._after_sql}) a ON {same_key(self._type, "u", "a")}
+            WHERE {_MODIFIED} ORDER BY {", ".join(f"u.{key}" for key in keys)} LIMIT {int(records)}
+            """,
+            [self._account, self._account],
+        ).fetch_all()
+        width = len(keys)
+        found = [
+            (row[:width], Conflict(row[width], tuple(row[width + 1]), None if row[-1] == self._batch_id else row[-1]))
+            for row in rows
+        ]
+        return self._with_causes(found) if found else []
+
+    def apply(self, on_modified: OnModified, rollback_id: str) -> RollbackCounts:
+        """The records are as `counts` says for this choice. Raises Unaccounted, before any commit, when they are not.
+
+        A record that is merged bears the rollback's id; one that is restored bears what it bore before.
+        """
+        counts = self.counts(on_modified)
+        chosen = f"({_UNTOUCHED} OR {_MODIFIED})" if on_modified is OnModified.OVERWRITE else _UNTOUCHED
+        total = self._count()
+        keys = ", ".join(map(identifier, self._type.key))
+        name = table(self._type.name)
+        columns = ", ".join(map(identifier, self._columns))
+        removed = updated = inserted = merged = 0
+        if counts.removed:
+            (removed,) = self._connection.fetch_one(
+                f"DELETE FROM {name} WHERE _account = ? AND ({keys}) IN "
+                f"(SELECT ({keys}) FROM undo WHERE NOT was_there AND present AND {chosen})",
+                [self._account],
+            )
+        if counts.restored:
+            before = f"SELECT b.* FROM ({self._before_sql}) b SEMI JOIN undo u ON {same_key(self._type, 'b', 'u')}"
+            (updated,) = self._connection.fetch_one(
+                f"""
+                MERGE INTO {name} t USING ({before} AND u.was_there AND u.present AND {chosen}) s
+                ON t._account = ? AND {same_key(self._type, "t", "s")}
+                WHEN MATCHED THEN UPDATE SET {self._assignments}, _batch = s._batch
+                """,
+                [self._account, self._account],
+            )
+            (inserted,) = self._connection.fetch_one(
+                f"INSERT INTO {name} ({columns}) "
+                f"SELECT {columns} FROM ({before} AND u.was_there AND NOT u.present AND {chosen})",
+                [self._account],
+            )
+        if counts.merged:
+            (merged,) = self._connection.fetch_one(
+                f"""
+                MERGE INTO {name} t USING ({self._merged_sql()}) s ON t._account = ? AND {same_key(self._type, "t", "s")}
+                WHEN MATCHED THEN UPDATE SET {self._assignments}, _batch = ?
+                """,
+                [*[self._account] * 4, rollback_id],
+            )
+        done = RollbackCounts(removed, updated + inserted, counts.modified, merged, counts.kept, counts.gone)
+        if done != counts or self._count() != total - removed + inserted:
+            raise Unaccounted(
+                f"Taking {self._batch_id} back would have {done} where {counts} was planned. Nothing was written.",
+                "This is a defect of records; please report it.",
+            )
+        return done
+
+    def _at(self, snapshot: int) -> str:
+        """The account's records in a snapshot, with nulls in the columns that came later; binds the account."""
+        versioned = f"(SELECT * FROM {table(self._type.name)} AT (VERSION => {int(snapshot)}))"
+        there = set(self._connection.execute(f"SELECT * FROM {versioned} LIMIT 0").columns)
+        types = {name: sql_type(self._type.field(name).type) for name in self._type.field_names}
+        columns = [
+            identifier(name) if name in there else f"NULL::{types[name]} AS {identifier(name)}"
+            for name in self._columns
+        ]
+        return f"SELECT {', '.join(columns)} FROM {versioned} WHERE _account = ?"
+
+    def _compare_import(self) -> None:
+        """Every record that an import wrote bears its id, before anyone modifies it, and lies where few others do."""
+        keys = [identifier(name) for name in self._type.key]
+        left = f"{self._after_sql} AND _batch = ?"
+        still = f"{self._now_sql} AND _batch = ?"
+        there = f"SELECT {', '.join(keys)}, true AS there FROM"
+        self._connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE undo AS
+            SELECT {", ".join(f"a.{key}" for key in keys)}, b.there IS NOT NULL AS was_there, true AS left_by,
+                n.there IS NOT NULL AS present, c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS same
+            FROM ({left}) a
+            LEFT JOIN ({there} ({self._before_sql})) b ON {same_key(self._type, "a", "b")}
+            LEFT JOIN ({still}) c ON {same_key(self._type, "a", "c")}
+            LEFT JOIN ({there} ({self._now_sql})) n ON {same_key(self._type, "a", "n")}
+            """,
+            [self._account, self._batch_id, self._account, self._account, self._batch_id, self._account],
+        )
+
+    def _compare_any(self) -> None:
+        """A rollback leaves no mark on what it restored: all records before it are compared with those after."""
+        keys = [identifier(name) for name in self._type.key]
+        self._connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE undo AS
+            WITH touched AS (
+                SELECT {", ".join(f"coalesce(a.{key}, b.{key}) AS {key}" for key in keys)},
+                    b._account IS NOT NULL AS was_there, a._account IS NOT NULL AS left_by
+                FROM ({self._after_sql}) a FULL JOIN ({self._before_sql}) b ON {same_key(self._type, "a", "b")}
+                WHERE a._account IS NULL OR b._account IS NULL OR {self._differs("a", "b")}
+            )
+            SELECT t.*, c._account IS NOT NULL AS present,
+                a._account IS NOT NULL AND c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS same
+            FROM touched t
+            LEFT JOIN ({self._after_sql}) a ON {same_key(self._type, "t", "a")}
+            LEFT JOIN ({self._now_sql}) c ON {same_key(self._type, "t", "c")}
+            """,
+            [self._account] * 4,
+        )
+
+    def _differs(self, left: str, right: str) -> str:
+        """A condition that two rows differ in any column, the store's own included."""
+        return " OR ".join(
+            f"{left}.{column} IS DISTINCT FROM {right}.{column}" for column in map(identifier, self._columns)
+        )
+
+    @property
+    def _assignments(self) -> str:
+        """Every field but the key from the source `s`."""
+        others = [identifier(name) for name in self._type.field_names if name not in self._type.key]
+        return ", ".join(f"{column} = s.{column}" for column in others)
+
+    def _merged_sql(self) -> str:
+        """The modified records of which a part can be taken back, as they are then; binds the account three times."""
+        fields = [identifier(name) for name in self._type.field_names if name not in self._type.key]
+        restorable = {
+            column: f"(a.{column} IS DISTINCT FROM b.{column} AND c.{column} IS NOT DISTINCT FROM a.{column})"
+            for column in fields
+        }
+        merged = ", ".join(f"CASE WHEN {test} THEN b.{it} ELSE c.{it} END AS {it}" for it, test in restorable.items())
+        return f"""
+            SELECT {", ".join(f"u.{identifier(name)}" for name in self._type.key)}, {merged}
+            FROM undo u
+            JOIN ({self._before_sql}) b ON {same_key(self._type, "u", "b")}
+            JOIN ({self._after_sql}) a ON {same_key(self._type, "u", "a")}
+            JOIN ({self._now_sql}) c ON {same_key(self._type, "u", "c")}
+            WHERE {_MODIFIED} AND ({" OR ".join(restorable.values())})
+        """
+
+    def _mergeable(self) -> int:
+        number: int = self._connection.fetch_one(f"SELECT count(*) FROM ({self._merged_sql()})", [self._account] * 3)[0]
+        return number
+
+    def _count(self) -> int:
+        number: int = self._connection.fetch_one(f"SELECT count(*) FROM ({self._now_sql})", [self._account])[0]
+        return number

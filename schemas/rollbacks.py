@@ -1,0 +1,106 @@
+"""Taking a batch back, as values: what was asked, what stands in the way, what became of it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class OnModified(StrEnum):
+    """What becomes of records that were modified since: refuse, leave them, take back what nobody touched, restore."""
+
+    STOP = "stop"
+    KEEP = "keep"
+    MERGE = "merge"
+    OVERWRITE = "overwrite"
+
+
+@dataclass(frozen=True)
+class RollbackCounts:
+    """What becomes of the records that a batch touched.
+
+    `removed` and `restored` are as they were before the batch. `modified` were modified since; of them `merged` have
+    the batch's part taken back and `kept` are left alone. `gone` were deleted since and stay so.
+    """
+
+    removed: int = 0
+    restored: int = 0
+    modified: int = 0
+    merged: int = 0
+    kept: int = 0
+    gone: int = 0
+
+    def __str__(self) -> str:
+        """The counts that there are: "10 removed, 2 kept"."""
+        told = [f"{number:,} {name}" for name, number in vars(self).items() if name != "modified" and number]
+        return ", ".join(told) or "no records"
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """A record that was modified since the batch: its key in words, the fields, and what modified it.
+
+    `batch_id` is the batch that it bears now, where that is another one; `snapshot` the one in which it came to be
+    as it is, with its time and its author, where they are known. No values: they may be personal.
+    """
+
+    key: str
+    fields: tuple[str, ...]
+    batch_id: str | None = None
+    snapshot: int | None = None
+    at: datetime | None = None
+    actor: str | None = None
+
+    def message(self) -> str:
+        """The conflict as a sentence."""
+        what = ", ".join(f"`{name}`" for name in self.fields) or "nothing but the batch it bears"
+        cause = f"batch {self.batch_id}" if self.batch_id else "a statement of SQL"
+        where = "" if self.snapshot is None else f" (snapshot {self.snapshot})"
+        when = "" if self.at is None else f" at {self.at:%Y-%m-%d %H:%M:%S} UTC"
+        whom = f" by {self.actor}" if self.actor else ""
+        return f"{self.key}: {what} changed since, by {cause}{where}{when}{whom}"
+
+
+@dataclass(frozen=True)
+class RollbackRequest:
+    """One batch of one account to be taken back; `dry_run` only says what would become of its records."""
+
+    account: str
+    batch_id: str
+    on_modified: OnModified = OnModified.STOP
+    dry_run: bool = False
+
+
+@dataclass(frozen=True)
+class RollbackReport:
+    """What became of a batch's records, or would become; `batch_id` is the rollback's own, and None for a dry run.
+
+    `status` is `committed`, or `planned` for a dry run, or `rolled_back` where that had been done before.
+    """
+
+    batch_id: str | None
+    undone: str
+    account: str
+    record_type: str
+    status: str
+    counts: RollbackCounts
+    conflicts: tuple[Conflict, ...] = ()
+    snapshot: int | None = None
+    at: datetime | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys that the command prints for rollback."""
+        return {
+            "batch_id": self.batch_id,
+            "undone": self.undone,
+            "account": self.account,
+            "record_type": self.record_type,
+            "status": self.status,
+            **vars(self.counts),
+            "conflicts": [
+                {**vars(conflict), "at": None if conflict.at is None else conflict.at.isoformat()}
+                for conflict in self.conflicts
+            ],
+            "snapshot": self.snapshot,
+            "at": None if self.at is None else self.at.isoformat(),
+        }
