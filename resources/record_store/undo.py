@@ -1,10 +1,10 @@
 """A batch taken back: each of its records as it was before, where nobody has modified it since."""
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import Connection, identifier, literal
 from resources.record_store.staging import same_key
 from resources.record_store.tables import OWN_COLUMNS, sql_type, table
 from schemas.errors import Unaccounted
@@ -14,7 +14,7 @@ from schemas.rollbacks import Conflict, OnModified, RollbackCounts
 _UNTOUCHED = "((left_by AND present AND same) OR NOT (left_by OR present))"
 _GONE = "(left_by AND NOT present)"
 _MODIFIED = f"NOT ({_UNTOUCHED} OR {_GONE})"
-_SNAPSHOTS_SEARCHED = 200
+_COMMITS_SEARCHED = 50
 
 
 class Undo:
@@ -67,7 +67,7 @@ class Undo:
         """The first records that were modified since, at most so many, by key."""
         keys = [identifier(name) for name in self._type.key]
         differing = ", ".join(
-            f"CASE WHEN a.{column} IS DISTINCT FROM c.{column} THEN {_text(name)} END"
+            f"CASE WHEN a.{column} IS DISTINCT FROM c.{column} THEN {literal(name)} END"
             for name, column in ((name, identifier(name)) for name in self._type.field_names)
         )
         rows = self._connection.execute(
@@ -93,41 +93,35 @@ class Undo:
         A record that is merged bears the rollback's id; one that is restored bears what it bore before.
         """
         counts = self.counts(on_modified)
-        chosen = f"({_UNTOUCHED} OR {_MODIFIED})" if on_modified is OnModified.OVERWRITE else _UNTOUCHED
         total = self._count()
-        keys = ", ".join(map(identifier, self._type.key))
-        name = table(self._type.name)
-        columns = ", ".join(map(identifier, self._columns))
+        chosen = f"({_UNTOUCHED} OR {_MODIFIED})" if on_modified is OnModified.OVERWRITE else _UNTOUCHED
+        # First all that is read of snapshots: once a transaction has written, it finds its own rows in them as well
+        # (DuckLake 1.0, found here).
+        self._connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE restored AS SELECT b.*, u.present FROM ({self._before_sql}) b
+            JOIN undo u ON {same_key(self._type, "b", "u")} AND u.was_there AND {chosen}
+            """,
+            [self._account],
+        )
+        merged_sql = self._merged_sql() + ("" if counts.merged else " LIMIT 0")
+        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {merged_sql}", [self._account] * 3)
         removed = updated = inserted = merged = 0
         if counts.removed:
+            keys = ", ".join(map(identifier, self._type.key))
             (removed,) = self._connection.fetch_one(
-                f"DELETE FROM {name} WHERE _account = ? AND ({keys}) IN "
+                f"DELETE FROM {table(self._type.name)} WHERE _account = ? AND ({keys}) IN "
                 f"(SELECT ({keys}) FROM undo WHERE NOT was_there AND present AND {chosen})",
                 [self._account],
             )
         if counts.restored:
-            before = f"SELECT b.* FROM ({self._before_sql}) b SEMI JOIN undo u ON {same_key(self._type, 'b', 'u')}"
-            (updated,) = self._connection.fetch_one(
-                f"""
-                MERGE INTO {name} t USING ({before} AND u.was_there AND u.present AND {chosen}) s
-                ON t._account = ? AND {same_key(self._type, "t", "s")}
-                WHEN MATCHED THEN UPDATE SET {self._assignments}, _batch = s._batch
-                """,
-                [self._account, self._account],
-            )
+            updated = self._update("SELECT * FROM restored WHERE present", "s._batch")
+            columns = ", ".join(map(identifier, self._columns))
             (inserted,) = self._connection.fetch_one(
-                f"INSERT INTO {name} ({columns}) "
-                f"SELECT {columns} FROM ({before} AND u.was_there AND NOT u.present AND {chosen})",
-                [self._account],
+                f"INSERT INTO {table(self._type.name)} ({columns}) SELECT {columns} FROM restored WHERE NOT present"
             )
         if counts.merged:
-            (merged,) = self._connection.fetch_one(
-                f"""
-                MERGE INTO {name} t USING ({self._merged_sql()}) s ON t._account = ? AND {same_key(self._type, "t", "s")}
-                WHEN MATCHED THEN UPDATE SET {self._assignments}, _batch = ?
-                """,
-                [*[self._account] * 4, rollback_id],
-            )
+            merged = self._update("FROM merged", literal(rollback_id))
         done = RollbackCounts(removed, updated + inserted, counts.modified, merged, counts.kept, counts.gone)
         if done != counts or self._count() != total - removed + inserted:
             raise Unaccounted(
@@ -193,11 +187,18 @@ class Undo:
             f"{left}.{column} IS DISTINCT FROM {right}.{column}" for column in map(identifier, self._columns)
         )
 
-    @property
-    def _assignments(self) -> str:
-        """Every field but the key from the source `s`."""
+    def _update(self, source: str, batch: str) -> int:
+        """The records of the source's keys have its values, and bear the batch; returns how many there were."""
         others = [identifier(name) for name in self._type.field_names if name not in self._type.key]
-        return ", ".join(f"{column} = s.{column}" for column in others)
+        assignments = ", ".join([*(f"{column} = s.{column}" for column in others), f"_batch = {batch}"])
+        number: int = self._connection.fetch_one(
+            f"""
+            MERGE INTO {table(self._type.name)} t USING ({source}) s
+            ON t._account = ? AND {same_key(self._type, "t", "s")} WHEN MATCHED THEN UPDATE SET {assignments}
+            """,
+            [self._account],
+        )[0]
+        return number
 
     def _merged_sql(self) -> str:
         """The modified records of which a part can be taken back, as they are then; binds the account three times."""
@@ -206,15 +207,55 @@ class Undo:
             column: f"(a.{column} IS DISTINCT FROM b.{column} AND c.{column} IS NOT DISTINCT FROM a.{column})"
             for column in fields
         }
-        merged = ", ".join(f"CASE WHEN {test} THEN b.{it} ELSE c.{it} END AS {it}" for it, test in restorable.items())
+        keys = [f"u.{identifier(name)}" for name in self._type.key]
+        merged = [f"CASE WHEN {test} THEN b.{it} ELSE c.{it} END AS {it}" for it, test in restorable.items()]
         return f"""
-            SELECT {", ".join(f"u.{identifier(name)}" for name in self._type.key)}, {merged}
+            SELECT {", ".join([*keys, *merged])}
             FROM undo u
             JOIN ({self._before_sql}) b ON {same_key(self._type, "u", "b")}
             JOIN ({self._after_sql}) a ON {same_key(self._type, "u", "a")}
             JOIN ({self._now_sql}) c ON {same_key(self._type, "u", "c")}
-            WHERE {_MODIFIED} AND ({" OR ".join(restorable.values())})
+            WHERE {_MODIFIED} AND ({" OR ".join(restorable.values()) or "false"})
         """
+
+    def _with_causes(self, found: Sequence[tuple[Sequence[Any], Conflict]]) -> list[Conflict]:
+        """The conflicts with the snapshot in which each record came to be as it is.
+
+        A later batch's snapshot names it. Any other is looked for among the commits that name none, newest first.
+        """
+        commits = self._connection.execute(
+            """
+            SELECT snapshot_id, commit_extra_info ->> 'batch_id', snapshot_time, author
+            FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND list_contains(flatten(map_values(changes)),
+                (SELECT table_id::VARCHAR FROM ducklake_table_info('lake') WHERE table_name = ?))
+            ORDER BY snapshot_id DESC
+            """,
+            [self._after, self._type.name],
+        ).fetch_all()
+        explained: dict[Sequence[Any], Conflict] = {}
+        for key, conflict in found:
+            named = [commit for commit in commits if conflict.batch_id and commit[1] == conflict.batch_id]
+            if named:
+                snapshot, _, at, author = named[0]
+                explained[key] = replace(conflict, snapshot=snapshot, at=at, actor=author)
+        for snapshot, _, at, author in [commit for commit in commits if commit[1] is None][:_COMMITS_SEARCHED]:
+            unknown = [key for key, _ in found if key not in explained]
+            for key in self._changed_in(snapshot, unknown) if unknown else ():
+                conflict = dict(found)[key]
+                explained[key] = replace(conflict, snapshot=snapshot, at=at, actor=author)
+        return [explained.get(key, conflict) for key, conflict in found]
+
+    def _changed_in(self, snapshot: int, keys: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Those of the keys whose record is another one in the snapshot than in the one before."""
+        wanted = " OR ".join(
+            "(" + " AND ".join(f"{identifier(name)} = ?" for name in self._type.key) + ")" for _ in keys
+        )
+        names = ", ".join(map(identifier, self._type.key))
+        values = [self._account, *(value for key in keys for value in key)]
+        new, old = (f"SELECT * FROM ({self._at(it)}) WHERE {wanted}" for it in (snapshot, snapshot - 1))
+        return self._connection.execute(
+            f"SELECT DISTINCT {names} FROM ((({new}) EXCEPT ({old})) UNION ALL (({old}) EXCEPT ({new})))", values * 4
+        ).fetch_all()
 
     def _mergeable(self) -> int:
         number: int = self._connection.fetch_one(f"SELECT count(*) FROM ({self._merged_sql()})", [self._account] * 3)[0]
