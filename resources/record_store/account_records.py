@@ -1,0 +1,257 @@
+"""`AccountRecords`: what can be done with the records of one account, and with nothing else."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resources.record_store import ledger, tables
+from resources.record_store.lake import Connection, identifier, literal
+from resources.record_store.refusals import already_imported, no_such_batch, outdated, outdated_type
+from resources.record_store.snapshots import snapshots_of, touched_since
+from resources.record_store.staging import Staging, differs, same_key
+from resources.record_store.tables import table
+from schemas.batches import Batch, BatchStatus, ImportReport
+from schemas.errors import NotFound, Refused, Unaccounted
+from schemas.exports import ExportManifest
+from schemas.record_type import RecordType
+
+if TYPE_CHECKING:
+    from resources.record_store.comparison import StagedFile
+    from resources.record_store.store import RecordStore
+
+
+class AccountRecords:
+    """One account's records, batches and exports. Nothing of another account can be named through it."""
+
+    def __init__(self, store: "RecordStore", account: str) -> None:
+        self._store = store
+        self.name = account
+
+    def require(self) -> None:
+        """The account exists, or NotFound."""
+        if self.name not in self._store.accounts():
+            raise NotFound(f"There is no account {self.name!r}.", "See which there are: records accounts list.")
+
+    def folder(self, kind: str) -> Path:
+        """The account's own folder of staging, reports or exports."""
+        return self._store.settings.folder(self.name, kind)
+
+    def batch(self, batch_id: str) -> Batch:
+        """The batch in its present state; NotFound, in the same words, when it is not there or not this account's."""
+        with self._store.reading() as connection:
+            return self._batch(connection, batch_id)
+
+    def report(self, batch_id: str) -> ImportReport:
+        """The batch as it stands, with its first problems while it is staged, and the snapshot that it made."""
+        from resources.problems import summarise
+
+        problems = Staging(self.folder("staging") / batch_id, ()).problems
+        with self._store.reading() as connection:
+            batch = self._batch(connection, batch_id)
+            snapshot = snapshots_of(connection, [batch_id]).get(batch_id)
+        samples = summarise(problems)[1] if problems.exists() else ()
+        return self.with_files(ImportReport(batch, samples=samples, snapshot=snapshot))
+
+    def with_files(self, report: ImportReport) -> ImportReport:
+        """The report with the batch's rejects file and page, where it has them."""
+        batch_id = report.batch.batch_id
+        page = self.report_path(batch_id)
+        rejects = next(iter(self.rejects_folder(batch_id).glob("*.rejects.*")), None)
+        return replace(report, rejects_file=rejects, report_file=page if page.exists() else None)
+
+    def report_path(self, batch_id: str) -> Path:
+        """Where the page on the batch's preview lies."""
+        return self.folder("reports") / batch_id / "report.html"
+
+    def rejects_folder(self, batch_id: str) -> Path:
+        """Where the batch's rejects file lies, when it has one."""
+        return self.folder("rejects") / batch_id
+
+    @contextmanager
+    def compare(self, record_type: RecordType, staging: Staging, snapshot: int) -> "Iterator[StagedFile]":
+        """A staged file beside the records of a snapshot, which cannot be written through it."""
+        from resources.record_store.comparison import StagedFile
+
+        with self._store.reading(snapshot) as connection:
+            yield StagedFile(connection, record_type, self.name, staging)
+
+    def require_new(self, record_type: str, file_name: str, file_sha256: str) -> None:
+        """No batch of the same content stands in the account's records of the type, or AlreadyImported names it."""
+        with self._store.reading() as connection:
+            _require_new(connection, self.name, record_type, file_name, file_sha256)
+
+    def last_of_header_row(self, record_type: str, header_row: str) -> Batch | None:
+        """The account's last commit of a file with that header row which was not taken back since."""
+        with self._store.reading() as connection:
+            return ledger.standing_batch(connection, self.name, record_type, header_row=header_row)
+
+    def record_preview(self, batch: Batch) -> Batch:
+        """The ledger tells of the preview; the account exists. Returns the batch with its time."""
+        with self._store.transaction(f"preview {batch.batch_id}", batch.actor) as transaction:
+            if self.name not in ledger.accounts(transaction.connection):
+                transaction.append(ledger.append_account, transaction.at, self.name, batch.actor)
+            batch = replace(batch, at=transaction.at)
+            transaction.append(ledger.append_batch, batch)
+            return batch
+
+    def discard(self, batch_id: str, actor: str, run_id: str | None) -> Batch:
+        """The previewed batch will never be committed. Refused when it is not (or no longer) previewed."""
+        with self._store.transaction(f"discard {batch_id}", actor) as transaction:
+            batch = self._previewed(transaction.connection, batch_id, "discarded")
+            batch = replace(batch, status=BatchStatus.DISCARDED, actor=actor, run_id=run_id, at=transaction.at)
+            transaction.append(ledger.append_batch, batch)
+            return batch
+
+    def commit(
+        self, batch_id: str, record_type: RecordType, staging: Staging, actor: str, run_id: str | None
+    ) -> ImportReport:
+        """The previewed records are in the store, and the ledger says so, in one commit that names the batch.
+
+        Raises Refused when the batch is not previewed, AlreadyImported when another batch of the same content
+        was faster, PreviewOutdated when a record it touches or the record type has changed since, Unaccounted
+        when what was written is not what was previewed.
+        """
+        with self._store.transaction(f"commit {batch_id} of {record_type.name}", actor, batch_id) as transaction:
+            connection = transaction.connection
+            batch = self._previewed(connection, batch_id, "committed")
+            if not batch.binding.get("again"):
+                _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
+            self._require_unchanged(connection, batch, record_type, staging)
+            self._write(connection, batch, record_type, staging)
+            batch = replace(batch, status=BatchStatus.COMMITTED, actor=actor, run_id=run_id, at=transaction.at)
+            transaction.append(ledger.append_batch, batch)
+        return self.with_files(ImportReport(batch, snapshot=transaction.snapshot))
+
+    def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:
+        """How many records the account has in a snapshot, or how many of them that batch wrote last."""
+        mine = f"SELECT count(*) FROM {table(record_type.name)} WHERE _account = ?"
+        written, values = ("", [self.name]) if batch_id is None else (" AND _batch = ?", [self.name, batch_id])
+        with self._store.reading(snapshot) as connection:
+            number: int = connection.fetch_one(mine + written, values)[0]
+            return number
+
+    def copy_csv(
+        self, record_type: RecordType, columns: Sequence[str], path: Path, snapshot: int
+    ) -> tuple[int, datetime]:
+        """The file at `path` is the account's records in the snapshot as CSV, in key order.
+
+        RFC 4180 but for lines that end in LF; UTF-8; null is the empty cell. Returns the rows written
+        and the time of the snapshot. Raises Unaccounted when it has another number of records.
+        """
+        chosen = ", ".join(map(identifier, columns))
+        source = f"FROM {table(record_type.name)} WHERE _account = {literal(self.name)}"
+        order = ", ".join(map(identifier, record_type.key))
+        with self._store.reading(snapshot) as connection:
+            (rows,) = connection.fetch_one(
+                f"COPY (SELECT {chosen} {source} ORDER BY {order}) TO {literal(path)} (FORMAT csv, HEADER true)"
+            )
+            (expected,) = connection.fetch_one(f"SELECT count(*) {source}")
+            (at,) = connection.fetch_one(
+                "SELECT snapshot_time FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [snapshot]
+            )
+        if rows != expected:
+            raise Unaccounted(f"{rows:,} rows were written of {expected:,} records in snapshot {snapshot}.")
+        return rows, at
+
+    def record_export(self, manifest: ExportManifest) -> None:
+        """The ledger tells of the export."""
+        with self._store.transaction(f"export {manifest.export_id}", manifest.actor) as transaction:
+            transaction.append(ledger.append_export, manifest)
+
+    def _batch(self, connection: Connection, batch_id: str) -> Batch:
+        found = ledger.batches(connection, batch_id=batch_id, account=self.name)
+        if not found:
+            raise no_such_batch(batch_id)
+        return found[0]
+
+    def _previewed(self, connection: Connection, batch_id: str, wish: str) -> Batch:
+        batch = self._batch(connection, batch_id)
+        if batch.status is not BatchStatus.PREVIEWED:
+            raise Refused(
+                f"Batch {batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
+                f"only a previewed batch can be {wish}."
+            )
+        return batch
+
+    def _require_unchanged(
+        self, connection: Connection, batch: Batch, record_type: RecordType, staging: Staging
+    ) -> None:
+        if batch.binding["record_type_hash"] != record_type.hash:
+            raise outdated(batch, f"the record type {record_type.name} is another one since")
+        known = ledger.record_types(connection)[record_type.name]
+        if known.hash != record_type.hash:
+            raise outdated_type(record_type.name)
+        snapshot = batch.binding["snapshot"]
+        if not touched_since(connection, record_type, snapshot):
+            return
+        columns = ", ".join(map(identifier, [*tables.OWN_COLUMNS, *record_type.field_names]))
+        now, then = (
+            f"SELECT {columns} FROM (SELECT * FROM {table(record_type.name)} {at} WHERE _account = ?) t "
+            f"SEMI JOIN ({staging.included_sql}) s ON {same_key(record_type, 't', 's')}"
+            for at in ("", f"AT (VERSION => {int(snapshot)})")
+        )
+        key = ", ".join(map(identifier, record_type.key))
+        (changed,) = connection.fetch_one(
+            f"""
+            SELECT count(DISTINCT ({key})) FROM (
+                (({now}) EXCEPT ({then})) UNION ALL (({then}) EXCEPT ({now}))
+            )
+            """,
+            [self.name] * 4,
+        )
+        if changed:
+            raise outdated(batch, f"{changed:,} of the records it touches have changed since")
+
+    def _write(self, connection: Connection, batch: Batch, record_type: RecordType, staging: Staging) -> None:
+        """Update, then insert: MERGE would do both at once, but what it inserts is not sorted by key."""
+        name, counts = table(record_type.name), batch.counts
+        mine = f"FROM {name} WHERE _account = ?"
+        fields = [identifier(field) for field in staging.fields]
+        before = connection.fetch_one(f"SELECT count(*) {mine}", [self.name])[0]
+        updated = inserted = 0
+        if counts.updated:
+            changed = [identifier(field) for field in staging.fields if field not in record_type.key]
+            updates = ", ".join([f"{field} = s.{field}" for field in changed] + ["_batch = ?"])
+            (updated,) = connection.fetch_one(
+                f"""
+                MERGE INTO {name} t USING ({staging.included_sql}) s
+                ON t._account = ? AND {same_key(record_type, "t", "s")}
+                WHEN MATCHED AND ({differs(record_type, staging.fields, "t", "s")}) THEN UPDATE SET {updates}
+                """,
+                [self.name, batch.batch_id],
+            )
+        if counts.created:
+            connection.execute(
+                f"""
+                CREATE OR REPLACE TEMP TABLE created AS SELECT s._record FROM ({staging.included_sql}) s
+                ANTI JOIN (SELECT * {mine}) t ON {same_key(record_type, "t", "s")}
+                """,
+                [self.name],
+            )
+            for condition, bounds in staging.sortable_parts(connection, record_type, counts.created):
+                inserted += connection.fetch_one(
+                    f"""
+                    INSERT INTO {name} (_account, _batch, {", ".join(fields)})
+                    SELECT ?, ?, {", ".join(f"s.{field}" for field in fields)}
+                    FROM read_parquet({literal(staging.records)}) s SEMI JOIN created USING (_record) WHERE {condition}
+                    """,
+                    [self.name, batch.batch_id, *bounds],
+                )[0]
+        after, marked = connection.fetch_one(
+            f"SELECT count(*), count(*) FILTER (_batch = ?) {mine}", [batch.batch_id, self.name]
+        )
+        found = (inserted, updated, after - before, marked)
+        if found != (counts.created, counts.updated, counts.created, counts.created + counts.updated):
+            raise Unaccounted(
+                f"Batch {batch.batch_id} would have created {inserted:,} and updated {updated:,} records; the preview "
+                f"had {counts.created:,} and {counts.updated:,}. Nothing was written."
+            )
+
+
+def _require_new(connection: Connection, account: str, record_type: str, file_name: str, file_sha256: str) -> None:
+    earlier = ledger.standing_batch(connection, account, record_type, file_sha256=file_sha256)
+    if earlier is not None:
+        raise already_imported(file_name, earlier)
