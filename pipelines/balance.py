@@ -55,7 +55,7 @@ def evaluation(store: RecordStore, report: ImportReport, unbalanced: Sequence[Ba
         record_type = store.record_type(batch.record_type)
         shown["written"] = store.account(batch.account).count(record_type, report.snapshot, batch.batch_id)
         shown["snapshot"] = report.snapshot
-        passed = passed and shown["written"] == counts.created + counts.updated
+        passed = passed and shown["written"] == batch.written
     return dg.AssetCheckEvaluation(dg.AssetKey(["records", batch.record_type]), ACCOUNTED, passed, shown)
 
 

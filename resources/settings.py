@@ -4,6 +4,7 @@ import getpass
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from resources.file_reader import ReadLimits
@@ -20,6 +21,8 @@ class Settings:
     """RECORDS_DATA: the lake and the accounts' files. Default: inside the home."""
     actor: str
     """RECORDS_ACTOR: who is acting. Default: the operating system's user."""
+    rollback_hours: float = 24.0
+    """RECORDS_ROLLBACK_HOURS: how long a commit can be taken back, and a preview committed."""
     lock_seconds: float = 600.0
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
     limits: ReadLimits = field(default_factory=ReadLimits)
@@ -39,9 +42,15 @@ class Settings:
             data=Path(data).absolute() if data else home,
             actor=environment.get("RECORDS_ACTOR") or _user(),
             limits=ReadLimits.from_environment(environment),
-            lock_seconds=_seconds(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds),
+            rollback_hours=_number(environment, "RECORDS_ROLLBACK_HOURS", cls.rollback_hours, "hours"),
+            lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
         )
+
+    @property
+    def rollback_window(self) -> timedelta:
+        """How long a commit can be taken back."""
+        return timedelta(hours=self.rollback_hours)
 
     @property
     def catalog(self) -> Path:
@@ -70,14 +79,14 @@ def _user() -> str:
         return f"uid-{os.getuid()}"
 
 
-def _seconds(environment: Mapping[str, str], name: str, default: float) -> float:
+def _number(environment: Mapping[str, str], name: str, default: float, unit: str) -> float:
     text = environment.get(name)
     if not text:
         return default
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = -1.0
-    if seconds < 0:
-        raise InvalidRequest(f"{name} is {text!r}.", "Give a number of seconds, 0 or more.")
-    return seconds
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise InvalidRequest(f"{name} is {text!r}.", f"Give a number of {unit}, 0 or more.")
+    return number

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+from schemas.rollbacks import Undone
 
 
 class Mode(StrEnum):
@@ -45,9 +47,11 @@ class BatchStatus(StrEnum):
     PREVIEWED = "previewed"
     COMMITTED = "committed"
     DISCARDED = "discarded"
+    ROLLED_BACK = "rolled_back"
+    EXPIRED = "expired"
 
 
-STANDING = frozenset({BatchStatus.COMMITTED})
+STANDING = frozenset({BatchStatus.COMMITTED, BatchStatus.EXPIRED})
 """The states of a batch in which what it wrote stands: it was not taken back."""
 
 
@@ -144,13 +148,14 @@ class ProblemCount:
 
 @dataclass(frozen=True)
 class Batch:
-    """One import of one file, as the last row of its ledger tells.
+    """One import of one file, or one rollback of a batch, as the last row of its ledger tells.
 
     `at` is when it came into this status, UTC. `binding` is what a preview was bound to and a commit
     compares: the hash of the record type, the mapped fields, mode, snapshot and choice about duplicates;
     and what a later file of the same header row is mapped by.
     `understood` is how the file was read: label and value; `warnings` are sentences on what may be wrong
-    though no rule is broken. Neither holds a value of a record.
+    though no rule is broken. Neither holds a value of a record. `committed_at` is when it was first committed. A
+    rollback has what it has `undone`; its file and counts are empty.
     """
 
     batch_id: str
@@ -168,6 +173,19 @@ class Batch:
     understood: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     run_id: str | None = None
+    committed_at: datetime | None = None
+    undone: Undone | None = None
+
+    @property
+    def written(self) -> int:
+        """How many records bear it as their batch, directly after its commit."""
+        return self.counts.created + self.counts.updated if self.undone is None else self.undone.counts.merged
+
+    def rollback_until(self, window: timedelta) -> datetime | None:
+        """Until when, exclusively, it can be taken back; None when it is not, or no longer, committed."""
+        if self.status is not BatchStatus.COMMITTED or self.committed_at is None:
+            return None
+        return self.committed_at + window
 
 
 @dataclass(frozen=True)

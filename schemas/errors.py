@@ -79,6 +79,18 @@ class AlreadyImported(Refused):
     code = "already_imported"
 
 
+class ModifiedSince(Refused):
+    """Records of the batch were modified since its commit, and the rollback was not told what to do about them."""
+
+    code = "modified_since"
+
+
+class WindowOver(Refused):
+    """The time in which the batch could be taken back has ended; the message says when."""
+
+    code = "window_over"
+
+
 class PreviewOutdated(Refused):
     """The file, the record type or the records have changed since the preview."""
 

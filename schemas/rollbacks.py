@@ -37,6 +37,14 @@ class RollbackCounts:
 
 
 @dataclass(frozen=True)
+class Undone:
+    """The batch that a rollback has taken back, and what became of its records."""
+
+    batch_id: str
+    counts: RollbackCounts
+
+
+@dataclass(frozen=True)
 class Conflict:
     """A record that was modified since the batch: its key in words, the fields, and what modified it.
 

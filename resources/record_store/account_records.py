@@ -1,26 +1,43 @@
 """`AccountRecords`: what can be done with the records of one account, and with nothing else."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resources.clock import new_id
 from resources.record_store import ledger, tables
 from resources.record_store.lake import Connection, identifier, literal
-from resources.record_store.refusals import already_imported, no_such_batch, outdated, outdated_type
+from resources.record_store.refusals import (
+    already_imported,
+    modified_since,
+    no_such_batch,
+    not_committed,
+    outdated,
+    outdated_type,
+    window_over,
+)
 from resources.record_store.snapshots import snapshots_of, touched_since
 from resources.record_store.staging import Staging, differs, same_key
 from resources.record_store.tables import table
-from schemas.batches import Batch, BatchStatus, ImportReport
+from schemas.batches import STANDING, Batch, BatchStatus, Counts, ImportReport
 from schemas.errors import NotFound, Refused, Unaccounted
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
+from schemas.rollbacks import Conflict, OnModified, RollbackReport, RollbackRequest, Undone
 
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
     from resources.record_store.store import RecordStore
+    from resources.record_store.undo import Undo
+
+_CONFLICTS = 20
+
+
+class _NothingToDo(Exception):
+    """Ends a transaction that would write nothing."""
 
 
 class AccountRecords:
@@ -121,9 +138,78 @@ class AccountRecords:
                 _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
             self._require_unchanged(connection, batch, record_type, staging)
             self._write(connection, batch, record_type, staging)
-            batch = replace(batch, status=BatchStatus.COMMITTED, actor=actor, run_id=run_id, at=transaction.at)
+            batch = replace(
+                batch,
+                status=BatchStatus.COMMITTED,
+                actor=actor,
+                run_id=run_id,
+                at=transaction.at,
+                committed_at=transaction.at,
+            )
             transaction.append(ledger.append_batch, batch)
         return self.with_files(ImportReport(batch, snapshot=transaction.snapshot))
+
+    def plan_rollback(self, request: RollbackRequest) -> RollbackReport:
+        """What a rollback would do now; nothing is written. Raises what `roll_back` raises, but for ModifiedSince."""
+        with self._store.reading() as connection:
+            batch = self._batch(connection, request.batch_id)
+            if batch.status is BatchStatus.ROLLED_BACK:
+                return self._taken_back(connection, batch)
+            undo = self._undo(connection, batch, self._store.clock.now())
+            counts, conflicts = undo.counts(request.on_modified), tuple(undo.conflicts(_CONFLICTS))
+            return RollbackReport(None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts)
+
+    def roll_back(self, request: RollbackRequest, actor: str, run_id: str | None) -> RollbackReport:
+        """Each record that the batch touched is as it was before it, and the ledger says so, in one commit.
+
+        Records that were modified since are treated as requested; those that are gone stay so. A batch that was
+        taken back already is left alone, and the report says by which rollback. Raises NotFound, Refused when
+        it is not committed, WindowOver, ModifiedSince when records were modified and the request says STOP.
+        """
+        rollback_id = new_id("r", self._store.clock.now())
+        message = f"take {request.batch_id} back"
+        with suppress(_NothingToDo), self._store.transaction(message, actor, rollback_id) as transaction:
+            connection = transaction.connection
+            batch = self._batch(connection, request.batch_id)
+            if batch.status is BatchStatus.ROLLED_BACK:
+                done = self._taken_back(connection, batch)
+                raise _NothingToDo
+            undo = self._undo(connection, batch, transaction.at)
+            planned, conflicts = undo.counts(request.on_modified), undo.conflicts(_CONFLICTS)
+            if planned.modified and request.on_modified is OnModified.STOP:
+                raise modified_since(batch, planned, conflicts)
+            undone = Undone(batch.batch_id, undo.apply(request.on_modified, rollback_id))
+            rollback = Batch(
+                batch_id=rollback_id,
+                account=self.name,
+                record_type=batch.record_type,
+                status=BatchStatus.COMMITTED,
+                actor=actor,
+                at=transaction.at,
+                run_id=run_id,
+                file_name="",
+                file_sha256="",
+                counts=Counts(),
+                problems=(),
+                cleared={},
+                binding={"on_modified": request.on_modified.value},
+                committed_at=transaction.at,
+                undone=undone,
+            )
+            taken_back = replace(batch, status=BatchStatus.ROLLED_BACK, actor=actor, run_id=run_id, at=transaction.at)
+            transaction.append(ledger.append_batch, rollback)
+            transaction.append(ledger.append_batch, taken_back)
+            if batch.undone is not None:  # what the rollback had undone stands again
+                stands = replace(
+                    self._batch(connection, batch.undone.batch_id),
+                    status=BatchStatus.COMMITTED,
+                    actor=actor,
+                    run_id=run_id,
+                    at=transaction.at,
+                )
+                transaction.append(ledger.append_batch, stands)
+            done = _rollback_report(rollback, undone, conflicts)
+        return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
 
     def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:
         """How many records the account has in a snapshot, or how many of them that batch wrote last."""
@@ -166,6 +252,25 @@ class AccountRecords:
         if not found:
             raise no_such_batch(batch_id)
         return found[0]
+
+    def _undo(self, connection: Connection, batch: Batch, now: datetime) -> "Undo":
+        """What the batch did, compared with now; refused when it cannot be taken back any more."""
+        from resources.record_store.undo import Undo
+
+        if batch.status not in STANDING or batch.committed_at is None:
+            raise not_committed(batch)
+        ends = batch.committed_at + self._store.settings.rollback_window
+        if batch.status is BatchStatus.EXPIRED or now >= ends:
+            raise window_over(batch, ends)
+        record_type = ledger.record_types(connection)[batch.record_type]
+        after = snapshots_of(connection, [batch.batch_id])[batch.batch_id]
+        is_import = batch.undone is None
+        return Undo(connection, record_type, self.name, batch.batch_id, after=after, is_import=is_import)
+
+    def _taken_back(self, connection: Connection, batch: Batch) -> RollbackReport:
+        return replace(
+            _rollback_report(*ledger.rollback_of(connection, batch.batch_id), ()), status=BatchStatus.ROLLED_BACK.value
+        )
 
     def _previewed(self, connection: Connection, batch_id: str, wish: str) -> Batch:
         batch = self._batch(connection, batch_id)
@@ -249,6 +354,19 @@ class AccountRecords:
                 f"Batch {batch.batch_id} would have created {inserted:,} and updated {updated:,} records; the preview "
                 f"had {counts.created:,} and {counts.updated:,}. Nothing was written."
             )
+
+
+def _rollback_report(rollback: Batch, undone: Undone, conflicts: Sequence[Conflict]) -> RollbackReport:
+    return RollbackReport(
+        batch_id=rollback.batch_id,
+        undone=undone.batch_id,
+        account=rollback.account,
+        record_type=rollback.record_type,
+        status=rollback.status.value,
+        counts=undone.counts,
+        conflicts=tuple(conflicts),
+        at=rollback.committed_at,
+    )
 
 
 def _require_new(connection: Connection, account: str, record_type: str, file_name: str, file_sha256: str) -> None:

@@ -12,6 +12,7 @@ from resources.record_store.tables import LEDGER
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ProblemCount
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
+from schemas.rollbacks import RollbackCounts, Undone
 
 _BATCH_COLUMNS = (
     "batch_id, account, record_type, status, actor, recorded_at, run_id, file_name, file_sha256, "
@@ -41,6 +42,8 @@ def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
         "understood": batch.understood,
         "warnings": batch.warnings,
         "binding": dict(batch.binding),
+        "committed_at": None if batch.committed_at is None else batch.committed_at.isoformat(),
+        "undone": None if batch.undone is None else asdict(batch.undone),
     }
     _append(
         transaction,
@@ -164,6 +167,17 @@ def standing_batch(
     return _batch(rows[0]) if rows else None
 
 
+def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
+    """The last rollback that took the batch back; there must be one."""
+    rows = connection.execute(
+        f"SELECT {_BATCH_COLUMNS} FROM lake.ledger.batches "
+        "WHERE detail ->> '$.undone.batch_id' = ? AND status = ? ORDER BY seq DESC LIMIT 1",
+        [batch_id, BatchStatus.COMMITTED.value],
+    ).fetch_all()
+    ((rollback, undone),) = [(batch, batch.undone) for batch in map(_batch, rows) if batch.undone is not None]
+    return rollback, undone
+
+
 def exports(
     connection: Connection, *, account: str | None = None, offset: int = 0, limit: int | None = None
 ) -> list[ExportManifest]:
@@ -224,7 +238,17 @@ def _batch(row: Iterable[Any]) -> Batch:
         understood=tuple((label, value) for label, value in told["understood"]),
         warnings=tuple(told.get("warnings", ())),
         binding=told["binding"],
+        committed_at=_time(told.get("committed_at")) or (at if status == BatchStatus.COMMITTED.value else None),
+        undone=_undone(told.get("undone")),
     )
+
+
+def _undone(told: dict[str, Any] | None) -> Undone | None:
+    return None if told is None else Undone(told["batch_id"], RollbackCounts(**told["counts"]))
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _export(row: Sequence[Any]) -> ExportManifest:

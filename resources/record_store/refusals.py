@@ -1,10 +1,22 @@
 """What the store says when it cannot do what it is asked: each refusal in one place, in the same words."""
 
 import re
+from collections.abc import Sequence
+from datetime import datetime
 
 from resources.settings import Settings
 from schemas.batches import Batch
-from schemas.errors import AlreadyImported, InvalidRequest, NotFound, PreviewOutdated, StoreNotReady
+from schemas.errors import (
+    AlreadyImported,
+    InvalidRequest,
+    ModifiedSince,
+    NotFound,
+    PreviewOutdated,
+    Refused,
+    StoreNotReady,
+    WindowOver,
+)
+from schemas.rollbacks import Conflict, RollbackCounts
 
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
@@ -27,6 +39,34 @@ def not_ready(settings: Settings) -> StoreNotReady:
 def no_such_batch(batch_id: str) -> NotFound:
     """The error for a batch that is not there, or not this account's: the same words."""
     return NotFound(f"There is no batch {batch_id!r}.", "See which there are: records batches.")
+
+
+def not_committed(batch: Batch) -> Refused:
+    """The error for a rollback of a batch that has written nothing."""
+    return Refused(
+        f"Batch {batch.batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
+        "only a committed batch can be taken back."
+    )
+
+
+def window_over(batch: Batch, ended: datetime) -> WindowOver:
+    """The error for a rollback that comes too late."""
+    return WindowOver(
+        f"Batch {batch.batch_id} could be taken back until {ended:%Y-%m-%d %H:%M:%S} UTC.",
+        "Correct its records with another import.",
+    )
+
+
+def modified_since(batch: Batch, counts: RollbackCounts, conflicts: Sequence[Conflict]) -> ModifiedSince:
+    """The error for a rollback of records that were modified since; what identifies them is only quoted."""
+    more = counts.modified - len(conflicts)
+    listed = "\n".join([*(conflict.message() for conflict in conflicts), *([f"and {more:,} more."] if more else [])])
+    return ModifiedSince(
+        f"{counts.modified:,} of the records of batch {batch.batch_id} were modified since, so nothing was taken back.",
+        f"Leave those as they are: records rollback {batch.batch_id} --on-modified keep; take back what nobody changed "
+        "since in them: merge; or restore them all the same: overwrite.",
+        f"\n{listed}\n",
+    )
 
 
 def outdated(batch: Batch, why: str) -> PreviewOutdated:
