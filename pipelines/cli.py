@@ -20,6 +20,7 @@ from schemas import load_record_types
 from schemas.batches import BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, RecordsError
 from schemas.exports import ExportRequest
+from schemas.rollbacks import OnModified, RollbackRequest
 
 if TYPE_CHECKING:
     from resources.importer import Importer
@@ -298,6 +299,36 @@ def import_file(file: Path, on_invalid: OnInvalid, as_json: bool, **options: Any
 
 
 @main.command()
+@_batch
+@_account
+@click.option(
+    "--on-modified",
+    type=click.Choice(OnModified, case_sensitive=False),
+    default=OnModified.STOP.value,
+    show_default=True,
+    help="When records were modified since: touch nothing, leave those, take back what nobody changed in them, or "
+    "restore them all the same.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would become of the records.")
+@_as_json
+def rollback(batch_id: str, account: str | None, on_modified: OnModified, dry_run: bool, as_json: bool) -> None:
+    """Take BATCH back: what it created is removed, what it changed is as it was before."""
+    with _store() as store:
+        request = RollbackRequest(_owner(store, batch_id, account), batch_id, on_modified)
+        records = store.account(request.account)
+        if dry_run:
+            report = records.plan_rollback(request)
+        else:
+            report = records.roll_back(request, store.settings.actor, run_id=None)
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        from pipelines.terminal import print_rollback
+
+        print_rollback(report)
+
+
+@main.command()
 @_account
 @click.option("-t", "--type", "record_type", help="Only of this record type.")
 @click.option("--status", type=click.Choice(BatchStatus, case_sensitive=False), help="Only in this status.")
@@ -307,14 +338,15 @@ def batches(account: str | None, record_type: str | None, status: BatchStatus | 
     """The imports, newest first."""
     with _store() as store:
         found = store.batches(account, record_type, status, offset=(page - 1) * _PAGE, limit=_PAGE + 1)
-        reports = store.reports(found[:_PAGE]) if as_json else []
+        reports = store.reports(found[:_PAGE])
+        now = store.clock.now()
     following = page + 1 if len(found) > _PAGE else None
     if as_json:
         _print_json({"items": [report.to_dict() for report in reports], "next": following})
     else:
         from pipelines.terminal import print_batches
 
-        print_batches(found[:_PAGE], following)
+        print_batches(reports, now, following)
 
 
 @main.command()

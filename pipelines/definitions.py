@@ -6,6 +6,7 @@ from pipelines.balance import balance_check
 from pipelines.exports import export_asset, export_job
 from pipelines.imports import commit_batch, import_records, preview_import, records_asset
 from pipelines.ledger_events import ledger_events
+from pipelines.rollback import roll_back_batch
 from pipelines.store_resource import RecordsResource
 from schemas import load_record_types
 
@@ -17,7 +18,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[*map(records_asset, record_types), *map(export_asset, record_types)],
         asset_checks=[*map(balance_check, record_types)],
-        jobs=[preview_import, commit_batch, import_records, *map(export_job, record_types)],
+        jobs=[preview_import, commit_batch, import_records, roll_back_batch, *map(export_job, record_types)],
         sensors=[ledger_events],
         resources={"records": RecordsResource()},
         # DuckDB uses the cores already; a process for each step costs seconds and gains nothing.

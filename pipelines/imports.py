@@ -20,8 +20,8 @@ RecordTypeName = enum.Enum("RecordTypeName", {name: name for name in RECORD_TYPE
 """The record types as an enum, for the launchpad to offer."""
 
 _FIRST = next(iter(RecordTypeName))
-_ACTOR = "Who does it, as the history will show. Empty: RECORDS_ACTOR, else the operating system's user."
-_ACCOUNT = "Whose records, for example ua. Required."
+ACTOR = "Who does it, as the history will show. Empty: RECORDSACTOR, else the operating system's user."
+ACCOUNT = "Whose records, for example ua. Required."
 _LOG_SECONDS = 5.0
 _ON_INVALID = "When records are rejected: abort writes nothing, skip leaves those out."
 
@@ -29,7 +29,7 @@ _ON_INVALID = "When records are rejected: abort writes nothing, skip leaves thos
 class PreviewConfig(dg.Config):
     """One file to read and compare."""
 
-    account: str = Field(default="", description=_ACCOUNT)
+    account: str = Field(default="", description=ACCOUNT)
     record_type: RecordTypeName = Field(default=_FIRST, description="What the file holds.")
     path: str = Field(default="", description="The file, for example /data/contacts.csv. Required.")
     mode: Literal["insert", "update", "upsert"] = Field(
@@ -53,7 +53,7 @@ class PreviewConfig(dg.Config):
         default=False, description="Take away the ' before texts like =1+1, as our exports put it there."
     )
     again: bool = Field(default=False, description="Read a file whose content has been imported already.")
-    actor: str = Field(default="", description=_ACTOR)
+    actor: str = Field(default="", description=ACTOR)
 
     def request(self) -> ImportRequest:
         """The request that this config makes."""
@@ -82,10 +82,10 @@ class ImportConfig(PreviewConfig):
 class CommitConfig(dg.Config):
     """One previewed batch to write."""
 
-    account: str = Field(default="", description=_ACCOUNT)
+    account: str = Field(default="", description=ACCOUNT)
     batch_id: str = Field(default="", description="The batch, as its preview named it. Required.")
     on_invalid: Literal["abort", "skip"] = Field(default="abort", description=_ON_INVALID)
-    actor: str = Field(default="", description=_ACTOR)
+    actor: str = Field(default="", description=ACTOR)
 
 
 @dg.op
@@ -195,6 +195,10 @@ def batch_metadata(report: ImportReport) -> dict[str, Any]:
     }
     if batch.warnings:
         shown["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in batch.warnings))
+    if batch.undone is not None:
+        shown |= {"undone": batch.undone.batch_id, **vars(batch.undone.counts)}
+    if report.rollback_until is not None:
+        shown["rollback_until"] = dg.MetadataValue.timestamp(report.rollback_until)
     if report.snapshot is not None:
         shown["snapshot"] = report.snapshot
     for name, path in (("report", report.report_file), ("rejects_file", report.rejects_file)):

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -10,9 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from schemas.batches import Batch, BatchStatus, ImportReport
+from schemas.batches import BatchStatus, ImportReport
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
+from schemas.rollbacks import RollbackReport
 
 if TYPE_CHECKING:
     from resources.progress import Progress
@@ -77,6 +79,9 @@ def print_report(report: ImportReport, record_type: RecordType) -> None:
     """A batch: its outcomes as bars, what is wrong, how columns were understood, and what to do next."""
     out, batch, counts = console(), report.batch, report.batch.counts
     out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")
+    if batch.undone is not None:
+        out.print(f"has taken {batch.undone.batch_id} back, by {escape(batch.actor)}: {batch.undone.counts}")
+        return
     out.print(f"{escape(batch.file_name)} as {batch.record_type} of {batch.account}, by {escape(batch.actor)}")
     if batch.understood:
         out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
@@ -115,18 +120,53 @@ def print_report(report: ImportReport, record_type: RecordType) -> None:
     ignored = [column["header"] for column in report.columns if column["field"] is None]
     if ignored:
         out.print(f"\nColumns that no field takes: {escape(', '.join(map(repr, ignored)))}")
+    if report.rollback_until is not None:
+        until = f"{report.rollback_until:%Y-%m-%d %H:%M} UTC"
+        out.print(f"\nIt can be taken back until {until}: records rollback {batch.batch_id}")
     if batch.status is BatchStatus.PREVIEWED:
         skip = " --on-invalid skip" if counts.rejected else ""
         out.print(f"\nNothing is written yet. Write it: records commit {batch.batch_id}{skip}")
 
 
-def print_batches(batches: Sequence[Batch], following: int | None) -> None:
+def print_rollback(report: RollbackReport) -> None:
+    """What became of a batch's records, or would become."""
+    out = console()
+    counts = report.counts
+    if report.status == BatchStatus.ROLLED_BACK.value:
+        out.print(f"{report.undone} was taken back already, by {report.batch_id}: {counts}. Nothing was changed.")
+        return
+    if report.batch_id is None:
+        out.print(f"[bold]{report.undone}[/]  would be taken back: {counts}")
+    else:
+        out.print(f"[bold]{report.batch_id}[/]  has taken {report.undone} back: {counts}")
+    if counts.modified:
+        out.print(f"Modified since: {counts.modified:,}")
+    for conflict in report.conflicts:
+        out.print(escape(f"  {conflict.message()}"))
+    if counts.modified > len(report.conflicts):
+        out.print(f"  and {counts.modified - len(report.conflicts):,} more")
+    if report.batch_id is None:
+        out.print(f"\nNothing is changed yet. Do it: records rollback {report.undone}")
+    else:
+        out.print(f"\nTo undo this in turn: records rollback {report.batch_id}")
+
+
+def time_left(until: datetime | None, now: datetime) -> str:
+    """How long a batch can be taken back yet: "23 h 59 min"; nothing when it cannot."""
+    if until is None or until <= now:
+        return ""
+    minutes = int((until - now).total_seconds()) // 60
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def print_batches(reports: Sequence[ImportReport], now: datetime, following: int | None) -> None:
     """Batches as a table, newest first."""
     shown = table(
-        "Batch", "Account", "Type", "Status", "Since (UTC)", "By", "File", *("Read", *map(str.title, _OUTCOMES)),
-        numbers=("Read", *map(str.title, _OUTCOMES)),
+        "Batch", "Account", "Type", "Status", "Since (UTC)", "Undo within", "By", "File",
+        *("Read", *map(str.title, _OUTCOMES)), numbers=("Read", *map(str.title, _OUTCOMES)),
     )  # fmt: skip
-    for batch in batches:
+    for report in reports:
+        batch = report.batch
         numbers = [batch.counts.read, *(getattr(batch.counts, name) for name in _OUTCOMES)]
         shown.add_row(
             batch.batch_id,
@@ -134,11 +174,12 @@ def print_batches(batches: Sequence[Batch], following: int | None) -> None:
             batch.record_type,
             batch.status.value,
             f"{batch.at:%Y-%m-%d %H:%M:%S}",
+            time_left(report.rollback_until, now),
             escape(batch.actor),
-            escape(batch.file_name),
+            escape(batch.file_name) if batch.undone is None else f"has taken {batch.undone.batch_id} back",
             *(f"{number:,}" for number in numbers),
         )
-    _print_list(shown, len(batches), "There is no batch: records import FILE.", following)
+    _print_list(shown, len(reports), "There is no batch: records import FILE.", following)
 
 
 def print_export(manifest: ExportManifest) -> None:

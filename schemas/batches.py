@@ -190,7 +190,10 @@ class Batch:
 
 @dataclass(frozen=True)
 class ImportReport:
-    """A batch, the columns of its file, its first problems and changes, and the snapshot it made."""
+    """A batch, the columns of its file, its first problems and changes, the snapshot it made, and its files.
+
+    `rollback_until` is when the time ends in which it can be taken back; None when it cannot be.
+    """
 
     batch: Batch
     columns: tuple[MappingOf[str, Any], ...] = ()
@@ -199,6 +202,7 @@ class ImportReport:
     snapshot: int | None = None
     rejects_file: Path | None = None
     report_file: Path | None = None
+    rollback_until: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The keys that the command prints for preview, import, commit and show."""
@@ -227,5 +231,7 @@ class ImportReport:
             "rejects_file": None if self.rejects_file is None else str(self.rejects_file),
             "report_file": None if self.report_file is None else str(self.report_file),
             "snapshot": self.snapshot,
+            "rollback_until": None if self.rollback_until is None else self.rollback_until.isoformat(),
+            "undone": None if batch.undone is None else batch.undone.to_dict(),
             "run_id": batch.run_id,
         }

@@ -43,6 +43,10 @@ class Undone:
     batch_id: str
     counts: RollbackCounts
 
+    def to_dict(self) -> dict[str, Any]:
+        """Both, flat."""
+        return {"batch_id": self.batch_id, **vars(self.counts)}
+
 
 @dataclass(frozen=True)
 class Conflict:
@@ -71,12 +75,11 @@ class Conflict:
 
 @dataclass(frozen=True)
 class RollbackRequest:
-    """One batch of one account to be taken back; `dry_run` only says what would become of its records."""
+    """One batch of one account to be taken back, and what is to become of records that were modified since."""
 
     account: str
     batch_id: str
     on_modified: OnModified = OnModified.STOP
-    dry_run: bool = False
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def test_a_commit_writes_what_was_previewed_and_names_its_snapshot(
 
     report = importer.commit("ua", preview.batch.batch_id)
 
-    assert report.batch == replace(preview.batch, status=BatchStatus.COMMITTED, at=report.batch.at)
+    at = report.batch.at
+    assert report.batch == replace(preview.batch, status=BatchStatus.COMMITTED, at=at, committed_at=at)
     (row,) = stored(store)
     assert (row["_account"], row["_batch"]) == ("ua", report.batch.batch_id)
     assert (row["first_name"], row["amount"], row["email"]) == ("Ada", Decimal("1.50"), None)

@@ -73,11 +73,16 @@ class AccountRecords:
         return self.with_files(ImportReport(batch, samples=samples, snapshot=snapshot))
 
     def with_files(self, report: ImportReport) -> ImportReport:
-        """The report with the batch's rejects file and page, where it has them."""
+        """The report with the batch's rejects file and page, where it has them, and the end of its time."""
         batch_id = report.batch.batch_id
         page = self.report_path(batch_id)
         rejects = next(iter(self.rejects_folder(batch_id).glob("*.rejects.*")), None)
-        return replace(report, rejects_file=rejects, report_file=page if page.exists() else None)
+        return replace(
+            report,
+            rejects_file=rejects,
+            report_file=page if page.exists() else None,
+            rollback_until=report.batch.rollback_until(self._store.settings.rollback_window),
+        )
 
     def report_path(self, batch_id: str) -> Path:
         """Where the page on the batch's preview lies."""
@@ -294,9 +299,9 @@ class AccountRecords:
             return
         columns = ", ".join(map(identifier, [*tables.OWN_COLUMNS, *record_type.field_names]))
         now, then = (
-            f"SELECT {columns} FROM (SELECT * FROM {table(record_type.name)} {at} WHERE _account = ?) t "
+            f"SELECT {columns} FROM (SELECT * FROM {table(record_type.name, lake)} WHERE _account = ?) t "
             f"SEMI JOIN ({staging.included_sql}) s ON {same_key(record_type, 't', 's')}"
-            for at in ("", f"AT (VERSION => {int(snapshot)})")
+            for lake in ("lake", connection.snapshot(snapshot))
         )
         key = ", ".join(map(identifier, record_type.key))
         (changed,) = connection.fetch_one(

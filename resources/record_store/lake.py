@@ -37,8 +37,22 @@ class Connection:
     have no use for it. Here it finds none, unless pandas is imported already.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, attach: Callable[[str, int], str]) -> None:
         self._connection = connection
+        self._attach = attach
+        self.snapshots: dict[int, str] = {}
+
+    def snapshot(self, number: int) -> str:
+        """The name of a database that is the lake as of a snapshot, and cannot be written.
+
+        Not `AT (VERSION => …)`, which finds the transaction's own rows in old snapshots as well, and no table at
+        all where it was altered since and a row of the ledger was read before (DuckLake 1.0, found here).
+        """
+        if number not in self.snapshots:
+            name = f"lake_{number}"
+            self._connection.execute(self._attach(name, number))
+            self.snapshots[number] = name
+        return self.snapshots[number]
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Self:
         """Execute a statement; its `?` are bound to the values, in order."""
@@ -93,11 +107,13 @@ class Lake:
         """
         database = self._idle.pop() if self._idle else self._open()
         try:
-            database.execute(_attach(self._settings, read_only, snapshot))
+            database.execute(_attach(self._settings, "lake", read_only, snapshot))
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
-                yield Connection(cursor)
-            database.execute("DETACH lake")
+                connection = Connection(cursor, lambda name, number: _attach(self._settings, name, True, number))
+                yield connection
+            for name in ["lake", *connection.snapshots.values()]:
+                database.execute(f"DETACH {name}")
         except BaseException:
             database.close()
             raise
@@ -139,7 +155,7 @@ def extension_path(name: str) -> Path:
     return Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
 
 
-def _attach(settings: Settings, read_only: bool, snapshot: int | None) -> str:
+def _attach(settings: Settings, name: str, read_only: bool, snapshot: int | None) -> str:
     options: dict[str, Any] = {
         # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
         "DATA_INLINING_ROW_LIMIT": 0,
@@ -154,5 +170,5 @@ def _attach(settings: Settings, read_only: bool, snapshot: int | None) -> str:
         options["META_JOURNAL_MODE"] = "'WAL'"
     if snapshot is not None:
         options["SNAPSHOT_VERSION"] = snapshot
-    listed = ", ".join(f"{name} {value}" for name, value in options.items())
-    return f"ATTACH {literal(f'ducklake:sqlite:{settings.catalog}')} AS lake ({listed})"
+    listed = ", ".join(f"{option} {value}" for option, value in options.items())
+    return f"ATTACH {literal(f'ducklake:sqlite:{settings.catalog}')} AS {name} ({listed})"

@@ -121,7 +121,7 @@ def batches(
         SELECT {_BATCH_COLUMNS} FROM (
             SELECT * FROM lake.ledger.batches {filters}
             QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1
-        ) {state} ORDER BY batch_id DESC LIMIT ? OFFSET ?
+        ) {state} ORDER BY substr(batch_id, 3) DESC LIMIT ? OFFSET ?
         """,
         [*values, *([] if status is None else [status.value]), limit, offset],
     ).fetch_all()

@@ -45,9 +45,9 @@ def sql_type(field_type: str) -> str:
     return _SQL_TYPES.get(field_type, field_type.upper())
 
 
-def table(record_type: str) -> str:
-    """The table of a record type, as SQL."""
-    return f"lake.records.{identifier(record_type)}"
+def table(record_type: str, database: str = "lake") -> str:
+    """The table of a record type, as SQL; in the lake, or in a snapshot of it."""
+    return f"{database}.records.{identifier(record_type)}"
 
 
 def create_ledger(connection: Connection) -> None:

@@ -95,8 +95,6 @@ class Undo:
         counts = self.counts(on_modified)
         total = self._count()
         chosen = f"({_UNTOUCHED} OR {_MODIFIED})" if on_modified is OnModified.OVERWRITE else _UNTOUCHED
-        # First all that is read of snapshots: once a transaction has written, it finds its own rows in them as well
-        # (DuckLake 1.0, found here).
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE restored AS SELECT b.*, u.present FROM ({self._before_sql}) b
@@ -132,14 +130,14 @@ class Undo:
 
     def _at(self, snapshot: int) -> str:
         """The account's records in a snapshot, with nulls in the columns that came later; binds the account."""
-        versioned = f"(SELECT * FROM {table(self._type.name)} AT (VERSION => {int(snapshot)}))"
-        there = set(self._connection.execute(f"SELECT * FROM {versioned} LIMIT 0").columns)
+        name = table(self._type.name, self._connection.snapshot(snapshot))
+        there = set(self._connection.execute(f"SELECT * FROM {name} LIMIT 0").columns)
         types = {name: sql_type(self._type.field(name).type) for name in self._type.field_names}
         columns = [
             identifier(name) if name in there else f"NULL::{types[name]} AS {identifier(name)}"
             for name in self._columns
         ]
-        return f"SELECT {', '.join(columns)} FROM {versioned} WHERE _account = ?"
+        return f"SELECT {', '.join(columns)} FROM {name} WHERE _account = ?"
 
     def _compare_import(self) -> None:
         """Every record that an import wrote bears its id, before anyone modifies it, and lies where few others do."""

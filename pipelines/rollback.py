@@ -1,0 +1,58 @@
+"""Taking a batch back as a Dagster job."""
+
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.imports import ACCOUNT, ACTOR
+from pipelines.store_resource import RecordsResource
+from schemas.rollbacks import OnModified, RollbackReport, RollbackRequest
+
+
+class RollbackConfig(dg.Config):
+    """One batch to take back."""
+
+    account: str = Field(default="", description=ACCOUNT)
+    batch_id: str = Field(default="", description="The batch, an import or a rollback. Required.")
+    on_modified: Literal["stop", "keep", "merge", "overwrite"] = Field(
+        default="stop",
+        description="When records were modified since: touch nothing, leave those, take back what nobody changed in "
+        "them, or restore them all the same.",
+    )
+    dry_run: bool = Field(default=False, description="Only say what would become of the records.")
+    actor: str = Field(default="", description=ACTOR)
+
+
+@dg.op
+def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, records: RecordsResource) -> str:
+    """What the batch created is removed, what it changed is as it was before; or it is said what would become."""
+    with records.open() as store:
+        request = RollbackRequest(config.account, config.batch_id, OnModified(config.on_modified))
+        account = store.account(config.account)
+        if config.dry_run:
+            report = account.plan_rollback(request)
+        else:
+            report = account.roll_back(request, config.actor or store.settings.actor, context.run_id)
+        context.add_output_metadata(rollback_metadata(report))
+        return report.batch_id or report.undone
+
+
+@dg.job
+def roll_back_batch() -> None:
+    """Take a batch back: its records are as they were before it, unless they were modified since."""
+    roll_back()
+
+
+def rollback_metadata(report: RollbackReport) -> dict[str, str | int]:
+    """What Dagster shows of a rollback. No keys of records: they may be personal."""
+    shown: dict[str, str | int] = {
+        "batch_id": report.batch_id or "none: a dry run",
+        "undone": report.undone,
+        "account": report.account,
+        "status": report.status,
+        **vars(report.counts),
+    }
+    if report.snapshot is not None:
+        shown["snapshot"] = report.snapshot
+    return shown

@@ -1,0 +1,249 @@
+"""Taking a batch back: exactly, within its time, and without harm to later edits."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources.importer import Importer
+from resources.record_store import AccountRecords, RecordStore
+from schemas.batches import BatchStatus
+from schemas.errors import AlreadyImported, ModifiedSince, NotFound, Refused, WindowOver
+from schemas.rollbacks import OnModified, RollbackCounts, RollbackReport, RollbackRequest
+from tests.conftest import StoppedClock
+from tests.records import Row, contact, contacts_of, stored, values, write_csv
+
+OLD = [contact(n, company="old", phone="1") for n in range(10)]
+NEW = [contact(n, company="new", phone="1") for n in range(5, 15)]
+
+
+@pytest.fixture
+def ua(store: RecordStore) -> AccountRecords:
+    return store.account("ua")
+
+
+class Imports:
+    """Imports rows, each time as a file of its own, and says which batch it was."""
+
+    def __init__(self, importer: Importer, folder: Path) -> None:
+        self.importer, self.folder, self.files = importer, folder, 0
+
+    def __call__(self, rows: Iterable[Row], account: str = "ua") -> str:
+        self.files += 1
+        path = write_csv(self.folder / f"{self.files}.csv", rows)
+        return self.importer.import_file(contacts_of(path, account)).batch.batch_id
+
+
+@pytest.fixture
+def imports(importer: Importer, tmp_path: Path) -> Imports:
+    return Imports(importer, tmp_path)
+
+
+def take_back(records: AccountRecords, batch_id: str, on_modified: OnModified = OnModified.STOP) -> RollbackReport:
+    return records.roll_back(RollbackRequest(records.name, batch_id, on_modified), "someone", None)
+
+
+def plan(records: AccountRecords, batch_id: str, on_modified: OnModified = OnModified.STOP) -> RollbackReport:
+    return records.plan_rollback(RollbackRequest(records.name, batch_id, on_modified))
+
+
+def edit(store: RecordStore, *statements: str, actor: str = "editor") -> None:
+    """Statements of SQL on the contacts, in a commit that names no batch."""
+    with store.transaction("an edit", actor) as transaction:
+        for statement in statements:
+            transaction.connection.execute(statement.replace("contacts", "lake.records.contacts"))
+
+
+def test_created_records_are_removed_and_updated_ones_are_as_before(
+    store: RecordStore, ua: AccountRecords, imports: Imports
+) -> None:
+    imports(OLD)
+    imports(OLD, account="zz")
+    before, other = stored(store), stored(store, account="zz")
+    batch = imports(NEW)
+
+    planned = plan(ua, batch)
+    assert stored(store) != before
+    done = take_back(ua, batch)
+
+    assert (stored(store), stored(store, account="zz")) == (before, other)
+    assert planned.counts == done.counts == RollbackCounts(removed=5, restored=5)
+    assert (planned.status, planned.batch_id, planned.snapshot) == ("planned", None, None)
+    assert (done.status, done.undone, done.account) == ("committed", batch, "ua")
+    assert ua.batch(batch).status is BatchStatus.ROLLED_BACK
+
+
+def test_a_rollback_is_a_batch_and_can_be_taken_back_again_and_again(
+    store: RecordStore, ua: AccountRecords, imports: Imports
+) -> None:
+    imports(OLD)
+    before = stored(store)
+    batch = imports(NEW)
+    after = stored(store)
+    taken = batch
+    for _ in range(2):
+        undone = take_back(ua, taken)
+        assert undone.batch_id is not None
+        assert stored(store) == before
+        assert (ua.batch(batch).status, ua.batch(undone.batch_id).status) == (
+            BatchStatus.ROLLED_BACK,
+            BatchStatus.COMMITTED,
+        )
+        redone = take_back(ua, undone.batch_id)
+        assert stored(store) == after
+        assert redone.counts == RollbackCounts(restored=10)
+        assert ua.batch(batch).status is BatchStatus.COMMITTED
+    assert [found.batch_id[:1] for found in store.batches()] == ["r", "r", "r", "r", "b", "b"]
+
+
+def test_twice_is_once(store: RecordStore, ua: AccountRecords, imports: Imports) -> None:
+    batch = imports(OLD)
+    first = take_back(ua, batch)
+    snapshot, ledger = store.pin("contacts")[1], len(store.ledger_after(0, 100).rows)
+
+    second = take_back(ua, batch)
+
+    assert (second.status, second.batch_id, second.counts) == ("rolled_back", first.batch_id, first.counts)
+    assert plan(ua, batch).status == "rolled_back"
+    assert (store.pin("contacts")[1], len(store.ledger_after(0, 100).rows)) == (snapshot, ledger)
+
+
+class Modified:
+    """Ten contacts, of which a batch changed five and to which it added five; then others came.
+
+    6 was edited in a field that the batch had left alone, 7 by a later batch in the field that the batch had changed,
+    12 is one of its own creations, edited; 8 and 13 are gone.
+    """
+
+    def __init__(self, store: RecordStore, imports: Imports) -> None:
+        imports(OLD)
+        self.batch = imports(NEW)
+        edit(
+            store,
+            "UPDATE contacts SET phone = '2' WHERE external_id IN ('C-000006', 'C-000012')",
+            "DELETE FROM contacts WHERE external_id IN ('C-000008', 'C-000013')",
+        )
+        self.later = imports([contact(7, company="newest", phone="1")])
+        self.companies = values(store, "company")
+
+
+@pytest.fixture
+def modified(store: RecordStore, imports: Imports) -> Modified:
+    return Modified(store, imports)
+
+
+def expected(**changes: str | None) -> dict[str, Any]:
+    """The companies of all contacts; `_6="old"` is that of C-000006, None says that there is no such contact."""
+    numbered = {f"C-{int(name[1:]):06}": company for name, company in changes.items()}
+    return {key: company for key, company in numbered.items() if company is not None}
+
+
+UNTOUCHED = {f"_{n}": "old" for n in [*range(6), 9]}
+
+
+def test_modified_records_stop_a_rollback_and_are_named(
+    store: RecordStore, ua: AccountRecords, modified: Modified
+) -> None:
+    before = stored(store)
+    with pytest.raises(ModifiedSince) as refused:
+        take_back(ua, modified.batch)
+
+    assert stored(store) == before
+    assert refused.value.exit_code == 3
+    assert "3 of the records" in refused.value.message
+    first, second, third = refused.value.quoted.strip().splitlines()
+    assert first.startswith("C-000006: `phone` changed since, by a statement of SQL (snapshot ")
+    assert first.endswith("by editor")
+    assert second.startswith(f"C-000007: `company` changed since, by batch {modified.later} (snapshot ")
+    assert second.endswith("by tester")
+    assert third.startswith("C-000012: `phone` changed since, by a statement of SQL")
+    assert "C-0000" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("choice", "counts", "companies"),
+    [
+        (
+            OnModified.KEEP,
+            RollbackCounts(removed=3, restored=2, modified=3, kept=3, gone=2),
+            expected(**UNTOUCHED, _6="new", _7="newest", _12="new"),
+        ),
+        (
+            OnModified.MERGE,
+            RollbackCounts(removed=3, restored=2, modified=3, merged=1, kept=2, gone=2),
+            expected(**UNTOUCHED, _6="old", _7="newest", _12="new"),
+        ),
+        (
+            OnModified.OVERWRITE,
+            RollbackCounts(removed=4, restored=4, modified=3, gone=2),
+            expected(**UNTOUCHED, _6="old", _7="old"),
+        ),
+    ],
+)
+def test_the_choice_about_modified_records(
+    store: RecordStore,
+    ua: AccountRecords,
+    modified: Modified,
+    choice: OnModified,
+    counts: RollbackCounts,
+    companies: dict[str, Any],
+) -> None:
+    planned = plan(ua, modified.batch, choice)
+    assert (values(store, "company"), planned.counts) == (modified.companies, counts)
+
+    assert take_back(ua, modified.batch, choice).counts == counts
+
+    assert values(store, "company") == companies
+    assert values(store, "phone").get("C-000006") == ("1" if choice is OnModified.OVERWRITE else "2")
+
+
+def test_the_time_ends_to_the_second(store: RecordStore, settings: Any, tmp_path: Path, clock: StoppedClock) -> None:
+    with RecordStore(settings, clock=clock) as stopped:
+        imports, ua = Imports(Importer(stopped, "tester"), tmp_path), stopped.account("ua")
+        batch = imports(OLD)
+        committed = ua.batch(batch).committed_at
+        assert committed is not None
+        assert ua.report(batch).rollback_until == committed + timedelta(hours=24)
+        for seconds in (24 * 3600, 24 * 3600 + 1):
+            clock.time = committed + timedelta(seconds=seconds)
+            with pytest.raises(WindowOver, match=f"until {committed + timedelta(hours=24):%Y-%m-%d %H:%M:%S} UTC"):
+                take_back(ua, batch)
+            with pytest.raises(WindowOver):
+                plan(ua, batch)
+        clock.time = committed + timedelta(seconds=24 * 3600 - 1)
+        assert take_back(ua, batch).counts == RollbackCounts(removed=10)
+
+
+def test_only_what_is_committed_can_be_taken_back(importer: Importer, ua: AccountRecords, tmp_path: Path) -> None:
+    batch = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", OLD))).batch.batch_id
+    with pytest.raises(Refused, match=f"Batch {batch} is previewed since .* only a committed batch can be taken back"):
+        take_back(ua, batch)
+
+
+def test_another_accounts_batch_is_not_there(store: RecordStore, imports: Imports) -> None:
+    batch = imports(OLD)
+    for records in (store.account("zz"), store.account("nobody")):
+        for attempt in (take_back, plan):
+            with pytest.raises(NotFound, match=f"^There is no batch '{batch}'"):
+                attempt(records, batch)
+
+
+def test_after_a_rollback_the_file_is_new(imports: Imports, ua: AccountRecords, importer: Importer) -> None:
+    batch = imports(OLD)
+    again = contacts_of(imports.folder / "1.csv")
+    with pytest.raises(AlreadyImported):
+        importer.import_file(again)
+    take_back(ua, batch)
+    assert importer.import_file(again).batch.counts.created == 10
+
+
+def test_a_field_that_the_type_has_gained_since_is_null_before(
+    store: RecordStore, ua: AccountRecords, imports: Imports
+) -> None:
+    imports(OLD)
+    batch = imports(NEW)
+    edit(store, "ALTER TABLE contacts ADD COLUMN later VARCHAR")
+    take_back(ua, batch)
+    assert values(store, "company") == {f"C-{n:06}": "old" for n in range(10)}
