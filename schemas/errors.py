@@ -7,6 +7,8 @@ RecordsError                exit 1   something failed; nothing was half done
 ├── Refused                 exit 3   a rule says no; the state is as it was
 │   ├── RejectsFound                 records are rejected and the import may not skip them
 │   ├── AlreadyImported              the file's content is in the records already, by an earlier batch
+│   ├── ModifiedSince                records were modified since and the rollback may not touch them
+│   ├── WindowOver                   the time in which the batch could be taken back has ended
 │   └── PreviewOutdated              what was previewed is no longer what would be written
 ├── UnreadableFile          exit 1   the bytes are not the format they claim to be
 ├── DiskFull                exit 1   there is no room for what would be written

@@ -135,7 +135,7 @@ def test_a_commit_writes_what_was_previewed() -> None:
     committed = done("commit", previewed["batch_id"], "--on-invalid", "skip")
 
     assert committed.keys() >= REPORT_KEYS
-    assert committed == previewed | {"status": "committed", "at": ANY, "snapshot": ANY}
+    assert committed == previewed | {"status": "committed", "at": ANY, "snapshot": ANY, "rollback_until": ANY}
     assert isinstance(committed["snapshot"], int)
     assert [(it["external_id"], it["amount"]) for it in exported()] == [
         ("C-1", "1.50"),
@@ -522,7 +522,11 @@ def test_lists_for_people_are_tables() -> None:
     assert f"{Path('out.csv').absolute()}  ({Path('out.csv').stat().st_size} bytes)" in export
     assert run("accounts", "list").stdout == "ua\n"
     (batch,) = [line.split() for line in run("batches").stdout.splitlines() if batch_id in line]
-    assert batch[:4] + batch[6:] == [batch_id, "ua", "contacts", "committed", "tester", "one.csv", *"110000"]
+    undo_within = ["23", "h", "59", "min"]
+    assert batch[:4] + batch[6:] == [
+        *(batch_id, "ua", "contacts", "committed"),
+        *(*undo_within, "tester", "one.csv", *"110000"),
+    ]
     assert str(Path("out.csv").absolute()) in run("exports").stdout
     types = run("types").stdout
     assert "Preset mailing: external_id, first_name, last_name, email, country\n" in types
@@ -553,6 +557,7 @@ def test_these_are_the_commands() -> None:
     assert set(COMMANDS) == {
         *("records init", "records demo", "records accounts", "records accounts add", "records accounts list"),
         *("records types", "records preview", "records commit", "records discard", "records import"),
+        "records rollback",
         *("records batches", "records show", "records export", "records exports", "records ui"),
         "records types draft",
     }

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 ROOT = Path(__file__).parent.parent
-JOBS = {"preview_import", "commit_batch", "import_records", "export_contacts", "export_flights"}
+JOBS = {"preview_import", "commit_batch", "import_records", "roll_back_batch", "export_contacts", "export_flights"}
 
 _FILE = {
     "account": "",
@@ -85,7 +85,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     described |= {job.name: job.description for job in repository.get_all_jobs() if job.name != "__ASSET_JOB"}
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
 
-    assert len(described) == 4 + 2 + 5 + 1
+    assert len(described) == 4 + 2 + 6 + 1
     assert {name for name, text in described.items() if not text} == set()
 
 

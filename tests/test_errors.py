@@ -37,6 +37,8 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "Refused": 3,
         "RejectsFound": 3,
         "AlreadyImported": 3,
+        "ModifiedSince": 3,
+        "WindowOver": 3,
         "PreviewOutdated": 3,
         "UnreadableFile": 1,
         "DiskFull": 1,

@@ -34,11 +34,11 @@ def read(path: Path, options: ReadOptions | None = None, limits: ReadLimits | No
 def test_a_file_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
     path = write(tmp_path, gzip.compress(ROWS) if packed else ROWS, "file.csv.gz" if packed else "file.csv")
     with FileReader(path) as reader:
-        chunk, rest = reader.chunks()
+        (chunk,) = reader.chunks()
     assert reader.headers == ("id", "name")
     assert chunk.values.to_pydict() == {"0": ["1", "2"], "1": ["a", "b"]}
     assert (chunk.records.to_pylist(), chunk.lines.to_pylist()) == ([1, 2], [2, 3])
-    assert [vars(bad) for bad in rest.malformed] == [{"record": 3, "line": 4, "fields": 1, "values": ("3",)}]
+    assert [vars(bad) for bad in chunk.malformed] == [{"record": 3, "line": 4, "fields": 1, "values": ("3",)}]
     assert (reader.read, reader.sha256) == (3, hashlib.sha256(path.read_bytes()).hexdigest())
     assert (("Packed with", "gzip") in reader.understood) == packed
     assert ("Encoding", "utf-8 (certain: every byte of it is UTF-8)") in reader.understood

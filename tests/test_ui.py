@@ -29,7 +29,12 @@ query ($key: AssetKeyInput!, $account: String!) {
     ... on Asset {
       assetMaterializations(partitions: [$account]) {
         partition
-        metadataEntries { label ... on IntMetadataEntry { intValue } ... on TextMetadataEntry { text } }
+        metadataEntries {
+          label
+          ... on IntMetadataEntry { intValue }
+          ... on TextMetadataEntry { text }
+          ... on PathMetadataEntry { path }
+        }
       }
     }
   }
@@ -76,10 +81,11 @@ class Server:
         key = {"path": ["records", record_type]}
         found = self.ask(MATERIALISATIONS, key=key, account=account)["assetOrError"].get("assetMaterializations", [])
         assert {each["partition"] for each in found} <= {account}
-        return [
-            {entry["label"]: entry.get("intValue", entry.get("text")) for entry in each["metadataEntries"]}
-            for each in found
-        ]
+        return [{entry["label"]: _value(entry) for entry in each["metadataEntries"]} for each in found]
+
+
+def _value(entry: dict[str, Any]) -> Any:
+    return next((entry[kind] for kind in ("intValue", "text", "path") if kind in entry), None)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -153,6 +159,9 @@ def test_an_import_by_the_command_shows_on_the_accounts_partition(server: Server
             "unchanged": 0,
             "rejected": 0,
             "duplicate": 0,
+            "report": imported["report_file"],
+            "rollback_until": None,  # a moment, which this query does not ask for
+            "snapshot": imported["snapshot"],
             "dagster/row_count": 2,
         }
     ]

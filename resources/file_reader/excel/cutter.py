@@ -1,0 +1,81 @@
+"""The bytes of a part, cut into whole elements."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from resources.file_reader.excel.package import Package
+
+_MARKUP = re.compile(rb"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?>|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some elements, one after the other.
+
+    `bare` is as long as `data`, without what may look like a tag and is none: comments, instructions and CDATA are
+    filled up. `last` says that the element around them ends here; then `rest` is what follows.
+    """
+
+    data: bytes
+    bare: bytes
+    last: bool = False
+    rest: bytes = b""
+
+    @property
+    def has_markup(self) -> bool:
+        """Whether there is anything but tags and text."""
+        return self.data is not self.bare
+
+    def part(self, start: int, end: int) -> "Piece":
+        """Some of the elements."""
+        data = self.data[start:end]
+        return Piece(data, self.bare[start:end] if self.has_markup else data)
+
+
+def cut(
+    package: Package,
+    part: str,
+    start: bytes,
+    blocks: Iterator[bytes],
+    child: bytes,
+    parent: bytes,
+    most: int,
+    size: int = 1 << 20,
+) -> Iterator[Piece]:
+    """Pieces of about `size` bytes, each ending with the end tag of a child, but for the last.
+
+    `start` is what was read of the parent's content before `blocks`. A child of more than `most` bytes ends the
+    pieces with one that is not its whole; so does the end of the blocks.
+    """
+    end_child, end_parent = b"</" + child + b">", b"</" + parent
+    buffer = start
+    while True:
+        bare = _bare(buffer)
+        ended = bare.find(end_parent)
+        if ended >= 0:
+            data = buffer[:ended]
+            yield Piece(data, data if bare is buffer else bare[:ended], True, buffer[ended:])
+            return
+        if len(buffer) >= size:
+            whole = bare.rfind(end_child)
+            if whole >= 0:
+                whole += len(end_child)
+                data = buffer[:whole]
+                yield Piece(data, data if bare is buffer else bare[:whole])
+                buffer = buffer[whole:]
+            elif len(buffer) > most:
+                yield Piece(buffer, bare)
+                raise package.unreadable(f"has a <{child.decode()}> of more than {most:,} bytes in {part}")
+        more = [block for _, block in zip(range(max(1, size >> 16)), blocks, strict=False)]
+        if not more:
+            yield Piece(buffer, bare)
+            return
+        buffer += b"".join(more)
+
+
+def _bare(data: bytes) -> bytes:
+    """The same length, without comments, instructions and CDATA; the same object where there are none."""
+    if b"<!" not in data and b"<?" not in data:
+        return data
+    return _MARKUP.sub(lambda found: (b"x" if found[0].startswith(b"<![") else b" ") * len(found[0]), data)

@@ -1,0 +1,140 @@
+"""A workbook, open for reading."""
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO, Literal
+
+from resources.file_reader.chunk import TextChunk
+from resources.file_reader.excel.limits import ExcelLimits
+from resources.file_reader.excel.package import Package
+from resources.file_reader.excel.progress import Progress
+from resources.file_reader.excel.shared_strings import read_shared_strings
+from resources.file_reader.excel.sheet import Sheet, merged
+from resources.file_reader.excel.styles import style_kinds
+from resources.file_reader.excel.workbook import Workbook
+from schemas.errors import UnreadableFile
+
+_LIMITS = ExcelLimits()
+_CHUNK_TEXT = 64 << 20  # bytes of a chunk
+_CHUNK_CELLS = 4 << 20
+_LOOK = 1 << 20  # bytes of another sheet
+_LOOKED_AT = 50  # other sheets
+_NAMED = 5
+_VALUE = re.compile(rb"<(?:[\w.-]+:)?(?:v|t)(?:\s[^<>]*)?>[^<]").search
+
+
+class ExcelFile:
+    """One worksheet of a workbook, open for reading. A context manager.
+
+    `file` is seekable, stays the caller's to close, and is called `name` in messages; `sheet` is the sheet to read,
+    by default the first visible one. `headers` is the first row that has a value, without empty cells at its end.
+    `block_bytes` of the sheet are read at once; a chunk has `chunk_rows` rows and what more such a block has. After
+    `chunks` has come to its end `read` is how many records there were, and `notes` tell what was understood or lost.
+    Raises InvalidRequest when there is no such sheet, and UnreadableFile, at once or from `chunks`, when the file is
+    no workbook, is damaged, goes beyond a limit, has no header or can be read in two ways.
+    """
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        name: str,
+        *,
+        sheet: str | None = None,
+        chunk_rows: int = 50_000,
+        block_bytes: int = 1 << 20,
+        limits: ExcelLimits = _LIMITS,
+    ) -> None:
+        self.name = name
+        self._chunk_rows = chunk_rows
+        self._package = Package(file, name, limits)
+        try:
+            self._workbook = workbook = Workbook(self._package)
+            self.sheets = tuple(workbook.sheets)
+            self.date_system: Literal[1900, 1904] = 1904 if workbook.from_1904 else 1900
+            self.sheet = workbook.choose(sheet)
+            strings = read_shared_strings(self._package, workbook.strings, limits)
+            kinds = style_kinds(self._package, workbook.styles)
+            self._progress = Progress(self._package, self.sheet, limits)
+            part = workbook.sheets[self.sheet]
+            self._sheet = Sheet(self._package, part, self._progress, strings, kinds, workbook.from_1904, block_bytes)
+            self._reading = self._sheet.chunks()
+            self._first = next(self._reading, None)
+            if self._progress.headers is None:
+                raise self._without_header()
+        except BaseException:
+            self.__exit__()
+            raise
+        self.headers: tuple[str, ...] = self._progress.headers
+
+    def __enter__(self) -> "ExcelFile":
+        """The file itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the file, which stays open."""
+        self._package.close()
+
+    @property
+    def read(self) -> int:
+        """Records read so far."""
+        return self._progress.read
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was understood or lost, in sentences; complete when `chunks` has come to its end."""
+        of = f" of {len(self.sheets)}" if len(self.sheets) > 1 else ""
+        notes = [f"Sheet {self.sheet!r}{of} was read."]
+        others = self._others_with_values()
+        if others:
+            shown = ", ".join(map(repr, others[:_NAMED])) + (", …" if len(others) > _NAMED else "")
+            many = f"{len(others):,} other sheets have" if len(others) > 1 else "1 other sheet has"
+            notes.append(f"{many} values and {'were' if len(others) > 1 else 'was'} not read: {shown}.")
+        if self.date_system == 1904:
+            notes.append("Its dates count from 1904.")
+        return (*notes, *self._sheet.notes())
+
+    def chunks(self) -> Iterator[TextChunk]:
+        """All records of the sheet, in order. To be called once."""
+        waiting: list[TextChunk] = []
+        rows = size = 0
+        for chunk in self._all():
+            waiting.append(chunk)
+            rows += len(chunk.records) + len(chunk.malformed)
+            size += chunk.values.nbytes
+            cells = chunk.values.num_columns * rows + sum(bad.fields for bad in chunk.malformed)
+            if rows >= self._chunk_rows or size >= _CHUNK_TEXT or cells >= _CHUNK_CELLS:
+                yield merged(waiting)
+                waiting, rows, size = [], 0, 0
+        if waiting:
+            yield merged(waiting)
+
+    def _all(self) -> Iterator[TextChunk]:
+        if self._first is not None:
+            yield self._first
+            self._first = None
+        yield from self._reading
+
+    def _without_header(self) -> UnreadableFile:
+        others = [other for other in self.sheets if other != self.sheet]
+        return self._package.unreadable(
+            f"has no header: sheet {self.sheet!r} is empty",
+            "Name another sheet (--sheet)." if others else "Its first row names columns.",
+            f"Its other sheets: {', '.join(map(repr, others[:10]))}." if others else "",
+        )
+
+    def _others_with_values(self) -> list[str]:
+        """The other sheets that begin with a value, as far as a look at each tells."""
+        found = []
+        others = [sheet for sheet in self.sheets if sheet != self.sheet]
+        for sheet in others[:_LOOKED_AT]:
+            part = self._workbook.sheets[sheet]
+            look = b""
+            try:
+                for block in self._package.utf8_blocks(part, _LOOK) if part else ():
+                    look += block
+                    if _VALUE(look):
+                        found.append(sheet)
+                        break
+            except UnreadableFile:
+                continue  # it is not read
+        return found

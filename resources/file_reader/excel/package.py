@@ -1,0 +1,231 @@
+"""The ZIP archive of a workbook: parts, their bytes and relationships, and the limits on all of them."""
+
+import codecs
+import posixpath
+import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from typing import BinaryIO
+from urllib.parse import unquote
+from xml.parsers import expat
+
+from resources.file_reader.excel.limits import ExcelLimits
+from schemas.errors import UnreadableFile
+
+_BLOCK = 64 << 10
+_TOKEN = 1 << 20  # no tag, comment or piece of text needs more
+DEPTH = 64
+_SMALL_PART = 32 << 20  # styles, the list of sheets and relationships
+_RATIO_FROM = 16 << 20  # below it a bomb is no bomb
+_DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\b[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._-]+)""").match
+
+
+class Package:
+    """The ZIP archive: its entries checked, its bytes counted as they come out."""
+
+    def __init__(self, file: BinaryIO, name: str, limits: ExcelLimits) -> None:
+        self.name = name
+        self._limits = limits
+        self._unpacked = 0
+        file.seek(0)
+        magic = file.read(8)
+        if magic.startswith(b"\xd0\xcf\x11\xe0"):
+            raise self.unreadable(
+                "is encrypted or an old .xls", "Save it as an .xlsx workbook without a password and try again."
+            )
+        if not magic.startswith(b"PK\x03\x04"):
+            raise self.unreadable("is no Excel workbook", "Save it as .xlsx.")
+        self._size = file.seek(0, 2)
+        try:
+            self._zip = zipfile.ZipFile(file)
+        except _ZIP_ERRORS as error:
+            raise self._damaged("the ZIP archive", error) from error
+        try:
+            self._entries = self._checked_entries()
+        except BaseException:
+            self._zip.close()
+            raise
+
+    def _checked_entries(self) -> dict[str, zipfile.ZipInfo]:
+        infos = self._zip.infolist()
+        if len(infos) > self._limits.entries:
+            raise self.unreadable(f"has {len(infos):,} parts, more than {self._limits.entries:,}")
+        entries: dict[str, zipfile.ZipInfo] = {}
+        for info in infos:
+            part = info.orig_filename
+            if "\\" in part or "\0" in part or ":" in part or part.startswith("/") or ".." in part.split("/"):
+                raise self.unreadable(f"has a part with the unsafe name {part[:200]!r}")
+            if part.casefold() in entries:
+                raise self.unreadable(f"has more than one part {part[:200]!r}, and programs disagree which one counts")
+            entries[part.casefold()] = info
+        return entries
+
+    def close(self) -> None:
+        """Nothing more is read."""
+        self._zip.close()
+
+    def find(self, part: str) -> str | None:
+        """The name under which the package has this part, or None."""
+        for name in (part, unquote(part)):
+            if name.casefold() in self._entries:
+                return name
+        return None
+
+    def blocks(self, part: str, most: int) -> Iterator[bytes]:
+        """The bytes of a part; the last step checks their CRC."""
+        info = self._entries[part.casefold()]
+        if info.flag_bits & 0x1:
+            raise self.unreadable(f"has the encrypted part {part}", "Save it without a password and try again.")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise self.unreadable(f"has the part {part} in a compression that Excel does not use")
+        packed = max(1, min(info.compress_size, self._size))
+        size = 0
+        try:
+            with self._zip.open(info) as stream:
+                while block := stream.read(_BLOCK):
+                    size += len(block)
+                    self._unpacked += len(block)
+                    if size > most or self._unpacked > self._limits.unpacked_bytes:
+                        raise self.unreadable(f"unpacks to more than {min(most, self._limits.unpacked_bytes):,} bytes")
+                    if size > _RATIO_FROM and size > packed * self._limits.ratio:
+                        raise self.unreadable(f"is a ZIP bomb: {part} unpacks to {self._limits.ratio:,} times its size")
+                    yield block
+        except _ZIP_ERRORS as error:
+            raise self._damaged(part, error) from error
+
+    def utf8_blocks(self, part: str, most: int) -> Iterator[bytes]:
+        """The bytes of a part in UTF-8, whichever of the encodings that XML knows it has."""
+        blocks = self.blocks(part, most)
+        first = next(blocks, b"")
+        declared = _DECLARED(first)
+        encoding = declared[1].decode().lower() if declared else "utf-8"
+        if first[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            encoding = "utf-16"
+        elif first[:2] in (b"<\0", b"\0<"):
+            encoding = "utf-16-le" if first[1] == 0 else "utf-16-be"
+        if encoding not in ("us-ascii", "iso-8859-1", "utf-16", "utf-16-le", "utf-16-be"):
+            yield first
+            yield from blocks
+            return
+        decoder = codecs.getincrementaldecoder(encoding)()
+        try:
+            yield decoder.decode(first).encode()
+            for block in blocks:
+                yield decoder.decode(block).encode()
+            yield decoder.decode(b"", True).encode()
+        except UnicodeError as error:
+            raise self.unreadable(f"is damaged: {part} is not XML: not {encoding}", DAMAGED) from error
+
+    def parse(self, part: str, parser: expat.XMLParserType, most: int) -> Iterator[None]:
+        """Feed a part to the parser, block by block."""
+        feed = Feed(self, part, parser)
+        for block in self.blocks(part, most):
+            feed(block)
+            yield
+        feed.end()
+        yield
+
+    def parse_small(self, part: str, start: Callable[[str, dict[str, str]], None], root: str) -> None:
+        """Parse a part of a few elements; `start` gets the local names of those in the root's namespace."""
+        depth = 0
+        own = ""
+
+        def started(name: str, attributes: dict[str, str]) -> None:
+            nonlocal depth, own
+            depth += 1
+            namespace, _, local = name.rpartition(" ")
+            if depth == 1:
+                own = namespace
+            if depth == 1 and local != root:
+                raise self.unreadable(f"is no Excel workbook: {part} holds a <{local[:50]}>", "Save it as .xlsx.")
+            if depth > DEPTH:
+                raise self.unreadable(f"is nested more than {DEPTH} deep in {part}")
+            if namespace == own:
+                start(local, attributes)
+
+        def ended(_: str) -> None:
+            nonlocal depth
+            depth -= 1
+
+        parser = expat.ParserCreate(None, " ")
+        parser.StartElementHandler = started
+        parser.EndElementHandler = ended
+        for _ in self.parse(part, parser, _SMALL_PART):
+            pass
+
+    def relationships(self, part: str) -> list[tuple[str, str, str]]:
+        """Id, the last word of the type, and the part of every relationship inside the package."""
+        folder, _, base = part.rpartition("/")
+        rels = self.find(posixpath.join(folder, "_rels", base + ".rels"))
+        found: list[tuple[str, str, str]] = []
+
+        def start(name: str, attributes: dict[str, str]) -> None:
+            if name == "Relationship" and attributes.get("TargetMode", "Internal") == "Internal":
+                target = posixpath.normpath(posixpath.join("/", folder, attributes.get("Target", ""))).lstrip("/")
+                kind = attributes.get("Type", "").rpartition("/")[2]
+                found.append((attributes.get("Id", ""), kind, self.find(target) or ""))
+
+        if rels is not None:
+            self.parse_small(rels, start, "Relationships")
+        return found
+
+    def _damaged(self, what: str, error: Exception) -> UnreadableFile:
+        return self.unreadable(f"is damaged: {what} cannot be unpacked: {error}", DAMAGED)
+
+    def unreadable(
+        self, why: str, hint: str = "Nothing was read from it; save it anew from Excel.", quoted: str = ""
+    ) -> UnreadableFile:
+        """The refusal to be raised, in the words of all refusals."""
+        return UnreadableFile(f"{self.name} {why}.", hint, quoted)
+
+
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError,
+)  # fmt: skip
+DAMAGED = "Nothing of it is used; send the file again, or open and save it in Excel."
+
+
+class Feed:
+    """A parser that is fed a part, or pieces of one; no declaration that could name or repeat anything is let in."""
+
+    def __init__(self, package: Package, part: str, parser: expat.XMLParserType) -> None:
+        self._package, self._part, self.parser = package, part, parser
+        self._fed = 0
+        parser.StartDoctypeDeclHandler = lambda *_: self._forbid("a document type (DOCTYPE)")
+        parser.EntityDeclHandler = lambda *_: self._forbid("an entity")
+        parser.XmlDeclHandler = lambda _, encoding, __: self._check_encoding(encoding)
+        parser.buffer_text = True
+
+    def __call__(self, data: bytes) -> None:
+        """Parse what comes next."""
+        for start in range(0, len(data), _BLOCK):
+            block = data[start : start + _BLOCK]
+            try:
+                self.parser.Parse(block)
+            except expat.ExpatError as error:
+                raise self._no_xml(error) from error
+            self._fed += len(block)
+            if self._fed - max(0, self.parser.CurrentByteIndex) > _TOKEN:
+                raise self._package.unreadable(f"has a tag or comment of more than {_TOKEN:,} bytes in {self._part}")
+
+    def end(self) -> None:
+        """Nothing comes any more, and all that was begun must have ended."""
+        try:
+            self.parser.Parse(b"", True)
+        except expat.ExpatError as error:
+            raise self._no_xml(error) from error
+
+    def _no_xml(self, error: expat.ExpatError) -> UnreadableFile:
+        why = expat.errors.messages[error.code] if error.code in expat.errors.messages else str(error)
+        return self._package.unreadable(f"is damaged: {self._part} is not XML: {why}", DAMAGED)
+
+    def _forbid(self, what: str) -> None:
+        raise self._package.unreadable(f"declares {what} in {self._part}, which no Excel workbook does")
+
+    def _check_encoding(self, encoding: str | None) -> None:
+        if encoding is not None and encoding.lower() not in ("utf-8", "utf-16", "us-ascii", "iso-8859-1"):
+            raise self._package.unreadable(
+                f"is encoded in another way than Excel's, in {self._part}", quoted=f"It says {encoding[:50]!r}."
+            )

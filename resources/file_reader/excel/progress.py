@@ -1,0 +1,41 @@
+"""How far the reading of a sheet has come, whichever way its rows are read."""
+
+from dataclasses import dataclass
+
+from resources.file_reader.excel.limits import ExcelLimits
+from resources.file_reader.excel.package import Package
+from schemas.errors import UnreadableFile
+
+
+@dataclass
+class Progress:
+    """What is known of the rows so far."""
+
+    package: Package
+    sheet: str
+    limits: ExcelLimits
+    headers: tuple[str, ...] | None = None
+    header_row: int = 0
+    read: int = 0
+    """Records."""
+    last: int = 0
+    """The row read last."""
+    last_filled: int = 0
+    """The last row with a value."""
+    characters: int = 0
+    unknown_styles: int = 0
+    hidden: int = 0
+    """Records in rows that Excel does not show."""
+
+    def check(self, row: int, characters: int) -> None:
+        """After records up to this row were counted: they are within the limits."""
+        if self.read * len(self.headers or ()) > self.limits.cells:
+            raise self.refuse(f"row {row:,}", f"is beyond {self.limits.cells:,} cells")
+        self.characters += characters
+        if self.characters > self.limits.unpacked_bytes:
+            raise self.refuse(f"row {row:,}", f"is beyond {self.limits.unpacked_bytes:,} characters of text")
+
+    def refuse(self, where: str, why: str, hint: str = "", quoted: str = "") -> UnreadableFile:
+        """The refusal of the sheet for one of its places; what the cell says is `quoted`, for it may be personal."""
+        message = f"{self.package.name}, sheet {self.sheet!r}: {where} {why}."
+        return UnreadableFile(message, hint or "Nothing of it is used; correct it in Excel and try again.", quoted)

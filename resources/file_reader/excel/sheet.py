@@ -1,0 +1,152 @@
+"""One worksheet, from its bytes to numbered records that two readings agree about."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pyarrow as pa
+
+from resources.file_reader.chunk import CellProblem, TextChunk
+from resources.file_reader.excel.canonical import CanonicalParser
+from resources.file_reader.excel.cutter import Piece, cut
+from resources.file_reader.excel.layout import Layout
+from resources.file_reader.excel.package import Package
+from resources.file_reader.excel.progress import Progress
+from resources.file_reader.excel.rows import RowParser
+from resources.file_reader.excel.shared_strings import SharedStrings
+from resources.file_reader.excel.styles import Kind
+from resources.file_reader.excel.witness import Witness
+
+_MOST_RUNS = 64
+_FEWEST_ROWS = 20  # that are worth Arrow's while
+
+
+class Sheet:
+    """The rows of one worksheet; `progress` tells how far they are read, and `headers` are there after the first."""
+
+    def __init__(
+        self,
+        package: Package,
+        part: str,
+        progress: Progress,
+        strings: SharedStrings,
+        kinds: dict[str | None, Kind],
+        from_1904: bool,
+        block_bytes: int,
+    ) -> None:
+        self._package, self._part, self._progress = package, part, progress
+        self._strings, self._kinds, self._from_1904 = strings, kinds, from_1904
+        self._block_bytes = block_bytes
+        self._layout = Layout(package, part)
+
+    def chunks(self) -> Iterator[TextChunk]:
+        """All records of the sheet, in order, in chunks of whatever size; an empty one when the header is known."""
+        limits = self._progress.limits
+        blocks = self._package.utf8_blocks(self._part, limits.unpacked_bytes)
+        start = self._layout.until_rows(blocks)
+        if start is not None:
+            prefix = self._layout.prefix
+            self._end_tag = f"</{prefix}row>".encode()
+            self._rows = RowParser(
+                self._part, self._layout.prefixes, self._progress, self._strings, self._kinds, self._from_1904
+            )
+            plain = self._layout.prefixes == {prefix}
+            self._canonical = (
+                CanonicalParser(prefix, self._progress, self._strings, self._kinds, self._from_1904) if plain else None
+            )
+            self._witness = Witness(self._progress, self._strings, prefix)
+            child, parent = f"{prefix}row".encode(), f"{prefix}sheetData".encode()
+            for piece in cut(
+                self._package, self._part, start, blocks, child, parent, limits.element_bytes, self._block_bytes
+            ):
+                yield from self._records(piece)
+                start = piece.rest
+            self._rows.end()
+            self._layout.feed(start)
+        for block in blocks:
+            self._layout.feed(block)
+        self._layout.feed.end()
+
+    def notes(self) -> Iterator[str]:
+        """What was understood or lost, in sentences."""
+        progress = self._progress
+        if progress.header_row > 1:
+            yield f"The header is row {progress.header_row:,}, the first that has a value."
+        yield from self._layout.notes(len(progress.headers or ()))
+        if progress.hidden:
+            many = f"{progress.hidden:,} rows are" if progress.hidden > 1 else "1 row is"
+            why = ", which has a filter" if self._layout.filtered else ""
+            yield (f"{many} hidden in the sheet{why}; {'they were' if progress.hidden > 1 else 'it was'} read as well.")
+        if progress.last - progress.last_filled > progress.limits.empty_rows:
+            yield f"Rows {progress.last_filled + 1:,} to {progress.last:,} are empty."
+        if progress.unknown_styles:
+            yield f"{progress.unknown_styles:,} cells have a style that the workbook lacks: read as plain numbers."
+
+    def _records(self, piece: Piece) -> Iterator[TextChunk]:
+        at = 0
+        while self._progress.headers is None and at < len(piece.data):
+            end = piece.bare.find(self._end_tag, at)
+            end = len(piece.data) if end < 0 else end + len(self._end_tag)
+            yield from self._by_expat(piece.part(at, end))
+            at = end
+        rest = piece.part(at, len(piece.data)) if at else piece
+        if rest.data:
+            yield from self._any(rest)
+
+    def _any(self, piece: Piece) -> Iterator[TextChunk]:
+        """Rows of any form, those of the canonical one by Arrow."""
+        if self._canonical is None or piece.has_markup:
+            yield from self._by_expat(piece)
+            return
+        before, row = self._progress.read, self._progress.last
+        read = self._canonical.read(piece.data)
+        if isinstance(read, TextChunk):
+            self._witness.check(piece, [read], before, row)
+            yield read
+            return
+        ends = [0]
+        while (found := piece.data.find(self._end_tag, ends[-1])) >= 0:
+            ends.append(found + len(self._end_tag))
+        ends[-1] = len(piece.data)
+        turns = np.flatnonzero(np.diff(read)) + 1
+        if len(ends) - 1 != len(read) or len(turns) > _MOST_RUNS or read.all():
+            yield from self._by_expat(piece)
+            return
+        for first, last in pairwise([0, *turns.tolist(), len(read)]):
+            run = piece.part(ends[first], ends[last])
+            if read[first] or last - first < _FEWEST_ROWS:
+                yield from self._by_expat(run)
+            else:
+                yield from self._any(run)
+
+    def _by_expat(self, piece: Piece) -> Iterator[TextChunk]:
+        """Rows of any form, by expat; the last chunk is kept back until the witness has agreed to all."""
+        before, row = self._progress.read, self._progress.last
+        self._witness.begin(piece, row)
+        chunk = None
+        for following in self._rows.feed(piece.data):
+            if chunk is not None:
+                yield chunk
+            self._witness.note(following)
+            chunk = following
+        self._witness.end(before)
+        if chunk is not None:
+            yield chunk
+
+
+def merged(chunks: list[TextChunk]) -> TextChunk:
+    """One chunk of several."""
+    if len(chunks) == 1:
+        return chunks[0]
+    cells: list[CellProblem] = []
+    rows = 0
+    for chunk in chunks:
+        cells += [CellProblem(it.row + rows, it.column, it.rule, it.expected, it.value) for it in chunk.cells]
+        rows += len(chunk.records)
+    return TextChunk(
+        pa.concat_tables([chunk.values for chunk in chunks]),
+        pa.concat_arrays([chunk.records for chunk in chunks]),
+        pa.concat_arrays([chunk.lines for chunk in chunks]),
+        tuple(bad for chunk in chunks for bad in chunk.malformed),
+        tuple(cells),
+    )
