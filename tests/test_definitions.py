@@ -40,6 +40,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "preview_import": {"preview": _FILE},
     "import_records": {"import_file": _FILE | {"on_invalid": "abort"}},
     "commit_batch": {"commit": {"account": "", "batch_id": "", "on_invalid": "abort", "actor": ""}},
+    "roll_back_batch": {
+        "roll_back": {"account": "", "batch_id": "", "on_modified": "stop", "dry_run": False, "actor": ""}
+    },
     "export_contacts": {"exports__contacts": _EXPORT},
     "export_flights": {"exports__flights": _EXPORT},
 }

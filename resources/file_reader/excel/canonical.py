@@ -270,7 +270,8 @@ def _array(values: pa.Array) -> Any:
 
 
 def _nulls(values: pa.Array) -> Mask:
-    return values.is_null().to_numpy(zero_copy_only=False)
+    nulls: Mask = _array(values.is_null())
+    return nulls
 
 
 def _offsets(values: pa.Array) -> Numbers:
