@@ -20,6 +20,7 @@ from schemas.record_type import RecordType
 _SORTED_BYTES = 64_000_000
 """Of staged rows, unpacked: what is sorted at once. DuckDB needs some four times as much for it."""
 _KEY_RANGES = 4
+_SAMPLE = 10_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ class Staging:
             in_file = f"s._record BETWEEN {low} AND {low + step - 1}"
             shares = [part / ranges for part in range(1, ranges)]
             (found,) = connection.fetch_one(
-                f"SELECT quantile_disc({key}, {shares}) FROM read_parquet({file}) s TABLESAMPLE 5% WHERE {in_file}"
+                f"SELECT quantile_disc(key, {shares}) FROM (SELECT {key} AS key FROM read_parquet({file}) s "
+                f"WHERE {in_file}) TABLESAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1)"
             )
             for start, stop in pairwise([None, *sorted(set(found or ())), None]):
                 bounds = {f"{key} >= ?": start, f"{key} < ?": stop}

@@ -15,13 +15,14 @@ from resources.file_reader.json_records.limits import JsonLimits
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
 # Ways past what is nested and needs no second look: arrays and objects of plain values, and rows of array elements.
+# Only single characters are repeated possessively: of groups Python 3.11.2, which Debian 12 has, makes wrong matches.
 _S = r"[ \t\n\r]*+"
 _VALUE = rf"""(?:{_SCALAR.pattern}|"[^"\\\x00-\x1f]*+")"""
 _MEMBER = rf"""{_S}"[^"\\\x00-\x1f]*+"{_S}:{_S}{_VALUE}{_S}"""
 _FLAT = re.compile(
-    rf"\[{_S}(?:{_VALUE}{_S}(?:,{_S}{_VALUE}{_S}){{0,9999}}+)?+\]|{{{_S}(?:{_MEMBER}(?:,{_MEMBER}){{0,9999}}+)?+}}"
+    rf"\[{_S}(?:{_VALUE}{_S}(?:,{_S}{_VALUE}{_S}){{0,9999}})?\]|{{{_S}(?:{_MEMBER}(?:,{_MEMBER}){{0,9999}})?}}"
 )
-_ELEMENTS = re.compile(rf"(?:{_S}(?:{_VALUE}|{_FLAT.pattern}){_S},){{1,9999}}+")
+_ELEMENTS = re.compile(rf"(?:{_S}(?:{_VALUE}|{_FLAT.pattern}){_S},){{1,9999}}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 
