@@ -11,6 +11,8 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -92,18 +94,21 @@ def _packed(path: Path) -> Path:
 
 def _problems(path: Path) -> Iterator[tuple[int, int, str]]:
     """Record, line and all that is wrong with it, in the order of the file."""
-    with duckdb.connect(config={"memory_limit": "256MB", "threads": 1}) as connection:
+    # DuckDB sorts on the disk where memory does not do; what it puts together within groups it keeps in memory.
+    disk = str(path.with_name("sorting"))
+    with duckdb.connect(config={"memory_limit": "256MB", "threads": 1, "temp_directory": disk}) as connection:
         found = connection.execute(
             """
-            SELECT record, any_value(line),
-                string_agg(coalesce(field || ' ', '') || expected || ' [' || rule || ']'
-                    || CASE WHEN value IS NULL OR value = '' THEN '' ELSE ': ' || value END, '; ' ORDER BY field, rule)
-            FROM read_parquet($1) GROUP BY record ORDER BY record
+            SELECT record, line, coalesce(field || ' ', '') || expected || ' [' || rule || ']'
+                || CASE WHEN value IS NULL OR value = '' THEN '' ELSE ': ' || value END
+            FROM read_parquet($1) ORDER BY record, field, rule
             """,
             [str(path)],
         )
-        while rows := found.fetchmany(10_000):
-            yield from rows
+        rows = chain.from_iterable(iter(lambda: found.fetchmany(10_000), []))
+        for record, problems in groupby(rows, itemgetter(0)):
+            (line, *_), texts = zip(*((line, text) for _, line, text in problems), strict=True)
+            yield record, line, "; ".join(texts)
 
 
 def _last_record(chunk: TextChunk) -> int:

@@ -2,12 +2,15 @@
 
 import gzip
 import hashlib
+import io
 import os
 import signal
 import time
 from pathlib import Path
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from resources.file_reader import FileReader, ReadLimits, ReadOptions
@@ -98,16 +101,66 @@ def test_limits_have_names(tmp_path: Path, content: bytes, limits: ReadLimits, s
         read(write(tmp_path, content), limits=limits)
 
 
-@pytest.mark.timeout(60)
-def test_a_cell_of_100_mb_is_refused_in_little_memory(tmp_path: Path) -> None:
-    path = tmp_path / "file.csv"
+CELL = [b"x" * 1_000_000] * 100
+NAMES = [b"c%d" % number for number in range(1_000_000)]
+BOMBS: dict[str, tuple[str, list[bytes], str]] = {
+    "gzip": ("csv.gz", [gzip.compress(b"a,b\n"), *[gzip.compress(b"1,2\n" * 5_000_000)] * 20], "FILE_MB"),
+    "deep array": ("json", [b'[{"a":', b"[" * 100_000, b"]" * 100_000, b"}]"], "DEPTH"),
+    "deep object": ("json", [b"[", b'{"a":' * 100_000, b"1", b"}" * 100_000, b"]"], "DEPTH"),
+    "deep line": ("ndjson", [b'{"a":' * 100_000, b"1", b"}" * 100_000], "DEPTH"),
+    "columns": ("csv", [b",".join(NAMES), b"\n1,2\n"], "COLUMNS"),
+    "members": ("json", [b'[{"', b'":1,"'.join(NAMES), b'":1}]'], "COLUMNS"),
+    "members of lines": ("ndjson", [b'{"', b'":1}\n{"'.join(NAMES), b'":1}\n'], "COLUMNS"),
+    "cell": ("csv", [b'a,b\n1,"', *[b"x\n" * 500_000] * 100, b'"\n'], "CELL_MB"),
+    "cell without quotes": ("csv", [b"a,b\n1,", *CELL, b"\n"], "CELL_MB"),
+    "text": ("json", [b'[{"a":"', *CELL, b'"}]'], "RECORD_MB"),
+    "text on a line": ("ndjson", [b'{"a":"', *CELL, b'"}\n'], "RECORD_MB"),
+    "header": ("csv", CELL, "CELL_MB"),
+    "row without an end": ("csv", [b"a,b\n", *[b"1,23," * 200_000] * 100], "CELL_MB"),
+    "line without an end": ("csv", [b"1,23," * 200_000] * 100, "CELL_MB"),
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(("suffix", "parts", "setting"), BOMBS.values(), ids=BOMBS)
+def test_a_bomb_is_refused_soon_and_in_little_memory_by_a_limit_with_a_name(
+    tmp_path: Path, suffix: str, parts: list[bytes], setting: str
+) -> None:
+    path = tmp_path / f"bomb.{suffix}"
     with path.open("wb") as file:
-        file.write(b'a,b\n1,"')
-        for _ in range(100):
-            file.write(b"x\n" * 500_000)
-        file.write(b'"\n')
-    with pytest.raises(UnreadableFile, match="RECORDS_MAX_CELL_MB"):
-        read(path)
+        file.writelines(parts)
+    # The memory is a limit of the operating system, 100 MB that the process begins with left out.
+    with pytest.raises(UnreadableFile) as raised:
+        read(path, limits=ReadLimits(file_mb=300, reader_memory_mb=600))
+    assert f"RECORDS_MAX_{setting}" in str(raised.value)
+
+
+def _footer_that_lies(parquet: bytes, how: str) -> bytes:
+    """A Parquet file of ten records whose description of itself says more than is there."""
+    size = int.from_bytes(parquet[-8:-4], "little")
+    values, footer = parquet[: -8 - size], parquet[-8 - size : -8]
+    if how.startswith("length"):
+        return parquet[:-8] + int(how.removeprefix("length ")).to_bytes(4, "little") + b"PAR1"
+    ten, trillion = b"\x16\x14", b"\x16" + _varint(2 * 10**12)  # Thrift's i64 fields
+    assert footer.count(ten) > 1
+    footer = footer.replace(ten, trillion, 1 if how == "records" else -1)
+    return values + footer + len(footer).to_bytes(4, "little") + b"PAR1"
+
+
+def _varint(number: int) -> bytes:
+    digits = [number >> shift & 0x7F for shift in range(0, number.bit_length(), 7)]
+    return bytes([*(digit | 0x80 for digit in digits[:-1]), digits[-1]])
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("how", ["length 0", "length 100", "length 2147483647", "length 4294967295", "records", "all"])
+def test_a_parquet_file_whose_footer_lies_is_refused(tmp_path: Path, how: str) -> None:
+    """It asks for no more than any file may, so that no limit is named; but nothing is reserved on its word."""
+    written = io.BytesIO()
+    pq.write_table(pa.table({"a": [str(n) for n in range(10)]}), written)
+    path = write(tmp_path, _footer_that_lies(written.getvalue(), how), "file.parquet")
+    with pytest.raises(UnreadableFile, match=r"cannot be read as Parquet|says it has 1,000,000,000,000|in two ways"):
+        read(path, limits=ReadLimits(reader_memory_mb=600))
 
 
 def test_memory_that_runs_out_is_said(tmp_path: Path) -> None:

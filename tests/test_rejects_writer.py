@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from openpyxl.cell import WriteOnlyCell
 
 from resources.importer import Importer
+from resources.problems import PROBLEMS, ProblemFile
 from resources.record_store import RecordStore
+from resources.rejects_writer import _problems
 from schemas.batches import Counts, OnInvalid
 from schemas.formulas import escape_formula, unescape_formula
 from tests.records import Row, contact, contacts_of, values, write_csv
@@ -80,6 +82,29 @@ def test_every_reject_is_in_the_file_and_nothing_else(importer: Importer, tmp_pa
     report = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", rows)))
     assert report.rejects_file is not None
     assert [row["_record"] for row in rows_of(report.rejects_file)] == [str(n + 1) for n in range(0, 30_000, 3)]
+
+
+def test_the_problems_of_600_000_records_are_joined_in_little_memory(tmp_path: Path) -> None:
+    """Within 256 MB, though there are as many groups as records."""
+    size = 600_000
+    problems = pa.table(
+        {
+            "record": pa.concat_arrays([pa.array(range(size), pa.int64()), pa.array([5], pa.int64())]),
+            "line": pa.array(range(1, size + 2), pa.int64()),
+            "field": pa.array(["status"] * size + ["amount"]),
+            "rule": pa.array(["required"] * (size + 1)),
+            "expected": pa.array(["must not be empty"] * (size + 1)),
+            "value": pa.array([""] * (size + 1)),
+        },
+        PROBLEMS,
+    )
+    with ProblemFile(tmp_path / "problems.parquet") as file:
+        file.add_all(problems.to_batches())
+    told = list(_problems(tmp_path / "problems.parquet"))
+    assert [record for record, _, _ in told] == list(range(size))
+    assert told[5][2] == "amount must not be empty [required]; status must not be empty [required]"
+    assert {text for _, _, text in told[6:]} == {"status must not be empty [required]"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["problems.parquet"]
 
 
 def test_a_file_without_rejects_has_no_rejects_file(importer: Importer, store: RecordStore, tmp_path: Path) -> None:

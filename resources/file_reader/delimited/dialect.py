@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -48,7 +49,7 @@ class Dialect:
         """The delimiter in words."""
         return _DELIMITERS.get(self.delimiter, repr(self.delimiter))
 
-    def reader(self, lines: io.TextIOBase) -> "csv._reader":  # type: ignore[name-defined]
+    def reader(self, lines: Iterable[str]) -> "csv._reader":  # type: ignore[name-defined]
         """Python's parser for this dialect, in its strict mode."""
         return csv.reader(
             lines,

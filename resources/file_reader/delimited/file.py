@@ -26,7 +26,7 @@ from resources.file_reader.delimited.dialect import (
     detect_dialect,
     detect_encoding,
 )
-from resources.file_reader.delimited.witness import FIELD_END, RECORD_END, Witness, WitnessedBlock
+from resources.file_reader.delimited.witness import BLOCK, FIELD_END, RECORD_END, Witness, WitnessedBlock
 from resources.file_reader.options import ReadLimits, ReadOptions
 from schemas.errors import UnreadableFile
 
@@ -142,7 +142,7 @@ class DelimitedFile:
         with self._text() as text:
             for _ in range(above):
                 text.readline()
-            reader = self.dialect.reader(text)
+            reader = self.dialect.reader(self._lines_of_a_record(text))
             try:
                 for row in reader:
                     self._line = reader.line_num + above + 1
@@ -153,6 +153,16 @@ class DelimitedFile:
             except UnicodeError as error:
                 raise self._not_decodable() from error
         raise UnreadableFile(f"{self._name} is empty.", "The first line must name the columns.")
+
+    def _lines_of_a_record(self, text: io.TextIOWrapper) -> Iterator[str]:
+        """The lines of a text, until those of a record are longer together than the witness would take."""
+        most = self._limits.cell_mb * 1_000_000 + BLOCK
+        size = 0
+        while line := text.readline(most + 1):
+            size = size + len(line) if line.strip("\r\n") else 0
+            if size > most:
+                raise csv.Error("field larger than field limit")  # in the csv module's words
+            yield line
 
     @contextmanager
     def _below_header(self) -> Iterator[Callable[[int], bytes]]:

@@ -111,7 +111,7 @@ class Witness:
     def _read_by_python(self, data: bytes, *, last: bool) -> tuple[WitnessedBlock | None, int]:
         whole = len(data) if last else max(data.rfind(b"\n") + 1, data[:-1].rfind(b"\r") + 1)
         lines = list(io.StringIO(data[:whole].decode(), newline=""))
-        reader = self._dialect.reader(iter(lines))  # type: ignore[arg-type]
+        reader = self._dialect.reader(lines)
         records: list[int] = []
         starts: list[int] = []
         texts: list[str] = []

@@ -17,7 +17,14 @@ from resources.file_reader.json_records import source as source_of
 from resources.file_reader.json_records.columns import Row
 from resources.file_reader.json_records.limits import JsonLimits
 from resources.file_reader.json_records.source import WHITE, Decoded, Place, Source
-from resources.file_reader.json_records.walk import Incomplete, Misplaced, read_object, shown, skip_space
+from resources.file_reader.json_records.walk import (
+    Incomplete,
+    Misplaced,
+    read_object,
+    shown,
+    skip_space,
+    too_many_names,
+)
 from schemas.errors import UnreadableFile
 
 _NEAR = 16  # an error this close to the end of what was read may be one of where the block ends
@@ -259,10 +266,7 @@ class Records:
 
     def _learn(self, row: Row, at: int) -> None:
         if not self._know(tuple(row)):
-            raise Misplaced(
-                at,
-                f"there are more than {self._limits.names:,} different member names, the limit of RECORDS_MAX_COLUMNS",
-            )
+            raise Misplaced(at, too_many_names(self._limits))
 
     def _within_record_limit(self, source: Source) -> None:
         if len(source.buffer) > self._limits.record_bytes:

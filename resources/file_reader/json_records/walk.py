@@ -77,6 +77,8 @@ def read_object(text: str, at: int, limits: JsonLimits) -> tuple[dict[str, Any],
         name, at = _read_name(text, at, limits)
         if name in row:
             raise Misplaced(start, f"the object has the member {shown(name)} twice")
+        if len(row) >= limits.names:  # said now, for an object may have a million more
+            raise Misplaced(start, too_many_names(limits))
         row[name], at = _read_value(text, at, limits)
         at = skip_space(text, at)
         mark = text[at : at + 1]
@@ -85,6 +87,11 @@ def read_object(text: str, at: int, limits: JsonLimits) -> tuple[dict[str, Any],
         if mark != ",":
             raise _wrong(text, at, "a comma or } is expected")
         at = skip_space(text, at + 1)
+
+
+def too_many_names(limits: JsonLimits) -> str:
+    """Why a file that has one more name is refused."""
+    return f"there are more than {limits.names:,} different member names, the limit of RECORDS_MAX_COLUMNS"
 
 
 def _read_name(text: str, at: int, limits: JsonLimits) -> tuple[str, int]:

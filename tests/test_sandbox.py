@@ -1,0 +1,357 @@
+"""Whatever a file says, the process that reads it opens no other file of the user's and speaks to nobody.
+
+Python tells an audit hook of every file and socket that it opens; for what C and C++ open, the operating system
+watches a file that all crafted files name (inotify), and a server at an address that they name counts its callers.
+"""
+
+import ctypes
+import gzip
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from resources.file_reader import FileReader
+from resources.file_reader.excel import ExcelFile
+from resources.file_reader.parquet import ParquetFile
+from resources.file_reader.second_reading import ReadingFailed, SecondReading
+from schemas.errors import UnreadableFile
+
+ROOT = Path(__file__).parent.parent
+SECRET = "the-secret-that-no-reader-may-see"
+_IN_OPEN = 0x20
+
+AUDITED = """
+import json, sys
+log = open({log!r}, "w", buffering=1)
+def told(event, details):
+    processes = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn")
+    if event in ("open", *processes) or event.partition(".")[0] in ("socket", "subprocess", "urllib"):
+        log.write(json.dumps([event, *map(str, details)]) + "\\n")
+sys.addaudithook(told)
+from resources.file_reader import child
+{more}
+child.main()
+"""
+
+UNPRIVILEGED = """
+import ctypes, importlib, os
+for name in ("delimited", "excel", "json_records", "parquet"):
+    importlib.import_module("resources.file_reader." + name)
+import encodings.cp437, encodings.ascii, encodings.idna
+from resources.file_reader import child
+if os.getuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1)  # without it /dev/fd would be root's
+limited = child._limit_resources
+def limit_and_prove(limits):
+    import _thread
+    limited(limits)
+    try:
+        _thread.start_new_thread(print, ())
+    except RuntimeError:
+        return
+    raise SystemExit("a thread could be started")
+child._limit_resources = limit_and_prove
+child.main()
+"""
+
+
+@dataclass
+class Watch:
+    """A secret that only a crafted file names, a server likewise, and who came to either."""
+
+    secret: Path
+    _inotify: int
+    _server: socket.socket
+
+    @property
+    def url(self) -> str:
+        """Where the server listens."""
+        return f"http://127.0.0.1:{self._server.getsockname()[1]}/secret"
+
+    def visitors(self) -> list[str]:
+        """Who came, since the last question."""
+        came = []
+        try:
+            os.read(self._inotify, 4096)
+            came.append("opened the secret")
+        except BlockingIOError:
+            pass
+        try:
+            self._server.accept()[0].close()
+            came.append("called the server")
+        except BlockingIOError:
+            pass
+        return came
+
+
+@pytest.fixture
+def watch(tmp_path: Path) -> Iterator[Watch]:
+    secret = tmp_path / "secret.csv"
+    secret.write_text(f"id\n{SECRET}\n")
+    libc = ctypes.CDLL(None, use_errno=True)
+    inotify = libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    assert libc.inotify_add_watch(inotify, os.fsencode(secret), _IN_OPEN) > 0
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
+        yield Watch(secret, inotify, server)
+    os.close(inotify)
+
+
+def _crafted(format_name: str, places: list[str]) -> bytes:
+    """A file that names the places in every way in which its format, or a parser of it, might follow a name."""
+    named = [
+        text
+        for place in places
+        for text in (
+            place,
+            f"file://{place}",
+            f"'); SELECT * FROM read_text('{place}'); --",
+            f"\"}}) , read_csv('{place}') AS t(\"a",
+            f"@{place}",
+            f'=WEBSERVICE("{place}")',
+            f"| cat {place}",
+        )
+    ]
+    rows = [dict(zip(named, named[at:] + named[:at], strict=True)) for at in range(3)]
+    if format_name == "csv":
+        texts = [list(rows[0]), *(list(row.values()) for row in rows)]
+        doubled = [['"' + text.replace('"', '""') + '"' for text in row] for row in texts]
+        return "\r\n".join(",".join(row) for row in doubled).encode()
+    if format_name == "json":
+        return json.dumps([{**row, "$ref": named[1], "@import": named[0]} for row in rows]).encode()
+    if format_name == "ndjson":
+        return "\n".join(json.dumps({**row, "$ref": named[1]}) for row in rows).encode()
+    if format_name == "parquet":
+        written = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), written)
+        return written.getvalue()
+    return _workbook(rows)
+
+
+def _workbook(rows: list[dict[str, str]]) -> bytes:
+    saved = io.BytesIO()
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for row in [list(rows[0]), *(list(row.values()) for row in rows)]:
+        book.active.append([f"'{text}" if text.startswith("=") else text for text in row])
+    book.save(saved)
+    return saved.getvalue()
+
+
+def _xml_attacks(places: list[str]) -> dict[str, bytes]:
+    """Workbooks with external entities, external document types, and relationships that lead out of the package."""
+    plain = _workbook([{"id": "1", "name": "a"}])
+    with zipfile.ZipFile(io.BytesIO(plain)) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet, links = "xl/worksheets/sheet1.xml", "xl/_rels/workbook.xml.rels"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    attacks = {}
+    for number, place in enumerate(places):
+        entity = f'<!DOCTYPE x [<!ENTITY e SYSTEM "{place}"><!ENTITY % p SYSTEM "{place}"> %p;]>'
+        declared = b"".join(
+            [entity.encode(), parts[sheet].replace(b"<sheetData>", b"<sheetData>&e;")],
+        )
+        attacks[f"entity {number}"] = _packed({**parts, sheet: declared})
+        attacks[f"document type {number}"] = _packed(
+            {**parts, "xl/workbook.xml": f'<!DOCTYPE x SYSTEM "{place}">'.encode() + parts["xl/workbook.xml"]}
+        )
+        for mode in ("External", "Internal"):
+            outward = "".join(
+                f'<Relationship Id="x{kind}" Type="{office}/{kind}" Target="{place}" TargetMode="{mode}"/>'
+                for kind in ("sharedStrings", "styles", "externalLink", "attachedTemplate")
+            )
+            added = parts[links].replace(b"</Relationships>", outward.encode() + b"</Relationships>")
+            attacks[f"relationship {mode} {number}"] = _packed({**parts, links: added})
+    climbing = "../" * 12 + places[0].lstrip("/")
+    attacks["climbing"] = _packed(
+        {**parts, links: parts[links].replace(b"/xl/worksheets/sheet1.xml", climbing.encode())}
+    )
+    return attacks
+
+
+def _packed(parts: dict[str, bytes]) -> bytes:
+    saved = io.BytesIO()
+    with zipfile.ZipFile(saved, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    return saved.getvalue()
+
+
+def _gzip_named(content: bytes, name: str) -> bytes:
+    """Packed, and said to be another file: some programs unpack to, or beside, the name inside."""
+    packed = io.BytesIO()
+    with gzip.GzipFile(name, "wb", fileobj=packed) as file:
+        file.write(content)
+    return packed.getvalue()
+
+
+@pytest.fixture
+def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """The reading process runs a program of the test's around its own."""
+    genuine = subprocess.Popen
+
+    def use(program: str) -> None:
+        def start(command: list[str], **more: Any) -> Any:
+            assert command[1:4] == ["-P", "-m", "resources.file_reader.child"]
+            return genuine([command[0], "-P", "-c", program, command[-1]], **more)
+
+        monkeypatch.setattr(subprocess, "Popen", start)
+
+    return use
+
+
+def _texts(path: Path) -> list[str]:
+    """Every text of the file, or of its refusal."""
+    try:
+        with FileReader(path) as reader:
+            chunks = list(reader.chunks())
+            cells = [text for chunk in chunks for column in chunk.values.columns for text in column.to_pylist()]
+            return [*reader.headers, *cells]
+    except UnreadableFile as refusal:
+        return ["refused", refusal.message, refusal.quoted or ""]
+
+
+def _strange(log: Path, private: Path) -> list[list[str]]:
+    """What the audit tells that a reader has no business with: files that are no library's, sockets, processes."""
+    libraries = [ROOT, *(Path(place) for place in (*sys.path, sys.prefix, sys.base_prefix) if place)]
+    places = {str(it) for place in libraries for it in (place, place.resolve())} | {str(private)}
+    allowed = (*places, "/dev/fd/", "/proc/self/statm", "/usr/lib/", "/lib/", "/usr/share/zoneinfo/")
+    strange = []
+    for line in log.read_text().splitlines():
+        event, *details = json.loads(line)
+        if event != "open" or not (details[0].isdigit() or details[0].startswith(allowed)):
+            strange.append([event, *details])
+    return strange
+
+
+SUFFIXES = ["csv", "json", "ndjson", "parquet", "xlsx", "json.gz"]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_other_file_and_no_socket_is_opened_whatever_a_file_says(
+    watch: Watch, as_child: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, suffix: str
+) -> None:
+    log = tmp_path / "audit"
+    private = tmp_path / "private"
+    private.mkdir()
+    monkeypatch.setenv("TMPDIR", str(private))
+    as_child(AUDITED.format(log=str(log), more=""))
+    places = [str(watch.secret), "/etc/passwd", watch.url]
+    content = _crafted(suffix.removesuffix(".gz"), places)
+    path = tmp_path / f"file.{suffix}"
+    path.write_bytes(_gzip_named(content, str(watch.secret)) if suffix.endswith(".gz") else content)
+
+    texts = _texts(path)
+
+    assert texts[0] == places[0], "it is read, and what it names is text"
+    assert not [text for text in texts if SECRET in text or "root:" in text]
+    assert _strange(log, private) == []
+    assert any(json.loads(line)[1].startswith("/dev/fd/") for line in log.read_text().splitlines()), "it was audited"
+    assert watch.visitors() == []
+
+
+def test_no_entity_or_relationship_of_a_workbook_is_followed(watch: Watch) -> None:
+    """In this process: the operating system sees who comes, whichever library asks it."""
+    read = set()
+    for name, content in _xml_attacks([str(watch.secret), f"file://{watch.secret}", watch.url]).items():
+        try:
+            with ExcelFile(io.BytesIO(content), "book.xlsx") as book:
+                texts = [*book.headers, *(str(chunk.values.to_pydict()) for chunk in book.chunks())]
+                read.add(name.rpartition(" ")[0] or name)
+        except UnreadableFile as refusal:
+            texts = [refusal.message]
+        assert SECRET not in "".join(texts), name
+        assert watch.visitors() == [], name
+    assert read == {"relationship External", "relationship Internal"}
+
+
+def test_a_parquet_file_that_says_its_values_lie_elsewhere_is_refused(watch: Watch, tmp_path: Path) -> None:
+    written, footer = io.BytesIO(), io.BytesIO()
+    pq.write_table(pa.table({"id": ["1"]}), written)
+    metadata = pq.read_metadata(written)
+    metadata.set_file_path(str(watch.secret))
+    metadata.write_metadata_file(footer)
+    whole = written.getvalue()
+    path = tmp_path / "file.parquet"
+    path.write_bytes(whole[: -8 - int.from_bytes(whole[-8:-4], "little")] + footer.getvalue().removeprefix(b"PAR1"))
+
+    with path.open("rb") as file, pytest.raises(UnreadableFile, match="can be read in two ways"):
+        list(ParquetFile(file, "file.parquet").chunks())
+    assert watch.visitors() == []
+
+
+@pytest.mark.parametrize(
+    ("more", "seen"),
+    [
+        ("open({secret!r})", "audit"),
+        ("import pyarrow.fs; pyarrow.OSFile({secret!r})", "opened the secret"),
+        ("import duckdb; duckdb.sql(\"FROM read_text('{secret}')\").fetchall()", "opened the secret"),
+        ("import socket; socket.create_connection(('127.0.0.1', {port}))", "called the server"),
+    ],
+    ids=["python", "arrow", "duckdb", "socket"],
+)
+def test_a_reader_that_did_would_be_seen(
+    watch: Watch, as_child: Callable[[str], None], tmp_path: Path, more: str, seen: str
+) -> None:
+    log = tmp_path / "audit"
+    port = watch.url.rpartition(":")[2].partition("/")[0]
+    as_child(AUDITED.format(log=str(log), more=more.format(secret=str(watch.secret), port=port)))
+    path = tmp_path / "file.csv"
+    path.write_bytes(b"id\n1\n")
+
+    assert _texts(path) == ["id", "1"]
+
+    if seen == "audit":
+        assert _strange(log, tmp_path / "private") == [["open", str(watch.secret), "r", "524288"]]
+        seen = "opened the secret"
+    assert watch.visitors() == [seen]
+
+
+def test_the_second_parser_can_open_nothing_but_its_file(watch: Watch, tmp_path: Path) -> None:
+    own = tmp_path / "own.csv"
+    own.write_text("a\n1\n")
+    with own.open("rb") as file:
+        reading = SecondReading(Path(f"/dev/fd/{file.fileno()}"))
+        assert reading.rows(f"FROM read_text('/dev/fd/{file.fileno()}')", {}, 10).take(1).num_rows == 1
+        for query in (
+            f"FROM read_text('{watch.secret}')",
+            f"FROM '{watch.secret}'",
+            f"FROM read_csv('{watch.url}')",
+            f"ATTACH '{watch.secret}'",
+            f"COPY (SELECT 1) TO '{tmp_path}/new.csv'",
+            "SET enable_external_access = true",
+            "INSTALL httpfs",
+            "LOAD httpfs",
+        ):
+            with pytest.raises(ReadingFailed):
+                reading.rows(query, {}, 10).take(1)
+    assert watch.visitors() == []
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_reader_that_is_not_roots_starts_no_thread_and_reads_every_format(
+    as_child: Callable[[str], None], tmp_path: Path, suffix: str
+) -> None:
+    """RLIMIT_NPROC is 0: a parser that starts a thread for itself, as pyarrow.csv.read_csv does, cannot be used."""
+    as_child(UNPRIVILEGED)
+    content = _crafted(suffix.removesuffix(".gz"), ["place"])
+    path = tmp_path / f"file.{suffix}"
+    path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
+    path.chmod(0o644)
+    assert _texts(path)[:2] == ["place", "file://place"]
