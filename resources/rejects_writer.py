@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -31,6 +32,10 @@ ESCAPED = ("delimited", "excel")
 
 _SUFFIXES = {"delimited": ".csv", "excel": ".xlsx", "json": ".json", "ndjson": ".ndjson", "parquet": ".parquet"}
 _CELLS = 1_000_000
+_EXCEL_CELL = 32_767
+"""Characters, as the sheet spells them; openpyxl cuts off the others and says nothing."""
+_ENDING = 60
+"""Characters that are kept for the words on what is left out."""
 
 
 class _Writer(Protocol):
@@ -55,7 +60,7 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
     escape_cell = escape_formula if reader.format in ESCAPED else str
     headers = [*reader.headers, *OUR_COLUMNS]
     with _FILES[reader.format](partial, headers) as file:
-        told = _problems(problems)
+        told = _problems(problems, _EXCEL_CELL if reader.format == "excel" else None)
         following = next(told, None)
         for chunk in reader.chunks():
             wanted: dict[int, tuple[int, str]] = {}
@@ -90,20 +95,32 @@ def _packed(path: Path) -> Path:
     return packed
 
 
-def _problems(path: Path) -> Iterator[tuple[int, int, str]]:
-    """Record, line and all that is wrong with it, in the order of the file."""
+def _problems(path: Path, most: int | None = None) -> Iterator[tuple[int, int, str]]:
+    """Record, line and all that is wrong with it, in the order of the file; visibly cut where a cell holds no more."""
     with duckdb.connect(config={"memory_limit": "256MB", "threads": 1}) as connection:
         found = connection.execute(
             """
             SELECT record, any_value(line),
-                string_agg(coalesce(field || ' ', '') || expected || ' [' || rule || ']'
-                    || CASE WHEN value IS NULL OR value = '' THEN '' ELSE ': ' || value END, '; ' ORDER BY field, rule)
+                list(coalesce(field || ' ', '') || expected || ' [' || rule || ']'
+                    || CASE WHEN value IS NULL OR value = '' THEN '' ELSE ': ' || value END ORDER BY field, rule)
             FROM read_parquet($1) GROUP BY record ORDER BY record
             """,
             [str(path)],
         )
         while rows := found.fetchmany(10_000):
-            yield from rows
+            for record, line, texts in rows:
+                yield record, line, _joined(texts, most)
+
+
+def _joined(texts: Sequence[str], most: int | None) -> str:
+    """The problems of a record in one text; where it is too long for a cell, it tells how many it has not in full."""
+    text = "; ".join(texts)
+    if most is None or len(escape(text)) < most:  # one character is left for the ' before a formula
+        return text
+    sizes = accumulate(len(escape(character)) for character in text)
+    end = next(at for at, size in enumerate(sizes) if size > most - _ENDING)
+    whole = sum(stop - 2 <= end for stop in accumulate(len(each) + 2 for each in texts))
+    return f"{text[:end]}… and {len(texts) - whole:,} more; see the report"
 
 
 def _last_record(chunk: TextChunk) -> int:
