@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from itertools import chain, groupby
+from itertools import accumulate, chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,10 @@ ESCAPED = ("delimited", "excel")
 
 _SUFFIXES = {"delimited": ".csv", "excel": ".xlsx", "json": ".json", "ndjson": ".ndjson", "parquet": ".parquet"}
 _CELLS = 1_000_000
+_EXCEL_CELL = 32_767
+"""Characters, as the sheet spells them; openpyxl cuts off the others and says nothing."""
+_ENDING = 60
+"""Characters that are kept for the words on what is left out."""
 
 
 class _Writer(Protocol):
@@ -57,7 +61,7 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
     escape_cell = escape_formula if reader.format in ESCAPED else str
     headers = [*reader.headers, *OUR_COLUMNS]
     with _FILES[reader.format](partial, headers) as file:
-        told = _problems(problems)
+        told = _problems(problems, _EXCEL_CELL if reader.format == "excel" else None)
         following = next(told, None)
         for chunk in reader.chunks():
             wanted: dict[int, tuple[int, str]] = {}
@@ -92,8 +96,8 @@ def _packed(path: Path) -> Path:
     return packed
 
 
-def _problems(path: Path) -> Iterator[tuple[int, int, str]]:
-    """Record, line and all that is wrong with it, in the order of the file."""
+def _problems(path: Path, most: int | None = None) -> Iterator[tuple[int, int, str]]:
+    """Record, line and all that is wrong with it, in the order of the file; visibly cut where a cell holds no more."""
     # DuckDB sorts on the disk where memory does not do; what it puts together within groups it keeps in memory.
     disk = str(path.with_name("sorting"))
     with duckdb.connect(config={"memory_limit": "256MB", "threads": 1, "temp_directory": disk}) as connection:
@@ -108,7 +112,18 @@ def _problems(path: Path) -> Iterator[tuple[int, int, str]]:
         rows = chain.from_iterable(iter(lambda: found.fetchmany(10_000), []))
         for record, problems in groupby(rows, itemgetter(0)):
             (line, *_), texts = zip(*((line, text) for _, line, text in problems), strict=True)
-            yield record, line, "; ".join(texts)
+            yield record, line, _joined(texts, most)
+
+
+def _joined(texts: Sequence[str], most: int | None) -> str:
+    """The problems of a record in one text; where it is too long for a cell, it tells how many it has not in full."""
+    text = "; ".join(texts)
+    if most is None or len(escape(text)) < most:  # one character is left for the ' before a formula
+        return text
+    sizes = accumulate(len(escape(character)) for character in text)
+    end = next(at for at, size in enumerate(sizes) if size > most - _ENDING)
+    whole = sum(stop - 2 <= end for stop in accumulate(len(each) + 2 for each in texts))
+    return f"{text[:end]}… and {len(texts) - whole:,} more; see the report"
 
 
 def _last_record(chunk: TextChunk) -> int:

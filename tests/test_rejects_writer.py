@@ -15,11 +15,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from openpyxl.cell import WriteOnlyCell
+from openpyxl.utils.escape import unescape
 
+from resources.file_reader import FileReader
 from resources.importer import Importer
 from resources.problems import PROBLEMS, ProblemFile
 from resources.record_store import RecordStore
-from resources.rejects_writer import _problems
+from resources.rejects_writer import _problems, write_rejects
 from schemas.batches import Counts, OnInvalid
 from schemas.formulas import escape_formula, unescape_formula
 from tests.records import Row, contact, contacts_of, values, write_csv
@@ -228,6 +230,47 @@ def test_control_characters_go_back_into_a_workbook(importer: Importer, tmp_path
     assert report.rejects_file is not None
     again = importer.preview(contacts_of(report.rejects_file))
     assert again.batch.counts == Counts(read=1, rejected=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "count", "more"),
+    [("x" * 32_760, 1, 1), ("x" * 4000, 8, 0), ("x" * 4000, 9, 1), ("x" * 4000, 20, 12), ("\n" * 4000, 3, 2)],
+    ids=["one that is longer", "just fits", "the last is cut", "many", "control characters, which take seven"],
+)
+def test_problems_that_no_cell_of_excel_holds_are_cut_visibly(
+    tmp_path: Path, value: str, count: int, more: int
+) -> None:
+    """Excel holds 32,767 characters in a cell, and openpyxl cuts off the others without a word."""
+    problems = pa.table(
+        {
+            "record": pa.array([1] * count, pa.int64()),
+            "line": pa.array([2] * count, pa.int64()),
+            "field": [f"f{n:02}" for n in range(count)],
+            "rule": ["r"] * count,
+            "expected": ["must"] * count,
+            "value": [value] * count,
+        },
+        PROBLEMS,
+    )
+    with ProblemFile(tmp_path / "problems.parquet") as file:
+        file.add_all(problems.to_batches())
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for cells in (["h"], ["v"]):
+        book.active.append(cells)
+    book.save(tmp_path / "in.xlsx")
+
+    with FileReader(tmp_path / "in.xlsx") as reader:
+        path = write_rejects(reader, tmp_path / "problems.parquet", tmp_path / "rejects", "B")
+    stored = openpyxl.load_workbook(path).worksheets[0]["E2"].value
+
+    assert isinstance(stored, str)
+    assert len(stored) <= 32_767
+    told = unescape(stored)
+    full = "; ".join(f"f{n:02} must [r]: {value}" for n in range(count))
+    kept = told.removesuffix(f"… and {more:,} more; see the report")
+    assert (kept != told, kept != full) == (more > 0, more > 0)
+    assert full.startswith(kept)
 
 
 def test_changed_values_are_shown_old_and_new(importer: Importer, tmp_path: Path) -> None:

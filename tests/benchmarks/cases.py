@@ -9,11 +9,13 @@ from pathlib import Path
 
 from pipelines.demo import flights_archive
 from tests.benchmarks.contacts_file import write_contacts
+from tests.benchmarks.excel_file import write_workbook
 from tests.benchmarks.measure import BenchmarkError, Case, Command, Target, clean_environment
 
 _FLIGHTS = 336_776
 _FLIGHTS_KEY = "time_hour, carrier, flight, origin"
 _CONTACTS = 1_000_000
+_EXCEL_ROWS = 100_000
 _RECORDS = str(Path(sys.executable).with_name("records"))
 
 
@@ -87,6 +89,15 @@ def _dlt(file: str) -> Command:
     return Command("dlt, Arrow to DuckDB, merge", (str(python), "-P", str(script), f"../{file}", "external_id"))
 
 
+def _workbook(folder: Path) -> None:
+    write_workbook(folder / "book.xlsx", _EXCEL_ROWS)
+
+
+def _excel_read(label: str, reader: str) -> Command:
+    script = Path(__file__).with_name("excel_read.py")
+    return Command(label, (sys.executable, "-P", str(script), reader, "../book.xlsx"))
+
+
 CASES = (
     Case(
         name="import flights",
@@ -152,5 +163,14 @@ CASES = (
         a=_import_contacts("five-times.csv", 5 * _CONTACTS),
         b=_import_contacts("contacts.csv", _CONTACTS),
         targets=(Target("largest_ratio", 1.15),),
+    ),
+    # Excel
+    Case(
+        name="read 100,000 × 10 of Excel",  # noqa: RUF001
+        rows=_EXCEL_ROWS,
+        setup=_workbook,
+        a=_excel_read("records, reading alone", "records"),
+        b=_excel_read("openpyxl, read-only", "openpyxl"),
+        targets=(Target("ratio", 0.25),),
     ),
 )

@@ -19,6 +19,8 @@ class ExcelLimits:
     """The last column, as in Excel (XFD)."""
     cells: int = 250_000_000
     """Records times columns."""
+    wide_cells: int = 100_000_000
+    """Cells of rows that are wider than the header, the empty ones before the last included; each is passed on."""
     empty_rows: int = 10_000
     """Empty rows one after the other; a longer run ends the sheet, and nothing may follow it."""
     cell_characters: int = 32_767

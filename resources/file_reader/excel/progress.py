@@ -22,6 +22,8 @@ class Progress:
     """The row read last."""
     last_filled: int = 0
     """The last row with a value."""
+    beyond: int = 0
+    """Fields of the records that are wider than the header."""
     characters: int = 0
     unknown_styles: int = 0
     hidden: int = 0
@@ -31,6 +33,10 @@ class Progress:
         """After records up to this row were counted: they are within the limits."""
         if self.read * len(self.headers or ()) > self.limits.cells:
             raise self.refuse(f"row {row:,}", f"is beyond {self.limits.cells:,} cells")
+        if self.beyond > self.limits.wide_cells:
+            raise self.refuse(
+                f"row {row:,}", f"is beyond {self.limits.wide_cells:,} cells of rows that are wider than the header"
+            )
         self.characters += characters
         if self.characters > self.limits.unpacked_bytes:
             raise self.refuse(f"row {row:,}", f"is beyond {self.limits.unpacked_bytes:,} characters of text")

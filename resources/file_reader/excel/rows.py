@@ -370,6 +370,7 @@ class RowParser:
             progress.hidden += hidden
             own = flat[len(flat) - done :]
             if beyond:
+                progress.beyond += beyond
                 del flat[len(flat) - done :]
                 while problems and problems[-1].row == len(records):
                     problems.pop()
