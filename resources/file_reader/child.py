@@ -59,16 +59,17 @@ def _limit_resources(limits: ReadLimits) -> None:
         reader.read_all()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _limit(resource.RLIMIT_AS, used + limits.reader_memory_mb * 1_000_000)
-    _limit(resource.RLIMIT_CPU, limits.reader_seconds)
+    _limit(resource.RLIMIT_CPU, limits.reader_seconds, beyond=10)  # at the soft limit comes the signal that says why
     _limit(resource.RLIMIT_FSIZE, limits.file_mb * 1_000_000)
     _limit(resource.RLIMIT_NOFILE, 64)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NPROC, 0)
 
 
-def _limit(kind: int, most: int) -> None:
+def _limit(kind: int, most: int, beyond: int = 0) -> None:
     _, hard = resource.getrlimit(kind)
-    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard),) * 2)
+    highest = most + beyond if hard == resource.RLIM_INFINITY else min(most + beyond, hard)
+    resource.setrlimit(kind, (min(most, highest), highest))
 
 
 def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None:

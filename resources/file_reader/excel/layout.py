@@ -8,6 +8,8 @@ from resources.file_reader.excel.package import DAMAGED, DEPTH, Feed, Package
 from resources.file_reader.excel.references import LAST_COLUMNS, column_names
 
 _DATA = re.compile(rb"<(?:[\w.-]+:)?sheetData(?=[\s/>])[^<>]*>").search
+_TAG = 1 << 20
+"""Bytes that are waited for the end of a tag."""
 _SHOWN = 5
 
 
@@ -47,9 +49,11 @@ class Layout:
                 waiting = waiting[tag.end() :]
                 if self._in_data:
                     return waiting
-            whole = waiting.rfind(b"<")  # the tag may go on
-            self.feed(waiting[:whole] if whole >= 0 else waiting)
-            waiting = waiting[whole:] if whole >= 0 else b""
+            last = waiting.rfind(b"<")
+            goes_on = last >= 0 and len(waiting) - last < _TAG and b">" not in waiting[last:]
+            whole = last if goes_on else len(waiting)
+            self.feed(waiting[:whole])
+            waiting = waiting[whole:]
         self.feed(waiting)
         return None
 
