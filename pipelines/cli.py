@@ -24,6 +24,7 @@ from schemas.rollbacks import OnModified, RollbackRequest
 
 if TYPE_CHECKING:
     from resources.importer import Importer
+    from resources.maintenance import Maintenance
     from resources.progress import Progress
 
 _PAGE = 50
@@ -414,6 +415,37 @@ def exports(account: str | None, page: int, as_json: bool) -> None:
 
 
 @main.command()
+@_as_json
+def expire(as_json: bool) -> None:
+    """Close the batches whose time has ended, and remove what they no longer need.
+
+    Commits can no longer be taken back then, and previews no longer be committed.
+    """
+    with _store() as store:
+        report = _maintenance(store).expire()
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        from pipelines.terminal import print_expiry
+
+        print_expiry(report)
+
+
+@main.command()
+@_as_json
+def maintain(as_json: bool) -> None:
+    """Keep the store's files few, sorted and needed; may be done at any time, beside anything else."""
+    with _store() as store:
+        report = _maintenance(store).maintain()
+    if as_json:
+        _print_json(report.to_dict())
+    else:
+        from pipelines.terminal import print_maintenance
+
+        print_maintenance(report)
+
+
+@main.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="0: any free one.")
 @_as_json
 def ui(port: int, as_json: bool) -> None:
@@ -422,6 +454,12 @@ def ui(port: int, as_json: bool) -> None:
 
     with _store(make=True) as store:
         run_ui(store.settings, port, lambda url: _print_json({"url": url}) if as_json else click.echo(f"Open {url}"))
+
+
+def _maintenance(store: RecordStore) -> "Maintenance":
+    from resources.maintenance import Maintenance
+
+    return Maintenance(store, store.settings.actor)
 
 
 def _owner(store: RecordStore, batch_id: str, account: str | None) -> str:
@@ -471,4 +509,4 @@ def _print_report(store: RecordStore, report: ImportReport, as_json: bool) -> No
     else:
         from pipelines.terminal import print_report
 
-        print_report(report, store.record_type(report.batch.record_type))
+        print_report(report, store.record_type(report.batch.record_type), store.clock.now())

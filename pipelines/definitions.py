@@ -3,9 +3,11 @@
 import dagster as dg
 
 from pipelines.balance import balance_check
+from pipelines.expiry import batch_expiry, expire_batches
 from pipelines.exports import export_asset, export_job
 from pipelines.imports import commit_batch, import_records, preview_import, records_asset
 from pipelines.ledger_events import ledger_events
+from pipelines.maintenance import maintain_store, nightly_maintenance
 from pipelines.rollback import roll_back_batch
 from pipelines.store_resource import RecordsResource
 from schemas import load_record_types
@@ -13,13 +15,17 @@ from schemas import load_record_types
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """All assets, checks, jobs, sensors and resources of the code location `records`."""
+    """All assets, checks, jobs, sensors, schedules and resources of the code location `records`."""
     record_types = load_record_types()
     return dg.Definitions(
         assets=[*map(records_asset, record_types), *map(export_asset, record_types)],
         asset_checks=[*map(balance_check, record_types)],
-        jobs=[preview_import, commit_batch, import_records, roll_back_batch, *map(export_job, record_types)],
-        sensors=[ledger_events],
+        jobs=[
+            *(preview_import, commit_batch, import_records, roll_back_batch, expire_batches, maintain_store),
+            *map(export_job, record_types),
+        ],
+        sensors=[ledger_events, batch_expiry],
+        schedules=[nightly_maintenance],
         resources={"records": RecordsResource()},
         # DuckDB uses the cores already; a process for each step costs seconds and gains nothing.
         executor=dg.in_process_executor,

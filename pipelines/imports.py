@@ -197,8 +197,7 @@ def batch_metadata(report: ImportReport) -> dict[str, Any]:
         shown["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in batch.warnings))
     if batch.undone is not None:
         shown |= {"undone": batch.undone.batch_id, **vars(batch.undone.counts)}
-    if report.rollback_until is not None:
-        shown["rollback_until"] = dg.MetadataValue.timestamp(report.rollback_until)
+    shown |= {name: dg.MetadataValue.timestamp(until) for name, until in report.deadlines.items() if until is not None}
     if report.snapshot is not None:
         shown["snapshot"] = report.snapshot
     for name, path in (("report", report.report_file), ("rejects_file", report.rejects_file)):

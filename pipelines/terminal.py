@@ -13,6 +13,7 @@ from rich.table import Table
 
 from schemas.batches import BatchStatus, ImportReport
 from schemas.exports import ExportManifest
+from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.record_type import RecordType
 from schemas.rollbacks import RollbackReport
 
@@ -75,12 +76,13 @@ def size(number: int) -> str:
     return f"{amount:,.1f} {units[0]}"
 
 
-def print_report(report: ImportReport, record_type: RecordType) -> None:
+def print_report(report: ImportReport, record_type: RecordType, now: datetime) -> None:
     """A batch: its outcomes as bars, what is wrong, how columns were understood, and what to do next."""
     out, batch, counts = console(), report.batch, report.batch.counts
     out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")
     if batch.undone is not None:
         out.print(f"has taken {batch.undone.batch_id} back, by {escape(batch.actor)}: {batch.undone.counts}")
+        _print_what_next(report, now)
         return
     out.print(f"{escape(batch.file_name)} as {batch.record_type} of {batch.account}, by {escape(batch.actor)}")
     if batch.understood:
@@ -120,12 +122,20 @@ def print_report(report: ImportReport, record_type: RecordType) -> None:
     ignored = [column["header"] for column in report.columns if column["field"] is None]
     if ignored:
         out.print(f"\nColumns that no field takes: {escape(', '.join(map(repr, ignored)))}")
-    if report.rollback_until is not None:
-        until = f"{report.rollback_until:%Y-%m-%d %H:%M} UTC"
-        out.print(f"\nIt can be taken back until {until}: records rollback {batch.batch_id}")
+    _print_what_next(report, now)
+
+
+def _print_what_next(report: ImportReport, now: datetime) -> None:
+    """What can be done with the batch, and for how long."""
+    batch, left = report.batch, time_left(report.open_until, now)
+    if not left:
+        return
+    until = f"for {left}, until {report.open_until:%Y-%m-%d %H:%M} UTC"
     if batch.status is BatchStatus.PREVIEWED:
-        skip = " --on-invalid skip" if counts.rejected else ""
-        out.print(f"\nNothing is written yet. Write it: records commit {batch.batch_id}{skip}")
+        skip = " --on-invalid skip" if batch.counts.rejected else ""
+        console().print(f"\nNothing is written yet. It can be, {until}: records commit {batch.batch_id}{skip}")
+    else:
+        console().print(f"\nIt can be taken back {until}: records rollback {batch.batch_id}")
 
 
 def print_rollback(report: RollbackReport) -> None:
@@ -152,7 +162,7 @@ def print_rollback(report: RollbackReport) -> None:
 
 
 def time_left(until: datetime | None, now: datetime) -> str:
-    """How long a batch can be taken back yet: "23 h 59 min"; nothing when it cannot."""
+    """How long a batch can be committed or taken back yet: "23 h 59 min"; nothing when it cannot."""
     if until is None or until <= now:
         return ""
     minutes = int((until - now).total_seconds()) // 60
@@ -162,7 +172,7 @@ def time_left(until: datetime | None, now: datetime) -> str:
 def print_batches(reports: Sequence[ImportReport], now: datetime, following: int | None) -> None:
     """Batches as a table, newest first."""
     shown = table(
-        "Batch", "Account", "Type", "Status", "Since (UTC)", "Undo within", "By", "File",
+        "Batch", "Account", "Type", "Status", "Since (UTC)", "Time left", "By", "File",
         *("Read", *map(str.title, _OUTCOMES)), numbers=("Read", *map(str.title, _OUTCOMES)),
     )  # fmt: skip
     for report in reports:
@@ -174,12 +184,44 @@ def print_batches(reports: Sequence[ImportReport], now: datetime, following: int
             batch.record_type,
             batch.status.value,
             f"{batch.at:%Y-%m-%d %H:%M:%S}",
-            time_left(report.rollback_until, now),
+            time_left(report.open_until, now),
             escape(batch.actor),
             escape(batch.file_name) if batch.undone is None else f"has taken {batch.undone.batch_id} back",
             *(f"{number:,}" for number in numbers),
         )
     _print_list(shown, len(reports), "There is no batch: records import FILE.", following)
+
+
+def print_expiry(report: ExpiryReport) -> None:
+    """Which batches have been closed."""
+    out = console()
+    for what, batches in (("Expired", report.expired), ("Discarded", report.discarded)):
+        for batch_id in batches:
+            out.print(f"{what} {batch_id}")
+    if not report.expired and not report.discarded:
+        out.print("No batch's time has ended.")
+    if report.removed.number:
+        out.print(f"Removed the files of {report.removed.number:,} folders: {size(report.removed.bytes)}.")
+
+
+def print_maintenance(report: MaintenanceReport) -> None:
+    """What maintenance has done and reclaimed, and what the store takes now."""
+    out, done = console(), table("What", "Number", "Reclaimed", numbers=("Number", "Reclaimed"))
+    done.add_row("batches expired", f"{len(report.expiry.expired):,}", "")
+    done.add_row("previews discarded", f"{len(report.expiry.discarded):,}", "")
+    done.add_row("folders of closed batches removed", *_removed(report.expiry.removed))
+    done.add_row("snapshots expired", f"{report.snapshots:,}", "")
+    done.add_row("small files merged", f"{report.merged:,}", "")
+    done.add_row("files with deleted records written anew", f"{report.rewritten:,}", "")
+    done.add_row("replaced files removed", *_removed(report.old_files))
+    done.add_row("files of killed writers removed", *_removed(report.orphans))
+    done.add_row("exports past their days removed", *_removed(report.exports))
+    done.add_row("archived files past their days removed", *_removed(report.archived))
+    out.print(done)
+    out.print(
+        f"Reclaimed {size(report.reclaimed)}. The records take {size(report.storage.current)}; for earlier snapshots, "
+        f"which rollbacks need, {size(report.storage.held)} more are kept."
+    )
 
 
 def print_export(manifest: ExportManifest) -> None:
@@ -221,6 +263,10 @@ def print_record_types(record_types: Iterable[RecordType]) -> None:
             about = "; ".join([field.description, *field.rules])
             fields.add_row(field.name, field.type, marks.strip(), escape(about), escape(field.example))
         out.print(fields)
+
+
+def _removed(removed: Removed) -> tuple[str, str]:
+    return f"{removed.number:,}", size(removed.bytes) if removed.number else ""
 
 
 def _print_list(shown: Table, number: int, nothing: str, following: int | None) -> None:

@@ -23,6 +23,10 @@ class Settings:
     """RECORDS_ACTOR: who is acting. Default: the operating system's user."""
     rollback_hours: float = 24.0
     """RECORDS_ROLLBACK_HOURS: how long a commit can be taken back, and a preview committed."""
+    export_days: timedelta = timedelta(days=7)
+    """RECORDS_EXPORT_DAYS: how long files in the accounts' export folders are kept."""
+    archive_days: timedelta = timedelta(days=30)
+    """RECORDS_ARCHIVE_DAYS: how long files that arrived are kept in the archive."""
     lock_seconds: float = 600.0
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
     limits: ReadLimits = field(default_factory=ReadLimits)
@@ -43,6 +47,8 @@ class Settings:
             actor=environment.get("RECORDS_ACTOR") or _user(),
             limits=ReadLimits.from_environment(environment),
             rollback_hours=_number(environment, "RECORDS_ROLLBACK_HOURS", cls.rollback_hours, "hours"),
+            export_days=_days(environment, "RECORDS_EXPORT_DAYS", cls.export_days),
+            archive_days=_days(environment, "RECORDS_ARCHIVE_DAYS", cls.archive_days),
             lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
         )
@@ -63,13 +69,23 @@ class Settings:
         return self.data / "lake"
 
     @property
+    def accounts(self) -> Path:
+        """Where each account has a folder of its own."""
+        return self.data / "accounts"
+
+    @property
+    def archive(self) -> Path:
+        """Where files that arrived lie after their import."""
+        return self.data / "archive"
+
+    @property
     def scratch(self) -> Path:
         """Where DuckDB puts what does not fit its memory."""
         return self.home / "tmp"
 
     def folder(self, account: str, kind: str) -> Path:
         """The account's own folder of staging, reports or exports."""
-        return self.data / "accounts" / account / kind
+        return self.accounts / account / kind
 
 
 def _user() -> str:
@@ -77,6 +93,10 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         return f"uid-{os.getuid()}"
+
+
+def _days(environment: Mapping[str, str], name: str, default: timedelta) -> timedelta:
+    return timedelta(days=_number(environment, name, default / timedelta(days=1), "days"))
 
 
 def _number(environment: Mapping[str, str], name: str, default: float, unit: str) -> float:

@@ -181,18 +181,25 @@ class Batch:
         """How many records bear it as their batch, directly after its commit."""
         return self.counts.created + self.counts.updated if self.undone is None else self.undone.counts.merged
 
-    def rollback_until(self, window: timedelta) -> datetime | None:
-        """Until when, exclusively, it can be taken back; None when it is not, or no longer, committed."""
-        if self.status is not BatchStatus.COMMITTED or self.committed_at is None:
-            return None
-        return self.committed_at + window
+    def open_until(self, window: timedelta) -> datetime | None:
+        """Until when, exclusively, a preview can be committed and a commit taken back; None in any other status."""
+        if self.status is BatchStatus.PREVIEWED:
+            return self.at + window
+        if self.status is BatchStatus.COMMITTED and self.committed_at is not None:
+            return self.committed_at + window
+        return None
+
+    def is_over(self, now: datetime, window: timedelta) -> bool:
+        """Whether its time has ended and its status does not say so yet."""
+        until = self.open_until(window)
+        return until is not None and now >= until
 
 
 @dataclass(frozen=True)
 class ImportReport:
     """A batch, the columns of its file, its first problems and changes, the snapshot it made, and its files.
 
-    `rollback_until` is when the time ends in which it can be taken back; None when it cannot be.
+    `open_until` is when the time ends in which it can be committed, or taken back; None when it can be neither.
     """
 
     batch: Batch
@@ -202,7 +209,16 @@ class ImportReport:
     snapshot: int | None = None
     rejects_file: Path | None = None
     report_file: Path | None = None
-    rollback_until: datetime | None = None
+    open_until: datetime | None = None
+
+    @property
+    def deadlines(self) -> dict[str, datetime | None]:
+        """`open_until` by what it is the end of: `commit_until` of a preview, `rollback_until` of a commit."""
+        is_preview = self.batch.status is BatchStatus.PREVIEWED
+        return {
+            "commit_until": self.open_until if is_preview else None,
+            "rollback_until": None if is_preview else self.open_until,
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The keys that the command prints for preview, import, commit and show."""
@@ -231,7 +247,7 @@ class ImportReport:
             "rejects_file": None if self.rejects_file is None else str(self.rejects_file),
             "report_file": None if self.report_file is None else str(self.report_file),
             "snapshot": self.snapshot,
-            "rollback_until": None if self.rollback_until is None else self.rollback_until.isoformat(),
+            **{name: None if until is None else until.isoformat() for name, until in self.deadlines.items()},
             "undone": None if batch.undone is None else batch.undone.to_dict(),
             "run_id": batch.run_id,
         }

@@ -8,7 +8,7 @@ RecordsError                exit 1   something failed; nothing was half done
 │   ├── RejectsFound                 records are rejected and the import may not skip them
 │   ├── AlreadyImported              the file's content is in the records already, by an earlier batch
 │   ├── ModifiedSince                records were modified since and the rollback may not touch them
-│   ├── WindowOver                   the time in which the batch could be taken back has ended
+│   ├── WindowOver                   the time in which the batch could be committed or taken back has ended
 │   └── PreviewOutdated              what was previewed is no longer what would be written
 ├── UnreadableFile          exit 1   the bytes are not the format they claim to be
 ├── DiskFull                exit 1   there is no room for what would be written
@@ -88,7 +88,7 @@ class ModifiedSince(Refused):
 
 
 class WindowOver(Refused):
-    """The time in which the batch could be taken back has ended; the message says when."""
+    """The time in which the batch could be taken back, or the preview committed, has ended; the message says when."""
 
     code = "window_over"
 

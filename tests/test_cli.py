@@ -135,7 +135,13 @@ def test_a_commit_writes_what_was_previewed() -> None:
     committed = done("commit", previewed["batch_id"], "--on-invalid", "skip")
 
     assert committed.keys() >= REPORT_KEYS
-    assert committed == previewed | {"status": "committed", "at": ANY, "snapshot": ANY, "rollback_until": ANY}
+    assert committed == previewed | {
+        "status": "committed",
+        "at": ANY,
+        "snapshot": ANY,
+        "commit_until": None,
+        "rollback_until": ANY,
+    }
     assert isinstance(committed["snapshot"], int)
     assert [(it["external_id"], it["amount"]) for it in exported()] == [
         ("C-1", "1.50"),
@@ -505,7 +511,8 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     assert [line.split()[:2] for line in lines[4:10]] == [
         [name, number] for name, number in zip(COUNTS, "611121", strict=True)
     ]
-    assert lines[-1] == f"Nothing is written yet. Write it: records commit {batch_id} --on-invalid skip"
+    assert lines[-1].startswith("Nothing is written yet. It can be, for 23 h 59 min, until ")
+    assert lines[-1].endswith(f" UTC: records commit {batch_id} --on-invalid skip")
 
 
 def test_lists_for_people_are_tables() -> None:

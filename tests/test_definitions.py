@@ -18,7 +18,10 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 ROOT = Path(__file__).parent.parent
-JOBS = {"preview_import", "commit_batch", "import_records", "roll_back_batch", "export_contacts", "export_flights"}
+JOBS = {
+    *("preview_import", "commit_batch", "import_records", "roll_back_batch", "expire_batches", "maintain_store"),
+    *("export_contacts", "export_flights"),
+}
 
 _FILE = {
     "account": "",
@@ -43,6 +46,8 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "roll_back_batch": {
         "roll_back": {"account": "", "batch_id": "", "on_modified": "stop", "dry_run": False, "actor": ""}
     },
+    "expire_batches": {"expire": {"actor": ""}},
+    "maintain_store": {"maintain": {"actor": ""}},
     "export_contacts": {"exports__contacts": _EXPORT},
     "export_flights": {"exports__flights": _EXPORT},
 }
@@ -63,8 +68,8 @@ def test_these_are_the_definitions(repository: dg.RepositoryDefinition) -> None:
     assert checks == {f"records/{name}:every_record_accounted_for" for name in ("contacts", "flights")}
     assert materialisable == {"exports/contacts", "exports/flights"}
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == JOBS
-    assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events"}
-    assert [schedule.name for schedule in repository.schedule_defs] == []
+    assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events", "batch_expiry"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {"nightly_maintenance"}
 
 
 def test_every_asset_belongs_to_accounts_and_exports_come_from_records(repository: dg.RepositoryDefinition) -> None:
@@ -87,8 +92,9 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     described |= {key.to_user_string(): graph.get_check_spec(key).description for key in graph.asset_check_keys}
     described |= {job.name: job.description for job in repository.get_all_jobs() if job.name != "__ASSET_JOB"}
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
+    described |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
 
-    assert len(described) == 4 + 2 + 6 + 1
+    assert len(described) == 4 + 2 + 8 + 2 + 1
     assert {name for name, text in described.items() if not text} == set()
 
 

@@ -114,12 +114,12 @@ def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
     assert report.rejects_file is not None
     common |= {"report": str(report.report_file), "rejects_file": str(report.rejects_file)}
     assert previewed[3] == common | {"status": "previewed"}
-    assert report.rollback_until is not None
+    assert report.open_until is not None
     assert committed[3] == common | {
         "status": "committed",
         "dagster/row_count": 2,
         "snapshot": report.snapshot,
-        "rollback_until": report.rollback_until.timestamp(),
+        "rollback_until": report.open_until.timestamp(),
     }
 
 

@@ -205,7 +205,7 @@ def test_the_time_ends_to_the_second(store: RecordStore, settings: Any, tmp_path
         batch = imports(OLD)
         committed = ua.batch(batch).committed_at
         assert committed is not None
-        assert ua.report(batch).rollback_until == committed + timedelta(hours=24)
+        assert ua.report(batch).open_until == committed + timedelta(hours=24)
         for seconds in (24 * 3600, 24 * 3600 + 1):
             clock.time = committed + timedelta(seconds=seconds)
             with pytest.raises(WindowOver, match=f"until {committed + timedelta(hours=24):%Y-%m-%d %H:%M:%S} UTC"):

@@ -12,14 +12,16 @@ from resources.record_store import ledger, tables
 from resources.record_store.lake import Connection, identifier, literal
 from resources.record_store.refusals import (
     already_imported,
+    images_gone,
     modified_since,
     no_such_batch,
     not_committed,
     outdated,
     outdated_type,
+    preview_over,
     window_over,
 )
-from resources.record_store.snapshots import snapshots_of, touched_since
+from resources.record_store.snapshots import commits_since, images_of, snapshots_of
 from resources.record_store.staging import Staging, differs, same_key
 from resources.record_store.tables import table
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ImportReport
@@ -81,7 +83,7 @@ class AccountRecords:
             report,
             rejects_file=rejects,
             report_file=page if page.exists() else None,
-            rollback_until=report.batch.rollback_until(self._store.settings.rollback_window),
+            open_until=report.batch.open_until(self._store.settings.rollback_window),
         )
 
     def report_path(self, batch_id: str) -> Path:
@@ -132,13 +134,16 @@ class AccountRecords:
     ) -> ImportReport:
         """The previewed records are in the store, and the ledger says so, in one commit that names the batch.
 
-        Raises Refused when the batch is not previewed, AlreadyImported when another batch of the same content
-        was faster, PreviewOutdated when a record it touches or the record type has changed since, Unaccounted
-        when what was written is not what was previewed.
+        Raises Refused when the batch is not previewed, WindowOver when its time has ended, AlreadyImported when
+        another batch of the same content was faster, PreviewOutdated when a record it touches or the record type
+        has changed since, Unaccounted when what was written is not what was previewed.
         """
         with self._store.transaction(f"commit {batch_id} of {record_type.name}", actor, batch_id) as transaction:
             connection = transaction.connection
             batch = self._previewed(connection, batch_id, "committed")
+            window = self._store.settings.rollback_window
+            if batch.is_over(transaction.at, window):
+                raise preview_over(batch, batch.at + window)
             if not batch.binding.get("again"):
                 _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
             self._require_unchanged(connection, batch, record_type, staging)
@@ -160,7 +165,7 @@ class AccountRecords:
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
                 return self._taken_back(connection, batch)
-            undo = self._undo(connection, batch, self._store.clock.now())
+            undo = self._undo(connection, batch, self._store.time(connection))
             counts, conflicts = undo.counts(request.on_modified), tuple(undo.conflicts(_CONFLICTS))
             return RollbackReport(None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts)
 
@@ -264,13 +269,16 @@ class AccountRecords:
 
         if batch.status not in STANDING or batch.committed_at is None:
             raise not_committed(batch)
-        ends = batch.committed_at + self._store.settings.rollback_window
-        if batch.status is BatchStatus.EXPIRED or now >= ends:
-            raise window_over(batch, ends)
+        window = self._store.settings.rollback_window
+        if batch.status is BatchStatus.EXPIRED or batch.is_over(now, window):
+            raise window_over(batch, batch.committed_at + window)
+        images = images_of(connection, batch.batch_id)
+        if images is None:
+            raise images_gone(batch)
+        before, after = images
         record_type = ledger.record_types(connection)[batch.record_type]
-        after = snapshots_of(connection, [batch.batch_id])[batch.batch_id]
         is_import = batch.undone is None
-        return Undo(connection, record_type, self.name, batch.batch_id, after=after, is_import=is_import)
+        return Undo(connection, record_type, self.name, batch.batch_id, before=before, after=after, is_import=is_import)
 
     def _taken_back(self, connection: Connection, batch: Batch) -> RollbackReport:
         return replace(
@@ -295,7 +303,7 @@ class AccountRecords:
         if known.hash != record_type.hash:
             raise outdated_type(record_type.name)
         snapshot = batch.binding["snapshot"]
-        if not touched_since(connection, record_type, snapshot):
+        if not commits_since(connection, record_type, snapshot):
             return
         columns = ", ".join(map(identifier, [*tables.OWN_COLUMNS, *record_type.field_names]))
         now, then = (

@@ -57,6 +57,22 @@ def window_over(batch: Batch, ended: datetime) -> WindowOver:
     )
 
 
+def images_gone(batch: Batch) -> WindowOver:
+    """The error for a rollback of a batch whose before-image is no longer kept, as after the window was made longer."""
+    return WindowOver(
+        f"The records as they were before batch {batch.batch_id} are no longer kept, so it cannot be taken back.",
+        "Correct its records with another import.",
+    )
+
+
+def preview_over(batch: Batch, ended: datetime) -> WindowOver:
+    """The error for a commit that comes too late."""
+    return WindowOver(
+        f"The preview {batch.batch_id} could be committed until {ended:%Y-%m-%d %H:%M:%S} UTC.",
+        "Preview the file again.",
+    )
+
+
 def modified_since(batch: Batch, counts: RollbackCounts, conflicts: Sequence[Conflict]) -> ModifiedSince:
     """The error for a rollback of records that were modified since; what identifies them is only quoted."""
     more = counts.modified - len(conflicts)

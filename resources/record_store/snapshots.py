@@ -1,9 +1,15 @@
-"""The snapshots of the lake: which commit made which, and what it touched."""
+"""The snapshots of the lake: which commit made which, what it touched, and which are kept."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from resources.record_store.lake import Connection
 from schemas.record_type import RecordType
+
+_CHANGES_OF_RECORDS = """
+    list_filter(map_entries(changes), it -> it.key NOT IN ('merge_adjacent', 'rewrite_delete'))
+"""
+"""What a commit changed, without what moved records to other files and left them as they were."""
 
 
 def snapshots_of(connection: Connection, batch_ids: Sequence[str]) -> dict[str, int]:
@@ -18,14 +24,48 @@ def snapshots_of(connection: Connection, batch_ids: Sequence[str]) -> dict[str, 
     return dict(rows)
 
 
-def touched_since(connection: Connection, record_type: RecordType, snapshot: int) -> bool:
-    """Whether any commit after the snapshot changed the type's table, for whatever account."""
-    touched: bool = connection.fetch_one(
-        """
-        SELECT count(*) > 0 FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND list_contains(
-            flatten(map_values(changes)),
+def images_of(connection: Connection, batch_id: str) -> tuple[int, int] | None:
+    """The snapshots directly before and after a batch's commit; None where they are not kept any more."""
+    after = snapshots_of(connection, [batch_id]).get(batch_id)
+    if after is None:
+        return None
+    (kept,) = connection.fetch_one(
+        "SELECT count(*) > 0 FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [after - 1]
+    )
+    return (after - 1, after) if kept else None
+
+
+def commits_since(
+    connection: Connection, record_type: RecordType, snapshot: int
+) -> list[tuple[int, str | None, datetime, str | None]]:
+    """The commits after a snapshot that changed records of the type, of whatever account, newest first.
+
+    Each as its snapshot, the batch that it names, its time and its author.
+    """
+    return connection.execute(
+        f"""
+        SELECT snapshot_id, commit_extra_info ->> 'batch_id', snapshot_time, author
+        FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND list_contains(
+            flatten(map_values(map_from_entries({_CHANGES_OF_RECORDS}))),
             (SELECT table_id::VARCHAR FROM ducklake_table_info('lake') WHERE table_name = ?))
+        ORDER BY snapshot_id DESC
         """,
         [snapshot, record_type.name],
-    )[0]
-    return touched
+    ).fetch_all()
+
+
+def superseded(connection: Connection, horizon: datetime) -> list[int]:
+    """The snapshots that were current at no moment since the horizon, oldest first.
+
+    Of those at or before the horizon the newest one was, however old it is: it holds the records as they were
+    before the first commit after the horizon.
+    """
+    rows = connection.execute(
+        """
+        SELECT snapshot_id FROM ducklake_snapshots('lake') WHERE snapshot_id <
+            (SELECT max(snapshot_id) FROM ducklake_snapshots('lake') WHERE snapshot_time <= ?)
+        ORDER BY snapshot_id
+        """,
+        [horizon],
+    ).fetch_all()
+    return [snapshot for (snapshot,) in rows]

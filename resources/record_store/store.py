@@ -1,11 +1,12 @@
 """`RecordStore`: the store as a whole, and the transactions on it."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 import duckdb
 
@@ -22,14 +23,13 @@ from resources.record_store.snapshots import snapshots_of
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, ImportReport
-from schemas.errors import (
-    NotFound,
-)
+from schemas.errors import NotFound
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
 
-if TYPE_CHECKING:
-    pass
+_LOG = logging.getLogger(__name__)
+_UNTOLD = timedelta(seconds=1)
+"""How far a clock may be behind the ledger before it is reported."""
 
 
 @dataclass
@@ -162,6 +162,24 @@ class RecordStore:
                 connection, account=account, record_type=record_type, status=status, offset=offset, limit=limit
             )
 
+    def over(self) -> list[Batch]:
+        """The batches whose time has ended and whose status does not say so yet."""
+        with self.reading() as connection:
+            return self._over(connection)
+
+    def expire_batches(self, actor: str, run_id: str | None = None) -> list[Batch]:
+        """Commits whose time has ended are expired and previews discarded; returns them in their new status."""
+        if not self.over():
+            return []
+        with self.transaction("expire batches", actor) as transaction:
+            ended = []
+            for batch in self._over(transaction.connection):
+                is_preview = batch.status is BatchStatus.PREVIEWED
+                status = BatchStatus.DISCARDED if is_preview else BatchStatus.EXPIRED
+                ended.append(replace(batch, status=status, actor=actor, run_id=run_id, at=transaction.at))
+                transaction.append(ledger.append_batch, ended[-1])
+            return ended
+
     def unbalanced(self, record_type: str) -> list[Batch]:
         """The previewed and committed batches of a type whose records are not accounted for: there must be none."""
         with self.reading() as connection:
@@ -197,6 +215,29 @@ class RecordStore:
             known = _known(connection, record_type)
             return known, connection.fetch_one("SELECT id FROM ducklake_current_snapshot('lake')")[0]
 
+    def now(self) -> datetime:
+        """The time that counts now: see `time`."""
+        with self.reading() as connection:
+            return self.time(connection)
+
+    def time(self, connection: Connection) -> datetime:
+        """The time that counts: this machine's, but never before the newest row of the ledger.
+
+        A clock that has jumped back would let times end later than they were said to; it is reported.
+        """
+        now, newest = self.clock.now(), ledger.newest(connection)[1]
+        if newest is None or newest <= now:
+            return now
+        if newest - now >= _UNTOLD:
+            _LOG.warning(
+                "The clock of this machine is behind the ledger by %s: it says %s UTC, the newest entry %s UTC. "
+                "Until it has caught up, that time counts; set the clock right.",
+                timedelta(seconds=round((newest - now).total_seconds())),
+                f"{now:%Y-%m-%d %H:%M:%S}",
+                f"{newest:%Y-%m-%d %H:%M:%S}",
+            )
+        return newest
+
     @contextmanager
     def reading(self, snapshot: int | None = None) -> Iterator[Connection]:
         """A connection that can read the lake, as of a snapshot when one is given, and cannot write it."""
@@ -217,14 +258,21 @@ class RecordStore:
         with self.write_lock, self._lake.attached() as connection:
             connection.execute("BEGIN")
             self._require_ledger(connection)
-            seq, newest = ledger.newest(connection)
-            now = self.clock.now()
-            transaction = Transaction(connection, seq + 1, now if newest is None else max(now, newest))
+            transaction = Transaction(connection, ledger.newest(connection)[0] + 1, self.time(connection))
             yield transaction
             extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
             connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
             connection.execute("COMMIT")
             transaction.snapshot = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
+
+    def _over(self, connection: Connection) -> list[Batch]:
+        now, window = self.time(connection), self.settings.rollback_window
+        candidates = (
+            batch
+            for status in (BatchStatus.PREVIEWED, BatchStatus.COMMITTED)
+            for batch in ledger.batches(connection, status=status)
+        )
+        return [batch for batch in candidates if batch.is_over(now, window)]
 
     def _require_ledger(self, connection: Connection) -> None:
         """A crash while the store was made can leave a catalog without tables."""

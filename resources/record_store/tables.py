@@ -27,6 +27,9 @@ LEDGER: dict[str, str] = {
 }
 """The append-only tables: name to columns. `seq` numbers the rows of all of them, without gaps."""
 
+_FILE_SIZE = "64MB"
+"""Of a file of records. Two smaller ones are merged and sorted in one step, which takes seconds."""
+
 OWN_COLUMNS = ("_account", "_batch")
 """The store's own columns of every record: whose it is, and the batch that wrote it last."""
 
@@ -51,9 +54,9 @@ def table(record_type: str, database: str = "lake") -> str:
 
 
 def create_ledger(connection: Connection) -> None:
-    """Both schemas and the ledger's tables exist, and a row of the ledger costs no file.
+    """Both schemas and the ledger's tables exist, a row of the ledger costs no file, and files of records have a size.
 
-    But for `record_types`, whose rows are written together with DDL: reading a row that was inlined by the
+    `record_types` is not inlined, for its rows are written together with DDL: reading a row that was inlined by the
     snapshot which also made a table hides that table from `AT (VERSION => …)` (DuckLake 1.0, found here).
     """
     connection.execute("BEGIN")
@@ -62,7 +65,9 @@ def create_ledger(connection: Connection) -> None:
     for name, columns in LEDGER.items():
         connection.execute(f"CREATE TABLE IF NOT EXISTS lake.ledger.{name} ({columns})")
     connection.execute("COMMIT")
-    for name in LEDGER.keys() - {"record_types"}:  # a setting that DuckLake takes outside a transaction only
+    # Settings that DuckLake takes outside a transaction only.
+    connection.execute("CALL lake.set_option('target_file_size', ?, schema => 'records')", [_FILE_SIZE])
+    for name in LEDGER.keys() - {"record_types"}:
         connection.execute(
             "CALL lake.set_option('data_inlining_row_limit', 100, schema => 'ledger', table_name => ?)", [name]
         )

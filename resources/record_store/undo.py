@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from resources.record_store.lake import Connection, identifier, literal
+from resources.record_store.snapshots import commits_since
 from resources.record_store.staging import same_key
 from resources.record_store.tables import OWN_COLUMNS, sql_type, table
 from schemas.errors import Unaccounted
@@ -32,6 +33,7 @@ class Undo:
         account: str,
         batch_id: str,
         *,
+        before: int,
         after: int,
         is_import: bool,
     ) -> None:
@@ -41,7 +43,7 @@ class Undo:
         self._batch_id = batch_id
         self._after = after
         self._columns = (*OWN_COLUMNS, *record_type.field_names)
-        self._before_sql = self._at(after - 1)
+        self._before_sql = self._at(before)
         self._after_sql = self._at(after)
         self._now_sql = f"SELECT * FROM {table(record_type.name)} WHERE _account = ?"
         self._compare_import() if is_import else self._compare_any()
@@ -221,15 +223,7 @@ class Undo:
 
         A later batch's snapshot names it. Any other is looked for among the commits that name none, newest first.
         """
-        commits = self._connection.execute(
-            """
-            SELECT snapshot_id, commit_extra_info ->> 'batch_id', snapshot_time, author
-            FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND list_contains(flatten(map_values(changes)),
-                (SELECT table_id::VARCHAR FROM ducklake_table_info('lake') WHERE table_name = ?))
-            ORDER BY snapshot_id DESC
-            """,
-            [self._after, self._type.name],
-        ).fetch_all()
+        commits = commits_since(self._connection, self._type, self._after)
         explained: dict[Sequence[Any], Conflict] = {}
         for key, conflict in found:
             named = [commit for commit in commits if conflict.batch_id and commit[1] == conflict.batch_id]

@@ -1,0 +1,78 @@
+"""Batches whose time has ended: a sensor that sees them, and the job that says so in the ledger."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.imports import ACTOR
+from pipelines.store_resource import RecordsResource
+from resources.maintenance import Maintenance
+
+_SENSOR = "sensor:batch_expiry"
+_OF_BATCH = "records/first_batch"
+_MOST_MINUTES = 60
+
+
+class ExpiryConfig(dg.Config):
+    """Who expires batches."""
+
+    actor: str = Field(default="", description=ACTOR)
+
+
+@dg.op
+def expire(context: dg.OpExecutionContext, config: ExpiryConfig, records: RecordsResource) -> None:
+    """No batch is open whose time has ended; staged rows, rejects and reports that nobody needs any more are gone."""
+    with records.open() as store:
+        report = Maintenance(store, config.actor or store.settings.actor, context.run_id).expire()
+        context.add_output_metadata(
+            {
+                "expired": len(report.expired),
+                "discarded": len(report.discarded),
+                "batches": dg.MetadataValue.json([*report.expired, *report.discarded]),
+                "folders_removed": report.removed.number,
+                "bytes_reclaimed": report.removed.bytes,
+            }
+        )
+
+
+@dg.job
+def expire_batches() -> None:
+    """Mark batches expired that can no longer be taken back, discard previews of that age, and remove their files."""
+    expire()
+
+
+@dg.sensor(
+    job_name=expire_batches.name,
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Start expire_batches when the time has ended in which a batch can be taken back or committed.",
+)
+def batch_expiry(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.RunRequest | dg.SkipReason:
+    """A run is requested while there are batches whose time has ended and no earlier run is at it.
+
+    Its key names the first of them and how often it has been tried, so that a failed run is followed by another.
+    """
+    with records.open() as store:
+        if not store.exists:
+            return dg.SkipReason("There is no store yet: records init.")
+        over, now = store.over(), store.now()
+    if not over:
+        return dg.SkipReason("No batch's time has ended.")
+    first = over[-1].batch_id
+    runs = context.instance.get_run_records(dg.RunsFilter(job_name=expire_batches.name, tags={_OF_BATCH: first}))
+    if any(not run.dagster_run.is_finished for run in runs):
+        return dg.SkipReason(f"A run for {first} is under way.")
+    if runs and now < next_attempt([run.create_timestamp for run in runs]):
+        return dg.SkipReason(f"{len(runs)} runs for {first} have failed; the next one waits.")
+    return dg.RunRequest(
+        run_key=f"{first}:{len(runs)}",
+        tags={_OF_BATCH: first},
+        run_config=dg.RunConfig(ops={"expire": ExpiryConfig(actor=_SENSOR)}),
+    )
+
+
+def next_attempt(attempts: Sequence[datetime]) -> datetime:
+    """When to try again after attempts that failed: as many minutes after the last as there were, at most 60."""
+    return max(attempts) + timedelta(minutes=min(len(attempts), _MOST_MINUTES))

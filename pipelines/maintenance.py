@@ -1,0 +1,55 @@
+"""Nightly maintenance of the store."""
+
+import dagster as dg
+from pydantic import Field
+
+from pipelines.imports import ACTOR
+from pipelines.store_resource import RecordsResource
+from resources.maintenance import Maintenance
+
+
+class MaintenanceConfig(dg.Config):
+    """Who maintains the store."""
+
+    actor: str = Field(default="", description=ACTOR)
+
+
+@dg.op
+def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig, records: RecordsResource) -> None:
+    """The lake's files are few, sorted and needed; what is past its time is gone."""
+    with records.open() as store:
+        report = Maintenance(store, config.actor or store.settings.actor, context.run_id).maintain()
+        context.add_output_metadata(
+            {
+                "bytes_reclaimed": report.reclaimed,
+                "bytes_current": report.storage.current,
+                "bytes_held_for_rollback": report.storage.held,
+                "batches_expired": len(report.expiry.expired),
+                "previews_discarded": len(report.expiry.discarded),
+                "snapshots_expired": report.snapshots,
+                "files_merged": report.merged,
+                "files_rewritten": report.rewritten,
+                "files_written": report.written,
+                "old_files_removed": report.old_files.number,
+                "orphans_removed": report.orphans.number,
+                "exports_removed": report.exports.number,
+                "archived_files_removed": report.archived.number,
+            }
+        )
+
+
+@dg.job
+def maintain_store() -> None:
+    """Merge and sort the lake's files, expire snapshots below the horizon, remove files that nobody needs any more."""
+    maintain()
+
+
+nightly_maintenance = dg.ScheduleDefinition(
+    name="nightly_maintenance",
+    job=maintain_store,
+    cron_schedule="15 3 * * *",
+    execution_timezone="UTC",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+    run_config=dg.RunConfig(ops={"maintain": MaintenanceConfig(actor="schedule:nightly_maintenance")}),
+    description="Maintain the store every night at 3:15 UTC.",
+)

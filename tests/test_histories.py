@@ -1,0 +1,269 @@
+"""Any history of imports, edits, rollbacks, time and maintenance, beside a plain model of what should become of it."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from resources.importer import Importer
+from resources.maintenance import Maintenance
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas.batches import BatchStatus, Mode, OnInvalid
+from schemas.errors import ModifiedSince, WindowOver
+from schemas.rollbacks import OnModified, RollbackCounts, RollbackRequest
+from tests.records import contacts_of, stored, write_csv
+from tests.timeline import Timeline
+
+ACCOUNTS = ("ua", "zz")
+FIELDS = ("company", "phone")
+WINDOW = timedelta(hours=24)
+
+Record = dict[str, Any]
+Records = dict[str, Record]
+
+accounts = st.sampled_from(ACCOUNTS)
+keys = st.integers(0, 5).map(lambda number: f"C-{number}")
+texts = st.sampled_from(["", "a", "b"])
+rows = st.dictionaries(keys, st.fixed_dictionaries(dict.fromkeys(FIELDS, texts)), min_size=1, max_size=5)
+columns = st.sampled_from([("company", "phone"), ("company",), ("phone",)])
+
+
+@dataclass
+class Written:
+    """A batch as the model knows it: the account's records before and after it."""
+
+    batch_id: str
+    account: str
+    before: Records
+    after: Records
+    committed_at: datetime
+    status: BatchStatus = BatchStatus.COMMITTED
+    undone: "Written | None" = None
+    file: Path | None = None
+
+
+class Histories(RuleBasedStateMachine):
+    """The store and the model do the same, step by step, and agree after each."""
+
+    template: ClassVar[Path]
+
+    @initialize()
+    def start(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="history-"))
+        self.files = itertools.count(1)
+        home = shutil.copytree(self.template, self.folder / "home")
+        environment = {"RECORDS_HOME": str(home), "RECORDS_ACTOR": "tester"}
+        settings = Settings.from_environment(environment)
+        self.clock = Timeline(settings)
+        self.store = RecordStore(settings, clock=self.clock)
+        self.importer = Importer(self.store, "tester")
+        self.records: dict[str, Records] = {account: {} for account in ACCOUNTS}
+        self.batches: list[Written] = []
+
+    def teardown(self) -> None:
+        self.store.__exit__()
+        shutil.rmtree(self.folder)
+
+    @rule(account=accounts, given=rows, columns=columns, mode=st.sampled_from(Mode))
+    def import_file(
+        self, account: str, given: Mapping[str, Mapping[str, str]], columns: tuple[str, ...], mode: Mode
+    ) -> None:
+        """Absent columns keep what is stored, empty cells clear it; what the mode forbids is left out."""
+        path = write_csv(
+            self.folder / f"{next(self.files)}.csv",
+            [
+                {"external_id": key, "status": "lead", **{name: row[name] for name in columns}}
+                for key, row in given.items()
+            ],
+        )
+        self._import(account, path, given, columns, mode)
+
+    def _import(
+        self, account: str, path: Path, given: Mapping[str, Mapping[str, str]], columns: tuple[str, ...], mode: Mode
+    ) -> None:
+        request = contacts_of(path, account, mode, again=True)
+        report = self.importer.import_file(request, OnInvalid.SKIP)
+        before = self.records[account]
+        after = dict(before)
+        created = updated = rejected = 0
+        for key, row in given.items():
+            old = before.get(key)
+            if (mode is Mode.INSERT and old) or (mode is Mode.UPDATE and not old):
+                rejected += 1
+                continue
+            values = {name: row[name] or None for name in columns}
+            batch = {"_batch": report.batch.batch_id}
+            if old is None:
+                created += 1
+                after[key] = {**dict.fromkeys(FIELDS), **values, **batch}
+            elif old | values != old:
+                updated += 1
+                after[key] = old | values | batch
+        counts = report.batch.counts
+        assert (counts.created, counts.updated, counts.rejected) == (created, updated, rejected)
+        self._committed(Written(report.batch.batch_id, account, before, after, self.clock.now()))
+
+    def _committed(self, batch: Written) -> None:
+        self.records[batch.account] = batch.after
+        self.batches.append(batch)
+
+    @rule(account=accounts, key=keys, field=st.sampled_from(FIELDS), value=texts)
+    def edit(self, account: str, key: str, field: str, value: str) -> None:
+        """Somebody's SQL changes a record."""
+        self._sql(f"UPDATE lake.records.contacts SET {field} = ? ", value or None, account, key)
+        if key in self.records[account]:
+            changed = self.records[account][key] | {field: value or None}
+            self.records[account] = self.records[account] | {key: changed}
+
+    @rule(account=accounts, key=keys)
+    def delete(self, account: str, key: str) -> None:
+        """Somebody's SQL deletes a record."""
+        self._sql("DELETE FROM lake.records.contacts", None, account, key)
+        self.records[account] = {it: record for it, record in self.records[account].items() if it != key}
+
+    def _sql(self, statement: str, value: str | None, account: str, key: str) -> None:
+        with self.store.transaction("an edit", "editor") as transaction:
+            values = [value] if "?" in statement else []
+            transaction.connection.execute(
+                f"{statement} WHERE _account = ? AND external_id = ?", [*values, account, key]
+            )
+
+    @precondition(lambda self: self.batches)
+    @rule(data=st.data(), choice=st.sampled_from(OnModified))
+    def roll_back(self, data: st.DataObject, choice: OnModified) -> None:
+        """A batch, be it an import or a rollback, is taken back as far as the choice allows."""
+        batch = data.draw(st.sampled_from(self.batches[-6:]), "batch")
+        request = RollbackRequest(batch.account, batch.batch_id, choice)
+        account = self.store.account(batch.account)
+        before = self.records[batch.account]
+        if batch.status is BatchStatus.ROLLED_BACK:
+            assert account.roll_back(request, "tester", None).status == "rolled_back"
+            return
+        if self.clock.now() >= batch.committed_at + WINDOW:
+            with pytest.raises(WindowOver):
+                account.roll_back(request, "tester", None)
+            return
+        counts = model_rollback(batch, before, choice, "")[1]
+        assert account.plan_rollback(request).counts == counts
+        if counts.modified and choice is OnModified.STOP:
+            with pytest.raises(ModifiedSince):
+                account.roll_back(request, "tester", None)
+            return
+        report = account.roll_back(request, "tester", None)
+        assert report.batch_id is not None
+        assert report.counts == counts
+        after, _ = model_rollback(batch, before, choice, report.batch_id)
+        batch.status = BatchStatus.ROLLED_BACK
+        if batch.undone is not None:
+            batch.undone.status = BatchStatus.COMMITTED
+        self._committed(Written(report.batch_id, batch.account, before, after, self.clock.now(), undone=batch))
+
+    @rule(hours=st.sampled_from([1, 12, 13, 24, 100, 24 * 21]))
+    def time_passes(self, hours: int) -> None:
+        self.clock.advance(hours=hours)
+
+    @rule()
+    def expire(self) -> None:
+        self.clock.stamp()
+        Maintenance(self.store, "tester").expire()
+        for batch in self.batches:
+            if batch.status is BatchStatus.COMMITTED and self.clock.now() >= batch.committed_at + WINDOW:
+                batch.status = BatchStatus.EXPIRED
+
+    @rule()
+    def maintain(self) -> None:
+        self.expire()
+        Maintenance(self.store, "tester").maintain()
+
+    @invariant()
+    def agree(self) -> None:
+        if not hasattr(self, "store"):
+            return
+        for account in ACCOUNTS:
+            found = {
+                row["external_id"]: {name: row[name] for name in (*FIELDS, "_batch")}
+                for row in stored(self.store, account=account)
+            }
+            assert found == self.records[account]
+        told = {batch.batch_id: batch.status for batch in self.store.batches()}
+        assert told == {batch.batch_id: batch.status for batch in self.batches}
+
+
+def model_rollback(
+    batch: Written, now: Records, choice: OnModified, rollback_id: str
+) -> tuple[Records, RollbackCounts]:
+    """The account's records after a rollback, and what became of those that the batch touched."""
+    result, counts = dict(now), RollbackCounts()
+
+    def put(key: str, record: Record | None) -> None:
+        if record is None:
+            result.pop(key, None)
+        else:
+            result[key] = record
+
+    for key in batch.before.keys() | batch.after.keys():
+        before, after, present = batch.before.get(key), batch.after.get(key), now.get(key)
+        if before == after:
+            continue
+        restoration = (
+            replace(counts, removed=counts.removed + 1)
+            if before is None
+            else replace(counts, restored=counts.restored + 1)
+        )
+        if present == after:
+            counts = restoration
+            put(key, before)
+            continue
+        if after is not None and present is None:
+            counts = replace(counts, gone=counts.gone + 1)
+            continue
+        if choice is OnModified.OVERWRITE:
+            counts = replace(restoration, modified=counts.modified + 1)
+            put(key, before)
+            continue
+        counts = replace(counts, modified=counts.modified + 1)
+        merged = {
+            name: before[name]
+            for name in FIELDS
+            if before and after and present and before[name] != after[name] and present[name] == after[name]
+        }
+        if choice is OnModified.MERGE and merged and present:
+            counts = replace(counts, merged=counts.merged + 1)
+            put(key, present | merged | {"_batch": rollback_id})
+        elif choice is not OnModified.STOP:
+            counts = replace(counts, kept=counts.kept + 1)
+    return result, counts
+
+
+def test_store_and_model_agree_after_every_step(empty_store: Path) -> None:
+    class Here(Histories):
+        template = empty_store
+
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        Here,
+        settings=settings(
+            max_examples=12,
+            stateful_step_count=25,
+            deadline=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+            phases=[Phase.generate, Phase.shrink],
+        ),
+    )
