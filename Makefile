@@ -7,8 +7,9 @@ BIN := .venv/bin
 demo: .venv/.ready
 	$(BIN)/records demo
 
+# A test on each core; those that share a browser or a server stay together.
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --dist loadgroup
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .

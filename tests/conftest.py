@@ -1,8 +1,9 @@
-"""Fixtures that many tests start from: a real store in a temporary folder, and files."""
+"""Fixtures that many tests start from, a real store in a temporary folder and files; and how tests run side by side."""
 
+import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 
 from resources.importer import Importer
 from resources.record_store import RecordStore
+from resources.record_store.lake import Lake
 from resources.settings import Settings
 from schemas import load_record_types
+from tests.duckdb_opening import quick
 
 
 class StoppedClock:
@@ -48,6 +51,23 @@ def clock() -> StoppedClock:
     return StoppedClock()
 
 
+_OPENED = Lake.__init__
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_opening() -> Iterator[None]:
+    """The stores of this process open soon; those of the commands that tests start do it as ever."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Lake, "__init__", lambda lake, settings, connect: _OPENED(lake, settings, quick(connect)))
+        yield
+
+
+@pytest.fixture
+def ordinary_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stores of a test of many rows have DuckDB's threads."""
+    monkeypatch.setattr(Lake, "__init__", _OPENED)
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose store knows the record types, to be copied: made once, for it takes half a second."""
@@ -68,6 +88,23 @@ def store(settings: Settings, empty_store: Path) -> Iterator[RecordStore]:
 @pytest.fixture
 def importer(store: RecordStore) -> Importer:
     return Importer(store, "tester")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that is marked `alone` has the machine for itself, though `make test` runs a test on each core.
+
+    Whoever waits for the room holds the door, so that nobody slips in before.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return (yield)
+    factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
+    turns = factory.getbasetemp().parent  # of all workers; each has its own folder in it
+    with (turns / "door").open("w") as door, (turns / "room").open("w") as room:
+        fcntl.flock(door, fcntl.LOCK_EX)
+        fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        fcntl.flock(door, fcntl.LOCK_UN)
+        return (yield)
 
 
 @pytest.hookimpl(trylast=True)

@@ -49,6 +49,7 @@ def _line(values: list[str]) -> str:
     return line + "n" * (WIDTH - 1 - len(line)) + "\n"
 
 
+@pytest.mark.usefixtures("ordinary_opening")
 def test_each_planted_error_is_in_the_problems_and_no_other(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from resources.importer import Importer
 from resources.record_store import RecordStore
 from tests.records import contact, contacts_of, write_csv
 
+pytestmark = pytest.mark.alone
+
 COMMAND = str(Path(sys.executable).with_name("records"))
 HEAVY = ["dagster", "pandas", "pandera"]
 IMPORTED = f"""

@@ -18,6 +18,8 @@ import pytest
 
 from tests.records import contact, write_csv
 
+pytestmark = pytest.mark.xdist_group("ui")
+
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
 COMMAND = str(BIN / "records")

@@ -19,6 +19,8 @@ from tests.test_report_writer import AT, CHANGES, CONTROLS, UNDERSTOOD, column, 
 playwright = pytest.importorskip("playwright.sync_api")
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright  # noqa: E402
 
+pytestmark = pytest.mark.xdist_group("browser")
+
 ROOT = Path(__file__).parent.parent.parent
 CORPORA = Path(os.environ.get("RECORDS_CORPORA", ROOT.parent / "shared" / "corpora"))
 ARGUMENTS = [

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import duckdb
 
+from tests.duckdb_opening import quick
+
 _PRELOAD = ["duckdb", "resources.stager", "resources.importer", "schemas.contacts"]
 
 
@@ -42,7 +44,7 @@ class Steps:
 
     def connect(self, **options: Any) -> Any:
         """A DuckDB connection each of whose statements is a step."""
-        return CountedConnection(duckdb.connect(**options), self)
+        return CountedConnection(quick(duckdb.connect)(**options), self)
 
     def count_renames(self) -> None:
         """In this process, which must be a test's own, each rename is a step."""
