@@ -4,7 +4,9 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+from resources.record_store import RecordStore
 from resources.settings import Settings
+from schemas import load_record_types
 
 
 class Timeline:
@@ -35,3 +37,12 @@ class Timeline:
                 (at, self._retired),
             )
             (self._retired,) = catalog.execute(retired).fetchone()
+
+
+def store_of(settings: Settings) -> tuple[RecordStore, Timeline]:
+    """A new store whose whole history is on its timeline."""
+    clock = Timeline(settings)
+    store = RecordStore(settings, clock=clock)
+    store.initialise(load_record_types())
+    clock.stamp()
+    return store, clock

@@ -70,6 +70,7 @@ class RecordStore:
         self.clock = clock or SystemClock()
         self.write_lock = WriteLock(settings.catalog.with_name(f"{settings.catalog.name}.lock"), settings.lock_seconds)
         self._lake = Lake(settings, connect)
+        self._told_of_clock = False
 
     def __enter__(self) -> Self:
         """The store itself."""
@@ -223,12 +224,13 @@ class RecordStore:
     def time(self, connection: Connection) -> datetime:
         """The time that counts: this machine's, but never before the newest row of the ledger.
 
-        A clock that has jumped back would let times end later than they were said to; it is reported.
+        A clock that has jumped back would let times end later than they were said to; it is reported, once.
         """
         now, newest = self.clock.now(), ledger.newest(connection)[1]
         if newest is None or newest <= now:
             return now
-        if newest - now >= _UNTOLD:
+        if newest - now >= _UNTOLD and not self._told_of_clock:
+            self._told_of_clock = True
             _LOG.warning(
                 "The clock of this machine is behind the ledger by %s: it says %s UTC, the newest entry %s UTC. "
                 "Until it has caught up, that time counts; set the clock right.",

@@ -22,12 +22,12 @@ _RECORDS_A_STEP = 2_000_000
 
 def merge_small_files(connection: Connection, record_type: RecordType) -> tuple[int, int]:
     """Adjacent small files of one account are one file, sorted by key; returns how many were, and are. None: (0, 0)."""
-    rows = connection.execute(
-        "SELECT files_processed, files_created FROM ducklake_merge_adjacent_files("
-        "'lake', ?, schema => 'records', max_compacted_files => 1)",
-        [record_type.name],
-    ).fetch_all()
-    return sum(row[0] for row in rows), sum(row[1] for row in rows)
+    return _files(
+        connection.execute(
+            "CALL ducklake_merge_adjacent_files('lake', ?, schema => 'records', max_compacted_files => 1)",
+            [record_type.name],
+        )
+    )
 
 
 def rewrite_deleted(connection: Connection, record_type: RecordType) -> tuple[int, int]:
@@ -54,12 +54,12 @@ def rewrite_deleted(connection: Connection, record_type: RecordType) -> tuple[in
         if records > _RECORDS_A_STEP:
             break
         threshold = share
-    rows = connection.execute(
-        "SELECT files_processed, files_created FROM ducklake_rewrite_data_files("
-        "'lake', ?, schema => 'records', delete_threshold => ?)",
-        [record_type.name, threshold],
-    ).fetch_all()
-    return sum(row[0] for row in rows), sum(row[1] for row in rows)
+    return _files(
+        connection.execute(
+            "CALL ducklake_rewrite_data_files('lake', ?, schema => 'records', delete_threshold => ?)",
+            [record_type.name, threshold],
+        )
+    )
 
 
 def expire_snapshots(connection: Connection, snapshots: Sequence[int]) -> None:
@@ -95,6 +95,13 @@ def storage(connection: Connection) -> Storage:
     )
     scheduled = connection.execute("FROM ducklake_cleanup_old_files('lake', dry_run => true, cleanup_all => true)")
     return Storage(current, held + _bytes(connection, [path for (path,) in scheduled.fetch_all()]))
+
+
+def _files(done: Connection) -> tuple[int, int]:
+    """How many files DuckLake says to have taken, and made of them."""
+    rows = done.fetch_all()
+    taken, made = (done.columns.index(name) for name in ("files_processed", "files_created"))
+    return sum(row[taken] for row in rows), sum(row[made] for row in rows)
 
 
 def _remove(connection: Connection, function: str, before: datetime) -> Removed:

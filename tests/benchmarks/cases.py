@@ -1,5 +1,6 @@
 """What is measured. A new number is a new `Case` in `CASES`."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -89,6 +90,43 @@ def _dlt(file: str) -> Command:
     return Command("dlt, Arrow to DuckDB, merge", (str(python), "-P", str(script), f"../{file}", "external_id"))
 
 
+def _large_account(contacts: int, folder_name: str = ".") -> Callable[[Path], None]:
+    """A setup after which `previewed` and `committed` have a batch of 200,000 for so many contacts."""
+
+    def setup(folder: Path) -> None:
+        (folder / folder_name).mkdir(exist_ok=True)
+        root = Path(__file__).parents[2]
+        make = Command(
+            "", (sys.executable, "-m", "tests.benchmarks.large_account", str(contacts)), {"PYTHONPATH": str(root)}
+        )
+        _run(make, folder / folder_name)
+
+    return setup
+
+
+def _small_and_large_account(folder: Path) -> None:
+    _large_account(1_000_000, "small")(folder)
+    _large_account(10_000_000, "large")(folder)
+
+
+def _on_batch(label: str, command: str, home: str) -> Command:
+    """A command on the batch of `_large_account`, in a copy of one of its homes whose Parquet files are links."""
+    place = Path(home).parent
+
+    def prepare(folder: Path) -> None:
+        shutil.copytree(folder.parent / home, folder / "store", copy_function=_link_parquet)
+
+    given = command.replace("BATCH", f'"$(cat ../{place}/batch)"')
+    return Command(label, ("sh", "-c", f'exec "$0" {given} --json', _RECORDS), {"RECORDS_HOME": "store"}, prepare)
+
+
+def _link_parquet(source: str, target: str) -> None:
+    if source.endswith(".parquet"):
+        Path(target).hardlink_to(source)
+    else:
+        shutil.copy2(source, target)
+
+
 def _workbook(folder: Path) -> None:
     write_workbook(folder / "book.xlsx", _EXCEL_ROWS)
 
@@ -162,6 +200,30 @@ CASES = (
         setup=_small_and_large_contacts_file,
         a=_import_contacts("five-times.csv", 5 * _CONTACTS),
         b=_import_contacts("contacts.csv", _CONTACTS),
+        targets=(Target("largest_ratio", 1.15),),
+    ),
+    # Taking back
+    Case(
+        name="roll back 200,000 in 5,000,000",
+        rows=200_000,
+        setup=_large_account(5_000_000),
+        a=_on_batch("records rollback", "rollback BATCH", "committed"),
+        b=_on_batch("records commit", "commit BATCH", "previewed"),
+        targets=(Target("seconds", 2.0), Target("ratio", 2.0)),
+    ),
+    Case(
+        name="what a rollback of 200,000 in 5,000,000 would do",
+        rows=200_000,
+        setup=_large_account(5_000_000),
+        a=_on_batch("records rollback --dry-run", "rollback BATCH --dry-run", "committed"),
+        targets=(Target("seconds", 1.0),),
+    ),
+    Case(
+        name="roll back 200,000 in 10,000,000 beside 1,000,000",
+        rows=200_000,
+        setup=_small_and_large_account,
+        a=_on_batch("records rollback, 10,000,000", "rollback BATCH", "large/committed"),
+        b=_on_batch("records rollback, 1,000,000", "rollback BATCH", "small/committed"),
         targets=(Target("largest_ratio", 1.15),),
     ),
     # Excel

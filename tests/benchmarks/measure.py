@@ -189,13 +189,16 @@ def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
 
 
 def reported_rows(output: str) -> int | None:
-    """What the last line of the output says was read or written; None where it says nothing."""
+    """What the last line of the output says was read, written or taken back; None where it says nothing."""
     lines = output.splitlines()
     try:
         report = json.loads(lines[-1]) if lines else {}
     except ValueError:
         return None
-    number = report.get("rows", report.get("read")) if isinstance(report, dict) else None
+    if not isinstance(report, dict):
+        return None
+    number = report["removed"] + report["restored"] if "undone" in report and "removed" in report else None
+    number = report.get("rows", report.get("read", number))
     return number if isinstance(number, int) else None
 
 

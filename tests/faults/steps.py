@@ -4,14 +4,33 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable
+from functools import wraps
+from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
+from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 
+from resources.record_store import RecordStore
+from resources.settings import Settings
 from tests.duckdb_opening import quick
 
-_PRELOAD = ["duckdb", "resources.stager", "resources.importer", "schemas.contacts"]
+Action = Callable[[RecordStore], object]
+
+_PRELOAD = ["duckdb", "resources.stager", "resources.importer", "resources.maintenance", "schemas.contacts"]
+_WITHOUT_EFFECT = (
+    "SELECT",
+    "FROM",
+    "SET",
+    "LOAD",
+    "BEGIN",
+    "ATTACH",
+    "DETACH",
+    "CREATE TEMP",
+    "CREATE OR REPLACE TEMP",
+)
+_CHANGES_OF_FILES = ("rename", "replace", "unlink", "rmdir")
 
 
 def processes() -> ForkServerContext:
@@ -21,42 +40,73 @@ def processes() -> ForkServerContext:
     return context
 
 
-class Steps:
-    """Counts steps from the first rename on; the process is gone directly after the one numbered `fatal` (from 1).
+def settings_of(home: Path) -> Settings:
+    return Settings.from_environment({"RECORDS_HOME": str(home), "RECORDS_ACTOR": "tester"})
 
-    A step is a rename, or a statement that does not only read: to die after one that does is to die after the step
-    before it.
+
+def run(action: Action, home: Path, fatal: int | None = None, *, from_first_rename: bool = False) -> int:
+    """The action is done with the home's store in a process of its own; returns how many steps it took.
+
+    With a fatal step the process was killed directly after it, and had taken so many.
+    """
+    context = processes()
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_act, args=(action, home, fatal, from_first_rename, sender))
+    process.start()
+    sender.close()
+    process.join()
+    if fatal is not None:
+        assert process.exitcode == -signal.SIGKILL, (fatal, process.exitcode)
+        return fatal
+    assert process.exitcode == 0
+    taken: int = receiver.recv()
+    return taken
+
+
+def _act(action: Action, home: Path, fatal: int | None, from_first_rename: bool, result: Connection) -> None:
+    steps = Steps(fatal, from_first_rename)
+    steps.count_changes_of_files()
+    with RecordStore(settings_of(home), connect=steps.connect) as store:
+        action(store)
+    result.send(steps.taken)
+
+
+class Steps:
+    """Counts steps, or those from the first rename on; the process is gone directly after the one numbered `fatal`.
+
+    A step is a rename or removal of a file or folder, or a statement that may have an effect beyond its connection:
+    to die after another one is to die after the step before it. The first is number 1.
     """
 
-    def __init__(self, fatal: int | None) -> None:
+    def __init__(self, fatal: int | None, from_first_rename: bool) -> None:
         self._fatal = fatal
+        self._counting = not from_first_rename
         self.taken = 0
 
-    def statement_done(self) -> None:
-        """A statement is done; before the first rename nothing that matters has happened."""
-        if self.taken:
-            self._done()
-
-    def _done(self) -> None:
-        self.taken += 1
-        if self.taken == self._fatal:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def done(self, what: str) -> None:
+        """A step of this kind has been taken."""
+        self._counting = self._counting or what == "rename"
+        if self._counting:
+            self.taken += 1
+            if self.taken == self._fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
 
     def connect(self, **options: Any) -> Any:
-        """A DuckDB connection each of whose statements is a step."""
+        """A DuckDB connection each of whose statements with an effect is a step."""
         return CountedConnection(quick(duckdb.connect)(**options), self)
 
-    def count_renames(self) -> None:
-        """In this process, which must be a test's own, each rename is a step."""
-        os.rename = self._counted(os.rename)
-        os.replace = self._counted(os.replace)
+    def count_changes_of_files(self) -> None:
+        """In this process, which must be a test's own, each of them is a step."""
+        for name in _CHANGES_OF_FILES:
+            setattr(os, name, self._counted(name, getattr(os, name)))
 
-    def _counted(self, rename: Callable[..., None]) -> Callable[..., None]:
-        def renamed(*arguments: Any, **options: Any) -> None:
-            rename(*arguments, **options)
-            self._done()
+    def _counted(self, name: str, change: Callable[..., None]) -> Callable[..., None]:
+        @wraps(change)
+        def changed(*arguments: Any, **options: Any) -> None:
+            change(*arguments, **options)
+            self.done(name)
 
-        return renamed
+        return changed
 
 
 class CountedConnection:
@@ -69,8 +119,8 @@ class CountedConnection:
     def execute(self, statement: str, *arguments: Any) -> "CountedConnection":
         """Execute, then count."""
         self._connection.execute(statement, *arguments)
-        if not statement.lstrip().upper().startswith(("SELECT", "SET", "LOAD")):
-            self._steps.statement_done()
+        if not statement.lstrip().upper().startswith(_WITHOUT_EFFECT):
+            self._steps.done("statement")
         return self
 
     def cursor(self) -> "CountedConnection":

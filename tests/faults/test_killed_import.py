@@ -2,42 +2,21 @@
 
 import os
 import shutil
-import signal
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing.connection import Connection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from resources.importer import Importer
 from resources.record_store import RecordStore
-from resources.settings import Settings
 from schemas.batches import BatchStatus, Counts
 from schemas.errors import AlreadyImported
-from tests.faults.steps import Steps, processes
+from tests.faults.steps import run, settings_of
 from tests.records import contact, contacts_of, stored, write_csv
 
 
-def _settings(home: Path) -> Settings:
-    return Settings.from_environment({"RECORDS_HOME": str(home), "RECORDS_ACTOR": "tester"})
-
-
-def _import(home: Path, path: Path, fatal: int | None, result: Connection) -> None:
-    steps = Steps(fatal)
-    steps.count_renames()
-    with RecordStore(_settings(home), connect=steps.connect) as store:
-        Importer(store, "tester").import_file(contacts_of(path))
-    result.send(steps.taken)
-
-
-def _run(home: Path, path: Path, fatal: int | None) -> tuple[int | None, int | None]:
-    """The exit code of the importing process, and how many steps it took if it came to its end."""
-    context = processes()
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_import, args=(home, path, fatal, sender))
-    process.start()
-    sender.close()
-    process.join()
-    return process.exitcode, receiver.recv() if process.exitcode == 0 else None
+def _import(path: Path, store: RecordStore) -> None:
+    Importer(store, "tester").import_file(contacts_of(path))
 
 
 def _contents(store: RecordStore) -> list[dict[str, Any]]:
@@ -59,22 +38,21 @@ def test_an_import_killed_at_any_step_is_whole_or_nothing(empty_store: Path, tmp
     second = write_csv(
         tmp_path / "second.csv", [contact(n, company="old" if n == 10 else "new") for n in range(10, 30)]
     )
-    with RecordStore(_settings(template)) as store:
+    with RecordStore(settings_of(template)) as store:
         Importer(store, "tester").import_file(contacts_of(first))
         before = _contents(store)
     undisturbed = shutil.copytree(template, tmp_path / "undisturbed")
-    exit_code, steps = _run(undisturbed, second, None)
-    assert exit_code == 0
-    assert steps is not None
-    assert steps > 10
-    with RecordStore(_settings(undisturbed)) as store:
+    action = partial(_import, second)
+    steps = run(action, undisturbed, from_first_rename=True)
+    assert steps > 8
+    with RecordStore(settings_of(undisturbed)) as store:
         after = _contents(store)
     assert before != after
 
     def survives(fatal: int) -> bool:
         home = shutil.copytree(template, tmp_path / f"killed-{fatal}")
-        assert _run(home, second, fatal) == (-signal.SIGKILL, None)
-        with RecordStore(_settings(home)) as store:
+        run(action, home, fatal, from_first_rename=True)
+        with RecordStore(settings_of(home)) as store:
             found = _contents(store)
             committed = [batch for batch in store.batches() if batch.status is BatchStatus.COMMITTED]
             assert found == (after if len(committed) == 2 else before), fatal

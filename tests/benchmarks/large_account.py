@@ -1,0 +1,69 @@
+"""A store with a large account, and a batch of 200,000 contacts for it, previewed in one home and committed in another.
+
+Run as a module: python -m tests.benchmarks.large_account CONTACTS. It makes `previewed`, `committed` and `batch`, a
+file with the batch's id, in the current folder.
+"""
+
+import csv
+import shutil
+import sys
+from pathlib import Path
+
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas import load_record_types
+from schemas.batches import Counts, ImportRequest
+from tests.benchmarks.contacts_file import HEADER
+
+BATCH = 200_000
+_CHUNK = 500_000
+_COLUMNS = """
+    format('C-{:08d}', i), 'Ada', 'Lovelace', 'Company ' || hash(i) % 10000, 'contact' || i || '@example.org',
+    '+44 20 ' || hash(i) % 10000000, 'GB', 'lead', (hash(i) % 9000000) / 100, 500, DATE '1940-01-01' + (i % 20000)::INT,
+    TIMESTAMPTZ '2015-01-01 00:00:00+00' + to_seconds(i), 'Prefers to be called.'
+"""
+
+
+def fill(store: RecordStore, account: str, contacts: int) -> None:
+    """The account has so many contacts, written by SQL in the order of their key, half a million a commit."""
+    for start in range(0, contacts, _CHUNK):
+        with store.transaction("fill", "benchmark") as transaction:
+            transaction.connection.execute(
+                f"INSERT INTO lake.records.contacts (_account, _batch, {', '.join(HEADER)}) "
+                f"SELECT ?, 'b-none', {_COLUMNS} FROM range(?, ?) t(i)",
+                [account, start, min(contacts, start + _CHUNK)],
+            )
+
+
+def _write_batch(path: Path, contacts: int) -> None:
+    """Half of the file changes contacts from all over the account, half adds new ones."""
+    half = BATCH // 2
+    numbers = [*(position * contacts // half for position in range(half)), *range(contacts, contacts + half)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["external_id", "company", "status"])
+        writer.writerows((f"C-{number:08}", "Changed Ltd", "customer") for number in numbers)
+
+
+def main(contacts: int) -> None:
+    """Make both homes."""
+    here = Path.cwd()
+    with RecordStore(_settings(here / "previewed")) as store:
+        store.initialise(load_record_types())
+        fill(store, "all", contacts)
+        _write_batch(here / "batch.csv", contacts)
+        report = Importer(store, "benchmark").preview(ImportRequest(here / "batch.csv", "all", "contacts"))
+        assert report.batch.counts == Counts(read=BATCH, created=BATCH // 2, updated=BATCH // 2), report.batch.counts
+    shutil.copytree(here / "previewed", here / "committed")
+    with RecordStore(_settings(here / "committed")) as store:
+        Importer(store, "benchmark").commit("all", report.batch.batch_id)
+    (here / "batch").write_text(report.batch.batch_id)
+
+
+def _settings(home: Path) -> Settings:
+    return Settings.from_environment({"RECORDS_HOME": str(home), "RECORDS_ACTOR": "benchmark"})
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,170 @@
+"""SIGKILL after every step of a rollback, of expiry and of maintenance: whole or nothing, and the next completes it."""
+
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources import maintenance
+from resources.importer import Importer
+from resources.maintenance import Maintenance
+from resources.record_store import RecordStore
+from schemas.batches import BatchStatus, OnInvalid
+from schemas.rollbacks import OnModified, RollbackRequest
+from tests.faults.steps import Action, run, settings_of
+from tests.records import contact, contacts_of, stored, write_csv
+
+State = tuple[Any, ...]
+
+
+def _roll_back(batch_id: str, store: RecordStore) -> None:
+    request = RollbackRequest("ua", batch_id, OnModified.MERGE)
+    store.account("ua").roll_back(request, "tester", None)
+
+
+def _at_once(store: RecordStore) -> RecordStore:
+    """The store, where times end at once. In a process of a test's own."""
+    for name in ("READING_FOR", "UNKNOWN_FOR"):
+        setattr(maintenance, name, timedelta(0))
+    object.__setattr__(store.settings, "rollback_hours", 0.0)
+    return store
+
+
+def _expire(store: RecordStore) -> None:
+    Maintenance(_at_once(store), "tester").expire()
+
+
+def _maintain(store: RecordStore) -> None:
+    Maintenance(_at_once(store), "tester").maintain()
+
+
+def _state(store: RecordStore) -> State:
+    """The records, and where each batch is in its life."""
+    return stored(store), sorted((batch.file_name, batch.status) for batch in store.batches())
+
+
+def _lake(store: RecordStore) -> tuple[set[str], set[str]]:
+    """The Parquet files that lie in the lake, and those that it knows."""
+    lying = {path.name for path in store.settings.lake.rglob("*.parquet")}
+    tables = "ducklake_data_file UNION ALL SELECT path FROM __ducklake_metadata_lake.ducklake_delete_file"
+    with store.reading() as connection:
+        rows = connection.execute(
+            f"SELECT path FROM __ducklake_metadata_lake.{tables} "
+            "UNION ALL SELECT path FROM __ducklake_metadata_lake.ducklake_files_scheduled_for_deletion"
+        ).fetch_all()
+    return lying, {Path(path).name for (path,) in rows}
+
+
+@pytest.fixture
+def template(empty_store: Path, tmp_path: Path) -> Path:
+    """A home with a committed batch over an older one, of which a record was edited since, rejects, and a preview."""
+    home = shutil.copytree(empty_store, tmp_path / "template")
+    rows = [
+        [contact(n, company="old", phone="1") for n in range(10)],
+        [*(contact(n, company="new", phone="1") for n in range(5, 15)), contact(20, status="unknown")],
+        [contact(99)],
+    ]
+    files = [write_csv(tmp_path / f"{number}.csv", content) for number, content in enumerate(rows)]
+    with RecordStore(settings_of(home)) as store:
+        importer = Importer(store, "tester")
+        for file in files[:2]:
+            importer.import_file(contacts_of(file), OnInvalid.SKIP)
+        importer.preview(contacts_of(files[2]))
+        with store.transaction("an edit", "editor") as transaction:
+            transaction.connection.execute(
+                "UPDATE lake.records.contacts SET phone = '2' WHERE external_id = 'C-000006'"
+            )
+            transaction.connection.execute("DELETE FROM lake.records.contacts WHERE external_id = 'C-000001'")
+    return home
+
+
+def _killed_everywhere(
+    action: Action, template: Path, folder: Path, check: Callable[[RecordStore, int], bool]
+) -> list[bool]:
+    """What a check finds after the action was killed at each of its steps, in their order."""
+    steps = run(action, shutil.copytree(template, folder / "undisturbed"))
+
+    def survives(fatal: int) -> bool:
+        home = shutil.copytree(template, folder / f"killed-{fatal}")
+        run(action, home, fatal)
+        with RecordStore(settings_of(home)) as store:
+            found = check(store, fatal)
+        shutil.rmtree(home)
+        return found
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(survives, range(1, steps + 1)))
+
+
+def test_a_killed_rollback_is_whole_or_nothing(template: Path, tmp_path: Path) -> None:
+    with RecordStore(settings_of(template)) as store:
+        before = _state(store)
+        (second,) = [batch.batch_id for batch in store.batches(status=BatchStatus.COMMITTED) if batch.counts.updated]
+    action = partial(_roll_back, second)
+    whole = shutil.copytree(template, tmp_path / "whole")
+    with RecordStore(settings_of(whole)) as store:
+        action(store)
+        after = _state(store)
+
+    def check(store: RecordStore, fatal: int) -> bool:
+        found = _without_batch(_state(store))
+        assert found in (_without_batch(before), _without_batch(after)), fatal
+        action(store)
+        assert _without_batch(_state(store)) == _without_batch(after), fatal
+        return found == _without_batch(after)
+
+    landed = _killed_everywhere(action, template, tmp_path, check)
+    assert landed == sorted(landed)
+    assert set(landed) == {False, True}
+    assert len(landed) > 6
+
+
+def _without_batch(state: State) -> State:
+    """A merged record bears its rollback, whose id is another each time."""
+    records, batches = state
+    return [{name: value for name, value in record.items() if name != "_batch"} for record in records], batches
+
+
+def test_a_killed_expiry_is_completed_by_the_next(template: Path, tmp_path: Path) -> None:
+    with RecordStore(settings_of(template)) as store:
+        records, open_batches = _state(store)
+    closed = {BatchStatus.COMMITTED: BatchStatus.EXPIRED, BatchStatus.PREVIEWED: BatchStatus.DISCARDED}
+    all_closed = [(name, closed[status]) for name, status in open_batches]
+
+    def check(store: RecordStore, fatal: int) -> bool:
+        found, batches = _state(store)
+        assert found == records
+        is_landed: bool = batches == all_closed
+        assert is_landed or batches == open_batches, fatal
+        run(_expire, store.settings.home)
+        assert _state(store) == (records, all_closed), fatal
+        folders = [
+            path for kind in ("staging", "reports", "rejects") for path in store.account("ua").folder(kind).iterdir()
+        ]
+        assert folders == [], fatal
+        return is_landed
+
+    landed = _killed_everywhere(_expire, template, tmp_path, check)
+    assert landed == sorted(landed)
+    assert landed.count(True) > 3, "files are removed after the ledger says so"
+
+
+def test_a_killed_maintenance_changes_no_record_and_is_completed_by_the_next(template: Path, tmp_path: Path) -> None:
+    with RecordStore(settings_of(template)) as store:
+        records = stored(store)
+
+    def check(store: RecordStore, fatal: int) -> bool:
+        assert stored(store) == records, fatal
+        run(_maintain, store.settings.home)
+        assert stored(store) == records, fatal
+        lying, known = _lake(store)
+        assert lying == known, fatal
+        return True
+
+    assert len(_killed_everywhere(_maintain, template, tmp_path, check)) > 15

@@ -1,0 +1,290 @@
+"""Batches end with their time; maintenance removes what nobody needs, and nothing else."""
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from resources.importer import Importer
+from resources.maintenance import Maintenance
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas.batches import Batch, BatchStatus, Counts, OnInvalid
+from schemas.errors import Refused, WindowOver
+from schemas.exports import ExportRequest
+from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
+from schemas.rollbacks import RollbackCounts, RollbackRequest
+from tests.records import contact, contacts_of, stored, write_csv
+from tests.timeline import Timeline, store_of
+
+AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+DAY = timedelta(hours=24)
+
+
+class World:
+    """A store whose time is set, with contacts of `ua` to import."""
+
+    def __init__(self, store: RecordStore, clock: Timeline, folder: Path) -> None:
+        self.store, self.clock, self.folder, self.files = store, clock, folder, 0
+        self.importer = Importer(store, "tester")
+        self.ua = store.account("ua")
+        self.maintenance = Maintenance(store, "tester")
+
+    def file(self, *numbers: int, **fields: str) -> Path:
+        self.files += 1
+        return write_csv(self.folder / f"{self.files}.csv", [contact(n, **fields) for n in numbers])
+
+    def imports(self, *numbers: int, **fields: str) -> str:
+        return self.importer.import_file(contacts_of(self.file(*numbers, **fields))).batch.batch_id
+
+    def previews(self, *numbers: int, **fields: str) -> str:
+        return self.importer.preview(contacts_of(self.file(*numbers, **fields))).batch.batch_id
+
+    def takes_back(self, batch_id: str) -> RollbackCounts:
+        return self.ua.roll_back(RollbackRequest("ua", batch_id), "tester", None).counts
+
+    def maintains(self) -> MaintenanceReport:
+        self.clock.stamp()
+        return self.maintenance.maintain()
+
+    def snapshots(self) -> list[int]:
+        with self.store.reading() as connection:
+            rows = connection.execute("SELECT snapshot_id FROM ducklake_snapshots('lake') ORDER BY 1").fetch_all()
+            return [snapshot for (snapshot,) in rows]
+
+    def record_files(self) -> list[str]:
+        with self.store.reading() as connection:
+            rows = connection.execute(
+                "SELECT data_file FROM ducklake_list_files('lake', 'contacts', schema => 'records')"
+            ).fetch_all()
+            return [path for (path,) in rows]
+
+    def folders(self, batch_id: str) -> set[str]:
+        """The kinds of folders that the batch has."""
+        return {kind for kind in ("staging", "reports", "rejects") if (self.ua.folder(kind) / batch_id).exists()}
+
+
+@pytest.fixture
+def world(settings: Settings, tmp_path: Path) -> Iterator[World]:
+    store, clock = store_of(settings)
+    with store:
+        yield World(store, clock, tmp_path)
+
+
+def batch(status: BatchStatus) -> Batch:
+    made = Batch("b-1", "ua", "contacts", status, "tester", AT, "in.csv", "", Counts(), (), {}, {})
+    return replace(made, committed_at=None if status is BatchStatus.PREVIEWED else AT)
+
+
+@pytest.mark.parametrize("status", [BatchStatus.PREVIEWED, BatchStatus.COMMITTED])
+def test_the_time_of_a_batch_ends_to_the_second(status: BatchStatus) -> None:
+    assert batch(status).open_until(DAY) == AT + DAY
+    at = [AT + DAY + timedelta(seconds=seconds) for seconds in (-1, 0, 1)]
+    assert [batch(status).is_over(now, DAY) for now in at] == [False, True, True]
+
+
+@pytest.mark.parametrize("status", [BatchStatus.EXPIRED, BatchStatus.DISCARDED, BatchStatus.ROLLED_BACK])
+def test_a_closed_batch_has_no_time(status: BatchStatus) -> None:
+    assert batch(status).open_until(DAY) is None
+    assert not batch(status).is_over(AT + 9 * DAY, DAY)
+
+
+def test_batches_expire_and_previews_are_discarded_with_their_files(world: World) -> None:
+    mistaken = world.file(1, 2, status="unknown")
+    committed = world.importer.import_file(contacts_of(mistaken), OnInvalid.SKIP).batch.batch_id
+    previewed = world.previews(3)
+    world.clock.advance(hours=23, minutes=59, seconds=59)
+    young = world.previews(4)
+    assert world.maintenance.expire() == ExpiryReport((), (), Removed())
+    assert (world.folders(committed), world.folders(previewed)) == ({"reports", "rejects"}, {"staging", "reports"})
+
+    world.clock.advance(seconds=1)
+    report = world.maintenance.expire()
+
+    assert (report.expired, report.discarded, report.removed.number) == ((committed,), (previewed,), 3)
+    assert report.removed.bytes > 1000
+    assert (world.folders(committed), world.folders(previewed)) == (set(), {"reports"})
+    assert world.folders(young) == {"staging", "reports"}
+    told = {found.batch_id: (found.status, found.actor) for found in world.store.batches()}
+    assert told[committed] == (BatchStatus.EXPIRED, "tester")
+    assert told[previewed] == (BatchStatus.DISCARDED, "tester")
+    assert world.maintenance.expire() == ExpiryReport((), (), Removed())
+    with pytest.raises(WindowOver, match="until 2026-01-06 09:30:00 UTC"):
+        world.takes_back(committed)
+    with pytest.raises(Refused, match="only a previewed batch can be committed"):
+        world.importer.commit("ua", previewed)
+
+    world.clock.advance(hours=24)
+    assert world.maintenance.expire().removed.number == 3  # of the discarded preview its report, and all of the young
+    assert (world.folders(previewed), world.folders(young)) == (set(), {"reports"})
+
+
+def test_a_preview_is_committed_within_its_time_only(world: World) -> None:
+    previewed = world.previews(1)
+    world.clock.advance(hours=24)
+    with pytest.raises(WindowOver, match=f"The preview {previewed} could be committed until 2026-01-06 09:30:00 UTC"):
+        world.importer.commit("ua", previewed)
+    assert stored(world.store) == []
+
+
+def test_what_a_crash_left_is_swept_when_it_is_old_enough(world: World) -> None:
+    world.imports(1)
+    left = [world.ua.folder("staging") / "b-1.partial", world.ua.folder("rejects") / "b-1"]
+    left.append(world.store.settings.folder("never-previewed", "staging") / "b-2.partial")
+    for folder in left:
+        folder.mkdir(parents=True)
+        (folder / "records.parquet").write_bytes(b"x" * 1000)
+    made = world.clock.time.timestamp()
+    for folder in left:
+        os.utime(folder, (made, made))
+    assert world.maintenance.expire().removed == Removed()
+    world.clock.advance(hours=23)
+    assert world.maintenance.expire().removed == Removed()
+    world.clock.advance(hours=1)
+    removed = world.maintenance.expire().removed
+    assert not any(folder.exists() for folder in left)
+    assert removed.number >= 3
+    assert removed.bytes >= 3000
+
+
+def test_an_import_after_three_quiet_weeks_can_be_taken_back_after_maintenance(world: World) -> None:
+    world.imports(*range(5), company="old")
+    world.clock.advance(days=21)
+    before = stored(world.store)
+    batch_id = world.imports(*range(3, 8), company="new")
+    world.clock.advance(minutes=1)
+
+    report = world.maintains()
+
+    assert report.snapshots > 0, "what was before the first import is gone"
+    assert world.takes_back(batch_id) == RollbackCounts(removed=3, restored=2)
+    assert stored(world.store) == before
+
+
+def test_snapshots_are_kept_for_a_rollback_and_the_rollback_of_it(world: World) -> None:
+    batch_id = world.imports(1)
+    world.clock.advance(hours=23, minutes=59)
+    world.takes_back(batch_id)
+    rollback_id = world.store.batches()[0].batch_id
+    world.clock.advance(hours=23, minutes=59)
+    world.maintains()
+    assert world.takes_back(rollback_id) == RollbackCounts(restored=1)
+    assert [row["external_id"] for row in stored(world.store)] == ["C-000001"]
+    kept = world.snapshots()
+    world.clock.advance(days=4)
+    world.maintains()
+    assert world.snapshots() < kept or len(world.snapshots()) == 1
+
+
+def test_small_files_become_one_that_is_sorted_and_history_stays(world: World) -> None:
+    for number in range(4):
+        world.imports(number, number + 10)
+    batch_id = world.imports(5, 6)
+    with_all = stored(world.store)
+    assert len(world.record_files()) == 5
+
+    report = world.maintains()
+
+    (file,) = world.record_files()
+    with world.store.reading() as connection:
+        rows = connection.execute("SELECT external_id FROM read_parquet(?)", [file]).fetch_all()
+    assert [key for (key,) in rows] == sorted(key for (key,) in rows)
+    assert (report.merged, report.written) == (5, 1)
+    assert stored(world.store) == with_all
+    assert world.takes_back(batch_id) == RollbackCounts(removed=2)
+    assert world.maintains().merged == 0
+
+
+def test_files_of_which_much_is_deleted_are_written_anew_and_removed_past_the_horizon(world: World) -> None:
+    world.imports(*range(10), company="old")
+    batch_id = world.imports(*range(5), company="new")
+    world.takes_back(batch_id)
+    before = stored(world.store)
+
+    report = world.maintains()
+
+    assert report.rewritten > 0
+    assert stored(world.store) == before
+    assert report.old_files == Removed()
+    assert report.storage.held > 0, "the window holds back what was before"
+    world.clock.advance(days=2, seconds=1)
+    world.maintains()  # the files are needed no more; whoever reads them now may do so for a day
+    world.clock.advance(days=1, seconds=1)
+    later = world.maintains()
+    assert later.old_files.number > 0
+    assert later.reclaimed >= later.old_files.bytes > 0
+    assert later.storage == replace(report.storage, held=0, current=later.storage.current)
+    assert stored(world.store) == before
+
+
+def test_a_preview_stays_true_over_maintenance(world: World) -> None:
+    world.imports(1, company="old")
+    world.imports(2, company="old")
+    previewed = world.previews(1, 2, 3, company="new")
+    assert world.maintains().merged == 2
+    assert world.importer.commit("ua", previewed).batch.counts == Counts(read=3, created=1, updated=2)
+
+
+def test_orphans_are_removed_when_they_are_old_enough(world: World) -> None:
+    world.imports(1)
+    orphan = world.store.settings.lake / "records" / "contacts" / "orphan.parquet"
+    orphan.write_bytes(b"x" * 1000)
+    for hours, expected in ((23, Removed()), (24, Removed(1, 1000))):
+        written = (world.clock.time - timedelta(hours=hours)).timestamp()
+        os.utime(orphan, (written, written))
+        assert world.maintains().orphans == expected
+    assert not orphan.exists()
+    assert len(stored(world.store)) == 1
+
+
+def test_exports_and_archived_files_are_kept_for_days(world: World) -> None:
+    from resources.export_writer import ExportWriter
+
+    world.imports(1)
+    outside = world.folder / "mine.csv"
+    exports = [
+        ExportWriter(world.store, "tester").export(ExportRequest("ua", "contacts", path=path))
+        for path in (None, outside)
+    ]
+    archived = world.store.settings.archive / "ua" / "contacts" / "b-1" / "in.csv"
+    archived.parent.mkdir(parents=True)
+    archived.write_bytes(b"x" * 10)
+    put_there = datetime.fromtimestamp(archived.stat().st_ctime, UTC)
+    world.clock.advance(days=6, hours=23)
+    assert world.maintains().exports == Removed()
+    world.clock.advance(hours=1)
+    assert world.maintains().exports.number == 1
+    assert [manifest.path.exists() for manifest in exports] == [False, True]
+    world.clock.stamp()
+    world.clock.time = put_there + timedelta(days=29)
+    assert world.maintains().archived == Removed()
+    world.clock.advance(days=1)
+    assert world.maintains().archived == Removed(1, 10)
+
+
+def test_a_clock_that_jumped_back_is_reported_and_does_not_give_time(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    batch_id = world.imports(1)
+    world.clock.advance(hours=24)
+    world.previews(2)
+    world.clock.time -= timedelta(hours=3)
+    with caplog.at_level(logging.WARNING), pytest.raises(WindowOver):
+        world.takes_back(batch_id)
+    assert "behind the ledger by 3:00:00" in caplog.text
+    assert "2026-01-06 06:30:00 UTC" in caplog.text
+
+
+def test_a_longer_window_brings_no_image_back(world: World) -> None:
+    world.imports(0)
+    batch_id = world.imports(1)
+    world.clock.advance(days=3)
+    world.store.over = list  # type: ignore[method-assign]  # nobody has expired it yet
+    world.maintains()
+    longer = RecordStore(replace(world.store.settings, rollback_hours=1000), clock=world.clock)
+    with longer, pytest.raises(WindowOver, match="are no longer kept, so it cannot be taken back"):
+        longer.account("ua").roll_back(RollbackRequest("ua", batch_id), "tester", None)
