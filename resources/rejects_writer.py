@@ -125,10 +125,9 @@ def _problems(path: Path, most: int | None = None) -> Iterator[tuple[int, int, s
 def _joined(texts: Sequence[str], most: int | None) -> str:
     """The problems of a record in one text; where it is too long for a cell, it tells how many it has not in full."""
     text = "; ".join(texts)
-    if most is None or len(encode(text)) < most:  # one character is left for the ' before a formula
+    if most is None or len(text) < most:  # one character is left for the ' before a formula
         return text
-    sizes = accumulate(len(encode(character)) for character in text)
-    end = next(at for at, size in enumerate(sizes) if size > most - _ENDING)
+    end = most - _ENDING
     whole = sum(stop - 2 <= end for stop in accumulate(len(each) + 2 for each in texts))
     return f"{text[:end]}… and {len(texts) - whole:,} more; see the report"
 
