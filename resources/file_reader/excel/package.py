@@ -203,7 +203,7 @@ class _ReadInPieces:
         self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes; those to the end are asked for near it only."""
+        """The next bytes; all of them, without a size, is asked for near the end only."""
         if size > self._most:
             raise _TooMuchAtOnce
         return self._file.read(size)

@@ -50,7 +50,7 @@ class Sheet:
         if start is not None:
             prefix = self._layout.prefix
             self._end_tag = f"</{prefix}row>".encode()
-            self._row_end = re.compile(f"</{prefix}row>|<{prefix}row [^<>]*/>".encode())
+            self._row_end = re.compile(f"</{re.escape(prefix)}row>|<{re.escape(prefix)}row [^<>]*/>".encode())
             self._rows = RowParser(
                 self._part, self._layout.prefixes, self._progress, self._strings, self._kinds, self._from_1904
             )
