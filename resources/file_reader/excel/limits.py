@@ -27,7 +27,7 @@ class ExcelLimits:
     """Empty rows one after the other; a longer run ends the sheet, and nothing may follow it."""
     idle_tags: int = 5_000_000
     """Tags that hold no value, beyond 10 for each value, of what of a part is read tag by tag: seconds of work."""
-    problem_cells: int = 3_000_000
+    problem_cells: int = 2_000_000
     """Cells whose meaning no text can carry, as error cells; one counts once more for every 100 characters."""
     cell_characters: int = 32_767
     """Characters of one cell, as in Excel; spelled with escapes it may have seven times as many."""
