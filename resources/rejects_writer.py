@@ -21,22 +21,29 @@ import duckdb
 import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
-from openpyxl.utils.escape import escape
+from openpyxl.cell import Cell
 
 from resources.file_reader import FileReader, TextChunk
+from resources.file_reader.excel import ExcelLimits, encode
 from schemas.formulas import escape_formula
 
 OUR_COLUMNS = ("_batch", "_record", "_line", "_problems")
 
-ESCAPED = ("delimited", "excel")
-"""The formats that a spreadsheet opens: there a text that it would take for a formula is escaped."""
-
 _SUFFIXES = {"delimited": ".csv", "excel": ".xlsx", "json": ".json", "ndjson": ".ndjson", "parquet": ".parquet"}
 _CELLS = 1_000_000
-_EXCEL_CELL = 32_767
-"""Characters, as the sheet spells them; openpyxl cuts off the others and says nothing."""
+_EXCEL = ExcelLimits()
 _ENDING = 60
 """Characters that are kept for the words on what is left out."""
+
+
+def _escape_if_it_fits(text: str) -> str:
+    """The text as `escape_formula` gives it, unless that is longer than a cell; no text of a sheet is computed."""
+    escaped = escape_formula(text)
+    return escaped if len(escaped) <= _EXCEL.cell_characters else text
+
+
+ESCAPED = {"delimited": escape_formula, "excel": _escape_if_it_fits}
+"""The formats that a spreadsheet opens, and how there a text is escaped that it would take for a formula."""
 
 
 class _Writer(Protocol):
@@ -58,10 +65,10 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
     stem = stem.encode(errors="backslashreplace")[:100].decode(errors="ignore")
     path = folder / f"{stem}.rejects{_SUFFIXES[reader.format]}{'.gz' if reader.packed else ''}"
     partial = path.with_name(f".{path.name}.partial")
-    escape_cell = escape_formula if reader.format in ESCAPED else str
+    escape_cell = ESCAPED.get(reader.format, str)
     headers = [*reader.headers, *OUR_COLUMNS]
     with _FILES[reader.format](partial, headers) as file:
-        told = _problems(problems, _EXCEL_CELL if reader.format == "excel" else None)
+        told = _problems(problems, _EXCEL.cell_characters if reader.format == "excel" else None)
         following = next(told, None)
         for chunk in reader.chunks():
             wanted: dict[int, tuple[int, str]] = {}
@@ -118,10 +125,9 @@ def _problems(path: Path, most: int | None = None) -> Iterator[tuple[int, int, s
 def _joined(texts: Sequence[str], most: int | None) -> str:
     """The problems of a record in one text; where it is too long for a cell, it tells how many it has not in full."""
     text = "; ".join(texts)
-    if most is None or len(escape(text)) < most:  # one character is left for the ' before a formula
+    if most is None or len(text) < most:  # one character is left for the ' before a formula
         return text
-    sizes = accumulate(len(escape(character)) for character in text)
-    end = next(at for at, size in enumerate(sizes) if size > most - _ENDING)
+    end = most - _ENDING
     whole = sum(stop - 2 <= end for stop in accumulate(len(each) + 2 for each in texts))
     return f"{text[:end]}… and {len(texts) - whole:,} more; see the report"
 
@@ -165,6 +171,20 @@ class _DelimitedFile(AbstractContextManager[_Writer]):
         self._file.close()
 
 
+class _TextCell(Cell):
+    """A cell of text as it is given: openpyxl would refuse it or cut it off, or take it for a formula or an error."""
+
+    __slots__ = ()
+
+    def __init__(self, sheet: Any, text: str) -> None:
+        super().__init__(sheet, 1, 1, text)  # where it stands is said when its row is written
+        self.data_type = "s"
+
+    def check_string(self, value: Any) -> Any:
+        """The text as the sheet spells it."""
+        return encode(value)
+
+
 class _ExcelFile(AbstractContextManager[_Writer]):
     """A workbook of one sheet; every cell is text."""
 
@@ -173,10 +193,14 @@ class _ExcelFile(AbstractContextManager[_Writer]):
         self._book = openpyxl.Workbook(write_only=True)
         self._sheet = self._book.create_sheet("Rejects")
         self._sheet.freeze_panes = "A2"
-        self._sheet.append(list(headers))
+        self.writerow(headers)
 
     def writerow(self, row: Sequence[str]) -> None:
-        self._sheet.append([escape(cell) for cell in row])  # control characters as Excel writes them: _x000B_
+        """Write one row; what no sheet has a column for is counted in the last."""
+        most = _EXCEL.columns
+        if len(row) > most:
+            row = [*row[: most - 1], f"… and {len(row) - most + 1:,} more cells; see the file that was sent"]
+        self._sheet.append([_TextCell(self._sheet, text) for text in row])
 
     def __enter__(self) -> _Writer:
         return self

@@ -497,7 +497,7 @@ HEADER = '<row r="1"><c r="A1" t="s"><v>0</v></c></row>'
             f'<row r="2"><c r="A2">{"<z>" * 70}{"</z>" * 70}</c></row>',
             "a cell is nested more than 64 deep",
         ),
-        (f'<row r="2" z="{"x" * 3_000_000}"/>', "has a tag or comment of more than 1,048,576 bytes"),
+        (f"<row r='2' z='{'x' * 3_000_000}'/>", "has a tag or comment of more than 65,536 bytes"),
         (
             '<row r="2"><c r="A2"><v>&a;</v></c></row>',
             "is damaged: xl/worksheets/sheet1.xml is not XML: undefined entity",

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,17 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openpyxl.cell import WriteOnlyCell
-from openpyxl.utils.escape import unescape
 
 from resources.file_reader import FileReader
+from resources.file_reader.excel import ExcelFile
+from resources.file_reader.excel.texts import decode
 from resources.importer import Importer
 from resources.problems import PROBLEMS, ProblemFile
 from resources.record_store import RecordStore
-from resources.rejects_writer import _problems, write_rejects
+from resources.rejects_writer import _ExcelFile, _problems, write_rejects
 from schemas.batches import Counts, OnInvalid
 from schemas.formulas import escape_formula, unescape_formula
 from tests.records import Row, contact, contacts_of, values, write_csv
@@ -219,23 +221,74 @@ def test_a_rejects_file_can_be_named_for_any_file(importer: Importer, tmp_path: 
     json.dumps(report.to_dict(), ensure_ascii=False).encode()
 
 
-def test_control_characters_go_back_into_a_workbook(importer: Importer, tmp_path: Path) -> None:
-    book = openpyxl.Workbook()
-    sheet = book.active
-    assert sheet is not None
-    for cells in (["external_id", "status", "notes"], ["C-2", "VIP", "a_x000B_b"]):
-        sheet.append(cells)
-    book.save(tmp_path / "in.xlsx")
+def _texts_of(path: Path) -> tuple[tuple[str, ...], list[list[str]]]:
+    """Headers and rows of a workbook without cells beyond the header."""
+    with path.open("rb") as content, ExcelFile(content, path.name) as book:
+        (chunk,) = book.chunks()
+        assert not chunk.malformed
+        assert not chunk.cells
+        return book.headers, [list(row.values()) for row in chunk.values.to_pylist()]
+
+
+_WORKBOOK_TEXT = st.text(
+    st.one_of(
+        st.characters(codec="utf-8"),
+        st.sampled_from("\x00\x01\x08\x0b\x1a\x1f\x7f\x85\r\n\t\ufffe\uffff_xX0123456789abcdefABCDEF'=#&<"),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(_WORKBOOK_TEXT, min_size=1, max_size=5), _WORKBOOK_TEXT)
+@example(["_x0041_", "_x0041\x01", "_x005F_x0041_", "_x0041_x0042_", "_xD83D_", "\x1f\ufffe_"], "\x00_x000D_\r")
+@example(["#N/A", "=1+1", "TRUE", "1", "  ", "\n", "2024-05-31", "'=x"], "=SUM(A1)")
+@example(["x" * 32_767, "\x01" * 32_767, "_x0041_" * 4681], "h")
+def test_a_workbook_of_rejects_carries_every_text(texts: list[str], header: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rejects.xlsx"
+        with _ExcelFile(path, ["first", header]) as file:
+            for text in texts:
+                file.writerow(["r", text])
+        headers, rows = _texts_of(path)
+    assert (headers, rows) == (("first", header), [["r", text] for text in texts])
+
+
+def test_what_no_xml_can_carry_comes_back_from_a_corrected_workbook(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    """Control characters, texts that look like their escapes, like formulas and like errors; and their headers."""
+    texts = ["a\x0bb", "\x1a\x1f", "_x0041_", "=1+1", "#N/A", "'=x", "\ufffe", "x" * 32_767, "=" + "y" * 32_766]
+    with _ExcelFile(tmp_path / "in.xlsx", ["external_id", "status", "notes", "=odd\x01"]) as file:
+        for number, text in enumerate(texts):
+            file.writerow([f"C-{number}", "VIP", text, ""])
     report = importer.preview(contacts_of(tmp_path / "in.xlsx"))
     assert report.rejects_file is not None
-    again = importer.preview(contacts_of(report.rejects_file))
-    assert again.batch.counts == Counts(read=1, rejected=1)
+    headers, rows = _texts_of(report.rejects_file)
+    assert headers[3] == "=odd\x01"
+    assert [unescape_formula(row[2]) for row in rows] == texts
+    with _ExcelFile(tmp_path / "corrected.xlsx", headers) as file:
+        for row in rows:
+            file.writerow([row[0], "lead", *row[2:]])
+    child = importer.import_file(contacts_of(tmp_path / "corrected.xlsx"))
+    assert child.to_dict()["parent"] == report.batch.batch_id
+    assert values(store, "notes") == {f"C-{number}": text for number, text in enumerate(texts)}
+
+
+def test_a_row_up_to_the_last_column_goes_back_with_what_has_room(tmp_path: Path) -> None:
+    with _ExcelFile(tmp_path / "rejects.xlsx", ["h"]) as file:
+        file.writerow([str(n) for n in range(16_388)])
+    with (tmp_path / "rejects.xlsx").open("rb") as content, ExcelFile(content, "rejects.xlsx") as book:
+        (chunk,) = book.chunks()
+    (wide,) = chunk.malformed
+    assert wide.values[-2:] == ("16382", "… and 5 more cells; see the file that was sent")
 
 
 @pytest.mark.parametrize(
     ("value", "count", "more"),
-    [("x" * 32_760, 1, 1), ("x" * 4000, 8, 0), ("x" * 4000, 9, 1), ("x" * 4000, 20, 12), ("\n" * 4000, 3, 2)],
-    ids=["one that is longer", "just fits", "the last is cut", "many", "control characters, which take seven"],
+    [("x" * 32_760, 1, 1), ("x" * 4000, 8, 0), ("x" * 4000, 9, 1), ("x" * 4000, 20, 12), ("\x0b_x0041_" * 500, 9, 1)],
+    ids=["one that is longer", "just fits", "the last is cut", "many", "texts that the sheet spells longer"],
 )
 def test_problems_that_no_cell_of_excel_holds_are_cut_visibly(
     tmp_path: Path, value: str, count: int, more: int
@@ -265,8 +318,8 @@ def test_problems_that_no_cell_of_excel_holds_are_cut_visibly(
     stored = openpyxl.load_workbook(path).worksheets[0]["E2"].value
 
     assert isinstance(stored, str)
-    assert len(stored) <= 32_767
-    told = unescape(stored)
+    told = decode(stored)
+    assert len(told) <= 32_767
     full = "; ".join(f"f{n:02} must [r]: {value}" for n in range(count))
     kept = told.removesuffix(f"… and {more:,} more; see the report")
     assert (kept != told, kept != full) == (more > 0, more > 0)

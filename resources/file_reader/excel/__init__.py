@@ -21,5 +21,6 @@ Only the worksheet, the shared strings, the styles and the parts that lead there
 
 from resources.file_reader.excel.excel_file import ExcelFile
 from resources.file_reader.excel.limits import ExcelLimits
+from resources.file_reader.excel.texts import encode
 
-__all__ = ["ExcelFile", "ExcelLimits"]
+__all__ = ["ExcelFile", "ExcelLimits", "encode"]

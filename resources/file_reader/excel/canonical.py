@@ -24,6 +24,8 @@ from resources.file_reader.excel.styles import Kind
 from resources.file_reader.excel.texts import decode, resolve
 
 _MOST_CELLS = 8 << 20  # rows times columns
+_MOST_TEXT = 16 << 20  # bytes of shared texts
+_SHORT_KIND = 100  # bytes; a formula may have many, and comes once
 _ROW = r'^\s*<row r="(?P<row>[1-9][0-9]{0,6})"(?P<more>(?: [A-Za-z0-9]+(?::[A-Za-z0-9]+)?="[^"<&\x00-\x1f]*")*)$'
 _CHARACTERS = r"[^<\x00-\x08\x0b-\x1f]*"
 _FORMULA = rf'(?:<f(?: [a-zA-Z0-9]+="[^"<\x00-\x1f]*")*(?:/>|>{_CHARACTERS}</f>))?'
@@ -33,7 +35,7 @@ _CELL, _CELL_WITH_FORMULA = (
     rf'(?:(?:<v>|<is><t(?: xml:space="preserve")?>)(?P<value>{_CHARACTERS})(?:</v>|</t></is>))?$'
     for formula in ("", _FORMULA)
 )
-_EMPTY_CELL = re.compile(rb"(<c [^<>]*?) ?/>")
+_EMPTY = re.compile(rb"(<(c|row) [^<>]*?) ?/>")
 _HIDDEN = r' hidden="(?:1|true)"'
 _KIND = re.compile(rb'(?: s="([0-9]{1,9})")?(?: t="([A-Za-z]+)")?(?: s="([0-9]{1,9})")?>(<f.*)?', re.DOTALL).fullmatch
 _NO_CHARACTERS = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")
@@ -57,8 +59,8 @@ class CanonicalParser:
         self._names = pa.array([name.encode() for name in column_names(self._limits.columns)], pa.binary())
         self._codes: dict[bytes, int] = {}
 
-    def read(self, data: bytes) -> TextChunk | Mask:
-        """The records of the rows, when all are of the form; else which of the rows are not."""
+    def read(self, data: bytes) -> TextChunk | Mask | None:
+        """The records of the rows, when all are of the form; else which of the rows are not; None of too many."""
         body = _without_prefix(data, self._prefix)
         if b"\r" in body:  # XML has one kind of line end
             body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
@@ -67,14 +69,18 @@ class CanonicalParser:
         bad = np.zeros(count, bool)
         width = len(self._progress.headers or ())
         has_more = elements[-1].as_py().strip() or (not body.isascii() and any(each in body for each in _NO_CHARACTERS))
-        if not count or has_more or count * width > _MOST_CELLS:
+        if not count or has_more:
             bad[:] = True
             return bad
+        if count * width > _MOST_CELLS:
+            return None
         try:
             return self._rows(elements[:-1], width, b"<f" in body, b"<is>" in body)
         except _Unusual as unusual:
             bad[unusual.rows] = True
             return bad
+        except _TooMuchText:
+            return None
 
     def _rows(self, elements: pa.Array, width: int, with_formulas: bool, with_texts: bool) -> TextChunk:
         count, progress = len(elements), self._progress
@@ -155,9 +161,11 @@ class CanonicalParser:
         """What a cell is, by its attributes and formula."""
         known = self._codes.get(kind)
         if known is None:
-            if len(self._codes) > 10_000:
-                self._codes.clear()
-            known = self._codes[kind] = self._new_code(kind)
+            known = self._new_code(kind)
+            if len(kind) <= _SHORT_KIND:
+                if len(self._codes) > 10_000:
+                    self._codes.clear()
+                self._codes[kind] = known
         return known
 
     def _new_code(self, kind: bytes) -> int:
@@ -226,7 +234,10 @@ class CanonicalParser:
         except pa.ArrowInvalid:
             return pa.nulls(len(texts), pa.string())
         known = pc.and_(pc.greater_equal(number, 0), pc.less(number, len(self._strings)))
-        return self._strings.texts.take(pc.if_else(known, number, None))
+        number = pc.if_else(known, number, None)
+        if len(number) * self._strings.longest > _MOST_TEXT and self._strings.bytes_of(number) > _MOST_TEXT:
+            raise _TooMuchText
+        return self._strings.texts.take(number)
 
 
 class _Unusual(Exception):
@@ -237,18 +248,22 @@ class _Unusual(Exception):
         self.rows = rows
 
 
+class _TooMuchText(Exception):
+    """The shared texts of the rows take more memory than may be."""
+
+
 def _leave(row_of: Numbers, unusual: Mask) -> None:
     if unusual.any():
         raise _Unusual(np.unique(row_of[unusual]))
 
 
 def _without_prefix(data: bytes, prefix: bytes) -> bytes:
-    """The rows with plain names, where all have the prefix; and every cell with an end tag."""
+    """The rows with plain names, where all have the prefix; and every row and cell with an end tag."""
     if prefix:
         if data.count(b"<" + prefix) + data.count(b"</" + prefix) != data.count(b"<"):
             return b"<!"
         data = data.replace(b"<" + prefix, b"<").replace(b"</" + prefix, b"</")
-    return _EMPTY_CELL.sub(rb"\1></c>", data) if b"/>" in data else data
+    return _EMPTY.sub(rb"\1></\2>", data) if b"/>" in data else data
 
 
 def _changed(texts: pa.Array, mask: pa.Array, change: Callable[[str], str | None]) -> pa.Array:

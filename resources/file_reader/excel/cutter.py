@@ -43,12 +43,13 @@ def cut(
     most: int,
     size: int = 1 << 20,
 ) -> Iterator[Piece]:
-    """Pieces of about `size` bytes, each ending with the end tag of a child, but for the last.
+    """Pieces of about `size` bytes, each ending where a child does, but for the last.
 
     `start` is what was read of the parent's content before `blocks`. A child of more than `most` bytes ends the
     pieces with one that is not its whole; so does the end of the blocks.
     """
     end_child, end_parent = b"</" + child + b">", b"</" + parent
+    begin_child = [b"<" + child + end for end in (b" ", b"/", b">")]  # for it may have no end tag
     buffer = start
     while True:
         bare = _bare(buffer)
@@ -58,9 +59,8 @@ def cut(
             yield Piece(data, data if bare is buffer else bare[:ended], True, buffer[ended:])
             return
         if len(buffer) >= size:
-            whole = bare.rfind(end_child)
-            if whole >= 0:
-                whole += len(end_child)
+            whole = max(_after(bare, end_child), *(bare.rfind(each) for each in begin_child))
+            if whole > 0:
                 data = buffer[:whole]
                 yield Piece(data, data if bare is buffer else bare[:whole])
                 buffer = buffer[whole:]
@@ -72,6 +72,11 @@ def cut(
             yield Piece(buffer, bare)
             return
         buffer += b"".join(more)
+
+
+def _after(data: bytes, tag: bytes) -> int:
+    """Where the last such tag ends, or 0."""
+    return data.rfind(tag) + len(tag) if tag in data else 0
 
 
 def _bare(data: bytes) -> bytes:

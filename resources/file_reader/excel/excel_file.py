@@ -17,6 +17,7 @@ from schemas.errors import UnreadableFile
 _LIMITS = ExcelLimits()
 _CHUNK_TEXT = 64 << 20  # bytes of a chunk
 _CHUNK_CELLS = 4 << 20
+_PROBLEM = 500  # bytes of one, as an object and as it is passed on
 _LOOK = 1 << 20  # bytes of another sheet
 _LOOKED_AT = 50  # other sheets
 _NAMED = 5
@@ -52,11 +53,13 @@ class ExcelFile:
             self.sheets = tuple(workbook.sheets)
             self.date_system: Literal[1900, 1904] = 1904 if workbook.from_1904 else 1900
             self.sheet = workbook.choose(sheet)
-            strings = read_shared_strings(self._package, workbook.strings, limits)
+            self._strings = read_shared_strings(self._package, workbook.strings, limits)
             kinds = style_kinds(self._package, workbook.styles)
             self._progress = Progress(self._package, self.sheet, limits)
             part = workbook.sheets[self.sheet]
-            self._sheet = Sheet(self._package, part, self._progress, strings, kinds, workbook.from_1904, block_bytes)
+            self._sheet = Sheet(
+                self._package, part, self._progress, self._strings, kinds, workbook.from_1904, block_bytes
+            )
             self._reading = self._sheet.chunks()
             self._first = next(self._reading, None)
             if self._progress.headers is None:
@@ -80,6 +83,11 @@ class ExcelFile:
         return self._progress.read
 
     @property
+    def share_read(self) -> float:
+        """How much of the sheet has been read, from 0 to 1: about as much as of its records."""
+        return self._package.share_read(self._workbook.sheets[self.sheet])
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was understood or lost, in sentences; complete when `chunks` has come to its end."""
         of = f" of {len(self.sheets)}" if len(self.sheets) > 1 else ""
@@ -96,15 +104,17 @@ class ExcelFile:
     def chunks(self) -> Iterator[TextChunk]:
         """All records of the sheet, in order. To be called once."""
         waiting: list[TextChunk] = []
-        rows = size = 0
+        rows = size = cells = 0
         for chunk in self._all():
             waiting.append(chunk)
             rows += len(chunk.records) + len(chunk.malformed)
-            size += chunk.values.nbytes
-            cells = chunk.values.num_columns * rows + sum(bad.fields for bad in chunk.malformed)
+            size += chunk.values.nbytes + sum(_PROBLEM + len(cell.value) for cell in chunk.cells)
+            size += sum(sum(map(len, bad.values)) for bad in chunk.malformed)
+            cells += chunk.values.num_columns * len(chunk.records) + sum(bad.fields for bad in chunk.malformed)
             if rows >= self._chunk_rows or size >= _CHUNK_TEXT or cells >= _CHUNK_CELLS:
                 yield merged(waiting)
-                waiting, rows, size = [], 0, 0
+                waiting, rows, size, cells = [], 0, 0, 0
+                self._strings.forget()
         if waiting:
             yield merged(waiting)
 

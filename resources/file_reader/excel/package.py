@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from urllib.parse import unquote
 from xml.parsers import expat
 
@@ -15,8 +15,8 @@ from resources.file_reader.excel.limits import ExcelLimits
 from schemas.errors import UnreadableFile
 
 _BLOCK = 64 << 10
-_TOKEN = 1 << 20  # no tag, comment or piece of text needs more
 DEPTH = 64
+_TAGS_OF_A_VALUE = 10
 _SMALL_PART = 32 << 20  # styles, the list of sheets and relationships
 _RATIO_FROM = 16 << 20  # below it a bomb is no bomb
 _DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\b[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._-]+)""").match
@@ -27,8 +27,9 @@ class Package:
 
     def __init__(self, file: BinaryIO, name: str, limits: ExcelLimits) -> None:
         self.name = name
-        self._limits = limits
+        self.limits = limits
         self._unpacked = 0
+        self._read: dict[str, int] = {}
         file.seek(0)
         magic = file.read(8)
         if magic.startswith(b"\xd0\xcf\x11\xe0"):
@@ -39,7 +40,9 @@ class Package:
             raise self.unreadable("is no Excel workbook", "Save it as .xlsx.")
         self._size = file.seek(0, 2)
         try:
-            self._zip = zipfile.ZipFile(file)
+            self._zip = zipfile.ZipFile(cast(BinaryIO, _ReadInPieces(file, limits.directory_bytes)))
+        except _TooMuchAtOnce as error:
+            raise self.unreadable(f"has a ZIP directory of more than {limits.directory_bytes:,} bytes") from error
         except _ZIP_ERRORS as error:
             raise self._damaged("the ZIP archive", error) from error
         try:
@@ -50,8 +53,8 @@ class Package:
 
     def _checked_entries(self) -> dict[str, zipfile.ZipInfo]:
         infos = self._zip.infolist()
-        if len(infos) > self._limits.entries:
-            raise self.unreadable(f"has {len(infos):,} parts, more than {self._limits.entries:,}")
+        if len(infos) > self.limits.entries:
+            raise self.unreadable(f"has {len(infos):,} parts, more than {self.limits.entries:,}")
         entries: dict[str, zipfile.ZipInfo] = {}
         for info in infos:
             part = info.orig_filename
@@ -86,14 +89,19 @@ class Package:
             with self._zip.open(info) as stream:
                 while block := stream.read(_BLOCK):
                     size += len(block)
+                    self._read[part] = size
                     self._unpacked += len(block)
-                    if size > most or self._unpacked > self._limits.unpacked_bytes:
-                        raise self.unreadable(f"unpacks to more than {min(most, self._limits.unpacked_bytes):,} bytes")
-                    if size > _RATIO_FROM and size > packed * self._limits.ratio:
-                        raise self.unreadable(f"is a ZIP bomb: {part} unpacks to {self._limits.ratio:,} times its size")
+                    if size > most or self._unpacked > self.limits.unpacked_bytes:
+                        raise self.unreadable(f"unpacks to more than {min(most, self.limits.unpacked_bytes):,} bytes")
+                    if size > _RATIO_FROM and size > packed * self.limits.ratio:
+                        raise self.unreadable(f"is a ZIP bomb: {part} unpacks to {self.limits.ratio:,} times its size")
                     yield block
         except _ZIP_ERRORS as error:
             raise self._damaged(part, error) from error
+
+    def share_read(self, part: str) -> float:
+        """How much of a part has come out, from 0 to 1; of it no more comes than the archive declares."""
+        return self._read.get(part, 0) / max(1, self._entries[part.casefold()].file_size)
 
     def utf8_blocks(self, part: str, most: int) -> Iterator[bytes]:
         """The bytes of a part in UTF-8, whichever of the encodings that XML knows it has."""
@@ -162,6 +170,8 @@ class Package:
         found: list[tuple[str, str, str]] = []
 
         def start(name: str, attributes: dict[str, str]) -> None:
+            if len(found) > self.limits.entries:
+                raise self.unreadable(f"has more than {self.limits.entries:,} links in {rels}")
             if name == "Relationship" and attributes.get("TargetMode", "Internal") == "Internal":
                 target = posixpath.normpath(posixpath.join("/", folder, attributes.get("Target", ""))).lstrip("/")
                 kind = attributes.get("Type", "").rpartition("/")[2]
@@ -181,6 +191,24 @@ class Package:
         return UnreadableFile(f"{self.name} {why}.", hint, quoted)
 
 
+class _TooMuchAtOnce(Exception):
+    """More was to be read at once than may."""
+
+
+class _ReadInPieces:
+    """A file of which so much may be read at once: zipfile reads the directory whole, and makes an object an entry."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file, self._most = file, most
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes; all of them, without a size, is asked for near the end only."""
+        if size > self._most:
+            raise _TooMuchAtOnce
+        return self._file.read(size)
+
+
 _ZIP_ERRORS = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError,
 )  # fmt: skip
@@ -188,11 +216,15 @@ DAMAGED = "Nothing of it is used; send the file again, or open and save it in Ex
 
 
 class Feed:
-    """A parser that is fed a part, or pieces of one; no declaration that could name or repeat anything is let in."""
+    """A parser that is fed a part, or pieces of one; no declaration that could name or repeat anything is let in.
 
-    def __init__(self, package: Package, part: str, parser: expat.XMLParserType) -> None:
+    `values` is for the owner to count the values that came of it.
+    """
+
+    def __init__(self, package: Package, part: str, parser: expat.XMLParserType, tag_bytes: int | None = None) -> None:
         self._package, self._part, self.parser = package, part, parser
-        self._fed = 0
+        self._tag_bytes = tag_bytes or package.limits.tag_bytes
+        self._fed = self._tags = self.values = 0
         parser.StartDoctypeDeclHandler = lambda *_: self._forbid("a document type (DOCTYPE)")
         parser.EntityDeclHandler = lambda *_: self._forbid("an entity")
         parser.XmlDeclHandler = lambda _, encoding, __: self._check_encoding(encoding)
@@ -207,8 +239,15 @@ class Feed:
             except expat.ExpatError as error:
                 raise self._no_xml(error) from error
             self._fed += len(block)
-            if self._fed - max(0, self.parser.CurrentByteIndex) > _TOKEN:
-                raise self._package.unreadable(f"has a tag or comment of more than {_TOKEN:,} bytes in {self._part}")
+            if self._fed - max(0, self.parser.CurrentByteIndex) > self._tag_bytes:
+                raise self._package.unreadable(
+                    f"has a tag or comment of more than {self._tag_bytes:,} bytes in {self._part}"
+                )
+            self._tags += block.count(b"<")
+            if self._tags - _TAGS_OF_A_VALUE * self.values > self._package.limits.idle_tags:
+                raise self._package.unreadable(
+                    f"has more than {self._package.limits.idle_tags:,} tags that hold no value in {self._part}"
+                )
 
     def end(self) -> None:
         """Nothing comes any more, and all that was begun must have ended."""

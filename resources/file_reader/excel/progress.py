@@ -24,6 +24,8 @@ class Progress:
     """The last row with a value."""
     beyond: int = 0
     """Fields of the records that are wider than the header."""
+    problems: int = 0
+    """Cells whose meaning no text can carry, one more for every 100 characters of them."""
     characters: int = 0
     unknown_styles: int = 0
     hidden: int = 0
@@ -36,6 +38,10 @@ class Progress:
         if self.beyond > self.limits.wide_cells:
             raise self.refuse(
                 f"row {row:,}", f"is beyond {self.limits.wide_cells:,} cells of rows that are wider than the header"
+            )
+        if self.problems > self.limits.problem_cells:
+            raise self.refuse(
+                f"row {row:,}", f"is beyond {self.limits.problem_cells:,} cells that are errors or otherwise no values"
             )
         self.characters += characters
         if self.characters > self.limits.unpacked_bytes:

@@ -1,6 +1,7 @@
 """Rows by expat, cell by cell: every form that a sheet may have."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from xml.parsers import expat
 
 import pyarrow as pa
@@ -13,13 +14,15 @@ from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.references import column_names, column_number, parse_reference
 from resources.file_reader.excel.shared_strings import SharedStrings
 from resources.file_reader.excel.styles import Kind
-from resources.file_reader.excel.texts import decode
+from resources.file_reader.excel.texts import ESCAPE, decode
 from schemas.errors import UnreadableFile
 
 _CACHED = 50_000  # dates
+_LONGEST_DATE = 1000
 _NAMES = ("row", "c", "v", "f", "is", "t", "r")
 _PIECE = 16 << 10
 _CHUNK_CELLS = 4 << 20
+_CHUNK_CHARACTERS = 16 << 20
 _OUTSIDE, _ROW, _CELL, _TEXT = range(4)
 
 
@@ -44,22 +47,27 @@ class RowParser:
         self._lines: list[int] = []
         self._malformed: list[MalformedRecord] = []
         self._problems: list[CellProblem] = []
+        self._beyond: list[tuple[int, str]] = []  # columns and values of the row that is open, beyond the width
         self._dates: dict[str, dict[str, str]] = {"date": {}, "time": {}, "elapsed": {}}
         parser = expat.ParserCreate("utf-8")
-        self._feed = Feed(progress.package, part, parser)
+        self._feed = Feed(progress.package, part, parser, self._limits.tag_bytes >> 4)
         self._feed(b"<rows>")
         self._handle(parser, prefixes)
 
     def feed(self, rows: bytes) -> Iterator[TextChunk]:
         """The records of whole rows; of the last row as much as is there is checked, if it is not whole."""
+        taken = self._progress.characters
         for start in range(0, len(rows), _PIECE):
             self._feed(rows[start : start + _PIECE])
-            if sum(map(len, self._texts)) > self._limits.cell_characters:
+            self._check_open_row()
+            if sum(map(len, self._texts)) > self._limits.cell_characters * ESCAPE:
                 if self._in_text():
                     raise self._refuse("a cell", f"has more than {self._limits.cell_characters:,} characters")
                 self._texts.clear()
-            if len(self._flat) + sum(bad.fields for bad in self._malformed[-_PIECE:]) > _CHUNK_CELLS:
+            cells = len(self._flat) + sum(bad.fields for bad in self._malformed[-_PIECE:])
+            if cells > _CHUNK_CELLS or self._progress.characters - taken > _CHUNK_CHARACTERS:
                 yield self._take()
+                taken = self._progress.characters
         if self._records or self._malformed:
             yield self._take()
 
@@ -69,11 +77,20 @@ class RowParser:
         self._feed(b"</rows>")
         self._feed.end()
 
+    def _check_open_row(self) -> None:
+        complete = len(self._records) * len(self._progress.headers or ())
+        size = sum(map(len, islice(self._flat, complete, None))) + sum(len(text) for _, text in self._beyond)
+        if size > self._limits.row_characters:
+            raise self._too_long_row("a row")
+
     def _take(self) -> TextChunk:
         """The complete rows so far, which are forgotten here; a row that is open stays."""
         width = len(self._progress.headers or ())
         whole = len(self._records) * width
         flat = self._flat[:whole]
+        self._feed.values += (
+            len(flat) - flat.count("") + sum(len(it.values) - it.values.count("") for it in self._malformed)
+        )
         values = pa.table({str(i): pa.array(flat[i::width], pa.string()) for i in range(width)})
         open_from = len(self._records)
         chunk = TextChunk(
@@ -122,7 +139,7 @@ class RowParser:
         columns, rows = self._limits.columns, self._limits.rows
         flat, texts, records, lines, problems = self._flat, self._texts, self._records, self._lines, self._problems
         strings, kind_of, dates = self._strings, self._kinds.get, self._dates
-        extra: list[tuple[int, str]] = []  # beyond the width
+        extra = self._beyond
         unstyled = "unknown" if self._kinds else "number"
         append = flat.append
         blanks = [""] * columns
@@ -172,7 +189,7 @@ class RowParser:
                 text = texts[0] if len(texts) == 1 else "".join(texts)
                 value = value + text if value else text
                 state = _CELL
-                if len(value) > longest:
+                if len(value) > longest * ESCAPE:
                     raise self._refuse(names[column - 1] + row_text, too_long)
             elif name != "is":
                 end_rarer(name)
@@ -214,7 +231,7 @@ class RowParser:
                 text = other(value)
             elif cell_type == "s":
                 try:
-                    text = strings.text(int(value))
+                    text = strings.text(int(value) if value.isdecimal() and value.isascii() else -1)
                 except (ValueError, IndexError):
                     raise self._refuse(
                         names[column - 1] + row_text,
@@ -287,6 +304,7 @@ class RowParser:
 
         def problem(rule: str, expected: str, value: str) -> None:
             nonlocal beyond
+            progress.problems += 1 + len(value) // 100
             if column <= width:
                 problems.append(CellProblem(len(records), column - 1, rule, expected, value))
             else:
@@ -304,7 +322,7 @@ class RowParser:
             if kind == "unknown":
                 progress.unknown_styles += 1
                 return text
-            if not is_numeric(value):
+            if len(value) > _LONGEST_DATE or not is_numeric(value):
                 return text
             day, expected = date_text(float(value), kind, self._from_1904)
             if expected:
@@ -327,7 +345,7 @@ class RowParser:
                     problem("formula_without_value", _COMPUTE, "=" + formula)
                 return ""
             if cell_type in ("str", "inlineStr"):
-                return limited(value)
+                return limited(decode(value))
             if cell_type == "b" and value.strip() in ("0", "1", "true", "false"):
                 return "true" if value.strip() in ("1", "true") else "false"
             if cell_type == "e":
@@ -354,6 +372,10 @@ class RowParser:
                     f"Delete the empty rows, or what lies below row {progress.last_filled:,}.",
                 )
             progress.last_filled = row
+            own = flat[len(flat) - done :]
+            size = sum(map(len, own)) + sum(len(text) for _, text in extra)
+            if size > self._limits.row_characters:
+                raise self._too_long_row(f"row {row:,}")
             if progress.headers is None:
                 if problems:
                     raise self._refuse(
@@ -368,7 +390,6 @@ class RowParser:
                 return
             progress.read += 1
             progress.hidden += hidden
-            own = flat[len(flat) - done :]
             if beyond:
                 progress.beyond += beyond
                 del flat[len(flat) - done :]
@@ -383,7 +404,7 @@ class RowParser:
                     flat.extend(blanks[: width - done])
                 records.append(progress.read)
                 lines.append(row)
-            progress.check(row, sum(map(len, own)) + sum(len(text) for _, text in extra))
+            progress.check(row, size)
 
         self._in_text = lambda: state == _TEXT
         parser.StartElementHandler = start
@@ -402,6 +423,9 @@ class RowParser:
             parser.StartElementHandler = start_prefixed
             parser.EndElementHandler = end_prefixed
         parser.CharacterDataHandler = texts.append
+
+    def _too_long_row(self, where: str) -> UnreadableFile:
+        return self._refuse(where, f"has more than {self._limits.row_characters:,} characters of text")
 
     def _refuse(self, where: str, why: str, hint: str = "", quoted: str = "") -> UnreadableFile:
         return self._progress.refuse(where, why, hint, quoted)

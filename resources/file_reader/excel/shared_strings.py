@@ -8,13 +8,15 @@ import re
 from collections.abc import Iterator
 from xml.parsers import expat
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader.excel.cutter import Piece, cut
 from resources.file_reader.excel.limits import ExcelLimits
 from resources.file_reader.excel.package import DAMAGED, DEPTH, Feed, Package
-from resources.file_reader.excel.texts import decode, resolve
+from resources.file_reader.excel.text_spool import TextSpool
+from resources.file_reader.excel.texts import ESCAPE, decode, resolve
 
 _ROOT = re.compile(rb"<sst[\s>][^<]*?>").search
 _TAG = re.compile(rb"<si[\s/>]").findall
@@ -23,11 +25,11 @@ _LOOK = 1 << 20
 
 
 class SharedStrings:
-    """All shared texts of a workbook, by their number."""
+    """All shared texts of a workbook, by their number. `longest` is the bytes of the longest of them."""
 
-    def __init__(self, texts: pa.Array) -> None:
-        self.texts = texts
-        self.has_empty = bool(pc.any(pc.equal(pc.binary_length(texts), 0)).as_py())
+    def __init__(self, spool: TextSpool, has_empty: bool, longest: int) -> None:
+        self._spool, self.texts = spool, spool.texts()
+        self.has_empty, self.longest = has_empty, longest
 
     def __len__(self) -> int:
         """How many there are."""
@@ -40,23 +42,39 @@ class SharedStrings:
         found: str = self.texts[number].as_py()
         return found
 
+    def bytes_of(self, numbers: pa.Array) -> int:
+        """How many bytes these have together; null is none of them."""
+        ends = np.frombuffer(self.texts.buffers()[1], np.int32)
+        places = numbers.drop_null().to_numpy()
+        return int((ends[places + 1] - ends[places]).sum(dtype=np.int64))
+
+    def forget(self) -> None:
+        """Those that were looked at take no memory any more."""
+        self._spool.forget()
+
 
 def read_shared_strings(package: Package, part: str, limits: ExcelLimits) -> SharedStrings:
     """The texts of a part, without formatting and phonetic guides; none where the workbook has no such part."""
+    spool = TextSpool()
     if not part:
-        return SharedStrings(pa.array([], pa.string()))
-    parser = _TextParser(package, part, limits)
-    parser.read()
-    return SharedStrings(pa.concat_arrays([pa.array([], pa.string()), *parser.arrays]))
+        return SharedStrings(spool, False, 0)
+    parser = _TextParser(package, part, limits, spool)
+    try:
+        parser.read()
+    except BaseException:
+        spool.close()
+        raise
+    return SharedStrings(spool, parser.has_empty, parser.longest)
 
 
 class _TextParser:
-    def __init__(self, package: Package, part: str, limits: ExcelLimits) -> None:
-        self._package, self._part, self._limits = package, part, limits
-        self.arrays: list[pa.Array] = []
+    def __init__(self, package: Package, part: str, limits: ExcelLimits, spool: TextSpool) -> None:
+        self._package, self._part, self._limits, self._spool = package, part, limits, spool
+        self.has_empty = False
+        self.longest = 0
         self._texts: list[str] = []  # complete, by expat
         self._characters: list[str] = []
-        self._count = self._size = 0
+        self._count = 0
         self._depth = 0
         self._feed = Feed(package, part, expat.ParserCreate("utf-8"))
         self._handle(self._feed.parser)
@@ -126,15 +144,19 @@ class _TextParser:
 
     def _append(self, texts: pa.Array) -> None:
         self._count += len(texts)
-        self._size += texts.nbytes
-        if self._size > self._limits.shared_string_bytes:
+        if self._spool.size + texts.nbytes > self._limits.shared_string_bytes:
             raise self._package.unreadable(
                 f"has more than {self._limits.shared_string_bytes:,} bytes of shared strings"
             )
-        self.arrays.append(texts)
+        lengths = pc.binary_length(texts)
+        filled = pc.sum(pc.greater(lengths, 0)).as_py() or 0
+        self.has_empty |= filled < len(texts)
+        self.longest = max(self.longest, pc.max(lengths).as_py() or 0)
+        self._feed.values += filled
+        self._spool.put(texts)
 
     def _check_open(self) -> None:
-        if sum(map(len, self._characters)) > self._limits.cell_characters:
+        if sum(map(len, self._characters)) > self._limits.cell_characters * ESCAPE:
             raise self._too_long(self._count + 1)
 
     def _too_long(self, number: int) -> Exception:
@@ -174,8 +196,10 @@ class _TextParser:
                 parser.CharacterDataHandler = None
             elif local == "si":
                 self._check_open()
-                self._texts.append(decode("".join(characters)))
+                self._texts.append(text := decode("".join(characters)))
                 self._count += 1
+                if len(text) > self._limits.cell_characters:
+                    raise self._too_long(self._count)
                 characters.clear()
             if self._depth == phonetic:
                 phonetic = 0

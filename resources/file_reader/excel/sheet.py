@@ -1,5 +1,6 @@
 """One worksheet, from its bytes to numbered records that two readings agree about."""
 
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -19,6 +20,8 @@ from resources.file_reader.excel.witness import Witness
 
 _MOST_RUNS = 64
 _FEWEST_ROWS = 20  # that are worth Arrow's while
+_TEXT = 32 << 20
+_SHORTEST_CELL = 20  # bytes of one with a shared text
 
 
 class Sheet:
@@ -47,6 +50,7 @@ class Sheet:
         if start is not None:
             prefix = self._layout.prefix
             self._end_tag = f"</{prefix}row>".encode()
+            self._row_end = re.compile(f"</{re.escape(prefix)}row>|<{re.escape(prefix)}row [^<>]*/>".encode())
             self._rows = RowParser(
                 self._part, self._layout.prefixes, self._progress, self._strings, self._kinds, self._from_1904
             )
@@ -83,12 +87,16 @@ class Sheet:
             yield f"{progress.unknown_styles:,} cells have a style that the workbook lacks: read as plain numbers."
 
     def _records(self, piece: Piece) -> Iterator[TextChunk]:
-        at = 0
-        while self._progress.headers is None and at < len(piece.data):
+        at, progress = 0, self._progress
+        while progress.headers is None and at < len(piece.data):
             end = piece.bare.find(self._end_tag, at)
             end = len(piece.data) if end < 0 else end + len(self._end_tag)
             yield from self._by_expat(piece.part(at, end))
             at = end
+            if progress.headers is None and progress.last > progress.limits.empty_rows:
+                raise progress.refuse(
+                    f"rows 1 to {progress.last:,}", "have no value", "Its first row with a value names the columns."
+                )
         rest = piece.part(at, len(piece.data)) if at else piece
         if rest.data:
             yield from self._any(rest)
@@ -100,13 +108,19 @@ class Sheet:
             return
         before, row = self._progress.read, self._progress.last
         read = self._canonical.read(piece.data)
+        if read is None:
+            middle = piece.data.find(self._end_tag, len(piece.data) // 2) + len(self._end_tag)
+            if len(self._end_tag) <= middle < len(piece.data):
+                yield from self._any(piece.part(0, middle))
+                yield from self._any(piece.part(middle, len(piece.data)))
+            else:
+                yield from self._by_expat(piece)
+            return
         if isinstance(read, TextChunk):
             self._witness.check(piece, [read], before, row)
             yield read
             return
-        ends = [0]
-        while (found := piece.data.find(self._end_tag, ends[-1])) >= 0:
-            ends.append(found + len(self._end_tag))
+        ends = [0, *(found.end() for found in self._row_end.finditer(piece.data))]
         ends[-1] = len(piece.data)
         turns = np.flatnonzero(np.diff(read)) + 1
         if len(ends) - 1 != len(read) or len(turns) > _MOST_RUNS or read.all():
@@ -120,7 +134,20 @@ class Sheet:
                 yield from self._any(run)
 
     def _by_expat(self, piece: Piece) -> Iterator[TextChunk]:
-        """Rows of any form, by expat; the last chunk is kept back until the witness has agreed to all."""
+        """Rows of any form, by expat, so many at once that their shared texts have room."""
+        most = _TEXT * _SHORTEST_CELL // max(1, self._strings.longest)
+        at = 0
+        while len(piece.data) - at > most:
+            end = piece.bare.find(self._end_tag, at + most) + len(self._end_tag)
+            if end < at + most:
+                break
+            yield from self._run_by_expat(piece.part(at, end))
+            at = end
+        if at < len(piece.data) or not at:
+            yield from self._run_by_expat(piece.part(at, len(piece.data)) if at else piece)
+
+    def _run_by_expat(self, piece: Piece) -> Iterator[TextChunk]:
+        """The last chunk is kept back until the witness has agreed to all."""
         before, row = self._progress.read, self._progress.last
         self._witness.begin(piece, row)
         chunk = None

@@ -41,11 +41,17 @@ def style_kinds(package: Package, part: str) -> dict[str | None, Kind]:
     formats: list[str] = []
     inside = False
 
+    def check(count: int) -> None:
+        if count >= package.limits.styles:
+            raise package.unreadable(f"has more than {package.limits.styles:,} styles in {part}")
+
     def start(name: str, attributes: dict[str, str]) -> None:
         nonlocal inside
         if name == "numFmt":
+            check(len(codes))
             codes.setdefault(attributes.get("numFmtId", ""), attributes.get("formatCode", ""))
         elif name == "xf" and inside:
+            check(len(formats))
             formats.append(attributes.get("numFmtId", "0"))
         elif name in ("cellXfs", "cellStyleXfs", "cellStyles", "dxfs"):
             inside = name == "cellXfs"

@@ -3,6 +3,10 @@
 import re
 
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
+_NO_XML = r"\x00-\x08\x0b-\x1f\ud800-\udfff\ufffe\uffff"  # and CR, which XML reads as LF
+_TO_ESCAPE = re.compile(rf"[{_NO_XML}]|_(?=x[0-9A-Fa-f]{{4}}[_{_NO_XML}])")  # after an _ of the text as well
+ESCAPE = 7
+"""Characters of one that is escaped."""
 _SURROGATES = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _REFERENCE = re.compile(r"&(?:#([0-9]{1,7})|#x([0-9A-Fa-f]{1,6})|(amp|lt|gt|quot|apos));")
 _NAMED = {"amp": "&", "lt": "<", "gt": ">", "quot": '"', "apos": "'"}
@@ -17,6 +21,11 @@ def decode(text: str) -> str:
         return decoded
     paired = _SURROGATES.sub(lambda found: found[0].encode("utf-16-le", "surrogatepass").decode("utf-16-le"), decoded)
     return re.sub("[\ud800-\udfff]", lambda half: f"_x{ord(half[0]):04X}_", paired)  # half a character is none
+
+
+def encode(text: str) -> str:
+    """The text as Excel stores it: what XML cannot carry as `_x000B_` and the like, so that `decode` undoes it."""
+    return _TO_ESCAPE.sub(lambda found: f"_x{ord(found[0]):04X}_", text)
 
 
 def resolve(text: str) -> str | None:

@@ -63,6 +63,7 @@ class Witness:
         self._texts: list[pa.Array] = []
         self._lines: list[int] = []
         self._seen = _NOTHING
+        self._piece, self._row, self._header_known = Piece(b"", b""), 0, False
 
     def check(self, piece: Piece, chunks: Sequence[TextChunk], read: int, row: int) -> None:
         """The piece holds just what the chunks deliver; `read` records and the rows up to `row` came before."""
@@ -73,7 +74,7 @@ class Witness:
 
     def begin(self, piece: Piece, row: int) -> None:
         """The piece is read a second time; the rows up to `row` came before."""
-        self._seen = _see(piece, self._skip, row, self._strings.has_empty)
+        self._piece, self._row = piece, row
         self._header_known = self._progress.headers is not None
         self._places.clear()
         self._texts.clear()
@@ -106,8 +107,12 @@ class Witness:
         self._texts.append(texts)
 
     def end(self, read: int) -> None:
-        """All of the piece was delivered, after `read` records."""
-        progress, seen = self._progress, self._seen
+        """All of the piece was delivered, after `read` records.
+
+        Only now is it looked at: a piece that the delivering parser refuses may have more cells than any sheet.
+        """
+        progress = self._progress
+        seen = self._seen = _see(self._piece, self._skip, self._row, self._strings.has_empty)
         lines = np.sort(np.array(self._lines, np.int64))
         places = np.concatenate([np.empty(0, np.int64), *self._places])
         wrong = [

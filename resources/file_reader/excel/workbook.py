@@ -21,6 +21,7 @@ class Workbook:
         self.strings = next((target for _, kind, target in relationships if kind == "sharedStrings"), "")
         self.styles = next((target for _, kind, target in relationships if kind == "styles"), "")
         self.sheets: dict[str, str] = {}
+        self._folded: dict[str, str] = {}
         self._hidden: set[str] = set()
         self.from_1904 = False
 
@@ -37,9 +38,12 @@ class Workbook:
             raise package.unreadable("has no worksheet", "Nothing can be read from it.")
 
     def _add(self, sheet: str, part: str, state: str) -> None:
-        if sheet.casefold() in map(str.casefold, self.sheets):
+        if sheet.casefold() in self._folded:
             raise self._package.unreadable(f"has more than one sheet {sheet!r}")
+        if len(self.sheets) >= self._package.limits.entries:
+            raise self._package.unreadable(f"has more than {self._package.limits.entries:,} sheets")
         self.sheets[sheet] = part
+        self._folded[sheet.casefold()] = sheet
         if state != "visible":
             self._hidden.add(sheet)
 
@@ -48,14 +52,13 @@ class Workbook:
         if wanted is None:
             chosen = next((sheet for sheet in self.sheets if sheet not in self._hidden), next(iter(self.sheets)))
         else:
-            folded = {sheet.casefold(): sheet for sheet in self.sheets}
-            if wanted.casefold() not in folded:
+            if wanted.casefold() not in self._folded:
                 raise InvalidRequest(
                     f"{self._package.name} has no sheet {wanted!r}.",
                     "Name one that it has (--sheet).",
                     f"Its sheets: {', '.join(map(repr, self.sheets))}.",
                 )
-            chosen = folded[wanted.casefold()]
+            chosen = self._folded[wanted.casefold()]
         if not self.sheets[chosen]:
             raise self._package.unreadable(f"is damaged: the part of sheet {chosen!r} is missing", DAMAGED)
         return chosen
