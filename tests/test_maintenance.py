@@ -119,7 +119,7 @@ def test_batches_expire_and_previews_are_discarded_with_their_files(world: World
         world.importer.commit("ua", previewed)
 
     world.clock.advance(hours=24)
-    assert world.maintenance.expire().removed.number == 3  # of the discarded preview its report, and all of the young
+    assert world.maintenance.expire().removed.number == 2  # the report of the one, what the other has staged
     assert (world.folders(previewed), world.folders(young)) == (set(), {"reports"})
 
 
@@ -177,7 +177,7 @@ def test_snapshots_are_kept_for_a_rollback_and_the_rollback_of_it(world: World) 
     kept = world.snapshots()
     world.clock.advance(days=4)
     world.maintains()
-    assert world.snapshots() < kept or len(world.snapshots()) == 1
+    assert set(world.snapshots()).isdisjoint(kept[:-1])
 
 
 def test_small_files_become_one_that_is_sorted_and_history_stays(world: World) -> None:
@@ -233,7 +233,7 @@ def test_orphans_are_removed_when_they_are_old_enough(world: World) -> None:
     world.imports(1)
     orphan = world.store.settings.lake / "records" / "contacts" / "orphan.parquet"
     orphan.write_bytes(b"x" * 1000)
-    for hours, expected in ((23, Removed()), (24, Removed(1, 1000))):
+    for hours, expected in ((23, Removed()), (25, Removed(1, 1000))):
         written = (world.clock.time - timedelta(hours=hours)).timestamp()
         os.utime(orphan, (written, written))
         assert world.maintains().orphans == expected
