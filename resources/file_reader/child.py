@@ -28,6 +28,7 @@ from schemas.errors import DiskFull, RecordsError, UnreadableFile
 
 _GZIP = b"\x1f\x8b"
 _BLOCK = 1 << 20
+_RATIO_FROM = 32 << 20  # unpacked; what is smaller harms nobody, and may begin with a long run of the same
 _ANSWERED = (RecordsError, MemoryError, OSError)  # pa.ArrowMemoryError is a MemoryError
 
 
@@ -134,9 +135,14 @@ def _unpacked(path: Path, name: str, limits: ReadLimits) -> Path:
     """The unpacked file, without a name, in the private folder; at most half of the free disk."""
     size, free = 0, shutil.disk_usage(tempfile.gettempdir()).free // 2
     try:
-        with gzip.open(path) as packed, tempfile.TemporaryFile() as unpacked:
+        with path.open("rb") as file, gzip.open(file) as packed, tempfile.TemporaryFile() as unpacked:
             while data := packed.read(_BLOCK):
                 size += len(data)
+                if size > _RATIO_FROM and size > file.tell() * limits.ratio:
+                    raise UnreadableFile(
+                        f"{name} is a gzip bomb: it unpacks to more than {limits.ratio:,} times its size.",
+                        "If it is not, send it unpacked, or raise RECORDS_MAX_RATIO.",
+                    )
                 if size > limits.file_mb * 1_000_000:
                     raise _too_large(name, limits)
                 if size > free:

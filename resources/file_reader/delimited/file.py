@@ -27,7 +27,7 @@ from resources.file_reader.delimited.dialect import (
     detect_encoding,
 )
 from resources.file_reader.delimited.witness import BLOCK, FIELD_END, RECORD_END, Witness, WitnessedBlock
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, ReadOptions, too_many_blank_lines
 from schemas.errors import UnreadableFile
 
 _SAMPLE_CHARACTERS = 1 << 18
@@ -43,6 +43,7 @@ class DelimitedFile:
         self._limits = limits
         self.read = 0
         self._line = 1
+        self._blank = 0
         self.encoding = self._encoding(options)
         with self._text("replace") as text:  # the parsers say where a byte does not belong
             sample = text.read(_SAMPLE_CHARACTERS)
@@ -69,11 +70,18 @@ class DelimitedFile:
                     values = self._delivered(block)
                     self._compare(values, block)
                     self.read += block.read
+                    self._pass_over(block.blank)
                     yield from _chunks(values, block)
         except csv.Error as error:
             raise self._unreadable(witness.line, error) from error
         except UnicodeError as error:
             raise self._not_decodable() from error
+
+    def _pass_over(self, blank: int) -> None:
+        """So many more blank lines are left out; UnreadableFile when that makes too many of them."""
+        self._blank += blank
+        if self._blank > self._limits.blank_lines + BLANK_FOR_A_RECORD * self.read:
+            raise too_many_blank_lines(self._name, self._limits.blank_lines)
 
     def _delivered(self, block: WitnessedBlock) -> pa.Table:
         """The well-formed records of a block, as Arrow reads them."""
@@ -159,6 +167,8 @@ class DelimitedFile:
         most = self._limits.cell_mb * 1_000_000 + BLOCK
         size = 0
         while line := text.readline(most + 1):
+            if line in ("\n", "\r", "\r\n") and not size:
+                self._pass_over(1)
             size = size + len(line) if line.strip("\r\n") else 0
             if size > most:
                 raise csv.Error("field larger than field limit")  # in the csv module's words
