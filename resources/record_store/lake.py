@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -118,6 +119,17 @@ class Lake:
             database.close()
             raise
         self._idle.append(database)
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """While something else is done, a thread opens what the next use will need."""
+        if self._idle:
+            yield
+            return
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            opened = thread.submit(self._open)
+            yield
+        self._idle.append(opened.result())
 
     def close(self) -> None:
         """Close what is kept."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -35,13 +35,17 @@ _MALFORMED_A_CHUNK = 20_000
 
 
 class DelimitedFile:
-    """A file of delimited text. `headers` and what was `understood` are there at once; `read` counts as chunks come."""
+    """A file of delimited text. `headers` and what was `understood` are there at once; `read` counts as chunks come.
+
+    `share_read` is how much of its bytes the chunks so far are, from 0 to 1.
+    """
 
     def __init__(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> None:
         self._path = path
         self._name = name
         self._limits = limits
         self.read = 0
+        self.share_read = 0.0
         self._line = 1
         self._blank = 0
         self.encoding = self._encoding(options)
@@ -64,12 +68,14 @@ class DelimitedFile:
         """All records of the file, in order, in chunks of some 8 MB. To be called once."""
         cell_bytes = self._limits.cell_mb * 1_000_000
         try:
-            with self._below_header() as read:
+            size = self._path.stat().st_size
+            with self._below_header() as (read, position):
                 witness = Witness(read, self.dialect, len(self.headers), self._line, cell_bytes)
                 for block in witness.blocks():
                     values = self._delivered(block)
                     self._compare(values, block)
                     self.read += block.read
+                    self.share_read = position() / size  # but for the rest of a block that is no whole record
                     self._pass_over(block.blank)
                     yield from _chunks(values, block)
         except csv.Error as error:
@@ -175,17 +181,17 @@ class DelimitedFile:
             yield line
 
     @contextmanager
-    def _below_header(self) -> Iterator[Callable[[int], bytes]]:
-        """A function that reads on, some bytes of UTF-8 at a time, and none at the end."""
+    def _below_header(self) -> Iterator[tuple[Callable[[int], bytes], Callable[[], int]]]:
+        """A function that reads on, some bytes of UTF-8 at a time, and none at the end; another tells how far it is."""
         with self._text() as text:
             above = "".join(text.readline() for _ in range(self._line - 1))
             if self.encoding.name.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig", "ascii"):
-                yield lambda size: text.read(size).encode()
+                yield lambda size: text.read(size).encode(), cast(BinaryIO, text.buffer).tell
                 return
         with self._path.open("rb") as file:
             mark = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 and self.encoding.name == "utf-8-sig"
             file.seek(len(codecs.BOM_UTF8) * mark + len(above.encode()))
-            yield file.read
+            yield file.read, file.tell
 
     def _not_decodable(self) -> UnreadableFile:
         """The first byte that is not of the encoding."""

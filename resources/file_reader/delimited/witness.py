@@ -253,7 +253,12 @@ def _line_ends(data: bytes, text: _Bytes, *, last: bool) -> _Positions:
 
 def _outside(positions: _Positions, quotes: _Positions) -> _Positions:
     """Those that an even number of quotation marks precedes."""
-    return positions[np.searchsorted(quotes, positions) % 2 == 0] if len(quotes) else positions
+    if not len(quotes):
+        return positions
+    # From each quotation mark on, the next positions are on its other side: fewer searches than one for each position.
+    turns = np.bincount(np.searchsorted(positions, quotes), minlength=len(positions) + 1)[:-1]
+    outside: npt.NDArray[np.bool_] = np.bitwise_xor.accumulate(turns & 1) == 0
+    return positions[outside]
 
 
 def _around_fields(

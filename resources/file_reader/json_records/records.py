@@ -61,6 +61,11 @@ class Records:
         return tuple(self._names)
 
     @property
+    def read(self) -> int:
+        """How many records there were so far."""
+        return self._done
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was passed over."""
         notes = []
