@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -126,6 +125,8 @@ class Lake:
         if self._idle:
             yield
             return
+        from concurrent.futures import ThreadPoolExecutor  # brings logging, which a quick command does without
+
         with ThreadPoolExecutor(max_workers=1) as thread:
             opened = thread.submit(self._open)
             yield

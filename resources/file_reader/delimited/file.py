@@ -59,7 +59,7 @@ class DelimitedFile:
             ("Format", "Delimited text"),
             ("Encoding", f"{self.encoding.name} ({self.encoding.sure})"),
             ("Delimiter", f"{self.dialect.delimiter_name} ({self.dialect.sure})"),
-            ("Quotation mark", self.dialect.quote + (" with \\ before one inside" if self.dialect.escape else "")),
+            ("Quotation mark", self._quotation_mark(sample)),
         ]
         if self.dialect.skipped_lines:
             self.understood.append(("Lines above the header, left out", f"{self.dialect.skipped_lines:,}"))
@@ -149,6 +149,14 @@ class DelimitedFile:
 
     def _text(self, errors: Literal["strict", "replace"] = "strict") -> io.TextIOWrapper:
         return self._path.open("r", encoding=self.encoding.name, errors=errors, newline="")
+
+    def _quotation_mark(self, sample: str) -> str:
+        mark = self.dialect.quote
+        if self.dialect.escape:
+            return f"{mark} with {self.dialect.escape} before one inside"
+        if f"\\{mark}" in sample or (mark in sample and "\\\\" in sample):
+            return f"{mark} (likely; a backslash is a character like any other: none clearly escapes a {mark})"
+        return mark
 
     def _read_header(self) -> tuple[str, ...]:
         """The first record that is no blank line; `_line` is then the one below it."""
