@@ -118,7 +118,7 @@ def detect_dialect(text: str, given: str | None, *, whole: bool) -> Dialect:
         return Dialect(given or first[4], '"', escape, 1, "certain: the file says so")
     quote = "'" if '"' not in text and _single_quoted(lines) else '"'
     tried = [_Tried.of(lines, Dialect(it, quote, escape, 0, "")) for it in ([given] if given else _DELIMITERS)]
-    best = max(tried, key=lambda it: it.share)
+    best = max(tried, key=lambda it: (it.share, -it.skipped_lines))  # of equals the one that leaves out least
     if best.share == 0.0:
         return Dialect(given or ",", quote, escape, 0, "as you said" if given else "there is one column")
     sure = "as you said" if given else f"{best.share:.0%} of the first records have as many fields as the header"
