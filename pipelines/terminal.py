@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
-from rich.markup import escape
+from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from schemas.batches import BatchStatus, ImportReport
@@ -64,6 +64,11 @@ def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
         is_number = column in set(numbers)
         made.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
     return made
+
+
+def escape(text: str) -> str:
+    """A text as it is to be shown: no markup, and nothing that would command the terminal or move other text."""
+    return escape_markup("".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text))
 
 
 def size(number: int) -> str:

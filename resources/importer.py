@@ -39,10 +39,11 @@ class Importer:
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, records.folder("staging"))
         with self._reader(request) as reader:
-            # What brings pandas and pandera, while the file is being read; a commit does without.
-            from resources.report_writer import write_report
-            from resources.stager import stage_file
-            from schemas.mapping import header_row
+            with self._store.opening():
+                # What brings pandas and pandera, while the file is being read; a commit does without.
+                from resources.report_writer import write_report
+                from resources.stager import stage_file
+                from schemas.mapping import header_row
 
             if not request.again:
                 records.require_new(request.record_type, _name(request.path), reader.sha256)

@@ -17,12 +17,11 @@ from resources.problems import PROBLEMS, ProblemFile, summarise
 from resources.progress import Progress, observed_chunks
 from resources.record_store import Comparison, RecordStore, Staging
 from resources.record_store.refusals import outdated_type
-from resources.rejects_writer import ESCAPED, OUR_COLUMNS
 from schemas import load_model
 from schemas.batches import ChangedValue, Counts, ImportRequest, ProblemCount, RowProblem
 from schemas.dates import DateOrders
 from schemas.errors import Unaccounted
-from schemas.mapping import Mapping, map_headers
+from schemas.mapping import OURS, Mapping, map_headers
 from schemas.model import RecordModel
 from schemas.parsing import arrow_type
 from schemas.record_type import RecordType
@@ -76,8 +75,11 @@ def stage_file(
     mapping = map_headers(reader.headers, record_type, request.column_map, remembered)
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
-    rejects = reader.format in ESCAPED and set(OUR_COLUMNS).issubset(reader.headers)
-    unescape = request.unescape or rejects
+    unescape = request.unescape
+    if OURS.issubset(reader.headers):
+        from resources.rejects_writer import ESCAPED  # brings openpyxl, which few files need
+
+        unescape = unescape or reader.format in ESCAPED
     staging = Staging(partial, fields)
     dates = DateOrders(record_type, fields, request.date_order)
     partial.mkdir(parents=True)
@@ -140,7 +142,8 @@ def _stage(
     )
     positions = [mapping.fields[name] for name in staging.fields]
     staged, parent = 0, None
-    with pq.ParquetWriter(staging.records, schema, compression="lz4", use_dictionary=False) as writer:
+    written = {"compression": "lz4", "use_dictionary": False, "write_statistics": ["_record"]}  # those alone are used
+    with pq.ParquetWriter(staging.records, schema, **written) as writer:
         for chunk in observed_chunks(reader, progress):
             problems.add_all(_malformed(chunk, len(reader.headers)))
             if not len(chunk.records):

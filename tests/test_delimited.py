@@ -1,10 +1,13 @@
 """Untrusted CSV: every record with its number and line, or no record at all."""
 
+import codecs
 import csv
 import gc
 import io
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -12,7 +15,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import resources.file_reader.delimited.witness
@@ -253,6 +256,29 @@ def test_other_quotation_marks_and_escapes_are_detected(file: Write) -> None:
     assert Whole(file('"a","b"\n"say \\"hi\\"","2"\n')).rows == [('say "hi"', "2")]
 
 
+@pytest.mark.parametrize(
+    ("content", "cell", "said"),
+    [
+        ('"a","b"\n"x\\\\y","2"\n', "x\\\\y", '" (likely; a backslash is a character like any other'),
+        ('"a","b"\n"x\\","2"\n', "x\\", '" (likely; a backslash is a character like any other'),
+        ('a,b\n"C:\\x",2\n', "C:\\x", '"'),
+        ('"a","b"\n"x \\"y\\" \\\\z","2"\n', 'x "y" \\z', '" with \\ before one inside'),
+    ],
+)
+def test_backslashes_that_could_be_escapes_are_said_to_be_none(file: Write, content: str, cell: str, said: str) -> None:
+    path = file(content)
+    assert Whole(path).rows == [(cell, "2")]
+    understood = dict(DelimitedFile(path, "file.csv", ReadOptions(), ReadLimits()).understood)
+    assert understood["Quotation mark"].startswith(said)
+    assert ("likely" in understood["Quotation mark"]) == ("likely" in said)
+
+
+def test_no_record_is_taken_for_a_line_above_the_header_where_another_delimiter_needs_none(file: Write) -> None:
+    """With backslashes the parsers go on after a closing quotation mark, so that any delimiter fits the first lines."""
+    whole = Whole(file('"a";"b"\n"x \\"y\\" z";"1"\n"";",0"\n"";",0"\n'))
+    assert (whole.headers, whole.rows) == (("a", "b"), [('x "y" z', "1"), ("", ",0"), ("", ",0")])
+
+
 def test_a_line_that_names_the_delimiter_is_obeyed_and_left_out(file: Write) -> None:
     whole = Whole(file("sep=;\na;b\n1,2;3\n"))
     assert (whole.headers, whole.rows, whole.lines) == (("a", "b"), [("1,2", "3")], [3])
@@ -310,6 +336,80 @@ def test_what_python_writes_comes_back(
     assert [list(whole.headers), *map(list, whole.rows)] == table
     assert whole.records == list(range(1, len(table)))
     assert (whole.read, whole.malformed) == (len(table) - 1, [])
+
+
+MARKED = {  # found out by the reader
+    "utf-8": b"",
+    "utf-8-sig": b"",
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32-le": codecs.BOM_UTF32_LE,
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+SAID = ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp1252", "latin-1", "shift_jis"]
+
+
+@cache
+def _letters(encoding: str) -> st.SearchStrategy[str]:
+    """Characters of an encoding; of Shift-JIS those that come back as themselves."""
+    if encoding.startswith("utf"):
+        return st.characters(codec="utf-8", exclude_characters="\0\ufeff")
+    ones = [bytes([byte]) for byte in range(1, 256)]
+    decoded = {it: it.decode(encoding, "ignore") for it in (*ones, *(a + b for a in ones for b in ones))}
+    return st.sampled_from([it for data, it in decoded.items() if len(it) == 1 and it.encode(encoding) == data])
+
+
+@dataclass(frozen=True)
+class Written:
+    """A table as a file of some dialect, and what has to be said of it, because nobody could find it out."""
+
+    table: list[list[str]]
+    content: bytes
+    options: dict[str, str]
+
+
+@st.composite
+def files(draw: st.DrawFn) -> Written:
+    """Any table in any dialect. The delimiter is found out where a line names it or every field is quoted."""
+    said = draw(st.booleans())
+    encoding = draw(st.sampled_from(SAID if said else [*MARKED]))
+    delimiter, end = draw(st.sampled_from(",;\t|")), draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    above = draw(st.sampled_from(["", f"sep={delimiter}{end}", f"Contacts{end}", f"Contacts{end}{end}of 2024{end}"]))
+    escaped = draw(st.booleans())
+    every = escaped or end != "\r\n" or draw(st.booleans())  # before 3.13 the writer leaves other line ends unquoted
+    letters = _letters(encoding)
+    cells = st.text(st.one_of(st.sampled_from(',;|"\\\r\n\t '), letters), max_size=8)
+    width = draw(st.integers(1 if above[:4] in ("", "sep=") and not every else 2, 4))
+    header = draw(st.lists(cells.filter(bool), min_size=width, max_size=width, unique=True))
+    rows = draw(st.lists(st.lists(cells, min_size=width, max_size=width), min_size=bool(above), max_size=8))
+    if escaped:  # nothing else shows that a backslash is no character like any other
+        rows.insert(0, ['a "b" c'] * width)
+    written = io.StringIO(newline="")
+    csv.writer(
+        written,
+        delimiter=delimiter,
+        lineterminator=end,
+        quoting=csv.QUOTE_ALL if every else csv.QUOTE_MINIMAL,
+        doublequote=not escaped,
+        escapechar="\\" if escaped else None,
+    ).writerows([header, *rows])
+    body = written.getvalue()
+    assume(every or body.count("'") < 4)  # those may be quotation marks
+    content = (above + body + end * draw(st.integers(0, 2))).encode(encoding)
+    options = {} if every or above.startswith("sep=") else {"delimiter": delimiter}
+    if said:
+        return Written([header, *rows], content, {**options, "encoding": encoding})
+    return Written([header, *rows], MARKED[encoding] + content, options)
+
+
+@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@given(files())
+def test_a_table_in_any_dialect_comes_back(tmp_path_factory: pytest.TempPathFactory, written: Written) -> None:
+    path = tmp_path_factory.getbasetemp() / "dialect.csv"
+    path.write_bytes(written.content)
+    whole = Whole(path, **written.options)
+    assert [list(whole.headers), *map(list, whole.rows)] == written.table
+    assert (whole.read, whole.malformed) == (len(written.table) - 1, [])
 
 
 class _Spoiling:

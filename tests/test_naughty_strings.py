@@ -7,6 +7,7 @@ import json
 import os
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from openpyxl.cell import WriteOnlyCell
 
+from pipelines.terminal import print_report
 from resources.file_reader import FileReader, ReadLimits, ReadOptions
 from resources.file_reader.delimited import DelimitedFile
 from resources.importer import Importer
-from resources.record_store import RecordStore
+from resources.record_store import RecordStore, ledger
+from resources.report_writer import write_report
 from tests.records import contacts_of, values
 
 CORPORA = Path(os.environ.get("RECORDS_CORPORA") or Path(__file__).parents[2] / "shared/corpora")
@@ -165,6 +168,34 @@ def test_naughty_strings_are_names_of_files_in_the_ledger(
         path.write_text(f"external_id,status\nC-{number},lead\n")
         assert importer.preview(contacts_of(path)).batch.file_name.encode() == os.fsencode(path.name)
     assert {batch.file_name.removesuffix(".csv") for batch in store.batches()} == set(names)
+
+
+def test_every_naughty_string_is_a_name_in_ledger_report_and_terminal(
+    importer: Importer, store: RecordStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One after the other, from the ledger on; a terminal is sent no control character."""
+    names = [text for text in naughty() if text and "/" not in text]
+    path = tmp_path / "file.csv"
+    path.write_text("external_id,status\n1,lead\n")
+    report, record_type = importer.preview(contacts_of(path)), store.record_type("contacts")
+    with store.transaction("names", "tester") as transaction:
+        for number, name in enumerate(names):
+            batch = replace(report.batch, batch_id=f"{report.batch.batch_id}-{number}", file_name=name)
+            transaction.append(ledger.append_batch, batch)
+    written = {batch.batch_id: batch for batch in store.batches() if batch.batch_id != report.batch.batch_id}
+    assert {batch.file_name.encode() for batch in written.values()} == {name.encode() for name in names}
+    assert len(written) == len(names) > 327
+
+    for batch in written.values():
+        page = tmp_path / "report.html"
+        named = replace(report, batch=batch)
+        write_report(page, named, record_type, understood=(), changes=(), generated_at=batch.at)
+        assert "<script" not in page.read_text("utf-8").lower()
+        print_report(named, record_type)
+        shown = capsys.readouterr().out
+        assert not [it for it in shown if unicodedata.category(it) in ("Cc", "Cf") and it != "\n"]
+        visible = "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in batch.file_name)
+        assert f"{visible} as contacts of ua" in shown
 
 
 def _kinds(text: str) -> set[tuple[str, int]]:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from resources.file_reader import FileReader, ReadLimits, ReadOptions
+from resources.file_reader.child import _unpacked
 from schemas.errors import InvalidRequest, NotFound, UnreadableFile
 
 ROWS = b"id,name\n1,a\n2,b\n3\n"
@@ -104,7 +105,12 @@ def test_limits_have_names(tmp_path: Path, content: bytes, limits: ReadLimits, s
 CELL = [b"x" * 1_000_000] * 100
 NAMES = [b"c%d" % number for number in range(1_000_000)]
 BOMBS: dict[str, tuple[str, list[bytes], str]] = {
-    "gzip": ("csv.gz", [gzip.compress(b"a,b\n"), *[gzip.compress(b"1,2\n" * 5_000_000)] * 20], "FILE_MB"),
+    "gzip": ("csv.gz", [gzip.compress(b"a,b\n"), *[gzip.compress(b"1,2\n" * 5_000_000)] * 20], "RATIO"),
+    "blank lines": ("csv", [b"a,b\n1,2\n", *[b"\n" * 1_000_000] * 50], "BLANK_LINES"),
+    "blank lines above": ("csv", [*[b"\r\n" * 1_000_000] * 3, b"a,b\n1,2\n"], "BLANK_LINES"),
+    "blank lines after an odd one": ("csv", [b'a,b\n1"x",2\n', *[b"\n" * 1_000_000] * 10], "BLANK_LINES"),
+    "blank lines of JSON": ("ndjson", [b'{"a":1}\n', *[b"\n" * 1_000_000] * 50], "BLANK_LINES"),
+    "white lines of JSON": ("ndjson", [b'{"a":1}\n', *[b" \n" * 1_000_000] * 10], "BLANK_LINES"),
     "deep array": ("json", [b'[{"a":', b"[" * 100_000, b"]" * 100_000, b"}]"], "DEPTH"),
     "deep object": ("json", [b"[", b'{"a":' * 100_000, b"1", b"}" * 100_000, b"]"], "DEPTH"),
     "deep line": ("ndjson", [b'{"a":' * 100_000, b"1", b"}" * 100_000], "DEPTH"),
@@ -133,6 +139,29 @@ def test_a_bomb_is_refused_soon_and_in_little_memory_by_a_limit_with_a_name(
     with pytest.raises(UnreadableFile) as raised:
         read(path, limits=ReadLimits(file_mb=300, reader_memory_mb=600))
     assert f"RECORDS_MAX_{setting}" in str(raised.value)
+
+
+def test_what_a_packed_file_may_become_is_a_multiple_of_its_size(tmp_path: Path) -> None:
+    """Of what is unpacked so far: a few MB may be as much alike as they like."""
+    zeros = gzip.compress(b"0" * 1_000_000)
+    noise = gzip.compress(os.urandom(4_000))
+    same, mixed = write(tmp_path, zeros * 40, "same.csv.gz"), write(tmp_path, (zeros + noise) * 40, "mixed.csv.gz")
+    small = write(tmp_path, zeros * 30, "small.csv.gz")
+    with pytest.raises(UnreadableFile, match="same is a gzip bomb: it unpacks to more than 250 times its size"):
+        _unpacked(same, "same", ReadLimits())
+    with pytest.raises(UnreadableFile, match="more than 150 times its size"):
+        _unpacked(mixed, "mixed", ReadLimits(ratio=150))
+    assert mixed.stat().st_size * 190 < _unpacked(mixed, "mixed", ReadLimits()).stat().st_size == 40_160_000
+    assert _unpacked(small, "small", ReadLimits()).stat().st_size == 30_000_000
+    assert _unpacked(same, "same", ReadLimits(ratio=1_000)).stat().st_size == 40_000_000
+
+
+def test_a_blank_line_below_each_record_is_passed_over(tmp_path: Path) -> None:
+    limits = ReadLimits(blank_lines=1)
+    assert len(read(write(tmp_path, b"a,b\n" + b"1,2\n\n" * 100), limits=limits)) == 100
+    assert len(read(write(tmp_path, b'{"a":1}\n\n' * 100, "file.ndjson"), limits=limits)) == 100
+    with pytest.raises(UnreadableFile, match="more than 1 blank lines beyond 10 for each record"):
+        read(write(tmp_path, b"a,b\n" + b"\n1,2" * 3 + b"\n" * 33), limits=limits)
 
 
 def _footer_that_lies(parquet: bytes, how: str) -> bytes:

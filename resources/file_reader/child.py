@@ -28,12 +28,14 @@ from schemas.errors import DiskFull, RecordsError, UnreadableFile
 
 _GZIP = b"\x1f\x8b"
 _BLOCK = 1 << 20
+_RATIO_FROM = 32 << 20  # unpacked; what is smaller harms nobody, and may begin with a long run of the same
 _ANSWERED = (RecordsError, MemoryError, OSError)  # pa.ArrowMemoryError is a MemoryError
 
 
 def main() -> None:
     """Read the file that the request names, answer, and end without the interpreter's farewells."""
     gc.disable()  # rows make no cycles, and looking for some takes a fifth of the time
+    sys.meta_path.insert(0, _WithoutPandas)
     request = json.loads(sys.argv[1])
     limits = ReadLimits(**request["limits"])
     with os.fdopen(request["answer"], "wb") as answer:
@@ -44,6 +46,19 @@ def main() -> None:
             pass  # nobody wants to know any more
     # Arrow's read-ahead thread may be inside Python; an ordinary exit would wait for it, or crash.
     os._exit(0)
+
+
+class _WithoutPandas:
+    """To the import system pandas is not installed.
+
+    Arrow imports it for its first array, where it is: a quarter of a second and 40 MB, for which a reader has no use.
+    """
+
+    @staticmethod
+    def find_spec(name: str, *_: object) -> None:
+        """Nothing, but that there is no pandas."""
+        if name == "pandas":
+            raise ModuleNotFoundError("A reader does without pandas.", name=name)
 
 
 def _limit_resources(limits: ReadLimits) -> None:
@@ -91,7 +106,7 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
     with pa.ipc.new_stream(answer, schema) as stream:
         try:
             for chunk in parsed.chunks():
-                _send(stream, schema, chunk)
+                _send(stream, schema, chunk, getattr(parsed, "share_read", None))
             if _sha256(path) != digest:  # all readings were of the same bytes
                 raise UnreadableFile(f"{name} was changed while it was read.", "Try again when it is complete.")
             last: dict[str, Any] = {"read": parsed.read, "notes": getattr(parsed, "notes", ())}
@@ -106,8 +121,8 @@ def _empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], kind) for kind in schema.types], schema=schema)
 
 
-def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: TextChunk) -> None:
-    metadata = {}
+def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: TextChunk, share: float | None) -> None:
+    metadata = {"share": json.dumps(share)}
     if chunk.malformed:
         metadata["malformed"] = json.dumps([list(vars(bad).values()) for bad in chunk.malformed])
     if chunk.cells:
@@ -134,9 +149,14 @@ def _unpacked(path: Path, name: str, limits: ReadLimits) -> Path:
     """The unpacked file, without a name, in the private folder; at most half of the free disk."""
     size, free = 0, shutil.disk_usage(tempfile.gettempdir()).free // 2
     try:
-        with gzip.open(path) as packed, tempfile.TemporaryFile() as unpacked:
+        with path.open("rb") as file, gzip.open(file) as packed, tempfile.TemporaryFile() as unpacked:
             while data := packed.read(_BLOCK):
                 size += len(data)
+                if size > _RATIO_FROM and size > file.tell() * limits.ratio:
+                    raise UnreadableFile(
+                        f"{name} is a gzip bomb: it unpacks to more than {limits.ratio:,} times its size.",
+                        "If it is not, send it unpacked, or raise RECORDS_MAX_RATIO.",
+                    )
                 if size > limits.file_mb * 1_000_000:
                     raise _too_large(name, limits)
                 if size > free:

@@ -15,7 +15,10 @@ _JSON_NAMES = (".json", ".ndjson", ".jsonl")
 
 
 class Parsed(Protocol):
-    """A file of some format, being read."""
+    """A file of some format, being read.
+
+    It may have `share_read`, about how much of it has been read, from 0 to 1; and `notes`, in sentences.
+    """
 
     @property
     def headers(self) -> tuple[str, ...]:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
-from schemas.errors import InvalidRequest
+from schemas.errors import InvalidRequest, UnreadableFile
 
-_MB = 1_000_000
+BLANK_FOR_A_RECORD = 10
+"""Blank lines that may stand beside each record: some programs put one below every line."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class ReadLimits:
 
     file_mb: int = 20_000
     """Size of a file, unpacked, in 10⁶ bytes."""
+    ratio: int = 250
+    """How many times larger a packed file may become, once it is unpacked."""
+    blank_lines: int = 1_000_000
+    """Blank lines of a file of text, beyond ten for each record."""
     columns: int = 10_000
     """Columns of a file."""
     header_characters: int = 10_000
@@ -51,3 +56,11 @@ class ReadLimits:
                 raise InvalidRequest(f"{name} is {text!r}.", "Give a whole number above 0.")
             given[limit.name] = int(text)
         return cls(**given)
+
+
+def too_many_blank_lines(name: str, most: int) -> UnreadableFile:
+    """What is said of a file that has them."""
+    return UnreadableFile(
+        f"{name} has more than {most:,} blank lines beyond {BLANK_FOR_A_RECORD} for each record.",
+        "Leave them out, or raise RECORDS_MAX_BLANK_LINES.",
+    )

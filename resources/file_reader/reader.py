@@ -25,16 +25,18 @@ class FileReader:
     """One file, being read by a process with little else. A context manager.
 
     The process starts at once; `format`, `headers`, the `sha256` of the file's bytes and what it `understood`
-    (label and value) wait until it knows. After `chunks` has come to its end, `read` is the number of its
-    records, and `notes` say what else is to be known of it. Raises NotFound when there is no such file,
-    UnreadableFile when it cannot be what it says it is or goes beyond a limit, DiskFull when there is no room to
-    unpack it, InvalidRequest when the options cannot be meant.
+    (label and value) wait until it knows. While `chunks` come, `share_read` is about how much of the file they are,
+    from 0 to 1, where its format tells. After their end `read` is the number of its records, and `notes` say what else
+    is to be known of it. Raises NotFound when there is no such file, UnreadableFile when it cannot be what it says it
+    is or goes beyond a limit, DiskFull when there is no room to unpack it, InvalidRequest when the options cannot be
+    meant.
     """
 
     def __init__(self, path: Path, options: ReadOptions | None = None, limits: ReadLimits | None = None) -> None:
         self.path = path
         self._told: dict[str, Any] | None = None
         self.read = 0
+        self.share_read: float | None = None
         self.notes: tuple[str, ...] = ()
         self._name = path.name.encode(errors="backslashreplace").decode()
         self._file = _open(path, self._name)
@@ -106,6 +108,7 @@ class FileReader:
                 told = {key.decode(): json.loads(value) for key, value in dict(metadata or {}).items()}
                 if "last" in told:
                     break
+                self.share_read = told["share"]
                 yield _chunk(batch, told)
         except (pa.ArrowInvalid, StopIteration, OSError) as error:
             raise self._died() from error

@@ -119,6 +119,19 @@ class Lake:
             raise
         self._idle.append(database)
 
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """While something else is done, a thread opens what the next use will need."""
+        if self._idle:
+            yield
+            return
+        from concurrent.futures import ThreadPoolExecutor  # brings logging, which a quick command does without
+
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            opened = thread.submit(self._open)
+            yield
+        self._idle.append(opened.result())
+
     def close(self) -> None:
         """Close what is kept."""
         while self._idle:

@@ -241,6 +241,15 @@ class RecordStore:
         return newest
 
     @contextmanager
+    def opening(self) -> Iterator[None]:
+        """While something else is done, the store is made ready to be read; what is not there stays so."""
+        if not self.exists:
+            yield
+            return
+        with self._lake.opening():
+            yield
+
+    @contextmanager
     def reading(self, snapshot: int | None = None) -> Iterator[Connection]:
         """A connection that can read the lake, as of a snapshot when one is given, and cannot write it."""
         if not self.exists:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +27,7 @@ from resources.file_reader.delimited.dialect import (
     detect_encoding,
 )
 from resources.file_reader.delimited.witness import BLOCK, FIELD_END, RECORD_END, Witness, WitnessedBlock
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, ReadOptions, too_many_blank_lines
 from schemas.errors import UnreadableFile
 
 _SAMPLE_CHARACTERS = 1 << 18
@@ -35,14 +35,19 @@ _MALFORMED_A_CHUNK = 20_000
 
 
 class DelimitedFile:
-    """A file of delimited text. `headers` and what was `understood` are there at once; `read` counts as chunks come."""
+    """A file of delimited text. `headers` and what was `understood` are there at once; `read` counts as chunks come.
+
+    `share_read` is how much of its bytes the chunks so far are, from 0 to 1.
+    """
 
     def __init__(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> None:
         self._path = path
         self._name = name
         self._limits = limits
         self.read = 0
+        self.share_read = 0.0
         self._line = 1
+        self._blank = 0
         self.encoding = self._encoding(options)
         with self._text("replace") as text:  # the parsers say where a byte does not belong
             sample = text.read(_SAMPLE_CHARACTERS)
@@ -54,7 +59,7 @@ class DelimitedFile:
             ("Format", "Delimited text"),
             ("Encoding", f"{self.encoding.name} ({self.encoding.sure})"),
             ("Delimiter", f"{self.dialect.delimiter_name} ({self.dialect.sure})"),
-            ("Quotation mark", self.dialect.quote + (" with \\ before one inside" if self.dialect.escape else "")),
+            ("Quotation mark", self._quotation_mark(sample)),
         ]
         if self.dialect.skipped_lines:
             self.understood.append(("Lines above the header, left out", f"{self.dialect.skipped_lines:,}"))
@@ -63,17 +68,26 @@ class DelimitedFile:
         """All records of the file, in order, in chunks of some 8 MB. To be called once."""
         cell_bytes = self._limits.cell_mb * 1_000_000
         try:
-            with self._below_header() as read:
+            size = self._path.stat().st_size
+            with self._below_header() as (read, position):
                 witness = Witness(read, self.dialect, len(self.headers), self._line, cell_bytes)
                 for block in witness.blocks():
                     values = self._delivered(block)
                     self._compare(values, block)
                     self.read += block.read
+                    self.share_read = position() / size  # but for the rest of a block that is no whole record
+                    self._pass_over(block.blank)
                     yield from _chunks(values, block)
         except csv.Error as error:
             raise self._unreadable(witness.line, error) from error
         except UnicodeError as error:
             raise self._not_decodable() from error
+
+    def _pass_over(self, blank: int) -> None:
+        """So many more blank lines are left out; UnreadableFile when that makes too many of them."""
+        self._blank += blank
+        if self._blank > self._limits.blank_lines + BLANK_FOR_A_RECORD * self.read:
+            raise too_many_blank_lines(self._name, self._limits.blank_lines)
 
     def _delivered(self, block: WitnessedBlock) -> pa.Table:
         """The well-formed records of a block, as Arrow reads them."""
@@ -136,6 +150,14 @@ class DelimitedFile:
     def _text(self, errors: Literal["strict", "replace"] = "strict") -> io.TextIOWrapper:
         return self._path.open("r", encoding=self.encoding.name, errors=errors, newline="")
 
+    def _quotation_mark(self, sample: str) -> str:
+        mark = self.dialect.quote
+        if self.dialect.escape:
+            return f"{mark} with {self.dialect.escape} before one inside"
+        if f"\\{mark}" in sample or (mark in sample and "\\\\" in sample):
+            return f"{mark} (likely; a backslash is a character like any other: none clearly escapes a {mark})"
+        return mark
+
     def _read_header(self) -> tuple[str, ...]:
         """The first record that is no blank line; `_line` is then the one below it."""
         above = self.dialect.skipped_lines
@@ -159,23 +181,25 @@ class DelimitedFile:
         most = self._limits.cell_mb * 1_000_000 + BLOCK
         size = 0
         while line := text.readline(most + 1):
+            if line in ("\n", "\r", "\r\n") and not size:
+                self._pass_over(1)
             size = size + len(line) if line.strip("\r\n") else 0
             if size > most:
                 raise csv.Error("field larger than field limit")  # in the csv module's words
             yield line
 
     @contextmanager
-    def _below_header(self) -> Iterator[Callable[[int], bytes]]:
-        """A function that reads on, some bytes of UTF-8 at a time, and none at the end."""
+    def _below_header(self) -> Iterator[tuple[Callable[[int], bytes], Callable[[], int]]]:
+        """A function that reads on, some bytes of UTF-8 at a time, and none at the end; another tells how far it is."""
         with self._text() as text:
             above = "".join(text.readline() for _ in range(self._line - 1))
             if self.encoding.name.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig", "ascii"):
-                yield lambda size: text.read(size).encode()
+                yield lambda size: text.read(size).encode(), cast(BinaryIO, text.buffer).tell
                 return
         with self._path.open("rb") as file:
             mark = file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 and self.encoding.name == "utf-8-sig"
             file.seek(len(codecs.BOM_UTF8) * mark + len(above.encode()))
-            yield file.read
+            yield file.read, file.tell
 
     def _not_decodable(self) -> UnreadableFile:
         """The first byte that is not of the encoding."""

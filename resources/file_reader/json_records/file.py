@@ -21,7 +21,8 @@ class JsonFile:
     """A file of JSON records, open for reading. A context manager; it does not close the file.
 
     `headers` are the names of all members in the order in which they first appear; they are there at once, after
-    the whole file was read and found correct. `read` counts the records that `chunks` has delivered. A member
+    the whole file was read and found correct. `read` counts the records that `chunks` has delivered, and `share_read`
+    is how much of all that is. A member
     that an object lacks, null and "" are all the empty text; numbers keep their written text, exponents are
     written out. Raises UnreadableFile, with line and byte offset, where the file is not JSON, not records, or
     asks for more than the limits; and where the witness reads a record otherwise.
@@ -47,6 +48,7 @@ class JsonFile:
         except BaseException:
             self._spool.close()
             raise
+        self._records = records.read
         self.kind = records.kind
         self.headers = records.names
         self.notes = records.notes
@@ -58,6 +60,11 @@ class JsonFile:
     def __exit__(self, *_: object) -> None:
         """What was kept of the file is gone; whoever opened the file closes it."""
         self._spool.close()
+
+    @property
+    def share_read(self) -> float:
+        """The share of the records that `chunks` has delivered."""
+        return self.read / max(1, self._records)
 
     def chunks(self) -> Iterator[TextChunk]:
         """All records of the file, in order, each read the same by the witness. To be called once."""

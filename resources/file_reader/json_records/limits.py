@@ -14,6 +14,7 @@ class JsonLimits:
     names: int = 10_000
     cell_characters: int = 10_000_000
     record_bytes: int = 64 << 20
+    blank_lines: int = 1_000_000
 
     @classmethod
     def of(cls, limits: ReadLimits) -> "JsonLimits":
@@ -24,4 +25,5 @@ class JsonLimits:
             names=limits.columns,
             cell_characters=limits.cell_mb * 1_000_000,
             record_bytes=limits.record_mb * 1_000_000,
+            blank_lines=limits.blank_lines,
         )

@@ -25,6 +25,7 @@ from resources.file_reader.json_records.walk import (
     skip_space,
     too_many_names,
 )
+from resources.file_reader.options import BLANK_FOR_A_RECORD, too_many_blank_lines
 from schemas.errors import UnreadableFile
 
 _NEAR = 16  # an error this close to the end of what was read may be one of where the block ends
@@ -60,6 +61,11 @@ class Records:
         return tuple(self._names)
 
     @property
+    def read(self) -> int:
+        """How many records there were so far."""
+        return self._done
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was passed over."""
         notes = []
@@ -87,6 +93,8 @@ class Records:
         for batch in self._elements(source) if self.kind == "json" else self._lines(source):
             yield batch
             self._done += len(batch[0])
+            if self._blank > self._limits.blank_lines + BLANK_FOR_A_RECORD * self._done:
+                raise too_many_blank_lines(self._name, self._limits.blank_lines)
 
     def _lines(self, source: Source) -> Iterator[Batch]:
         while source.buffer or not source.ended:

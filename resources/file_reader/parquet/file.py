@@ -26,9 +26,9 @@ _BUFFERS = 64 << 20  # of all columns
 class ParquetFile:
     """A Parquet file, open for reading. A context manager; it does not close the file.
 
-    `headers` are the names of the columns; `read` counts the records that `chunks` has delivered. Null is the
-    empty text. Raises UnreadableFile where the file is damaged or asks for more than the limits, and where the
-    witness reads a record otherwise.
+    `headers` are the names of the columns; `read` counts the records that `chunks` has delivered, and `share_read` is
+    how much of all that is. Null is the empty text. Raises UnreadableFile where the file is damaged or asks for more
+    than the limits, and where the witness reads a record otherwise.
     """
 
     kind: Literal["parquet"] = "parquet"
@@ -92,6 +92,11 @@ class ParquetFile:
                 f"{self._name} has more than one column {', '.join(map(repr, repeated))}.",
                 "Each column needs a name of its own.",
             )
+
+    @property
+    def share_read(self) -> float:
+        """The share of the records that `chunks` has delivered, of those that the file says it has."""
+        return self.read / max(1, int(self._parquet.metadata.num_rows))
 
     def chunks(self) -> Iterator[TextChunk]:
         """All records of the file, in order, each read the same by the witness. To be called once."""
