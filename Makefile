@@ -1,6 +1,8 @@
 # The two commands of the README, and what stands behind them. Each does the set-up it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# Compiled once, not by each of the many processes that a test or a demo starts.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check bench lock clean
 
