@@ -54,8 +54,8 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
         (b"", "file.csv is empty."),
         (b"b,a,b,a,c\n1,2,3,4,5\n", "file.csv has columns of one name."),
         (b'a,b\n1,"2\n', "file.csv cannot be read: in the record that begins on line 2"),
-        (gzip.compress(ROWS)[:12] + b"\xff" * 40, "file.csv is damaged: its gzip packing does not hold."),
-        (gzip.compress(ROWS)[:-9], "file.csv is damaged: its gzip packing does not hold."),
+        (gzip.compress(ROWS, mtime=0)[:12] + b"\xff" * 40, "file.csv is damaged: its gzip packing does not hold."),
+        (gzip.compress(ROWS, mtime=0)[:-9], "file.csv is damaged: its gzip packing does not hold."),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path: Path, content: bytes, message: str) -> None:
@@ -93,7 +93,7 @@ def test_options_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
         (b"x" * 5000 + b",b\n1,2\n", ReadLimits(header_characters=4000), "RECORDS_MAX_HEADER_CHARACTERS"),
         (b"a,b\n" + b"x" * 3_000_000 + b",2\n", ReadLimits(cell_mb=2), "RECORDS_MAX_CELL_MB"),
         (b"a,b\n" + b"1,2\n" * 500_000, ReadLimits(file_mb=1), "RECORDS_MAX_FILE_MB"),
-        (gzip.compress(b"a,b\n" + b"0" * 50_000_000), ReadLimits(file_mb=10), "RECORDS_MAX_FILE_MB"),
+        (gzip.compress(b"a,b\n" + b"0" * 50_000_000, mtime=0), ReadLimits(file_mb=10), "RECORDS_MAX_FILE_MB"),
     ],
     ids=["columns", "header", "cell", "file", "bomb"],
 )
@@ -105,7 +105,11 @@ def test_limits_have_names(tmp_path: Path, content: bytes, limits: ReadLimits, s
 CELL = [b"x" * 1_000_000] * 100
 NAMES = [b"c%d" % number for number in range(1_000_000)]
 BOMBS: dict[str, tuple[str, list[bytes], str]] = {
-    "gzip": ("csv.gz", [gzip.compress(b"a,b\n"), *[gzip.compress(b"1,2\n" * 5_000_000)] * 20], "RATIO"),
+    "gzip": (
+        "csv.gz",
+        [gzip.compress(b"a,b\n", mtime=0), *[gzip.compress(b"1,2\n" * 5_000_000, mtime=0)] * 20],
+        "RATIO",
+    ),
     "blank lines": ("csv", [b"a,b\n1,2\n", *[b"\n" * 1_000_000] * 50], "BLANK_LINES"),
     "blank lines above": ("csv", [*[b"\r\n" * 1_000_000] * 3, b"a,b\n1,2\n"], "BLANK_LINES"),
     "blank lines after an odd one": ("csv", [b'a,b\n1"x",2\n', *[b"\n" * 1_000_000] * 10], "BLANK_LINES"),

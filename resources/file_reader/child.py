@@ -106,10 +106,10 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
     with pa.ipc.new_stream(answer, schema) as stream:
         try:
             for chunk in parsed.chunks():
-                _send(stream, schema, chunk, getattr(parsed, "share_read", None))
+                _send(stream, schema, chunk, parsed.share_read)
             if _sha256(path) != digest:  # all readings were of the same bytes
                 raise UnreadableFile(f"{name} was changed while it was read.", "Try again when it is complete.")
-            last: dict[str, Any] = {"read": parsed.read, "notes": getattr(parsed, "notes", ())}
+            last: dict[str, Any] = {"read": parsed.read, "notes": parsed.notes}
         except BrokenPipeError:
             raise
         except _ANSWERED as error:
@@ -121,7 +121,7 @@ def _empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], kind) for kind in schema.types], schema=schema)
 
 
-def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: TextChunk, share: float | None) -> None:
+def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: TextChunk, share: float) -> None:
     metadata = {"share": json.dumps(share)}
     if chunk.malformed:
         metadata["malformed"] = json.dumps([list(vars(bad).values()) for bad in chunk.malformed])

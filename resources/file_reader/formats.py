@@ -15,10 +15,7 @@ _JSON_NAMES = (".json", ".ndjson", ".jsonl")
 
 
 class Parsed(Protocol):
-    """A file of some format, being read.
-
-    It may have `share_read`, about how much of it has been read, from 0 to 1; and `notes`, in sentences.
-    """
+    """A file of some format, being read."""
 
     @property
     def headers(self) -> tuple[str, ...]:
@@ -27,6 +24,14 @@ class Parsed(Protocol):
     @property
     def read(self) -> int:
         """How many records have been read."""
+
+    @property
+    def share_read(self) -> float:
+        """About how much of it has been read, from 0 to 1."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What else is to be known of it, in sentences; complete when `chunks` has come to its end."""
 
     def chunks(self) -> Iterator[TextChunk]:
         """All its records."""

@@ -26,7 +26,7 @@ class FileReader:
 
     The process starts at once; `format`, `headers`, the `sha256` of the file's bytes and what it `understood`
     (label and value) wait until it knows. While `chunks` come, `share_read` is about how much of the file they are,
-    from 0 to 1, where its format tells. After their end `read` is the number of its records, and `notes` say what else
+    from 0 to 1. After their end `read` is the number of its records, and `notes` say what else
     is to be known of it. Raises NotFound when there is no such file, UnreadableFile when it cannot be what it says it
     is or goes beyond a limit, DiskFull when there is no room to unpack it, InvalidRequest when the options cannot be
     meant.
@@ -36,7 +36,7 @@ class FileReader:
         self.path = path
         self._told: dict[str, Any] | None = None
         self.read = 0
-        self.share_read: float | None = None
+        self.share_read = 0.0
         self.notes: tuple[str, ...] = ()
         self._name = path.name.encode(errors="backslashreplace").decode()
         self._file = _open(path, self._name)

@@ -40,6 +40,8 @@ class DelimitedFile:
     `share_read` is how much of its bytes the chunks so far are, from 0 to 1.
     """
 
+    notes: tuple[str, ...] = ()
+
     def __init__(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> None:
         self._path = path
         self._name = name
