@@ -4,9 +4,10 @@ import json
 import os
 import shutil
 from collections.abc import Mapping as MappingOf
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -142,8 +143,7 @@ def _stage(
     )
     positions = [mapping.fields[name] for name in staging.fields]
     staged, parent = 0, None
-    written = {"compression": "lz4", "use_dictionary": False, "write_statistics": ["_record"]}  # those alone are used
-    with pq.ParquetWriter(staging.records, schema, **written) as writer:
+    with _RecordFile(staging.records, schema) as file:
         for chunk in observed_chunks(reader, progress):
             problems.add_all(_malformed(chunk, len(reader.headers)))
             if not len(chunk.records):
@@ -167,9 +167,40 @@ def _stage(
                 _unread(len(chunk.records), failures),
                 *typed.columns,
             ]
-            writer.write_table(pa.table(columns, schema=schema))
+            file.write(pa.table(columns, schema=schema))
             staged += len(chunk.records)
     return staged, parent
+
+
+class _RecordFile:
+    """The staged records, each chunk written while the next is checked. A context manager; complete when it ends."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        statistics = ["_record"]  # no others are used
+        self._writer = pq.ParquetWriter(
+            path, schema, compression="lz4", use_dictionary=False, write_statistics=statistics
+        )
+        self._thread = ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        """The file itself."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Finish the file; what could not be written is raised here at the latest."""
+        with self._writer, self._thread:
+            if kind is None:
+                self._wait()
+
+    def write(self, chunk: pa.Table) -> None:
+        """The chunk will be in the file; the one before it is."""
+        self._wait()
+        self._last = self._thread.submit(self._writer.write_table, chunk)
+
+    def _wait(self) -> None:
+        if self._last is not None:
+            self._last.result()
 
 
 def _unescaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:

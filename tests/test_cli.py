@@ -175,7 +175,7 @@ def test_a_discarded_preview_cannot_be_committed() -> None:
 
     discarded = done("discard", previewed["batch_id"])
 
-    assert discarded == previewed | {"status": "discarded", "at": ANY}
+    assert discarded == previewed | {"status": "discarded", "at": ANY, "commit_until": None}
     exit_code, error = failed("commit", previewed["batch_id"], "--on-invalid", "skip")
     assert (exit_code, error["code"]) == (3, "refused")
 
@@ -564,7 +564,7 @@ def test_these_are_the_commands() -> None:
     assert set(COMMANDS) == {
         *("records init", "records demo", "records accounts", "records accounts add", "records accounts list"),
         *("records types", "records preview", "records commit", "records discard", "records import"),
-        "records rollback",
+        *("records rollback", "records expire", "records maintain"),
         *("records batches", "records show", "records export", "records exports", "records ui"),
         "records types draft",
     }

@@ -155,6 +155,7 @@ def test_the_step_shows_the_counts_and_what_is_wrong(
         "batch_id": latest().batch_id,
         "report": str(report.report_file),
         "rejects_file": str(report.rejects_file),
+        "commit_until": report.deadlines["commit_until"].timestamp(),  # type: ignore[union-attr]
         "account": "ua",
         "status": "previewed",
         "actor": "tester",

@@ -91,7 +91,8 @@ def test_an_empty_ledger_is_skipped(store: RecordStore, instance: dg.DagsterInst
 def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
     importer: Importer, store: RecordStore, instance: dg.DagsterInstance, file: Path
 ) -> None:
-    batch_id = importer.preview(contacts_of(file)).batch.batch_id
+    preview = importer.preview(contacts_of(file))
+    batch_id = preview.batch.batch_id
     importer.commit("ua", batch_id, OnInvalid.SKIP)
 
     result = news(instance)
@@ -113,8 +114,9 @@ def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
     assert report.report_file is not None
     assert report.rejects_file is not None
     common |= {"report": str(report.report_file), "rejects_file": str(report.rejects_file)}
-    assert previewed[3] == common | {"status": "previewed"}
+    assert preview.open_until is not None
     assert report.open_until is not None
+    assert previewed[3] == common | {"status": "previewed", "commit_until": preview.open_until.timestamp()}
     assert committed[3] == common | {
         "status": "committed",
         "dagster/row_count": 2,

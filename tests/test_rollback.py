@@ -12,6 +12,7 @@ from resources.record_store import AccountRecords, RecordStore
 from schemas.batches import BatchStatus
 from schemas.errors import AlreadyImported, ModifiedSince, NotFound, Refused, WindowOver
 from schemas.rollbacks import OnModified, RollbackCounts, RollbackReport, RollbackRequest
+from tests.benchmarks.large_account import fill, write_batch
 from tests.conftest import StoppedClock
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
@@ -73,6 +74,26 @@ def test_created_records_are_removed_and_updated_ones_are_as_before(
     assert (planned.status, planned.batch_id, planned.snapshot) == ("planned", None, None)
     assert (done.status, done.undone, done.account) == ("committed", batch, "ua")
     assert ua.batch(batch).status is BatchStatus.ROLLED_BACK
+
+
+@pytest.mark.parametrize("records", [1, 10, 200_000])
+def test_the_store_is_as_it_was_value_by_value(
+    store: RecordStore, ua: AccountRecords, importer: Importer, tmp_path: Path, records: int
+) -> None:
+    fill(store, "ua", records)
+    before = store.pin("contacts")[1]
+    write_batch(tmp_path / "batch.csv", records, records)
+    report = importer.import_file(contacts_of(tmp_path / "batch.csv"))
+    assert report.batch.counts.updated + report.batch.counts.created == records
+
+    take_back(ua, report.batch.batch_id)
+
+    with store.reading() as connection:
+        then, now = (f"FROM {lake}.records.contacts" for lake in (connection.snapshot(before), "lake"))
+        (different,) = connection.fetch_one(
+            f"SELECT count(*) FROM ((({then}) EXCEPT ALL ({now})) UNION ALL (({now}) EXCEPT ALL ({then})))"
+        )
+    assert different == 0
 
 
 def test_a_rollback_is_a_batch_and_can_be_taken_back_again_and_again(

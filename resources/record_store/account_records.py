@@ -166,7 +166,8 @@ class AccountRecords:
             if batch.status is BatchStatus.ROLLED_BACK:
                 return self._taken_back(connection, batch)
             undo = self._undo(connection, batch, self._store.time(connection))
-            counts, conflicts = undo.counts(request.on_modified), tuple(undo.conflicts(_CONFLICTS))
+            counts = undo.counts(request.on_modified)
+            conflicts = tuple(undo.conflicts(_CONFLICTS)) if counts.modified else ()
             return RollbackReport(None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts)
 
     def roll_back(self, request: RollbackRequest, actor: str, run_id: str | None) -> RollbackReport:
@@ -185,7 +186,8 @@ class AccountRecords:
                 done = self._taken_back(connection, batch)
                 raise _NothingToDo
             undo = self._undo(connection, batch, transaction.at)
-            planned, conflicts = undo.counts(request.on_modified), undo.conflicts(_CONFLICTS)
+            planned = undo.counts(request.on_modified)
+            conflicts = undo.conflicts(_CONFLICTS) if planned.modified else []
             if planned.modified and request.on_modified is OnModified.STOP:
                 raise modified_since(batch, planned, conflicts)
             undone = Undone(batch.batch_id, undo.apply(request.on_modified, rollback_id))

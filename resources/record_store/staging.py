@@ -10,17 +10,14 @@ A staging folder holds
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from resources.record_store.lake import Connection, identifier, literal
+from resources.record_store.sorting import key_ranges, parts_to_sort
 from schemas.record_type import RecordType
 
-_SORTED_BYTES = 64_000_000
-"""Of staged rows, unpacked: what is sorted at once. DuckDB needs some four times as much for it."""
 _KEY_RANGES = 4
-_SAMPLE = 10_000
 
 
 @dataclass(frozen=True)
@@ -58,32 +55,21 @@ class Staging:
     ) -> Iterator[tuple[str, list[Any]]]:
         """Conditions on the staged rows `s` with their bound values, which divide `records` of them evenly enough.
 
-        What is inserted is sorted by key first, and DuckDB may run out of memory over a sort that only just does not
-        fit it (1.5.5, found here). So the rows of a few parts of the file in turn are divided by ranges of the key.
+        The rows of a few parts of the file in turn are divided by ranges of the key.
         """
         file = literal(self.records)
         size, last = connection.fetch_one(
             f"SELECT (SELECT sum(total_uncompressed_size) FROM parquet_metadata({file})), max(_record) "
             f"FROM read_parquet({file})"
         )
-        parts = -(-size * records // (last * _SORTED_BYTES))
-        if parts <= 1:
-            yield "true", []
-            return
-        key = f"s.{identifier(record_type.key[0])}"
+        parts = parts_to_sort(size * records // last)
         ranges = min(parts, _KEY_RANGES)
         step = -(-last * ranges // parts)
         for low in range(1, last + 1, step):
-            in_file = f"s._record BETWEEN {low} AND {low + step - 1}"
-            shares = [part / ranges for part in range(1, ranges)]
-            (found,) = connection.fetch_one(
-                f"SELECT quantile_disc(key, {shares}) FROM (SELECT {key} AS key FROM read_parquet({file}) s "
-                f"WHERE {in_file}) TABLESAMPLE reservoir({_SAMPLE} ROWS) REPEATABLE (1)"
-            )
-            for start, stop in pairwise([None, *sorted(set(found or ())), None]):
-                bounds = {f"{key} >= ?": start, f"{key} < ?": stop}
-                given = {condition: bound for condition, bound in bounds.items() if bound is not None}
-                yield " AND ".join([in_file, *given]), list(given.values())
+            in_file = f"s._record BETWEEN {low} AND {low + step - 1}" if step < last else "true"
+            source = f"read_parquet({file}) s WHERE {in_file}"
+            for condition, bounds in key_ranges(connection, record_type, source, ranges):
+                yield f"{in_file} AND {condition}", bounds
 
 
 @dataclass(frozen=True)

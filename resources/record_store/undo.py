@@ -6,6 +6,7 @@ from typing import Any
 
 from resources.record_store.lake import Connection, identifier, literal
 from resources.record_store.snapshots import commits_since
+from resources.record_store.sorting import key_ranges, parts_to_sort
 from resources.record_store.staging import same_key
 from resources.record_store.tables import OWN_COLUMNS, sql_type, table
 from schemas.errors import Unaccounted
@@ -42,6 +43,7 @@ class Undo:
         self._account = account
         self._batch_id = batch_id
         self._after = after
+        self._is_import = is_import
         self._columns = (*OWN_COLUMNS, *record_type.field_names)
         self._before_sql = self._at(before)
         self._after_sql = self._at(after)
@@ -74,11 +76,17 @@ class Undo:
         )
         rows = self._connection.execute(
             f"""
+            WITH u AS MATERIALIZED (
+                    SELECT * FROM undo WHERE {_MODIFIED} ORDER BY {", ".join(keys)} LIMIT {int(records)}
+                ), c AS (
+                    FROM ({self._now_sql}) c SEMI JOIN u ON {same_key(self._type, "u", "c")}
+                ), a AS (
+                    FROM ({self._after_sql}) a SEMI JOIN u ON {same_key(self._type, "u", "a")}
+                )
             SELECT {", ".join(f"u.{key}" for key in keys)}, concat_ws(' · ', {", ".join(f"u.{key}" for key in keys)}),
                 list_filter([{differing}], name -> name IS NOT NULL), c._batch
-            FROM undo u JOIN ({self._now_sql}) c ON {same_key(self._type, "u", "c")}
-            LEFT JOIN ({self._after_sql}) a ON {same_key(self._type, "u", "a")}
-            WHERE {_MODIFIED} ORDER BY {", ".join(f"u.{key}" for key in keys)} LIMIT {int(records)}
+            FROM u JOIN c ON {same_key(self._type, "u", "c")} LEFT JOIN a ON {same_key(self._type, "u", "a")}
+            ORDER BY {", ".join(f"u.{key}" for key in keys)}
             """,
             [self._account, self._account],
         ).fetch_all()
@@ -106,22 +114,22 @@ class Undo:
         )
         merged_sql = self._merged_sql() + ("" if counts.merged else " LIMIT 0")
         self._connection.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {merged_sql}", [self._account] * 3)
+        # What nobody has touched bears the batch still, and lies where few others do.
+        untouched_import = self._is_import and on_modified is not OnModified.OVERWRITE
+        still = f"t._batch = {literal(self._batch_id)}" if untouched_import else "true"
         removed = updated = inserted = merged = 0
         if counts.removed:
             keys = ", ".join(map(identifier, self._type.key))
             (removed,) = self._connection.fetch_one(
-                f"DELETE FROM {table(self._type.name)} WHERE _account = ? AND ({keys}) IN "
+                f"DELETE FROM {table(self._type.name)} t WHERE _account = ? AND {still} AND ({keys}) IN "
                 f"(SELECT ({keys}) FROM undo WHERE NOT was_there AND present AND {chosen})",
                 [self._account],
             )
         if counts.restored:
-            updated = self._update("SELECT * FROM restored WHERE present", "s._batch")
-            columns = ", ".join(map(identifier, self._columns))
-            (inserted,) = self._connection.fetch_one(
-                f"INSERT INTO {table(self._type.name)} ({columns}) SELECT {columns} FROM restored WHERE NOT present"
-            )
+            updated = self._update("SELECT * FROM restored WHERE present", "s._batch", still)
+            inserted = self._insert("restored s WHERE NOT present")
         if counts.merged:
-            merged = self._update("FROM merged", literal(rollback_id))
+            merged = self._update("FROM merged", literal(rollback_id), "true")
         done = RollbackCounts(removed, updated + inserted, counts.modified, merged, counts.kept, counts.gone)
         if done != counts or self._count() != total - removed + inserted:
             raise Unaccounted(
@@ -144,20 +152,28 @@ class Undo:
     def _compare_import(self) -> None:
         """Every record that an import wrote bears its id, before anyone modifies it, and lies where few others do."""
         keys = [identifier(name) for name in self._type.key]
-        left = f"{self._after_sql} AND _batch = ?"
-        still = f"{self._now_sql} AND _batch = ?"
+        wrote = f"{self._after_sql} AND _batch = ?"
+        bearing = f"{self._now_sql} AND _batch = ?"
         there = f"SELECT {', '.join(keys)}, true AS there FROM"
+        # The many records of the account are looked up in the few of the batch, never the other way round; and those
+        # of now only for records that no longer bear the batch, where there are any.
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE undo AS
+            WITH a AS MATERIALIZED ({wrote}),
+                c AS MATERIALIZED ({bearing}),
+                b AS ({there} ({self._before_sql}) b SEMI JOIN a ON {same_key(self._type, "a", "b")}),
+                lost AS MATERIALIZED (FROM a ANTI JOIN c ON {same_key(self._type, "a", "c")}),
+                n AS ({there} ({self._now_sql}) n SEMI JOIN lost ON {same_key(self._type, "lost", "n")})
             SELECT {", ".join(f"a.{key}" for key in keys)}, b.there IS NOT NULL AS was_there, true AS left_by,
-                n.there IS NOT NULL AS present, c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS same
-            FROM ({left}) a
-            LEFT JOIN ({there} ({self._before_sql})) b ON {same_key(self._type, "a", "b")}
-            LEFT JOIN ({still}) c ON {same_key(self._type, "a", "c")}
-            LEFT JOIN ({there} ({self._now_sql})) n ON {same_key(self._type, "a", "n")}
+                c._account IS NOT NULL OR n.there IS NOT NULL AS present,
+                c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS same
+            FROM a
+            LEFT JOIN b ON {same_key(self._type, "a", "b")}
+            LEFT JOIN c ON {same_key(self._type, "a", "c")}
+            LEFT JOIN n ON {same_key(self._type, "a", "n")}
             """,
-            [self._account, self._batch_id, self._account, self._account, self._batch_id, self._account],
+            [self._account, self._batch_id, self._account, self._batch_id, self._account, self._account],
         )
 
     def _compare_any(self) -> None:
@@ -187,18 +203,37 @@ class Undo:
             f"{left}.{column} IS DISTINCT FROM {right}.{column}" for column in map(identifier, self._columns)
         )
 
-    def _update(self, source: str, batch: str) -> int:
-        """The records of the source's keys have its values, and bear the batch; returns how many there were."""
+    def _update(self, source: str, batch: str, condition: str) -> int:
+        """The records `t` of the source's keys have its values, and bear the batch; returns how many there were.
+
+        condition: what is known of all of them.
+        """
         others = [identifier(name) for name in self._type.field_names if name not in self._type.key]
         assignments = ", ".join([*(f"{column} = s.{column}" for column in others), f"_batch = {batch}"])
         number: int = self._connection.fetch_one(
             f"""
             MERGE INTO {table(self._type.name)} t USING ({source}) s
-            ON t._account = ? AND {same_key(self._type, "t", "s")} WHEN MATCHED THEN UPDATE SET {assignments}
+            ON t._account = ? AND {condition} AND {same_key(self._type, "t", "s")}
+            WHEN MATCHED THEN UPDATE SET {assignments}
             """,
             [self._account],
         )[0]
         return number
+
+    def _insert(self, source: str) -> int:
+        """The records `s` of the source are there, as they are; returns how many there were."""
+        columns = ", ".join(map(identifier, self._columns))
+        (size,) = self._connection.fetch_one(
+            f"SELECT count(*) * avg(strlen(s::VARCHAR)) FILTER (hash(s) % 100 = 0) FROM {source}"
+        )
+        ranges = parts_to_sort(int(size or 0))
+        return sum(
+            self._connection.fetch_one(
+                f"INSERT INTO {table(self._type.name)} ({columns}) SELECT {columns} FROM {source} AND {condition}",
+                bounds,
+            )[0]
+            for condition, bounds in key_ranges(self._connection, self._type, source, ranges)
+        )
 
     def _merged_sql(self) -> str:
         """The modified records of which a part can be taken back, as they are then; binds the account three times."""

@@ -36,10 +36,10 @@ def fill(store: RecordStore, account: str, contacts: int) -> None:
             )
 
 
-def _write_batch(path: Path, contacts: int) -> None:
+def write_batch(path: Path, contacts: int, size: int = BATCH) -> None:
     """Half of the file changes contacts from all over the account, half adds new ones."""
-    half = BATCH // 2
-    numbers = [*(position * contacts // half for position in range(half)), *range(contacts, contacts + half)]
+    half = size // 2
+    numbers = [*(position * contacts // half for position in range(half)), *range(contacts, contacts + size - half)]
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["external_id", "company", "status"])
@@ -52,7 +52,7 @@ def main(contacts: int) -> None:
     with RecordStore(_settings(here / "previewed")) as store:
         store.initialise(load_record_types())
         fill(store, "all", contacts)
-        _write_batch(here / "batch.csv", contacts)
+        write_batch(here / "batch.csv", contacts)
         report = Importer(store, "benchmark").preview(ImportRequest(here / "batch.csv", "all", "contacts"))
         assert report.batch.counts == Counts(read=BATCH, created=BATCH // 2, updated=BATCH // 2), report.batch.counts
     shutil.copytree(here / "previewed", here / "committed")

@@ -44,7 +44,7 @@ def test_an_import_killed_at_any_step_is_whole_or_nothing(empty_store: Path, tmp
     undisturbed = shutil.copytree(template, tmp_path / "undisturbed")
     action = partial(_import, second)
     steps = run(action, undisturbed, from_first_rename=True)
-    assert steps > 8
+    assert steps > 6
     with RecordStore(settings_of(undisturbed)) as store:
         after = _contents(store)
     assert before != after
