@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from resources.file_reader import reader
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.lake import Lake
 from resources.settings import Settings
 from schemas import load_record_types
 from tests.duckdb_opening import quick
+from tests.forked_reading import FORKED
 
 
 class StoppedClock:
@@ -78,7 +80,13 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def store(settings: Settings, empty_store: Path) -> Iterator[RecordStore]:
+def quick_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that reads a file starts in a fraction of the time; the commands that tests start do it as ever."""
+    monkeypatch.setattr(reader, "subprocess", FORKED)
+
+
+@pytest.fixture
+def store(settings: Settings, empty_store: Path, quick_reading: None) -> Iterator[RecordStore]:
     """A store that knows the record types."""
     shutil.copytree(empty_store, settings.home)
     with RecordStore(settings) as store:

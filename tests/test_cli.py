@@ -48,7 +48,9 @@ C-5,ed@example.org,lead,5.50
 
 
 @pytest.fixture(autouse=True)
-def working_folder(settings: Settings, empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def working_folder(
+    settings: Settings, empty_store: Path, quick_reading: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The files are in the working folder; the environment's store has no account."""
     shutil.copytree(empty_store, settings.home)
     monkeypatch.chdir(tmp_path)

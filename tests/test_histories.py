@@ -250,6 +250,7 @@ def model_rollback(
     return result, counts
 
 
+@pytest.mark.usefixtures("quick_reading")
 def test_store_and_model_agree_after_every_step(tmp_path: Path) -> None:
     class Here(Histories):
         template = tmp_path / "template"

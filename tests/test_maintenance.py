@@ -69,7 +69,7 @@ class World:
 
 
 @pytest.fixture
-def world(settings: Settings, tmp_path: Path) -> Iterator[World]:
+def world(settings: Settings, tmp_path: Path, quick_reading: None) -> Iterator[World]:
     store, clock = store_of(settings)
     with store:
         yield World(store, clock, tmp_path)

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 
-import resources.record_store.staging
+import resources.record_store.sorting
 import schemas
 from resources.importer import Importer
 from resources.record_store import RecordStore
@@ -156,7 +156,7 @@ def test_what_is_too_much_for_one_sort_is_sorted_in_parts(
     numbers = [number * 7919 % 20_000 for number in range(20_000)]
     first, whole = (write_csv(tmp_path / f"{to}.csv", map(contact, numbers[:to])) for to in (10, 20_000))
     importer.import_file(contacts_of(first))
-    monkeypatch.setattr(resources.record_store.staging, "_SORTED_BYTES", 100_000)
+    monkeypatch.setattr(resources.record_store.sorting, "_SORTED_BYTES", 100_000)
     counts = importer.import_file(contacts_of(whole)).batch.counts
 
     assert counts == Counts(read=20_000, created=19_990, unchanged=10)

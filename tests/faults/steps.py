@@ -18,7 +18,12 @@ from tests.duckdb_opening import quick
 
 Action = Callable[[RecordStore], object]
 
-_PRELOAD = ["duckdb", "resources.stager", "resources.importer", "resources.maintenance", "schemas.contacts"]
+_PRELOAD = [
+    *("duckdb", "resources.stager", "resources.importer", "resources.report_writer", "resources.maintenance"),
+    *("resources.file_reader.child", "resources.file_reader.delimited", "resources.file_reader.excel"),
+    *("resources.file_reader.json_records", "resources.file_reader.parquet", "schemas.contacts"),
+    "pytest",  # a process of multiprocessing imports the program that starts it
+]
 _WITHOUT_EFFECT = (
     "SELECT",
     "FROM",

@@ -156,6 +156,7 @@ def test_a_killed_expiry_is_completed_by_the_next(template: Path, tmp_path: Path
 
 
 def test_a_killed_maintenance_changes_no_record_and_is_completed_by_the_next(template: Path, tmp_path: Path) -> None:
+    run(_expire, template)  # which is another test's
     with RecordStore(settings_of(template)) as store:
         records = stored(store)
 

@@ -1,0 +1,65 @@
+"""The process that reads a file, forked from a server that has imported its modules, for tests of something else.
+
+It is a process of its own that ends, is limited and answers as the one that a command starts; only that Python and
+Arrow start once, not with each file.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from multiprocessing.reduction import DupFd
+from types import SimpleNamespace
+from typing import Any
+
+from resources.file_reader import child
+from tests.faults.steps import processes
+
+
+class _Descriptor:
+    """An open file that goes along to another process."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __getstate__(self) -> Any:
+        return DupFd(self.number)
+
+    def __setstate__(self, state: Any) -> None:
+        self.number = state.detach()
+
+
+def _read(request: dict[str, Any], file: _Descriptor, answer: _Descriptor, environment: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv[1:] = [json.dumps(request | {"file": file.number, "answer": answer.number})]
+    child.main()
+
+
+class ForkedReading:
+    """What a reader uses of subprocess.Popen."""
+
+    def __init__(self, command: list[str], *, env: Mapping[str, str], **_: Any) -> None:
+        request = json.loads(command[-1])
+        descriptors = _Descriptor(request["file"]), _Descriptor(request["answer"])
+        self._process = processes().Process(target=_read, args=(request, *descriptors, dict(env)))
+        self._process.start()
+        self.pid = self._process.pid
+
+    def poll(self) -> int | None:
+        """The exit code, once it has ended."""
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        """End it."""
+        self._process.kill()
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code, when it has ended."""
+        self._process.join(timeout)
+        return self._process.exitcode
+
+
+FORKED = SimpleNamespace(Popen=ForkedReading, DEVNULL=subprocess.DEVNULL)
+"""What takes the place of the module subprocess in resources.file_reader.reader."""
