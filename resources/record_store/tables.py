@@ -17,7 +17,10 @@ LEDGER: dict[str, str] = {
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, export_id VARCHAR NOT NULL, account VARCHAR NOT NULL,
         record_type VARCHAR NOT NULL, actor VARCHAR NOT NULL, run_id VARCHAR, format VARCHAR NOT NULL,
         columns VARCHAR[] NOT NULL, snapshot BIGINT NOT NULL, snapshot_at TIMESTAMPTZ NOT NULL, rows BIGINT NOT NULL,
-        bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL, path VARCHAR NOT NULL""",
+        bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL, path VARCHAR NOT NULL, detail VARCHAR NOT NULL""",
+    "presets": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL, record_type VARCHAR NOT NULL,
+        name VARCHAR NOT NULL, columns VARCHAR[] NOT NULL, actor VARCHAR NOT NULL""",
     "accounts": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL,
         actor VARCHAR NOT NULL""",
