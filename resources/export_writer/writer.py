@@ -134,14 +134,22 @@ class ExportWriter:
             with self._records(plan).export_source(plan.selection) as source:
                 return make_part(plan, number, source)
 
-    def finish(self, plan: ExportPlan) -> ExportManifest:
+    def finish(self, plan: ExportPlan, made: Callable[[int], None] | None = None) -> ExportManifest:
         """The export is published and in the ledger; parts that are missing or damaged are made first.
 
-        An export that is in the ledger already is left as it is.
+        `made` is told the number of each of those. An export that is in the ledger already is left as it is.
         """
         published = self.published(plan.request.account, plan.export_id)
         if published is None:
-            published = self._publish(plan, [self.make_part(plan, number) for number in range(len(plan.parts))])
+            parts = []
+            for number in range(len(plan.parts)):
+                part = part_made(plan, number)
+                if part is None:
+                    part = self.make_part(plan, number)
+                    if made is not None:
+                        made(number)
+                parts.append(part)
+            published = self._publish(plan, parts)
         plan.clear()
         return published
 

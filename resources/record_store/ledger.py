@@ -302,15 +302,10 @@ def _time(text: str | None) -> datetime | None:
 def _export(row: Sequence[Any]) -> ExportManifest:
     values = dict(zip(_EXPORT_COLUMNS.split(", "), row, strict=True))
     values["at"] = values.pop("recorded_at")
-    told = json.loads(values.pop("detail"))
-    request = told.pop("request")
-    return ExportManifest(
-        **values
-        | told
-        | {
-            "columns": tuple(values["columns"]),
-            "path": Path(values["path"]),
-            "request": None if request is None else ExportRequest.from_dict(request),
-            "notes": tuple(told["notes"]),
-        }
-    )
+    values |= {"columns": tuple(values["columns"]), "path": Path(values["path"])}
+    detail = values.pop("detail")
+    if detail is None:  # of a store that was made before exports had any
+        return ExportManifest(**values)
+    told = json.loads(detail)
+    told |= {"request": ExportRequest.from_dict(told["request"]), "notes": tuple(told["notes"])}
+    return ExportManifest(**values, **told)

@@ -179,6 +179,12 @@ class RecordStore:
         with self.reading() as connection:
             return ledger.exports(connection, account=account, offset=offset, limit=limit)
 
+    def latest_exports(self, record_type: str) -> list[ExportManifest]:
+        """The last export to each place, of a type, of all accounts."""
+        with self.reading() as connection:
+            latest = {manifest.path: manifest for manifest in reversed(ledger.exports(connection))}
+        return [manifest for manifest in latest.values() if manifest.record_type == record_type]
+
     def has_escaped(self, sha256: str) -> bool:
         """Whether a file with these bytes is an export, of whichever account, in which formulas were escaped."""
         with self.reading() as connection:

@@ -17,7 +17,7 @@ LEDGER: dict[str, str] = {
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, export_id VARCHAR NOT NULL, account VARCHAR NOT NULL,
         record_type VARCHAR NOT NULL, actor VARCHAR NOT NULL, run_id VARCHAR, format VARCHAR NOT NULL,
         columns VARCHAR[] NOT NULL, snapshot BIGINT NOT NULL, snapshot_at TIMESTAMPTZ NOT NULL, rows BIGINT NOT NULL,
-        bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL, path VARCHAR NOT NULL, detail VARCHAR NOT NULL""",
+        bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL, path VARCHAR NOT NULL, detail VARCHAR""",
     "presets": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL, record_type VARCHAR NOT NULL,
         name VARCHAR NOT NULL, columns VARCHAR[] NOT NULL, actor VARCHAR NOT NULL""",
@@ -64,6 +64,7 @@ def create_ledger(connection: Connection) -> None:
     connection.execute("CREATE SCHEMA IF NOT EXISTS lake.ledger")
     for name, columns in LEDGER.items():
         connection.execute(f"CREATE TABLE IF NOT EXISTS lake.ledger.{name} ({columns})")
+    connection.execute("ALTER TABLE lake.ledger.exports ADD COLUMN IF NOT EXISTS detail VARCHAR")
     connection.execute("COMMIT")
     for name in LEDGER.keys() - {"record_types"}:  # a setting that DuckLake takes outside a transaction only
         connection.execute(
