@@ -14,20 +14,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from pipelines.export_commands import export, exports, presets
+from pipelines.options import PAGE as _PAGE
+from pipelines.options import account as _account
+from pipelines.options import as_json as _as_json
+from pipelines.options import open_store as _store
+from pipelines.options import page as _page
+from pipelines.options import print_json as _print_json
+from pipelines.options import record_type as _record_type
+from pipelines.options import required_account as _required_account
+from pipelines.upkeep_commands import expire, maintain
 from resources.record_store import RecordStore
-from resources.settings import Settings
 from schemas import load_record_types
 from schemas.batches import BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, RecordsError
-from schemas.exports import ExportRequest
 from schemas.rollbacks import OnModified, RollbackRequest
 
 if TYPE_CHECKING:
     from resources.importer import Importer
-    from resources.maintenance import Maintenance
     from resources.progress import Progress
 
-_PAGE = 50
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -65,19 +71,6 @@ def _fail(arguments: Sequence[str], code: str, message: str, hint: str, exit_cod
     sys.exit(exit_code)
 
 
-def _print_json(value: object) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False))
-
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-_account = click.option(
-    "-a", "--account", envvar="RECORDS_ACCOUNT", show_envvar=True, help="Whose; nothing else exists then."
-)
-_required_account = click.option(
-    "-a", "--account", envvar="RECORDS_ACCOUNT", show_envvar=True, required=True, help="Whose records."
-)
-_record_type = click.option("-t", "--type", "record_type", required=True, help="Record type: see records types.")
-_page = click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, help=f"{_PAGE} a page.")
 _file = click.argument("file", type=click.Path(path_type=Path))
 _batch = click.argument("batch_id", metavar="BATCH")
 _MAP = "Which field a column feeds; none: left out. Remembered, once committed, for files of the same header row."
@@ -123,16 +116,6 @@ def _preview_options(command: _Function) -> _Function:
     for option in reversed(options):
         command = option(command)
     return command
-
-
-@contextmanager
-def _store(*, make: bool = False) -> Iterator[RecordStore]:
-    """The store of the environment's settings; made first when it is not there and the command may make it."""
-    with RecordStore(Settings.from_environment()) as store:
-        if make and not store.exists:
-            store.initialise(load_record_types())
-            click.echo(f"Made a new store in {store.settings.home}.", err=True)
-        yield store
 
 
 @contextmanager
@@ -362,90 +345,6 @@ def show(batch_id: str, account: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@_required_account
-@_record_type
-@click.option(
-    "-f", "--format", "file_format", type=click.Choice(["csv"]), default="csv", show_default=True, help="Of the file."
-)
-@click.option("--columns", metavar="A,B", help="These columns, in this order.")
-@click.option("--preset", help="The columns of a preset of the record type: see records types.")
-@click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File or folder. Default: the account's export folder."
-)
-@_as_json
-def export(
-    account: str,
-    record_type: str,
-    file_format: str,
-    columns: str | None,
-    preset: str | None,
-    output: Path | None,
-    as_json: bool,
-) -> None:
-    """Write an account's records to a file, in key order, with a manifest beside it."""
-    from resources.export_writer import ExportWriter
-
-    chosen = None if columns is None else tuple(name.strip() for name in columns.split(","))
-    with _store() as store:
-        request = ExportRequest(account, record_type, chosen, preset, output)
-        manifest = ExportWriter(store, store.settings.actor).export(request)
-    if as_json:
-        _print_json(manifest.to_dict())
-    else:
-        from pipelines.terminal import print_export
-
-        print_export(manifest)
-
-
-@main.command()
-@_account
-@_page
-@_as_json
-def exports(account: str | None, page: int, as_json: bool) -> None:
-    """The exports, newest first."""
-    with _store() as store:
-        found = store.exports(account, offset=(page - 1) * _PAGE, limit=_PAGE + 1)
-    following = page + 1 if len(found) > _PAGE else None
-    if as_json:
-        _print_json({"items": [manifest.to_dict() for manifest in found[:_PAGE]], "next": following})
-    else:
-        from pipelines.terminal import print_exports
-
-        print_exports(found[:_PAGE], following)
-
-
-@main.command()
-@_as_json
-def expire(as_json: bool) -> None:
-    """Close the batches whose time has ended, and remove what they no longer need.
-
-    Commits can no longer be taken back then, and previews no longer be committed.
-    """
-    with _store() as store:
-        report = _maintenance(store).expire()
-    if as_json:
-        _print_json(report.to_dict())
-    else:
-        from pipelines.terminal import print_expiry
-
-        print_expiry(report)
-
-
-@main.command()
-@_as_json
-def maintain(as_json: bool) -> None:
-    """Keep the store's files few, sorted and needed; may be done at any time, beside anything else."""
-    with _store() as store:
-        report = _maintenance(store).maintain()
-    if as_json:
-        _print_json(report.to_dict())
-    else:
-        from pipelines.terminal import print_maintenance
-
-        print_maintenance(report)
-
-
-@main.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="0: any free one.")
 @_as_json
 def ui(port: int, as_json: bool) -> None:
@@ -456,10 +355,8 @@ def ui(port: int, as_json: bool) -> None:
         run_ui(store.settings, port, lambda url: _print_json({"url": url}) if as_json else click.echo(f"Open {url}"))
 
 
-def _maintenance(store: RecordStore) -> "Maintenance":
-    from resources.maintenance import Maintenance
-
-    return Maintenance(store, store.settings.actor)
+for command in (export, exports, presets, expire, maintain):
+    main.add_command(command)
 
 
 def _owner(store: RecordStore, batch_id: str, account: str | None) -> str:

@@ -1,9 +1,12 @@
 """The system on one screen."""
 
+from itertools import chain
+
 import dagster as dg
 
 from pipelines.balance import balance_check
 from pipelines.expiry import batch_expiry, expire_batches
+from pipelines.export_checks import export_checks
 from pipelines.exports import export_asset, export_job
 from pipelines.imports import commit_batch, import_records, preview_import, records_asset
 from pipelines.ledger_events import ledger_events
@@ -19,7 +22,7 @@ def defs() -> dg.Definitions:
     record_types = load_record_types()
     return dg.Definitions(
         assets=[*map(records_asset, record_types), *map(export_asset, record_types)],
-        asset_checks=[*map(balance_check, record_types)],
+        asset_checks=[*map(balance_check, record_types), *chain.from_iterable(map(export_checks, record_types))],
         jobs=[
             *(preview_import, commit_batch, import_records, roll_back_batch, expire_batches, maintain_store),
             *map(export_job, record_types),

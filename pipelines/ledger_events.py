@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from pipelines.balance import evaluation
+from pipelines.export_checks import evaluations
 from pipelines.exports import export_metadata
 from pipelines.imports import batch_metadata
 from pipelines.partitions import ACCOUNTS
@@ -52,8 +53,9 @@ def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource)
 def _events(store: RecordStore, row: Batch | ExportManifest, unbalanced: Sequence[Batch]) -> Iterator[Event]:
     if isinstance(row, ExportManifest):
         if row.run_id is None:  # a run has materialised it itself
-            metadata = export_metadata(row)
+            metadata = export_metadata(store, row)
             yield dg.AssetMaterialization(["exports", row.record_type], partition=row.account, metadata=metadata)
+            yield from evaluations(store, row)
         return
     records = store.account(row.account)
     if row.status is BatchStatus.COMMITTED:

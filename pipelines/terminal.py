@@ -31,8 +31,11 @@ def console() -> Console:
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator["Progress"]:
-    """A bar on standard error while it lasts, and nothing of it afterwards: records, rate and time left."""
+def progress_bar(what: str, *, exact: bool = False) -> Iterator["Progress"]:
+    """A bar on standard error while it lasts, and nothing of it afterwards: records, rate and time left.
+
+    exact: how many records are expected is known, not estimated.
+    """
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bars
 
@@ -50,7 +53,8 @@ def progress_bar(what: str) -> Iterator["Progress"]:
             of = left = ""
             if expected is not None and expected > records:
                 minutes, seconds = divmod(round((expected - records) / rate), 60)
-                of, left = f" of about {expected:,}", f", {minutes}:{seconds:02} left"
+                of = f" of {expected:,}" if exact else f" of about {expected:,}"
+                left = f", {minutes}:{seconds:02} left"
             counted = f"{records:,}{of} records, {rate:,.0f}/s{left}"
             bars.update(bar, completed=records, total=expected, counted=counted)
 
@@ -230,11 +234,22 @@ def print_maintenance(report: MaintenanceReport) -> None:
 
 
 def print_export(manifest: ExportManifest) -> None:
-    """Where an export lies and what is in it."""
+    """What an export holds, how long it took, where it lies, and what must be known of it."""
     out = console()
-    out.print(f"[bold]{manifest.export_id}[/]  {manifest.rows:,} {manifest.record_type} of {manifest.account}")
+    rate = "" if manifest.rate is None else f" in {manifest.seconds:.1f} s, {manifest.rate:,.0f} rows/s"
+    out.print(f"[bold]{manifest.export_id}[/]  {manifest.rows:,} {manifest.record_type} of {manifest.account}{rate}")
     out.print(f"{escape(str(manifest.path))}  ({size(manifest.bytes)})")
     out.print(f"Snapshot {manifest.snapshot} of {manifest.snapshot_at:%Y-%m-%d %H:%M:%S} UTC; sha256 {manifest.sha256}")
+    for note in manifest.notes:
+        out.print(escape(note))
+
+
+def print_presets(presets: Sequence[Mapping[str, Any]]) -> None:
+    """Presets as a table."""
+    shown = table("Preset", "Type", "Columns")
+    for preset in presets:
+        shown.add_row(preset["name"], preset["record_type"], ", ".join(preset["columns"]))
+    _print_list(shown, len(presets), "There is no preset: records presets save NAME.", None)
 
 
 def print_exports(manifests: Sequence[ExportManifest], following: int | None) -> None:

@@ -5,10 +5,8 @@ header stands after those. When the corrected file is imported, those columns ar
 """
 
 import csv
-import gzip
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import accumulate, chain, groupby
@@ -25,6 +23,8 @@ from openpyxl.cell import Cell
 
 from resources.file_reader import FileReader, TextChunk
 from resources.file_reader.excel import ExcelLimits, encode
+from resources.packing import pack
+from schemas.exports import Packing
 from schemas.formulas import escape_formula
 
 OUR_COLUMNS = ("_batch", "_record", "_line", "_problems")
@@ -57,13 +57,13 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
     """One row for each rejected record, in the order of the file, never capped; returns the file.
 
     `reader` reads the same file once more; `problems` is its file of problems. The rejects file is written
-    beside its final name and renamed. It is packed with gzip if the file was.
+    beside its final name and renamed. It is packed as the file was.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    stem = reader.path.name.removesuffix(".gz").rpartition(".")[0] or reader.path.name
+    stem = reader.path.name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[0] or reader.path.name
     # A file name is bytes, at most 255 of them; this one is UTF-8 whatever the upload's was.
     stem = stem.encode(errors="backslashreplace")[:100].decode(errors="ignore")
-    path = folder / f"{stem}.rejects{_SUFFIXES[reader.format]}{'.gz' if reader.packed else ''}"
+    path = folder / f"{stem}.rejects{_SUFFIXES[reader.format]}{f'.{reader.packing}' if reader.packing else ''}"
     partial = path.with_name(f".{path.name}.partial")
     escape_cell = ESCAPED.get(reader.format, str)
     headers = [*reader.headers, *OUR_COLUMNS]
@@ -82,25 +82,14 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
                 padded = [*own, *[""] * (len(reader.headers) - len(own))]
                 row = [*padded, batch_id, str(record), str(line), text, *beyond]
                 file.writerow([escape_cell(cell) for cell in row])
-    if reader.packed:
-        partial = _packed(partial)
+    if reader.packing:
+        unpacked, partial = partial, partial.with_name(f"{partial.name}.packed")
+        pack(unpacked, partial, Packing(reader.packing))
+        unpacked.unlink()
     with partial.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(partial, path)
     return path
-
-
-def _packed(path: Path) -> Path:
-    """The file packed, in the place of the one that was not; its bytes tell no name and no time."""
-    packed = path.with_name(f"{path.name}.gz")
-    with (
-        path.open("rb") as content,
-        packed.open("wb") as file,
-        gzip.GzipFile("", "wb", compresslevel=6, fileobj=file, mtime=0) as archive,
-    ):
-        shutil.copyfileobj(content, archive, 1 << 20)
-    path.unlink()
-    return packed
 
 
 def _problems(path: Path, most: int | None = None) -> Iterator[tuple[int, int, str]]:

@@ -29,6 +29,7 @@ from schemas.record_type import RecordType
 from schemas.validation import Failures, validate
 
 _CHANGED_RECORDS = 20
+_OURS, _SAID = "as an export of ours wrote them", "as a file of rejects has them, or as you said"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,8 @@ def stage_file(
     mapping = map_headers(reader.headers, record_type, request.column_map, remembered)
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
-    unescape = request.unescape
+    ours = store.has_escaped(reader.sha256)
+    unescape = request.unescape or ours
     if OURS.issubset(reader.headers):
         from resources.rejects_writer import ESCAPED  # brings openpyxl, which few files need
 
@@ -108,7 +110,12 @@ def stage_file(
         changes=tuple(changes),
         columns=tuple(asdict(column) for column in mapping.columns),
         said=mapping.said(request.column_map),
-        understood=(*reader.understood, *dates.understood, *(("Note", note) for note in reader.notes)),
+        understood=(
+            *reader.understood,
+            *dates.understood,
+            *((("Texts like '=1+1", f"{_OURS if ours else _SAID}; the ' is taken away"),) if unescape else ()),
+            *(("Note", note) for note in reader.notes),
+        ),
         warnings=dates.warnings(),
         parent=parent,
         fields=fields,

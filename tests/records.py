@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from resources.record_store import RecordStore
+from resources.record_store import RecordStore, ledger
 from schemas.batches import ImportRequest, Mode, OnDuplicate
 
 Row = Mapping[str, str]
@@ -53,3 +53,25 @@ def stored(store: RecordStore, record_type: str = "contacts", account: str = "ua
 def values(store: RecordStore, field: str, record_type: str = "contacts", account: str = "ua") -> dict[Any, Any]:
     """One field of an account's contacts, by external id."""
     return {row["external_id"]: row[field] for row in stored(store, record_type, account)}
+
+
+def put(store: RecordStore, sql: str, account: str = "ua", batch_id: str | None = None) -> int:
+    """What a query gives is in an account's contacts, in one commit, as an import would leave it; returns the snapshot.
+
+    The query gives fields of contacts by name, external_id and status among them.
+    """
+    with store.transaction("put", "tester", batch_id) as transaction:
+        if account not in ledger.accounts(transaction.connection):
+            transaction.append(ledger.append_account, transaction.at, account, "tester")
+        transaction.connection.execute(
+            f"INSERT INTO lake.records.contacts BY NAME SELECT ? AS _account, ? AS _batch, * FROM ({sql})",
+            [account, batch_id or "b-none"],
+        )
+    assert transaction.snapshot is not None
+    return transaction.snapshot
+
+
+def change(store: RecordStore, sql: str) -> None:
+    """A statement has changed the records, in one commit."""
+    with store.transaction("change", "tester") as transaction:
+        transaction.connection.execute(sql)

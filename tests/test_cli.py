@@ -208,7 +208,7 @@ def test_an_export_is_told_with_its_manifest() -> None:
     told = done("export", "-a", "ua", "-t", "contacts", "--preset", "revenue", "-o", "out.csv")
 
     data = Path("out.csv").read_bytes()
-    assert data == b"external_id,company,country,status,amount\nC-1,,,lead,1.50\nC-5,,,lead,0.00\n"
+    assert data == b"external_id,company,country,status,amount\r\nC-1,,,lead,1.50\r\nC-5,,,lead,0.00\r\n"
     assert told.keys() >= EXPORT_KEYS
     assert told == told | {
         "status": "done",
@@ -278,7 +278,8 @@ def test_batches_are_listed_newest_first_and_can_be_chosen() -> None:
 
 
 def test_lists_come_in_pages_that_name_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipelines.cli._PAGE", 2)
+    for module in ("cli._PAGE", "export_commands.PAGE"):
+        monkeypatch.setattr(f"pipelines.{module}", 2)
     file = contacts("one.csv", "id,status\nC-1,lead\n")
     batches = [done("preview", file, "-a", "ua", "-t", "contacts")["batch_id"] for _ in range(4)]
     exports = [done("export", "-a", "ua", "-t", "contacts")["export_id"] for _ in range(3)]
@@ -348,14 +349,14 @@ def test_without_a_store_there_is_nothing_to_read(home: Path) -> None:
     )
 
 
-def test_what_nobody_foresaw_is_an_error_object_too(tmp_path: Path) -> None:
+def test_what_nobody_foresaw_is_an_error_object_too(home: Path) -> None:
     done("accounts", "add", "ua")
-    (tmp_path / "contacts.csv").mkdir()
+    (home / "accounts").write_text("")
 
-    exit_code, error = failed("export", "-a", "ua", "-t", "contacts", "-o", str(tmp_path))
+    exit_code, error = failed("export", "-a", "ua", "-t", "contacts")
 
     assert (exit_code, error["code"]) == (1, "unexpected")
-    assert error["message"].startswith("IsADirectoryError: ")
+    assert error["message"].startswith("NotADirectoryError: ")
     assert done("exports") == {"items": [], "next": None}
 
 
@@ -568,6 +569,7 @@ def test_these_are_the_commands() -> None:
         *("records types", "records preview", "records commit", "records discard", "records import"),
         *("records rollback", "records expire", "records maintain"),
         *("records batches", "records show", "records export", "records exports", "records ui"),
+        *("records presets", "records presets save", "records presets list"),
         "records types draft",
     }
 
@@ -640,7 +642,7 @@ def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(as_json: bool) -> None:
     [
         (["import", "none.csv", "-a", "ua", "-t", "contacts"], 2, "not_found"),
         (["import", "bad.csv", "-a", "ua", "-t", "contacts"], 3, "rejects_found"),
-        (["export", "-a", "ua", "-t", "contacts", "-o", f"{'x' * 250}.csv"], 1, "unexpected"),
+        (["export", "-a", "ua", "-t", "contacts", "-o", f"{'x' * 250}.csv"], 1, "failed"),
     ],
 )
 def test_the_installed_command_ends_with_its_exit_code(arguments: list[str], exit_code: int, code: str) -> None:

@@ -1,5 +1,6 @@
 """The jobs, run in this process on a real store."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from pipelines.balance import ACCOUNTED
 from pipelines.definitions import defs
 from pipelines.imports import import_file
 from pipelines.store_resource import RecordsResource
+from resources.export_writer import ExportWriter
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.ledger import append_batch
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, Counts, ImportRequest
-from tests.records import contact, contacts_of, values, write_csv
+from schemas.exports import ExportRequest
+from tests.records import contact, contacts_of, put, values, write_csv
 
 # Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
 pytestmark = pytest.mark.filterwarnings(
@@ -243,12 +246,15 @@ def test_export_flights_publishes_the_partitions_records(
     assert result.success
     (export,) = store.exports("ua")
     assert (export.rows, export.actor, export.run_id) == (1, "olga", result.run_id)
-    assert export.path.read_text() == (
+    assert export.path.read_text(encoding="utf-8") == (
         "time_hour,carrier,flight,origin,dest,distance,air_time\n2013-01-01 10:00:00+00,UA,1545,EWR,IAH,1400,\n"
     )
     (materialisation,) = result.asset_materializations_for_node("exports__flights")
     assert (materialisation.asset_key, materialisation.partition) == (dg.AssetKey(["exports", "flights"]), "ua")
-    assert {name: value.value for name, value in materialisation.metadata.items()} == {
+    metadata: dict[str, Any] = {name: value.value for name, value in materialisation.metadata.items()}
+    assert [column.name for column in metadata.pop("dagster/column_schema").columns] == list(export.columns)
+    assert [record.data["carrier"] for record in metadata.pop("preview").records] == ["UA"]
+    assert metadata == {
         "dagster/row_count": 1,
         "bytes": export.bytes,
         "path": str(export.path),
@@ -257,7 +263,127 @@ def test_export_flights_publishes_the_partitions_records(
         "columns": "time_hour, carrier, flight, origin, dest, distance, air_time",
         "export_id": export.export_id,
         "actor": "olga",
+        "manifest": export.to_dict(),
+        "seconds": export.seconds,
+        "rows_per_second": round(export.rows / (export.seconds or 0)),
     }
+    assert json.loads(export.manifest_path.read_text()) == export.to_dict()
+
+
+def export_contacts(
+    instance: dg.DagsterInstance, store: RecordStore, count: int = 100, **config: Any
+) -> dg.ExecuteInProcessResult:
+    """The result of exporting so many contacts of account ua, in parts of 30."""
+    put(store, f"SELECT 'C-' || lpad(i::VARCHAR, 5, '0') AS external_id, 'lead' AS status FROM range({count}) t(i)")
+    instance.add_dynamic_partitions("accounts", ["ua"])
+    return run(instance, "export_contacts", {"part_rows": 30} | config, partition="ua")
+
+
+def test_an_export_makes_one_step_a_part_and_observes_each(store: RecordStore, instance: dg.DagsterInstance) -> None:
+    result = export_contacts(instance, store, columns=["external_id"])
+
+    steps = [event.step_key for event in result.get_step_success_events()]
+    assert steps == [
+        "exports__contacts.plan_export",
+        *(f"exports__contacts.make_part[00000{number}]" for number in range(1, 5)),
+        "exports__contacts.publish_export",
+    ]
+    events = [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"]
+    observed = [event.asset_observation_data.asset_observation for event in events]
+    assert {(it.asset_key, it.partition) for it in observed} == {(dg.AssetKey(["exports", "contacts"]), "ua")}
+    shown: list[dict[str, Any]] = [{name: value.value for name, value in it.metadata.items()} for it in observed]
+    done = [it["rows_done"] for it in shown]
+    assert done == sorted(done)
+    assert (done[-1], {it["rows_total"] for it in shown}) == (100, {100})
+    assert [it["part"] for it in shown] == [1, 2, 3, 4]
+    assert all(it["rows_per_second"] > 0 for it in shown)
+    assert shown[-1]["seconds_left"] == 0
+
+
+def evaluated(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool | None, dict[str, Any]]]:
+    """What each check said in a run."""
+    return {
+        each.check_name: (each.passed, {name: value.value for name, value in each.metadata.items()})
+        for each in result.get_asset_check_evaluations()
+    }
+
+
+@pytest.mark.parametrize("config", [{}, {"format": "excel", "sheet_rows": 40}, {"format": "json", "pack": "zst"}])
+def test_the_checks_of_an_export_are_evaluated_for_its_account(
+    store: RecordStore, instance: dg.DagsterInstance, config: dict[str, Any]
+) -> None:
+    result = export_contacts(instance, store, **config)
+
+    (export,) = store.exports("ua")
+    shown = {"account": "ua", "export_id": export.export_id, "rows": 100, "damaged": "none"}
+    assert evaluated(result) == {
+        "rows_equal_snapshot": (True, shown | {"counted": 100}),
+        "checksum_holds": (True, shown | {"sha256": export.sha256, "found": export.sha256}),
+        "file_reads_back": (True, shown | {"read_back": 100}),
+    }
+
+
+def test_no_check_passes_while_the_file_of_any_account_is_damaged(
+    store: RecordStore, instance: dg.DagsterInstance
+) -> None:
+    put(store, "SELECT 'D-1' AS external_id, 'lead' AS status", account="dl")
+    theirs = ExportWriter(store, "tester").export(ExportRequest("dl", "contacts"))
+    theirs.path.write_bytes(theirs.path.read_bytes() + b"more")
+
+    result = export_contacts(instance, store)
+
+    assert {passed for passed, _ in evaluated(result).values()} == {False}
+    assert {shown["damaged"] for _, shown in evaluated(result).values()} == {f"{theirs.export_id} of dl"}
+
+    def by_hand() -> dict[str, bool]:
+        checks = [check for check in defs().asset_checks or [] if isinstance(check, dg.AssetChecksDefinition)]
+        chosen = [check for check in checks if check.check_key.asset_key == dg.AssetKey(["exports", "contacts"])]
+        resources = {"records": RecordsResource()}
+        found = dg.materialize(
+            chosen, instance=instance, resources=resources, selection=dg.AssetSelection.all_asset_checks()
+        )
+        return {each.check_name: bool(each.passed) for each in found.get_asset_check_evaluations()}
+
+    # One field too many in the last line, and another digest; the snapshot has as many records as before.
+    assert by_hand() == {"rows_equal_snapshot": True, "checksum_holds": False, "file_reads_back": False}
+    theirs.path.unlink()
+    assert set(by_hand().values()) == {True}
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"columns": ["height"]}, "contacts has no column 'height'. Its columns: external_id, first_name"),
+        ({"where": ["height > 2"]}, "contacts has no field 'height'. Its fields: external_id"),
+        ({"export_id": "e-20260101-000000000-000000"}, "There is no plan of an export 'e-20260101-000000000-000000'."),
+        ({"as_of": "b-20260101-000000000-000000"}, "There is no batch 'b-20260101-000000000-000000'."),
+        ({"format": "parquet", "pack": "gz"}, "A file of parquet cannot be packed with gz."),
+    ],
+)
+def test_an_export_that_cannot_be_meant_fails_its_first_step_with_a_sentence(
+    store: RecordStore, instance: dg.DagsterInstance, config: dict[str, Any], sentence: str
+) -> None:
+    result = export_contacts(instance, store, **config)
+
+    (failure,) = (event for event in result.all_events if event.event_type_value == "STEP_FAILURE")
+    assert failure.step_key == "exports__contacts.plan_export"
+    data = failure.step_failure_data
+    assert data.user_failure_data is not None
+    assert (data.user_failure_data.description or "").startswith(sentence)
+
+
+def test_an_export_that_was_planned_elsewhere_is_made_as_planned(
+    store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    plan = ExportWriter(store, "olga").plan(
+        ExportRequest("ua", "contacts", ("external_id",), path=tmp_path / "out.csv", part_rows=1)
+    )
+    result = export_contacts(instance, store, export_id=plan.export_id)
+
+    (export,) = store.exports("ua")
+    assert (export.export_id, export.actor, export.run_id) == (plan.export_id, "olga", result.run_id)
+    assert (tmp_path / "out.csv").read_text().split() == ["external_id", "C-1"]
 
 
 def test_rejected_records_fail_the_step_with_the_errors_sentence(

@@ -17,7 +17,7 @@ from resources.record_store import RecordStore
 from resources.record_store.ledger import append_batch
 from schemas.batches import OnInvalid
 from schemas.exports import ExportRequest
-from tests.records import Row, contact, contacts_of, write_csv
+from tests.records import Row, contact, contacts_of, put, write_csv
 
 # Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
 pytestmark = pytest.mark.filterwarnings(
@@ -210,23 +210,41 @@ def test_an_export_by_the_command_is_a_materialisation(store: RecordStore, insta
     store.add_account("ua", "tester")
     manifest = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", preset="mailing"))
 
-    (event,) = map(shown, news(instance).asset_events)
+    told = news(instance)
+    (event,) = told_of_assets(told)
+    kind, key, partition, metadata = shown(event)
 
-    assert event == (
-        dg.AssetMaterialization,
-        "exports/contacts",
-        "ua",
-        {
-            "dagster/row_count": 0,
-            "bytes": manifest.bytes,
-            "path": str(manifest.path),
-            "sha256": manifest.sha256,
-            "snapshot": manifest.snapshot,
-            "columns": "external_id, first_name, last_name, email, country",
-            "export_id": manifest.export_id,
-            "actor": "tester",
-        },
-    )
+    assert (kind, key, partition) == (dg.AssetMaterialization, "exports/contacts", "ua")
+    assert metadata == metadata | {
+        "dagster/row_count": 0,
+        "bytes": manifest.bytes,
+        "path": str(manifest.path),
+        "sha256": manifest.sha256,
+        "snapshot": manifest.snapshot,
+        "columns": "external_id, first_name, last_name, email, country",
+        "export_id": manifest.export_id,
+        "actor": "tester",
+        "manifest": manifest.to_dict(),
+    }
+    assert [(check.check_name, check.passed, check.metadata["export_id"].value) for check in evaluations(told)] == [
+        (name, True, manifest.export_id) for name in ("rows_equal_snapshot", "checksum_holds", "file_reads_back")
+    ]
+
+
+def test_an_exports_preview_shows_no_personal_value_and_its_filters_none(
+    store: RecordStore, instance: dg.DagsterInstance
+) -> None:
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status, 'ada@example.org' AS email, 'GB' AS country")
+    filters = ("email = ada@example.org", "country = GB")
+    ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", preset="mailing", filters=filters))
+
+    (event,) = told_of_assets(news(instance))
+    _, _, _, metadata = shown(event)
+
+    assert [record.data for record in metadata["preview"].records] == [
+        {"external_id": "C-1", "first_name": "", "last_name": "", "email": "•••", "country": "GB"}
+    ]
+    assert metadata["manifest"]["request"]["filters"] == ["email = •••", "country = GB"]
 
 
 def test_an_export_by_a_run_is_not_told_twice(store: RecordStore, instance: dg.DagsterInstance) -> None:

@@ -15,18 +15,23 @@ import shutil
 import sys
 import tempfile
 import zlib
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
+import zstandard
 
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import open_format
 from resources.file_reader.options import ReadLimits, ReadOptions
 from schemas.errors import DiskFull, RecordsError, UnreadableFile
 
-_GZIP = b"\x1f\x8b"
+_MARKS = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
+_PACKINGS = {"gz": "gzip", "zst": "Zstandard"}
+_ZSTD_WINDOW = 1 << 27
+"""What the `zstd` command takes without being asked; a frame can ask for far more memory than it has bytes."""
 _BLOCK = 1 << 20
 _RATIO_FROM = 32 << 20  # unpacked; what is smaller harms nobody, and may begin with a long run of the same
 _ANSWERED = (RecordsError, MemoryError, OSError)  # pa.ArrowMemoryError is a MemoryError
@@ -91,15 +96,15 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
     name, path = request["name"], Path(f"/dev/fd/{request['file']}")
     try:
         digest = _sha256(path)
-        content, packed = _unpacked_if_packed(path, name, limits)
+        content, packing = _unpacked_if_packed(path, name, limits)
         kind, parsed, understood = open_format(content, name, ReadOptions(**request["options"]), limits)
         _check_headers(parsed.headers, name, limits)
     except _ANSWERED as error:
         answer.write(json.dumps({"error": _told(error, name)}).encode() + b"\n")
         return
-    if packed:
-        understood = [*understood, ("Packed with", "gzip")]
-    first = {"format": kind, "headers": parsed.headers, "understood": understood, "packed": packed, "sha256": digest}
+    if packing:
+        understood = [*understood, ("Packed with", _PACKINGS[packing])]
+    first = {"format": kind, "headers": parsed.headers, "understood": understood, "packing": packing, "sha256": digest}
     answer.write(json.dumps(first).encode() + b"\n")
     names = [str(position) for position in range(len(parsed.headers))]
     schema = pa.schema([*((name, pa.string()) for name in names), ("_record", pa.int64()), ("_line", pa.int64())])
@@ -134,27 +139,28 @@ def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: Text
     stream.write_batch(pa.RecordBatch.from_arrays([*columns, chunk.records, chunk.lines], schema=schema), metadata)
 
 
-def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path, bool]:
-    """The file without its packing, and whether it had one."""
+def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path, str | None]:
+    """The file without its packing, and the suffix of what it was packed with, if it was."""
     with path.open("rb") as file:
-        packed = file.read(2) == _GZIP
-    if packed:
-        path = _unpacked(path, name, limits)
+        start = file.read(4)
+    packing = next((suffix for mark, suffix in _MARKS.items() if start.startswith(mark)), None)
+    if packing is not None:
+        path = _unpacked(path, name, packing, limits)
     if path.stat().st_size > limits.file_mb * 1_000_000:
         raise _too_large(name, limits)
-    return path, packed
+    return path, packing
 
 
-def _unpacked(path: Path, name: str, limits: ReadLimits) -> Path:
+def _unpacked(path: Path, name: str, packing: str, limits: ReadLimits) -> Path:
     """The unpacked file, without a name, in the private folder; at most half of the free disk."""
     size, free = 0, shutil.disk_usage(tempfile.gettempdir()).free // 2
     try:
-        with path.open("rb") as file, gzip.open(file) as packed, tempfile.TemporaryFile() as unpacked:
+        with path.open("rb") as file, _unpacking(file, packing) as packed, tempfile.TemporaryFile() as unpacked:
             while data := packed.read(_BLOCK):
                 size += len(data)
                 if size > _RATIO_FROM and size > file.tell() * limits.ratio:
                     raise UnreadableFile(
-                        f"{name} is a gzip bomb: it unpacks to more than {limits.ratio:,} times its size.",
+                        f"{name} is a {_PACKINGS[packing]} bomb: it unpacks to over {limits.ratio:,} times its size.",
                         "If it is not, send it unpacked, or raise RECORDS_MAX_RATIO.",
                     )
                 if size > limits.file_mb * 1_000_000:
@@ -164,10 +170,20 @@ def _unpacked(path: Path, name: str, limits: ReadLimits) -> Path:
                 unpacked.write(data)
             unpacked.flush()
             return Path(f"/dev/fd/{os.dup(unpacked.fileno())}")
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
-        raise UnreadableFile(f"{name} is damaged: its gzip packing does not hold.", "Send it again.") from error
+        raise UnreadableFile(
+            f"{name} is damaged: its {_PACKINGS[packing]} packing does not hold.", "Send it again."
+        ) from error
+
+
+def _unpacking(file: BinaryIO, packing: str) -> AbstractContextManager[Any]:
+    """The unpacked bytes of a file, of all its members in turn."""
+    if packing == "gz":
+        return gzip.open(file)
+    unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    return unpacker.stream_reader(file, read_across_frames=True, closefd=False)
 
 
 def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits) -> None:

@@ -45,7 +45,7 @@ def format_of(path: Path, name: str) -> Format:
         return "excel"
     if start.startswith(_PARQUET):
         return "parquet"
-    suffix = PurePath(name.lower().removesuffix(".gz")).suffix
+    suffix = PurePath(name.lower().removesuffix(".gz").removesuffix(".zst")).suffix
     if suffix in _JSON_NAMES:
         return "json"
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n")

@@ -84,9 +84,10 @@ class FileReader:
         return digest
 
     @property
-    def packed(self) -> bool:
-        """Whether the file is packed with gzip."""
-        return bool(self._first_answer()["packed"])
+    def packing(self) -> str | None:
+        """The suffix of what the file is packed with, `gz` or `zst`; None when it is not."""
+        packing: str | None = self._first_answer()["packing"]
+        return packing
 
     def _first_answer(self) -> dict[str, Any]:
         if self._told is None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from resources.clock import new_id
 from resources.record_store import ledger, tables
+from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection, identifier, literal
+from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
     images_gone,
@@ -21,12 +23,13 @@ from resources.record_store.refusals import (
     preview_over,
     window_over,
 )
+from resources.record_store.selecting import select
 from resources.record_store.snapshots import commits_since, images_of, snapshots_of
 from resources.record_store.staging import Staging, differs, same_key
 from resources.record_store.tables import table
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ImportReport
-from schemas.errors import NotFound, Refused, Unaccounted
-from schemas.exports import ExportManifest
+from schemas.errors import Refused, Unaccounted
+from schemas.exports import ExportManifest, ExportRequest
 from schemas.record_type import RecordType
 from schemas.rollbacks import Conflict, OnModified, RollbackReport, RollbackRequest, Undone
 
@@ -48,11 +51,6 @@ class AccountRecords:
     def __init__(self, store: "RecordStore", account: str) -> None:
         self._store = store
         self.name = account
-
-    def require(self) -> None:
-        """The account exists, or NotFound."""
-        if self.name not in self._store.accounts():
-            raise NotFound(f"There is no account {self.name!r}.", "See which there are: records accounts list.")
 
     def folder(self, kind: str) -> Path:
         """The account's own folder of staging, reports or exports."""
@@ -231,28 +229,30 @@ class AccountRecords:
             number: int = connection.fetch_one(mine + written, values)[0]
             return number
 
-    def copy_csv(
-        self, record_type: RecordType, columns: Sequence[str], path: Path, snapshot: int
-    ) -> tuple[int, datetime]:
-        """The file at `path` is the account's records in the snapshot as CSV, in key order.
+    def select(self, request: ExportRequest) -> tuple[Selection, datetime]:
+        """What the request means now, and the time of the snapshot of its records.
 
-        RFC 4180 but for lines that end in LF; UTF-8; null is the empty cell. Returns the rows written
-        and the time of the snapshot. Raises Unaccounted when it has another number of records.
+        Raises NotFound when the account does not exist, and what `selecting.select` raises.
         """
-        chosen = ", ".join(map(identifier, columns))
-        source = f"FROM {table(record_type.name)} WHERE _account = {literal(self.name)}"
-        order = ", ".join(map(identifier, record_type.key))
-        with self._store.reading(snapshot) as connection:
-            (rows,) = connection.fetch_one(
-                f"COPY (SELECT {chosen} {source} ORDER BY {order}) TO {literal(path)} (FORMAT csv, HEADER true)"
-            )
-            (expected,) = connection.fetch_one(f"SELECT count(*) {source}")
-            (at,) = connection.fetch_one(
-                "SELECT snapshot_time FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [snapshot]
-            )
-        if rows != expected:
-            raise Unaccounted(f"{rows:,} rows were written of {expected:,} records in snapshot {snapshot}.")
-        return rows, at
+        with self._store.reading() as connection:
+            selection, snapshot = select(connection, replace(request, account=self.name))
+            return selection, snapshot.at
+
+    @contextmanager
+    def export_source(self, selection: Selection) -> Iterator[ExportSource]:
+        """The account's records of a selection, of its snapshot, which cannot be written through it."""
+        with self._store.reading(selection.snapshot) as connection:
+            yield ExportSource(connection, self.name, selection)
+
+    def export(self, export_id: str) -> ExportManifest | None:
+        """The account's export of that id, when it is published."""
+        with self._store.reading() as connection:
+            return next(iter(ledger.exports(connection, account=self.name, export_id=export_id)), None)
+
+    def save_preset(self, record_type: str, name: str, columns: Sequence[str], actor: str) -> None:
+        """The account's preset of that name has these columns from now on."""
+        with self._store.transaction(f"preset {name}", actor) as transaction:
+            save_preset(transaction, self.name, record_type, name, columns, actor)
 
     def record_export(self, manifest: ExportManifest) -> None:
         """The ledger tells of the export."""

@@ -10,7 +10,7 @@ from typing import Any
 from resources.record_store.lake import Connection
 from resources.record_store.tables import LEDGER
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ProblemCount
-from schemas.exports import ExportManifest
+from schemas.exports import ExportManifest, ExportRequest
 from schemas.record_type import RecordType
 from schemas.rollbacks import RollbackCounts, Undone
 
@@ -20,8 +20,14 @@ _BATCH_COLUMNS = (
 )
 _EXPORT_COLUMNS = (
     "export_id, account, record_type, actor, recorded_at, format, columns, snapshot, snapshot_at, "
-    "rows, bytes, sha256, path, run_id"
+    "rows, bytes, sha256, path, run_id, detail"
 )
+
+_EXPORT_VALUES = (
+    "export_id", "account", "record_type", "actor", "format", "snapshot", "snapshot_at", "rows", "bytes", "sha256",
+    "run_id",
+)  # fmt: skip
+_EXPORT_DETAIL = ("request", "since", "full", "seconds", "notes", "versions")
 
 
 def newest(connection: Connection) -> tuple[int, datetime | None]:
@@ -67,9 +73,35 @@ def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
 
 def append_export(transaction: Connection, seq: int, manifest: ExportManifest) -> None:
     """The ledger tells that the export was published."""
-    values = asdict(manifest) | {"seq": seq, "path": str(manifest.path), "columns": list(manifest.columns)}
-    values["recorded_at"] = values.pop("at")
-    _append(transaction, "exports", values)
+    told = manifest.to_dict()
+    own = {name: told[name] for name in _EXPORT_DETAIL}
+    _append(
+        transaction,
+        "exports",
+        {
+            "seq": seq,
+            "recorded_at": manifest.at,
+            **{name: getattr(manifest, name) for name in _EXPORT_VALUES},
+            "columns": list(manifest.columns),
+            "path": str(manifest.path),
+            "detail": json.dumps(own, ensure_ascii=False),
+        },
+    )
+
+
+def append_preset(
+    transaction: Connection,
+    seq: int,
+    at: datetime,
+    account: str,
+    record_type: str,
+    name: str,
+    columns: Sequence[str],
+    actor: str,
+) -> None:
+    """The account's preset of that name has these columns from now on."""
+    values = {"seq": seq, "recorded_at": at, "account": account, "record_type": record_type, "name": name}
+    _append(transaction, "presets", values | {"columns": list(columns), "actor": actor})
 
 
 def append_account(transaction: Connection, seq: int, at: datetime, account: str, actor: str) -> None:
@@ -95,6 +127,16 @@ def record_types(connection: Connection) -> dict[str, RecordType]:
         "SELECT record_type, arg_max(description, seq) FROM lake.ledger.record_types GROUP BY ALL ORDER BY ALL"
     ).fetch_all()
     return {name: RecordType.from_json(description) for name, description in rows}
+
+
+def presets(connection: Connection, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
+    """The presets that an account has saved for a type, by name."""
+    rows = connection.execute(
+        "SELECT name, arg_max(columns, seq) FROM lake.ledger.presets WHERE account = ? AND record_type = ? "
+        "GROUP BY name ORDER BY name",
+        [account, record_type],
+    ).fetch_all()
+    return {name: tuple(columns) for name, columns in rows}
 
 
 def accounts(connection: Connection) -> list[str]:
@@ -179,10 +221,16 @@ def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
 
 
 def exports(
-    connection: Connection, *, account: str | None = None, offset: int = 0, limit: int | None = None
+    connection: Connection,
+    *,
+    account: str | None = None,
+    export_id: str | None = None,
+    sha256: str | None = None,
+    offset: int = 0,
+    limit: int | None = None,
 ) -> list[ExportManifest]:
-    """The exports, newest first, of one account or of all."""
-    filters, values = _filters(account=account)
+    """The exports, newest first, of those that fit every filter given."""
+    filters, values = _filters(account=account, export_id=export_id, sha256=sha256)
     rows = connection.execute(
         f"SELECT {_EXPORT_COLUMNS} FROM lake.ledger.exports {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
         [*values, limit, offset],
@@ -254,4 +302,10 @@ def _time(text: str | None) -> datetime | None:
 def _export(row: Sequence[Any]) -> ExportManifest:
     values = dict(zip(_EXPORT_COLUMNS.split(", "), row, strict=True))
     values["at"] = values.pop("recorded_at")
-    return ExportManifest(**values | {"columns": tuple(values["columns"]), "path": Path(values["path"])})
+    values |= {"columns": tuple(values["columns"]), "path": Path(values["path"])}
+    detail = values.pop("detail")
+    if detail is None:  # of a store that was made before exports had any
+        return ExportManifest(**values)
+    told = json.loads(detail)
+    told |= {"request": ExportRequest.from_dict(told["request"]), "notes": tuple(told["notes"])}
+    return ExportManifest(**values, **told)

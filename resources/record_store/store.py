@@ -19,11 +19,11 @@ from resources.record_store.refusals import (
     no_such_batch,
     not_ready,
 )
+from resources.record_store.selecting import known_type
 from resources.record_store.snapshots import snapshots_of
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, ImportReport
-from schemas.errors import NotFound
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
 
@@ -120,7 +120,7 @@ class RecordStore:
     def record_type(self, name: str) -> RecordType:
         """The record type as the store knows it; NotFound names those there are."""
         with self.reading() as connection:
-            return _known(connection, name)
+            return known_type(connection, name)
 
     def accounts(self) -> list[str]:
         """The accounts there are, by name."""
@@ -200,6 +200,24 @@ class RecordStore:
         with self.reading() as connection:
             return ledger.exports(connection, account=account, offset=offset, limit=limit)
 
+    def latest_exports(self, record_type: str) -> list[ExportManifest]:
+        """The last export to each place, of a type, of all accounts."""
+        with self.reading() as connection:
+            latest = {manifest.path: manifest for manifest in reversed(ledger.exports(connection))}
+        return [manifest for manifest in latest.values() if manifest.record_type == record_type]
+
+    def has_escaped(self, sha256: str) -> bool:
+        """Whether a file with these bytes is an export, of whichever account, in which formulas were escaped."""
+        with self.reading() as connection:
+            found = ledger.exports(connection, sha256=sha256)
+        return any(manifest.request is not None and manifest.request.escaped for manifest in found)
+
+    def presets(self, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
+        """The columns of the type's own presets and of those that the account has saved, by name."""
+        with self.reading() as connection:
+            known = known_type(connection, record_type)
+            return {**known.presets, **ledger.presets(connection, check_account(account), record_type)}
+
     def ledger_after(self, seq: int, limit: int) -> LedgerNews:
         """What the ledger tells after a row, at most `limit` rows of it, in the order in which they were written."""
         with self.reading() as connection:
@@ -213,7 +231,7 @@ class RecordStore:
     def pin(self, record_type: str) -> tuple[RecordType, int]:
         """The record type as the store knows it, and the number of the newest snapshot."""
         with self.reading() as connection:
-            known = _known(connection, record_type)
+            known = known_type(connection, record_type)
             return known, connection.fetch_one("SELECT id FROM ducklake_current_snapshot('lake')")[0]
 
     def now(self) -> datetime:
@@ -290,10 +308,3 @@ class RecordStore:
         query = "SELECT count(*) FROM duckdb_schemas() WHERE database_name = 'lake' AND schema_name = 'ledger'"
         if not connection.fetch_one(query)[0]:
             raise not_ready(self.settings)
-
-
-def _known(connection: Connection, record_type: str) -> RecordType:
-    known = ledger.record_types(connection)
-    if record_type not in known:
-        raise NotFound(f"There is no record type {record_type!r}.", f"There are: {', '.join(known)}.")
-    return known[record_type]

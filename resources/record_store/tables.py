@@ -17,7 +17,10 @@ LEDGER: dict[str, str] = {
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, export_id VARCHAR NOT NULL, account VARCHAR NOT NULL,
         record_type VARCHAR NOT NULL, actor VARCHAR NOT NULL, run_id VARCHAR, format VARCHAR NOT NULL,
         columns VARCHAR[] NOT NULL, snapshot BIGINT NOT NULL, snapshot_at TIMESTAMPTZ NOT NULL, rows BIGINT NOT NULL,
-        bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL, path VARCHAR NOT NULL""",
+        bytes BIGINT NOT NULL, sha256 VARCHAR NOT NULL, path VARCHAR NOT NULL, detail VARCHAR""",
+    "presets": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL, record_type VARCHAR NOT NULL,
+        name VARCHAR NOT NULL, columns VARCHAR[] NOT NULL, actor VARCHAR NOT NULL""",
     "accounts": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL,
         actor VARCHAR NOT NULL""",
@@ -64,6 +67,7 @@ def create_ledger(connection: Connection) -> None:
     connection.execute("CREATE SCHEMA IF NOT EXISTS lake.ledger")
     for name, columns in LEDGER.items():
         connection.execute(f"CREATE TABLE IF NOT EXISTS lake.ledger.{name} ({columns})")
+    connection.execute("ALTER TABLE lake.ledger.exports ADD COLUMN IF NOT EXISTS detail VARCHAR")
     connection.execute("COMMIT")
     # Settings that DuckLake takes outside a transaction only.
     connection.execute("CALL lake.set_option('target_file_size', ?, schema => 'records')", [_FILE_SIZE])

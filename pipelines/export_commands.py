@@ -1,0 +1,183 @@
+"""`records export`, `exports` and `presets`. Nothing here imports Dagster: a run is submitted by HTTP."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipelines import options
+from pipelines.options import PAGE, open_store, print_json
+from schemas.exports import ExportFormat, ExportRequest, Packing, named_format
+
+if TYPE_CHECKING:
+    from resources.export_writer.writer import Progress
+
+_MOMENT = "A moment, as 2024-05-31T09:30:00Z, or a batch"
+
+
+@click.command()
+@options.required_account
+@options.record_type
+@click.option(
+    "-f",
+    "--format",
+    "file_format",
+    type=click.Choice(ExportFormat, case_sensitive=False),
+    help="Of the file. Default: what the name of the output says, else csv.",
+)
+@click.option("--columns", metavar="A,B", help="These columns, in this order.")
+@click.option("--preset", help="The columns of a preset: see records types, records presets list.")
+@click.option(
+    "--where",
+    "filters",
+    multiple=True,
+    metavar='"FIELD OP VALUE"',
+    help="Only records of which it is true; OP is one of = != < <= > >= in contains starts is-null between.",
+)
+@click.option(
+    "--order-by", metavar="FIELD", help='Sort by it, or by several: "country, amount desc". Default: the key.'
+)
+@click.option("--as-of", metavar="TIME|BATCH", help=f"The records as they were then. {_MOMENT}, whose state is meant.")
+@click.option(
+    "--changed-since",
+    metavar="TIME|BATCH",
+    help=f"Only what was created, updated or deleted since, and a column _change that says which. {_MOMENT}.",
+)
+@click.option("--encoding", default="utf-8", show_default=True, help="Of CSV; utf-8-sig for Excel's users.")
+@click.option("--delimiter", default=",", show_default=True, help="Of CSV: , ; | or tab.")
+@click.option("--raw", is_flag=True, help="Put no ' before texts in CSV that a spreadsheet would take for formulas.")
+@click.option("--pack", type=click.Choice(Packing, case_sensitive=False), help="Default: what the output's name says.")
+@click.option("--sheet-rows", type=int, help="Records on a sheet of Excel. Default: as many as it holds.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File or folder. Default: the account's export folder."
+)
+@click.option("--foreground", "place", flag_value="foreground", help="Here, however many records there are.")
+@options.as_json
+def export(
+    account: str,
+    record_type: str,
+    file_format: ExportFormat | None,
+    columns: str | None,
+    preset: str | None,
+    filters: tuple[str, ...],
+    order_by: str | None,
+    as_of: str | None,
+    changed_since: str | None,
+    encoding: str,
+    delimiter: str,
+    raw: bool,
+    pack: Packing | None,
+    sheet_rows: int | None,
+    output: Path | None,
+    place: str | None,
+    as_json: bool,
+) -> None:
+    """Write an account's records to a file, in key order, with a manifest beside it."""
+    from resources.export_writer import ExportWriter
+
+    chosen, packing = named_format(output, file_format)
+    request = ExportRequest(
+        account=account,
+        record_type=record_type,
+        columns=None if columns is None else _listed(columns),
+        preset=preset,
+        path=output,
+        format=chosen,
+        packing=pack or packing,
+        filters=filters,
+        order_by=() if order_by is None else _listed(order_by),
+        as_of=as_of,
+        changed_since=changed_since,
+        encoding=encoding,
+        delimiter=delimiter,
+        raw=raw,
+        **({} if sheet_rows is None else {"sheet_rows": sheet_rows}),
+    )
+    with open_store() as store:
+        writer = ExportWriter(store, store.settings.actor)
+        with writer.planned(request) as (plan, source), _progress(plan.request.record_type, as_json) as progress:
+            manifest = writer.run(plan, source, progress)
+    if as_json:
+        print_json(manifest.to_dict())
+    else:
+        from pipelines.terminal import print_export
+
+        print_export(manifest)
+
+
+@click.command()
+@options.account
+@options.page
+@options.as_json
+def exports(account: str | None, page: int, as_json: bool) -> None:
+    """The exports, newest first."""
+    with open_store() as store:
+        found = store.exports(account, offset=(page - 1) * PAGE, limit=PAGE + 1)
+    following = page + 1 if len(found) > PAGE else None
+    if as_json:
+        print_json({"items": [manifest.to_dict() for manifest in found[:PAGE]], "next": following})
+    else:
+        from pipelines.terminal import print_exports
+
+        print_exports(found[:PAGE], following)
+
+
+@click.group()
+def presets() -> None:
+    """Presets of columns that an account saves for itself."""
+
+
+@presets.command("save")
+@click.argument("name")
+@options.required_account
+@options.record_type
+@click.option("--columns", metavar="A,B", required=True, help="Its columns, in this order.")
+@options.as_json
+def save_preset(name: str, account: str, record_type: str, columns: str, as_json: bool) -> None:
+    """The account's preset NAME has these columns from now on."""
+    with open_store() as store:
+        store.account(account).save_preset(record_type, name, _listed(columns), store.settings.actor)
+    if as_json:
+        print_json({"name": name, "account": account, "record_type": record_type, "columns": _listed(columns)})
+    else:
+        click.echo(f"Preset {name} of {record_type} is {', '.join(_listed(columns))}.")
+
+
+@presets.command("list")
+@options.required_account
+@click.option("-t", "--type", "record_type", help="Only of this record type.")
+@options.as_json
+def list_presets(account: str, record_type: str | None, as_json: bool) -> None:
+    """The presets that an account can export by: the types' own and those it has saved."""
+    with open_store() as store:
+        types = list(store.record_types()) if record_type is None else [record_type]
+        found = [
+            {"name": name, "record_type": each, "columns": list(columns)}
+            for each in types
+            for name, columns in store.presets(account, each).items()
+        ]
+    if as_json:
+        print_json({"items": found, "next": None})
+    else:
+        from pipelines.terminal import print_presets
+
+        print_presets(found)
+
+
+@contextmanager
+def _progress(what: str, as_json: bool) -> "Iterator[Progress | None]":
+    """A bar on standard error, for somebody who sits before it."""
+    if as_json or not sys.stderr.isatty():
+        yield None
+        return
+    from pipelines.terminal import progress_bar
+
+    with progress_bar(f"Exporting {what}", exact=True) as progress:
+        yield progress
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))

@@ -1,0 +1,5 @@
+"""Records of one account to one published file of any size: planned, made in parts, put together, published."""
+
+from resources.export_writer.writer import ExportWriter
+
+__all__ = ["ExportWriter"]

@@ -1,0 +1,153 @@
+"""The plan of an export: which records of which snapshot go into which part. It is on disk before the work begins."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from resources.record_store.export_source import Bound, Range, Selection
+from schemas.errors import NotFound
+from schemas.exports import ExportFormat, ExportRequest
+from schemas.filters import parse_filter, parse_order, parse_value, value_text
+from schemas.record_type import RecordType
+
+_EXPORT_ID = re.compile(r"e-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True)
+class PlannedPart:
+    """A range of the records, and how many there are in it."""
+
+    range: Range
+    rows: int
+
+
+@dataclass(frozen=True)
+class ExportPlan:
+    """All that is needed to make an export, or what is missing of it: by whichever process, the same bytes.
+
+    `folder` is the export's own, `path` where the file will lie; `at` is when it was planned.
+    """
+
+    export_id: str
+    request: ExportRequest
+    actor: str
+    at: datetime
+    selection: Selection
+    snapshot_at: datetime
+    parts: tuple[PlannedPart, ...]
+    folder: Path
+    path: Path
+
+    @property
+    def rows(self) -> int:
+        """How many records the file will have."""
+        return sum(part.rows for part in self.parts)
+
+    @property
+    def format(self) -> ExportFormat:
+        """How the file is written."""
+        return self.request.format
+
+    @property
+    def parts_folder(self) -> Path:
+        """Where parts lie until they are put together."""
+        return self.folder / "parts"
+
+    def rows_before(self, number: int) -> int:
+        """How many records come before a part."""
+        return sum(part.rows for part in self.parts[:number])
+
+    def save(self) -> None:
+        """The plan is on disk, all of it."""
+        self.parts_folder.mkdir(parents=True, exist_ok=True)
+        partial = _file(self.folder).with_suffix(".partial")
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(self._to_dict(), file, ensure_ascii=False)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, _file(self.folder))
+
+    def clear(self) -> None:
+        """Parts and plan are gone, and the export's folder when nothing else is in it."""
+        shutil.rmtree(self.parts_folder, ignore_errors=True)
+        _file(self.folder).unlink(missing_ok=True)
+        with suppress(OSError):  # the published file is in it
+            self.folder.rmdir()
+
+    @classmethod
+    def load(cls, exports: Path, export_id: str) -> "ExportPlan":
+        """The plan of an export, from the account's folder of exports. Raises NotFound when there is none."""
+        folder = exports / export_id
+        try:
+            if not _EXPORT_ID.fullmatch(export_id):  # which could lead out of the folder
+                raise FileNotFoundError
+            told = json.loads(_file(folder).read_text("utf-8"))
+        except FileNotFoundError:
+            raise NotFound(
+                f"There is no plan of an export {export_id!r}.", "It was swept away, or never made: export again."
+            ) from None
+        request = ExportRequest.from_dict(told["request"])
+        record_type = RecordType.from_json(told["record_type"])
+        selection = Selection(
+            record_type=record_type,
+            columns=tuple(told["columns"]),
+            order=parse_order(request.order_by, record_type),
+            filters=tuple(parse_filter(text, record_type) for text in request.filters),
+            snapshot=told["snapshot"],
+            since=told["since"],
+            full=told["full"],
+        )
+        return cls(
+            export_id=folder.name,
+            request=request,
+            actor=told["actor"],
+            at=datetime.fromisoformat(told["at"]),
+            selection=selection,
+            snapshot_at=datetime.fromisoformat(told["snapshot_at"]),
+            parts=tuple(
+                PlannedPart(Range(*(_bound(part[side], selection) for side in ("low", "high"))), part["rows"])
+                for part in told["parts"]
+            ),
+            folder=folder,
+            path=Path(told["path"]),
+        )
+
+    def _to_dict(self) -> Mapping[str, Any]:
+        return {
+            "request": self.request.to_dict(),
+            "actor": self.actor,
+            "at": self.at.isoformat(),
+            "record_type": self.selection.record_type.to_json(),
+            "columns": self.selection.columns,
+            "snapshot": self.selection.snapshot,
+            "snapshot_at": self.snapshot_at.isoformat(),
+            "since": self.selection.since,
+            "full": self.selection.full,
+            "path": str(self.path),
+            "parts": [
+                {"low": _texts(part.range.low), "high": _texts(part.range.high), "rows": part.rows}
+                for part in self.parts
+            ],
+        }
+
+
+def _file(folder: Path) -> Path:
+    return folder / "plan.json"
+
+
+def _texts(bound: Bound | None) -> list[str | None] | None:
+    return None if bound is None else [None if value is None else value_text(value) for value in bound]
+
+
+def _bound(texts: list[str | None] | None, selection: Selection) -> Bound | None:
+    if texts is None:
+        return None
+    fields = [selection.record_type.field(order.field) for order in selection.order]
+    return tuple(None if text is None else parse_value(text, field) for text, field in zip(texts, fields, strict=True))

@@ -1,0 +1,104 @@
+"""Where a file is to lie: whether it can, and how it gets there, whole or not at all."""
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from schemas.errors import DiskFull, InvalidRequest, RecordsError
+
+_FULL = {
+    errno.ENOSPC: "the disk is full",
+    errno.EFBIG: "it is larger than a file may be",
+    errno.EDQUOT: "the quota is used up",
+}
+
+
+def destination(path: Path, name: str) -> Path:
+    """The absolute path of the file; `name` is what it is called in a folder.
+
+    Raises InvalidRequest where no file can be.
+    """
+    path = path.absolute()
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("The name of the output is not UTF-8.", "Name another: -o PATH.") from None
+    if path.is_dir():
+        path = path / name
+    if not path.parent.is_dir():
+        raise InvalidRequest(f"The folder {str(path.parent)!r} does not exist.", "Make it, or name another: -o PATH.")
+    if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+        raise InvalidRequest(f"{str(path)!r} is no file.", "Name another: -o PATH.")
+    return path
+
+
+def partial_path(path: Path, export_id: str) -> Path:
+    """Where the file lies until it has its name: beside it, so that a rename is all it takes."""
+    return path.with_name(f".{path.name}.{export_id}.partial")
+
+
+def require_writable(path: Path, export_id: str) -> None:
+    """A file can be made beside the path, which leaves nothing; RecordsError when it cannot."""
+    probe = partial_path(path, export_id)
+    with told_of(path.parent):
+        probe.touch()
+        probe.unlink()
+
+
+def require_room(folder: Path, needed: float, what: str) -> None:
+    """The disk of the folder has room for so many bytes; DiskFull, with what is needed and what is free, otherwise."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DiskFull(
+            f"{what} needs about {_megabytes(needed)} in {folder}, and {_megabytes(free)} are free.",
+            "Nothing was written; make room, name another place (-o PATH), or export less.",
+        )
+
+
+def publish(partial: Path, final: Path) -> None:
+    """The bytes are on disk, and then have their name."""
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, final)
+    descriptor = os.open(final.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def told_of(folder: Path) -> Iterator[None]:
+    """What the disk refuses is said in two sentences: DiskFull when there is no room, RecordsError for the rest."""
+    try:
+        yield
+    except duckdb.Error as error:
+        text = str(error)
+        if "No space left" in text or "File too large" in text or "quota exceeded" in text:
+            raise _disk_full(folder, "there is no room") from error
+        raise
+    except OSError as error:
+        if error.errno in _FULL:
+            raise _disk_full(folder, _FULL[error.errno]) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG):
+            raise RecordsError(
+                f"In {folder} no file can be written: {error.strerror}.", "Name another place: -o PATH."
+            ) from error
+        raise
+
+
+def _disk_full(folder: Path, why: str) -> DiskFull:
+    return DiskFull(
+        f"The export to {folder} was stopped: {why}.",
+        "Nothing was published; an older file of that name is as it was. Make room, or name another place: -o PATH.",
+    )
+
+
+def _megabytes(size: float) -> str:
+    return f"{size / 1_000_000:,.1f} MB"

@@ -1,0 +1,233 @@
+"""`ExportWriter`: exports from a store, here and now or one step at a time."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+
+import duckdb
+
+from resources.clock import new_id
+from resources.export_writer.assembly import assemble
+from resources.export_writer.encodings import check_delimiter, check_encoding
+from resources.export_writer.parts import Part, make_part, part_made
+from resources.export_writer.plan import ExportPlan, PlannedPart
+from resources.export_writer.publish import (
+    destination,
+    partial_path,
+    publish,
+    require_room,
+    require_writable,
+    told_of,
+)
+from resources.record_store import AccountRecords, RecordStore
+from resources.record_store.export_source import ExportSource
+from schemas.errors import Unaccounted
+from schemas.exports import ExportFormat, ExportManifest, ExportRequest
+
+Progress = Callable[[int, int], None]
+"""Told of so many records done, of so many."""
+
+_SIZES = {
+    ExportFormat.CSV: (1.1, 1.1),
+    ExportFormat.JSON: (1.1, 1.1),
+    ExportFormat.NDJSON: (1.1, 1.1),
+    ExportFormat.EXCEL: (0.6, 5.0),  # its sheets are written unpacked first
+    ExportFormat.PARQUET: (0.6, 0.8),
+}
+"""About how large a file, and all its parts, are beside the same records as text."""
+
+
+class ExportWriter:
+    """Exports from a store, as one actor and, inside Dagster, in one run.
+
+    `export` does it all. In Dagster its steps are done one by one: `plan`, `make_part` and `finish` by whichever
+    process, and again where one was ended.
+    """
+
+    def __init__(self, store: RecordStore, actor: str, run_id: str | None = None) -> None:
+        self._store = store
+        self._actor = actor
+        self._run_id = run_id
+
+    def export(self, request: ExportRequest, progress: Progress | None = None) -> ExportManifest:
+        """The file holds the account's records of one snapshot; its manifest lies beside it; the ledger has the export.
+
+        The file's final name never holds a partial file; an older file of that name is replaced in one step. When
+        anything is raised, nothing is left. `progress` is told of each part.
+        Raises what `planned` and `run` raise.
+        """
+        with self.planned(request) as (plan, source):
+            return self.run(plan, source, progress)
+
+    @contextmanager
+    def planned(self, request: ExportRequest) -> Iterator[tuple[ExportPlan, ExportSource]]:
+        """The plan of the export, on disk, and its records, to be read.
+
+        The destination can be written and has room, as estimated. Raises NotFound for an unknown account, type or
+        batch, InvalidRequest for columns, filters or a path that cannot be, DiskFull when there is no room.
+        """
+        request = replace(
+            request, encoding=check_encoding(request.encoding), delimiter=check_delimiter(request.delimiter)
+        )
+        records = self._store.account(request.account)
+        selection, snapshot_at = records.select(request)
+        now = self._store.clock.now()
+        export_id = new_id("e", now)
+        folder = records.folder("exports") / export_id
+        path = folder / request.file_name if request.path is None else destination(request.path, request.file_name)
+        if request.path is not None:
+            require_writable(path, export_id)
+        with records.export_source(selection) as source:
+            rows = source.count()
+            parts = source.divide(rows, request.part_rows)
+            plan = ExportPlan(
+                export_id=export_id,
+                request=request,
+                actor=self._actor,
+                at=now,
+                selection=selection,
+                snapshot_at=snapshot_at,
+                parts=tuple(PlannedPart(part, number) for part, number in parts),
+                folder=folder,
+                path=path,
+            )
+            try:
+                with told_of(folder):
+                    plan.parts_folder.mkdir(parents=True)
+                    _require_room(plan, source.bytes_per_row())
+                    plan.save()
+            except BaseException:
+                plan.clear()
+                raise
+            yield plan, source
+
+    def plan(self, request: ExportRequest) -> ExportPlan:
+        """The plan of the export, on disk. Raises what `planned` raises."""
+        with self.planned(request) as (plan, _):
+            return plan
+
+    def load(self, account: str, export_id: str) -> ExportPlan:
+        """The plan of an export of the account, by whomever it was made. Raises NotFound when there is none."""
+        return ExportPlan.load(self._store.account(account).folder("exports"), export_id)
+
+    def run(self, plan: ExportPlan, source: ExportSource, progress: Progress | None = None) -> ExportManifest:
+        """The export is published, by this process alone; nothing is left of it when anything is raised."""
+        try:
+            parts = []
+            for number in range(len(plan.parts)):
+                with told_of(plan.parts_folder):
+                    parts.append(make_part(plan, number, source))
+                if progress is not None:
+                    progress(plan.rows_before(number + 1), plan.rows)
+            return self._publish(plan, parts)
+        finally:
+            plan.clear()
+
+    def make_part(self, plan: ExportPlan, number: int) -> Part:
+        """The part is there; one that was made before is left alone."""
+        with told_of(plan.parts_folder):
+            made = part_made(plan, number)
+            if made is not None:
+                return made
+            with self._records(plan).export_source(plan.selection) as source:
+                return make_part(plan, number, source)
+
+    def finish(self, plan: ExportPlan, made: Callable[[int], None] | None = None) -> ExportManifest:
+        """The export is published and in the ledger; parts that are missing or damaged are made first.
+
+        `made` is told the number of each of those. An export that is in the ledger already is left as it is.
+        """
+        published = self.published(plan.request.account, plan.export_id)
+        if published is None:
+            parts = []
+            for number in range(len(plan.parts)):
+                part = part_made(plan, number)
+                if part is None:
+                    part = self.make_part(plan, number)
+                    if made is not None:
+                        made(number)
+                parts.append(part)
+            published = self._publish(plan, parts)
+        plan.clear()
+        return published
+
+    def published(self, account: str, export_id: str) -> ExportManifest | None:
+        """The export of the account, when it is published and in the ledger."""
+        return self._store.account(account).export(export_id)
+
+    def _publish(self, plan: ExportPlan, parts: Sequence[Part]) -> ExportManifest:
+        rows = sum(part.rows for part in parts)
+        if rows != plan.rows:
+            raise Unaccounted(f"{rows:,} records lie in the parts of {plan.export_id}; {plan.rows:,} were planned.")
+        partial = partial_path(plan.path, plan.export_id)
+        note = partial.with_name(f"{partial.name}.manifest")
+        try:
+            with told_of(plan.path.parent):
+                sha256 = assemble(plan, partial)
+                manifest = self._manifest(plan, sha256, partial.stat().st_size)
+                note.write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+                publish(partial, plan.path)
+                publish(note, manifest.manifest_path)
+        finally:
+            partial.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
+        self._records(plan).record_export(manifest)
+        return manifest
+
+    def _records(self, plan: ExportPlan) -> AccountRecords:
+        return self._store.account(plan.request.account)
+
+    def _manifest(self, plan: ExportPlan, sha256: str, size: int) -> ExportManifest:
+        selection = plan.selection
+        return ExportManifest(
+            export_id=plan.export_id,
+            account=plan.request.account,
+            record_type=selection.record_type.name,
+            actor=plan.actor,
+            at=plan.at,
+            format=plan.format.value,
+            columns=selection.written,
+            snapshot=selection.snapshot,
+            snapshot_at=plan.snapshot_at,
+            rows=plan.rows,
+            bytes=size,
+            sha256=sha256,
+            path=plan.path,
+            run_id=self._run_id,
+            request=plan.request,
+            since=selection.since,
+            full=selection.full,
+            seconds=(self._store.clock.now() - plan.at).total_seconds(),
+            notes=_notes(plan),
+            versions={"records": version("records-exchange"), "duckdb": duckdb.__version__},
+        )
+
+
+def _require_room(plan: ExportPlan, row_bytes: float) -> None:
+    """Both the parts and the file have room, which are on one disk or on two."""
+    row_bytes += 3 * len(plan.selection.written)
+    if plan.format in (ExportFormat.JSON, ExportFormat.NDJSON):
+        row_bytes += sum(len(name) + 3 for name in plan.selection.written)
+    factor, part_factor = _SIZES[plan.format]
+    parts, file = (plan.rows * row_bytes * each for each in (part_factor, factor))
+    what = f"Exporting {plan.rows:,} {plan.selection.record_type.name}"
+    if plan.parts_folder.stat().st_dev == plan.path.parent.stat().st_dev:
+        require_room(plan.path.parent, parts + file, what)
+    else:
+        require_room(plan.parts_folder, parts, what)
+        require_room(plan.path.parent, file, what)
+
+
+def _notes(plan: ExportPlan) -> tuple[str, ...]:
+    """What a person must know of the file."""
+    notes = []
+    if plan.selection.full:
+        notes.append(
+            f"The records as of {plan.request.changed_since} are not kept any more, so nothing could be compared: "
+            "these are all records, each with `_change` full."
+        )
+    if plan.request.escaped:
+        notes.append("Texts that a spreadsheet would take for formulas have a ' before them.")
+    return tuple(notes)

@@ -1,0 +1,337 @@
+"""The records of an export: which they are, in what order, divided how, and written to a part. SQL and nothing else."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from resources.record_store.lake import Connection, identifier, literal
+from resources.record_store.tables import sql_type, table
+from schemas.errors import Refused
+from schemas.exports import CHANGE_COLUMN
+from schemas.filters import Filter, Order
+from schemas.record_type import RecordType
+
+_SAMPLE = 20_000
+_MEASURED = 2_000
+_COMPARISONS = {"=": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
+_NUMBER = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?"
+_PARQUET = "FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 30_000"
+
+Bound = tuple[Any, ...]
+Sql = tuple[str, list[Any]]
+"""A piece of SQL, and the values of its `?` in order."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which records and columns, in what order; `snapshot` is theirs, `since` the one they are compared with.
+
+    `full`: changes were asked for, and all records are given, for the snapshot to compare with is gone.
+    """
+
+    record_type: RecordType
+    columns: tuple[str, ...]
+    order: tuple[Order, ...]
+    filters: tuple[Filter, ...]
+    snapshot: int
+    since: int | None = None
+    full: bool = False
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The columns of the file."""
+        return (*self.columns, CHANGE_COLUMN) if self.full or self.since is not None else self.columns
+
+
+@dataclass(frozen=True)
+class Range:
+    """The records from one bound on, up to another one that is not in it; None is no bound. Bounds are of `order`."""
+
+    low: Bound | None = None
+    high: Bound | None = None
+
+
+class ExportSource:
+    """An account's records of a selection. `connection` must be reading the selection's snapshot."""
+
+    def __init__(self, connection: Connection, account: str, selection: Selection) -> None:
+        self._connection = connection
+        self._account = account
+        self._selection = selection
+        self._type = selection.record_type
+        self._kinds = {field.name: field.type for field in self._type.fields} | {CHANGE_COLUMN: "text"}
+        self._now = self._records("lake")
+        self._then = None if selection.since is None else self._records(connection.snapshot(selection.since))
+        self._filter_sql = [_filter_sql(each) for each in selection.filters]
+
+    def count(self) -> int:
+        """How many records there are."""
+        sql, values = self._rows("count(*)")
+        number: int = self._connection.fetch_one(sql, values)[0]
+        return number
+
+    def bytes_per_row(self) -> float:
+        """About how many bytes a record has as text, delimiters left out."""
+        texts = ", ".join(f"{identifier(name)}::VARCHAR" for name in self._selection.written)
+        sql, values = self._rows("*")
+        found = self._connection.fetch_one(
+            f"SELECT avg(strlen(concat({texts}))) FROM ({sql} LIMIT {_MEASURED})", values
+        )[0]
+        return float(found or 0)
+
+    def divide(self, rows: int, part_rows: int) -> list[tuple[Range, int]]:
+        """Ranges of about `part_rows` of the `rows` records, in order, with the exact number in each.
+
+        The same for the same records, whoever divides them: bounds are of a sample that the values themselves choose.
+        """
+        wanted = -(-rows // part_rows)
+        if wanted <= 1:
+            return [(Range(), rows)]
+        one_in = max(1, rows // _SAMPLE)
+        names = ", ".join(identifier(order.field) for order in self._selection.order)
+        key = ", ".join(map(identifier, self._type.key))
+        sql, values = self._rows(names, [(f"hash({key}) % {one_in} = 0", [])])
+        sample = self._connection.execute(f"{sql} ORDER BY {self._order_sql}", values).fetch_all()
+        positions = sorted({len(sample) * part // wanted for part in range(1, wanted)} - {0})
+        bounds = [tuple(sample[position]) for position in positions]
+        counts = self._count_each(bounds)
+        ranges = [Range(low, high) for low, high in pairwise([None, *bounds, None])]
+        return [(each, counts.get(number, 0)) for number, each in enumerate(ranges)]
+
+    def write_csv(self, part: Range, path: Path, delimiter: str, escaped: bool) -> int:
+        """The records of the range lie at `path` as CSV in UTF-8, without a header; returns how many."""
+        columns = [self._csv_column(name, escaped) for name in self._selection.written]
+        if len(columns) == 1:  # a line of nothing would be passed over
+            columns = [f"coalesce({columns[0]}::VARCHAR, '')"]
+        options = f"FORMAT csv, HEADER false, NEW_LINE '\\r\\n', DELIMITER {literal(delimiter)}"
+        return self._copy(columns, part, path, options)
+
+    def write_json(self, part: Range, path: Path, separator: str) -> int:
+        """The records of the range lie at `path`, a JSON object and the separator a line; returns how many."""
+        members = [
+            f"{literal(',' * (at > 0) + json.dumps(name) + ':')} || {_json_value(identifier(name), self._kinds[name])}"
+            for at, name in enumerate(self._selection.written)
+        ]
+        members[0] = f"'{{' || {members[0]}"
+        line = " || ".join([*members, literal("}" + separator)])
+        return self._copy([line], part, path, "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\\x01'")
+
+    def write_parquet(self, part: Range, path: Path) -> int:
+        """The records of the range lie at `path` as Parquet; returns how many."""
+        return self._copy([*map(identifier, self._selection.written)], part, path, _PARQUET)
+
+    def first(self, rows: int) -> list[tuple[Any, ...]]:
+        """The first records as texts."""
+        sql, values = self._part([f"{identifier(name)}::VARCHAR" for name in self._selection.written], Range())
+        return self._connection.execute(f"{sql} LIMIT {int(rows)}", values).fetch_all()
+
+    def find_text(self, part: Range, condition: str) -> tuple[int, str, Bound] | None:
+        """The first text of the range of which a condition on `value` holds: its record's number, column and key.
+
+        Records are counted from 1 on within the range.
+        """
+        texts = [name for name in self._selection.written if self._kinds[name] == "text"]
+        if not texts:
+            return None
+        keys = [identifier(name) for name in self._type.key]
+        wrong = ", ".join(
+            f"CASE WHEN {condition.replace('value', identifier(name))} THEN {literal(name)} END" for name in texts
+        )
+        sql, values = self._part([f"coalesce({wrong}) AS _wrong", *keys], part)
+        found = self._connection.execute(
+            f"SELECT * FROM (SELECT row_number() OVER () AS _number, * FROM ({sql})) WHERE _wrong IS NOT NULL LIMIT 1",
+            values,
+        ).fetch_all()
+        return (found[0][0], found[0][1], tuple(found[0][2:])) if found else None
+
+    def _copy(self, columns: Sequence[str], part: Range, path: Path, options: str) -> int:
+        sql, values = self._part(columns, part)
+        number: int = self._connection.fetch_one(f"COPY ({sql}) TO {literal(path)} ({options})", values)[0]
+        return number
+
+    def _part(self, columns: Sequence[str], part: Range) -> Sql:
+        sql, values = self._rows(", ".join(columns), self._within(part))
+        return f"{sql} ORDER BY {self._order_sql}", values
+
+    @property
+    def _order_sql(self) -> str:
+        return ", ".join(
+            f"{identifier(order.field)} {'DESC' if order.descending else 'ASC'} NULLS LAST"
+            for order in self._selection.order
+        )
+
+    def _rows(self, columns: str, conditions: Sequence[Sql] = ()) -> Sql:
+        """A query for columns of the records that meet the filters and further conditions."""
+        conditions = [*self._filter_sql, *conditions]
+        where = " AND ".join(f"({sql})" for sql, _ in conditions) or "true"
+        values = [value for _, bound in conditions for value in bound]
+        if self._then is None:
+            change = f", 'full' AS {CHANGE_COLUMN}" if self._selection.full else ""
+            return f"SELECT {columns} FROM (SELECT *{change} FROM ({self._now})) WHERE {where}", values
+        # The conditions stand on both sides of the comparison, for DuckDB to read no more than it must.
+        names = ", ".join(f"n.{identifier(name)}" for name in self._type.field_names)
+        same = " AND ".join(f"n.{identifier(name)} = o.{identifier(name)}" for name in self._type.key)
+        differs = " OR ".join(
+            f"n.{identifier(name)} IS DISTINCT FROM o.{identifier(name)}"
+            for name in self._type.field_names
+            if name not in self._type.key
+        )
+        changes = f"""
+            SELECT {names}, CASE WHEN o._there IS NULL THEN 'created' ELSE 'updated' END AS {CHANGE_COLUMN}
+            FROM (SELECT * FROM ({self._now}) WHERE {where}) n
+            LEFT JOIN (SELECT *, true AS _there FROM ({self._then})) o ON {same}
+            WHERE o._there IS NULL OR {differs or "false"}
+            UNION ALL
+            SELECT *, 'deleted' FROM (SELECT * FROM ({self._then}) WHERE {where}) n
+            ANTI JOIN ({self._now}) o ON {same}
+        """
+        return f"SELECT {columns} FROM ({changes})", [*values, *values]
+
+    def _records(self, database: str) -> str:
+        """The account's records in a snapshot, with nulls in the fields that came later."""
+        name = table(self._type.name, database)
+        try:
+            there = set(self._connection.execute(f"SELECT * FROM {name} LIMIT 0").columns)
+        except duckdb.CatalogException:
+            raise Refused(
+                f"There were no {self._type.name} in the store at that time.", "Name a later moment or a later batch."
+            ) from None
+        fields = [
+            identifier(field.name)
+            if field.name in there
+            else f"NULL::{sql_type(field.type)} AS {identifier(field.name)}"
+            for field in self._type.fields
+        ]
+        return f"SELECT {', '.join(fields)} FROM {name} WHERE _account = {literal(self._account)}"
+
+    def _count_each(self, bounds: Sequence[Bound]) -> dict[int, int]:
+        """How many records lie in each of the ranges between the bounds, by its number."""
+
+        def number_of(first: int, last: int) -> Sql:
+            """Which of the ranges first … last a record is in, found by halving."""
+            if first == last:
+                return str(first), []
+            middle = (first + last + 1) // 2
+            test, values = self._before(bounds[middle - 1])
+            (below, low), (above, high) = number_of(first, middle - 1), number_of(middle, last)
+            return f"CASE WHEN {test} THEN {below} ELSE {above} END", [*values, *low, *high]
+
+        number, numbered = number_of(0, len(bounds))
+        names = ", ".join(sorted({identifier(order.field) for order in self._selection.order}))
+        sql, values = self._rows(names)
+        rows = self._connection.execute(
+            f"SELECT {number} AS part, count(*) FROM ({sql}) GROUP BY ALL", [*numbered, *values]
+        ).fetch_all()
+        return dict(rows)
+
+    def _within(self, part: Range) -> list[Sql]:
+        conditions = []
+        first = self._selection.order[0]
+        plain = len(self._selection.order) > 1 and not first.descending and self._never_null(first.field)
+        for bound, side, comparison in ((part.low, self._not_before, ">="), (part.high, self._before, "<=")):
+            if bound is None:
+                continue
+            conditions.append(side(bound))
+            if plain:  # which DuckDB can hold against the statistics of a file
+                conditions.append((f"{identifier(first.field)} {comparison} ?", [bound[0]]))
+        return conditions
+
+    def _never_null(self, field: str) -> bool:
+        return field in self._type.key
+
+    def _before(self, bound: Bound, at: int = 0) -> Sql:
+        """The condition that a record comes before the bound; null, as false, where what is null comes after it."""
+        column, value, less, _ = self._compared(at, bound)
+        before, values = (f"{column} IS NOT NULL", []) if value is None else (f"{column} {less} ?", [value])
+        if at == len(bound) - 1:
+            return before, values
+        rest, more = self._before(bound, at + 1)
+        same, sames = _same(column, value)
+        return f"({before} OR ({same} AND {rest}))", [*values, *sames, *more]
+
+    def _not_before(self, bound: Bound, at: int = 0) -> Sql:
+        """The condition that a record is the one of the bound or comes after it."""
+        column, value, _, more = self._compared(at, bound)
+        last = at == len(bound) - 1
+        if value is None:
+            after, values = ("false", [])
+        else:
+            after, values = f"{column} {more}{'=' if last else ''} ?", [value]
+            if not self._never_null(self._selection.order[at].field):
+                after = f"({after} OR {column} IS NULL)"
+        if last:
+            return (f"{column} IS NULL", []) if value is None else (after, values)
+        rest, others = self._not_before(bound, at + 1)
+        same, sames = _same(column, value)
+        return f"({after} OR ({same} AND {rest}))", [*values, *sames, *others]
+
+    def _compared(self, at: int, bound: Bound) -> tuple[str, Any, str, str]:
+        """The column that a bound's value is of, the value, and what is said of values before it and after it."""
+        order = self._selection.order[at]
+        less, more = "><" if order.descending else "<>"
+        return identifier(order.field), bound[at], less, more
+
+    def _csv_column(self, name: str, escaped: bool) -> str:
+        column, kind = identifier(name), self._kinds[name]
+        if kind == "timestamp":
+            return _moment(column)
+        return _escaped(column) if escaped and kind == "text" else column
+
+
+def _same(column: str, value: Any) -> Sql:
+    return (f"{column} IS NULL", []) if value is None else (f"{column} = ?", [value])
+
+
+def _escaped(column: str) -> str:
+    """The same as schemas.formulas.escape_formula.
+
+    CASE in CASE, for what AND joins DuckDB evaluates in an order of its own: most texts need the first look only.
+    """
+    quoted = f"chr(39) || {column}"
+    return (
+        f"CASE WHEN {column} < 'A' THEN CASE WHEN regexp_matches({column}, '^''*[=+\\-@\\t\\r]') THEN "
+        f"CASE WHEN regexp_full_match({column}, '{_NUMBER}') THEN {column} ELSE {quoted} END "
+        f"ELSE {column} END ELSE {column} END"
+    )
+
+
+def _moment(column: str) -> str:
+    """A moment as text, as DuckDB writes it in UTC, at a third of the cost: it would ask the calendar of time zones."""
+    return f"make_timestamp(epoch_us({column}))::VARCHAR || '+00'"
+
+
+def _json_value(column: str, kind: str) -> str:
+    """A JSON value of a column: numbers and booleans with all their digits, everything else as text."""
+    if kind == "text":
+        text = f"to_json({column})::VARCHAR"
+    elif kind == "timestamp":
+        text = f"'\"' || {_moment(column)} || '\"'"
+    elif kind == "date":
+        text = f"'\"' || {column}::VARCHAR || '\"'"
+    else:
+        text = f"{column}::VARCHAR"
+    return f"coalesce({text}, 'null')"
+
+
+def _filter_sql(each: Filter) -> Sql:
+    """A filter as a condition. What is null meets only `is-null` and `!=`."""
+    column, values = identifier(each.field), list(each.values)
+    match each.operator:
+        case "!=":
+            return f"{column} IS DISTINCT FROM ?", values
+        case "in":
+            return f"{column} IN ({', '.join('?' * len(values))})", values
+        case "between":
+            return f"{column} BETWEEN ? AND ?", values
+        case "contains":
+            return f"contains({column}, ?)", values
+        case "starts":
+            return f"starts_with({column}, ?)", values
+        case "is-null":
+            return (f"{column} IS NULL" if values[0] else f"{column} IS NOT NULL"), []
+    return f"{column} {_COMPARISONS[each.operator]} ?", values

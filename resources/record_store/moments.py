@@ -1,0 +1,81 @@
+"""Which snapshot a moment or a batch means."""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from resources.record_store import ledger
+from resources.record_store.lake import Connection
+from resources.record_store.refusals import no_such_batch
+from resources.record_store.snapshots import snapshots_of
+from schemas.errors import Refused
+from schemas.filters import parse_moment
+
+_BATCH_ID = re.compile(r"[a-z]-\d{8}-\d{9}-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A version of the lake and when it came to be."""
+
+    number: int
+    at: datetime
+
+
+class BeyondHorizon(Refused):
+    """The store keeps no snapshot that is old enough; `oldest` is the first one it keeps."""
+
+    code = "beyond_horizon"
+
+    def __init__(self, wanted: str, oldest: Snapshot) -> None:
+        super().__init__(
+            f"The records as of {wanted} are not kept any more.",
+            f"The oldest that are: --as-of {oldest.at:%Y-%m-%dT%H:%M:%S.%f}Z.",
+        )
+        self.oldest = oldest
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        """Survive pickling: its arguments are others than the base's."""
+        return Refused, (self.message, self.hint)
+
+
+def current(connection: Connection) -> Snapshot:
+    """The newest snapshot."""
+    return Snapshot(
+        *connection.fetch_one(
+            "SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('lake') ORDER BY snapshot_id DESC LIMIT 1"
+        )
+    )
+
+
+def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snapshot:
+    """The snapshot that a moment or a batch of the account means: none, the newest; of a batch, the one it made.
+
+    Raises NotFound for a batch that is not there, or another account's, or has written nothing; InvalidRequest for
+    what is neither; BeyondHorizon when what is meant is not kept any more.
+    """
+    if meant is None:
+        return current(connection)
+    oldest = Snapshot(
+        *connection.fetch_one(
+            "SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('lake') ORDER BY snapshot_id LIMIT 1"
+        )
+    )
+    if _BATCH_ID.fullmatch(meant):
+        batch = next(iter(ledger.batches(connection, batch_id=meant, account=account)), None)
+        if batch is None:
+            raise no_such_batch(meant)
+        number = snapshots_of(connection, [meant]).get(meant)
+        if number is None and batch.committed_at is None:
+            raise Refused(f"Batch {meant} is {batch.status.value}: it has written nothing.", "Name a committed one.")
+        condition, value = "snapshot_id = ?", number
+    else:
+        condition, value = "snapshot_time <= ?", parse_moment(meant)  # type: ignore[assignment]
+    found = connection.execute(
+        "SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('lake') "
+        f"WHERE {condition} ORDER BY snapshot_id DESC LIMIT 1",
+        [value],
+    ).fetch_all()
+    if not found:
+        raise BeyondHorizon(meant, oldest)
+    return Snapshot(*found[0])

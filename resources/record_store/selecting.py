@@ -1,0 +1,71 @@
+"""What a request for an export means in the store as it is now: which records of which snapshot."""
+
+from collections.abc import Mapping
+
+from resources.record_store import ledger
+from resources.record_store.export_source import Selection
+from resources.record_store.lake import Connection
+from resources.record_store.moments import BeyondHorizon, Snapshot, snapshot_of
+from schemas.errors import InvalidRequest, NotFound
+from schemas.exports import ExportRequest
+from schemas.filters import parse_filter, parse_order
+from schemas.record_type import RecordType
+
+
+def select(connection: Connection, request: ExportRequest) -> tuple[Selection, Snapshot]:
+    """The selection that the request means, and the snapshot that its records are of.
+
+    Raises NotFound for an unknown account, type or batch, InvalidRequest for columns, presets, filters or an order that
+    cannot be, BeyondHorizon for records as of a time that is not kept any more. Changes since such a time are all
+    records.
+    """
+    require_account(connection, request.account)
+    record_type = known_type(connection, request.record_type)
+    now = snapshot_of(connection, request.account, request.as_of)
+    since, full = None, False
+    if request.changed_since is not None:
+        try:
+            since = snapshot_of(connection, request.account, request.changed_since)
+        except BeyondHorizon:
+            full = True
+        if since is not None and since.number > now.number:
+            raise InvalidRequest(
+                f"{request.changed_since} is later than {request.as_of or 'now'}: nothing can have changed in between.",
+                "Give a --changed-since that is earlier than --as-of.",
+            )
+    selection = Selection(
+        record_type=record_type,
+        columns=_columns(connection, record_type, request),
+        order=parse_order(request.order_by, record_type),
+        filters=tuple(parse_filter(text, record_type) for text in request.filters),
+        snapshot=now.number,
+        since=None if since is None else since.number,
+        full=full,
+    )
+    return selection, now
+
+
+def require_account(connection: Connection, account: str) -> None:
+    """The account exists, or NotFound."""
+    if account not in ledger.accounts(connection):
+        raise NotFound(f"There is no account {account!r}.", "See which there are: records accounts list.")
+
+
+def known_type(connection: Connection, name: str) -> RecordType:
+    """The record type as the store knows it; NotFound, with those there are, when it knows none of that name."""
+    known = ledger.record_types(connection)
+    if name not in known:
+        raise NotFound(f"There is no record type {name!r}.", f"There are: {', '.join(known)}.")
+    return known[name]
+
+
+def _columns(connection: Connection, record_type: RecordType, request: ExportRequest) -> tuple[str, ...]:
+    if request.preset is None or request.preset in record_type.presets or request.columns is not None:
+        return record_type.columns(request.columns, request.preset)
+    saved: Mapping[str, tuple[str, ...]] = ledger.presets(connection, request.account, record_type.name)
+    if request.preset not in saved:
+        names = [*record_type.presets, *saved]
+        raise InvalidRequest(
+            f"{record_type.name} has no preset {request.preset!r}.", f"Its presets: {', '.join(names) or 'none'}."
+        )
+    return record_type.columns(saved[request.preset])

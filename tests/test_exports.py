@@ -1,0 +1,726 @@
+"""Exports: what is in the file, in what order, of which moment; and that nothing else is ever under its name."""
+
+import csv
+import gzip
+import hashlib
+import json
+import re
+import resource
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from resources.export_writer import ExportWriter
+from resources.export_writer import parts as parts_module
+from resources.export_writer.parts import make_part, part_path
+from resources.record_store import RecordStore
+from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
+from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing, named_format
+from tests.records import change, put
+
+MIXED = """
+SELECT 'C-' || lpad((i * 37 % 100)::VARCHAR, 3, '0') AS external_id, 'lead' AS status,
+    CASE WHEN i % 3 = 0 THEN NULL ELSE i * 1.5 END::DECIMAL(18,2) AS amount,
+    ['DE', 'FR', NULL][1 + i % 3] AS country, 'note, ' || i AS notes,
+    DATE '1980-01-01' + i::INT AS birthday, TIMESTAMPTZ '2024-05-01 09:30:00Z' + to_minutes(i) AS signed_up
+FROM range(100) t(i)
+"""
+"""A hundred contacts in the order of nothing."""
+TABLE = "lake.records.contacts"
+
+
+@pytest.fixture
+def writer(store: RecordStore) -> ExportWriter:
+    return ExportWriter(store, "tester")
+
+
+@pytest.fixture
+def mixed(store: RecordStore) -> int:
+    """Account ua has a hundred contacts; the snapshot that brought them."""
+    return put(store, MIXED)
+
+
+def rows_of(manifest: ExportManifest) -> list[dict[str, str]]:
+    with manifest.path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def ask(**options: Any) -> ExportRequest:
+    return ExportRequest(**{"account": "ua", "record_type": "contacts", "columns": ("external_id", "amount")} | options)
+
+
+def naive(*parts: int) -> datetime:
+    """A moment as Excel has it, without an offset."""
+    return datetime(*parts, tzinfo=UTC).replace(tzinfo=None)  # type: ignore[misc, arg-type]
+
+
+def numbers(manifest: ExportManifest) -> list[int]:
+    return [int(row["external_id"].removeprefix("C-")) for row in rows_of(manifest)]
+
+
+# What is in the file
+
+
+def test_a_csv_is_as_rfc_4180_says(store: RecordStore, writer: ExportWriter) -> None:
+    put(
+        store,
+        """SELECT 'C-1' AS external_id, 'a "b"' AS status, 'x;y' AS company, E'l1\\nl2' AS notes,
+            'ü, ö' AS country
+        UNION ALL BY NAME SELECT 'C-2' AS external_id, 's' AS status, 1234567890123456.12 AS amount""",
+    )
+
+    manifest = writer.export(ask(columns=("external_id", "status", "company", "notes", "country", "amount")))
+
+    assert manifest.path.read_bytes().decode() == (
+        'external_id,status,company,notes,country,amount\r\nC-1,"a ""b""",x;y,"l1\nl2","ü, ö",\r\n'
+        "C-2,s,,,,1234567890123456.12\r\n"
+    )
+
+
+@pytest.mark.parametrize("part_rows", [1, 7, 99, 100, 1000])
+def test_parts_change_nothing_in_the_file(
+    writer: ExportWriter, mixed: int, part_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plans = []
+    monkeypatch.setattr("resources.export_writer.plan.ExportPlan.save", lambda plan: plans.append(plan))
+    whole = writer.export(ask())
+    divided = writer.export(ask(part_rows=part_rows))
+
+    assert divided.sha256 == whole.sha256
+    assert numbers(divided) == list(range(100))
+    assert len(plans[1].parts) == -(-100 // part_rows)
+    assert sum(part.rows for part in plans[1].parts) == 100
+
+
+@pytest.mark.parametrize(
+    ("order_by", "expected"),
+    [
+        (("amount desc",), lambda row: (row["amount"] == "", -float(row["amount"] or 0), row["external_id"])),
+        (("country", "amount"), lambda row: (row["country"] == "", row["country"], row["amount"] == "",
+                                             float(row["amount"] or 0), row["external_id"])),
+        (("country desc",), lambda row: (row["country"] == "", -ord(row["country"][:1] or " "), row["external_id"])),
+        (("external_id desc",), lambda row: -int(row["external_id"][2:])),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("part_rows", [9, 1000])
+def test_any_order_holds_across_parts_and_nulls_come_last(
+    writer: ExportWriter, mixed: int, order_by: tuple[str, ...], expected: Callable[[Any], Any], part_rows: int
+) -> None:
+    columns = ("external_id", "amount", "country")
+    rows = rows_of(writer.export(ask(order_by=order_by, part_rows=part_rows, columns=columns)))
+
+    assert rows == sorted(rows, key=expected)
+    assert {row["external_id"] for row in rows} == {f"C-{number:03}" for number in range(100)}
+
+
+@pytest.mark.parametrize(
+    ("filters", "expected"),
+    [
+        (("external_id < C-010",), set(range(10))),
+        (("external_id between C-010 and C-012",), {10, 11, 12}),
+        (("external_id in C-001,C-099,X",), {1, 99}),
+        (("external_id starts C-09", "amount is-null"), {it for it in range(90, 100) if (it * 73 % 100) % 3 == 0}),
+        (("country != DE", "external_id < C-005"), {it for it in range(5) if (it * 73 % 100) % 3}),
+        (("notes contains ', 7'", "notes = note, 7"), set()),
+        (("notes = note, 7",), {7 * 37 % 100}),
+        (("signed_up <= 2024-05-01T11:31:00+02:00",), {0, 37}),
+        (("birthday = 1980-01-02",), {37}),
+        (("amount >= 147",), {it for it in range(100) if (n := it * 73 % 100) % 3 and n * 1.5 >= 147}),
+    ],
+)
+def test_filters_choose_records(writer: ExportWriter, mixed: int, filters: tuple[str, ...], expected: set[int]) -> None:
+    assert set(numbers(writer.export(ask(filters=filters, part_rows=30)))) == expected
+
+
+def test_what_a_filter_says_is_never_sql(writer: ExportWriter, store: RecordStore, mixed: int) -> None:
+    said = "external_id = ' OR true; DROP TABLE lake.records.contacts; --"
+
+    assert writer.export(ask(filters=(said,))).rows == 0
+    assert writer.export(ask()).rows == 100
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"columns": ("external_id", "height")}, InvalidRequest, "contacts has no column 'height'."),
+        ({"columns": None, "preset": "tall"}, InvalidRequest, "contacts has no preset 'tall'."),
+        ({"filters": ("height > 2",)}, InvalidRequest, "contacts has no field 'height'."),
+        ({"order_by": ("height",)}, InvalidRequest, "contacts has no field 'height'."),
+        ({"encoding": "klingon"}, InvalidRequest, "A file cannot be written in 'klingon'."),
+        ({"delimiter": "x"}, InvalidRequest, "'x' cannot be the delimiter of a file."),
+        ({"as_of": "soon"}, InvalidRequest, "'soon' is neither a moment nor the id of a batch."),
+        ({"as_of": "b-20260101-000000000-000000"}, NotFound, "There is no batch 'b-20260101-000000000-000000'."),
+        ({"account": "dl"}, NotFound, "There is no account 'dl'."),
+        ({"record_type": "planes"}, NotFound, "There is no record type 'planes'."),
+    ],
+)
+def test_what_cannot_be_meant_is_told_and_leaves_nothing(
+    writer: ExportWriter,
+    store: RecordStore,
+    mixed: int,
+    options: dict[str, Any],
+    error: type[RecordsError],
+    message: str,
+) -> None:
+    with pytest.raises(error) as raised:
+        writer.export(ask(**options))
+
+    assert (raised.value.message, raised.value.hint != "") == (message, True)
+    assert store.exports() == []
+    assert not list(store.settings.data.glob("accounts/*/exports/*"))
+
+
+def test_presets_are_the_types_own_or_the_accounts(writer: ExportWriter, store: RecordStore, mixed: int) -> None:
+    put(store, "SELECT 'D-1' AS external_id, 'lead' AS status", account="dl")
+    store.account("ua").save_preset("contacts", "short", ("notes", "external_id"), "tester")
+    store.account("ua").save_preset("contacts", "short", ("external_id", "notes"), "tester")
+
+    assert writer.export(ask(columns=None, preset="short")).columns == ("external_id", "notes")
+    assert writer.export(ask(columns=None, preset="mailing")).columns[-1] == "country"
+    with pytest.raises(InvalidRequest, match=r"has no preset 'short'\. Its presets: mailing, revenue\."):
+        writer.export(ask(account="dl", columns=None, preset="short"))
+    assert list(store.presets("ua", "contacts")) == ["mailing", "revenue", "short"]
+    for name, columns in (("mailing", ("notes",)), ("Short", ("notes",)), ("x", ("height",))):
+        with pytest.raises(InvalidRequest):
+            store.account("ua").save_preset("contacts", name, columns, "tester")
+
+
+# Formats
+
+
+def test_ndjson_and_json_have_all_digits_and_every_null(store: RecordStore, writer: ExportWriter) -> None:
+    put(
+        store,
+        """SELECT * FROM (VALUES ('C-1', 'a"\\b' || chr(10) || chr(1), 1234567890123456.12, DATE '2024-05-31',
+        TIMESTAMPTZ '2024-05-31 09:30:00.5Z'), ('C-2', '光', NULL, NULL, NULL))
+        AS t(external_id, status, amount, birthday, signed_up)""",
+    )
+    columns = ("external_id", "status", "amount", "birthday", "signed_up")
+    lines = (
+        '{"external_id":"C-1","status":"a\\"\\\\b\\n\\u0001","amount":1234567890123456.12,"birthday":"2024-05-31",'
+        '"signed_up":"2024-05-31 09:30:00.5+00"}',
+        '{"external_id":"C-2","status":"光","amount":null,"birthday":null,"signed_up":null}',
+    )
+
+    for part_rows in (1, 10):
+        ndjson = writer.export(ask(columns=columns, format=ExportFormat.NDJSON, part_rows=part_rows)).path
+        array = writer.export(ask(columns=columns, format=ExportFormat.JSON, part_rows=part_rows)).path
+        assert ndjson.read_text(encoding="utf-8") == "".join(f"{line}\n" for line in lines)
+        assert array.read_text(encoding="utf-8") == f"[\n{lines[0]},\n{lines[1]}\n]\n"
+        assert [it["external_id"] for it in json.loads(array.read_text())] == ["C-1", "C-2"]
+    nothing = writer.export(ask(format=ExportFormat.JSON, filters=("external_id = X",)))
+    assert json.loads(nothing.path.read_text()) == []
+
+
+@pytest.mark.parametrize("format_", [ExportFormat.CSV, ExportFormat.JSON, ExportFormat.NDJSON])
+@pytest.mark.parametrize("packing", Packing)
+def test_text_is_packed_in_members_and_is_the_same_every_time(
+    writer: ExportWriter, mixed: int, format_: ExportFormat, packing: Packing
+) -> None:
+    plain = writer.export(ask(format=format_))
+    first, second = (writer.export(ask(format=format_, packing=packing, part_rows=30)) for _ in range(2))
+
+    data = first.path.read_bytes()
+    unpacker = zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True)
+    unpacked = gzip.decompress(data) if packing is Packing.GZ else unpacker.read()
+    assert unpacked == plain.path.read_bytes()
+    assert first.sha256 == second.sha256
+    assert first.path.name == f"contacts.{format_.value}.{packing.value}"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "codec"),
+    [("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-16"), ("UTF-32", "utf-32"), ("windows-1252", "cp1252")],
+)
+def test_csv_in_other_encodings_and_with_other_delimiters(
+    store: RecordStore, writer: ExportWriter, encoding: str, codec: str
+) -> None:
+    put(store, "SELECT 'C-' || i AS external_id, 'ü;€' AS status FROM range(9) t(i)")
+
+    path = writer.export(ask(columns=("external_id", "status"), encoding=encoding, delimiter="tab", part_rows=2)).path
+
+    expected = "external_id\tstatus\r\n" + "".join(f"C-{number}\tü;€\r\n" for number in range(9))
+    assert path.read_bytes().decode(codec) == expected
+    assert path.read_bytes().startswith(expected[:1].encode(codec))  # with a mark where the encoding has one
+
+
+@pytest.mark.parametrize(("encoding", "bad"), [("cp1252", "光"), ("shift_jis", "¥")])
+def test_a_character_that_an_encoding_has_not_names_record_and_column(
+    store: RecordStore, writer: ExportWriter, encoding: str, bad: str, tmp_path: Path
+) -> None:
+    put(
+        store,
+        f"SELECT 'C-' || i AS external_id, 's' AS status, CASE i WHEN 7 THEN 'a{bad}' END AS notes FROM range(9) t(i)",
+    )
+
+    with pytest.raises(RecordsError) as error:
+        writer.export(ask(columns=("external_id", "notes"), encoding=encoding, part_rows=3, path=tmp_path / "x.csv"))
+
+    assert error.value.message == (f"{encoding} has no {bad!r} (U+{ord(bad):04X}): `notes` of record 8 has one.")
+    assert list(tmp_path.glob("*.csv*")) == []
+
+
+def test_one_column_of_nulls_keeps_its_records(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
+    manifest = writer.export(ask(columns=("amount",)))
+
+    with manifest.path.open(newline="") as file:
+        assert sum(1 for row in csv.reader(file) if row) == 101
+
+
+def test_parquet_has_types_and_the_same_bytes_every_time(writer: ExportWriter, mixed: int) -> None:
+    columns = ("external_id", "amount", "birthday", "signed_up")
+    first, second = (writer.export(ask(format=ExportFormat.PARQUET, columns=columns, part_rows=30)) for _ in range(2))
+
+    table = pq.read_table(first.path)
+    assert [str(kind) for kind in table.schema.types] == [
+        "string", "decimal128(18, 2)", "date32[day]", "timestamp[us, tz=UTC]",
+    ]  # fmt: skip
+    assert table.column("external_id").to_pylist() == [f"C-{number:03}" for number in range(100)]
+    assert first.sha256 == second.sha256
+
+
+def test_excel_has_dates_numbers_and_what_no_number_has_as_text(store: RecordStore, writer: ExportWriter) -> None:
+    put(
+        store,
+        """SELECT * FROM (VALUES
+        ('0001', '=1+1', 1250.10, DATE '1985-12-10', TIMESTAMPTZ '2024-05-31 09:30:00Z'),
+        ('1234567890123456', 'http://x.org', 1234567890123456.12, DATE '1900-02-28',
+            TIMESTAMPTZ '2024-05-31 09:30:00.000001Z'),
+        ('C-3', 'true', 9999999999999.99, DATE '1900-03-01', TIMESTAMPTZ '1899-12-31 00:00:00Z'),
+        ('C-4', ' x ', NULL, NULL, NULL)) AS t(external_id, status, amount, birthday, signed_up)""",
+    )
+
+    path = writer.export(ask(columns=None, format=ExportFormat.EXCEL)).path
+
+    sheet = openpyxl.load_workbook(path).active
+    assert sheet is not None
+    header = [str(cell.value) for cell in sheet[1]]
+    wanted = [header.index(name) for name in ("external_id", "status", "amount", "birthday", "signed_up")]
+    assert [[row[at].value for at in wanted] for row in sheet.iter_rows(min_row=2)] == [
+        ["0001", "=1+1", 1250.1, naive(1985, 12, 10), naive(2024, 5, 31, 9, 30)],
+        ["1234567890123456", "http://x.org", "1234567890123456.12", "1900-02-28", "2024-05-31 09:30:00.000001Z"],
+        ["C-3", "true", 9999999999999.99, naive(1900, 3, 1), "1899-12-31 00:00:00.000000Z"],
+        ["C-4", " x ", None, None, None],
+    ]
+    assert {cell.data_type for cell in sheet["B"]} <= {"s", "inlineStr", "n"}
+    assert [cell.font.b for cell in sheet[1]] == [True] * len(header)
+    assert (sheet.freeze_panes, sheet["A2"].font.b) == ("A2", False)
+    assert sheet.column_dimensions["A"].width > 16
+    formats = [sheet.cell(2, at + 1).number_format for at in wanted[2:]]
+    assert formats == ["0.00", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"]
+
+
+def test_excel_is_divided_into_sheets_and_equal_cell_by_cell(writer: ExportWriter, mixed: int) -> None:
+    first, second = (writer.export(ask(format=ExportFormat.EXCEL, sheet_rows=40, part_rows=30)).path for _ in range(2))
+
+    book, again = openpyxl.load_workbook(first), openpyxl.load_workbook(second)
+    assert book.sheetnames == ["contacts 1", "contacts 2", "contacts 3"]
+    cells = [[[cell.value for cell in row] for row in sheet.iter_rows()] for sheet in book]
+    assert [[cell.value for cell in row] for sheet in again for row in sheet.iter_rows()] == [*chain(*cells)]
+    assert [rows[0] for rows in cells] == [["external_id", "amount"]] * 3
+    assert [len(rows) - 1 for rows in cells] == [40, 40, 20]
+    assert [row[0] for rows in cells for row in rows[1:]] == [f"C-{number:03}" for number in range(100)]
+
+
+def test_excel_without_records_has_its_header(writer: ExportWriter, mixed: int) -> None:
+    path = writer.export(ask(format=ExportFormat.EXCEL, filters=("external_id = X",))).path
+
+    sheet = openpyxl.load_workbook(path).active
+    assert sheet is not None
+    assert [[cell.value for cell in row] for row in sheet.iter_rows(max_row=1)] == [["external_id", "amount"]]
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("chr(11)", "has a control character"),
+        ("chr(65535)", "has a control character"),
+        ("repeat('x', 32768)", "is longer than 32,767 characters"),
+        ("repeat('𝄞', 16384)", "is longer than 32,767 characters"),
+    ],
+)
+def test_what_no_cell_can_hold_names_record_and_column(
+    store: RecordStore, writer: ExportWriter, value: str, why: str, tmp_path: Path
+) -> None:
+    put(
+        store,
+        f"SELECT 'C-' || i AS external_id, 's' AS status, CASE i WHEN 7 THEN {value} END AS notes FROM range(9) t(i)",
+    )
+    request = ask(columns=("external_id", "notes"), format=ExportFormat.EXCEL, part_rows=3, path=tmp_path / "x.xlsx")
+
+    with pytest.raises(RecordsError) as error:
+        writer.export(request)
+
+    assert error.value.message == f"No cell of Excel can hold `notes` of record 8: it {why}."
+    assert error.value.quoted == "The record is C-7."
+    assert list(tmp_path.glob("*.xlsx*")) == []
+    assert writer.export(replace(request, format=ExportFormat.CSV, path=None)).rows == 9
+
+
+def test_the_longest_text_of_a_cell_is_carried(store: RecordStore, writer: ExportWriter) -> None:
+    put(store, "SELECT 'C-1' AS external_id, 's' AS status, repeat('𝄞', 16383) AS notes")
+
+    path = writer.export(ask(columns=("external_id", "notes"), format=ExportFormat.EXCEL)).path
+
+    sheet = openpyxl.load_workbook(path).active
+    assert sheet is not None
+    assert sheet["B2"].value == "𝄞" * 16383
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        (None, None, (ExportFormat.CSV, None)),
+        ("x.xlsx", None, (ExportFormat.EXCEL, None)),
+        ("x.csv.gz", None, (ExportFormat.CSV, Packing.GZ)),
+        ("x.ndjson.zst", None, (ExportFormat.NDJSON, Packing.ZST)),
+        ("x.json", ExportFormat.NDJSON, (ExportFormat.NDJSON, None)),
+        ("2024.05.31", ExportFormat.JSON, (ExportFormat.JSON, None)),
+        ("x.csv", ExportFormat.EXCEL, "A file of excel cannot be called 'x.csv'."),
+    ],
+)
+def test_the_name_of_a_file_says_its_format(
+    name: str | None, given: ExportFormat | None, expected: tuple[ExportFormat, Packing | None] | str
+) -> None:
+    path = None if name is None else Path(name)
+    if isinstance(expected, str):
+        with pytest.raises(InvalidRequest, match=re.escape(expected)):
+            named_format(path, given)
+    else:
+        assert named_format(path, given) == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": ExportFormat.EXCEL, "packing": Packing.GZ},
+        {"format": ExportFormat.PARQUET, "packing": Packing.ZST},
+        {"sheet_rows": 1_048_576},
+        {"part_rows": 0},
+    ],
+)
+def test_a_request_that_cannot_be_meant_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest):
+        ask(**options)
+
+
+# Time travel
+
+
+def test_as_of_a_batch_or_a_moment_is_the_state_of_then(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
+    with store.reading() as connection:
+        (at,) = connection.fetch_one("SELECT max(snapshot_time) FROM ducklake_snapshots('lake')")
+    change(store, f"UPDATE {TABLE} SET amount = 0 WHERE external_id < 'C-050'")
+    change(store, f"DELETE FROM {TABLE} WHERE external_id >= 'C-050'")
+
+    then = writer.export(ask(as_of=at.isoformat()))
+    assert (then.rows, then.snapshot, then.snapshot_at) == (100, mixed, at)
+    assert {row["amount"] for row in rows_of(then)} > {"1.50", "147.00"}
+    assert {row["amount"] for row in rows_of(writer.export(ask()))} == {"0.00"}
+
+
+def test_a_column_that_came_later_is_null_before(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
+    with store.reading() as connection:
+        (at,) = connection.fetch_one("SELECT max(snapshot_time) FROM ducklake_snapshots('lake')")
+    change(store, f"ALTER TABLE {TABLE} DROP COLUMN notes")
+    change(store, f"ALTER TABLE {TABLE} ADD COLUMN notes VARCHAR DEFAULT 'later'")
+
+    now, then = (writer.export(ask(columns=("external_id", "notes"), as_of=when)) for when in (None, at.isoformat()))
+
+    assert {row["notes"] for row in rows_of(now)} == {"later"}
+    assert {row["notes"][:5] for row in rows_of(then)} == {"note,"}
+
+
+def test_a_time_that_is_not_kept_is_refused_with_the_oldest_there_is(
+    store: RecordStore, writer: ExportWriter, mixed: int
+) -> None:
+    change(store, f"UPDATE {TABLE} SET amount = 0")
+    with store.transaction("expire", "tester") as transaction:
+        oldest, at = transaction.connection.fetch_one(
+            "SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('lake') ORDER BY 1 DESC LIMIT 1"
+        )
+    with store._lake.attached() as connection:
+        connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => {list(range(oldest))})")
+
+    with pytest.raises(Refused) as error:
+        writer.export(ask(as_of="2024-05-31"))
+    assert error.value.message == "The records as of 2024-05-31 are not kept any more."
+    said = error.value.hint.removeprefix("The oldest that are: --as-of ").removesuffix(".")
+    assert datetime.fromisoformat(said) == at
+    assert writer.export(ask(as_of=said)).snapshot == oldest
+
+    full = writer.export(ask(changed_since="2024-05-31"))
+    assert (full.full, full.rows, full.columns) == (True, 100, ("external_id", "amount", "_change"))
+    assert {row["_change"] for row in rows_of(full)} == {"full"}
+    assert "The records as of 2024-05-31 are not kept any more" in full.notes[0]
+
+
+@pytest.mark.parametrize("part_rows", [3, 1000])
+def test_changed_since_has_what_was_created_updated_and_deleted(
+    store: RecordStore, writer: ExportWriter, mixed: int, part_rows: int
+) -> None:
+    with store.reading() as connection:
+        (since,) = connection.fetch_one("SELECT max(snapshot_time) FROM ducklake_snapshots('lake')")
+    change(store, f"UPDATE {TABLE} SET amount = 7 WHERE external_id IN ('C-001', 'C-002', 'C-003')")
+    change(store, f"UPDATE {TABLE} SET amount = NULL WHERE external_id = 'C-002'")  # as it was: its number is 46
+    change(store, f"UPDATE {TABLE} SET notes = 'another' WHERE external_id = 'C-005'")
+    change(store, f"UPDATE {TABLE} SET _batch = 'b-other' WHERE external_id = 'C-006'")
+    change(store, f"DELETE FROM {TABLE} WHERE external_id IN ('C-090', 'C-091')")
+    put(store, "SELECT 'C-' || i AS external_id, 'lead' AS status, 1 AS amount FROM range(200, 203) t(i)")
+    change(store, f"DELETE FROM {TABLE} WHERE external_id = 'C-202'")
+    put(store, "SELECT 'X' AS external_id, 'lead' AS status", account="dl")
+
+    changes = writer.export(ask(changed_since=since.isoformat(), part_rows=part_rows))
+
+    old = {f"C-{it:03}": f"{n * 1.5:.2f}" if n % 3 else "" for it in range(100) for n in [it * 73 % 100]}
+    updated = {"C-001": "7.00", "C-003": "7.00", "C-005": old["C-005"]}
+    if old["C-002"]:
+        updated["C-002"] = ""
+    assert [(row["external_id"], row["amount"], row["_change"]) for row in rows_of(changes)] == sorted(
+        [
+            *((key, amount, "updated") for key, amount in updated.items()),
+            *((key, old[key], "deleted") for key in ("C-090", "C-091")),
+            *((key, "1.00", "created") for key in ("C-200", "C-201")),
+        ]
+    )
+    assert (changes.since, changes.full) == (mixed, False)
+    only = writer.export(ask(changed_since=since.isoformat(), filters=("external_id >= C-090",), part_rows=part_rows))
+    assert [row["_change"] for row in rows_of(only)] == ["deleted", "deleted", "created", "created"]
+
+
+# Safe to open
+
+
+DANGEROUS = ["=1+1", "+44 20", "-x", "@SUM(A1)", "\tx", "\rx", "'=1", "''@", "'-5"]
+HARMLESS = ["-5", "+4.5e3", "'x", "x=1", "ü", " =1", "'"]
+
+
+def test_formulas_are_escaped_in_csv_alone_and_raw_leaves_them(store: RecordStore, writer: ExportWriter) -> None:
+    values = ", ".join(f"('C-{at:02}', {sql_text(text)})" for at, text in enumerate(DANGEROUS + HARMLESS))
+    put(store, f"SELECT external_id, 's' AS status, notes FROM (VALUES {values}) t(external_id, notes)")
+
+    def notes(**options: Any) -> list[str]:
+        return [row["notes"] for row in rows_of(writer.export(ask(columns=("external_id", "notes"), **options)))]
+
+    assert notes() == [*(f"'{text}" for text in DANGEROUS), *HARMLESS]
+    assert notes(raw=True) == DANGEROUS + HARMLESS
+    ndjson = writer.export(ask(columns=("external_id", "notes"), format=ExportFormat.NDJSON)).path
+    assert [json.loads(line)["notes"] for line in ndjson.read_text().splitlines()] == DANGEROUS + HARMLESS
+
+
+def sql_text(text: str) -> str:
+    return " || ".join(f"chr({ord(character)})" for character in text)
+
+
+# Publication
+
+
+def test_the_manifest_tells_what_was_asked_and_what_was_written(
+    store: RecordStore, writer: ExportWriter, mixed: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "out.csv"
+    manifest = writer.export(ask(path=path, filters=("external_id < C-010",), part_rows=4))
+
+    told = json.loads((tmp_path / "out.csv.manifest.json").read_text())
+    data = path.read_bytes()
+    assert told == manifest.to_dict()
+    assert (told["rows"], told["bytes"], told["sha256"]) == (10, len(data), hashlib.sha256(data).hexdigest())
+    assert (told["account"], told["actor"], told["snapshot"]) == ("ua", "tester", mixed)
+    assert told["request"]["filters"] == ["external_id < C-010"]
+    assert told["versions"].keys() == {"records", "duckdb"}
+    assert store.exports("ua") == [manifest]
+    assert sorted(it.name for it in tmp_path.iterdir() if it.is_file()) == ["out.csv", "out.csv.manifest.json"]
+    assert not list(store.settings.data.glob("accounts/ua/exports/*"))
+
+
+@pytest.fixture
+def older(writer: ExportWriter, mixed: int, tmp_path: Path) -> Iterator[Path]:
+    """A file that was exported before, and its manifest, which must be as they are at the end."""
+    path = tmp_path / "out.csv"
+    writer.export(ask(path=path, columns=("external_id",)))
+    before = {file: file.read_bytes() for file in tmp_path.glob("out.csv*")}
+    assert len(before) == 2
+    yield path
+    assert {file: file.read_bytes() for file in [*tmp_path.glob("*out.csv*"), *tmp_path.glob(".*")]} == before
+
+
+@contextmanager
+def small_files(size: int) -> Iterator[None]:
+    """No file of this process can be larger: to a writer the disk is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("format_", ExportFormat)
+def test_a_full_disk_leaves_an_older_file_as_it_was(
+    store: RecordStore, writer: ExportWriter, older: Path, format_: ExportFormat
+) -> None:
+    put(store, "SELECT 'B-' || i AS external_id, 's' AS status, md5(i::VARCHAR) || i AS notes FROM range(20000) t(i)")
+    request = ask(columns=("external_id", "notes"), format=format_, path=older, part_rows=8000)
+
+    with writer.planned(request) as (plan, source), small_files(300_000), pytest.raises(DiskFull) as error:
+        writer.run(plan, source)
+
+    assert "an older file of that name is as it was" in error.value.hint
+    assert not list(store.settings.data.glob("accounts/ua/exports/*"))
+
+
+def test_a_disk_without_room_is_refused_before_the_work(
+    store: RecordStore, writer: ExportWriter, older: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr("resources.record_store.export_source.ExportSource.write_csv", None)
+
+    with pytest.raises(DiskFull, match=r"Exporting 100 contacts needs about 0.0 MB in .*, and 0.0 MB are free."):
+        writer.export(ask(path=older))
+
+    assert not list(store.settings.data.glob("accounts/ua/exports/*"))
+
+
+@pytest.mark.parametrize("path", ["/proc/out.csv", "/dev/null", "/nowhere/out.csv"])
+def test_a_destination_that_cannot_be_written_is_refused_before_the_work(
+    writer: ExportWriter, mixed: int, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("resources.record_store.export_source.ExportSource.count", None)
+
+    with pytest.raises(RecordsError) as error:
+        writer.export(ask(path=Path(path)))
+
+    assert type(error.value) in (RecordsError, InvalidRequest)
+    assert "-o PATH" in error.value.hint
+
+
+def test_fewer_records_than_planned_are_never_published(
+    writer: ExportWriter, older: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = parts_module._write
+    monkeypatch.setattr(parts_module, "_write", lambda *given: write(*given) - 1)
+
+    with pytest.raises(Unaccounted, match=r"Part 1 of e-.* has 99 records where 100 were planned"):
+        writer.export(ask(path=older))
+
+
+# Parts
+
+
+def test_a_part_is_made_once_and_made_again_only_when_it_is_damaged(writer: ExportWriter, mixed: int) -> None:
+    undisturbed = writer.export(ask(part_rows=30))
+    plan = writer.plan(ask(part_rows=30))
+    writer.make_part(plan, 0)
+    writer.make_part(plan, 2)
+    kept, damaged = part_path(plan, 0), part_path(plan, 2)
+    before = kept.stat()
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+
+    again = ExportWriter(writer._store, "somebody else", "a-run")
+    manifest = again.finish(again.load("ua", plan.export_id))
+
+    assert (manifest.sha256, manifest.rows, manifest.actor) == (undisturbed.sha256, 100, "tester")
+    assert (manifest.run_id, manifest.export_id) == ("a-run", plan.export_id)
+    assert before.st_ino != manifest.path.stat().st_ino
+    assert [it.name for it in plan.folder.iterdir()] == ["contacts.csv", "contacts.csv.manifest.json"] or sorted(
+        it.name for it in plan.folder.iterdir()
+    ) == ["contacts.csv", "contacts.csv.manifest.json"]
+    assert again.finish(plan) == manifest
+    assert len(writer._store.exports("ua")) == 2
+
+
+def test_parts_that_are_there_are_left_alone(writer: ExportWriter, mixed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = writer.plan(ask(part_rows=30))
+    writer.make_part(plan, 0)
+    writer.make_part(plan, 1)
+    made: list[int] = []
+
+    def counted(plan: Any, number: int, source: Any) -> Any:
+        made.append(number)
+        return make_part(plan, number, source)
+
+    monkeypatch.setattr("resources.export_writer.writer.make_part", counted)
+    writer.finish(writer.load("ua", plan.export_id))
+
+    assert made == [2, 3]
+
+
+def test_a_plan_survives_the_disk(writer: ExportWriter, mixed: int) -> None:
+    plan = writer.plan(
+        ask(
+            order_by=("country", "amount desc", "signed_up"),
+            filters=("amount > 3",),
+            part_rows=9,
+            format=ExportFormat.JSON,
+        )
+    )
+
+    assert writer.load("ua", plan.export_id) == plan
+
+
+@pytest.mark.parametrize("export_id", ["e-20260101-000000000-000000", "../../dl/exports/e-1", ""])
+def test_another_accounts_plan_is_not_there(
+    writer: ExportWriter, store: RecordStore, mixed: int, export_id: str
+) -> None:
+    put(store, "SELECT 'D-1' AS external_id, 'lead' AS status", account="dl")
+    plan = writer.plan(ask(account="dl"))
+
+    for wanted in (plan.export_id, export_id):
+        with pytest.raises(NotFound, match="There is no plan of an export"):
+            writer.load("ua", wanted)
+
+
+def test_what_happens_during_an_export_does_not_show_in_it(
+    store: RecordStore, writer: ExportWriter, mixed: int
+) -> None:
+    undisturbed = writer.export(ask(part_rows=30))
+    plan = writer.plan(ask(part_rows=30))
+    writer.make_part(plan, 0)
+    change(store, f"UPDATE {TABLE} SET amount = 0")
+    writer.make_part(plan, 1)
+    put(store, "SELECT 'B-' || i AS external_id, 's' AS status FROM range(50) t(i)")
+    change(store, f"DELETE FROM {TABLE} WHERE external_id > 'C-060'")
+    with store._lake.attached() as connection:
+        for call in ("ducklake_merge_adjacent_files", "ducklake_rewrite_data_files"):
+            connection.execute(f"CALL {call}('lake')")
+    writer.make_part(plan, 2)
+
+    assert writer.finish(plan).sha256 == undisturbed.sha256
+
+
+def test_progress_is_told_after_every_part(writer: ExportWriter, mixed: int) -> None:
+    told: list[tuple[int, int]] = []
+
+    writer.export(ask(part_rows=30), lambda done, total: told.append((done, total)))
+
+    assert len(told) == 4
+    assert told == sorted(told)
+    assert told[-1] == (100, 100)
+
+
+def test_a_cancelled_export_leaves_nothing(writer: ExportWriter, older: Path, store: RecordStore) -> None:
+    def cancel(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        writer.export(ask(path=older, part_rows=30), cancel)
+
+    assert not list(store.settings.data.glob("accounts/ua/exports/*"))
+
+
+def test_a_file_can_be_read_by_others_as_the_umask_says(writer: ExportWriter, mixed: int, tmp_path: Path) -> None:
+    manifest = writer.export(ask(path=tmp_path / "out.csv"))
+
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert stat.S_IMODE(manifest.path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)

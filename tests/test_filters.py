@@ -1,0 +1,103 @@
+"""Filters and orders: from a person's words to typed values, and what is said of words that mean nothing."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from schemas import load_model
+from schemas.errors import InvalidRequest
+from schemas.filters import Order, parse_filter, parse_moment, parse_order, parse_value, value_text
+from schemas.record_type import RecordType
+
+
+@pytest.fixture(scope="module")
+def contacts() -> RecordType:
+    return load_model("contacts").record_type()
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "operator", "values"),
+    [
+        ("status = lead", "status", "=", ("lead",)),
+        ("status=lead", "status", "=", ("lead",)),
+        ("status != lead", "status", "!=", ("lead",)),
+        ("amount >= 100", "amount", ">=", (Decimal(100),)),
+        ("amount<-1.5", "amount", "<", (Decimal("-1.5"),)),
+        ("country in DE, FR", "country", "in", ("DE", "FR")),
+        ('company in "Bücher, Töchter", "a ""b"""', "company", "in", ("Bücher, Töchter", 'a "b"')),
+        ("notes contains a = b", "notes", "contains", ("a = b",)),
+        ('notes starts " x"', "notes", "starts", (" x",)),
+        ("notes is-null", "notes", "is-null", (True,)),
+        ("notes is-null false", "notes", "is-null", (False,)),
+        ("birthday between 1980-01-01 and 1989-12-31", "birthday", "between", (date(1980, 1, 1), date(1989, 12, 31))),
+        ("amount between 1, 2", "amount", "between", (Decimal(1), Decimal(2))),
+        ("signed_up > 2024-05-01T09:30:00+02:00", "signed_up", ">", (datetime(2024, 5, 1, 7, 30, tzinfo=UTC),)),
+        ("external_id = '; DROP TABLE x --", "external_id", "=", ("'; DROP TABLE x --",)),
+    ],
+)
+def test_a_filter_is_typed_by_its_field(
+    contacts: RecordType, text: str, field: str, operator: str, values: tuple[Any, ...]
+) -> None:
+    parsed = parse_filter(text, contacts)
+
+    assert (parsed.field, parsed.operator, parsed.values) == (field, operator, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("amount", "'amount' is no filter.", 'Write "field op value", where op is one of = != < <= > >= in'),
+        ("height > 2", "contacts has no field 'height'.", "Its fields: external_id, first_name"),
+        ("amount like 2", "'like' is no operator.", "The operators: =, !=, <, <=, >, >=, in, contains, starts"),
+        ("amount > much", "'much' is no value of amount, which is of type decimal(18,2).", "Write it as 1250.00."),
+        ("birthday = 31/12/1980", "'31/12/1980' is no value of birthday, which is of type date.", "1985-12-10"),
+        ("amount contains 5", "contains is for text, and amount is of type decimal(18,2).", "Compare it with"),
+        ("amount between 5", "'amount between 5' has not two values.", "between LOW and HIGH"),
+        ("status =", "'status =' has no value.", '"status is-null"'),
+        ("status is-null maybe", "'status is-null maybe' is no filter.", '"status is-null"'),
+    ],
+)
+def test_what_is_no_filter_is_told_with_what_is_valid(contacts: RecordType, text: str, message: str, hint: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        parse_filter(text, contacts)
+
+    assert error.value.message == message
+    assert hint in error.value.hint
+
+
+def test_an_order_ends_with_the_key_so_that_it_is_one_only(contacts: RecordType) -> None:
+    assert parse_order((), contacts) == (Order("external_id"),)
+    assert parse_order(("country", "amount desc"), contacts) == (
+        Order("country"),
+        Order("amount", descending=True),
+        Order("external_id"),
+    )
+    assert parse_order(("external_id desc",), contacts) == (Order("external_id", descending=True),)
+
+
+@pytest.mark.parametrize("texts", [("height",), ("amount down",), ("amount", "amount desc"), ("",)])
+def test_what_is_no_order_is_refused(contacts: RecordType, texts: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidRequest):
+        parse_order(texts, contacts)
+
+
+def test_moments_without_an_offset_are_in_utc() -> None:
+    assert parse_moment("2024-05-31") == datetime(2024, 5, 31, tzinfo=UTC)
+    assert parse_moment("2024-05-31T09:30:00+02:00") == datetime(2024, 5, 31, 7, 30, tzinfo=UTC)
+    with pytest.raises(InvalidRequest, match="'yesterday' is neither a moment nor the id of a batch"):
+        parse_moment("yesterday")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("external_id", ' a"b,\n'),
+        ("amount", Decimal("-1.50")),
+        ("birthday", date(1, 1, 1)),
+        ("signed_up", datetime(2024, 5, 31, 9, 30, 0, 123456, tzinfo=UTC)),
+    ],
+)
+def test_values_survive_as_text(contacts: RecordType, field: str, value: Any) -> None:
+    assert parse_value(value_text(value), contacts.field(field)) == value
