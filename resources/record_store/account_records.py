@@ -163,7 +163,8 @@ class AccountRecords:
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
                 return self._taken_back(connection, batch)
-            undo = self._undo(connection, batch, self._store.time(connection))
+            whole = request.on_modified is OnModified.MERGE
+            undo = self._undo(connection, batch, self._store.time(connection), whole=whole)
             counts = undo.counts(request.on_modified)
             conflicts = tuple(undo.conflicts(_CONFLICTS)) if counts.modified else ()
             return RollbackReport(None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts)
@@ -183,7 +184,7 @@ class AccountRecords:
             if batch.status is BatchStatus.ROLLED_BACK:
                 done = self._taken_back(connection, batch)
                 raise _NothingToDo
-            undo = self._undo(connection, batch, transaction.at)
+            undo = self._undo(connection, batch, transaction.at, whole=True)
             planned = undo.counts(request.on_modified)
             conflicts = undo.conflicts(_CONFLICTS) if planned.modified else []
             if planned.modified and request.on_modified is OnModified.STOP:
@@ -265,7 +266,7 @@ class AccountRecords:
             raise no_such_batch(batch_id)
         return found[0]
 
-    def _undo(self, connection: Connection, batch: Batch, now: datetime) -> "Undo":
+    def _undo(self, connection: Connection, batch: Batch, now: datetime, *, whole: bool) -> "Undo":
         """What the batch did, compared with now; refused when it cannot be taken back any more."""
         from resources.record_store.undo import Undo
 
@@ -279,8 +280,16 @@ class AccountRecords:
             raise images_gone(batch)
         before, after = images
         record_type = ledger.record_types(connection)[batch.record_type]
-        is_import = batch.undone is None
-        return Undo(connection, record_type, self.name, batch.batch_id, before=before, after=after, is_import=is_import)
+        return Undo(
+            connection,
+            record_type,
+            self.name,
+            batch.batch_id,
+            before=before,
+            after=after,
+            is_import=batch.undone is None,
+            whole=whole,
+        )
 
     def _taken_back(self, connection: Connection, batch: Batch) -> RollbackReport:
         return replace(

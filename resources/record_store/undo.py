@@ -24,7 +24,8 @@ class Undo:
 
     They are compared once, into a temporary table `undo`, with a row for the key of each record whose state after
     the batch is another than before: `was_there` before, `left_by` the batch, `present` now and the `same` as the
-    batch left it. Nothing is written but by `apply`.
+    batch left it. `images` are those that were there, as they were; without `whole` no more than their keys, which is
+    enough to count what is not to be merged. Nothing is written but by `apply`.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Undo:
         before: int,
         after: int,
         is_import: bool,
+        whole: bool,
     ) -> None:
         self._connection = connection
         self._type = record_type
@@ -48,6 +50,8 @@ class Undo:
         self._before_sql = self._at(before)
         self._after_sql = self._at(after)
         self._now_sql = f"SELECT * FROM {table(record_type.name)} WHERE _account = ?"
+        columns = self._columns if whole else self._type.key
+        self._image = ", ".join(map(identifier, columns))
         self._compare_import() if is_import else self._compare_any()
 
     def counts(self, on_modified: OnModified) -> RollbackCounts:
@@ -105,15 +109,10 @@ class Undo:
         counts = self.counts(on_modified)
         total = self._count()
         chosen = f"({_UNTOUCHED} OR {_MODIFIED})" if on_modified is OnModified.OVERWRITE else _UNTOUCHED
-        self._connection.execute(
-            f"""
-            CREATE OR REPLACE TEMP TABLE restored AS SELECT b.*, u.present FROM ({self._before_sql}) b
-            JOIN undo u ON {same_key(self._type, "b", "u")} AND u.was_there AND {chosen}
-            """,
-            [self._account],
-        )
-        merged_sql = self._merged_sql() + ("" if counts.merged else " LIMIT 0")
-        self._connection.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {merged_sql}", [self._account] * 3)
+        if counts.merged:
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE merged AS {self._merged_sql()}", [self._account] * 2
+            )
         # What nobody has touched bears the batch still, and lies where few others do.
         untouched_import = self._is_import and on_modified is not OnModified.OVERWRITE
         still = f"t._batch = {literal(self._batch_id)}" if untouched_import else "true"
@@ -126,8 +125,9 @@ class Undo:
                 [self._account],
             )
         if counts.restored:
-            updated = self._update("SELECT * FROM restored WHERE present", "s._batch", still)
-            inserted = self._insert("restored s WHERE NOT present")
+            updated = self._update(f"FROM {self._images_of(f'present AND {chosen}')}", "s._batch", still)
+            if updated < counts.restored:
+                inserted = self._insert(self._images_of(f"NOT present AND {chosen}"))
         if counts.merged:
             merged = self._update("FROM merged", literal(rollback_id), "true")
         done = RollbackCounts(removed, updated + inserted, counts.modified, merged, counts.kept, counts.gone)
@@ -150,30 +150,54 @@ class Undo:
         return f"SELECT {', '.join(columns)} FROM {name} WHERE _account = ?"
 
     def _compare_import(self) -> None:
-        """Every record that an import wrote bears its id, before anyone modifies it, and lies where few others do."""
+        """Every record that an import wrote bears its id, before anyone modifies it, and lies where few others do.
+
+        The many records of the account are looked up in the few of the batch, never the other way round; those of now
+        only where any commit came after, and then only for records that no longer bear the batch.
+        """
         keys = [identifier(name) for name in self._type.key]
-        wrote = f"{self._after_sql} AND _batch = ?"
-        bearing = f"{self._now_sql} AND _batch = ?"
-        there = f"SELECT {', '.join(keys)}, true AS there FROM"
-        # The many records of the account are looked up in the few of the batch, never the other way round; and those
-        # of now only for records that no longer bear the batch, where there are any.
+        listed = ", ".join(keys)
+        changed_since = bool(commits_since(self._connection, self._type, self._after))
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE wrote AS SELECT {'*' if changed_since else listed} "
+            f"FROM ({self._after_sql} AND _batch = ?)",
+            [self._account, self._batch_id],
+        )
+        self._take_images("wrote")
+        was_there = f"""
+            SELECT {", ".join(f"a.{key}" for key in keys)}, b.there IS NOT NULL AS was_there, true AS left_by
+            FROM wrote a LEFT JOIN (SELECT {listed}, true AS there FROM images) b ON {same_key(self._type, "a", "b")}
+        """
+        if not changed_since:
+            self._connection.execute(
+                f"CREATE OR REPLACE TEMP TABLE undo AS SELECT *, true AS present, true AS same FROM ({was_there})"
+            )
+            return
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE undo AS
-            WITH a AS MATERIALIZED ({wrote}),
-                c AS MATERIALIZED ({bearing}),
-                b AS ({there} ({self._before_sql}) b SEMI JOIN a ON {same_key(self._type, "a", "b")}),
-                lost AS MATERIALIZED (FROM a ANTI JOIN c ON {same_key(self._type, "a", "c")}),
-                n AS ({there} ({self._now_sql}) n SEMI JOIN lost ON {same_key(self._type, "lost", "n")})
-            SELECT {", ".join(f"a.{key}" for key in keys)}, b.there IS NOT NULL AS was_there, true AS left_by,
-                c._account IS NOT NULL OR n.there IS NOT NULL AS present,
+            WITH c AS MATERIALIZED ({self._now_sql} AND _batch = ?),
+                lost AS MATERIALIZED (FROM wrote a ANTI JOIN c ON {same_key(self._type, "a", "c")}),
+                n AS (
+                    SELECT {listed}, true AS there
+                    FROM ({self._now_sql}) n SEMI JOIN lost ON {same_key(self._type, "lost", "n")}
+                )
+            SELECT u.*, c._account IS NOT NULL OR n.there IS NOT NULL AS present,
                 c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS same
-            FROM a
-            LEFT JOIN b ON {same_key(self._type, "a", "b")}
-            LEFT JOIN c ON {same_key(self._type, "a", "c")}
-            LEFT JOIN n ON {same_key(self._type, "a", "n")}
+            FROM ({was_there}) u
+            JOIN wrote a ON {same_key(self._type, "u", "a")}
+            LEFT JOIN c ON {same_key(self._type, "u", "c")}
+            LEFT JOIN n ON {same_key(self._type, "u", "n")}
             """,
-            [self._account, self._batch_id, self._account, self._batch_id, self._account, self._account],
+            [self._account, self._batch_id, self._account],
+        )
+
+    def _take_images(self, touched: str) -> None:
+        """The records with the keys of a table, as they were before the batch."""
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE images AS SELECT {self._image} FROM ({self._before_sql}) b "
+            f"SEMI JOIN {touched} t ON {same_key(self._type, 't', 'b')}",
+            [self._account],
         )
 
     def _compare_any(self) -> None:
@@ -196,6 +220,7 @@ class Undo:
             """,
             [self._account] * 4,
         )
+        self._take_images("undo")
 
     def _differs(self, left: str, right: str) -> str:
         """A condition that two rows differ in any column, the store's own included."""
@@ -235,8 +260,14 @@ class Undo:
             for condition, bounds in key_ranges(self._connection, self._type, source, ranges)
         )
 
+    def _images_of(self, condition: str) -> str:
+        """The images `s` of the records that were there and meet a condition, as what follows FROM; more may follow."""
+        keys = ", ".join(map(identifier, self._type.key))
+        wanted = f"SELECT {keys} FROM undo WHERE was_there AND {condition}"
+        return f"images s SEMI JOIN ({wanted}) u ON {same_key(self._type, 's', 'u')} WHERE true"
+
     def _merged_sql(self) -> str:
-        """The modified records of which a part can be taken back, as they are then; binds the account three times."""
+        """The modified records of which a part can be taken back, as they are then; binds the account twice."""
         fields = [identifier(name) for name in self._type.field_names if name not in self._type.key]
         restorable = {
             column: f"(a.{column} IS DISTINCT FROM b.{column} AND c.{column} IS NOT DISTINCT FROM a.{column})"
@@ -247,7 +278,7 @@ class Undo:
         return f"""
             SELECT {", ".join([*keys, *merged])}
             FROM undo u
-            JOIN ({self._before_sql}) b ON {same_key(self._type, "u", "b")}
+            JOIN images b ON {same_key(self._type, "u", "b")}
             JOIN ({self._after_sql}) a ON {same_key(self._type, "u", "a")}
             JOIN ({self._now_sql}) c ON {same_key(self._type, "u", "c")}
             WHERE {_MODIFIED} AND ({" OR ".join(restorable.values()) or "false"})
@@ -285,7 +316,7 @@ class Undo:
         ).fetch_all()
 
     def _mergeable(self) -> int:
-        number: int = self._connection.fetch_one(f"SELECT count(*) FROM ({self._merged_sql()})", [self._account] * 3)[0]
+        number: int = self._connection.fetch_one(f"SELECT count(*) FROM ({self._merged_sql()})", [self._account] * 2)[0]
         return number
 
     def _count(self) -> int:
