@@ -27,6 +27,12 @@ class Settings:
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
     limits: ReadLimits = field(default_factory=ReadLimits)
     """RECORDS_MAX_…: limits on the files to import."""
+    background_rows: int = 10_000
+    """RECORDS_BACKGROUND_ROWS: an export of so many records, or more, is left to a deployment that runs."""
+    export_days: float = 7.0
+    """RECORDS_EXPORT_DAYS: how long exports are kept in the accounts' folders."""
+    dagster_url: str | None = None
+    """RECORDS_DAGSTER_URL: where the deployment is. Default: what `records ui` wrote to ui.json."""
     duckdb_memory: str = "512MB"
     """RECORDS_DUCKDB_MEMORY: DuckDB's share of memory in each process; beyond it DuckDB uses the disk."""
 
@@ -44,6 +50,9 @@ class Settings:
             limits=ReadLimits.from_environment(environment),
             rollback_hours=_number(environment, "RECORDS_ROLLBACK_HOURS", cls.rollback_hours, "hours"),
             lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
+            background_rows=int(_number(environment, "RECORDS_BACKGROUND_ROWS", cls.background_rows, "records")),
+            export_days=_number(environment, "RECORDS_EXPORT_DAYS", cls.export_days, "days"),
+            dagster_url=(environment.get("RECORDS_DAGSTER_URL") or "").rstrip("/") or None,
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
         )
 
@@ -66,6 +75,11 @@ class Settings:
     def scratch(self) -> Path:
         """Where DuckDB puts what does not fit its memory."""
         return self.home / "tmp"
+
+    @property
+    def export_age(self) -> timedelta:
+        """How long exports are kept in the accounts' folders."""
+        return timedelta(days=self.export_days)
 
     def folder(self, account: str, kind: str) -> Path:
         """The account's own folder of staging, reports or exports."""

@@ -60,6 +60,27 @@ class ExportPlan:
         """Where parts lie until they are put together."""
         return self.folder / "parts"
 
+    def to_submitted(self, run_id: str, url: str) -> dict[str, Any]:
+        """The keys that the command prints for an export that a run will make."""
+        return {
+            "export_id": self.export_id,
+            "status": "submitted",
+            "account": self.request.account,
+            "record_type": self.selection.record_type.name,
+            "actor": self.actor,
+            "at": self.at.isoformat(),
+            "rows": self.rows,
+            "bytes": None,
+            "sha256": None,
+            "path": str(self.path),
+            "manifest": None,
+            "format": self.format.value,
+            "columns": list(self.selection.written),
+            "snapshot": self.selection.snapshot,
+            "run_id": run_id,
+            "url": url,
+        }
+
     def rows_before(self, number: int) -> int:
         """How many records come before a part."""
         return sum(part.rows for part in self.parts[:number])
