@@ -17,7 +17,7 @@ from schemas.exports import ExportFormat, ExportRequest
 from schemas.filters import parse_filter, parse_order, parse_value, value_text
 from schemas.record_type import RecordType
 
-_EXPORT_ID = re.compile(r"e-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
+EXPORT_ID = re.compile(r"e-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class ExportPlan:
         """The plan of an export, from the account's folder of exports. Raises NotFound when there is none."""
         folder = exports / export_id
         try:
-            if not _EXPORT_ID.fullmatch(export_id):  # which could lead out of the folder
+            if not EXPORT_ID.fullmatch(export_id):  # which could lead out of the folder
                 raise FileNotFoundError
             told = json.loads(_file(folder).read_text("utf-8"))
         except FileNotFoundError:
@@ -157,6 +157,11 @@ class ExportPlan:
                 for part in self.parts
             ],
         }
+
+
+def planned_path(file: Path) -> Path:
+    """Where the export of a plan's file was to lie. Raises OSError, ValueError or KeyError when it is no plan."""
+    return Path(json.loads(file.read_text("utf-8"))["path"])
 
 
 def _file(folder: Path) -> Path:
