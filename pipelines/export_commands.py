@@ -10,9 +10,12 @@ import click
 
 from pipelines import options
 from pipelines.options import PAGE, open_store, print_json
+from resources.settings import Settings
 from schemas.exports import ExportFormat, ExportRequest, Packing, named_format
 
 if TYPE_CHECKING:
+    from pipelines.deployment import SubmittedRun
+    from resources.export_writer.plan import ExportPlan
     from resources.export_writer.writer import Progress
 
 _MOMENT = "A moment, as 2024-05-31T09:30:00Z, or a batch"
@@ -54,7 +57,11 @@ _MOMENT = "A moment, as 2024-05-31T09:30:00Z, or a batch"
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File or folder. Default: the account's export folder."
 )
-@click.option("--foreground", "place", flag_value="foreground", help="Here, however many records there are.")
+@click.option(
+    "--background/--foreground",
+    default=None,
+    help="By a run of the deployment, or here. Default: here, if there are fewer than RECORDS_BACKGROUND_ROWS records.",
+)
 @options.as_json
 def export(
     account: str,
@@ -72,10 +79,14 @@ def export(
     pack: Packing | None,
     sheet_rows: int | None,
     output: Path | None,
-    place: str | None,
+    background: bool | None,
     as_json: bool,
 ) -> None:
-    """Write an account's records to a file, in key order, with a manifest beside it."""
+    """Write an account's records to a file, in key order, with a manifest beside it.
+
+    Many records are left to the deployment that `records ui` has started, where one runs; then the command prints the
+    run and ends.
+    """
     from resources.export_writer import ExportWriter
 
     chosen, packing = named_format(output, file_format)
@@ -98,14 +109,47 @@ def export(
     )
     with open_store() as store:
         writer = ExportWriter(store, store.settings.actor)
-        with writer.planned(request) as (plan, source), _progress(plan.request.record_type, as_json) as progress:
-            manifest = writer.run(plan, source, progress)
+        with writer.planned(request) as (plan, source):
+            if plan.rows >= store.settings.background_rows if background is None else background:
+                submitted = _submitted(store.settings, plan)
+                if submitted is not None:
+                    _print_submitted(plan, submitted, as_json)
+                    return
+            with _progress(plan.request.record_type, as_json) as progress:
+                manifest = writer.run(plan, source, progress)
     if as_json:
         print_json(manifest.to_dict())
     else:
         from pipelines.terminal import print_export
 
         print_export(manifest)
+
+
+def _submitted(settings: Settings, plan: "ExportPlan") -> "SubmittedRun | None":
+    """The run that will make the export; None, and it is said, where no deployment runs."""
+    from pipelines.deployment import Deployment, NoDeployment
+
+    name = plan.selection.record_type.name
+    config = {"ops": {f"exports__{name}": {"config": {"export_id": plan.export_id}}}}
+    try:
+        return Deployment(settings).submit(f"export_{name}", plan.request.account, config)
+    except NoDeployment as error:
+        click.echo(f"{error.message} The export is made here.", err=True)
+        return None
+    except BaseException:
+        plan.clear()
+        raise
+
+
+def _print_submitted(plan: "ExportPlan", run: "SubmittedRun", as_json: bool) -> None:
+    if as_json:
+        print_json(plan.to_submitted(run.run_id, run.url))
+    else:
+        click.echo(
+            f"{plan.export_id}  {plan.rows:,} {plan.selection.record_type.name} of {plan.request.account}: submitted"
+        )
+        click.echo(f"It will lie at {plan.path}")
+        click.echo(f"Watch it: {run.url}")
 
 
 @click.command()

@@ -224,7 +224,7 @@ def print_maintenance(report: MaintenanceReport) -> None:
     done.add_row("files with deleted records written anew", f"{report.rewritten:,}", "")
     done.add_row("replaced files removed", *_removed(report.old_files))
     done.add_row("files of killed writers removed", *_removed(report.orphans))
-    done.add_row("exports past their days removed", *_removed(report.exports))
+    done.add_row("exports past their days or never ended removed", *_removed(report.exports))
     done.add_row("archived files past their days removed", *_removed(report.archived))
     out.print(done)
     out.print(

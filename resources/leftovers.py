@@ -1,24 +1,20 @@
-"""The accounts' own files that nobody needs any more: of batches that are over, of exports past their days.
+"""The accounts' own files that nobody needs any more: of batches that are over, of files that arrived long ago.
 
-What is needed follows from the ledger alone, so that one sweep removes what has become superfluous and what a crash
+What a batch needs follows from the ledger alone, so that one sweep removes what has become superfluous and what a crash
 left behind, and the next one completes a sweep that was killed.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from resources.record_store import RecordStore
 from schemas.batches import Batch, BatchStatus
-from schemas.exports import ExportManifest
 from schemas.maintenance import Removed
 
 UNKNOWN_FOR = timedelta(hours=24)
 """How old a folder must be to be a leftover that the ledger knows nothing of: what is being made is younger."""
-
-_Known = TypeVar("_Known", Batch, ExportManifest)
 
 
 def sweep_batches(store: RecordStore) -> Removed:
@@ -27,19 +23,15 @@ def sweep_batches(store: RecordStore) -> Removed:
     batches = {batch.batch_id: batch for batch in store.batches()}
     removed = Removed()
     for kind in ("staging", "reports", "rejects"):
-
-        def needed(batch: Batch, kind: str = kind) -> bool:
-            return is_needed(kind, batch, now, window)
-
-        removed += _sweep(store, kind, batches, needed, now)
+        for account, folder in _folders(store, kind):
+            batch = batches.get(folder.name)
+            if batch is not None and batch.account == account:
+                superfluous = not is_needed(kind, batch, now, window)
+            else:
+                superfluous = datetime.fromtimestamp(folder.lstat().st_mtime, UTC) + UNKNOWN_FOR <= now
+            if superfluous:
+                removed += _remove(folder)
     return removed
-
-
-def sweep_exports(store: RecordStore) -> Removed:
-    """The export folders of accounts hold the exports of the last days; files exported to elsewhere are not ours."""
-    now, days = store.now(), store.settings.export_days
-    exports = {manifest.export_id: manifest for manifest in store.exports()}
-    return _sweep(store, "exports", exports, lambda manifest: now < manifest.at + days, now)
 
 
 def sweep_archive(store: RecordStore) -> Removed:
@@ -64,21 +56,6 @@ def is_needed(kind: str, batch: Batch, now: datetime, window: timedelta) -> bool
     if batch.status in (BatchStatus.ROLLED_BACK, BatchStatus.DISCARDED):
         return now < batch.at + window
     return batch.status is not BatchStatus.EXPIRED
-
-
-def _sweep(
-    store: RecordStore, kind: str, known: Mapping[str, _Known], needed: Callable[[_Known], bool], now: datetime
-) -> Removed:
-    removed = Removed()
-    for account, folder in _folders(store, kind):
-        owner = known.get(folder.name)
-        if owner is not None and owner.account == account:
-            superfluous = not needed(owner)
-        else:
-            superfluous = datetime.fromtimestamp(folder.lstat().st_mtime, UTC) + UNKNOWN_FOR <= now
-        if superfluous:
-            removed += _remove(folder)
-    return removed
 
 
 def _folders(store: RecordStore, kind: str) -> Iterator[tuple[str, Path]]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-from resources.leftovers import UNKNOWN_FOR, sweep_archive, sweep_batches, sweep_exports
+from resources.export_writer import sweep_exports
+from resources.leftovers import UNKNOWN_FOR, sweep_archive, sweep_batches
 from resources.record_store import RecordStore, upkeep
 from resources.record_store.lake import Connection
 from resources.record_store.snapshots import superseded
 from schemas.batches import BatchStatus
-from schemas.maintenance import ExpiryReport, MaintenanceReport
+from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.record_type import RecordType
 
 READING_FOR = timedelta(hours=24)
@@ -55,7 +56,7 @@ class Maintenance:
             old_files = upkeep.remove_old_files(transaction.connection, now - READING_FOR)
         with self._store.transaction("remove orphans", self._actor) as transaction:
             orphans = upkeep.remove_orphans(transaction.connection, now - UNKNOWN_FOR)
-        exports, archived = sweep_exports(self._store), sweep_archive(self._store)
+        exports, archived = sweep_exports(self._store.settings, now), sweep_archive(self._store)
         with self._store.reading() as connection:
             storage = upkeep.storage(connection)
         return MaintenanceReport(
@@ -66,7 +67,7 @@ class Maintenance:
             written=rewritten_into + merged_into,
             old_files=old_files,
             orphans=orphans,
-            exports=exports,
+            exports=Removed(exports.unfinished + exports.files, exports.bytes),
             archived=archived,
             storage=storage,
         )

@@ -31,6 +31,10 @@ class Settings:
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
     limits: ReadLimits = field(default_factory=ReadLimits)
     """RECORDS_MAX_…: limits on the files to import."""
+    background_rows: int = 10_000
+    """RECORDS_BACKGROUND_ROWS: an export of so many records, or more, is left to a deployment that runs."""
+    dagster_url: str | None = None
+    """RECORDS_DAGSTER_URL: where the deployment is. Default: what `records ui` wrote to ui.json."""
     duckdb_memory: str = "512MB"
     """RECORDS_DUCKDB_MEMORY: DuckDB's share of memory in each process; beyond it DuckDB uses the disk."""
 
@@ -50,6 +54,8 @@ class Settings:
             export_days=_days(environment, "RECORDS_EXPORT_DAYS", cls.export_days),
             archive_days=_days(environment, "RECORDS_ARCHIVE_DAYS", cls.archive_days),
             lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
+            background_rows=int(_number(environment, "RECORDS_BACKGROUND_ROWS", cls.background_rows, "records")),
+            dagster_url=(environment.get("RECORDS_DAGSTER_URL") or "").rstrip("/") or None,
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
         )
 

@@ -48,7 +48,8 @@ class MaintenanceReport:
 
     `merged` small files and `rewritten` ones, of which many records were deleted, have become the `written` ones;
     `snapshots` are no longer kept; `old_files` had been replaced, `orphans` had never been part of the lake,
-    `exports` and `archived` files were past their days. `storage` is what there is afterwards.
+    `exports` were past their days or had never ended, `archived` files were past
+    their days. `storage` is what there is afterwards.
     """
 
     expiry: ExpiryReport

@@ -4,13 +4,16 @@ import csv
 import gzip
 import hashlib
 import json
+import os
 import re
 import resource
+import shutil
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,7 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from resources.export_writer import ExportWriter
+from resources.export_writer import ExportWriter, SweptExports, sweep_exports
 from resources.export_writer import parts as parts_module
 from resources.export_writer.parts import make_part, part_path
 from resources.record_store import RecordStore
@@ -724,3 +727,73 @@ def test_a_file_can_be_read_by_others_as_the_umask_says(writer: ExportWriter, mi
     plain = tmp_path / "plain"
     plain.touch()
     assert stat.S_IMODE(manifest.path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+# What is left behind
+
+
+def aged(path: Path, to: datetime) -> None:
+    """Everything under the path was written at that time."""
+    for each in (path, *path.rglob("*")):
+        os.utime(each, (to.timestamp(), to.timestamp()))
+
+
+def test_parts_are_swept_after_24_hours_and_files_after_their_days(
+    writer: ExportWriter, store: RecordStore, mixed: int, tmp_path: Path
+) -> None:
+    file = writer.export(ask()).path
+    elsewhere = writer.export(ask(path=tmp_path / "mine.csv")).path
+    plan = writer.plan(ask(part_rows=30, path=tmp_path / "out.csv"))
+    writer.make_part(plan, 0)
+    left = tmp_path / f".out.csv.{plan.export_id}.partial"
+    left.write_text("half of it")
+    now = plan.at
+    aged(plan.folder, now)
+
+    assert sweep_exports(store.settings, now + timedelta(hours=23, minutes=59, seconds=59)) == SweptExports()
+    assert part_path(plan, 0).exists()
+    size = part_path(plan, 0).stat().st_size + part_path(plan, 0).with_suffix(".json").stat().st_size
+    assert sweep_exports(store.settings, now + timedelta(hours=24)) == SweptExports(unfinished=1, bytes=size)
+    assert (plan.folder.exists(), left.exists(), file.exists()) == (False, False, True)
+    with pytest.raises(NotFound):
+        writer.load("ua", plan.export_id)
+
+    assert sweep_exports(store.settings, now + timedelta(days=6, hours=23)) == SweptExports()
+    swept = sweep_exports(store.settings, now + timedelta(days=7, seconds=1))
+    assert (swept.unfinished, swept.files, swept.bytes > 100) == (0, 1, True)
+    assert (file.parent.exists(), elsewhere.exists()) == (False, True)
+    assert sweep_exports(store.settings, now + timedelta(days=8)) == SweptExports()
+
+
+def test_what_is_no_export_is_left_alone(store: RecordStore) -> None:
+    stranger = store.settings.folder("ua", "exports") / "keep-me"
+    stranger.mkdir(parents=True)
+
+    assert sweep_exports(store.settings, datetime(2100, 1, 1, tzinfo=UTC)) == SweptExports()
+    assert stranger.exists()
+
+
+def test_libreoffice_reads_every_sheet_of_a_workbook(writer: ExportWriter, store: RecordStore, tmp_path: Path) -> None:
+    office = shutil.which("soffice")
+    if office is None:
+        pytest.skip("no LibreOffice: apt-get install libreoffice-calc-nogui")
+    put(
+        store,
+        "SELECT 'C-' || lpad(i::VARCHAR, 5, '0') AS external_id, 'lead' AS status, i / 4 AS amount, "
+        "DATE '2024-01-01' + i::INT AS birthday FROM range(2500) t(i)",
+    )
+    columns = ("external_id", "amount", "birthday")
+    path = writer.export(ask(format=ExportFormat.EXCEL, sheet_rows=1000, columns=columns, path=tmp_path)).path
+    every_sheet = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1"
+    command = [office, "--headless", f"-env:UserInstallation=file://{tmp_path}/profile", "--convert-to", every_sheet]
+
+    subprocess.run([*command, "--outdir", str(tmp_path), str(path)], check=True, capture_output=True, timeout=120)
+
+    texts = [(tmp_path / f"contacts-contacts {number}.csv").read_text().splitlines() for number in (1, 2, 3)]
+    book = openpyxl.load_workbook(path, read_only=True)
+    assert [sheet.max_row - 1 for sheet in book] == [len(lines) - 1 for lines in texts] == [1000, 1000, 500]
+    book.close()
+    assert {lines[0] for lines in texts} == {"external_id,amount,birthday"}
+    rows = [line.split(",") for lines in texts for line in lines[1:]]
+    assert [row[0] for row in rows] == [f"C-{number:05}" for number in range(2500)]
+    assert rows[5] == ["C-00005", "1.25", "2024-01-06"]

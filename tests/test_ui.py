@@ -96,11 +96,11 @@ def environment(folder: Path) -> dict[str, str]:
     return kept | {"RECORDS_HOME": str(folder / "home"), "RECORDS_ACTOR": "tester", "HOME": str(folder)}
 
 
-def within(seconds: float, what: Callable[[], T]) -> T:
+def within(seconds: float, what: Callable[[], T], *, every: float = 0.5) -> T:
     """The first answer that is not empty; the last one when the time is up."""
     deadline = time.monotonic() + seconds
     while not (answer := what()) and time.monotonic() < deadline:
-        time.sleep(0.5)
+        time.sleep(every)
     return answer
 
 

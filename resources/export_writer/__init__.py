@@ -1,5 +1,6 @@
 """Records of one account to one published file of any size: planned, made in parts, put together, published."""
 
+from resources.export_writer.sweeping import SweptExports, sweep_exports
 from resources.export_writer.writer import ExportWriter
 
-__all__ = ["ExportWriter"]
+__all__ = ["ExportWriter", "SweptExports", "sweep_exports"]

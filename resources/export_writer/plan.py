@@ -17,7 +17,7 @@ from schemas.exports import ExportFormat, ExportRequest
 from schemas.filters import parse_filter, parse_order, parse_value, value_text
 from schemas.record_type import RecordType
 
-_EXPORT_ID = re.compile(r"e-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
+EXPORT_ID = re.compile(r"e-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,27 @@ class ExportPlan:
         """Where parts lie until they are put together."""
         return self.folder / "parts"
 
+    def to_submitted(self, run_id: str, url: str) -> dict[str, Any]:
+        """The keys that the command prints for an export that a run will make."""
+        return {
+            "export_id": self.export_id,
+            "status": "submitted",
+            "account": self.request.account,
+            "record_type": self.selection.record_type.name,
+            "actor": self.actor,
+            "at": self.at.isoformat(),
+            "rows": self.rows,
+            "bytes": None,
+            "sha256": None,
+            "path": str(self.path),
+            "manifest": None,
+            "format": self.format.value,
+            "columns": list(self.selection.written),
+            "snapshot": self.selection.snapshot,
+            "run_id": run_id,
+            "url": url,
+        }
+
     def rows_before(self, number: int) -> int:
         """How many records come before a part."""
         return sum(part.rows for part in self.parts[:number])
@@ -86,7 +107,7 @@ class ExportPlan:
         """The plan of an export, from the account's folder of exports. Raises NotFound when there is none."""
         folder = exports / export_id
         try:
-            if not _EXPORT_ID.fullmatch(export_id):  # which could lead out of the folder
+            if not EXPORT_ID.fullmatch(export_id):  # which could lead out of the folder
                 raise FileNotFoundError
             told = json.loads(_file(folder).read_text("utf-8"))
         except FileNotFoundError:
@@ -136,6 +157,11 @@ class ExportPlan:
                 for part in self.parts
             ],
         }
+
+
+def planned_path(file: Path) -> Path:
+    """Where the export of a plan's file was to lie. Raises OSError, ValueError or KeyError when it is no plan."""
+    return Path(json.loads(file.read_text("utf-8"))["path"])
 
 
 def _file(folder: Path) -> Path:

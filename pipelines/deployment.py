@@ -1,0 +1,106 @@
+"""The Dagster deployment, asked over HTTP: importing Dagster takes longer than most exports."""
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from resources.settings import Settings
+from schemas.errors import RecordsError
+
+_SECONDS = 30
+_REPOSITORIES = (
+    "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } jobs { name } } } } }"
+)
+_ADD_PARTITION = """
+mutation ($repository: RepositorySelector!, $partition: String!) {
+  addDynamicPartition(repositorySelector: $repository, partitionsDefName: "accounts", partitionKey: $partition) {
+    __typename
+    ... on PythonError { message }
+  }
+}
+"""
+_LAUNCH = """
+mutation ($params: ExecutionParams!) {
+  launchRun(executionParams: $params) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+
+
+class NoDeployment(RecordsError):
+    """Nothing that is Dagster answers at the address, or there is no address."""
+
+    code = "no_deployment"
+
+
+@dataclass(frozen=True)
+class SubmittedRun:
+    """A run that waits for its turn, or has begun."""
+
+    run_id: str
+    url: str
+
+
+class Deployment:
+    """A deployment of this code location; its address is a setting, or what `records ui` wrote down."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._url = settings.dagster_url or _url_of_ui(settings)
+
+    def submit(self, job: str, account: str, config: dict[str, Any]) -> SubmittedRun:
+        """A run of a job for an account, with this config, is launched.
+
+        Raises NoDeployment when none answers, RecordsError when it does not take the run.
+        """
+        nodes = self._ask(_REPOSITORIES)["repositoriesOrError"].get("nodes", [])
+        found = [node for node in nodes if any(each["name"] == job for each in node["jobs"])]
+        if not found:
+            raise RecordsError(
+                f"The deployment at {self._url} has no job {job}.", "Does it load this code? Export here: --foreground."
+            )
+        names = {"repositoryName": found[0]["name"], "repositoryLocationName": found[0]["location"]["name"]}
+        self._ask(_ADD_PARTITION, repository=names, partition=account)
+        params = {
+            "selector": names | {"pipelineName": job},
+            "runConfigData": config,
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": account}]},
+        }
+        launched = self._ask(_LAUNCH, params=params)["launchRun"]
+        if launched["__typename"] != "LaunchRunSuccess":
+            why = launched.get("message") or "; ".join(each["message"] for each in launched.get("errors", []))
+            raise RecordsError(
+                f"The deployment at {self._url} did not take the run: {why or launched['__typename']}.",
+                "Export here: --foreground.",
+            )
+        run_id = launched["run"]["runId"]
+        return SubmittedRun(run_id, f"{self._url}/runs/{run_id}")
+
+    def _ask(self, query: str, **variables: Any) -> Any:
+        if self._url is None:
+            raise NoDeployment("No deployment runs: there is no ui.json, and RECORDS_DAGSTER_URL is not set.")
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        try:
+            request = urllib.request.Request(  # noqa: S310 - the address is the operator's
+                f"{self._url}/graphql", body, {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
+                told = json.load(answer)
+        except (urllib.error.URLError, OSError, ValueError) as error:
+            raise NoDeployment(f"No deployment answers at {self._url}.") from error
+        if told.get("errors"):
+            raise RecordsError(f"The deployment at {self._url} does not understand: {told['errors'][0]['message']}.")
+        return told["data"]
+
+
+def _url_of_ui(settings: Settings) -> str | None:
+    try:
+        url: str = json.loads((settings.home / "ui.json").read_text())["url"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return url

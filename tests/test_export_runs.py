@@ -1,0 +1,183 @@
+"""Exports in a deployment that runs: submitted by the command, killed, cancelled, and taken up again from failure."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipelines.deployment import Deployment, NoDeployment
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas import load_record_types
+from tests.records import put
+from tests.test_ui import COMMAND, STATUS, Server, environment, within
+
+PARTS = 20
+REEXECUTE = """
+mutation ($id: String!) {
+  launchRunReexecution(reexecutionParams: {parentRunId: $id, strategy: FROM_FAILURE}) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
+TERMINATE = "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"
+MESSAGES = """
+query ($id: ID!) {
+  logsForRun(runId: $id, limit: 1000) { ... on EventConnection { events { ... on MessageEvent { message } } } }
+}
+"""
+OBSERVED = """
+query ($id: ID!) {
+  logsForRun(runId: $id, limit: 1000) {
+    ... on EventConnection {
+      events {
+        ... on ObservationEvent { metadataEntries { label ... on IntMetadataEntry { intValue } } }
+      }
+    }
+  }
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`records ui` over a store in which account ua has 2,000 contacts."""
+    folder = tmp_path_factory.mktemp("runs")
+    with RecordStore(Settings.from_environment(environment(folder))) as store:
+        store.initialise(load_record_types())
+        put(store, "SELECT 'C-' || i AS external_id, 'lead' AS status, md5(i::VARCHAR) AS notes FROM range(2000) t(i)")
+    process = subprocess.Popen(
+        [COMMAND, "ui", "--port", "0", "--json"],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        yield Server(process, url, folder / "home", environment(folder))
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+
+
+def status(server: Server, run_id: str) -> str:
+    """How a run has ended; empty while it has not."""
+    now: str = server.ask(STATUS, id=run_id)["runOrError"]["status"]
+    return now if now in ("SUCCESS", "FAILURE", "CANCELED") else ""
+
+
+def ended(server: Server, run_id: str) -> str:
+    return within(90, partial(status, server, run_id))
+
+
+def observed_parts(server: Server, run_id: str) -> list[int]:
+    events = server.ask(OBSERVED, id=run_id)["logsForRun"]["events"]
+    entries = [{each["label"]: each.get("intValue") for each in event["metadataEntries"]} for event in events if event]
+    return [entry["part"] for entry in entries]
+
+
+def process_of(server: Server, run_id: str) -> int:
+    """The process in which a run executes its steps."""
+    events = server.ask(MESSAGES, id=run_id)["logsForRun"]["events"]
+    (found,) = [match for event in events if (match := re.search(r"steps in process \(pid: (\d+)\)", event["message"]))]
+    return int(found[1])
+
+
+def launched(server: Server, path: Path) -> str:
+    """A run of an export in twenty parts to a file."""
+    settings = Settings.from_environment(server.environment)
+    config = {"part_rows": 2000 // PARTS, "path": str(path)}
+    return (
+        Deployment(settings).submit("export_contacts", "ua", {"ops": {"exports__contacts": {"config": config}}}).run_id
+    )
+
+
+def made(server: Server, path: Path) -> int:
+    """How many parts of the export to a file there are."""
+    for plan in (server.home / "accounts/ua/exports").glob("*/plan.json"):
+        if json.loads(plan.read_text())["path"] == str(path):
+            return len(list((plan.parent / "parts").glob("[0-9]*.json")))
+    return 0
+
+
+def test_an_export_of_many_records_is_left_to_the_deployment(server: Server, tmp_path: Path) -> None:
+    here = server.records("export", "-a", "ua", "-t", "contacts", "--foreground")
+    few = Server(server.process, server.url, server.home, {**server.environment, "RECORDS_BACKGROUND_ROWS": "2000"})
+
+    told = few.records("export", "-a", "ua", "-t", "contacts", "-o", str(tmp_path / "out.csv"))
+
+    assert told == told | {"status": "submitted", "rows": 2000, "path": str(tmp_path / "out.csv"), "sha256": None}
+    assert told["url"] == f"{server.url}/runs/{told['run_id']}"
+    assert ended(server, told["run_id"]) == "SUCCESS"
+    (done,) = [it for it in server.records("exports")["items"] if it["export_id"] == told["export_id"]]
+    assert [done[name] for name in ("status", "sha256", "run_id", "actor")] == [
+        "done",
+        here["sha256"],
+        told["run_id"],
+        "tester",
+    ]
+    assert (tmp_path / "out.csv").stat().st_size == done["bytes"]
+    fewer = few.records("export", "-a", "ua", "-t", "contacts", "--where", "external_id != C-1")
+    assert (fewer["status"], fewer["rows"]) == ("done", 1999)
+
+
+def test_a_killed_and_a_cancelled_export_end_whole_when_they_are_executed_again_from_failure(
+    server: Server, tmp_path: Path
+) -> None:
+    undisturbed = server.records("export", "-a", "ua", "-t", "contacts", "--foreground")["sha256"]
+    paths = {"killed": tmp_path / "killed.csv", "cancelled": tmp_path / "cancelled.csv"}
+    ends: Mapping[str, Callable[[str], object]] = {
+        "killed": lambda run_id: os.kill(process_of(server, run_id), signal.SIGKILL),
+        "cancelled": lambda run_id: server.ask(TERMINATE, id=run_id),
+    }
+    runs = {}
+    for name, end in ends.items():
+        runs[name] = launched(server, paths[name])
+        assert within(60, lambda path=paths[name]: made(server, path) >= 3, every=0.05)  # type: ignore[misc]
+        end(runs[name])
+    assert [ended(server, run_id) for run_id in runs.values()] == ["FAILURE", "CANCELED"]
+
+    before = {name: (made(server, path), observed_parts(server, runs[name])) for name, path in paths.items()}
+    for parts, _ in before.values():
+        assert 3 <= parts < PARTS
+    assert list(tmp_path.iterdir()) == []
+
+    again: Mapping[str, Any] = {
+        name: server.ask(REEXECUTE, id=run_id)["launchRunReexecution"] for name, run_id in runs.items()
+    }
+    for name, answer in again.items():
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        assert ended(server, answer["run"]["runId"]) == "SUCCESS"
+        manifest = json.loads(Path(f"{paths[name]}.manifest.json").read_text())
+        assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (2000, undisturbed, answer["run"]["runId"])
+        parts, observed = before[name]
+        remade = observed_parts(server, answer["run"]["runId"])
+        assert sorted([*observed, *remade]) == list(range(1, PARTS + 1))  # none was made twice
+        assert len(remade) >= PARTS - parts - 1  # of the one that was being made the file may be there already
+
+
+def test_without_a_deployment_the_export_is_made_here(tmp_path: Path) -> None:
+    settings = environment(tmp_path) | {"RECORDS_BACKGROUND_ROWS": "1", "RECORDS_DAGSTER_URL": "http://127.0.0.1:9"}
+    with RecordStore(Settings.from_environment(settings)) as store:
+        store.initialise(load_record_types())
+        put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+
+    command = [COMMAND, "export", "-a", "ua", "-t", "contacts", "--json"]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout)["status"] == "done"
+    assert done.stderr == "No deployment answers at http://127.0.0.1:9. The export is made here.\n"
+    del settings["RECORDS_DAGSTER_URL"]
+    with pytest.raises(NoDeployment, match=r"there is no ui\.json, and RECORDS_DAGSTER_URL is not set"):
+        Deployment(Settings.from_environment(settings)).submit("export_contacts", "ua", {})
