@@ -51,12 +51,25 @@ def part_made(plan: ExportPlan, number: int) -> Part | None:
 def make_part(plan: ExportPlan, number: int, source: ExportSource) -> Part:
     """The part is there, with a note beside it of its rows, bytes and sha256; one that was made before is left alone.
 
-    It is written under a name of this attempt's own, then renamed. Raises Unaccounted when it has another number of
-    records than planned, RecordsError when it has a value that the format cannot carry.
+    Raises what `write_part` raises.
     """
     made = part_made(plan, number)
     if made is not None:
         return made
+    path = write_part(plan, number, source)
+    part = Part(plan.parts[number].rows, path.stat().st_size, sha256_of(path))
+    note = path.with_name(f".{path.name}.{secrets.token_hex(4)}.json")
+    note.write_text(json.dumps(asdict(part)), encoding="utf-8")
+    os.replace(note, _note(path))
+    return part
+
+
+def write_part(plan: ExportPlan, number: int, source: ExportSource) -> Path:
+    """The part is there, written under a name of this attempt's own and then renamed.
+
+    Raises Unaccounted when it has another number of records than planned, RecordsError when it has a value that the
+    format cannot carry.
+    """
     planned, path = plan.parts[number], part_path(plan, number)
     attempt = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -66,15 +79,11 @@ def make_part(plan: ExportPlan, number: int, source: ExportSource) -> Part:
                 f"Part {number + 1} of {plan.export_id} has {rows:,} records where {planned.rows:,} were planned.",
                 "Nothing was published. This is a defect of records; please report it.",
             )
-        part = Part(rows, attempt.stat().st_size, sha256_of(attempt))
         os.replace(attempt, path)
-        note = attempt.with_suffix(".json")
-        note.write_text(json.dumps(asdict(part)), encoding="utf-8")
-        os.replace(note, _note(path))
     finally:
         for left in plan.parts_folder.glob(f"{attempt.name}*"):
             left.unlink()
-    return part
+    return path
 
 
 def sha256_of(path: Path) -> str:

@@ -155,8 +155,12 @@ class ExportSource:
         return number
 
     def _part(self, columns: Sequence[str], part: Range) -> Sql:
-        sql, values = self._rows(", ".join(columns), self._within(part))
-        return f"{sql} ORDER BY {self._order_sql}", values
+        """Columns of the records of a range, in order; they are made after sorting, which has less to move then."""
+        names = dict.fromkeys(
+            [*self._selection.written, *(order.field for order in self._selection.order), *self._type.key]
+        )
+        sql, values = self._rows(", ".join(map(identifier, names)), self._within(part))
+        return f"SELECT {', '.join(columns)} FROM ({sql} ORDER BY {self._order_sql})", values
 
     @property
     def _order_sql(self) -> str:
