@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 from pathlib import Path
+from typing import Self
 
 from resources.export_writer.encodings import encode, mark_of
 from resources.export_writer.parts import part_path, sha256_of
@@ -15,35 +16,57 @@ from schemas.exports import ExportFormat
 _BLOCK = 1 << 20
 
 
+class TextFile:
+    """A file of text that is put together from parts. A context manager; parts are appended in their order."""
+
+    def __init__(self, plan: ExportPlan, path: Path) -> None:
+        self._before, self._after = (packed(data, plan.request.packing) if data else b"" for data in _around(plan))
+        self._digest = hashlib.sha256()
+        self._file = path.open("wb", buffering=0)
+        self._write(self._before)
+
+    def __enter__(self) -> Self:
+        """The file itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it, complete or not."""
+        self._file.close()
+
+    def append(self, part: Path) -> None:
+        """The part's bytes stand at the end, on the disk; the kernel moves them."""
+        with part.open("rb") as file:
+            _append(self._file.fileno(), file.fileno())
+            while data := file.read(_BLOCK):
+                self._digest.update(data)
+        os.fdatasync(self._file.fileno())  # now, so that there is little left to wait for at the end
+
+    def complete(self) -> str:
+        """Nothing more comes; returns the file's SHA-256."""
+        self._write(self._after)
+        return self._digest.hexdigest()
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+
+
 def assemble(plan: ExportPlan, path: Path) -> str:
     """The file at `path` is put together from all parts of the plan, which must be there; returns its SHA-256."""
+    if plan.format.is_text:
+        with TextFile(plan, path) as file:
+            for number in range(len(plan.parts)):
+                file.append(part_path(plan, number))
+            return file.complete()
     if plan.format is ExportFormat.EXCEL:
         from resources.export_writer.excel import write_workbook
 
         write_workbook(plan, path)
-        return sha256_of(path)
-    if plan.format is ExportFormat.PARQUET:
+    else:
         from resources.export_writer.parquet import write_parquet
 
         write_parquet(plan, path)
-        return sha256_of(path)
-    return _join(plan, path)
-
-
-def _join(plan: ExportPlan, path: Path) -> str:
-    digest = hashlib.sha256()
-    before, after = (packed(data, plan.request.packing) if data else b"" for data in _around(plan))
-    with path.open("wb", buffering=0) as output:
-        output.write(before)
-        digest.update(before)
-        for number in range(len(plan.parts)):
-            with part_path(plan, number).open("rb") as part:
-                _append(output.fileno(), part.fileno())
-                while data := part.read(_BLOCK):
-                    digest.update(data)
-        output.write(after)
-        digest.update(after)
-    return digest.hexdigest()
+    return sha256_of(path)
 
 
 def _append(output: int, part: int) -> None:

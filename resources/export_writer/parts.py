@@ -16,11 +16,12 @@ from schemas.errors import RecordsError, Unaccounted
 from schemas.exports import ExportFormat
 
 _EXCEL_CELL = 32_767
-_NOT_IN_XML = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]"
-_TOO_LONG = (
-    f"strlen(value) > {_EXCEL_CELL} AND length(value) + "
-    f"length(regexp_replace(value, '[^\\x{{10000}}-\\x{{10ffff}}]', '', 'g')) > {_EXCEL_CELL}"
-)
+_NO_CELL = {
+    "has a control character": r"regexp_matches(value, '[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]')",
+    f"is longer than {_EXCEL_CELL:,} characters": f"strlen(value) > {_EXCEL_CELL} AND length(value) + "
+    f"length(regexp_replace(value, '[^\\x{{10000}}-\\x{{10ffff}}]', '', 'g')) > {_EXCEL_CELL}",
+}
+"""Conditions on a text that no cell can hold; Excel counts a character beyond U+FFFF twice."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,25 @@ def part_made(plan: ExportPlan, number: int) -> Part | None:
 def make_part(plan: ExportPlan, number: int, source: ExportSource) -> Part:
     """The part is there, with a note beside it of its rows, bytes and sha256; one that was made before is left alone.
 
-    It is written under a name of this attempt's own, then renamed. Raises Unaccounted when it has another number of
-    records than planned, RecordsError when it has a value that the format cannot carry.
+    Raises what `write_part` raises.
     """
     made = part_made(plan, number)
     if made is not None:
         return made
+    path = write_part(plan, number, source)
+    part = Part(plan.parts[number].rows, path.stat().st_size, sha256_of(path))
+    note = path.with_name(f".{path.name}.{secrets.token_hex(4)}.json")
+    note.write_text(json.dumps(asdict(part)), encoding="utf-8")
+    os.replace(note, _note(path))
+    return part
+
+
+def write_part(plan: ExportPlan, number: int, source: ExportSource) -> Path:
+    """The part is there, written under a name of this attempt's own and then renamed.
+
+    Raises Unaccounted when it has another number of records than planned, RecordsError when it has a value that the
+    format cannot carry.
+    """
     planned, path = plan.parts[number], part_path(plan, number)
     attempt = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -66,15 +80,11 @@ def make_part(plan: ExportPlan, number: int, source: ExportSource) -> Part:
                 f"Part {number + 1} of {plan.export_id} has {rows:,} records where {planned.rows:,} were planned.",
                 "Nothing was published. This is a defect of records; please report it.",
             )
-        part = Part(rows, attempt.stat().st_size, sha256_of(attempt))
         os.replace(attempt, path)
-        note = attempt.with_suffix(".json")
-        note.write_text(json.dumps(asdict(part)), encoding="utf-8")
-        os.replace(note, _note(path))
     finally:
         for left in plan.parts_folder.glob(f"{attempt.name}*"):
             left.unlink()
-    return part
+    return path
 
 
 def sha256_of(path: Path) -> str:
@@ -111,18 +121,14 @@ def _write(plan: ExportPlan, number: int, source: ExportSource, path: Path) -> i
 
 def _require_excel(plan: ExportPlan, number: int, planned: PlannedPart, source: ExportSource) -> None:
     """Every text of the part fits a cell, or RecordsError names the first one that does not."""
-    for condition, what in (
-        (f"regexp_matches(value, '{_NOT_IN_XML}')", "has a control character"),
-        (_TOO_LONG, f"is longer than {_EXCEL_CELL:,} characters"),
-    ):
-        found = source.find_text(planned.range, condition)
-        if found is not None:
-            record, column, key = found
-            raise RecordsError(
-                f"No cell of Excel can hold `{column}` of record {plan.rows_before(number) + record:,}: it {what}.",
-                "Export as csv, json or parquet, leave the column out, or filter the record out.",
-                f"The record is {' · '.join(map(str, key))}.",
-            )
+    found = source.find_text(planned.range, _NO_CELL)
+    if found is not None:
+        record = plan.rows_before(number) + found.record
+        raise RecordsError(
+            f"No cell of Excel can hold `{found.column}` of record {record:,}: it {found.what}.",
+            "Export as csv, json or parquet, leave the column out, or filter the record out.",
+            f"The record is {' · '.join(map(str, found.key))}.",
+        )
 
 
 def _replaced(path: Path, write: Callable[[Path], None]) -> None:

@@ -1,17 +1,19 @@
 """`ExportWriter`: exports from a store, here and now or one step at a time."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
+from pathlib import Path
 
 import duckdb
 
 from resources.clock import new_id
-from resources.export_writer.assembly import assemble
+from resources.export_writer.assembly import TextFile, assemble
 from resources.export_writer.encodings import check_delimiter, check_encoding
-from resources.export_writer.parts import Part, make_part, part_made
+from resources.export_writer.parts import Part, make_part, part_made, write_part
 from resources.export_writer.plan import ExportPlan, PlannedPart
 from resources.export_writer.publish import (
     destination,
@@ -113,17 +115,42 @@ class ExportWriter:
         return ExportPlan.load(self._store.account(account).folder("exports"), export_id)
 
     def run(self, plan: ExportPlan, source: ExportSource, progress: Progress | None = None) -> ExportManifest:
-        """The export is published, by this process alone; nothing is left of it when anything is raised."""
+        """The export is published, by this process alone; nothing is left of it when anything is raised.
+
+        Parts of text are put together while the next ones are made, and taken away.
+        """
+        partial = partial_path(plan.path, plan.export_id)
         try:
-            parts = []
-            for number in range(len(plan.parts)):
-                with told_of(plan.parts_folder):
-                    parts.append(make_part(plan, number, source))
-                if progress is not None:
-                    progress(plan.rows_before(number + 1), plan.rows)
-            return self._publish(plan, parts)
+            with told_of(plan.path.parent):
+                if plan.format.is_text:
+                    sha256 = self._run_joined(plan, source, partial, progress)
+                else:
+                    for number in range(len(plan.parts)):
+                        write_part(plan, number, source)
+                        _tell(progress, plan, number)
+                    sha256 = assemble(plan, partial)
+                return self._publish(plan, partial, sha256)
         finally:
+            partial.unlink(missing_ok=True)
             plan.clear()
+
+    def _run_joined(self, plan: ExportPlan, source: ExportSource, partial: Path, progress: Progress | None) -> str:
+        with TextFile(plan, partial) as file, ThreadPoolExecutor(1) as beside:
+
+            def take(part: Path) -> None:
+                file.append(part)
+                part.unlink()
+
+            waiting: Future[None] | None = None
+            for number in range(len(plan.parts)):
+                part = write_part(plan, number, source)
+                if waiting is not None:
+                    waiting.result()
+                waiting = beside.submit(take, part)
+                _tell(progress, plan, number)
+            if waiting is not None:
+                waiting.result()
+            return file.complete()
 
     def make_part(self, plan: ExportPlan, number: int) -> Part:
         """The part is there; one that was made before is left alone."""
@@ -141,37 +168,42 @@ class ExportWriter:
         """
         published = self.published(plan.request.account, plan.export_id)
         if published is None:
-            parts = []
-            for number in range(len(plan.parts)):
-                part = part_made(plan, number)
-                if part is None:
-                    part = self.make_part(plan, number)
-                    if made is not None:
-                        made(number)
-                parts.append(part)
-            published = self._publish(plan, parts)
+            self._complete(plan, made)
+            partial = partial_path(plan.path, plan.export_id)
+            try:
+                with told_of(plan.path.parent):
+                    published = self._publish(plan, partial, assemble(plan, partial))
+            finally:
+                partial.unlink(missing_ok=True)
         plan.clear()
         return published
+
+    def _complete(self, plan: ExportPlan, made: Callable[[int], None] | None) -> None:
+        """All parts are there, as they were made. Raises Unaccounted when they have not the rows that were planned."""
+        rows = 0
+        for number in range(len(plan.parts)):
+            part = part_made(plan, number)
+            if part is None:
+                part = self.make_part(plan, number)
+                if made is not None:
+                    made(number)
+            rows += part.rows
+        if rows != plan.rows:
+            raise Unaccounted(f"{rows:,} records lie in the parts of {plan.export_id}; {plan.rows:,} were planned.")
 
     def published(self, account: str, export_id: str) -> ExportManifest | None:
         """The export of the account, when it is published and in the ledger."""
         return self._store.account(account).export(export_id)
 
-    def _publish(self, plan: ExportPlan, parts: Sequence[Part]) -> ExportManifest:
-        rows = sum(part.rows for part in parts)
-        if rows != plan.rows:
-            raise Unaccounted(f"{rows:,} records lie in the parts of {plan.export_id}; {plan.rows:,} were planned.")
-        partial = partial_path(plan.path, plan.export_id)
+    def _publish(self, plan: ExportPlan, partial: Path, sha256: str) -> ExportManifest:
+        """The file and its manifest have their names, and the ledger tells of the export."""
+        manifest = self._manifest(plan, sha256, partial.stat().st_size)
         note = partial.with_name(f"{partial.name}.manifest")
         try:
-            with told_of(plan.path.parent):
-                sha256 = assemble(plan, partial)
-                manifest = self._manifest(plan, sha256, partial.stat().st_size)
-                note.write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-                publish(partial, plan.path)
-                publish(note, manifest.manifest_path)
+            note.write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            publish(partial, plan.path)
+            publish(note, manifest.manifest_path)
         finally:
-            partial.unlink(missing_ok=True)
             note.unlink(missing_ok=True)
         self._records(plan).record_export(manifest)
         return manifest
@@ -203,6 +235,11 @@ class ExportWriter:
             notes=_notes(plan),
             versions={"records": version("records-exchange"), "duckdb": duckdb.__version__},
         )
+
+
+def _tell(progress: Progress | None, plan: ExportPlan, number: int) -> None:
+    if progress is not None:
+        progress(plan.rows_before(number + 1), plan.rows)
 
 
 def _require_room(plan: ExportPlan, row_bytes: float) -> None:

@@ -1,7 +1,7 @@
 """The records of an export: which they are, in what order, divided how, and written to a part. SQL and nothing else."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -54,6 +54,16 @@ class Range:
 
     low: Bound | None = None
     high: Bound | None = None
+
+
+@dataclass(frozen=True)
+class FoundText:
+    """A text of which a rule holds: of which record of a range, counted from 1, its key, and in which column."""
+
+    record: int
+    column: str
+    what: str
+    key: tuple[Any, ...]
 
 
 class ExportSource:
@@ -114,11 +124,10 @@ class ExportSource:
     def write_json(self, part: Range, path: Path, separator: str) -> int:
         """The records of the range lie at `path`, a JSON object and the separator a line; returns how many."""
         members = [
-            f"{literal(',' * (at > 0) + json.dumps(name) + ':')} || {_json_value(identifier(name), self._kinds[name])}"
+            f"{literal('{,'[at > 0] + json.dumps(name) + ':')}, {_json_value(identifier(name), self._kinds[name])}"
             for at, name in enumerate(self._selection.written)
         ]
-        members[0] = f"'{{' || {members[0]}"
-        line = " || ".join([*members, literal("}" + separator)])
+        line = f"concat({', '.join(members)}, {literal('}' + separator)})"
         return self._copy([line], part, path, "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\\x01'")
 
     def write_parquet(self, part: Range, path: Path) -> int:
@@ -130,24 +139,30 @@ class ExportSource:
         sql, values = self._part([f"{identifier(name)}::VARCHAR" for name in self._selection.written], Range())
         return self._connection.execute(f"{sql} LIMIT {int(rows)}", values).fetch_all()
 
-    def find_text(self, part: Range, condition: str) -> tuple[int, str, Bound] | None:
-        """The first text of the range of which a condition on `value` holds: its record's number, column and key.
+    def find_text(self, part: Range, rules: Mapping[str, str]) -> FoundText | None:
+        """The first text of the range of which a rule holds: a condition on `value`, by what is said of it.
 
-        Records are counted from 1 on within the range.
+        It is looked for in order only where there is one.
         """
         texts = [name for name in self._selection.written if self._kinds[name] == "text"]
         if not texts:
             return None
+        found = [
+            f"WHEN {condition.replace('value', identifier(name))} THEN [{literal(name)}, {literal(what)}]"
+            for name in texts
+            for what, condition in rules.items()
+        ]
+        wrong = f"CASE {' '.join(found)} END"
+        sql, values = self._rows(f"count({wrong})", self._within(part))
+        if not self._connection.fetch_one(sql, values)[0]:
+            return None
         keys = [identifier(name) for name in self._type.key]
-        wrong = ", ".join(
-            f"CASE WHEN {condition.replace('value', identifier(name))} THEN {literal(name)} END" for name in texts
-        )
-        sql, values = self._part([f"coalesce({wrong}) AS _wrong", *keys], part)
-        found = self._connection.execute(
+        sql, values = self._part([f"{wrong} AS _wrong", *keys], part)
+        record, (column, what), *key = self._connection.fetch_one(
             f"SELECT * FROM (SELECT row_number() OVER () AS _number, * FROM ({sql})) WHERE _wrong IS NOT NULL LIMIT 1",
             values,
-        ).fetch_all()
-        return (found[0][0], found[0][1], tuple(found[0][2:])) if found else None
+        )
+        return FoundText(record, column, what, tuple(key))
 
     def _copy(self, columns: Sequence[str], part: Range, path: Path, options: str) -> int:
         sql, values = self._part(columns, part)
@@ -155,8 +170,12 @@ class ExportSource:
         return number
 
     def _part(self, columns: Sequence[str], part: Range) -> Sql:
-        sql, values = self._rows(", ".join(columns), self._within(part))
-        return f"{sql} ORDER BY {self._order_sql}", values
+        """Columns of the records of a range, in order; they are made after sorting, which has less to move then."""
+        names = dict.fromkeys(
+            [*self._selection.written, *(order.field for order in self._selection.order), *self._type.key]
+        )
+        sql, values = self._rows(", ".join(map(identifier, names)), self._within(part))
+        return f"SELECT {', '.join(columns)} FROM ({sql} ORDER BY {self._order_sql})", values
 
     @property
     def _order_sql(self) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipelines.demo import flights_archive
 from tests.benchmarks.contacts_file import write_contacts
+from tests.benchmarks.contacts_store import COLUMNS, fill
 from tests.benchmarks.excel_file import write_workbook
 from tests.benchmarks.measure import BenchmarkError, Case, Command, Target, clean_environment
 
@@ -127,8 +128,38 @@ def _link_parquet(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
+def _filled(count: int, interleaved: int = 0) -> Callable[[Path], None]:
+    """A setup after which as many contacts are in `store`, and in `contacts.duckdb`."""
+    return lambda folder: fill(folder, count, interleaved=interleaved)
+
+
+def _stores_of_two_sizes(folder: Path) -> None:
+    """`store` has ten times as many contacts as the one in `small`."""
+    fill(folder, 10 * _CONTACTS)
+    (folder / "small").mkdir()
+    fill(folder / "small", _CONTACTS)
+
+
+def _export_contacts(file_format: str = "csv", home: str = "../store", rows: int | None = None) -> Command:
+    name = "contacts.xlsx" if file_format == "excel" else f"contacts.{file_format}"
+    arguments = ("export", "-a", "all", "-t", "contacts", "--columns", ",".join(COLUMNS), "-o", name, "--foreground")
+    return replace(_records(f"records export, {file_format}", *arguments, home=home), rows=rows)
+
+
+def _copy(file_format: str = "csv", order: str = "external_id") -> Command:
+    label = f"DuckDB COPY, {file_format}, {'in order' if order else 'in no order'}"
+    arguments = ("../contacts.duckdb", "contacts", order, f"contacts.{file_format}", file_format)
+    return _baseline(label, "duckdb_export_limited", *arguments)
+
+
 def _workbook(folder: Path) -> None:
     write_workbook(folder / "book.xlsx", _EXCEL_ROWS)
+
+
+def _excel_write() -> Command:
+    script = Path(__file__).with_name("excel_write.py")
+    argv = (sys.executable, "-P", str(script), "../contacts.duckdb", "contacts.xlsx")
+    return Command("openpyxl, write-only", argv)
 
 
 def _excel_read(label: str, reader: str) -> Command:
@@ -162,6 +193,57 @@ CASES = (
         setup=_contacts_in_store(5_000),
         a=_records("records export", "export", "-a", "all", "-t", "contacts", "-o", "contacts.csv", home="../store"),
         targets=(Target("seconds", 1.0),),
+    ),
+    Case(
+        name="export 10,000,000 contacts",
+        rows=10 * _CONTACTS,
+        setup=_filled(10 * _CONTACTS),
+        a=_export_contacts(),
+        b=_copy(),
+        targets=(Target("ratio", 0.75), Target("largest", 600e6)),
+    ),
+    Case(
+        name="export 10,000,000 contacts, beside no order",
+        rows=10 * _CONTACTS,
+        setup=_filled(10 * _CONTACTS),
+        a=_export_contacts(),
+        b=_copy(order=""),
+        targets=(Target("ratio", 1.8),),
+    ),
+    Case(
+        name="export 10,000,000 contacts of 40 interleaved imports",
+        rows=10 * _CONTACTS,
+        setup=_filled(10 * _CONTACTS, interleaved=40),
+        a=_export_contacts(),
+        b=_copy(),
+        targets=(Target("ratio", 1.3), Target("largest", 600e6)),
+    ),
+    Case(
+        name="export 10,000,000 contacts beside 1,000,000",
+        rows=10 * _CONTACTS,
+        setup=_stores_of_two_sizes,
+        a=_export_contacts(),
+        b=_export_contacts(home="../small/store", rows=_CONTACTS),
+        targets=(Target("ratio", 11.0), Target("largest_ratio", 1.15)),
+    ),
+    *(
+        Case(
+            name=f"export 2,000,000 contacts to {file_format}",
+            rows=2 * _CONTACTS,
+            setup=_filled(2 * _CONTACTS),
+            a=_export_contacts(file_format),
+            b=_copy(file_format),
+            targets=(Target("ratio", 1.2), Target("largest", 600e6)),
+        )
+        for file_format in ("json", "ndjson")
+    ),
+    Case(
+        name="export 100,000 contacts to Excel",
+        rows=_EXCEL_ROWS,
+        setup=_filled(_EXCEL_ROWS),
+        a=_export_contacts("excel"),
+        b=_excel_write(),
+        targets=(Target("ratio", 1 / 8), Target("largest", 600e6)),
     ),
     Case(
         name="preview flights",
