@@ -163,7 +163,8 @@ def test_a_killed_and_a_cancelled_export_end_whole_when_they_are_executed_again_
         assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (2000, undisturbed, answer["run"]["runId"])
         parts, observed = before[name]
         remade = observed_parts(server, answer["run"]["runId"])
-        assert sorted([*observed, *remade]) == list(range(1, PARTS + 1))  # none was made twice
+        assert {*observed, *remade} == set(range(1, PARTS + 1))
+        assert len(observed) + len(remade) <= PARTS + 1  # the one at which it was ended may be told of twice
         assert len(remade) >= PARTS - parts - 1  # of the one that was being made the file may be there already
 
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -52,6 +52,7 @@ class ExportWriter:
         self._store = store
         self._actor = actor
         self._run_id = run_id
+        self._reading = ExitStack()
 
     def export(self, request: ExportRequest, progress: Progress | None = None) -> ExportManifest:
         """The file holds the account's records of one snapshot; its manifest lies beside it; the ledger has the export.
@@ -81,7 +82,8 @@ class ExportWriter:
         path = folder / request.file_name if request.path is None else destination(request.path, request.file_name)
         if request.path is not None:
             require_writable(path, export_id)
-        with records.export_source(selection) as source:
+        with self._reading:
+            source = self._reading.enter_context(records.export_source(selection))
             rows = source.count()
             parts = source.divide(rows, request.part_rows)
             plan = ExportPlan(
@@ -129,6 +131,7 @@ class ExportWriter:
                         write_part(plan, number, source)
                         _tell(progress, plan, number)
                     sha256 = assemble(plan, partial)
+                self._reading.close()  # for the ledger to be written by the DuckDB that is open
                 return self._publish(plan, partial, sha256)
         finally:
             partial.unlink(missing_ok=True)

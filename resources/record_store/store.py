@@ -244,7 +244,10 @@ class RecordStore:
 
         A clock that has jumped back would let times end later than they were said to; it is reported, once.
         """
-        now, newest = self.clock.now(), ledger.newest(connection)[1]
+        return self._not_before(ledger.newest(connection)[1])
+
+    def _not_before(self, newest: datetime | None) -> datetime:
+        now = self.clock.now()
         if newest is None or newest <= now:
             return now
         if newest - now >= _UNTOLD and not self._told_of_clock:
@@ -287,7 +290,8 @@ class RecordStore:
         with self.write_lock, self._lake.attached() as connection:
             connection.execute("BEGIN")
             self._require_ledger(connection)
-            transaction = Transaction(connection, ledger.newest(connection)[0] + 1, self.time(connection))
+            seq, newest = ledger.newest(connection)
+            transaction = Transaction(connection, seq + 1, self._not_before(newest))
             yield transaction
             extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
             connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
