@@ -6,7 +6,7 @@ import dagster as dg
 
 from pipelines.balance import balance_check
 from pipelines.expiry import batch_expiry, expire_batches
-from pipelines.export_checks import export_checks
+from pipelines.export_checks import check_export, export_checks
 from pipelines.exports import export_asset, export_job
 from pipelines.imports import commit_batch, import_records, preview_import, records_asset
 from pipelines.ledger_events import ledger_events
@@ -26,6 +26,7 @@ def defs() -> dg.Definitions:
         jobs=[
             *(preview_import, commit_batch, import_records, roll_back_batch, expire_batches, maintain_store),
             *map(export_job, record_types),
+            check_export,
         ],
         sensors=[ledger_events, batch_expiry],
         schedules=[nightly_maintenance],

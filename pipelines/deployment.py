@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from resources.settings import Settings
-from schemas.errors import RecordsError
+from schemas.errors import NoDeployment, RecordsError
 
 _SECONDS = 30
 _REPOSITORIES = (
@@ -31,12 +31,6 @@ mutation ($params: ExecutionParams!) {
   }
 }
 """
-
-
-class NoDeployment(RecordsError):
-    """Nothing that is Dagster answers at the address, or there is no address."""
-
-    code = "no_deployment"
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from pipelines.store_resource import RecordsResource
 from resources.export_writer.inspection import Inspection, inspect
 from resources.record_store import RecordStore
+from schemas.errors import NotFound
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
 
@@ -21,6 +23,30 @@ _WHAT = {
     CHECKSUM: "the file has the SHA-256 that its manifest says",
     READ_BACK: "every record of the file can be read again, and there are as many as its manifest says",
 }
+
+
+class CheckConfig(dg.Config):
+    """One published export to look at once more."""
+
+    account: str = Field(default="", description="Whose export, for example ua. Required.")
+    export_id: str = Field(default="", description="The export, as records exports lists it. Required.")
+
+
+@dg.op
+def check(context: dg.OpExecutionContext, config: CheckConfig, records: RecordsResource) -> None:
+    """The checks of an export are evaluated: its file is hashed and read to the end."""
+    with records.open() as store:
+        export = store.account(config.account).export(config.export_id)
+        if export is None:
+            raise NotFound(f"There is no export {config.export_id!r}.", "See which there are: records exports.")
+        for event in evaluations(store, export):
+            context.log_event(event)  # type: ignore[arg-type]  # it takes them, and says nothing of it
+
+
+@dg.job
+def check_export() -> None:
+    """Look once more at an export that the command made: one of very many records, for which a tick has no time."""
+    check()
 
 
 def export_checks(record_type: RecordType) -> list[dg.AssetChecksDefinition]:

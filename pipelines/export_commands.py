@@ -11,6 +11,7 @@ import click
 from pipelines import options
 from pipelines.options import PAGE, open_store, print_json
 from resources.settings import Settings
+from schemas.errors import NoDeployment
 from schemas.exports import ExportFormat, ExportRequest, Packing, named_format
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def export(
 
 def _submitted(settings: Settings, plan: "ExportPlan") -> "SubmittedRun | None":
     """The run that will make the export; None, and it is said, where no deployment runs."""
-    from pipelines.deployment import Deployment, NoDeployment
+    from pipelines.deployment import Deployment
 
     name = plan.selection.record_type.name
     config = {"ops": {f"exports__{name}": {"config": {"export_id": plan.export_id}}}}

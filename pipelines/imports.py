@@ -20,7 +20,7 @@ RecordTypeName = enum.Enum("RecordTypeName", {name: name for name in RECORD_TYPE
 """The record types as an enum, for the launchpad to offer."""
 
 _FIRST = next(iter(RecordTypeName))
-ACTOR = "Who does it, as the history will show. Empty: RECORDSACTOR, else the operating system's user."
+ACTOR = "Who does it, as the history will show. Empty: RECORDS_ACTOR, else the operating system's user."
 ACCOUNT = "Whose records, for example ua. Required."
 _LOG_SECONDS = 5.0
 _ON_INVALID = "When records are rejected: abort writes nothing, skip leaves those out."

@@ -1,11 +1,12 @@
 """One sensor carries the ledger into Dagster, whoever wrote it: the command, a run, the inbox."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 import dagster as dg
 
 from pipelines.balance import evaluation
-from pipelines.export_checks import evaluations
+from pipelines.export_checks import CheckConfig, check_export, evaluations
 from pipelines.exports import export_metadata
 from pipelines.imports import batch_metadata
 from pipelines.partitions import ACCOUNTS
@@ -16,11 +17,14 @@ from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest
 
 _ROWS_A_TICK = 200
+_RECORDS_A_TICK = 500_000
+"""So many exported records are read back in a tick, at most: some seconds of the 60 that Dagster gives it."""
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
 
 @dg.sensor(
+    job_name=check_export.name,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Carry commits, previews, exports and new accounts into Dagster, whoever made them.",
@@ -28,7 +32,8 @@ Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
     """Commits become materialisations, previews observations, exports made outside Dagster materialisations.
 
-    At every preview and commit the check of the balance is evaluated.
+    At every preview and commit the check of the balance is evaluated, at every export those of exports; where one has
+    more records than a tick may read, by a run.
     The cursor is the number of the last row of the ledger that was carried over. New accounts become
     partitions first.
     """
@@ -40,22 +45,47 @@ def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource)
         new = sorted(set(news.accounts) - set(known))
         if not new and not news.rows:
             return dg.SkipReason("The ledger has nothing new.")
-        known_rows = [row for _, row in news.rows if row.record_type in RECORD_TYPES]
+        rows = _for_a_tick(news.rows)
+        known_rows = [row for _, row in rows if row.record_type in RECORD_TYPES]
         unbalanced = {name: store.unbalanced(name) for name in {row.record_type for row in known_rows}}
         events = [event for row in known_rows for event in _events(store, row, unbalanced[row.record_type])]
     return dg.SensorResult(
         dynamic_partitions_requests=[ACCOUNTS.build_add_request(new)] if new else [],
         asset_events=events,
-        cursor=str(news.rows[-1][0]) if news.rows else context.cursor,
+        run_requests=[_check(row) for row in known_rows if _is_to_check(row) and row.rows > _RECORDS_A_TICK],
+        cursor=str(rows[-1][0]) if rows else context.cursor,
     )
+
+
+def _is_to_check(row: Batch | ExportManifest) -> TypeGuard[ExportManifest]:
+    """Whether it is an export that no run has checked itself."""
+    return isinstance(row, ExportManifest) and row.run_id is None
+
+
+def _for_a_tick(rows: Sequence[tuple[int, Batch | ExportManifest]]) -> list[tuple[int, Batch | ExportManifest]]:
+    """The first rows, up to where the exports among them have more records than are read back in a tick."""
+    taken, records = [], 0
+    for seq, row in rows:
+        if _is_to_check(row) and row.rows <= _RECORDS_A_TICK:
+            records += row.rows
+        if records > _RECORDS_A_TICK:
+            break
+        taken.append((seq, row))
+    return taken
+
+
+def _check(export: ExportManifest) -> dg.RunRequest:
+    config = CheckConfig(account=export.account, export_id=export.export_id)
+    return dg.RunRequest(run_key=export.export_id, run_config=dg.RunConfig(ops={"check": config}))
 
 
 def _events(store: RecordStore, row: Batch | ExportManifest, unbalanced: Sequence[Batch]) -> Iterator[Event]:
     if isinstance(row, ExportManifest):
-        if row.run_id is None:  # a run has materialised it itself
+        if _is_to_check(row):  # else a run has materialised it itself
             metadata = export_metadata(store, row)
             yield dg.AssetMaterialization(["exports", row.record_type], partition=row.account, metadata=metadata)
-            yield from evaluations(store, row)
+            if row.rows <= _RECORDS_A_TICK:
+                yield from evaluations(store, row)
         return
     records = store.account(row.account)
     if row.status is BatchStatus.COMMITTED:

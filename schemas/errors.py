@@ -9,11 +9,13 @@ RecordsError                exit 1   something failed; nothing was half done
 │   ├── AlreadyImported              the file's content is in the records already, by an earlier batch
 │   ├── ModifiedSince                records were modified since and the rollback may not touch them
 │   ├── WindowOver                   the time in which the batch could be committed or taken back has ended
-│   └── PreviewOutdated              what was previewed is no longer what would be written
+│   ├── PreviewOutdated              what was previewed is no longer what would be written
+│   └── BeyondHorizon                the records as of that time are not kept any more
 ├── UnreadableFile          exit 1   the bytes are not the format they claim to be
 ├── DiskFull                exit 1   there is no room for what would be written
 ├── StoreNotReady           exit 1   the store is missing, or older than the record types
 ├── StoreBusy               exit 1   another process holds the write lock (transient)
+├── NoDeployment            exit 1   no Dagster deployment answers
 └── Unaccounted             exit 1   the counts do not balance; the run stops before it writes
 ```
 
@@ -99,6 +101,12 @@ class PreviewOutdated(Refused):
     code = "preview_outdated"
 
 
+class BeyondHorizon(Refused):
+    """The store keeps no snapshot of that time any more; the hint says what the oldest is."""
+
+    code = "beyond_horizon"
+
+
 class UnreadableFile(RecordsError):
     """The bytes are not the format they claim to be; the message names the first bad place."""
 
@@ -122,6 +130,12 @@ class StoreBusy(RecordsError):
 
     code = "store_busy"
     transient = True
+
+
+class NoDeployment(RecordsError):
+    """Nothing that is Dagster answers at the address, or there is no address."""
+
+    code = "no_deployment"
 
 
 class Unaccounted(RecordsError):

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = Path(__file__).parent.parent
 JOBS = {
     *("preview_import", "commit_batch", "import_records", "roll_back_batch", "expire_batches", "maintain_store"),
-    *("export_contacts", "export_flights"),
+    *("export_contacts", "export_flights", "check_export"),
 }
 
 _FILE = {
@@ -120,7 +120,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
     described |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
 
-    assert len(described) == 4 + 8 + 8 + 2 + 1
+    assert len(described) == 4 + 8 + 9 + 2 + 1
     assert {name for name, text in described.items() if not text} == set()
 
 

@@ -40,10 +40,12 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "ModifiedSince": 3,
         "WindowOver": 3,
         "PreviewOutdated": 3,
+        "BeyondHorizon": 3,
         "UnreadableFile": 1,
         "DiskFull": 1,
         "StoreNotReady": 1,
         "StoreBusy": 1,
+        "NoDeployment": 1,
         "Unaccounted": 1,
     }
 

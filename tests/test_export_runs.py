@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.deployment import Deployment, NoDeployment
+from pipelines.deployment import Deployment
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
+from schemas.errors import NoDeployment
 from tests.records import put
 from tests.test_ui import COMMAND, STATUS, Server, environment, within
 

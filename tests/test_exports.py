@@ -323,6 +323,22 @@ def test_excel_has_dates_numbers_and_what_no_number_has_as_text(store: RecordSto
     assert formats == ["0.00", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"]
 
 
+def test_excel_has_as_text_every_integer_that_it_would_round(store: RecordStore, writer: ExportWriter) -> None:
+    delays = [None, 0, -7, 10**15 - 1, 10**15, 1 - 10**15, -(10**15), 2**63 - 1, -(2**63)]
+    store.add_account("ua", "tester")
+    key = "TIMESTAMPTZ '2024-05-01 09:00:00Z' AS time_hour, 'UA' AS carrier, {} AS flight, 'JFK' AS origin"
+    for number, delay in enumerate(delays):
+        value = "NULL" if delay is None else f"'{delay}'::BIGINT"
+        query = f"SELECT 'ua' AS _account, 'b' AS _batch, {key.format(number)}, {value} AS dep_delay"
+        change(store, f"INSERT INTO lake.records.flights BY NAME {query}")
+
+    manifest = writer.export(ExportRequest("ua", "flights", columns=("dep_delay",), format=ExportFormat.EXCEL))
+
+    sheet = openpyxl.load_workbook(manifest.path).worksheets[0]
+    exact = [None, 0, -7, 10**15 - 1, str(10**15), 1 - 10**15, str(-(10**15)), str(2**63 - 1), str(-(2**63))]
+    assert [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)] == exact
+
+
 def test_excel_is_divided_into_sheets_and_equal_cell_by_cell(writer: ExportWriter, mixed: int) -> None:
     first, second = (writer.export(ask(format=ExportFormat.EXCEL, sheet_rows=40, part_rows=30)).path for _ in range(2))
 

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 
 from pipelines.balance import ACCOUNTED, evaluation
+from pipelines.export_checks import CheckConfig, check_export
 from pipelines.ledger_events import ledger_events
 from pipelines.store_resource import RecordsResource
 from resources.export_writer import ExportWriter
@@ -255,6 +256,52 @@ def test_an_export_by_a_run_is_not_told_twice(store: RecordStore, instance: dg.D
 
     assert list(result.asset_events) == []
     assert isinstance(tick(instance, result.cursor), dg.SkipReason)
+
+
+def test_a_tick_reads_back_no_more_exported_records_than_it_may(
+    store: RecordStore, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipelines.ledger_events._RECORDS_A_TICK", 3)
+    put(store, "SELECT i::VARCHAR AS external_id, 'lead' AS status FROM range(4) t(i)")
+    writer = ExportWriter(store, "tester")
+    exports = [
+        writer.export(ExportRequest("ua", "contacts", filters=(f"external_id < {below}",)))
+        for below in (2, 4, 1, 2, 1)  # so many records have they
+    ]
+
+    told: list[list[tuple[int, int]]] = []
+    requests: list[dg.RunRequest] = []
+    cursor = None
+    while isinstance(result := tick(instance, cursor), dg.SensorResult):
+        checked = [event.metadata["export_id"].value for event in evaluations(result)]
+        shown_ids = [event.metadata["export_id"].value for event in told_of_assets(result)]
+        told.append(
+            [
+                (exports[at].rows, checked.count(exports[at].export_id))
+                for at in range(5)
+                if exports[at].export_id in shown_ids
+            ]
+        )
+        requests += result.run_requests or []
+        cursor = result.cursor
+
+    assert told == [[(2, 3), (4, 0), (1, 3)], [(2, 3), (1, 3)]]
+    assert [request.run_key for request in requests] == [exports[1].export_id]
+    assert requests[0].run_config["ops"]["check"]["config"] == {"account": "ua", "export_id": exports[1].export_id}
+
+
+def test_a_run_checks_an_export_that_a_tick_has_no_time_for(store: RecordStore, instance: dg.DagsterInstance) -> None:
+    store.add_account("ua", "tester")
+    manifest = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
+    manifest.path.write_text("damaged")
+    config = CheckConfig(account="ua", export_id=manifest.export_id)
+
+    done = check_export.execute_in_process(
+        dg.RunConfig(ops={"check": config}), instance=instance, resources={"records": RecordsResource()}
+    )
+
+    found = {it.check_name: it.passed for it in done.get_asset_check_evaluations()}
+    assert found == {"rows_equal_snapshot": False, "checksum_holds": False, "file_reads_back": False}
 
 
 def test_new_accounts_become_partitions_once(store: RecordStore, instance: dg.DagsterInstance) -> None:

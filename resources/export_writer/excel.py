@@ -118,12 +118,17 @@ def _cells(column: pa.Array) -> list[Any]:
         return _mixed(column, days + _EPOCH, days >= _FIRST_DAY)
     if pa.types.is_decimal(kind):
         low, high = _stored(column, np.int64, 2).reshape(-1, 2).T
-        return _mixed(column, low / 10.0**kind.scale, (high == low >> 63) & (np.abs(low) < _EXACT))
+        return _mixed(column, low / 10.0**kind.scale, (high == low >> 63) & _is_exact(low))
     if pa.types.is_integer(kind):
         numbers = _stored(column, np.int64)
-        return _mixed(column, numbers, np.abs(numbers) < _EXACT)
+        return _mixed(column, numbers, _is_exact(numbers))
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _is_exact(numbers: Numbers) -> Numbers:
+    """Where Excel keeps every digit. Not by the absolute value: of the least 64-bit number it is negative."""
+    return (numbers > -_EXACT) & (numbers < _EXACT)
 
 
 def _stored(column: pa.Array, kind: type[np.signedinteger[Any]], width: int = 1) -> Numbers:

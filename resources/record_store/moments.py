@@ -8,7 +8,7 @@ from resources.record_store import ledger
 from resources.record_store.lake import Connection
 from resources.record_store.refusals import no_such_batch
 from resources.record_store.snapshots import snapshots_of
-from schemas.errors import Refused
+from schemas.errors import BeyondHorizon, Refused
 from schemas.filters import parse_moment
 
 _BATCH_ID = re.compile(r"[a-z]-\d{8}-\d{9}-[0-9a-f]{6}")
@@ -20,23 +20,6 @@ class Snapshot:
 
     number: int
     at: datetime
-
-
-class BeyondHorizon(Refused):
-    """The store keeps no snapshot that is old enough; `oldest` is the first one it keeps."""
-
-    code = "beyond_horizon"
-
-    def __init__(self, wanted: str, oldest: Snapshot) -> None:
-        super().__init__(
-            f"The records as of {wanted} are not kept any more.",
-            f"The oldest that are: --as-of {oldest.at:%Y-%m-%dT%H:%M:%S.%f}Z.",
-        )
-        self.oldest = oldest
-
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        """Survive pickling: its arguments are others than the base's."""
-        return Refused, (self.message, self.hint)
 
 
 def current(connection: Connection) -> Snapshot:
@@ -77,5 +60,8 @@ def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snap
         [value],
     ).fetch_all()
     if not found:
-        raise BeyondHorizon(meant, oldest)
+        raise BeyondHorizon(
+            f"The records as of {meant} are not kept any more.",
+            f"The oldest that are: --as-of {oldest.at:%Y-%m-%dT%H:%M:%S.%f}Z.",
+        )
     return Snapshot(*found[0])
