@@ -25,7 +25,7 @@ from resources.record_store.refusals import (
 )
 from resources.record_store.selecting import select
 from resources.record_store.snapshots import commits_since, images_of, snapshots_of
-from resources.record_store.staging import Staging, differs, same_key
+from resources.record_store.staging import Staging, differs, same_key, within
 from resources.record_store.tables import table
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ImportReport
 from schemas.errors import Refused, Unaccounted
@@ -355,17 +355,18 @@ class AccountRecords:
         if counts.created:
             connection.execute(
                 f"""
-                CREATE OR REPLACE TEMP TABLE created AS SELECT s._record FROM ({staging.included_sql}) s
-                ANTI JOIN (SELECT * {mine}) t ON {same_key(record_type, "t", "s")}
+                CREATE OR REPLACE TEMP TABLE stored AS SELECT s._record FROM ({staging.included_sql}) s
+                SEMI JOIN (SELECT * {mine}) t ON {same_key(record_type, "t", "s")}
                 """,
                 [self.name],
             )
-            for condition, bounds in staging.sortable_parts(connection, record_type, counts.created):
+            for numbers, condition, bounds in staging.sortable_parts(connection, record_type, counts.created):
                 inserted += connection.fetch_one(
                     f"""
                     INSERT INTO {name} (_account, _batch, {", ".join(fields)})
                     SELECT ?, ?, {", ".join(f"s.{field}" for field in fields)}
-                    FROM read_parquet({literal(staging.records)}) s SEMI JOIN created USING (_record) WHERE {condition}
+                    FROM (FROM ({staging.included_sql}) WHERE {within("_record", numbers)}) s
+                    ANTI JOIN (FROM stored WHERE {within("_record", numbers)}) USING (_record) WHERE {condition}
                     """,
                     [self.name, batch.batch_id, *bounds],
                 )[0]

@@ -33,9 +33,16 @@ class StagedFile:
         of the two is right.
         """
         known = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in self._type.key)
+        # Of a key whose hash occurs once there is one; and to count hashes takes half the memory that keys do.
         self._connection.execute(
-            f"CREATE TEMP TABLE repeated AS SELECT {self._keys} FROM staged WHERE {known} "
-            "GROUP BY ALL HAVING count(*) > 1"
+            f"""
+            CREATE TEMP TABLE repeated AS
+            WITH suspects AS (
+                SELECT hash({self._keys}) AS hash FROM staged WHERE {known} GROUP BY ALL HAVING count(*) > 1
+            )
+            SELECT {self._keys} FROM staged SEMI JOIN suspects ON hash({self._keys}) = suspects.hash WHERE {known}
+            GROUP BY ALL HAVING count(*) > 1
+            """
         )
         if not self._connection.fetch_one("SELECT count(*) FROM repeated")[0]:
             return

@@ -144,6 +144,7 @@ class Lake:
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
                 "enable_external_file_cache": "false",  # the operating system has one, and gives it back
+                "partitioned_write_flush_threshold": 20_000,  # rows that each thread holds outside the memory limit
                 "memory_limit": self._settings.duckdb_memory,
                 "temp_directory": str(self._settings.scratch),
             }

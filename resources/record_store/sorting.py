@@ -11,7 +11,7 @@ from typing import Any
 from resources.record_store.lake import Connection, identifier
 from schemas.record_type import RecordType
 
-_SORTED_BYTES = 64_000_000
+_SORTED_BYTES = 48_000_000
 """Of rows, unpacked: what is sorted at once. DuckDB needs some four times as much for it."""
 
 _SAMPLE = 10_000

@@ -52,8 +52,8 @@ class Staging:
 
     def sortable_parts(
         self, connection: Connection, record_type: RecordType, records: int
-    ) -> Iterator[tuple[str, list[Any]]]:
-        """Conditions on the staged rows `s` with their bound values, which divide `records` of them evenly enough.
+    ) -> Iterator[tuple[range, str, list[Any]]]:
+        """Records of the file, and conditions on staged rows `s` with their bound values, which divide `records` evenly.
 
         The rows of a few parts of the file in turn are divided by ranges of the key.
         """
@@ -66,10 +66,15 @@ class Staging:
         ranges = min(parts, _KEY_RANGES)
         step = -(-last * ranges // parts)
         for low in range(1, last + 1, step):
-            in_file = f"s._record BETWEEN {low} AND {low + step - 1}" if step < last else "true"
-            source = f"read_parquet({file}) s WHERE {in_file}"
+            numbers = range(low, low + step)
+            source = f"read_parquet({file}) s WHERE {within('s._record', numbers)}"
             for condition, bounds in key_ranges(connection, record_type, source, ranges):
-                yield f"{in_file} AND {condition}", bounds
+                yield numbers, condition, bounds
+
+
+def within(column: str, numbers: range) -> str:
+    """A condition that a column has one of the numbers."""
+    return f"{column} BETWEEN {numbers.start} AND {numbers.stop - 1}"
 
 
 @dataclass(frozen=True)
