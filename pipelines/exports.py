@@ -15,7 +15,7 @@ from resources.export_writer import ExportWriter
 from resources.export_writer.inspection import masked_manifest, preview_of
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import RecordStore
-from schemas.exports import PART_ROWS, SHEET_ROWS, ExportFormat, ExportManifest, ExportRequest, Packing
+from schemas.exports import SHEET_ROWS, ExportFormat, ExportManifest, ExportRequest, Packing
 from schemas.record_type import RecordType
 
 
@@ -38,7 +38,9 @@ class ExportConfig(dg.Config):
     raw: bool = Field(default=False, description="Put no ' before texts in CSV that a spreadsheet takes for formulas.")
     path: str = Field(default="", description="File or folder. Empty: the account's export folder.")
     sheet_rows: int = Field(default=SHEET_ROWS, description="Records on a sheet of Excel.")
-    part_rows: int = Field(default=PART_ROWS, description="Records of a part, about: one step makes one part.")
+    part_rows: int = Field(
+        default=0, description="Records of a part, about: one step makes one part. 0: as many as suit the format."
+    )
     export_id: str = Field(default="", description="An export that is planned already. Empty: plan one.")
     actor: str = Field(default="", description="Who does it. Empty: RECORDS_ACTOR, else the operating system's user.")
 
@@ -59,7 +61,7 @@ class ExportConfig(dg.Config):
             encoding=self.encoding,
             delimiter=self.delimiter,
             raw=self.raw,
-            part_rows=self.part_rows,
+            part_rows=self.part_rows or None,
             sheet_rows=self.sheet_rows,
         )
 

@@ -12,8 +12,6 @@ from schemas.errors import InvalidRequest
 CHANGE_COLUMN = "_change"
 """What an export of changes has besides the fields: created, updated or deleted; full where all records are given."""
 
-PART_ROWS = 500_000
-"""Rows of a part, about: a sort of them keeps to the memory limit."""
 SHEET_ROWS = 1_048_575
 """Records of a worksheet, at most: it has 1,048,576 rows, and the first one names the columns."""
 
@@ -40,6 +38,14 @@ class ExportFormat(StrEnum):
         """Whether files of it are text, which can be packed, and put together from parts byte by byte."""
         return self not in (ExportFormat.EXCEL, ExportFormat.PARQUET)
 
+    @property
+    def part_rows(self) -> int:
+        """Rows of a part, about: to sort them and to write them keeps to the memory limit.
+
+        Fewer would be slower where files interleave, for each part reads of all of them.
+        """
+        return 450_000 if self is ExportFormat.CSV else 250_000
+
 
 class Packing(StrEnum):
     """What a file of text is packed with."""
@@ -55,7 +61,8 @@ class ExportRequest:
     `columns` None means all, in the order of the type, and `preset` the columns of that name. `filters` are as
     `schemas.filters` reads them, `order_by` fields, each with " desc" behind it or not; key order when empty.
     `as_of` and `changed_since` are a moment or the id of a batch. `path` None means the account's export folder.
-    `raw`: texts that a spreadsheet takes for formulas are left as they are.
+    `raw`: texts that a spreadsheet takes for formulas are left as they are. `part_rows` None means as many as suit
+    the format.
     """
 
     account: str
@@ -72,7 +79,7 @@ class ExportRequest:
     encoding: str = "utf-8"
     delimiter: str = ","
     raw: bool = False
-    part_rows: int = PART_ROWS
+    part_rows: int | None = None
     sheet_rows: int = SHEET_ROWS
 
     def __post_init__(self) -> None:
@@ -82,7 +89,7 @@ class ExportRequest:
                 f"A file of {self.format.value} cannot be packed with {self.packing.value}.",
                 "It is packed inside already; csv, json and ndjson can be packed.",
             )
-        if not self.part_rows >= 1:
+        if self.part_rows is not None and not self.part_rows >= 1:
             raise InvalidRequest(f"A part cannot have {self.part_rows:,} rows.", "Give 1 or more.")
         if not 1 <= self.sheet_rows <= SHEET_ROWS:
             raise InvalidRequest(

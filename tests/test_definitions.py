@@ -52,7 +52,7 @@ _EXPORT = {
     "raw": False,
     "path": "",
     "sheet_rows": 1_048_575,
-    "part_rows": 500_000,
+    "part_rows": 0,
     "export_id": "",
     "actor": "",
 }

@@ -40,14 +40,25 @@ def write_workbook(plan: ExportPlan, path: Path) -> None:
     schema = schema_of(plan)
     widths, formats = _widths(plan, schema), _formats(schema)
     rows = _rows(plan)
-    with path.open("w+b") as file, _temporary_files_in(plan.parts_folder), _panics_told():
-        # As a file, not as a path: of one that does not end in .xlsx the package makes something else.
-        book = FastExcel(file, output_format="xlsx").format(bold_headers=True).freeze(row=1)
+    with _named_xlsx(plan.parts_folder, path) as named, _temporary_files_in(plan.parts_folder), _panics_told():
+        book = FastExcel(str(named)).format(bold_headers=True).freeze(row=1)
         for number in range(1, sheets + 1):
             title = name if sheets == 1 else f"{name} {number}"
             data = islice(rows, plan.request.sheet_rows) if plan.rows else iter([dict.fromkeys(schema.names)])
             book.sheet(title, data, column_widths=widths, column_formats=formats)
         book.save()
+
+
+@contextmanager
+def _named_xlsx(folder: Path, path: Path) -> Iterator[Path]:
+    """Another name of the file: of one that ends otherwise the package makes another format, of a handle all in memory."""
+    link = folder / "book.xlsx"
+    link.unlink(missing_ok=True)
+    link.symlink_to(path)
+    try:
+        yield link
+    finally:
+        link.unlink(missing_ok=True)
 
 
 @contextmanager

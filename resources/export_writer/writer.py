@@ -85,7 +85,7 @@ class ExportWriter:
         with self._reading:
             source = self._reading.enter_context(records.export_source(selection))
             rows = source.count()
-            parts = source.divide(rows, request.part_rows)
+            parts = source.divide(rows, request.part_rows or request.format.part_rows)
             plan = ExportPlan(
                 export_id=export_id,
                 request=request,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from resources.clock import new_id
 from resources.record_store import ledger, tables
 from resources.record_store.export_source import ExportSource, Selection
-from resources.record_store.lake import Connection, identifier, literal
+from resources.record_store.lake import Connection, identifier
 from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,

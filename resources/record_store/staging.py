@@ -53,7 +53,7 @@ class Staging:
     def sortable_parts(
         self, connection: Connection, record_type: RecordType, records: int
     ) -> Iterator[tuple[range, str, list[Any]]]:
-        """Records of the file, and conditions on staged rows `s` with their bound values, which divide `records` evenly.
+        """Which records of the file, and conditions on staged rows `s` with bound values: they divide `records` evenly.
 
         The rows of a few parts of the file in turn are divided by ranges of the key.
         """
