@@ -51,7 +51,7 @@ def write_workbook(plan: ExportPlan, path: Path) -> None:
 
 @contextmanager
 def _named_xlsx(folder: Path, path: Path) -> Iterator[Path]:
-    """Another name of the file: of one that ends otherwise the package makes another format, of a handle all in memory."""
+    """Another name of the file: what ends otherwise the package makes another format of, and a handle's in memory."""
     link = folder / "book.xlsx"
     link.unlink(missing_ok=True)
     link.symlink_to(path)

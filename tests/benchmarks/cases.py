@@ -17,7 +17,7 @@ from tests.benchmarks.measure import BenchmarkError, Case, Command, Target, clea
 _FLIGHTS = 336_776
 _FLIGHTS_KEY = "time_hour, carrier, flight, origin"
 _CONTACTS = 1_000_000
-_EXCEL_ROWS = 100_000
+_EXCEL_ROWS = 300_000
 _RECORDS = str(Path(sys.executable).with_name("records"))
 
 
@@ -310,7 +310,7 @@ CASES = (
     ),
     # Excel
     Case(
-        name="read 100,000 × 10 of Excel",  # noqa: RUF001
+        name="read 300,000 × 10 of Excel",  # noqa: RUF001
         rows=_EXCEL_ROWS,
         setup=_workbook,
         a=_excel_read("records, reading alone", "records"),
