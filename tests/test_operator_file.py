@@ -1,0 +1,53 @@
+"""The files that an operator edits."""
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from resources.operator_file import read_operator_file
+from schemas.errors import InvalidRequest
+
+
+class Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    account: str
+    format: Literal["csv", "json"] = "csv"
+
+
+class Told(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    exports: list[Entry] = []
+
+
+@pytest.mark.parametrize("text", [None, "", "# nothing yet\n"])
+def test_no_file_and_an_empty_one_say_nothing(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "exports.yaml").write_text(text)
+    assert read_operator_file(tmp_path / "exports.yaml", Told) == Told()
+
+
+def test_what_it_says_is_read(tmp_path: Path) -> None:
+    (tmp_path / "exports.yaml").write_text("exports:\n- account: ua\n  format: json\n")
+    assert read_operator_file(tmp_path / "exports.yaml", Told) == Told(exports=[Entry(account="ua", format="json")])
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("exports:\n- format: xls\n  account: ua", "`exports, entry 1, format` was 'xls': input should be 'csv' or"),
+        ("exports:\n- format: csv\n", "`exports, entry 1, account` field required"),
+        ("export: 1\n", "`export` was 1: extra inputs are not permitted"),
+        ("- 1\n", "`the file` was [1]: input should be a valid dictionary"),
+        ("a: [1\nb: 2", "is no YAML in line 2"),
+        ("a: !!python/object:os.system {}", "is no YAML in line 1"),
+        ("exports: \xff", "cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_told_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "exports.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(InvalidRequest) as refused:
+        read_operator_file(tmp_path / "exports.yaml", Told)
+    assert sentence in refused.value.message
+    assert str(tmp_path / "exports.yaml") in refused.value.message
