@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines.imports import ACTOR
+from pipelines.launchpad import flat
 from pipelines.store_resource import RecordsResource
 from resources.maintenance import Maintenance
 
@@ -37,7 +38,7 @@ def expire(context: dg.OpExecutionContext, config: ExpiryConfig, records: Record
         )
 
 
-@dg.job
+@dg.job(config=flat(expire.name, ExpiryConfig))
 def expire_batches() -> None:
     """Mark batches expired that can no longer be taken back, discard previews of that age, and remove their files."""
     expire()
@@ -69,7 +70,7 @@ def batch_expiry(context: dg.SensorEvaluationContext, records: RecordsResource) 
     return dg.RunRequest(
         run_key=f"{first}:{len(runs)}",
         tags={_OF_BATCH: first},
-        run_config=dg.RunConfig(ops={"expire": ExpiryConfig(actor=_SENSOR)}),
+        run_config={"actor": _SENSOR},
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from pipelines.launchpad import flat
 from pipelines.store_resource import RecordsResource
 from resources.export_writer.inspection import Inspection, inspect
 from resources.record_store import RecordStore
@@ -43,7 +44,7 @@ def check(context: dg.OpExecutionContext, config: CheckConfig, records: RecordsR
             context.log_event(event)  # type: ignore[arg-type]  # it takes them, and says nothing of it
 
 
-@dg.job
+@dg.job(config=flat(check.name, CheckConfig))
 def check_export() -> None:
     """Look once more at an export that the command made: one of very many records, for which a tick has no time."""
     check()

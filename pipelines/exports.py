@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, create_model
 
 from pipelines.export_checks import evaluations
 from pipelines.partitions import ACCOUNTS
@@ -25,7 +25,11 @@ class ExportConfig(dg.Config):
     format: Literal["csv", "json", "ndjson", "excel", "parquet"] = Field(default="csv", description="Of the file.")
     pack: Literal["", "gz", "zst"] = Field(default="", description="Pack the file; csv, json and ndjson. Empty: not.")
     columns: list[str] = Field(default=[], description="These columns, in this order. Empty: the preset's, or all.")
-    preset: str = Field(default="", description="The columns of a preset, of the type or the account. Empty: none.")
+    preset: str = Field(default="", description="The columns of a preset of the type. Empty: none.")
+    saved_preset: str = Field(
+        default="",
+        description="The columns of a preset that the account has saved, for example newsletter. Empty: none.",
+    )
     where: list[str] = Field(
         default=[],
         description='Only records of which all are true, for example ["amount >= 100", "country in DE, FR"].',
@@ -50,7 +54,7 @@ class ExportConfig(dg.Config):
             account=account,
             record_type=record_type,
             columns=tuple(self.columns) or None,
-            preset=self.preset or None,
+            preset=self.preset or self.saved_preset or None,
             path=Path(self.path) if self.path else None,
             format=ExportFormat(self.format),
             packing=Packing(self.pack) if self.pack else None,
@@ -64,6 +68,18 @@ class ExportConfig(dg.Config):
             part_rows=self.part_rows or None,
             sheet_rows=self.sheet_rows,
         )
+
+
+def _config_of(record_type: RecordType) -> type[ExportConfig]:
+    """The config of a type's exports, which offers the presets that the type declares."""
+    presets = Literal[("", *record_type.presets)]  # type: ignore[valid-type]
+    told = ExportConfig.model_fields["preset"]
+    return create_model(
+        f"Export{record_type.name.title()}Config",
+        __base__=ExportConfig,
+        __doc__=ExportConfig.__doc__,
+        preset=(presets, Field(default="", description=told.description)),
+    )
 
 
 class PlanConfig(ExportConfig):
@@ -127,10 +143,10 @@ def publish_export(
 
 def export_asset(record_type: RecordType) -> dg.AssetsDefinition:
     """The export files of a record type."""
-
-    @dg.config_mapping
-    def plan_config(config: ExportConfig) -> dict[str, Any]:
-        return {"plan_export": {"config": {**config.model_dump(), "record_type": record_type.name}}}
+    plan_config = dg.ConfigMapping(
+        config_fn=lambda told: {"plan_export": {"config": {**told, "record_type": record_type.name}}},
+        config_schema=_config_of(record_type).to_config_schema(),
+    )
 
     @dg.graph_asset(
         key=["exports", record_type.name],

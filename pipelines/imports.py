@@ -1,13 +1,13 @@
 """Imports as Dagster jobs, and the records that they change as assets."""
 
-import enum
 import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
+from pipelines.launchpad import flat
 from pipelines.partitions import ACCOUNTS
 from pipelines.store_resource import RecordsResource
 from resources.importer import Importer
@@ -16,10 +16,13 @@ from schemas import RECORD_TYPES
 from schemas.batches import DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.record_type import RecordType
 
-RecordTypeName = enum.Enum("RecordTypeName", {name: name for name in RECORD_TYPES})  # type: ignore[misc]
-"""The record types as an enum, for the launchpad to offer."""
+if TYPE_CHECKING:
+    RecordTypeName = str
+else:
+    RecordTypeName = Literal[tuple(RECORD_TYPES)]
+"""The record types, for the launchpad to offer."""
 
-_FIRST = next(iter(RecordTypeName))
+_FIRST = next(iter(RECORD_TYPES))
 ACTOR = "Who does it, as the history will show. Empty: RECORDS_ACTOR, else the operating system's user."
 ACCOUNT = "Whose records, for example ua. Required."
 _LOG_SECONDS = 5.0
@@ -60,7 +63,7 @@ class PreviewConfig(dg.Config):
         return ImportRequest(
             path=Path(self.path),
             account=self.account,
-            record_type=self.record_type.value,
+            record_type=self.record_type,
             mode=Mode(self.mode),
             on_duplicate=OnDuplicate(self.on_duplicate),
             column_map=self.column_map,
@@ -114,19 +117,19 @@ def import_file(context: dg.OpExecutionContext, config: ImportConfig, records: R
         return _reported(context, importer.import_file(config.request(), on_invalid, _Logged(context.log)))
 
 
-@dg.job
+@dg.job(config=flat(preview.name, PreviewConfig))
 def preview_import() -> None:
     """Read and check a whole file and compare it with the records; write nothing to them."""
     preview()
 
 
-@dg.job
+@dg.job(config=flat(commit.name, CommitConfig))
 def commit_batch() -> None:
     """Write what was previewed: exactly that, or nothing."""
     commit()
 
 
-@dg.job
+@dg.job(config=flat(import_file.name, ImportConfig))
 def import_records() -> None:
     """Preview a file, then commit it."""
     import_file()

@@ -6,7 +6,7 @@ from typing import TypeGuard
 import dagster as dg
 
 from pipelines.balance import evaluation
-from pipelines.export_checks import CheckConfig, check_export, evaluations
+from pipelines.export_checks import check_export, evaluations
 from pipelines.exports import export_metadata
 from pipelines.imports import batch_metadata
 from pipelines.partitions import ACCOUNTS
@@ -75,8 +75,9 @@ def _for_a_tick(rows: Sequence[tuple[int, Batch | ExportManifest]]) -> list[tupl
 
 
 def _check(export: ExportManifest) -> dg.RunRequest:
-    config = CheckConfig(account=export.account, export_id=export.export_id)
-    return dg.RunRequest(run_key=export.export_id, run_config=dg.RunConfig(ops={"check": config}))
+    return dg.RunRequest(
+        run_key=export.export_id, run_config={"account": export.account, "export_id": export.export_id}
+    )
 
 
 def _events(store: RecordStore, row: Batch | ExportManifest, unbalanced: Sequence[Batch]) -> Iterator[Event]:

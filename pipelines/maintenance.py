@@ -4,6 +4,7 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines.imports import ACTOR
+from pipelines.launchpad import flat
 from pipelines.store_resource import RecordsResource
 from resources.maintenance import Maintenance
 
@@ -38,7 +39,7 @@ def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig, records:
         )
 
 
-@dg.job
+@dg.job(config=flat(maintain.name, MaintenanceConfig))
 def maintain_store() -> None:
     """Merge and sort the lake's files, expire snapshots below the horizon, remove files that nobody needs any more."""
     maintain()
@@ -50,6 +51,6 @@ nightly_maintenance = dg.ScheduleDefinition(
     cron_schedule="15 3 * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    run_config=dg.RunConfig(ops={"maintain": MaintenanceConfig(actor="schedule:nightly_maintenance")}),
+    run_config={"actor": "schedule:nightly_maintenance"},
     description="Maintain the store every night at 3:15 UTC.",
 )

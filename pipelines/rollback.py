@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines.imports import ACCOUNT, ACTOR
+from pipelines.launchpad import flat
 from pipelines.store_resource import RecordsResource
 from schemas.rollbacks import OnModified, RollbackReport, RollbackRequest
 
@@ -38,7 +39,7 @@ def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, records: R
         return report.batch_id or report.undone
 
 
-@dg.job
+@dg.job(config=flat(roll_back.name, RollbackConfig))
 def roll_back_batch() -> None:
     """Take a batch back: its records are as they were before it, unless they were modified since."""
     roll_back()

@@ -1,5 +1,6 @@
 """What ops, assets and sensors need of the outside world: the store, as somebody."""
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,9 @@ from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.errors import RecordsError
 
+RETRIES = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL)
+"""For every op. What is not transient says so itself, and is not tried again."""
+
 
 class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it provides itself
     """The store that the environment of the running process names."""
@@ -17,7 +21,8 @@ class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
     def open(self) -> Iterator[RecordStore]:
         """The store; what goes wrong with it fails the step with its own two sentences.
 
-        Only what is transient is worth a retry.
+        Only what is transient is worth a retry. Of an error that nobody foresaw Dagster is told where it happened, and
+        not what it says: there may be values of records in it.
         """
         try:
             with RecordStore(Settings.from_environment()) as store:
@@ -26,3 +31,12 @@ class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
             raise dg.Failure(
                 description=str(error), metadata={"code": error.code}, allow_retries=error.transient
             ) from error
+        except (dg.Failure, dg.RetryRequested):
+            raise
+        except Exception as error:
+            where = "".join(traceback.format_tb(error.__traceback__))
+            raise dg.Failure(
+                description=f"{type(error).__name__}, which nobody foresaw. Please report it with what is below.",
+                metadata={"code": "unexpected", "where": dg.MetadataValue.text(where)},
+                allow_retries=False,
+            ) from None

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import yaml  # type: ignore[import-untyped]  # no stubs; one small file of ours is read
+import yaml
 
 from pipelines.definitions import defs
 

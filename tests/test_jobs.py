@@ -54,7 +54,7 @@ def run(
     definition = defs().resolve_job_def(job)
     (op,) = (node.name for node in definition.nodes)
     return definition.execute_in_process(
-        run_config={"ops": {op: {"config": dict(config)}}},
+        run_config=dict(config) if definition.config_mapping else {"ops": {op: {"config": dict(config)}}},
         instance=instance,
         partition_key=partition,
         raise_on_error=False,

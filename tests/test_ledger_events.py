@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from pipelines.balance import ACCOUNTED, evaluation
-from pipelines.export_checks import CheckConfig, check_export
+from pipelines.export_checks import check_export
 from pipelines.ledger_events import ledger_events
 from pipelines.store_resource import RecordsResource
 from resources.export_writer import ExportWriter
@@ -287,17 +287,16 @@ def test_a_tick_reads_back_no_more_exported_records_than_it_may(
 
     assert told == [[(2, 3), (4, 0), (1, 3)], [(2, 3), (1, 3)]]
     assert [request.run_key for request in requests] == [exports[1].export_id]
-    assert requests[0].run_config["ops"]["check"]["config"] == {"account": "ua", "export_id": exports[1].export_id}
+    assert requests[0].run_config == {"account": "ua", "export_id": exports[1].export_id}
 
 
 def test_a_run_checks_an_export_that_a_tick_has_no_time_for(store: RecordStore, instance: dg.DagsterInstance) -> None:
     store.add_account("ua", "tester")
     manifest = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
     manifest.path.write_text("damaged")
-    config = CheckConfig(account="ua", export_id=manifest.export_id)
 
     done = check_export.execute_in_process(
-        dg.RunConfig(ops={"check": config}), instance=instance, resources={"records": RecordsResource()}
+        {"account": "ua", "export_id": manifest.export_id}, instance=instance, resources={"records": RecordsResource()}
     )
 
     found = {it.check_name: it.passed for it in done.get_asset_check_evaluations()}

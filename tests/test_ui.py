@@ -178,7 +178,7 @@ def test_an_import_that_is_launched_in_the_ui_writes_the_records(server: Server,
         "pipelineName": "import_records",
     }
 
-    launched = server.ask(LAUNCH, selector=job, config={"ops": {"import_file": {"config": config}}})["launchRun"]
+    launched = server.ask(LAUNCH, selector=job, config=config)["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     run_id = launched["run"]["runId"]
 

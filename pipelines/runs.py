@@ -1,0 +1,63 @@
+"""Runs: what they are found by, and the ones whose process is gone."""
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import psutil
+
+_PROCESS = "records/process"
+_UNTOLD_FOR = timedelta(seconds=60)
+"""How long a run may have started before it tells its process: its first step does, within seconds."""
+_RUNNING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
+
+
+def tag_run(context: dg.OpExecutionContext, **told: str) -> None:
+    """The run can be searched by what is told of it, as records/account=ua; and it is known which process it is.
+
+    The latter where steps have no processes of their own, which end before the run does.
+    """
+    tags = {f"records/{name}": value for name, value in told.items() if value}
+    if context.job_def.executor_def.name == dg.in_process_executor.name:
+        tags[_PROCESS] = _name(os.getpid())
+    context.instance.add_run_tags(context.run_id, tags)
+
+
+@dg.sensor(
+    minimum_interval_seconds=30,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Fail runs that are shown as started and whose process is gone; Dagster starts them again.",
+)
+def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Runs of this machine whose process is gone have failed, so that the deployment's run_retries start them again."""
+    found = context.instance.get_run_records(dg.RunsFilter(statuses=_RUNNING))
+    lost = [record.dagster_run for record in found if is_lost(record, datetime.now(UTC), _is_alive)]
+    for run in lost:
+        context.instance.report_run_failed(run, "The process of this run is gone: it was killed, or the machine restarted.")
+    return dg.SkipReason(f"{len(lost)} of {len(found)} running runs were lost." if lost else "No run is lost.")
+
+
+def is_lost(record: dg.RunRecord, now: datetime, is_alive: Callable[[str], bool | None]) -> bool:
+    """Whether the run's process is gone. `is_alive` says of a process whether it is; None: it is another machine's."""
+    process = record.dagster_run.tags.get(_PROCESS)
+    if process is not None:
+        return is_alive(process) is False
+    return record.start_time is not None and datetime.fromtimestamp(record.start_time, UTC) + _UNTOLD_FOR < now
+
+
+def _name(number: int) -> str:
+    """A process by machine, id and time of start: ids are used again."""
+    return f"{socket.gethostname()}:{number}:{psutil.Process(number).create_time():.2f}"
+
+
+def _is_alive(name: str) -> bool | None:
+    host, number, _ = name.rsplit(":", 2)
+    if host != socket.gethostname():
+        return None
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(number))
+        return process.status() != psutil.STATUS_ZOMBIE and _name(process.pid) == name
+    return False
