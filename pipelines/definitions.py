@@ -12,6 +12,7 @@ from pipelines.imports import commit_batch, import_records, preview_import, reco
 from pipelines.ledger_events import ledger_events
 from pipelines.maintenance import maintain_store, nightly_maintenance
 from pipelines.rollback import roll_back_batch
+from pipelines.runs import lost_runs
 from pipelines.store_resource import RecordsResource
 from schemas import load_record_types
 
@@ -28,7 +29,7 @@ def defs() -> dg.Definitions:
             *map(export_job, record_types),
             check_export,
         ],
-        sensors=[ledger_events, batch_expiry],
+        sensors=[ledger_events, batch_expiry, lost_runs],
         schedules=[nightly_maintenance],
         resources={"records": RecordsResource()},
         # DuckDB uses the cores already; a process for each step costs seconds and gains nothing.

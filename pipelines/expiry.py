@@ -8,7 +8,8 @@ from pydantic import Field
 
 from pipelines.imports import ACTOR
 from pipelines.launchpad import flat
-from pipelines.store_resource import RecordsResource
+from pipelines.runs import tag_run
+from pipelines.store_resource import RETRIES, UPKEEP, RecordsResource
 from resources.maintenance import Maintenance
 
 _SENSOR = "sensor:batch_expiry"
@@ -22,11 +23,13 @@ class ExpiryConfig(dg.Config):
     actor: str = Field(default="", description=ACTOR)
 
 
-@dg.op
+@dg.op(retry_policy=RETRIES, pool=UPKEEP)
 def expire(context: dg.OpExecutionContext, config: ExpiryConfig, records: RecordsResource) -> None:
     """No batch is open whose time has ended; staged rows, rejects and reports that nobody needs any more are gone."""
     with records.open() as store:
-        report = Maintenance(store, config.actor or store.settings.actor, context.run_id).expire()
+        actor = config.actor or store.settings.actor
+        tag_run(context, actor=actor)
+        report = Maintenance(store, actor, context.run_id).expire()
         context.add_output_metadata(
             {
                 "expired": len(report.expired),

@@ -11,7 +11,8 @@ import dagster as dg
 from pydantic import Field
 
 from pipelines.launchpad import flat
-from pipelines.store_resource import RecordsResource
+from pipelines.runs import tag_run
+from pipelines.store_resource import RETRIES, RecordsResource
 from resources.export_writer.inspection import Inspection, inspect
 from resources.record_store import RecordStore
 from schemas.errors import NotFound
@@ -33,10 +34,11 @@ class CheckConfig(dg.Config):
     export_id: str = Field(default="", description="The export, as records exports lists it. Required.")
 
 
-@dg.op
+@dg.op(retry_policy=RETRIES)
 def check(context: dg.OpExecutionContext, config: CheckConfig, records: RecordsResource) -> None:
     """The checks of an export are evaluated: its file is hashed and read to the end."""
     with records.open() as store:
+        tag_run(context, account=config.account, export=config.export_id)
         export = store.account(config.account).export(config.export_id)
         if export is None:
             raise NotFound(f"There is no export {config.export_id!r}.", "See which there are: records exports.")

@@ -10,7 +10,8 @@ from pydantic import Field, create_model
 
 from pipelines.export_checks import evaluations
 from pipelines.partitions import ACCOUNTS
-from pipelines.store_resource import RecordsResource
+from pipelines.runs import tag_run
+from pipelines.store_resource import RETRIES, RecordsResource
 from resources.export_writer import ExportWriter
 from resources.export_writer.inspection import masked_manifest, preview_of
 from resources.export_writer.plan import ExportPlan
@@ -88,7 +89,11 @@ class PlanConfig(ExportConfig):
     record_type: str = Field(description="The record type.")
 
 
-@dg.op(ins={"records": dg.In(dg.Nothing)}, out={"export_id": dg.Out(str), "parts": dg.DynamicOut(int)})
+@dg.op(
+    retry_policy=RETRIES,
+    ins={"records": dg.In(dg.Nothing)},
+    out={"export_id": dg.Out(str), "parts": dg.DynamicOut(int)},
+)
 def plan_export(
     context: dg.OpExecutionContext, config: PlanConfig, records: RecordsResource
 ) -> Iterator[dg.Output[str] | dg.DynamicOutput[int]]:
@@ -100,6 +105,7 @@ def plan_export(
             if config.export_id
             else writer.plan(config.request(account, config.record_type))
         )
+        tag_run(context, account=account, type=config.record_type, actor=plan.actor, export=plan.export_id)
     yield dg.Output(
         plan.export_id,
         output_name="export_id",
@@ -109,7 +115,7 @@ def plan_export(
         yield dg.DynamicOutput(number, mapping_key=f"{number + 1:06}", output_name="parts")
 
 
-@dg.op
+@dg.op(retry_policy=RETRIES)
 def make_part(context: dg.OpExecutionContext, records: RecordsResource, export_id: str, number: int) -> int:
     """The part is there, checked and counted; one that was made before is left alone."""
     with records.open() as store:
@@ -121,7 +127,7 @@ def make_part(context: dg.OpExecutionContext, records: RecordsResource, export_i
     return number
 
 
-@dg.op
+@dg.op(retry_policy=RETRIES)
 def publish_export(
     context: dg.OpExecutionContext, records: RecordsResource, export_id: str, parts: list[int]
 ) -> dg.Output[None]:

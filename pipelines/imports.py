@@ -9,11 +9,12 @@ from pydantic import Field
 
 from pipelines.launchpad import flat
 from pipelines.partitions import ACCOUNTS
-from pipelines.store_resource import RecordsResource
+from pipelines.runs import tag_run
+from pipelines.store_resource import RETRIES, RecordsResource
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from schemas import RECORD_TYPES
-from schemas.batches import DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
+from schemas.batches import Batch, BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.record_type import RecordType
 
 if TYPE_CHECKING:
@@ -91,28 +92,33 @@ class CommitConfig(dg.Config):
     actor: str = Field(default="", description=ACTOR)
 
 
-@dg.op
+@dg.op(retry_policy=RETRIES)
 def preview(context: dg.OpExecutionContext, config: PreviewConfig, records: RecordsResource) -> str:
     """The whole file is read, checked, compared with the records and staged; the records are as they were."""
     with records.open() as store:
-        return _reported(
-            context, _importer(context, store, config.actor).preview(config.request(), _Logged(context.log))
-        )
+        importer = _importer(context, store, config)
+        return _reported(context, importer.preview(config.request(), _Logged(context.log)))
 
 
-@dg.op
+@dg.op(retry_policy=RETRIES)
 def commit(context: dg.OpExecutionContext, config: CommitConfig, records: RecordsResource) -> str:
     """What was previewed is in the store: exactly that, or nothing."""
     with records.open() as store:
-        importer = _importer(context, store, config.actor)
+        importer = _importer(context, store, config)
         return _reported(context, importer.commit(config.account, config.batch_id, OnInvalid(config.on_invalid)))
 
 
-@dg.op
+@dg.op(retry_policy=RETRIES)
 def import_file(context: dg.OpExecutionContext, config: ImportConfig, records: RecordsResource) -> str:
-    """The file is previewed and committed; where records changed in between, previewed again."""
+    """The file is previewed and committed; where records changed in between, previewed again.
+
+    A run that starts another one again, which was killed, tells of the batch that the other one had committed.
+    """
     with records.open() as store:
-        importer = _importer(context, store, config.actor)
+        importer = _importer(context, store, config)
+        done = next((batch for batch in _of_run(store, config.account, context.run.parent_run_id)), None)
+        if done is not None:
+            return _reported(context, store.account(config.account).report(done.batch_id))
         on_invalid = OnInvalid(config.on_invalid)
         return _reported(context, importer.import_file(config.request(), on_invalid, _Logged(context.log)))
 
@@ -175,13 +181,24 @@ class _Logged:
             self._log.info(f"{records:,}{of} records read.")
 
 
-def _importer(context: dg.OpExecutionContext, store: RecordStore, actor: str) -> Importer:
-    return Importer(store, actor or store.settings.actor, context.run_id)
+def _importer(context: dg.OpExecutionContext, store: RecordStore, config: PreviewConfig | CommitConfig) -> Importer:
+    actor = config.actor or store.settings.actor
+    record_type = config.record_type if isinstance(config, PreviewConfig) else ""
+    tag_run(context, account=config.account, type=record_type, actor=actor)
+    return Importer(store, actor, context.run_id)
+
+
+def _of_run(store: RecordStore, account: str, run_id: str | None) -> list[Batch]:
+    """The batches of an account that a run has committed."""
+    return [
+        batch for batch in store.batches(account, status=BatchStatus.COMMITTED) if run_id and batch.run_id == run_id
+    ]
 
 
 def _reported(context: dg.OpExecutionContext, report: ImportReport) -> str:
     """The counts are metadata of the step; the batch id is its output."""
     context.add_output_metadata(batch_metadata(report))
+    tag_run(context, batch=report.batch.batch_id, type=report.batch.record_type)
     return report.batch.batch_id
 
 

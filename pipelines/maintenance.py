@@ -5,7 +5,8 @@ from pydantic import Field
 
 from pipelines.imports import ACTOR
 from pipelines.launchpad import flat
-from pipelines.store_resource import RecordsResource
+from pipelines.runs import tag_run
+from pipelines.store_resource import RETRIES, UPKEEP, RecordsResource
 from resources.maintenance import Maintenance
 
 
@@ -15,11 +16,13 @@ class MaintenanceConfig(dg.Config):
     actor: str = Field(default="", description=ACTOR)
 
 
-@dg.op
+@dg.op(retry_policy=RETRIES, pool=UPKEEP)
 def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig, records: RecordsResource) -> None:
     """The lake's files are few, sorted and needed; what is past its time is gone."""
     with records.open() as store:
-        report = Maintenance(store, config.actor or store.settings.actor, context.run_id).maintain()
+        actor = config.actor or store.settings.actor
+        tag_run(context, actor=actor)
+        report = Maintenance(store, actor, context.run_id).maintain()
         context.add_output_metadata(
             {
                 "bytes_reclaimed": report.reclaimed,

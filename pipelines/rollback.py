@@ -7,7 +7,8 @@ from pydantic import Field
 
 from pipelines.imports import ACCOUNT, ACTOR
 from pipelines.launchpad import flat
-from pipelines.store_resource import RecordsResource
+from pipelines.runs import tag_run
+from pipelines.store_resource import RETRIES, RecordsResource
 from schemas.rollbacks import OnModified, RollbackReport, RollbackRequest
 
 
@@ -25,17 +26,18 @@ class RollbackConfig(dg.Config):
     actor: str = Field(default="", description=ACTOR)
 
 
-@dg.op
+@dg.op(retry_policy=RETRIES)
 def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, records: RecordsResource) -> str:
     """What the batch created is removed, what it changed is as it was before; or it is said what would become."""
     with records.open() as store:
+        actor = config.actor or store.settings.actor
+        tag_run(context, account=config.account, batch=config.batch_id, actor=actor)
         request = RollbackRequest(config.account, config.batch_id, OnModified(config.on_modified))
         account = store.account(config.account)
-        if config.dry_run:
-            report = account.plan_rollback(request)
-        else:
-            report = account.roll_back(request, config.actor or store.settings.actor, context.run_id)
+        plan = account.plan_rollback
+        report = plan(request) if config.dry_run else account.roll_back(request, actor, context.run_id)
         context.add_output_metadata(rollback_metadata(report))
+        tag_run(context, type=report.record_type)
         return report.batch_id or report.undone
 
 

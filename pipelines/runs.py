@@ -36,7 +36,9 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     found = context.instance.get_run_records(dg.RunsFilter(statuses=_RUNNING))
     lost = [record.dagster_run for record in found if is_lost(record, datetime.now(UTC), _is_alive)]
     for run in lost:
-        context.instance.report_run_failed(run, "The process of this run is gone: it was killed, or the machine restarted.")
+        context.instance.report_run_failed(
+            run, "The process of this run is gone: it was killed, or the machine restarted."
+        )
     return dg.SkipReason(f"{len(lost)} of {len(found)} running runs were lost." if lost else "No run is lost.")
 
 

@@ -13,6 +13,9 @@ from schemas.errors import RecordsError
 RETRIES = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 """For every op. What is not transient says so itself, and is not tried again."""
 
+UPKEEP = "upkeep"
+"""The pool of what keeps the store in order: one run at a time."""
+
 
 class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it provides itself
     """The store that the environment of the running process names."""

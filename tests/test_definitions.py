@@ -43,6 +43,7 @@ _EXPORT = {
     "pack": "",
     "columns": [],
     "preset": "",
+    "saved_preset": "",
     "where": [],
     "order_by": [],
     "as_of": "",
@@ -95,7 +96,7 @@ def test_these_are_the_definitions(repository: dg.RepositoryDefinition) -> None:
     }
     assert materialisable == {"exports/contacts", "exports/flights"}
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == JOBS
-    assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events", "batch_expiry"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events", "batch_expiry", "lost_runs"}
     assert {schedule.name for schedule in repository.schedule_defs} == {"nightly_maintenance"}
 
 
@@ -121,7 +122,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
     described |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
 
-    assert len(described) == 4 + 8 + 9 + 2 + 1
+    assert len(described) == 4 + 8 + 9 + 3 + 1
     assert {name for name, text in described.items() if not text} == set()
 
 

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,9 +17,20 @@ from resources.settings import Settings
 from schemas import load_record_types
 from schemas.errors import NoDeployment
 from tests.records import put
-from tests.test_ui import COMMAND, STATUS, Server, environment, within
+from tests.serving import COMMAND, Server, environment, kill, serving, within
+from tests.test_ui import STATUS
 
 PARTS = 20
+LAUNCH = """
+mutation ($params: ExecutionParams!) {
+  launchRun(executionParams: $params) { __typename ... on LaunchRunSuccess { run { runId } } }
+}
+"""
+STARTED_AGAIN = """
+query ($id: String!) {
+  runsOrError(filter: {tags: [{key: "dagster/parent_run_id", value: $id}]}) { ... on Runs { results { runId } } }
+}
+"""
 REEXECUTE = """
 mutation ($id: String!) {
   launchRunReexecution(reexecutionParams: {parentRunId: $id, strategy: FROM_FAILURE}) {
@@ -53,23 +63,15 @@ query ($id: ID!) {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`records ui` over a store in which account ua has 2,000 contacts."""
     folder = tmp_path_factory.mktemp("runs")
+    fill(folder)
+    with serving(folder) as server:
+        yield server
+
+
+def fill(folder: Path) -> None:
     with RecordStore(Settings.from_environment(environment(folder))) as store:
         store.initialise(load_record_types())
         put(store, "SELECT 'C-' || i AS external_id, 'lead' AS status, md5(i::VARCHAR) AS notes FROM range(2000) t(i)")
-    process = subprocess.Popen(
-        [COMMAND, "ui", "--port", "0", "--json"],
-        cwd=folder,
-        env=environment(folder),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        url = json.loads(process.stdout.readline())["url"]
-        yield Server(process, url, folder / "home", environment(folder))
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
 
 
 def status(server: Server, run_id: str) -> str:
@@ -95,13 +97,34 @@ def process_of(server: Server, run_id: str) -> int:
     return int(found[1])
 
 
-def launched(server: Server, path: Path) -> str:
+def launched(server: Server, path: Path, **tags: str) -> str:
     """A run of an export in twenty parts to a file."""
-    settings = Settings.from_environment(server.environment)
     config = {"part_rows": 2000 // PARTS, "path": str(path)}
-    return (
-        Deployment(settings).submit("export_contacts", "ua", {"ops": {"exports__contacts": {"config": config}}}).run_id
-    )
+    params = {
+        "selector": {
+            "repositoryLocationName": "records",
+            "repositoryName": "__repository__",
+            "pipelineName": "export_contacts",
+        },
+        "runConfigData": {"ops": {"exports__contacts": {"config": config}}},
+        "executionMetadata": {
+            "tags": [{"key": f"dagster/{key}", "value": value} for key, value in ({"partition": "ua"} | tags).items()]
+        },
+    }
+    answer = server.ask(LAUNCH, params=params)["launchRun"]
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    run_id: str = answer["run"]["runId"]
+    return run_id
+
+
+def started_again(server: Server, run_id: str) -> str:
+    """The run that the deployment has started because this one was killed."""
+
+    def found() -> str:
+        runs = server.ask(STARTED_AGAIN, id=run_id)["runsOrError"]["results"]
+        return str(runs[0]["runId"]) if runs else ""
+
+    return within(90, found)
 
 
 def made(server: Server, path: Path) -> int:
@@ -137,36 +160,61 @@ def test_a_killed_and_a_cancelled_export_end_whole_when_they_are_executed_again_
     server: Server, tmp_path: Path
 ) -> None:
     undisturbed = server.records("export", "-a", "ua", "-t", "contacts", "--foreground")["sha256"]
-    paths = {"killed": tmp_path / "killed.csv", "cancelled": tmp_path / "cancelled.csv"}
+    paths = {name: tmp_path / f"{name}.csv" for name in ("killed", "cancelled", "restarted")}
+
+    def kill_run(run_id: str) -> None:
+        os.kill(process_of(server, run_id), signal.SIGKILL)
+
     ends: Mapping[str, Callable[[str], object]] = {
-        "killed": lambda run_id: os.kill(process_of(server, run_id), signal.SIGKILL),
+        "killed": kill_run,
         "cancelled": lambda run_id: server.ask(TERMINATE, id=run_id),
+        "restarted": kill_run,
     }
     runs = {}
     for name, end in ends.items():
-        runs[name] = launched(server, paths[name])
+        tags = {} if name == "restarted" else {"max_retries": "0"}
+        runs[name] = launched(server, paths[name], **tags)
         assert within(60, lambda path=paths[name]: made(server, path) >= 3, every=0.05)  # type: ignore[misc]
         end(runs[name])
-    assert [ended(server, run_id) for run_id in runs.values()] == ["FAILURE", "CANCELED"]
+    assert [ended(server, run_id) for run_id in runs.values()] == ["FAILURE", "CANCELED", "FAILURE"]
 
-    before = {name: (made(server, path), observed_parts(server, runs[name])) for name, path in paths.items()}
+    by_hand = ("killed", "cancelled")
+    before = {name: (made(server, paths[name]), observed_parts(server, runs[name])) for name in by_hand}
     for parts, _ in before.values():
         assert 3 <= parts < PARTS
-    assert list(tmp_path.iterdir()) == []
+    assert [path for name in by_hand for path in tmp_path.glob(f"{name}*")] == []
 
-    again: Mapping[str, Any] = {
-        name: server.ask(REEXECUTE, id=run_id)["launchRunReexecution"] for name, run_id in runs.items()
-    }
-    for name, answer in again.items():
+    again = {"restarted": started_again(server, runs["restarted"])}
+    for name in by_hand:
+        answer = server.ask(REEXECUTE, id=runs[name])["launchRunReexecution"]
         assert answer["__typename"] == "LaunchRunSuccess", answer
-        assert ended(server, answer["run"]["runId"]) == "SUCCESS"
+        again[name] = answer["run"]["runId"]
+    for name, run_id in again.items():
+        assert ended(server, run_id) == "SUCCESS"
         manifest = json.loads(Path(f"{paths[name]}.manifest.json").read_text())
-        assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (2000, undisturbed, answer["run"]["runId"])
-        parts, observed = before[name]
-        remade = observed_parts(server, answer["run"]["runId"])
+        assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (2000, undisturbed, run_id)
+    for name, (parts, observed) in before.items():
+        remade = observed_parts(server, again[name])
         assert {*observed, *remade} == set(range(1, PARTS + 1))
         assert len(observed) + len(remade) <= PARTS + 1  # the one at which it was ended may be told of twice
         assert len(remade) >= PARTS - parts - 1  # of the one that was being made the file may be there already
+
+
+def test_a_run_that_is_lost_with_the_machine_is_taken_up_again(tmp_path: Path) -> None:
+    fill(tmp_path)
+    path = tmp_path / "lost.csv"
+    with serving(tmp_path) as server:
+        run_id = launched(server, path)
+        assert within(60, lambda: made(server, path) >= 3, every=0.05)
+        kill(server.process)
+    assert not path.exists()
+
+    with serving(tmp_path) as server:
+        assert status(server, run_id) == "STARTED"
+        again = started_again(server, run_id)
+        assert ended(server, again) == "SUCCESS"
+        assert status(server, run_id) == "FAILURE"
+    assert json.loads(Path(f"{path}.manifest.json").read_text())["rows"] == 2000
 
 
 def test_without_a_deployment_the_export_is_made_here(tmp_path: Path) -> None:

@@ -430,9 +430,9 @@ def test_another_accounts_batch_is_not_there(
 def attempts(instance: dg.DagsterInstance, file: Path) -> tuple[int, str]:
     """How often the step was retried, and the code of the error that it failed with in the end."""
 
-    @dg.job(op_retry_policy=dg.RetryPolicy(max_retries=1), resource_defs={"records": RecordsResource()})
+    @dg.job(resource_defs={"records": RecordsResource()})
     def retried_import() -> None:
-        import_file()
+        import_file.with_retry_policy(dg.RetryPolicy(max_retries=1))()
 
     result = retried_import.execute_in_process(
         run_config={"ops": {"import_file": {"config": {"account": "ua", "path": str(file)}}}},

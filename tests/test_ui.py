@@ -1,47 +1,23 @@
 """`records ui`: real servers, a real import, and what Dagster shows of it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import psutil
 import pytest
 
 from tests.records import contact, write_csv
+from tests.serving import COMMAND, Server, children, environment, serving, within
 
 pytestmark = pytest.mark.xdist_group("ui")
 
 ROOT = Path(__file__).parent.parent
 BIN = Path(sys.executable).parent
-COMMAND = str(BIN / "records")
-T = TypeVar("T")
 
-MATERIALISATIONS = """
-query ($key: AssetKeyInput!, $account: String!) {
-  assetOrError(assetKey: $key) {
-    ... on Asset {
-      assetMaterializations(partitions: [$account]) {
-        partition
-        metadataEntries {
-          label
-          ... on IntMetadataEntry { intValue }
-          ... on TextMetadataEntry { text }
-          ... on PathMetadataEntry { path }
-        }
-      }
-    }
-  }
-}
-"""
 LAUNCH = """
 mutation ($selector: JobOrPipelineSelector!, $config: RunConfigData!) {
   launchRun(executionParams: {selector: $selector, runConfigData: $config}) {
@@ -56,79 +32,10 @@ STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
 
 
-@dataclass(frozen=True)
-class Server:
-    """A running `records ui`, and the environment in which it and the command work."""
-
-    process: "subprocess.Popen[str]"
-    url: str
-    home: Path
-    environment: Mapping[str, str]
-
-    def ask(self, query: str, **variables: Any) -> Any:
-        """The data that GraphQL answers."""
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)["data"]
-
-    def records(self, *arguments: str) -> Any:
-        """What the command prints that succeeds beside the server."""
-        command = [COMMAND, *arguments, "--json"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
-        return json.loads(done.stdout)
-
-    def materialisations(self, record_type: str, account: str) -> list[dict[str, Any]]:
-        """The metadata of each materialisation of records/<type> in the account's partition."""
-        key = {"path": ["records", record_type]}
-        found = self.ask(MATERIALISATIONS, key=key, account=account)["assetOrError"].get("assetMaterializations", [])
-        assert {each["partition"] for each in found} <= {account}
-        return [{entry["label"]: _value(entry) for entry in each["metadataEntries"]} for each in found]
-
-
-def _value(entry: dict[str, Any]) -> Any:
-    return next((entry[kind] for kind in ("intValue", "text", "path") if kind in entry), None)
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """The environment of this process, with a home of its own and no other setting of ours."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECORDS_", "DAGSTER_"))}
-    return kept | {"RECORDS_HOME": str(folder / "home"), "RECORDS_ACTOR": "tester", "HOME": str(folder)}
-
-
-def within(seconds: float, what: Callable[[], T], *, every: float = 0.5) -> T:
-    """The first answer that is not empty; the last one when the time is up."""
-    deadline = time.monotonic() + seconds
-    while not (answer := what()) and time.monotonic() < deadline:
-        time.sleep(every)
-    return answer
-
-
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`records ui` as a script's `records ui &` starts it: with SIGINT ignored."""
-    folder = tmp_path_factory.mktemp("ui")
-    process = subprocess.Popen(
-        [COMMAND, "ui", "--port", "0", "--json"],
-        cwd=folder,
-        env=environment(folder),
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
-    )
-    try:
-        assert process.stdout is not None
-        url = json.loads(process.stdout.readline())["url"]
-        yield Server(process, url, folder / "home", environment(folder))
-    finally:
-        left = [*children(process), psutil.Process(process.pid)] if process.poll() is None else []
-        for each in left:
-            each.kill()
-        process.communicate()
-
-
-def children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
+    with serving(tmp_path_factory.mktemp("ui")) as server:
+        yield server
 
 
 def test_the_home_tells_where_the_ui_is(server: Server) -> None:
