@@ -104,6 +104,8 @@ def serving(folder: Path, **settings: str) -> Iterator[Server]:
         yield Server(process, url, folder / "home", told)
     finally:
         kill(process)
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
@@ -116,4 +118,4 @@ def kill(process: "subprocess.Popen[str]") -> None:
     left = [*children(process), psutil.Process(process.pid)] if process.poll() is None else []
     for each in left:
         each.kill()
-    process.communicate()
+    process.wait()
