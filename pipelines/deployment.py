@@ -6,6 +6,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
+from resources.running_ui import RunningUi
 from resources.settings import Settings
 from schemas.errors import NoDeployment, RecordsError
 
@@ -45,7 +46,7 @@ class Deployment:
     """A deployment of this code location; its address is a setting, or what `records ui` wrote down."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.dagster_url or _url_of_ui(settings)
+        self._url = settings.dagster_url or (running.url if (running := RunningUi.of(settings)) else None)
 
     def submit(self, job: str, account: str, config: dict[str, Any]) -> SubmittedRun:
         """A run of a job for an account, with this config, is launched.
@@ -90,11 +91,3 @@ class Deployment:
         if told.get("errors"):
             raise RecordsError(f"The deployment at {self._url} does not understand: {told['errors'][0]['message']}.")
         return told["data"]
-
-
-def _url_of_ui(settings: Settings) -> str | None:
-    try:
-        url: str = json.loads((settings.home / "ui.json").read_text())["url"]
-    except (OSError, ValueError, KeyError):
-        return None
-    return url

@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from pipelines.export_checks import evaluations
+from pipelines.imports import OWNER, column_schema
 from pipelines.partitions import ACCOUNTS
 from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
@@ -160,6 +161,8 @@ def export_asset(record_type: RecordType) -> dg.AssetsDefinition:
         partitions_def=ACCOUNTS,
         group_name="exports",
         kinds={"duckdb"},
+        owners=[OWNER],
+        metadata={"dagster/column_schema": column_schema(record_type)},
         config=plan_config,
         description=f"The latest file of an account's {record_type.name}. Columns: "
         + "; ".join([f"preset {name}" for name in record_type.presets] + ["any in any order"]),

@@ -13,6 +13,7 @@ from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
 from resources.importer import Importer
 from resources.record_store import RecordStore
+from resources.running_ui import RunningUi
 from schemas import RECORD_TYPES
 from schemas.batches import Batch, BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.record_type import RecordType
@@ -26,7 +27,11 @@ else:
 _FIRST = next(iter(RECORD_TYPES))
 ACTOR = "Who does it, as the history will show. Empty: RECORDS_ACTOR, else the operating system's user."
 ACCOUNT = "Whose records, for example ua. Required."
+OWNER = "team:records"
 _LOG_SECONDS = 5.0
+_CHANGES = dg.TableSchema(
+    [dg.TableColumn("record", "integer"), dg.TableColumn("field"), dg.TableColumn("old"), dg.TableColumn("new")]
+)
 _ON_INVALID = "When records are rejected: abort writes nothing, skip leaves those out."
 
 
@@ -97,7 +102,7 @@ def preview(context: dg.OpExecutionContext, config: PreviewConfig, records: Reco
     """The whole file is read, checked, compared with the records and staged; the records are as they were."""
     with records.open() as store:
         importer = _importer(context, store, config)
-        return _reported(context, importer.preview(config.request(), _Logged(context.log)))
+        return _reported(context, store, importer.preview(config.request(), _Logged(context.log)))
 
 
 @dg.op(retry_policy=RETRIES)
@@ -105,7 +110,7 @@ def commit(context: dg.OpExecutionContext, config: CommitConfig, records: Record
     """What was previewed is in the store: exactly that, or nothing."""
     with records.open() as store:
         importer = _importer(context, store, config)
-        return _reported(context, importer.commit(config.account, config.batch_id, OnInvalid(config.on_invalid)))
+        return _reported(context, store, importer.commit(config.account, config.batch_id, OnInvalid(config.on_invalid)))
 
 
 @dg.op(retry_policy=RETRIES)
@@ -118,9 +123,9 @@ def import_file(context: dg.OpExecutionContext, config: ImportConfig, records: R
         importer = _importer(context, store, config)
         done = next((batch for batch in _of_run(store, config.account, context.run.parent_run_id)), None)
         if done is not None:
-            return _reported(context, store.account(config.account).report(done.batch_id))
+            return _reported(context, store, store.account(config.account).report(done.batch_id))
         on_invalid = OnInvalid(config.on_invalid)
-        return _reported(context, importer.import_file(config.request(), on_invalid, _Logged(context.log)))
+        return _reported(context, store, importer.import_file(config.request(), on_invalid, _Logged(context.log)))
 
 
 @dg.job(config=flat(preview.name, PreviewConfig))
@@ -148,21 +153,27 @@ def records_asset(record_type: RecordType) -> dg.AssetSpec:
         description=record_type.description,
         group_name="records",
         kinds={"duckdb", "ducklake"},
+        owners=[OWNER],
         partitions_def=ACCOUNTS,
         metadata={
             "key": ", ".join(record_type.key),
-            "dagster/column_schema": dg.TableSchema(
-                [
-                    dg.TableColumn(
-                        field.name,
-                        field.type,
-                        field.description,
-                        dg.TableColumnConstraints(nullable=not field.required, other=list(field.rules)),
-                    )
-                    for field in record_type.fields
-                ]
-            ),
+            "dagster/column_schema": column_schema(record_type),
         },
+    )
+
+
+def column_schema(record_type: RecordType) -> dg.TableSchema:
+    """The fields of a type, for the catalogue."""
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                field.name,
+                field.type,
+                field.description,
+                dg.TableColumnConstraints(nullable=not field.required, other=list(field.rules)),
+            )
+            for field in record_type.fields
+        ]
     )
 
 
@@ -195,15 +206,15 @@ def _of_run(store: RecordStore, account: str, run_id: str | None) -> list[Batch]
     ]
 
 
-def _reported(context: dg.OpExecutionContext, report: ImportReport) -> str:
+def _reported(context: dg.OpExecutionContext, store: RecordStore, report: ImportReport) -> str:
     """The counts are metadata of the step; the batch id is its output."""
-    context.add_output_metadata(batch_metadata(report))
+    context.add_output_metadata(batch_metadata(store, report))
     tag_run(context, batch=report.batch.batch_id, type=report.batch.record_type)
     return report.batch.batch_id
 
 
-def batch_metadata(report: ImportReport) -> dict[str, Any]:
-    """What Dagster shows of a batch. No values of records."""
+def batch_metadata(store: RecordStore, report: ImportReport) -> dict[str, Any]:
+    """What Dagster shows of a batch. No values of personal fields."""
     batch, counts = report.batch, report.batch.counts
     shown: dict[str, Any] = {
         "batch_id": batch.batch_id,
@@ -220,9 +231,15 @@ def batch_metadata(report: ImportReport) -> dict[str, Any]:
     shown |= {name: dg.MetadataValue.timestamp(until) for name, until in report.deadlines.items() if until is not None}
     if report.snapshot is not None:
         shown["snapshot"] = report.snapshot
-    for name, path in (("report", report.report_file), ("rejects_file", report.rejects_file)):
-        if path is not None:
-            shown[name] = dg.MetadataValue.path(path)
+    running = RunningUi.of(store.settings)
+    links = running.links(report) if running else {}
+    for name, path in report.files.items():
+        shown[name] = dg.MetadataValue.path(path)
+        if name in links:
+            shown[f"{name}_link"] = dg.MetadataValue.url(links[name])
+    changes = batch.binding.get("changes")
+    if changes:
+        shown["changes"] = dg.MetadataValue.table([dg.TableRecord(change) for change in changes], schema=_CHANGES)
     if batch.problems:
         shown["problems"] = dg.MetadataValue.table(
             [

@@ -91,14 +91,14 @@ def _events(store: RecordStore, row: Batch | ExportManifest, unbalanced: Sequenc
     records = store.account(row.account)
     if row.status is BatchStatus.COMMITTED:
         report = records.report(row.batch_id)
-        metadata = batch_metadata(report)
+        metadata = batch_metadata(store, report)
         if report.snapshot is not None:
             record_type = store.record_type(row.record_type)
             metadata["dagster/row_count"] = records.count(record_type, report.snapshot)
         yield dg.AssetMaterialization(["records", row.record_type], partition=row.account, metadata=metadata)
     else:
         report = records.with_files(ImportReport(row))
-        metadata = batch_metadata(report)
+        metadata = batch_metadata(store, report)
         yield dg.AssetObservation(["records", row.record_type], partition=row.account, metadata=metadata)
     if row.status in (BatchStatus.PREVIEWED, BatchStatus.COMMITTED):
         yield evaluation(store, report, unbalanced)

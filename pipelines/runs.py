@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import psutil
 
+from resources.clock import SystemClock
+
 _PROCESS = "records/process"
 _UNTOLD_FOR = timedelta(seconds=60)
 """How long a run may have started before it tells its process: its first step does, within seconds."""
@@ -33,8 +35,9 @@ def tag_run(context: dg.OpExecutionContext, **told: str) -> None:
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Runs of this machine whose process is gone have failed, so that the deployment's run_retries start them again."""
+    now = SystemClock().now()
     found = context.instance.get_run_records(dg.RunsFilter(statuses=_RUNNING))
-    lost = [record.dagster_run for record in found if is_lost(record, datetime.now(UTC), _is_alive)]
+    lost = [record.dagster_run for record in found if is_lost(record, now, _is_alive)]
     for run in lost:
         context.instance.report_run_failed(
             run, "The process of this run is gone: it was killed, or the machine restarted."

@@ -13,6 +13,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from pipelines.file_server import serving
+from resources.running_ui import RunningUi
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, RecordsError
 
@@ -26,7 +28,8 @@ _EMBEDDED = Path(__file__).parent.parent / "deploy" / "embedded" / "dagster.yaml
 def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
     """Serve until Ctrl-C or a termination signal; `ready` is given the address once the UI answers.
 
-    While it serves, `ui.json` in the home holds the address. Raises InvalidRequest when the port is
+    Beside it the reports and rejects files of batches are served, at the next port where that is free. While it
+    serves, `ui.json` in the home holds the addresses. Raises InvalidRequest when the port is
     taken or the home has a UI already, RecordsError when the servers do not come up or end by themselves.
     """
     port = _free_port(port)
@@ -40,9 +43,9 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
         "RECORDS_HOME": str(settings.home),
         "RECORDS_DATA": str(settings.data),
     }
-    address = settings.home / "ui.json"
-    _require_alone(address)
+    _require_alone(settings)
     url = f"http://{_HOST}:{port}"
+    listener = _listener(port + 1)
     # A script's `records ui &` starts it with SIGINT ignored, and so would the servers, which are ended by it.
     previous = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -59,15 +62,17 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
         )
     try:
         _wait_until_ready(servers, url, log)
-        address.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
-        ready(url)
-        if servers.wait() != 0:
-            raise RecordsError("Dagster's servers ended by themselves.", f"See {log}.")
+        with serving(settings, _HOST, listener):
+            RunningUi(url, f"http://{_HOST}:{listener.getsockname()[1]}", os.getpid()).write(settings)
+            ready(url)
+            if servers.wait() != 0:
+                raise RecordsError("Dagster's servers ended by themselves.", f"See {log}.")
     except KeyboardInterrupt:
         pass
     finally:
-        address.unlink(missing_ok=True)
+        RunningUi.remove(settings)
         _stop(servers)
+        listener.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
 
@@ -83,14 +88,22 @@ def prepare_dagster_home(settings: Settings) -> Path:
     return folder
 
 
-def _require_alone(address: Path) -> None:
+def _require_alone(settings: Settings) -> None:
     """Two daemons of one home would do everything twice. What a killed UI left behind does not count."""
+    running = RunningUi.of(settings)
+    if running is not None and _answers(running.url):
+        raise InvalidRequest(f"The UI of this home runs already: {running.url}.", "Use that one, or end it first.")
+
+
+def _listener(port: int) -> socket.socket:
+    """A socket for the accounts' files: at this port, so that links in Dagster's history hold, or at any."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        url = json.loads(address.read_text())["url"]
-    except (OSError, ValueError, KeyError):
-        return
-    if _answers(url):
-        raise InvalidRequest(f"The UI of this home runs already: {url}.", "Use that one, or end it first.")
+        listener.bind((_HOST, port))
+    except (OSError, OverflowError):
+        listener.bind((_HOST, 0))
+    return listener
 
 
 def _answers(url: str) -> bool:

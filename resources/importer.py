@@ -1,5 +1,6 @@
 """Preview, commit, discard: the life of an import."""
 
+import secrets
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from resources.stager import StagedPreview
 
 _PREVIEWS_PER_IMPORT = 5
+_SHOWN_CHANGES = 10
 
 
 class Importer:
@@ -148,6 +150,12 @@ class Importer:
         if reader.sha256 != sha256:
             raise UnreadableFile(f"{request.path.name} was changed while it was read.", "Preview it again.")
 
+    def _shown_changes(self, record_type: str, staged: "StagedPreview") -> list[dict[str, Any]]:
+        """The first changed values, for the ledger to tell; those of personal fields are masked."""
+        personal = {field.name for field in self._store.record_type(record_type).fields if field.personal}
+        shown = [change.masked() if change.field in personal else change for change in staged.changes[:_SHOWN_CHANGES]]
+        return [{"record": it.record, "field": it.field, "old": it.old, "new": it.new} for it in shown]
+
     def _batch(
         self, batch_id: str, request: ImportRequest, staged: "StagedPreview", mapped_by: dict[str, Any]
     ) -> Batch:
@@ -174,6 +182,8 @@ class Importer:
                 "snapshot": staged.snapshot,
                 "parent": staged.parent,
                 "again": request.again,
+                "path": secrets.token_urlsafe(24),
+                "changes": self._shown_changes(request.record_type, staged),
                 **mapped_by,
             },
         )

@@ -1,13 +1,16 @@
 """Imports as values: what was asked, what was found, what became of it."""
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from schemas.rollbacks import Undone
+
+MASK = "•••"
+"""What is shown of a value of a personal field."""
 
 
 class Mode(StrEnum):
@@ -121,7 +124,7 @@ class RowProblem:
     def message(self, *, masked: bool = False) -> str:
         """The problem as a sentence: "`amount` must be 0 or more; record 4,812 (line 4,815) has -5"."""
         subject = f"`{self.field}`" if self.field else "The record"
-        found = "nothing" if self.value is None or self.value == "" else "•••" if masked else self.value
+        found = "nothing" if self.value is None or self.value == "" else MASK if masked else self.value
         return f"{subject} {self.expected}; record {self.record:,} (line {self.line:,}) has {found}"
 
 
@@ -134,6 +137,10 @@ class ChangedValue:
     field: str
     old: str | None
     new: str | None
+
+    def masked(self) -> "ChangedValue":
+        """The change without its values: that there was one, and that there is one."""
+        return replace(self, old=None if self.old is None else MASK, new=None if self.new is None else MASK)
 
 
 @dataclass(frozen=True)
@@ -210,6 +217,12 @@ class ImportReport:
     rejects_file: Path | None = None
     report_file: Path | None = None
     open_until: datetime | None = None
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """What there is to look at, by what it is: the page on the preview, and the rejects file."""
+        files = {"report": self.report_file, "rejects_file": self.rejects_file}
+        return {what: file for what, file in files.items() if file is not None}
 
     @property
     def deadlines(self) -> dict[str, datetime | None]:

@@ -16,6 +16,7 @@ from resources.export_writer import ExportWriter
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.ledger import append_batch
+from resources.running_ui import RunningUi
 from schemas.batches import OnInvalid
 from schemas.exports import ExportRequest
 from tests.records import Row, contact, contacts_of, put, write_csv
@@ -124,6 +125,36 @@ def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
         "snapshot": report.snapshot,
         "rollback_until": report.open_until.timestamp(),
     }
+
+
+def test_old_and_new_values_are_shown_but_those_of_personal_fields(
+    importer: Importer, store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    before, after = ({"email": f"{name}@example.org", "status": name} for name in ("lead", "customer"))
+    for fields in (before, after):
+        importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", [contact(1, **fields)])))
+
+    *_, changed = told_of_assets(news(instance))
+
+    rows = [record.data for record in shown(changed)[3]["changes"].records]
+    assert rows == [
+        {"record": 1, "field": "email", "old": "•••", "new": "•••"},
+        {"record": 1, "field": "status", "old": "lead", "new": "customer"},
+    ]
+
+
+def test_the_files_of_a_batch_are_links_while_the_ui_runs(
+    importer: Importer, store: RecordStore, instance: dg.DagsterInstance, file: Path
+) -> None:
+    batch = importer.preview(contacts_of(file)).batch
+    RunningUi("http://127.0.0.1:3000", "http://127.0.0.1:3001", 1).write(store.settings)
+
+    (told,) = told_of_assets(news(instance))
+
+    base = f"http://127.0.0.1:3001/{batch.batch_id}/{batch.binding['path']}"
+    metadata = shown(told)[3]
+    assert metadata["report_link"] == f"{base}/report"
+    assert metadata["rejects_file_link"] == f"{base}/rejects_file"
 
 
 def test_the_balance_is_checked_at_preview_and_commit(

@@ -40,7 +40,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def test_the_home_tells_where_the_ui_is(server: Server) -> None:
     assert server.url.startswith("http://127.0.0.1:")
-    assert json.loads((server.home / "ui.json").read_text()) == {"url": server.url, "pid": server.process.pid}
+    told = json.loads((server.home / "ui.json").read_text())
+    assert told == {"url": server.url, "files": told["files"], "pid": server.process.pid}
+    assert told["files"].startswith("http://127.0.0.1:")
 
 
 def test_the_code_location_is_called_records(server: Server) -> None:

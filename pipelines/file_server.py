@@ -1,0 +1,74 @@
+"""Reports and rejects files for the browser: on loopback, to whoever knows a batch's unguessable path.
+
+The path is made with the batch, and dies with it: a batch that is over has no files any more.
+"""
+
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas.errors import RecordsError
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+@contextmanager
+def serving(settings: Settings, host: str, listener: socket.socket) -> Iterator[None]:
+    """The files are served by a thread of this process."""
+    config = uvicorn.Config(application(settings, host), log_config=None, access_log=False, server_header=False)
+    server = uvicorn.Server(config)
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(timeout=10)
+
+
+def application(settings: Settings, host: str) -> Starlette:
+    """What answers GET alone, to requests that name this host and no other."""
+
+    def answer(request: Request) -> Response:
+        file = _file(settings, **request.path_params)
+        if file is None:
+            return PlainTextResponse("There is no such file, or its time has ended.\n", 404, _HEADERS)
+        if file.suffix == ".html":
+            return FileResponse(file, headers=_HEADERS, media_type="text/html")
+        return FileResponse(file, headers=_HEADERS, media_type="application/octet-stream", filename=file.name)
+
+    return Starlette(
+        routes=[Route("/{batch_id}/{path}/{what}", answer, methods=["GET"])],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost"], www_redirect=False)],
+    )
+
+
+def _file(settings: Settings, batch_id: str, path: str, what: str) -> Path | None:
+    """The file of a batch, for one who knows its path."""
+    try:
+        with RecordStore(settings) as store:
+            report = store.account(store.owner_of(batch_id)).report(batch_id)
+    except RecordsError:
+        return None
+    known = report.batch.binding.get("path")
+    if known is None or not secrets.compare_digest(known.encode(), path.encode()):
+        return None
+    return report.files.get(what)

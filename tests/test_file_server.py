@@ -1,0 +1,122 @@
+"""Reports and rejects files, as a browser gets them."""
+
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from pipelines.file_server import serving
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from resources.running_ui import RunningUi
+from schemas.batches import ImportReport
+from tests.records import contact, contacts_of, write_csv
+
+HOST = "127.0.0.1"
+GONE = "There is no such file, or its time has ended.\n"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answers: header names in small letters."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+Ask = Callable[..., Answer]
+
+
+@pytest.fixture
+def ask(store: RecordStore) -> Iterator[Ask]:
+    """Asks a real server for a path."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+
+        def answer(path: str, method: str = "GET", host: str | None = None) -> Answer:
+            address: tuple[str, int] = listener.getsockname()
+            connection = HTTPConnection(address[0], address[1], timeout=30)
+            connection.request(method, path, headers={} if host is None else {"Host": host})
+            found = connection.getresponse()
+            headers = {name.lower(): value for name, value in found.getheaders()}
+            try:
+                return Answer(found.status, headers, found.read())
+            finally:
+                connection.close()
+
+        with serving(store.settings, HOST, listener):
+            yield answer
+
+
+@pytest.fixture
+def report(importer: Importer, tmp_path: Path) -> ImportReport:
+    """A preview with a rejected record."""
+    return importer.preview(contacts_of(write_csv(tmp_path / "in.csv", [contact(1), contact(2, status="VIP")])))
+
+
+@pytest.fixture
+def links(report: ImportReport) -> dict[str, str]:
+    """Where its files are."""
+    return {what: link.removeprefix("http://x") for what, link in RunningUi("", "http://x", 1).links(report).items()}
+
+
+def test_the_report_opens_and_the_rejects_file_is_saved(ask: Ask, report: ImportReport, links: dict[str, str]) -> None:
+    page, rejects = ask(links["report"]), ask(links["rejects_file"])
+
+    assert report.report_file is not None
+    assert report.rejects_file is not None
+    assert (page.status, page.body) == (200, report.report_file.read_bytes())
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert (rejects.status, rejects.body) == (200, report.rejects_file.read_bytes())
+    assert rejects.headers["content-disposition"] == f'attachment; filename="{report.rejects_file.name}"'
+    for answer in (page, rejects):
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_nothing_but_the_whole_path_leads_to_a_file(
+    ask: Ask, report: ImportReport, links: dict[str, str], importer: Importer, tmp_path: Path
+) -> None:
+    path = report.batch.binding["path"]
+    other = importer.preview(contacts_of(write_csv(tmp_path / "b.csv", [contact(5)]), "dl")).batch
+    assert len(path) >= 32
+    assert path != other.binding["path"]
+    batch_id = report.batch.batch_id
+    for wrong in (
+        *("/", f"/{batch_id}", f"/{batch_id}/", f"/{batch_id}/{path}", f"/{batch_id}/{path}/", f"/{batch_id}//report"),
+        *(f"/{batch_id}/{path[:-1]}/report", f"/{batch_id}/None/report", f"/b-none/{path}/report"),
+        *(f"/{other.batch_id}/{path}/report", f"/{batch_id}/{other.binding['path']}/report"),
+        *(
+            f"/{batch_id}/{path}/report.html",
+            f"/{batch_id}/{path}/..%2f..%2fcatalog.sqlite",
+            f"/{batch_id}/%c3%bc/report",
+        ),
+    ):
+        answer = ask(wrong)
+        assert answer.status == 404, wrong
+        assert answer.body.decode() in (GONE, "Not Found"), wrong
+
+
+def test_only_get_is_answered_and_only_to_this_host(ask: Ask, links: dict[str, str]) -> None:
+    for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        assert ask(links["report"], method).status == 405
+    assert ask(links["report"], host="evil.example").status == 400
+    assert ask(links["report"], host="127.0.0.1.evil.example:3001").status == 400
+    assert ask(links["report"], host="localhost:3001").status == 200
+
+
+def test_the_path_dies_with_the_batch(
+    ask: Ask, report: ImportReport, links: dict[str, str], store: RecordStore
+) -> None:
+    report_file = report.report_file
+    assert report_file is not None
+    report_file.unlink()
+
+    gone = ask(links["report"])
+    assert (gone.status, gone.body.decode()) == (404, GONE)
+    assert ask(links["rejects_file"]).status == 200
