@@ -17,6 +17,7 @@ from resources.export_writer import ExportWriter
 from resources.export_writer.inspection import masked_manifest, preview_of
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import RecordStore
+from schemas.errors import InvalidRequest
 from schemas.exports import SHEET_ROWS, ExportFormat, ExportManifest, ExportRequest, Packing
 from schemas.record_type import RecordType
 
@@ -52,6 +53,8 @@ class ExportConfig(dg.Config):
 
     def request(self, account: str, record_type: str) -> ExportRequest:
         """The request that this config makes."""
+        if self.preset and self.saved_preset:
+            raise InvalidRequest("Both `preset` and `saved_preset` were given.", "Give one of them.")
         return ExportRequest(
             account=account,
             record_type=record_type,

@@ -16,6 +16,7 @@ from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
 from schemas import RECORD_TYPES
 from schemas.batches import Batch, BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
+from schemas.errors import InvalidRequest
 from schemas.record_type import RecordType
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class PreviewConfig(dg.Config):
 
     def request(self) -> ImportRequest:
         """The request that this config makes."""
+        if not self.path:
+            raise InvalidRequest("`path` names no file.", "Give the path of one, for example /data/contacts.csv.")
         return ImportRequest(
             path=Path(self.path),
             account=self.account,

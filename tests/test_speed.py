@@ -7,9 +7,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 
+from pipelines.definitions import defs
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from tests.records import contact, contacts_of, write_csv
@@ -75,6 +78,52 @@ def test_an_export_of_5000_contacts_takes_at_most_a_second(five_thousand: Path) 
 
     history = fastest(took / 2, lambda: subprocess.run([COMMAND, "batches"], capture_output=True, check=True), runs=5)
     assert took <= max(1.0, 2 * history)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+)
+@pytest.mark.parametrize(
+    ("job", "config", "sentence"),
+    [
+        ("preview_import", {}, "No account was given."),
+        ("import_records", {"account": "ua"}, "`path` names no file."),
+        ("commit_batch", {"account": "ua", "batch_id": "b-1"}, "There is no batch 'b-1'."),
+        ("roll_back_batch", {"account": "dl", "batch_id": "b-1"}, "There is no batch 'b-1'."),
+        ("export_contacts", {"columns": ["nme"]}, "contacts has no column 'nme'."),
+        ("export_contacts", {"saved_preset": "news"}, "contacts has no preset 'news'."),
+        ("export_contacts", {"preset": "mailing", "saved_preset": "news"}, "Both `preset` and `saved_preset` were"),
+        ("export_contacts", {"part_rows": -1}, "A part cannot have -1 rows."),
+        ("export_contacts", {"where": ["amount ~ 3"]}, "'amount ~ 3' is no filter."),
+    ],
+)
+def test_what_a_job_cannot_do_its_first_step_says_within_a_second(
+    store: RecordStore, job: str, config: dict[str, Any], sentence: str
+) -> None:
+    store.add_account("ua", "tester")
+    told = config if job != "export_contacts" else {"ops": {"exports__contacts": {"config": config}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("accounts", ["ua"])
+
+        def seconds() -> float:
+            result = (
+                defs()
+                .resolve_job_def(job)
+                .execute_in_process(
+                    run_config=told,
+                    instance=instance,
+                    partition_key="ua" if job == "export_contacts" else None,
+                    raise_on_error=False,
+                )
+            )
+            (failed,) = [event for event in result.all_events if event.is_step_failure]
+            failure = failed.step_failure_data.user_failure_data
+            assert failure is not None
+            assert (failure.description or "").startswith(sentence)
+            times = {entry.dagster_event_type: entry.timestamp for entry in instance.all_logs(result.run_id)}
+            return times[dg.DagsterEventType.STEP_FAILURE] - times[dg.DagsterEventType.STEP_START]
+
+        assert min(seconds() for _ in range(2)) < 1.0
 
 
 def test_the_definitions_load_within_5_seconds() -> None:
