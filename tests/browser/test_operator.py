@@ -1,0 +1,188 @@
+"""What an operator does in Dagster's UI, in a real browser: preview, approve, export, take back. In this order."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas import load_record_types
+from tests.records import Row, contact, write_csv
+from tests.serving import Server, environment, serving, within
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+PICTURES = Path(os.environ.get("RECORDS_PICTURES", Path(__file__).parents[2] / "test-pictures"))
+JOBS = "locations/__repository__@records/jobs"
+LOADED = 60_000
+"""Milliseconds that the first page of a server may take, and a run."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`records ui`, as olga; the store has no records."""
+    folder = tmp_path_factory.mktemp("operator")
+    with RecordStore(Settings.from_environment(environment(folder))) as store:
+        store.initialise(load_record_types())
+    with serving(folder, RECORDS_ACTOR="olga") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.set_default_timeout(LOADED)
+        expect.set_options(timeout=LOADED)
+        yield page
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def file(server: Server) -> Path:
+    """Two hundred contacts, three of them wrong."""
+    wrong: dict[int, dict[str, str]] = {20: {"status": "VIP"}, 33: {"amount": "-5"}, 77: {"email": "ada at example"}}
+    rows: list[Row] = [contact(number, **{"email": "ada@example.org"} | wrong.get(number, {})) for number in range(200)]
+    return write_csv(server.home / "contacts.csv", rows)
+
+
+def picture(page: Page, name: str) -> None:
+    PICTURES.mkdir(exist_ok=True)
+    page.screenshot(path=PICTURES / f"{name}.png")
+
+
+def launch(server: Server, page: Page, job: str, config: str, account: str | None = None) -> None:
+    """The job's run is on the page; it was launched from the launchpad, which opened complete."""
+    page.goto(f"{server.url}/{JOBS}/{job}/playground")
+    expect(page.get_by_text("All defaults expanded")).to_be_visible()
+    expect(page.get_by_text("No errors")).to_be_visible()
+    page.locator(".CodeMirror").click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(config)
+    expect(page.locator(".CodeMirror")).to_contain_text(config.splitlines()[-1].split(": ")[0])
+    if account is not None:
+        page.get_by_placeholder("Partition").fill(account)
+        page.keyboard.press("Enter")
+    picture(page, f"launchpad-{job}")
+    page.get_by_role("button", name="Launch Run").click()
+    page.wait_for_url("**/runs/*")
+
+
+def told(page: Page, text: str) -> None:
+    expect(page.get_by_text(text).first).to_be_visible()
+
+
+def ended(page: Page, status: str) -> None:
+    """The run on the page has ended so."""
+    expect(page.get_by_text(status, exact=True).first).to_be_visible()
+
+
+def open_event(server: Server, page: Page, asset: str, batch_id: str) -> None:
+    """The newest event of the asset is shown, once it tells of the batch."""
+    address = f"{server.url}/assets/{asset}?view=events"
+
+    def shown() -> bool:
+        page.goto(address)
+        expect(page.get_by_text("Metadata").first).to_be_visible()
+        return page.get_by_text(batch_id).count() > 0
+
+    assert within(60, shown, every=1)
+
+
+def batch(server: Server, status: str) -> dict[str, Any]:
+    """The newest batch of a status."""
+    found: dict[str, Any] = server.records("batches", "--status", status)["items"][0]
+    return found
+
+
+def test_a_file_is_previewed_from_the_launchpad_and_its_problems_are_read(
+    server: Server, page: Page, file: Path
+) -> None:
+    launch(server, page, "preview_import", f"account: ua\nrecord_type: contacts\npath: {file}\n")
+    ended(page, "Success")
+    previewed = batch(server, "previewed")
+    assert (previewed["read"], previewed["created"], previewed["rejected"]) == (200, 197, 3)
+
+    open_event(server, page, "records/contacts", previewed["batch_id"])
+    row = page.get_by_role("row").filter(has_text="rejected").first
+    expect(row).to_contain_text("3")
+    for rule in ("must be one of lead, prospect, customer, churned", "must be 0 or more", "must be an e-mail address"):
+        told(page, rule)
+    page.get_by_text("must be 0 or more").first.scroll_into_view_if_needed()
+    picture(page, "problems")
+
+    with page.context.expect_page() as opened:
+        page.locator("a[href^='http://127.0.0.1:'][href$='/report']").first.click()
+    report = opened.value
+    expect(report.get_by_text("VIP").first).to_be_visible()
+    picture(report, "report")
+    report.close()
+
+
+def test_it_is_approved_and_the_asset_has_its_rows(server: Server, page: Page, file: Path) -> None:
+    batch_id = batch(server, "previewed")["batch_id"]
+
+    launch(server, page, "commit_batch", f"account: ua\nbatch_id: {batch_id}\non_invalid: skip\n")
+    ended(page, "Success")
+
+    committed = batch(server, "committed")
+    assert (committed["batch_id"], committed["actor"]) == (batch_id, "olga")
+    open_event(server, page, "records/contacts", "rollback_until")
+    expect(page.get_by_role("row").filter(has_text="dagster/row_count").first).to_contain_text("197")
+    picture(page, "row-count")
+
+
+def test_an_export_starts_from_the_assets_page_by_choosing_an_account(server: Server, page: Page) -> None:
+    page.goto(f"{server.url}/assets/exports/contacts")
+    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_placeholder("Select a partition").or_(page.get_by_text("Select a partition or create one")).click()
+    page.locator("text='ua' >> visible=true").last.click()
+    page.keyboard.press("Escape")
+    picture(page, "choose-account")
+    page.get_by_role("button", name=re.compile("Launch")).last.click()
+
+    exported = within(60, lambda: server.records("exports")["items"])
+    assert [(each["rows"], each["account"]) for each in exported] == [(197, "ua")]
+    open_event(server, page, "exports/contacts", exported[0]["export_id"])
+    expect(page.get_by_role("row").filter(has_text="sha256").first).to_contain_text(exported[0]["sha256"][:20])
+    picture(page, "export")
+
+
+def test_the_progress_of_an_export_is_watched(server: Server, page: Page) -> None:
+    config = "ops:\n  exports__contacts:\n    config:\n      part_rows: 20\n"
+    launch(server, page, "export_contacts", config, account="ua")
+    told(page, "rows_done")
+    picture(page, "progress-run")
+    ended(page, "Success")
+
+    page.goto(f"{server.url}/assets/exports/contacts?view=events")
+    page.get_by_role("img", name="observation").first.click()
+    told(page, "rows_done")
+    picture(page, "progress")
+
+
+def test_a_batch_is_taken_back_by_its_id_and_a_conflict_is_read(server: Server, page: Page, tmp_path: Path) -> None:
+    first = batch(server, "committed")["batch_id"]
+    later = server.records(
+        "import", str(write_csv(tmp_path / "later.csv", [contact(1, status="customer")])), "-a", "ua", "-t", "contacts"
+    )
+
+    launch(server, page, "roll_back_batch", f"account: ua\nbatch_id: {first}\n")
+    ended(page, "Failure")
+    told(page, "modified since")
+    picture(page, "conflict")
+
+    launch(server, page, "roll_back_batch", f"account: ua\non_modified: keep\nbatch_id: {first}\n")
+    ended(page, "Success")
+    assert server.records("show", first)["status"] == "rolled_back"
+    assert server.records("show", later["batch_id"])["status"] == "committed"
+    rollback = batch(server, "committed")
+    assert (rollback["undone"]["removed"], rollback["undone"]["modified"]) == (196, 1)
+    picture(page, "rolled-back")
