@@ -26,10 +26,13 @@ import zstandard
 from resources.export_writer import ExportWriter, SweptExports, sweep_exports
 from resources.export_writer import parts as parts_module
 from resources.export_writer.parts import make_part, part_path
+from resources.importer import Importer
+from resources.maintenance import Maintenance
 from resources.record_store import RecordStore
 from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing, named_format
-from tests.records import change, put
+from schemas.rollbacks import OnModified, RollbackRequest
+from tests.records import change, contact, contacts_of, put, write_csv
 
 MIXED = """
 SELECT 'C-' || lpad((i * 37 % 100)::VARCHAR, 3, '0') AS external_id, 'lead' AS status,
@@ -699,22 +702,27 @@ def test_another_accounts_plan_is_not_there(
             writer.load("ua", wanted)
 
 
-def test_what_happens_during_an_export_does_not_show_in_it(
-    store: RecordStore, writer: ExportWriter, mixed: int
+def test_imports_a_rollback_and_maintenance_during_an_export_do_not_show_in_it(
+    store: RecordStore, writer: ExportWriter, importer: Importer, mixed: int, tmp_path: Path
 ) -> None:
+    earlier = importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", map(contact, range(40))))).batch
     undisturbed = writer.export(ask(part_rows=30))
     plan = writer.plan(ask(part_rows=30))
-    writer.make_part(plan, 0)
-    change(store, f"UPDATE {TABLE} SET amount = 0")
-    writer.make_part(plan, 1)
-    put(store, "SELECT 'B-' || i AS external_id, 's' AS status FROM range(50) t(i)")
-    change(store, f"DELETE FROM {TABLE} WHERE external_id > 'C-060'")
-    with store._lake.attached() as connection:
-        for call in ("ducklake_merge_adjacent_files", "ducklake_rewrite_data_files"):
-            connection.execute(f"CALL {call}('lake')")
-    writer.make_part(plan, 2)
+    assert len(plan.parts) == 5
 
+    writer.make_part(plan, 0)
+    changed = [contact(number, status="customer", amount="0.00") for number in range(20, 60)]
+    importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", changed)))
+    writer.make_part(plan, 1)
+    store.account("ua").roll_back(RollbackRequest("ua", earlier.batch_id, OnModified.OVERWRITE), "tester", None)
+    writer.make_part(plan, 2)
+    change(store, f"DELETE FROM {TABLE} WHERE external_id > 'C-060'")
+    maintained = Maintenance(store, "tester").maintain()
+    writer.make_part(plan, 3)
+
+    assert maintained.merged + maintained.rewritten > 0
     assert writer.finish(plan).sha256 == undisturbed.sha256
+    assert writer.export(ask(part_rows=30)).sha256 != undisturbed.sha256
 
 
 def test_progress_is_told_after_every_part(writer: ExportWriter, mixed: int) -> None:

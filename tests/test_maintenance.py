@@ -18,7 +18,7 @@ from schemas.errors import Refused, WindowOver
 from schemas.exports import ExportRequest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.rollbacks import RollbackCounts, RollbackRequest
-from tests.records import contact, contacts_of, stored, write_csv
+from tests.records import change, contact, contacts_of, put, stored, write_csv
 from tests.timeline import Timeline, store_of
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -288,3 +288,26 @@ def test_a_longer_window_brings_no_image_back(world: World) -> None:
     longer = RecordStore(replace(world.store.settings, rollback_hours=1000), clock=world.clock)
     with longer, pytest.raises(WindowOver, match="are no longer kept, so it cannot be taken back"):
         longer.account("ua").roll_back(RollbackRequest("ua", batch_id), "tester", None)
+
+
+def test_a_snapshot_is_read_as_it_was_after_its_files_were_rewritten(store: RecordStore) -> None:
+    """DuckLake's statistics are those of the newest snapshot, and DuckDB would believe them of an older one."""
+    put(
+        store,
+        "SELECT 'C-' || lpad(i::VARCHAR, 3, '0') AS external_id, 'lead' AS status, "
+        "CASE WHEN i >= 60 THEN NULL ELSE i END::DECIMAL(18,2) AS amount FROM range(100) t(i)",
+    )
+    moment = put(store, "SELECT 'D' AS external_id, 'lead' AS status")
+    change(store, "DELETE FROM lake.records.contacts WHERE external_id >= 'C-060'")
+
+    assert Maintenance(store, "tester").maintain().rewritten == 1
+
+    with store.reading(moment) as connection:
+        found = connection.fetch_one(
+            """
+            SELECT (SELECT count(*) FROM lake.records.contacts WHERE external_id >= 'C-070'),
+                (SELECT count(*) FROM lake.records.contacts WHERE amount IS NULL),
+                (SELECT count(amount) FROM lake.records.contacts)
+            """
+        )
+    assert found == (31, 41, 60)

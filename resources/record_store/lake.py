@@ -143,6 +143,9 @@ class Lake:
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
+                # DuckLake keeps statistics of the newest snapshot alone, which are wrong of others (ducklake#1377): a
+                # filter would find nothing, once a rewrite has narrowed them.
+                "disabled_optimizers": "statistics_propagation",
                 "enable_external_file_cache": "false",  # the operating system has one, and gives it back
                 "partitioned_write_flush_threshold": 20_000,  # rows that each thread holds outside the memory limit
                 "memory_limit": self._settings.duckdb_memory,
