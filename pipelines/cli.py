@@ -350,8 +350,11 @@ def show(batch_id: str, account: str | None, as_json: bool) -> None:
 def ui(port: int, as_json: bool) -> None:
     """Dagster's UI and daemon, on this machine only, until Ctrl-C."""
     from pipelines.ui import run_ui
+    from resources.deliveries import Deliveries
 
     with _store(make=True) as store:
+        for mistake in Deliveries(store).mistakes:
+            click.echo(f"{mistake}", err=True)
         run_ui(store.settings, port, lambda url: _print_json({"url": url}) if as_json else click.echo(f"Open {url}"))
 
 
