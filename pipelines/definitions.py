@@ -12,6 +12,7 @@ from pipelines.exports import export_asset, export_job
 from pipelines.imports import commit_batch, import_records, preview_import, records_asset
 from pipelines.ledger_events import ledger_events
 from pipelines.maintenance import maintain_store, nightly_maintenance
+from pipelines.notices import run_failures
 from pipelines.rollback import roll_back_batch
 from pipelines.store_resource import RecordsResource
 from schemas import load_record_types
@@ -29,7 +30,7 @@ def defs() -> dg.Definitions:
             *map(export_job, record_types),
             *(check_export, deliver_exports),
         ],
-        sensors=[ledger_events, batch_expiry],
+        sensors=[ledger_events, batch_expiry, run_failures],
         schedules=[daily_exports, nightly_maintenance],
         resources={"records": RecordsResource()},
         # DuckDB uses the cores already; a process for each step costs seconds and gains nothing.

@@ -45,7 +45,7 @@ class Deployment:
     """A deployment of this code location; its address is a setting, or what `records ui` wrote down."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.dagster_url or _url_of_ui(settings)
+        self._url = address_of(settings)
 
     def submit(self, job: str, account: str, config: dict[str, Any]) -> SubmittedRun:
         """A run of a job for an account, with this config, is launched.
@@ -92,7 +92,10 @@ class Deployment:
         return told["data"]
 
 
-def _url_of_ui(settings: Settings) -> str | None:
+def address_of(settings: Settings) -> str | None:
+    """Where the deployment is, as far as that is known: the setting, else what `records ui` wrote down."""
+    if settings.dagster_url:
+        return settings.dagster_url
     try:
         url: str = json.loads((settings.home / "ui.json").read_text())["url"]
     except (OSError, ValueError, KeyError):

@@ -96,7 +96,7 @@ def test_these_are_the_definitions(repository: dg.RepositoryDefinition) -> None:
     }
     assert materialisable == {"exports/contacts", "exports/flights"}
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == JOBS
-    assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events", "batch_expiry"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events", "batch_expiry", "run_failures"}
     assert {schedule.name for schedule in repository.schedule_defs} == {"daily_exports", "nightly_maintenance"}
 
 
@@ -122,7 +122,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
     described |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
 
-    assert len(described) == 4 + 8 + 10 + 2 + 2
+    assert len(described) == 4 + 8 + 10 + 3 + 2
     assert {name for name, text in described.items() if not text} == set()
 
 
