@@ -97,10 +97,10 @@ def daily_exports(context: dg.ScheduleEvaluationContext, records: RecordsResourc
             tags={_NAMES: ",".join(names), _MOMENT: now.isoformat()},
             run_config=dg.RunConfig(ops={"deliver": DeliveriesConfig(names=names, moment=now.isoformat())}),
         )
-    if deliveries.mistakes:
-        raise dg.Failure("\n".join(map(str, deliveries.mistakes)), allow_retries=False)
     coming = next_time([*deliveries.entries.values()], now)
     told = "exports.yaml asks for no export." if coming is None else f"The next one: {coming}."
+    if deliveries.mistakes:
+        raise dg.Failure("\n".join([*map(str, deliveries.mistakes), *waiting.values(), told]), allow_retries=False)
     return dg.SkipReason(" ".join([*waiting.values(), told]))
 
 

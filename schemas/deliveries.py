@@ -8,7 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -37,8 +37,8 @@ _Texts = Annotated[list[str], BeforeValidator(lambda told: [told] if isinstance(
 class Delivery(BaseModel):
     """One export of an account and type, every day at a local time.
 
-    `to` is a file or folder, with {date} in the file's name for the local date; None is the account's export folder.
-    `changes_only`: only what changed since the last delivery of the same name, account and type.
+    `to` is a file, with {date} in its name for the local date, or a folder that exists; None is the account's export
+    folder. `changes_only`: only what changed since the last delivery of the same name, account and type.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -81,7 +81,8 @@ class Delivery(BaseModel):
         if to is None:
             return None
         _met(to, Path(to).is_absolute(), "write the whole path, from / on")
-        return _met(to, DATE not in str(Path(to).parent), f"{DATE} can stand in the name of the file, not of a folder")
+        folder = to if to.endswith("/") else str(Path(to).parent)
+        return _met(to, DATE not in folder, f"{DATE} can stand in the name of the file, not of a folder")
 
     @model_validator(mode="after")
     def _can_be_asked_for(self) -> "Delivery":
@@ -108,8 +109,9 @@ class Delivery(BaseModel):
         Raises InvalidRequest where format, packing and the name of the file contradict each other.
         """
         path = None if self.to is None else Path(self.to.replace(DATE, day.isoformat()))
-        chosen, packing = named_format(path, self.format)
-        return ExportRequest(
+        is_folder = self.to is not None and self.to.endswith("/")
+        chosen, packing = named_format(None if is_folder else path, self.format)
+        request = ExportRequest(
             account=self.account,
             record_type=self.type,
             columns=None if self.columns is None else tuple(self.columns),
@@ -121,6 +123,7 @@ class Delivery(BaseModel):
             order_by=tuple(self.order_by),
             changed_since=since,
         )
+        return replace(request, path=path / request.file_name) if path is not None and is_folder else request
 
 
 class DeliveryFile(BaseModel):

@@ -31,7 +31,7 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
         skip = " --on-invalid skip" if batch.counts.rejected else ""
         return Message(
             f"{whose} waits for approval",
-            f"{batch.file_name}, {batch.counts.read:,} records: {batch.counts}.\n"
+            f"{batch.file_name}, {_records(batch.counts.read)}: {batch.counts}.\n"
             f"Look at it: records show {batch.batch_id}\n"
             f"Approve it until {until:%Y-%m-%d %H:%M} UTC: records commit {batch.batch_id}{skip}\n"
             f"Or throw it away: records discard {batch.batch_id}",
@@ -48,8 +48,8 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
         )
     if batch.counts.rejected:
         return Message(
-            f"{whose} left out {batch.counts.rejected:,} records",
-            f"{batch.file_name}, {batch.counts.read:,} records: {batch.counts}.\n"
+            f"{whose} left out {_records(batch.counts.rejected)}",
+            f"{batch.file_name}, {_records(batch.counts.read)}: {batch.counts}.\n"
             f"What is wrong, and the file to correct: records show {batch.batch_id}",
             "warning",
         )
@@ -64,7 +64,7 @@ def of_export(export: ExportManifest) -> Message | None:
     full = "\nThe last export is not kept any more: all records are in it." if export.full else ""
     return Message(
         f"{export.account}: an export of {export.record_type} is ready",
-        f"{export.rows:,} records, {export.bytes:,} bytes{seconds}; asked for by {export.actor}.\n{export.path}{full}",
+        f"{_records(export.rows)}, {export.bytes:,} bytes{seconds}; asked for by {export.actor}.\n{export.path}{full}",
         "success",
     )
 
@@ -78,3 +78,7 @@ def of_failure(job: str, account: str | None, why: str, place: str) -> Message:
 def first_sentence(text: str) -> str:
     """The text up to its first full stop that a space follows."""
     return _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
+
+
+def _records(number: int) -> str:
+    return "1 record" if number == 1 else f"{number:,} records"

@@ -26,12 +26,18 @@ EVENING = "- {name: evening, account: ua, type: contacts, at: 17:30, format: jso
 WRITTEN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
 
-@pytest.fixture
-def instance(tmp_path: Path) -> Iterator[dg.DagsterInstance]:
-    """One that can be opened twice, as a schedule does."""
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster"), {"telemetry": {"enabled": False}}) as instance:
+@pytest.fixture(scope="module")
+def persistent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
+    """An instance that can be opened twice, as a schedule does."""
+    folder = str(tmp_path_factory.mktemp("dagster"))
+    with dg.DagsterInstance.local_temp(folder, {"telemetry": {"enabled": False}}) as instance:
         yield instance
+
+
+@pytest.fixture
+def instance(persistent: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
+    yield persistent
+    persistent.wipe()
 
 
 @pytest.fixture
@@ -263,15 +269,28 @@ def test_a_defect_is_told_by_its_class_alone(
         ("- {name: daily, account: ua, type: contacts, at: 07:00}", "two exports called 'daily'; the first one counts"),
     ],
 )  # fmt: skip
-def test_a_mistake_fails_the_tick_once_the_other_entries_are_served(
-    entry: str, sentence: str, account: RecordStore, home: Path, instance: dg.DagsterInstance
+def test_a_mistake_is_told_and_the_other_entries_stand(
+    entry: str, sentence: str, account: RecordStore, home: Path
 ) -> None:
     write(home, DAILY, entry)
+    deliveries = Deliveries(account)
+    assert list(deliveries.entries) == ["daily"]
+    (mistake,) = deliveries.mistakes
+    assert mistake.message.startswith(str(home / "exports.yaml"))
+    assert sentence in mistake.message
+
+
+def test_a_mistake_fails_the_tick_once_the_other_entries_are_served(
+    account: RecordStore, home: Path, instance: dg.DagsterInstance
+) -> None:
+    write(home, DAILY, "- {name: a, account: aa, type: contacts, at: 07:00}")
     assert asked(tick(instance, "2026-01-05T12:00")) == ["daily"]
     with pytest.raises(dg.Failure) as failed:
         tick(instance, "2026-01-05T10:00")
-    assert str(home / "exports.yaml") in (failed.value.description or "")
-    assert sentence in (failed.value.description or "")
+    assert (failed.value.description or "").splitlines() == [
+        f"{home}/exports.yaml, export 'a': There is no account 'aa'. See which there are: records accounts list.",
+        "The next one: daily at 2026-01-05 07:00 America/New_York.",
+    ]
 
 
 def test_a_file_that_is_no_yaml_fails_the_tick(account: RecordStore, home: Path, instance: dg.DagsterInstance) -> None:

@@ -121,6 +121,8 @@ def test_an_entry_is_an_export_like_any_other() -> None:
     )
     assert str(entry.request(date(2026, 1, 5), None).path) == "/srv/out/contacts-2026-01-05.ndjson"
     assert entry.actor == "schedule:daily"
+    folder = delivery(format="excel", to="/srv/out/")  # which is never made a file of that name
+    assert str(folder.request(date(2026, 1, 5), None).path) == "/srv/out/contacts.xlsx"
 
 
 def test_the_example_of_the_readme_can_be_meant(tmp_path: Path) -> None:
@@ -147,6 +149,7 @@ def test_the_example_of_the_readme_can_be_meant(tmp_path: Path) -> None:
         ({"format": "xls"}, "input should be 'csv', 'json', 'ndjson', 'excel' or 'parquet'."),
         ({"to": "out"}, "`exports, entry 1, to` was 'out': write the whole path, from / on."),
         ({"to": "/out/{date}/a.csv"}, "{date} can stand in the name of the file, not of a folder."),
+        ({"to": "/out/{date}/"}, "{date} can stand in the name of the file, not of a folder."),
         ({"to": "/out/a.csv", "format": "json"}, "`exports, entry 1` A file of json cannot be called 'a.csv'."),
         ({"format": "excel", "pack": "gz"}, "`exports, entry 1` A file of excel cannot be packed with gz."),
         ({"columns": ["a"], "preset": "b"}, "`exports, entry 1` give columns or a preset, not both."),

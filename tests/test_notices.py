@@ -80,7 +80,7 @@ def test_what_the_ledger_tells_is_told_once(
     assert tick(ledger_events, instance, cursor) == cursor
 
     assert receiver.titles == [
-        "ua: an import of contacts left out 1 records",
+        "ua: an import of contacts left out 1 record",
         "ua: a batch of contacts was taken back",
         "ua: a batch of contacts was taken back",
         "ua: an export of contacts is ready",
@@ -151,7 +151,7 @@ def test_a_receiver_that_fails_holds_up_no_event_and_is_told_later(
     receiver.status = 200
     monkeypatch.setattr("schemas.told.next_attempt", min)
     healthy = tick(ledger_events, instance, later)
-    assert receiver.titles == ["ua: an import of contacts left out 1 records", "ua: an export of contacts is ready"]
+    assert receiver.titles == ["ua: an import of contacts left out 1 record", "ua: an export of contacts is ready"]
     assert healthy == "{0}:{0}".format(later.partition(":")[0])
     assert next_attempt is not min
 
@@ -188,7 +188,7 @@ def test_an_address_that_cannot_be_read_is_logged_and_fails_nothing(
     assert "canary" not in caplog.text
     monkeypatch.setenv("RECORDS_NOTIFY", receiver.url)
     tick(ledger_events, instance, cursor)
-    assert receiver.titles == ["ua: an import of contacts left out 1 records"]
+    assert receiver.titles == ["ua: an import of contacts left out 1 record"]
 
 
 def fail(instance: dg.DagsterInstance, account: str, batch_id: str) -> str:
