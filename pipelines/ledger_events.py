@@ -1,4 +1,4 @@
-"""One sensor carries the ledger into Dagster, whoever wrote it: the command, a run, the inbox."""
+"""One sensor carries the ledger into Dagster, and to whom it may concern, whoever wrote it."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeGuard
@@ -30,7 +30,7 @@ Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
     job_name=check_export.name,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Carry commits, previews, exports and new accounts into Dagster, whoever made them.",
+    description="Carry commits, previews, exports and new accounts into Dagster, whoever made them, and tell of some.",
 )
 def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
     """Commits become materialisations, previews observations, exports made outside Dagster materialisations.

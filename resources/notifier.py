@@ -74,16 +74,21 @@ class Notifier:
     def _tell(
         self, receiver: str, reached: Reached, entries_after: Callable[[int], Sequence[Entry]], now: datetime
     ) -> Reached:
+        passed_over = []
         for entry in entries_after(reached.number):
-            if entry.message is not None and not entry.is_stale(now):
-                if reached.waits(now) or time.monotonic() >= self._deadline:
-                    return reached
-                if not self.send(receiver, entry.message):
-                    return reached.failed(now)
-            elif entry.message is not None:
-                shown, _ = self._receivers[receiver]
-                _LOG.error("%s was not told in a day: %r. It is passed over.", shown, entry.message.title)
+            if entry.message is not None:
+                if entry.is_stale(now):
+                    passed_over.append(entry.message.title)
+                elif reached.waits(now) or time.monotonic() >= self._deadline:
+                    break
+                elif not self.send(receiver, entry.message):
+                    reached = reached.failed(now)
+                    break
             reached = Reached(entry.number)
+        if passed_over:
+            shown, _ = self._receivers[receiver]
+            told = f"{len(passed_over)} messages of more than a day ago are passed over, the last one"
+            _LOG.error("%s: %s %r.", shown, told, passed_over[-1])
         return reached
 
 

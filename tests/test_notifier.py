@@ -114,14 +114,14 @@ def test_what_is_a_day_old_is_passed_over_and_logged(
     settings: Settings, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.status = 500
-    entries = [*log(1), *log(3, at=NOW + timedelta(hours=1))]
+    entries = [*log(1, 2, 3), *log(5, at=NOW + timedelta(hours=1))]
     told = tell(of(settings, receiver), Told(0), entries)
     told = tell(of(settings, receiver), told, entries, 24 * 60 - 1 / 60)
     assert (told.number, receiver.asked) == (0, 2)
     receiver.status = 200
-    assert tell(of(settings, receiver), told, entries, 24 * 60) == Told(3)
-    assert receiver.titles == ["3"]
-    assert "was not told in a day: '1'. It is passed over." in caplog.text
+    assert tell(of(settings, receiver), told, entries, 24 * 60) == Told(5)
+    assert receiver.titles == ["5"]
+    assert "(json): 2 messages of more than a day ago are passed over, the last one '3'." in caplog.text
 
 
 def test_one_receiver_holds_up_no_other_and_none_is_told_twice(
