@@ -38,7 +38,7 @@ class Receiver:
     @property
     def url(self) -> str:
         """Its address for Apprise, with a secret in it."""
-        return f"json://user:canary-password@127.0.0.1:{self.server.server_address[1]}/canary-token/?rto=2"
+        return f"json://user:canary-password@127.0.0.1:{self.server.server_address[1]}/canary-token/?rto=8"
 
     @property
     def titles(self) -> list[str]:

@@ -72,13 +72,13 @@ def test_a_receiver_that_hangs_and_one_that_is_not_there_fail_soon(
     settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     receiver.status = 0
-    hanging = Notifier(replace(settings, notify=(receiver.url.replace("rto=2", "rto=0.2"),)))
+    hanging = Notifier(replace(settings, notify=(receiver.url.replace("rto=8", "rto=0.2"),)))
     began = time.monotonic()
     assert not hanging.send(hanging.receivers[0], MESSAGE)  # by the time limit of the address
     monkeypatch.setattr(notifier_module, "_SECONDS_A_MESSAGE", 0.2)
     notifier = of(settings, receiver)
     assert not notifier.send(notifier.receivers[0], MESSAGE)  # by ours
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 6
     gone = Notifier(replace(settings, notify=("json://127.0.0.1:9/",)))
     assert not gone.send(gone.receivers[0], MESSAGE)
 
