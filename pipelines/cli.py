@@ -350,8 +350,13 @@ def show(batch_id: str, account: str | None, as_json: bool) -> None:
 def ui(port: int, as_json: bool) -> None:
     """Dagster's UI and daemon, on this machine only, until Ctrl-C."""
     from pipelines.ui import run_ui
+    from resources.deliveries import Deliveries
+    from resources.notifier import Notifier
 
     with _store(make=True) as store:
+        Notifier(store.settings)  # which refuses addresses that cannot be read
+        for mistake in Deliveries(store).mistakes:
+            click.echo(f"{mistake}", err=True)
         run_ui(store.settings, port, lambda url: _print_json({"url": url}) if as_json else click.echo(f"Open {url}"))
 
 

@@ -5,12 +5,14 @@ from itertools import chain
 import dagster as dg
 
 from pipelines.balance import balance_check
+from pipelines.deliveries import daily_exports, deliver_exports
 from pipelines.expiry import batch_expiry, expire_batches
 from pipelines.export_checks import check_export, export_checks
 from pipelines.exports import export_asset, export_job
 from pipelines.imports import commit_batch, import_records, preview_import, records_asset
 from pipelines.ledger_events import ledger_events
 from pipelines.maintenance import maintain_store, nightly_maintenance
+from pipelines.notices import run_failures
 from pipelines.rollback import roll_back_batch
 from pipelines.runs import lost_runs
 from pipelines.store_resource import RecordsResource
@@ -27,10 +29,10 @@ def defs() -> dg.Definitions:
         jobs=[
             *(preview_import, commit_batch, import_records, roll_back_batch, expire_batches, maintain_store),
             *map(export_job, record_types),
-            check_export,
+            *(check_export, deliver_exports),
         ],
-        sensors=[ledger_events, batch_expiry, lost_runs],
-        schedules=[nightly_maintenance],
+        sensors=[ledger_events, batch_expiry, run_failures, lost_runs],
+        schedules=[daily_exports, nightly_maintenance],
         resources={"records": RecordsResource()},
         # DuckDB uses the cores already; a process for each step costs seconds and gains nothing.
         executor=dg.in_process_executor,

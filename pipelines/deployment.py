@@ -46,7 +46,7 @@ class Deployment:
     """A deployment of this code location; its address is a setting, or what `records ui` wrote down."""
 
     def __init__(self, settings: Settings) -> None:
-        self._url = settings.dagster_url or (running.url if (running := RunningUi.of(settings)) else None)
+        self._url = address_of(settings)
 
     def submit(self, job: str, account: str, config: dict[str, Any]) -> SubmittedRun:
         """A run of a job for an account, with this config, is launched.
@@ -91,3 +91,9 @@ class Deployment:
         if told.get("errors"):
             raise RecordsError(f"The deployment at {self._url} does not understand: {told['errors'][0]['message']}.")
         return told["data"]
+
+
+def address_of(settings: Settings) -> str | None:
+    """Where the deployment is, as far as that is known: the setting, else what `records ui` wrote down."""
+    running = RunningUi.of(settings)
+    return settings.dagster_url or (running.url if running is not None else None)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resources.export_writer.plan import ExportPlan
     from resources.export_writer.writer import Progress
 
-_MOMENT = "A moment, as 2024-05-31T09:30:00Z, or a batch"
+_MOMENT = "A moment, as 2024-05-31T09:30:00Z, a batch or an export"
 
 
 @click.command()
@@ -44,10 +44,10 @@ _MOMENT = "A moment, as 2024-05-31T09:30:00Z, or a batch"
 @click.option(
     "--order-by", metavar="FIELD", help='Sort by it, or by several: "country, amount desc". Default: the key.'
 )
-@click.option("--as-of", metavar="TIME|BATCH", help=f"The records as they were then. {_MOMENT}, whose state is meant.")
+@click.option("--as-of", metavar="TIME|ID", help=f"The records as they were then. {_MOMENT}, whose state is meant.")
 @click.option(
     "--changed-since",
-    metavar="TIME|BATCH",
+    metavar="TIME|ID",
     help=f"Only what was created, updated or deleted since, and a column _change that says which. {_MOMENT}.",
 )
 @click.option("--encoding", default="utf-8", show_default=True, help="Of CSV; utf-8-sig for Excel's users.")

@@ -38,8 +38,10 @@ class ExportConfig(dg.Config):
         description='Only records of which all are true, for example ["amount >= 100", "country in DE, FR"].',
     )
     order_by: list[str] = Field(default=[], description='Fields, for example ["country", "amount desc"]. Empty: key.')
-    as_of: str = Field(default="", description="The records as of a moment, 2024-05-31T09:30:00Z, or a batch.")
-    changed_since: str = Field(default="", description="Only what changed since a moment or a batch. Empty: all.")
+    as_of: str = Field(default="", description="The records as of a moment, 2024-05-31T09:30:00Z, a batch or export.")
+    changed_since: str = Field(
+        default="", description="Only what changed since a moment, a batch or an export. Empty: all."
+    )
     encoding: str = Field(default="utf-8", description="Of CSV, for example utf-8-sig for Excel's users.")
     delimiter: str = Field(default=",", description="Of CSV: , ; | or tab.")
     raw: bool = Field(default=False, description="Put no ' before texts in CSV that a spreadsheet takes for formulas.")

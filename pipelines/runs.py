@@ -11,6 +11,7 @@ import psutil
 
 from resources.clock import SystemClock
 
+ACCOUNT = "records/account"
 _PROCESS = "records/process"
 _UNTOLD_FOR = timedelta(seconds=60)
 """How long a run may have started before it tells its process: its first step does, within seconds."""

@@ -1,5 +1,7 @@
 """The small YAML files in the home that an operator edits: what they say is meant, or a sentence says why not."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -9,6 +11,19 @@ from pydantic import BaseModel, ValidationError
 from schemas.errors import InvalidRequest
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_INTEGER = "tag:yaml.org,2002:int"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 17:30 is a text, as version 1.2 has it; in 1.1 it is 1,050."""
+
+    yaml_implicit_resolvers = {
+        first: [(tag, form) for tag, form in known if tag != _INTEGER]
+        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(_INTEGER, re.compile(r"[-+]?[0-9]+$"), list("-+0123456789"))
 
 
 def read_operator_file(path: Path, model: type[_Model]) -> _Model:
@@ -17,7 +32,7 @@ def read_operator_file(path: Path, model: type[_Model]) -> _Model:
     Raises InvalidRequest, which names the place in the file, what was found there and what is valid.
     """
     try:
-        told = yaml.safe_load(path.read_text("utf-8"))
+        told = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
     except FileNotFoundError:
         return model()
     except (OSError, UnicodeDecodeError) as error:
@@ -34,12 +49,34 @@ def read_operator_file(path: Path, model: type[_Model]) -> _Model:
     try:
         return model.model_validate({} if told is None else told)
     except ValidationError as error:
-        wrong = "; ".join(_sentence(each) for each in error.errors(include_url=False)[:5])
-        raise InvalidRequest(f"{path}: {wrong}.", "Correct it; the README has an example.") from None
+        raise _refused(path, error) from None
 
 
-def _sentence(error: Any) -> str:
-    """What is wrong, as in: `exports, entry 2, format` was 'xls': input should be 'csv' or 'json'."""
-    place = ", ".join(f"entry {part + 1}" if isinstance(part, int) else str(part) for part in error["loc"])
-    found = "" if error["type"] == "missing" else f" was {error['input']!r}:"
+def checked_entries(
+    path: Path, name: str, told: Sequence[Any], model: type[_Model]
+) -> tuple[list[_Model], list[InvalidRequest]]:
+    """The entries of a list of the file that can be meant, and of each other one what is wrong with it."""
+    entries, mistakes = [], []
+    for number, each in enumerate(told):
+        try:
+            entries.append(model.model_validate(each))
+        except ValidationError as error:
+            mistakes.append(_refused(path, error, name, number))
+    return entries, mistakes
+
+
+def _refused(path: Path, error: ValidationError, *place: str | int) -> InvalidRequest:
+    wrong = "; ".join(_sentence(each, place) for each in error.errors(include_url=False)[:5])
+    return InvalidRequest(f"{path}: {wrong}.", "Correct it; the README has an example.")
+
+
+def _sentence(error: Any, within: tuple[str | int, ...]) -> str:
+    """What is wrong, as in: `exports, entry 2, format` was 'xls': input should be 'csv' or 'json'.
+
+    What stands in a wrong place, or has more in it, is not repeated: a filter can hold what is personal.
+    """
+    parts = (*within, *error["loc"])
+    place = ", ".join(f"entry {part + 1}" if isinstance(part, int) else str(part) for part in parts)
+    told = error["type"] not in ("missing", "extra_forbidden") and not isinstance(error["input"], dict | list)
+    found = f" was {error['input']!r}:" if told else ""
     return f"`{place or 'the file'}`{found} {error['msg'][0].lower()}{error['msg'][1:]}"

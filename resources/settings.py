@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -9,6 +10,9 @@ from pathlib import Path
 
 from resources.file_reader import ReadLimits
 from schemas.errors import InvalidRequest
+
+_BETWEEN = re.compile(r"\s*,\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")
+"""What stands between addresses; a comma can also be in one."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Settings:
     """RECORDS_BACKGROUND_ROWS: an export of so many records, or more, is left to a deployment that runs."""
     dagster_url: str | None = None
     """RECORDS_DAGSTER_URL: where the deployment is. Default: what `records ui` wrote to ui.json."""
+    notify: tuple[str, ...] = field(default=(), repr=False)
+    """RECORDS_NOTIFY: whom to tell of what happens, as Apprise's addresses. They are secrets."""
     duckdb_memory: str = "512MB"
     """RECORDS_DUCKDB_MEMORY: DuckDB's share of memory in each process; beyond it DuckDB uses the disk."""
 
@@ -56,6 +62,7 @@ class Settings:
             lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
             background_rows=int(_number(environment, "RECORDS_BACKGROUND_ROWS", cls.background_rows, "records")),
             dagster_url=(environment.get("RECORDS_DAGSTER_URL") or "").rstrip("/") or None,
+            notify=tuple(filter(None, _BETWEEN.split(environment.get("RECORDS_NOTIFY", "").strip(" ,\t\r\n")))),
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
         )
 

@@ -60,7 +60,8 @@ class ExportRequest:
 
     `columns` None means all, in the order of the type, and `preset` the columns of that name. `filters` are as
     `schemas.filters` reads them, `order_by` fields, each with " desc" behind it or not; key order when empty.
-    `as_of` and `changed_since` are a moment or the id of a batch. `path` None means the account's export folder.
+    `as_of` and `changed_since` are a moment or the id of a batch or an export. `path` None means the account's export
+    folder.
     `raw`: texts that a spreadsheet takes for formulas are left as they are. `part_rows` None means as many as suit
     the format.
     """

@@ -120,8 +120,8 @@ def parse_moment(text: str) -> datetime:
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         raise InvalidRequest(
-            f"{text!r} is neither a moment nor the id of a batch.",
-            "Write a moment as 2024-05-31T09:30:00Z, or take an id from: records batches.",
+            f"{text!r} is neither a moment nor the id of a batch or an export.",
+            "Write a moment as 2024-05-31T09:30:00Z, or take an id from: records batches, records exports.",
         ) from None
 
 

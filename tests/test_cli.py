@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -654,3 +655,20 @@ def test_the_installed_command_ends_with_its_exit_code(arguments: list[str], exi
     )
 
     assert (result.returncode, json.loads(result.stdout)["error"]["code"]) == (exit_code, code)
+
+
+def test_the_ui_begins_with_what_is_wrong_in_what_the_operator_wrote(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "exports.yaml").write_text("exports:\n- {name: daily, account: ua, type: contacts, at: 07:00}\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run("ui", "--port", str(taken.getsockname()[1]))
+    assert "export 'daily': There is no account 'ua'." in done.stderr
+    assert (done.exit_code, "is in use" in done.stderr) == (2, True)
+
+    monkeypatch.setenv("RECORDS_NOTIFY", "nonsense://canary-token")
+    refused = run("ui", "--port", "0")
+    assert (refused.exit_code, "canary" in refused.output) == (2, False)
+    assert "RECORDS_NOTIFY, address 1 (nonsense), cannot be read." in refused.stderr

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = Path(__file__).parent.parent
 JOBS = {
     *("preview_import", "commit_batch", "import_records", "roll_back_batch", "expire_batches", "maintain_store"),
-    *("export_contacts", "export_flights", "check_export"),
+    *("export_contacts", "export_flights", "check_export", "deliver_exports"),
 }
 
 _FILE = {
@@ -67,6 +67,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "expire_batches": {"expire": {"actor": ""}},
     "maintain_store": {"maintain": {"actor": ""}},
     "check_export": {"check": {"account": "", "export_id": ""}},
+    "deliver_exports": {"deliver": {"names": [], "moment": ""}},
     # What the graph's own config is mapped to: of the first of its ops.
     "export_contacts": {"exports__contacts.plan_export": _EXPORT | {"record_type": "contacts"}},
     "export_flights": {"exports__flights.plan_export": _EXPORT | {"record_type": "flights"}},
@@ -96,8 +97,9 @@ def test_these_are_the_definitions(repository: dg.RepositoryDefinition) -> None:
     }
     assert materialisable == {"exports/contacts", "exports/flights"}
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == JOBS
-    assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events", "batch_expiry", "lost_runs"}
-    assert {schedule.name for schedule in repository.schedule_defs} == {"nightly_maintenance"}
+    sensors = {"ledger_events", "batch_expiry", "run_failures", "lost_runs"}
+    assert {sensor.name for sensor in repository.sensor_defs} == sensors
+    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_exports", "nightly_maintenance"}
 
 
 def test_every_asset_belongs_to_accounts_and_exports_come_from_records(repository: dg.RepositoryDefinition) -> None:
@@ -122,7 +124,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
     described |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
 
-    assert len(described) == 4 + 8 + 9 + 3 + 1
+    assert len(described) == 4 + 8 + 10 + 4 + 2
     assert {name for name, text in described.items() if not text} == set()
 
 

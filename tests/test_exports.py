@@ -8,10 +8,11 @@ import os
 import re
 import resource
 import shutil
+import sqlite3
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -164,7 +165,7 @@ def test_what_a_filter_says_is_never_sql(writer: ExportWriter, store: RecordStor
         ({"order_by": ("height",)}, InvalidRequest, "contacts has no field 'height'."),
         ({"encoding": "klingon"}, InvalidRequest, "A file cannot be written in 'klingon'."),
         ({"delimiter": "x"}, InvalidRequest, "'x' cannot be the delimiter of a file."),
-        ({"as_of": "soon"}, InvalidRequest, "'soon' is neither a moment nor the id of a batch."),
+        ({"as_of": "soon"}, InvalidRequest, "'soon' is neither a moment nor the id of a batch or an export."),
         ({"as_of": "b-20260101-000000000-000000"}, NotFound, "There is no batch 'b-20260101-000000000-000000'."),
         ({"account": "dl"}, NotFound, "There is no account 'dl'."),
         ({"record_type": "planes"}, NotFound, "There is no record type 'planes'."),
@@ -449,6 +450,21 @@ def test_as_of_a_batch_or_a_moment_is_the_state_of_then(store: RecordStore, writ
     assert (then.rows, then.snapshot, then.snapshot_at) == (100, mixed, at)
     assert {row["amount"] for row in rows_of(then)} > {"1.50", "147.00"}
     assert {row["amount"] for row in rows_of(writer.export(ask()))} == {"0.00"}
+
+
+def test_an_export_is_a_time_too_and_exact(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
+    then = writer.export(ask(columns=("external_id",)))
+    change(store, f"DELETE FROM {TABLE} WHERE external_id = 'C-001'")
+    with closing(sqlite3.connect(store.settings.catalog)) as catalog, catalog:
+        catalog.execute("UPDATE ducklake_snapshot SET snapshot_time = '2026-01-05 09:30:00+00'")  # one time for all
+
+    changes = writer.export(ask(columns=("external_id",), changed_since=then.export_id))
+    assert [dict(row) for row in rows_of(changes)] == [{"external_id": "C-001", "_change": "deleted"}]
+    assert writer.export(ask(columns=("external_id",), as_of=then.export_id)).sha256 == then.sha256
+    store.add_account("dl", "tester")
+    for account, export_id in (("ua", "e-20260101-000000000-000000"), ("dl", then.export_id)):
+        with pytest.raises(NotFound, match=f"There is no export '{export_id}'"):
+            writer.export(replace(ask(changed_since=export_id), account=account))
 
 
 def test_a_column_that_came_later_is_null_before(store: RecordStore, writer: ExportWriter, mixed: int) -> None:

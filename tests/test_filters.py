@@ -86,7 +86,7 @@ def test_what_is_no_order_is_refused(contacts: RecordType, texts: tuple[str, ...
 def test_moments_without_an_offset_are_in_utc() -> None:
     assert parse_moment("2024-05-31") == datetime(2024, 5, 31, tzinfo=UTC)
     assert parse_moment("2024-05-31T09:30:00+02:00") == datetime(2024, 5, 31, 7, 30, tzinfo=UTC)
-    with pytest.raises(InvalidRequest, match="'yesterday' is neither a moment nor the id of a batch"):
+    with pytest.raises(InvalidRequest, match="'yesterday' is neither a moment nor the id of a batch or an export"):
         parse_moment("yesterday")
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from resources.operator_file import read_operator_file
+from resources.operator_file import checked_entries, read_operator_file
 from schemas.errors import InvalidRequest
 
 
@@ -33,13 +33,34 @@ def test_what_it_says_is_read(tmp_path: Path) -> None:
     assert read_operator_file(tmp_path / "exports.yaml", Told) == Told(exports=[Entry(account="ua", format="json")])
 
 
+class Hour(BaseModel):
+    at: str = ""
+    of: int = 0
+
+
+def test_a_time_of_day_is_a_text_and_a_number_a_number(tmp_path: Path) -> None:
+    (tmp_path / "hour.yaml").write_text("at: 17:30\nof: 12\n")
+    assert read_operator_file(tmp_path / "hour.yaml", Hour) == Hour(at="17:30", of=12)
+
+
+def test_one_wrong_entry_does_not_hide_the_others(tmp_path: Path) -> None:
+    told = [{"account": "ua"}, {"format": "csv"}, "ua", {"account": "dl", "where": ["email = canary@example.org"]}]
+    entries, mistakes = checked_entries(tmp_path / "exports.yaml", "exports", told, Entry)
+    assert entries == [Entry(account="ua")]
+    assert [each.message.partition(": ")[2] for each in mistakes] == [
+        "`exports, entry 2, account` field required.",
+        "`exports, entry 3` was 'ua': input should be a valid dictionary or instance of Entry.",
+        "`exports, entry 4, where` extra inputs are not permitted.",
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
         ("exports:\n- format: xls\n  account: ua", "`exports, entry 1, format` was 'xls': input should be 'csv' or"),
         ("exports:\n- format: csv\n", "`exports, entry 1, account` field required"),
-        ("export: 1\n", "`export` was 1: extra inputs are not permitted"),
-        ("- 1\n", "`the file` was [1]: input should be a valid dictionary"),
+        ("export: 1\n", "`export` extra inputs are not permitted"),
+        ("- 1\n", "`the file` input should be a valid dictionary"),
         ("a: [1\nb: 2", "is no YAML in line 2"),
         ("a: !!python/object:os.system {}", "is no YAML in line 1"),
         ("exports: \xff", "cannot be read"),

@@ -250,6 +250,12 @@ class AccountRecords:
         with self._store.reading() as connection:
             return next(iter(ledger.exports(connection, account=self.name, export_id=export_id)), None)
 
+    def last_export(self, record_type: str, actor: str) -> ExportManifest | None:
+        """The account's newest export of a type by somebody."""
+        with self._store.reading() as connection:
+            found = ledger.exports(connection, account=self.name, record_type=record_type, actor=actor, limit=1)
+        return next(iter(found), None)
+
     def save_preset(self, record_type: str, name: str, columns: Sequence[str], actor: str) -> None:
         """The account's preset of that name has these columns from now on."""
         with self._store.transaction(f"preset {name}", actor) as transaction:

@@ -224,13 +224,17 @@ def exports(
     connection: Connection,
     *,
     account: str | None = None,
+    record_type: str | None = None,
+    actor: str | None = None,
     export_id: str | None = None,
     sha256: str | None = None,
     offset: int = 0,
     limit: int | None = None,
 ) -> list[ExportManifest]:
     """The exports, newest first, of those that fit every filter given."""
-    filters, values = _filters(account=account, export_id=export_id, sha256=sha256)
+    filters, values = _filters(
+        account=account, record_type=record_type, actor=actor, export_id=export_id, sha256=sha256
+    )
     rows = connection.execute(
         f"SELECT {_EXPORT_COLUMNS} FROM lake.ledger.exports {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
         [*values, limit, offset],

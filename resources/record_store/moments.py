@@ -1,4 +1,4 @@
-"""Which snapshot a moment or a batch means."""
+"""Which snapshot a moment, a batch or an export means."""
 
 import re
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from datetime import datetime
 
 from resources.record_store import ledger
 from resources.record_store.lake import Connection
-from resources.record_store.refusals import no_such_batch
+from resources.record_store.refusals import no_such_batch, no_such_export
 from resources.record_store.snapshots import snapshots_of
 from schemas.errors import BeyondHorizon, Refused
 from schemas.filters import parse_moment
 
-_BATCH_ID = re.compile(r"[a-z]-\d{8}-\d{9}-[0-9a-f]{6}")
+_ID = re.compile(r"(?P<kind>[a-z])-\d{8}-\d{9}-[0-9a-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,11 @@ def current(connection: Connection) -> Snapshot:
 
 
 def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snapshot:
-    """The snapshot that a moment or a batch of the account means: none, the newest; of a batch, the one it made.
+    """The snapshot that a moment, a batch or an export of the account means: none, the newest.
 
-    Raises NotFound for a batch that is not there, or another account's, or has written nothing; InvalidRequest for
-    what is neither; BeyondHorizon when what is meant is not kept any more.
+    Of a batch it is the one it made, of an export the one whose records it has. Raises NotFound for a batch or export
+    that is not there, or another account's; Refused for a batch that has written nothing; InvalidRequest for what is
+    none of these; BeyondHorizon when what is meant is not kept any more.
     """
     if meant is None:
         return current(connection)
@@ -44,14 +45,21 @@ def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snap
             "SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('lake') ORDER BY snapshot_id LIMIT 1"
         )
     )
-    if _BATCH_ID.fullmatch(meant):
+    an_id = _ID.fullmatch(meant)
+    condition, value = "snapshot_id = ?", None
+    if an_id and an_id["kind"] == "e":
+        export = next(iter(ledger.exports(connection, export_id=meant, account=account)), None)
+        if export is None:
+            raise no_such_export(meant)
+        value = export.snapshot
+    elif an_id:
         batch = next(iter(ledger.batches(connection, batch_id=meant, account=account)), None)
         if batch is None:
             raise no_such_batch(meant)
         number = snapshots_of(connection, [meant]).get(meant)
         if number is None and batch.committed_at is None:
             raise Refused(f"Batch {meant} is {batch.status.value}: it has written nothing.", "Name a committed one.")
-        condition, value = "snapshot_id = ?", number
+        value = number
     else:
         condition, value = "snapshot_time <= ?", parse_moment(meant)  # type: ignore[assignment]
     found = connection.execute(

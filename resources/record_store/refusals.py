@@ -41,6 +41,11 @@ def no_such_batch(batch_id: str) -> NotFound:
     return NotFound(f"There is no batch {batch_id!r}.", "See which there are: records batches.")
 
 
+def no_such_export(export_id: str) -> NotFound:
+    """The error for an export that is not there, or not this account's: the same words."""
+    return NotFound(f"There is no export {export_id!r}.", "See which there are: records exports.")
+
+
 def not_committed(batch: Batch) -> Refused:
     """The error for a rollback of a batch that has written nothing."""
     return Refused(

@@ -1,0 +1,99 @@
+"""Notices to people: of what the ledger tells by `ledger_events`, of runs that failed by the sensor here."""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from pipelines.deployment import address_of
+from pipelines.runs import ACCOUNT
+from pipelines.store_resource import RecordsResource
+from resources.notifier import Notifier
+from resources.settings import Settings
+from schemas.errors import InvalidRequest
+from schemas.notices import Message, first_sentence, of_failure
+from schemas.told import Entry, Told
+
+_LOG = logging.getLogger(__name__)
+_FAILURES_A_TICK = 50
+_PARTITION = "dagster/partition"
+_BEHIND = "A receiver has not taken a message; it is tried again."
+
+
+def tell(
+    settings: Settings, told: Told, entries_after: Callable[[int], Sequence[Entry]], newest: int, now: datetime
+) -> Told:
+    """Whom RECORDS_NOTIFY names is told; where it names nobody, all up to the newest entry counts as told.
+
+    An address that cannot be read is logged, and what there is to tell waits for it to be corrected.
+    """
+    if not settings.notify:
+        return Told(newest)
+    try:
+        notifier = Notifier(settings)
+    except InvalidRequest as error:
+        _LOG.error("%s", error)
+        return told
+    return notifier.tell(told, entries_after, now)
+
+
+@dg.sensor(
+    minimum_interval_seconds=15,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Tell whom RECORDS_NOTIFY names of every run that failed.",
+)
+def run_failures(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
+    """One message a run. The cursor says how far receivers have been told; the first tick begins with now."""
+    newest = _newest_failure(context.instance)
+    with records.open() as store:
+        settings, now = store.settings, store.clock.now()
+    if context.cursor is None:
+        return dg.SensorResult(skip_reason="From now on failures are told.", cursor=str(Told(newest)))
+    told = tell(
+        settings, Told.parse(context.cursor), lambda number: _failures(context.instance, settings, number), newest, now
+    )
+    if str(told) == context.cursor:
+        return dg.SkipReason("No run has failed that was not told." if not told.behind else _BEHIND)
+    return dg.SensorResult(skip_reason=f"Told up to failure {told.number}.", cursor=str(told))
+
+
+def _newest_failure(instance: dg.DagsterInstance) -> int:
+    found = instance.fetch_run_status_changes(dg.DagsterEventType.RUN_FAILURE, limit=1).records
+    return found[0].storage_id if found else 0
+
+
+def _failures(instance: dg.DagsterInstance, settings: Settings, number: int) -> list[Entry]:
+    wanted = dg.RunStatusChangeRecordsFilter(dg.DagsterEventType.RUN_FAILURE, after_storage_id=number)
+    found = instance.fetch_run_status_changes(wanted, limit=_FAILURES_A_TICK, ascending=True).records
+    return [
+        Entry(record.storage_id, datetime.fromtimestamp(record.timestamp, UTC), _message(instance, settings, record))
+        for record in found
+    ]
+
+
+def _message(instance: dg.DagsterInstance, settings: Settings, record: dg.EventLogRecord) -> Message | None:
+    run = instance.get_run_by_id(record.run_id)
+    if run is None:  # deleted since
+        return None
+    address = address_of(settings)
+    account = run.tags.get(_PARTITION) or run.tags.get(ACCOUNT)
+    place = f"Run {run.run_id}" if address is None else f"{address}/runs/{run.run_id}"
+    return of_failure(run.job_name, account, _why(record), place)
+
+
+def _why(record: dg.EventLogRecord) -> str:
+    """The first sentence of a failure of ours; of any other, whose text may hold values, the class alone."""
+    event = record.event_log_entry.dagster_event
+    failure = None if event is None else event.job_failure_data
+    step = None if failure is None else failure.first_step_failure_event
+    data = None if step is None else step.step_failure_data
+    place = "" if step is None else f"{step.step_key}: "
+    if data is not None and data.user_failure_data is not None and data.user_failure_data.description:
+        return f"{place}{first_sentence(data.user_failure_data.description)}"
+    error = data.error if data is not None else failure.error if failure is not None else None
+    if error is not None and error.cause is not None:  # what the step's code raised, within Dagster's own
+        error = error.cause
+    if error is None or not error.cls_name:
+        return f"{place}It ended without a word, as when it was killed."
+    return f"{place}{error.cls_name}."

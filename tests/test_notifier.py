@@ -1,0 +1,205 @@
+"""Notices by HTTP: taken once, tried again, given up; one receiver holds up no other; addresses stay secret."""
+
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from resources import notifier as notifier_module
+from resources.notifier import Notifier
+from resources.settings import Settings
+from schemas.errors import InvalidRequest
+from schemas.notices import Message
+from schemas.told import Entry, Reached, Told
+from tests.http_receiver import Receiver, receiving
+
+NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+MESSAGE = Message("ua: an import of contacts waits for approval", "in.csv, 2 records.\nü — €", "warning")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def other() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+def of(settings: Settings, *receivers: Receiver) -> Notifier:
+    return Notifier(replace(settings, notify=tuple(receiver.url for receiver in receivers)))
+
+
+def log(*numbers: int, at: datetime = NOW) -> list[Entry]:
+    """Entries of a log; those of odd numbers have something to say."""
+    return [Entry(each, at, replace(MESSAGE, title=str(each)) if each % 2 else None) for each in numbers]
+
+
+def after(entries: Sequence[Entry], number: int) -> list[Entry]:
+    return [entry for entry in entries if entry.number > number]
+
+
+def tell(notifier: Notifier, told: Told, entries: Sequence[Entry], minutes: float = 0) -> Told:
+    """What is known after a tick is what its text says."""
+    reached = notifier.tell(told, lambda number: after(entries, number), NOW + timedelta(minutes=minutes))
+    assert Told.parse(str(reached)) == reached
+    return reached
+
+
+def test_a_message_is_posted(settings: Settings, receiver: Receiver) -> None:
+    notifier = of(settings, receiver)
+    assert notifier.send(notifier.receivers[0], MESSAGE)
+    (taken,) = receiver.taken
+    assert (taken["title"], taken["message"], taken["type"]) == (MESSAGE.title, MESSAGE.body, "warning")
+
+
+@pytest.mark.parametrize("status", [500, 404, 301])
+def test_a_message_that_is_refused_is_not_taken(settings: Settings, receiver: Receiver, status: int) -> None:
+    receiver.status = status
+    notifier = of(settings, receiver)
+    assert not notifier.send(notifier.receivers[0], MESSAGE)
+
+
+def test_a_receiver_that_hangs_and_one_that_is_not_there_fail_soon(
+    settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver.status = 0
+    hanging = Notifier(replace(settings, notify=(receiver.url.replace("rto=8", "rto=0.2"),)))
+    began = time.monotonic()
+    assert not hanging.send(hanging.receivers[0], MESSAGE)  # by the time limit of the address
+    monkeypatch.setattr(notifier_module, "_SECONDS_A_MESSAGE", 0.2)
+    notifier = of(settings, receiver)
+    assert not notifier.send(notifier.receivers[0], MESSAGE)  # by ours
+    assert time.monotonic() - began < 6
+    gone = Notifier(replace(settings, notify=("json://127.0.0.1:9/",)))
+    assert not gone.send(gone.receivers[0], MESSAGE)
+
+
+def test_entries_are_told_once_and_in_order(settings: Settings, receiver: Receiver) -> None:
+    entries = log(1, 2, 3, 4)
+    told = tell(of(settings, receiver), Told(0), entries)
+    assert (receiver.titles, told, str(told)) == (["1", "3"], Told(4), "4")
+    assert tell(of(settings, receiver), told, entries) == told
+    tell(of(settings, receiver), told, [*entries, *log(5)])
+    assert receiver.titles == ["1", "3", "5"]
+
+
+def test_what_was_not_taken_is_tried_again_ever_more_rarely_and_then_told(
+    settings: Settings, receiver: Receiver
+) -> None:
+    entries, told, tries = log(2, 3, 4, 5), Told(0), []
+    receiver.status = 500
+    for minute in range(30):
+        before = receiver.asked
+        told = tell(of(settings, receiver), told, entries, minute)
+        if receiver.asked > before:
+            tries.append(minute)
+    assert tries == [0, 1, 3, 6, 10, 15, 21, 28]
+    assert told.number == 2
+    receiver.status = 200
+    assert tell(of(settings, receiver), told, entries, 35) == told
+    assert tell(of(settings, receiver), told, entries, 36) == Told(5)
+    assert receiver.titles == ["3", "5"]
+
+
+def test_what_is_a_day_old_is_passed_over_and_logged(
+    settings: Settings, receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.status = 500
+    entries = [*log(1, 2, 3), *log(5, at=NOW + timedelta(hours=1))]
+    told = tell(of(settings, receiver), Told(0), entries)
+    told = tell(of(settings, receiver), told, entries, 24 * 60 - 1 / 60)
+    assert (told.number, receiver.asked) == (0, 2)
+    receiver.status = 200
+    assert tell(of(settings, receiver), told, entries, 24 * 60) == Told(5)
+    assert receiver.titles == ["5"]
+    assert "(json): 2 messages of more than a day ago are passed over, the last one '3'." in caplog.text
+
+
+def test_one_receiver_holds_up_no_other_and_none_is_told_twice(
+    settings: Settings, receiver: Receiver, other: Receiver
+) -> None:
+    both = [receiver, other]
+    receiver.status = 500
+    told = tell(of(settings, *both), Told(0), log(1, 2))
+    told = tell(of(settings, *both), told, log(1, 2, 3), 0.5)
+    assert (receiver.titles, other.titles, told.number) == ([], ["1", "3"], 3)
+    (behind,) = told.behind.values()
+    assert behind == Reached(0, 1, NOW)
+    receiver.status = 200
+    told = tell(of(settings, *both), told, log(1, 2, 3), 1)
+    assert (receiver.titles, other.titles, told) == (["1", "3"], ["1", "3"], Told(3))
+
+
+def test_a_new_receiver_begins_where_the_others_are_and_one_that_is_gone_is_forgotten(
+    settings: Settings, receiver: Receiver, other: Receiver
+) -> None:
+    receiver.status = 500
+    told = tell(of(settings, receiver), Told(0), log(1))
+    assert tell(of(settings, other), told, log(1, 2, 3)) == Told(3)
+    assert other.titles == ["1", "3"]
+
+
+def test_a_tick_ends_in_time_and_the_next_one_goes_on(
+    settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifier_module, "_SECONDS_A_TICK", -1.0)
+    assert tell(of(settings, receiver), Told(0), log(2, 3)) == Told(2)
+    monkeypatch.undo()
+    tell(of(settings, receiver), Told(2), log(2, 3))
+    assert receiver.titles == ["3"]
+
+
+def test_addresses_are_in_no_log_and_no_error(
+    settings: Settings, receiver: Receiver, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for status in (200, 500):
+        receiver.status = status
+        notifier = of(settings, receiver)
+        notifier.send(notifier.receivers[0], MESSAGE)
+    for wrong in ("nonsense://canary-token/", "json://:canary-password@", "slack://canary-token", "canary-token"):
+        with pytest.raises(InvalidRequest) as refused:
+            Notifier(replace(settings, notify=(receiver.url, wrong)))
+        assert "RECORDS_NOTIFY, address 2" in refused.value.message
+        assert "canary" not in str(refused.value)
+        assert refused.value.__cause__ is refused.value.__context__ is None
+    seen = repr(settings) + repr(replace(settings, notify=(receiver.url,))) + str(notifier.receivers)
+    out, err = capfd.readouterr()
+    assert "has not taken the message" in caplog.text
+    assert "canary" not in seen + caplog.text + out + err
+
+
+@pytest.mark.parametrize(
+    ("text", "addresses"),
+    [
+        ("", ()),
+        (" , ", ()),
+        ("json://a/ xml://b/", ("json://a/", "xml://b/")),
+        ("json://a/,xml://b/ ,\n slack://c", ("json://a/", "xml://b/", "slack://c")),
+        ("mailto://u:p@h?to=a@b,c@d, json://a", ("mailto://u:p@h?to=a@b,c@d", "json://a")),
+    ],
+)
+def test_addresses_are_separated_by_spaces_or_commas(text: str, addresses: tuple[str, ...]) -> None:
+    assert Settings.from_environment({"RECORDS_NOTIFY": text}).notify == addresses
+
+
+def test_apprise_is_imported_for_an_address_only() -> None:
+    program = """
+import sys
+from resources.notifier import Notifier
+from resources.settings import Settings
+Notifier(Settings.from_environment({}))
+assert "apprise" not in sys.modules
+Notifier(Settings.from_environment({"RECORDS_NOTIFY": "json://127.0.0.1/"}))
+assert "apprise" in sys.modules
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, timeout=60)
