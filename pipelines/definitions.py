@@ -4,6 +4,7 @@ from itertools import chain
 
 import dagster as dg
 
+from pipelines.arrivals import file_arrival, import_arrivals
 from pipelines.balance import balance_check
 from pipelines.expiry import batch_expiry, expire_batches
 from pipelines.export_checks import check_export, export_checks
@@ -25,10 +26,11 @@ def defs() -> dg.Definitions:
         asset_checks=[*map(balance_check, record_types), *chain.from_iterable(map(export_checks, record_types))],
         jobs=[
             *(preview_import, commit_batch, import_records, roll_back_batch, expire_batches, maintain_store),
+            import_arrivals,
             *map(export_job, record_types),
             check_export,
         ],
-        sensors=[ledger_events, batch_expiry],
+        sensors=[file_arrival, ledger_events, batch_expiry],
         schedules=[nightly_maintenance],
         resources={"records": RecordsResource()},
         # DuckDB uses the cores already; a process for each step costs seconds and gains nothing.

@@ -1,18 +1,15 @@
 """Batches whose time has ended: a sensor that sees them, and the job that says so in the ledger."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
-
 import dagster as dg
 from pydantic import Field
 
 from pipelines.imports import ACTOR
 from pipelines.store_resource import RecordsResource
 from resources.maintenance import Maintenance
+from schemas.attempts import next_attempt
 
 _SENSOR = "sensor:batch_expiry"
 _OF_BATCH = "records/first_batch"
-_MOST_MINUTES = 60
 
 
 class ExpiryConfig(dg.Config):
@@ -71,8 +68,3 @@ def batch_expiry(context: dg.SensorEvaluationContext, records: RecordsResource) 
         tags={_OF_BATCH: first},
         run_config=dg.RunConfig(ops={"expire": ExpiryConfig(actor=_SENSOR)}),
     )
-
-
-def next_attempt(attempts: Sequence[datetime]) -> datetime:
-    """When to try again after attempts that failed: as many minutes after the last as there were, at most 60."""
-    return max(attempts) + timedelta(minutes=min(len(attempts), _MOST_MINUTES))

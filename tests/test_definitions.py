@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import yaml  # type: ignore[import-untyped]  # no stubs; one small file of ours is read
+import yaml
 
 from pipelines.definitions import defs
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = Path(__file__).parent.parent
 JOBS = {
     *("preview_import", "commit_batch", "import_records", "roll_back_batch", "expire_batches", "maintain_store"),
-    *("export_contacts", "export_flights", "check_export"),
+    *("import_arrivals", "export_contacts", "export_flights", "check_export"),
 }
 
 _FILE = {
@@ -63,8 +63,10 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "roll_back_batch": {
         "roll_back": {"account": "", "batch_id": "", "on_modified": "stop", "dry_run": False, "actor": ""}
     },
+    "import_arrivals": {"import_bundle": {"bundle": ""}},
     "expire_batches": {"expire": {"actor": ""}},
     "maintain_store": {"maintain": {"actor": ""}},
+    "check_export": {"check": {"account": "", "export_id": ""}},
     # What the graph's own config is mapped to: of the first of its ops.
     "export_contacts": {"exports__contacts.plan_export": _EXPORT | {"record_type": "contacts"}},
     "export_flights": {"exports__flights.plan_export": _EXPORT | {"record_type": "flights"}},
@@ -94,7 +96,7 @@ def test_these_are_the_definitions(repository: dg.RepositoryDefinition) -> None:
     }
     assert materialisable == {"exports/contacts", "exports/flights"}
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == JOBS
-    assert {sensor.name for sensor in repository.sensor_defs} == {"ledger_events", "batch_expiry"}
+    assert {sensor.name for sensor in repository.sensor_defs} == {"file_arrival", "ledger_events", "batch_expiry"}
     assert {schedule.name for schedule in repository.schedule_defs} == {"nightly_maintenance"}
 
 
@@ -120,7 +122,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
     described |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
 
-    assert len(described) == 4 + 8 + 9 + 2 + 1
+    assert len(described) == 4 + 8 + 10 + 3 + 1
     assert {name for name, text in described.items() if not text} == set()
 
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from pipelines.expiry import batch_expiry, expire_batches, next_attempt
+from pipelines.expiry import batch_expiry, expire_batches
 from pipelines.store_resource import RecordsResource
 from resources.importer import Importer
 from resources.record_store import RecordStore
+from schemas.attempts import next_attempt
 from schemas.batches import BatchStatus
 from tests.records import contact, contacts_of, write_csv
 
