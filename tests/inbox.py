@@ -30,6 +30,12 @@ def import_all(store: RecordStore) -> dict[str, Arrived]:
     return {it.file: it for bundle in Inbox(store.settings).bundles() for it in arrivals.import_bundle(bundle)}
 
 
+def arrive(store: RecordStore) -> None:
+    """Whatever lies in the inbox has been taken, and imported."""
+    take(store)
+    import_all(store)
+
+
 def places(store: RecordStore) -> dict[str, list[str]]:
     """The folders in which each thing lies that has arrived, by its name; not what has been put beside it."""
     found: dict[str, list[str]] = {}
