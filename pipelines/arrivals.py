@@ -114,7 +114,7 @@ def _requests(instance: dg.DagsterInstance, inbox: Inbox, now: datetime) -> list
 def _request(bundle: str, attempts: int) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{bundle}:{attempts}",
-        tags={_OF_BUNDLE: bundle},
+        tags={_OF_BUNDLE: bundle, "dagster/priority": "-1"},  # somebody may wait for another run
         run_config=dg.RunConfig(ops={"import_bundle": BundleConfig(bundle=bundle)}),
     )
 

@@ -177,7 +177,7 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pip
 
 
 def _see(folder: int, place: str, found: dict[str, Seen], wanted: Collection[str] | None) -> list[str]:
-    """What is in a folder is found; returns the folders in it, among them all that are wanted.
+    """What is in a folder is found; returns the folders in it, also those that are wanted.
 
     Where none are wanted, as in that of a record type, a folder is found like anything else.
     """
@@ -191,10 +191,11 @@ def _see(folder: int, place: str, found: dict[str, Seen], wanted: Collection[str
                 folders.append(name)
             else:
                 found[place + name] = (status.st_size, status.st_mtime_ns, status.st_ino)
-    new = sorted(set(wanted or ()).difference(shown))
-    for name in new:
-        os.mkdir(name, dir_fd=folder)
-    return [*folders, *new]
+    for name in sorted(set(wanted or ()).difference(shown)):
+        with suppress(OSError):  # it may be another's folder; what lies in it is taken all the same
+            os.mkdir(name, dir_fd=folder)
+            folders.append(name)
+    return folders
 
 
 def _digest(*parts: object) -> str:

@@ -236,6 +236,7 @@ def test_a_bundle_has_one_run_at_a_time_and_after_a_failure_another(
     ticks.tick()
     (first,) = ticks.requests()
     assert (first.run_key or "").endswith(":0")
+    assert first.tags["dagster/priority"] == "-1"
     run = ticks.make(first)
     assert ticks.reason() == "bundles being imported, or tried again later: 1"
     instance.report_run_failed(run)

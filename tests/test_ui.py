@@ -193,6 +193,22 @@ def test_an_import_that_is_launched_in_the_ui_writes_the_records(server: Server,
     assert (shown["batch_id"], shown["dagster/row_count"]) == (batch["batch_id"], 3)
 
 
+def test_a_file_that_is_put_into_the_inbox_is_imported(server: Server) -> None:
+    server.records("accounts", "add", "aa")
+    folder = server.home / "inbox" / "aa" / "contacts"
+    within(60, folder.exists)
+    write_csv(folder / "in.csv.part", [contact(1), contact(2)]).rename(folder / "in.csv")
+
+    def committed() -> list[Any]:
+        return [it for it in server.records("batches", "-a", "aa")["items"] if it["status"] == "committed"]
+
+    (batch,) = within(90, committed)
+    assert [batch[name] for name in ("actor", "file", "created")] == ["inbox", "in.csv", 2]
+    archived = server.home / "archive" / "aa" / "contacts" / batch["batch_id"] / "in.csv"
+    assert within(30, archived.exists)
+    assert list(folder.iterdir()) == []
+
+
 def test_a_port_that_is_taken_and_a_home_that_is_served_are_refused(server: Server) -> None:
     port = server.url.rpartition(":")[2]
     for wanted, why in ((port, f"Port {port} is in use."), ("0", f"The UI of this home runs already: {server.url}.")):
