@@ -4,6 +4,7 @@ from itertools import chain
 
 import dagster as dg
 
+from pipelines.arrivals import file_arrival, import_arrivals
 from pipelines.balance import balance_check
 from pipelines.deliveries import daily_exports, deliver_exports
 from pipelines.expiry import batch_expiry, expire_batches
@@ -28,10 +29,11 @@ def defs() -> dg.Definitions:
         asset_checks=[*map(balance_check, record_types), *chain.from_iterable(map(export_checks, record_types))],
         jobs=[
             *(preview_import, commit_batch, import_records, roll_back_batch, expire_batches, maintain_store),
+            import_arrivals,
             *map(export_job, record_types),
             *(check_export, deliver_exports),
         ],
-        sensors=[ledger_events, batch_expiry, run_failures, lost_runs],
+        sensors=[file_arrival, ledger_events, batch_expiry, run_failures, lost_runs],
         schedules=[daily_exports, nightly_maintenance],
         resources={"records": RecordsResource()},
         # DuckDB uses the cores already; a process for each step costs seconds and gains nothing.

@@ -229,6 +229,8 @@ def batch_metadata(store: RecordStore, report: ImportReport) -> dict[str, Any]:
     }
     if batch.warnings:
         shown["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in batch.warnings))
+    if batch.failure is not None:
+        shown["failure"] = batch.failure
     if batch.undone is not None:
         shown |= {"undone": batch.undone.batch_id, **vars(batch.undone.counts)}
     shown |= {name: dg.MetadataValue.timestamp(until) for name, until in report.deadlines.items() if until is not None}

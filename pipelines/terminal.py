@@ -94,6 +94,9 @@ def print_report(report: ImportReport, record_type: RecordType, now: datetime) -
         _print_what_next(report, now)
         return
     out.print(f"{escape(batch.file_name)} as {batch.record_type} of {batch.account}, by {escape(batch.actor)}")
+    if batch.failure is not None:
+        out.print(escape(batch.failure))
+        return
     if batch.understood:
         out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
     if batch.binding.get("remembered_from"):
@@ -225,7 +228,7 @@ def print_maintenance(report: MaintenanceReport) -> None:
     done.add_row("replaced files removed", *_removed(report.old_files))
     done.add_row("files of killed writers removed", *_removed(report.orphans))
     done.add_row("exports past their days or never ended removed", *_removed(report.exports))
-    done.add_row("archived files past their days removed", *_removed(report.archived))
+    done.add_row("archived and quarantined files past their days removed", *_removed(report.archived))
     out.print(done)
     out.print(
         f"Reclaimed {size(report.reclaimed)}. The records take {size(report.storage.current)}; for earlier snapshots, "

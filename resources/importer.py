@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from resources.clock import new_id
 from resources.file_reader import FileReader, ReadOptions, require_room
 from resources.record_store import RecordStore, Staging
-from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
+from schemas.batches import Batch, BatchStatus, Counts, ImportReport, ImportRequest, OnInvalid
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Importer:
         try:
             if staged.counts.rejected:
                 self._write_rejects(request, batch_id, staged.sha256)
-            batch = records.record_preview(self._batch(batch_id, request, staged, mapped_by))
+            batch = records.record_new(self._batch(batch_id, request, staged, mapped_by))
         except BaseException:
             for kind in ("staging", "rejects"):
                 shutil.rmtree(records.folder(kind) / batch_id, ignore_errors=True)
@@ -92,11 +92,11 @@ class Importer:
         folder = records.folder("staging") / batch_id
         if batch.status is BatchStatus.PREVIEWED:
             if batch.counts.rejected and on_invalid is OnInvalid.ABORT:
-                raise _rejects_found(batch)
+                raise rejects_found(batch)
             if not folder.exists():
                 raise PreviewOutdated(f"What the preview {batch_id} staged is gone.", "Preview the file again.")
         record_type = self._store.record_type(batch.record_type)
-        staging = Staging(folder, tuple(batch.binding["fields"]))
+        staging = Staging(folder, tuple(batch.binding.get("fields", ())))
         committed = records.commit(batch_id, record_type, staging, self._actor, self._run_id)
         shutil.rmtree(folder, ignore_errors=True)
         return committed
@@ -109,10 +109,13 @@ class Importer:
     ) -> ImportReport:
         """The file is previewed and committed; where the records changed in between, previewed again.
 
-        Raises what `preview` and `commit` raise; PreviewOutdated after the fifth preview.
+        A file from the inbox whose policy does not commit it is left previewed, and waits. Raises what `preview`
+        and `commit` raise; PreviewOutdated after the fifth preview.
         """
         for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
             report = self.preview(request, progress)
+            if report.batch.waits:
+                return report
             try:
                 committed = self.commit(request.account, report.batch.batch_id, on_invalid)
             except (PreviewOutdated, AlreadyImported) as error:
@@ -134,6 +137,26 @@ class Importer:
         records.discard(batch_id, self._actor, self._run_id)
         shutil.rmtree(records.folder("staging") / batch_id, ignore_errors=True)
         return records.report(batch_id)
+
+    def fail(self, request: ImportRequest, file_sha256: str, why: str) -> Batch:
+        """The ledger tells of a file that could not be imported, in which sentences it was refused."""
+        now = self._store.clock.now()
+        batch = Batch(
+            batch_id=new_id("b", now),
+            account=request.account,
+            record_type=request.record_type,
+            status=BatchStatus.FAILED,
+            actor=self._actor,
+            at=now,
+            run_id=self._run_id,
+            file_name=_name(request.path),
+            file_sha256=file_sha256,
+            counts=Counts(),
+            problems=(),
+            cleared={},
+            binding={"failure": why} | ({} if request.arrival is None else {"arrival": request.arrival.arrival_id}),
+        )
+        return self._store.account(request.account).record_new(batch)
 
     def _reader(self, request: ImportRequest) -> FileReader:
         options = ReadOptions(request.encoding, request.delimiter, request.sheet)
@@ -185,8 +208,16 @@ class Importer:
                 "path": secrets.token_urlsafe(24),
                 "changes": self._shown_changes(request.record_type, staged),
                 **mapped_by,
+                **_of_arrival(request, staged.counts),
             },
         )
+
+
+def _of_arrival(request: ImportRequest, counts: Counts) -> dict[str, Any]:
+    """What the ledger tells of a file's arrival; nothing of a file that was not in the inbox."""
+    if request.arrival is None:
+        return {}
+    return {"arrival": request.arrival.arrival_id, "waits": not request.arrival.policy.commits(counts)}
 
 
 def _name(path: Path) -> str:
@@ -194,7 +225,8 @@ def _name(path: Path) -> str:
     return path.name.encode(errors="backslashreplace").decode()
 
 
-def _rejects_found(batch: Batch) -> RejectsFound:
+def rejects_found(batch: Batch) -> RejectsFound:
+    """The error for a batch that is not written because of its rejected records."""
     rules = [f"{problem.field or 'record'} {problem.expected} ({problem.records:,})" for problem in batch.problems]
     shown = "; ".join(rules[:3]) + ("; …" if len(rules) > 3 else "")
     return RejectsFound(

@@ -5,10 +5,12 @@ left behind, and the next one completes a sweep that was killed.
 """
 
 import shutil
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from resources.inbox import WHY
 from resources.record_store import RecordStore
 from schemas.batches import Batch, BatchStatus
 from schemas.maintenance import Removed
@@ -35,12 +37,16 @@ def sweep_batches(store: RecordStore) -> Removed:
 
 
 def sweep_archive(store: RecordStore) -> Removed:
-    """The files that arrived are kept for some days after they were put into the archive."""
+    """The files that arrived are kept for some days after they were put into the archive, or into quarantine."""
     removed, before = Removed(), store.now() - store.settings.archive_days
-    for path in store.settings.archive.rglob("*"):
+    for path in (*store.settings.archive.rglob("*"), *store.settings.quarantine.rglob(f"[aq]-*/{WHY}")):
         status = path.lstat()
         # A rename keeps the time a file was written at, and sets the other.
-        if not path.is_dir() and datetime.fromtimestamp(status.st_ctime, UTC) <= before:
+        if stat.S_ISDIR(status.st_mode) or datetime.fromtimestamp(status.st_ctime, UTC) > before:
+            continue
+        if path.name == WHY and path.is_relative_to(store.settings.quarantine):
+            removed += _remove(path.parent)
+        else:
             path.unlink(missing_ok=True)
             removed += Removed(1, status.st_size)
     return removed
@@ -53,7 +59,7 @@ def is_needed(kind: str, batch: Batch, now: datetime, window: timedelta) -> bool
     """
     if kind == "staging":
         return batch.status is BatchStatus.PREVIEWED
-    if batch.status in (BatchStatus.ROLLED_BACK, BatchStatus.DISCARDED):
+    if batch.status in (BatchStatus.ROLLED_BACK, BatchStatus.DISCARDED, BatchStatus.FAILED):
         return now < batch.at + window
     return batch.status is not BatchStatus.EXPIRED
 

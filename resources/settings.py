@@ -30,7 +30,7 @@ class Settings:
     export_days: timedelta = timedelta(days=7)
     """RECORDS_EXPORT_DAYS: how long files in the accounts' export folders are kept."""
     archive_days: timedelta = timedelta(days=30)
-    """RECORDS_ARCHIVE_DAYS: how long files that arrived are kept in the archive."""
+    """RECORDS_ARCHIVE_DAYS: how long files that arrived are kept in the archive and in quarantine."""
     lock_seconds: float = 600.0
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
     limits: ReadLimits = field(default_factory=ReadLimits)
@@ -87,9 +87,24 @@ class Settings:
         return self.data / "accounts"
 
     @property
+    def inbox(self) -> Path:
+        """Where files arrive, in a folder for each account and record type."""
+        return self.data / "inbox"
+
+    @property
+    def processing(self) -> Path:
+        """Where files that arrived lie while they are imported."""
+        return self.data / "processing"
+
+    @property
     def archive(self) -> Path:
         """Where files that arrived lie after their import."""
         return self.data / "archive"
+
+    @property
+    def quarantine(self) -> Path:
+        """Where files that arrived and were not imported lie, each beside a text that says why."""
+        return self.data / "quarantine"
 
     @property
     def scratch(self) -> Path:

@@ -5,9 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.rollbacks import Undone
+
+if TYPE_CHECKING:
+    from schemas.arrivals import Arrival
 
 MASK = "•••"
 """What is shown of a value of a personal field."""
@@ -50,6 +53,7 @@ class BatchStatus(StrEnum):
     PREVIEWED = "previewed"
     COMMITTED = "committed"
     DISCARDED = "discarded"
+    FAILED = "failed"
     ROLLED_BACK = "rolled_back"
     EXPIRED = "expired"
 
@@ -88,7 +92,7 @@ class ImportRequest:
     say how the file is written; None is detected. `date_order` says how dates are written that are not ISO;
     without it they are rejected. `unescape` takes away the ' that an export puts before a text which a
     spreadsheet would take for a formula; from a rejects file in CSV or Excel it is taken away always. `again`
-    allows a file whose content has been imported already.
+    allows a file whose content has been imported already. `arrival` is what the inbox knows of it.
     """
 
     path: Path
@@ -103,6 +107,7 @@ class ImportRequest:
     date_order: DateOrder | None = None
     unescape: bool = False
     again: bool = False
+    arrival: "Arrival | None" = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,8 @@ class Batch:
 
     `at` is when it came into this status, UTC. `binding` is what a preview was bound to and a commit
     compares: the hash of the record type, the mapped fields, mode, snapshot and choice about duplicates;
-    and what a later file of the same header row is mapped by.
+    and what a later file of the same header row is mapped by. Of a file from the inbox it names the arrival, says
+    whether the preview waits for a person, and why an import has failed.
     `understood` is how the file was read: label and value; `warnings` are sentences on what may be wrong
     though no rule is broken. Neither holds a value of a record. `committed_at` is when it was first committed. A
     rollback has what it has `undone`; its file and counts are empty.
@@ -187,6 +193,16 @@ class Batch:
     def written(self) -> int:
         """How many records bear it as their batch, directly after its commit."""
         return self.counts.created + self.counts.updated if self.undone is None else self.undone.counts.merged
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is a preview of a file from the inbox that a person must commit or discard."""
+        return self.status is BatchStatus.PREVIEWED and bool(self.binding.get("waits"))
+
+    @property
+    def failure(self) -> str | None:
+        """Why its file could not be imported, and what to do, when it has failed."""
+        return self.binding.get("failure")
 
     def open_until(self, window: timedelta) -> datetime | None:
         """Until when, exclusively, a preview can be committed and a commit taken back; None in any other status."""
@@ -255,6 +271,8 @@ class ImportReport:
             "cleared": dict(batch.cleared),
             "understood": [{"label": label, "value": value} for label, value in batch.understood],
             "warnings": list(batch.warnings),
+            "failure": batch.failure,
+            "waits": batch.waits,
             "parent": batch.binding.get("parent"),
             "remembered_from": batch.binding.get("remembered_from"),
             "rejects_file": None if self.rejects_file is None else str(self.rejects_file),

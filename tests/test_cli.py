@@ -20,8 +20,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
+from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
+from schemas.batches import ImportRequest
 
 ROOT = Path(__file__).parent.parent
 COMMAND = str(Path(sys.executable).with_name("records"))
@@ -257,6 +259,27 @@ def test_init_says_where_the_store_is_and_repeats_itself(home: Path) -> None:
     first = {"home": str(home), "done": ["contacts is a new record type.", "flights is a new record type."]}
     assert done("init") == first
     assert done("init") == first | {"done": []}
+
+
+def test_an_import_from_the_inbox_that_failed_is_shown_with_its_reason(settings: Settings) -> None:
+    file = contacts("in.csv", "")
+    with RecordStore(settings) as store:
+        Importer(store, "inbox").fail(ImportRequest(Path(file), "ua", "contacts"), "0" * 64, "It is empty. Look at it.")
+    ours = done("import", contacts("other.csv", "external_id,status\nC-1,lead\n"), "-a", "ua", "-t", "contacts")
+
+    (batch,) = done("batches", "--status", "failed")["items"]
+
+    assert (batch["status"], batch["failure"], batch["waits"]) == ("failed", "It is empty. Look at it.", False)
+    assert (ours["failure"], ours["waits"]) == (None, False)
+    assert run("show", batch["batch_id"]).stdout.splitlines() == [
+        f"{batch['batch_id']}  failed",
+        "in.csv as contacts of ua, by inbox",
+        "It is empty. Look at it.",
+    ]
+    for command in ("commit", "discard", "rollback"):
+        exit_code, error = failed(command, batch["batch_id"])
+        assert exit_code == 3
+        assert f"Batch {batch['batch_id']} is failed since " in error["message"]
 
 
 def test_batches_are_listed_newest_first_and_can_be_chosen() -> None:

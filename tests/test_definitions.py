@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = Path(__file__).parent.parent
 JOBS = {
     *("preview_import", "commit_batch", "import_records", "roll_back_batch", "expire_batches", "maintain_store"),
-    *("export_contacts", "export_flights", "check_export", "deliver_exports"),
+    *("import_arrivals", "export_contacts", "export_flights", "check_export", "deliver_exports"),
 }
 
 _FILE = {
@@ -64,6 +64,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "roll_back_batch": {
         "roll_back": {"account": "", "batch_id": "", "on_modified": "stop", "dry_run": False, "actor": ""}
     },
+    "import_arrivals": {"import_bundle": {"bundle": ""}},
     "expire_batches": {"expire": {"actor": ""}},
     "maintain_store": {"maintain": {"actor": ""}},
     "check_export": {"check": {"account": "", "export_id": ""}},
@@ -97,7 +98,7 @@ def test_these_are_the_definitions(repository: dg.RepositoryDefinition) -> None:
     }
     assert materialisable == {"exports/contacts", "exports/flights"}
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == JOBS
-    sensors = {"ledger_events", "batch_expiry", "run_failures", "lost_runs"}
+    sensors = {"file_arrival", "ledger_events", "batch_expiry", "run_failures", "lost_runs"}
     assert {sensor.name for sensor in repository.sensor_defs} == sensors
     assert {schedule.name for schedule in repository.schedule_defs} == {"daily_exports", "nightly_maintenance"}
 
@@ -124,7 +125,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
     described |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
 
-    assert len(described) == 4 + 8 + 10 + 4 + 2
+    assert len(described) == 4 + 8 + 11 + 5 + 2
     assert {name for name, text in described.items() if not text} == set()
 
 

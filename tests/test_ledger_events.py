@@ -238,6 +238,19 @@ def test_a_discarded_preview_is_an_observation(importer: Importer, instance: dg.
     ]
 
 
+def test_a_failure_is_an_observation_that_says_why(
+    importer: Importer, store: RecordStore, instance: dg.DagsterInstance, file: Path
+) -> None:
+    importer.fail(contacts_of(file), "0" * 64, "in.csv is empty. Send it again.")
+
+    result = news(instance)
+
+    ((kind, key, partition, values),) = map(shown, told_of_assets(result))
+    assert (kind, key, partition) == (dg.AssetObservation, "records/contacts", "ua")
+    assert (values["status"], values["failure"]) == ("failed", "in.csv is empty. Send it again.")
+    assert evaluations(result) == []
+
+
 def test_an_export_by_the_command_is_a_materialisation(store: RecordStore, instance: dg.DagsterInstance) -> None:
     store.add_account("ua", "tester")
     manifest = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", preset="mailing"))

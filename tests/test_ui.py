@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -100,6 +101,22 @@ def test_an_import_that_is_launched_in_the_ui_writes_the_records(server: Server,
     assert [batch[name] for name in ("status", "actor", "created", "run_id")] == ["committed", "olga", 3, run_id]
     (shown,) = within(60, lambda: server.materialisations("contacts", "dl"))
     assert (shown["batch_id"], shown["dagster/row_count"]) == (batch["batch_id"], 3)
+
+
+def test_a_file_that_is_put_into_the_inbox_is_imported(server: Server) -> None:
+    server.records("accounts", "add", "aa")
+    folder = server.home / "inbox" / "aa" / "contacts"
+    within(60, folder.exists)
+    write_csv(folder / "in.csv.part", [contact(1), contact(2)]).rename(folder / "in.csv")
+
+    def committed() -> list[Any]:
+        return [it for it in server.records("batches", "-a", "aa")["items"] if it["status"] == "committed"]
+
+    (batch,) = within(90, committed)
+    assert [batch[name] for name in ("actor", "file", "created")] == ["inbox", "in.csv", 2]
+    archived = server.home / "archive" / "aa" / "contacts" / batch["batch_id"] / "in.csv"
+    assert within(30, archived.exists)
+    assert list(folder.iterdir()) == []
 
 
 def test_a_port_that_is_taken_and_a_home_that_is_served_are_refused(server: Server) -> None:

@@ -110,9 +110,9 @@ class AccountRecords:
         with self._store.reading() as connection:
             return ledger.standing_batch(connection, self.name, record_type, header_row=header_row)
 
-    def record_preview(self, batch: Batch) -> Batch:
-        """The ledger tells of the preview; the account exists. Returns the batch with its time."""
-        with self._store.transaction(f"preview {batch.batch_id}", batch.actor) as transaction:
+    def record_new(self, batch: Batch) -> Batch:
+        """The ledger tells of a preview, or of a failure; the account exists. Returns the batch with its time."""
+        with self._store.transaction(f"{batch.batch_id} is {batch.status.value}", batch.actor) as transaction:
             if self.name not in ledger.accounts(transaction.connection):
                 transaction.append(ledger.append_account, transaction.at, self.name, batch.actor)
             batch = replace(batch, at=transaction.at)

@@ -209,6 +209,19 @@ def standing_batch(
     return _batch(rows[0]) if rows else None
 
 
+def arrivals(connection: Connection, bundle: str) -> dict[str, Batch]:
+    """The last batch of each file of a bundle that arrived, by the arrival's id."""
+    rows = connection.execute(
+        f"""
+        SELECT arrival, {_BATCH_COLUMNS} FROM (
+            SELECT *, detail ->> '$.binding.arrival' AS arrival FROM lake.ledger.batches
+        ) WHERE starts_with(arrival, ?) QUALIFY row_number() OVER (PARTITION BY arrival ORDER BY seq DESC) = 1
+        """,
+        [bundle],
+    ).fetch_all()
+    return {arrival: _batch(row) for arrival, *row in rows}
+
+
 def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
     """The last rollback that took the batch back; there must be one."""
     rows = connection.execute(

@@ -163,6 +163,11 @@ class RecordStore:
                 connection, account=account, record_type=record_type, status=status, offset=offset, limit=limit
             )
 
+    def arrivals(self, bundle: str) -> dict[str, Batch]:
+        """The last batch of each file of a bundle that arrived, in its present state, by the arrival's id."""
+        with self.reading() as connection:
+            return ledger.arrivals(connection, bundle)
+
     def over(self) -> list[Batch]:
         """The batches whose time has ended and whose status does not say so yet."""
         with self.reading() as connection:

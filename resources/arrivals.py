@@ -1,0 +1,157 @@
+"""A bundle of files that arrived: each is imported, then archived or put into quarantine."""
+
+import errno
+import hashlib
+import os
+import stat
+import traceback
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from resources.importer import Importer, rejects_found
+from resources.inbox import BundledFile, Inbox
+from resources.operator_file import read_operator_file
+from resources.record_store import RecordStore
+from schemas.arrivals import APPROVE, Arrival, Arrived, CommitPolicy, InboxPolicies, Outcome, printable
+from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
+from schemas.errors import AlreadyImported, DiskFull, PreviewOutdated, RecordsError, Refused, StoreNotReady
+
+ACTOR = "inbox"
+
+
+def read_policies(store: RecordStore) -> InboxPolicies:
+    """What `inbox.yaml` in the home says; InvalidRequest when it cannot be meant."""
+    return read_operator_file(store.settings.home / "inbox.yaml", InboxPolicies)
+
+
+class Arrivals:
+    """Imports bundles into a store and, inside Dagster, in one run.
+
+    The ledger decides what is new: a file whose arrival has a batch, as after a crash, goes on from there.
+    """
+
+    def __init__(self, store: RecordStore, run_id: str | None = None) -> None:
+        self._store = store
+        self._inbox = Inbox(store.settings)
+        self._importer = Importer(store, ACTOR, run_id)
+
+    def import_bundle(self, bundle: str) -> list[Arrived]:
+        """Each file is committed or waits for a person, or says in quarantine why not; none stops the others.
+
+        What is no fault of the file, such as a full disk, leaves it where it is: it is postponed.
+        """
+        policies = read_policies(self._store)
+        with self._inbox.bundle(bundle) as files:
+            known = self._store.arrivals(bundle) if files else {}
+            return [
+                self._settled(file, policies.of(file.account, file.record_type), known.get(file.arrival_id))
+                for file in files
+            ]
+
+    def _settled(self, file: BundledFile, policy: CommitPolicy, known: Batch | None) -> Arrived:
+        arrived = Arrived(printable(file.path.name), file.account, file.record_type, Outcome.POSTPONED)
+        request = ImportRequest(file.path, file.account, file.record_type, arrival=Arrival(file.arrival_id, policy))
+        try:
+            if not stat.S_ISREG(file.path.lstat().st_mode):
+                return self._refused(file, arrived, "It is no file any more; only files are imported.")
+            try:
+                batch = self._batch(request, known)
+            except RecordsError as error:
+                if error.transient or isinstance(error, DiskFull | PreviewOutdated | StoreNotReady):
+                    raise
+                return self._failed(file, arrived, request, _sentences(error, request), error.quoted)
+            except Exception as error:
+                if _is_full(error):
+                    raise
+                return self._failed(file, arrived, request, _unexpected(error))
+            return self._put_away(file, replace(arrived, batch_id=batch.batch_id), policy, batch)
+        except RecordsError as error:
+            return replace(arrived, sentence=str(error))
+        except Exception as error:
+            return replace(arrived, sentence="The disk is full." if _is_full(error) else _unexpected(error))
+
+    def _batch(self, request: ImportRequest, known: Batch | None) -> Batch:
+        """The batch of the file: as it is known, or committed as it was previewed, or made anew."""
+        if known is not None and known.status is not BatchStatus.DISCARDED:
+            if known.waits or known.status is not BatchStatus.PREVIEWED:
+                return known
+            try:
+                return self._importer.commit(known.account, known.batch_id, OnInvalid.SKIP).batch
+            except Refused:
+                with suppress(Refused):  # its time may have ended meanwhile
+                    self._importer.discard(known.account, known.batch_id)
+        return self._importer.import_file(request, OnInvalid.SKIP).batch
+
+    def _put_away(self, file: BundledFile, arrived: Arrived, policy: CommitPolicy, batch: Batch) -> Arrived:
+        if batch.failure is not None:
+            return self._refused(file, arrived, batch.failure)
+        if batch.waits and policy.commit != APPROVE:
+            report = self._store.account(batch.account).with_files(ImportReport(batch))
+            error = rejects_found(batch)
+            told = f"{error.message} In this inbox {policy}. {error.hint}"
+            return self._refused(file, arrived, told, _of_rejects(report, file), report.rejects_file)
+        self._inbox.archive(file, batch.batch_id)
+        if batch.waits:
+            sentence = f"It waits for approval: records commit {batch.batch_id}."
+            return replace(arrived, outcome=Outcome.WAITS, sentence=sentence)
+        return replace(arrived, outcome=Outcome.COMMITTED)
+
+    def _failed(
+        self, file: BundledFile, arrived: Arrived, request: ImportRequest, why: str, quoted: str = ""
+    ) -> Arrived:
+        """The ledger tells of the failure, unless the file cannot even be hashed."""
+        with suppress(PermissionError):
+            arrived = replace(arrived, batch_id=self._importer.fail(request, _sha256(file.path), why).batch_id)
+        return self._refused(file, arrived, why, quoted)
+
+    def _refused(
+        self, file: BundledFile, arrived: Arrived, why: str, more: str = "", rejects: Path | None = None
+    ) -> Arrived:
+        text = [
+            f"{arrived.file} arrived in inbox/{file.account}/{file.record_type} and was not imported"
+            f"{f' (batch {arrived.batch_id})' if arrived.batch_id else ''}.",
+            why,
+            *([more] if more else []),
+            f"A corrected file goes into inbox/{file.account}/{file.record_type} again, or is imported by hand, with "
+            f"whichever options it needs: records import FILE -a {file.account} -t {file.record_type}",
+        ]
+        self._inbox.quarantine(file, "\n\n".join(text), rejects)
+        return replace(arrived, outcome=Outcome.QUARANTINED, sentence=why)
+
+
+def _of_rejects(report: ImportReport, file: BundledFile) -> str:
+    """How to come from a file with rejected records to all of its records."""
+    until = "" if report.open_until is None else f" It can be committed until {report.open_until:%Y-%m-%d %H:%M} UTC."
+    rejects = "" if report.rejects_file is None else printable(report.rejects_file.name)
+    return (
+        f"The rejected records lie beside this text, with what is wrong with each: {rejects}. When the others are "
+        f"committed, correct these and put that file into inbox/{file.account}/{file.record_type}.{until}"
+    )
+
+
+def _sentences(error: RecordsError, request: ImportRequest) -> str:
+    """What was wrong and what to do, for somebody who put a file into a folder."""
+    if isinstance(error, AlreadyImported):
+        options = f"-a {request.account} -t {request.record_type} --again"
+        return f"{error.message} There is nothing to do; to import it once more: records import FILE {options}."
+    return str(error)
+
+
+def _unexpected(error: Exception) -> str:
+    """Which defect it is, without its text: that may quote the file."""
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    return (
+        f"{type(error).__name__} in {Path(where.filename).name}, line {where.lineno}. "
+        "This is a defect of records; please report it."
+    )
+
+
+def _is_full(error: Exception) -> bool:
+    """Whether a disk is, as the operating system says it, or DuckDB in its words."""
+    return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()

@@ -1,0 +1,265 @@
+"""The folders that files pass through: inbox, processing, archive, quarantine. A file is in exactly one of them.
+
+It is moved by renaming, never copied, so that whoever is killed leaves it in one place. What strangers put into the
+inbox is never followed: folders are opened as folders or not at all, links, pipes and devices are renamed themselves.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import stat
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from resources.clock import new_id
+from resources.settings import Settings
+from schemas.arrivals import Look, Seen, bundled, printable
+from schemas.errors import InvalidRequest
+
+WHY = "WHY.txt"
+"""The text that lies beside a file in quarantine."""
+
+_FILES_A_BUNDLE = 100
+_BYTES_A_BUNDLE = 256_000_000
+_LEVELS = 2
+_BUNDLE = re.compile(r"a-\d{8}-\d{9}-[0-9a-f]{6}")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True)
+class BundledFile:
+    """A file in processing: its arrival's id, and where it lies."""
+
+    arrival_id: str
+    account: str
+    record_type: str
+    path: Path
+
+
+class Inbox:
+    """What lies in the four folders, and how it gets from one to the next."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def look(self, accounts: Collection[str], record_types: Collection[str]) -> dict[str, Seen]:
+        """What there is in `inbox/<account>/<type>`, or lies beside such a folder; hidden files do not count.
+
+        Each account has a folder for each record type afterwards. Nothing is opened but folders.
+        """
+        found: dict[str, Seen] = {}
+        self._settings.inbox.mkdir(parents=True, exist_ok=True)
+        with _opened(self._settings.inbox) as root:
+            for account in _see(root, "", found, accounts):
+                with suppress(OSError), _opened(account, root) as folder:  # else there is nothing that may be taken
+                    wanted = record_types if account in accounts else ()
+                    for record_type in _see(folder, f"{account}/", found, wanted):
+                        with suppress(OSError), _opened(record_type, folder) as files:
+                            _see(files, f"{account}/{record_type}/", found, None)
+        return found
+
+    def take(
+        self, paths: Sequence[str], look: Look, accounts: Collection[str], record_types: Collection[str], now: datetime
+    ) -> list[str]:
+        """Files are in processing, in bundles; what is no file, or lies in a wrong place, is in quarantine.
+
+        Returns why others could not be moved, in sentences: nothing stops the rest.
+        """
+        taken: list[str] = []
+        failures: list[str] = []
+        for path in paths:
+            with _told(failures, path):
+                why = self._misplaced(path, accounts, record_types)
+                if why is None:
+                    taken.append(path)
+                else:
+                    # The same thing has the same folder, so that what a killed process began is completed.
+                    folder = self._settings.quarantine / Path(path).parent / f"q-{_digest(path, *look[path])}"
+                    self._quarantine(self._settings.inbox, path, folder, why)
+        for number, together in enumerate(bundled(taken, look, _FILES_A_BUNDLE, _BYTES_A_BUNDLE)):
+            bundle = self._settings.processing / new_id("a", now + timedelta(milliseconds=number))
+            for path in together:
+                with _told(failures, path):
+                    (bundle / path).parent.mkdir(parents=True, exist_ok=True)
+                    _move(self._settings.inbox, path, bundle / path)
+        return failures
+
+    def bundles(self) -> dict[str, list[str]]:
+        """The bundles in processing, oldest first, with the folders of accounts and types that they hold files of.
+
+        Those in which nothing is left are gone.
+        """
+        found = {}
+        for folder in sorted(self._settings.processing.glob("a-*")):
+            places = sorted({"/".join(path.parts[-3:-1]) for path in folder.glob("*/*/*")})
+            if places:
+                found[folder.name] = places
+            else:
+                _remove_empty(folder)
+        return found
+
+    @contextmanager
+    def bundle(self, bundle: str) -> Iterator[list[BundledFile]]:
+        """The files of the bundle, in the order in which they were last modified, for one process at a time.
+
+        There are none when another process is at it, or when all is done. A bundle of which nothing is left is gone.
+        """
+        if not _BUNDLE.fullmatch(bundle):
+            raise InvalidRequest(f"{bundle!r} is no bundle.", "Name a folder of processing/, as file_arrival does.")
+        folder = self._settings.processing / bundle
+        with _locked(folder) as is_ours:
+            if not is_ours:
+                yield []
+                return
+            files = []
+            for path in sorted(folder.glob("*/*/*"), key=lambda path: (path.lstat().st_mtime_ns, path)):
+                account, record_type, name = path.relative_to(folder).parts
+                arrival_id = f"{bundle}-{_digest(account, record_type, name)}"
+                files.append(BundledFile(arrival_id, account, record_type, path))
+            yield files
+            _remove_empty(folder)
+
+    def archive(self, file: BundledFile, batch_id: str) -> Path:
+        """The file lies in the archive, in a folder of its batch; returns where."""
+        final = self._settings.archive / file.account / file.record_type / batch_id / file.path.name
+        final.parent.mkdir(parents=True, exist_ok=True)
+        file.path.rename(final)
+        return final
+
+    def quarantine(self, file: BundledFile, why: str, rejects: Path | None = None) -> Path:
+        """The file lies in quarantine, beside a text that says why and its rejects file; returns where."""
+        folder = self._settings.quarantine / file.account / file.record_type / file.arrival_id
+        relative = file.path.relative_to(self._settings.processing)
+        return self._quarantine(self._settings.processing, str(relative), folder, why, rejects)
+
+    def _quarantine(self, root: Path, path: str, folder: Path, why: str, rejects: Path | None = None) -> Path:
+        final = folder / Path(path).name
+        folder.mkdir(parents=True, exist_ok=True)
+        text = folder / (WHY if final.name != WHY else "REASON.txt")
+        text.write_text(f"{why.rstrip()}\n", "utf-8")
+        if rejects is not None:
+            shutil.copyfile(rejects, folder / rejects.name)
+        _move(root, path, final)
+        return final
+
+    def _misplaced(self, path: str, accounts: Collection[str], record_types: Collection[str]) -> str | None:
+        """Why what lies there cannot be imported, and what to do; None for a file in its place."""
+        *folders, name = path.split("/")
+        with _parent(self._settings.inbox, path) as parent:
+            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
+        place = "inbox/<account>/<type>/"
+        if len(folders) < _LEVELS:
+            why = f"Nothing tells whose it is, and what: it lay in {printable('/'.join(['inbox', *folders]))}/."
+        elif folders[0] not in accounts:
+            why = f"There is no account {printable(folders[0])!r}."
+            place += f", of the accounts {', '.join(accounts) or '(there is none yet)'}; make one: records accounts add"
+        elif folders[1] not in record_types:
+            why = f"There is no record type {printable(folders[1])!r}."
+            place += f", of the types {', '.join(record_types)}"
+        elif not stat.S_ISREG(mode):
+            why = f"It is {_KINDS.get(stat.S_IFMT(mode), 'a device')}; only files are imported."
+        else:
+            return None
+        return f"{printable(path)} was not imported. {why}\n\nPut the file into {place}.\n"
+
+
+_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+def _see(folder: int, place: str, found: dict[str, Seen], wanted: Collection[str] | None) -> list[str]:
+    """What is in a folder is found; returns the folders in it, also those that are wanted.
+
+    Where none are wanted, as in that of a record type, a folder is found like anything else.
+    """
+    with os.scandir(folder) as entries:
+        shown = [entry.name for entry in entries if not entry.name.startswith(".")]
+    folders = []
+    for name in shown:
+        with suppress(FileNotFoundError):
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            if wanted is not None and stat.S_ISDIR(status.st_mode):
+                folders.append(name)
+            else:
+                found[place + name] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    for name in sorted(set(wanted or ()).difference(shown)):
+        with suppress(OSError):  # it may be another's folder; what lies in it is taken all the same
+            os.mkdir(name, dir_fd=folder)
+            folders.append(name)
+    return folders
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+@contextmanager
+def _opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
+    """A folder, which is no link to one."""
+    flags = _FOLDER if parent is not None else _FOLDER & ~os.O_NOFOLLOW
+    folder = os.open(name, flags, dir_fd=parent)
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def _parent(root: Path, path: str) -> Iterator[int]:
+    """The folder in which something lies, however its folders have been replaced meanwhile."""
+    folder, *_ = opened = [os.open(root, _FOLDER & ~os.O_NOFOLLOW)]
+    try:
+        for name in path.split("/")[:-1]:
+            folder = os.open(name, _FOLDER, dir_fd=folder)
+            opened.append(folder)
+        yield folder
+    finally:
+        for each in opened:
+            os.close(each)
+
+
+def _move(root: Path, path: str, final: Path) -> None:
+    with _parent(root, path) as folder:
+        os.rename(path.rpartition("/")[2], final, src_dir_fd=folder)
+
+
+@contextmanager
+def _told(failures: list[str], path: str) -> Iterator[None]:
+    """What the operating system refuses is a sentence; what its writer has taken away is none."""
+    try:
+        yield
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        failures.append(f"{printable(path)} cannot be moved: {error.strerror}")
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Whether the folder is there and no other process has it; nobody else has it meanwhile, or until this one dies."""
+    try:
+        lock = os.open(folder, _FOLDER)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        os.close(lock)
+
+
+def _remove_empty(folder: Path) -> None:
+    """What is empty of the folder is gone."""
+    for place in (*folder.glob("*/*/"), *folder.glob("*/"), folder):
+        with suppress(OSError):
+            place.rmdir()

@@ -1,0 +1,61 @@
+"""Dagster's sensor daemon, round after round, in a process that may be killed; runs are executed within it."""
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from pathlib import Path
+
+import dagster as dg
+
+from pipelines.arrivals import file_arrival, import_arrivals
+from pipelines.store_resource import RecordsResource
+from resources.record_store.lake import Lake
+from tests.duckdb_opening import quick
+
+_CONFIGURATION = """\
+telemetry: {enabled: false}
+run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
+run_launcher: {module: dagster._core.launcher.sync_in_memory_run_launcher, class: SyncInMemoryRunLauncher}
+"""
+_SECONDS = 10
+_OPENED = Lake.__init__
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What files arrive by."""
+    return dg.Definitions(
+        jobs=[import_arrivals],
+        sensors=[file_arrival],
+        resources={"records": RecordsResource()},
+        executor=dg.in_process_executor,
+    )
+
+
+def make_rounds(home: Path, began: float, numbers: range, fatal: str | None = None) -> None:
+    """The daemon has made rounds, some seconds apart on its clock.
+
+    The process is gone where the daemon comes to what is fatal, as TICK_CREATED, in the last of them.
+    """
+    warnings.simplefilter("ignore")
+    from dagster._core.remote_origin import InProcessCodeLocationOrigin
+    from dagster._core.test_utils import freeze_time
+    from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+    from dagster._core.workspace.context import WorkspaceProcessContext
+    from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
+    from dagster._daemon.sensor import execute_sensor_iteration
+
+    setattr(Lake, "__init__", lambda lake, settings, connect: _OPENED(lake, settings, quick(connect)))  # noqa: B010
+    os.environ |= {"RECORDS_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
+    (home / "dagster").mkdir(exist_ok=True)
+    (home / "dagster" / "dagster.yaml").write_text(_CONFIGURATION)
+    code = LoadableTargetOrigin(executable_path=sys.executable, module_name=__name__)
+    target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(code, location_name="records"))
+    with dg.DagsterInstance.get() as instance, WorkspaceProcessContext(instance, target) as workspace:
+        for number in numbers:
+            flags = {"file_arrival": {fatal: signal.SIGKILL}} if fatal and number == numbers[-1] else {}
+            with freeze_time(began + number * _SECONDS):
+                for _ in execute_sensor_iteration(workspace, logging.getLogger("daemon"), None, None, None, flags):
+                    pass

@@ -1,0 +1,51 @@
+"""The daemon is killed while it takes files that have arrived: the next one loses and duplicates nothing."""
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from resources.record_store import RecordStore
+from schemas.batches import BatchStatus
+from tests.faults.daemon import make_rounds
+from tests.faults.steps import processes, settings_of
+from tests.inbox import kinds, lands
+from tests.records import contact, stored
+
+
+def _daemon(home: Path, began: float, numbers: range, fatal: str | None = None) -> int | None:
+    process = processes().Process(target=make_rounds, args=(home, began, numbers, fatal))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+@pytest.mark.parametrize(
+    ("fatal", "found"),
+    [
+        ("TICK_CREATED", "inbox"),
+        ("RUN_IDS_RESERVED", "processing"),
+        ("RUN_CREATED", "processing"),
+        ("RUN_LAUNCHED", "archive"),
+    ],
+)
+def test_a_killed_daemon_loses_and_duplicates_nothing(
+    empty_store: Path, tmp_path: Path, fatal: str, found: str
+) -> None:
+    home = shutil.copytree(empty_store, tmp_path / "home")
+    with RecordStore(settings_of(home)) as store:
+        for account in ("ua", "dl"):
+            store.add_account(account, "tester")
+            lands(store, f"{account}.csv", [contact(1), contact(2)], f"{account}/contacts")
+
+        began = time.time()
+        assert _daemon(home, began, range(2), fatal) == -signal.SIGKILL
+        assert kinds(store) == {"ua.csv": [found], "dl.csv": [found]}
+        assert _daemon(home, began, range(2, 4)) == 0
+
+        assert kinds(store) == {"ua.csv": ["archive"], "dl.csv": ["archive"]}
+        batches = [(batch.file_name, batch.status) for batch in store.batches()]
+        assert sorted(batches) == [("dl.csv", BatchStatus.COMMITTED), ("ua.csv", BatchStatus.COMMITTED)]
+        assert [len(stored(store, account=account)) for account in ("ua", "dl")] == [2, 2]

@@ -1,0 +1,52 @@
+"""An inbox that files arrive in, for tests."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from resources.arrivals import Arrivals
+from resources.inbox import Inbox
+from resources.record_store import RecordStore
+from schemas.arrivals import Arrived, complete
+from tests.records import Row, write_csv
+
+
+def lands(store: RecordStore, name: str, rows: Iterable[Row], place: str = "ua/contacts") -> Path:
+    """A file has arrived."""
+    folder = store.settings.inbox / place
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_csv(folder / name, rows)
+
+
+def take(store: RecordStore) -> list[str]:
+    """What lies in the inbox was the same at two looks, and is taken; returns why something could not be moved."""
+    inbox, accounts, record_types = Inbox(store.settings), store.accounts(), list(store.record_types())
+    look = inbox.look(accounts, record_types)
+    return inbox.take(complete(look, look), look, accounts, record_types, store.now())
+
+
+def import_all(store: RecordStore) -> dict[str, Arrived]:
+    """Every bundle in processing has been imported; what became of each file, by its name."""
+    arrivals = Arrivals(store)
+    return {it.file: it for bundle in Inbox(store.settings).bundles() for it in arrivals.import_bundle(bundle)}
+
+
+def arrive(store: RecordStore) -> None:
+    """Whatever lies in the inbox has been taken, and imported."""
+    take(store)
+    import_all(store)
+
+
+def places(store: RecordStore) -> dict[str, list[str]]:
+    """The folders in which each thing lies that has arrived, by its name; not what has been put beside it."""
+    found: dict[str, list[str]] = {}
+    settings = store.settings
+    for folder in (settings.inbox, settings.processing, settings.archive, settings.quarantine):
+        for path in sorted(folder.rglob("*")):
+            if path.is_symlink() or not path.is_dir():
+                found.setdefault(path.name, []).append(str(path.parent.relative_to(settings.data)))
+    return found
+
+
+def kinds(store: RecordStore) -> dict[str, list[str]]:
+    """In which of the four folders each thing lies, by its name."""
+    return {name: [place.split("/")[0] for place in there] for name, there in places(store).items()}

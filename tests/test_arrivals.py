@@ -1,0 +1,356 @@
+"""Files that arrive: when they are complete, what is committed without asking, and what becomes of each."""
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from resources import arrivals
+from resources.arrivals import Arrivals, read_policies
+from resources.importer import Importer
+from resources.inbox import Inbox
+from resources.record_store import RecordStore
+from schemas.arrivals import CommitPolicy, InboxPolicies, Outcome, bundled, complete, printable
+from schemas.batches import BatchStatus, Counts, OnInvalid
+from schemas.errors import InvalidRequest, StoreBusy
+from tests.inbox import import_all, kinds, lands, places, take
+from tests.records import contact, contacts_of, stored, write_csv
+
+
+@pytest.fixture
+def inbox_store(store: RecordStore) -> RecordStore:
+    """A store with the accounts `ua` and `dl`."""
+    for account in ("ua", "dl"):
+        store.add_account(account, "tester")
+    return store
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "is_complete"),
+    [
+        ({}, {"a": (1, 1, 1)}, False),
+        ({"a": (1, 1, 1)}, {"a": (1, 1, 1)}, True),
+        ({"a": (1, 1, 1)}, {"a": (2, 1, 1)}, False),
+        ({"a": (1, 1, 1)}, {"a": (1, 2, 1)}, False),
+        ({"a": (1, 1, 1)}, {"a": (1, 1, 2)}, False),
+        ({"a.part": (1, 1, 1)}, {"a.part": (1, 1, 1)}, False),
+        ({"a.part": (1, 1, 1)}, {"a": (1, 1, 1)}, True),
+        ({"a.part": (1, 1, 1)}, {"b": (9, 5, 1)}, True),
+        ({"a.part": (5, 1, 1)}, {"b": (4, 5, 1)}, False),
+        ({"a.part": (0, 1, 1)}, {"b": (4, 5, 1)}, False),
+        ({"x/a.part": (1, 1, 1)}, {"y/a": (1, 1, 1)}, False),
+    ],
+)
+def test_a_file_is_complete_that_was_the_same_at_two_looks_or_is_no_part_any_more(
+    before: dict[str, tuple[int, int, int]], now: dict[str, tuple[int, int, int]], is_complete: bool
+) -> None:
+    assert complete(now, before) == (list(now) if is_complete else [])
+
+
+def test_files_are_taken_by_folder_and_there_in_the_order_of_their_time() -> None:
+    look = {"b/1": (1, 1, 1), "a/1": (1, 9, 2), "a/2": (1, 8, 3)}
+    assert complete(look, look) == ["a/2", "a/1", "b/1"]
+
+
+def test_bundles_are_full_by_number_or_by_size_and_a_larger_file_is_alone() -> None:
+    sizes = [4, 4, 4, 99, 1, 1, 1, 1]
+    look = {str(number): (size, 0, number) for number, size in enumerate(sizes)}
+    made = bundled(list(look), look, 3, 10)
+    assert [[look[path][0] for path in bundle] for bundle in made] == [[4, 4], [4], [99], [1, 1, 1], [1]]
+
+
+@pytest.mark.parametrize(
+    ("commit", "rejected", "is_committed"),
+    [
+        ("clean", 0, True),
+        ("clean", 1, False),
+        ("approve", 0, False),
+        ("2%", 20, True),
+        ("2%", 21, False),
+        ("0.1%", 1, True),
+        ("0.1%", 2, False),
+        ("100%", 1000, True),
+    ],
+)
+def test_a_policy_commits_up_to_its_share_of_rejected_records(commit: str, rejected: int, is_committed: bool) -> None:
+    counts = Counts(read=1000, created=1000 - rejected, rejected=rejected)
+    assert CommitPolicy(commit=commit).commits(counts) is is_committed
+
+
+def test_the_most_specific_policy_counts(inbox_store: RecordStore) -> None:
+    assert read_policies(inbox_store).of("ua", "contacts").commit == "clean"
+    (inbox_store.settings.home / "inbox.yaml").write_text(
+        "policies:\n- commit: 1%\n- type: contacts\n  commit: 2%\n- account: ua\n  commit: 3%\n"
+        "- {account: ua, type: contacts, commit: approve}\n"
+    )
+    told = read_policies(inbox_store)
+    found = [told.of(account, name).commit for account in ("ua", "dl") for name in ("contacts", "flights")]
+    assert found == ["approve", "3%", "2%", "1%"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("policies: [{commit: 101%}]", "was '101%': input should be clean, approve or a percentage such as 2%"),
+        ("policies: [{commit: sometimes}]", "input should be clean, approve or a percentage such as 2%"),
+        ("policies: [{accont: ua}]", "`policies, entry 1, accont` extra inputs are not permitted"),
+        ("policies: [{account: ua}, {account: ua}]", "no two policies may be for the same account and type"),
+    ],
+)
+def test_a_policy_that_cannot_be_meant_is_told_before_a_file_is_read(
+    inbox_store: RecordStore, text: str, sentence: str
+) -> None:
+    lands(inbox_store, "in.csv", [contact(1)])
+    take(inbox_store)
+    (inbox_store.settings.home / "inbox.yaml").write_text(text)
+    with pytest.raises(InvalidRequest) as refused:
+        import_all(inbox_store)
+    assert sentence in refused.value.message
+    assert kinds(inbox_store) == {"in.csv": ["processing"]}
+
+
+def test_names_are_shown_on_one_line() -> None:
+    assert printable("a\nb") == r"a\nb"
+    assert printable(os.fsdecode(b"\xff.csv")) == r"\udcff.csv"
+    assert printable("Grüße.csv") == "Grüße.csv"
+
+
+def test_files_of_several_accounts_and_types_are_imported_together(inbox_store: RecordStore) -> None:
+    lands(inbox_store, "one.csv", [contact(1), contact(2)])
+    lands(inbox_store, "two.csv", [contact(3)], "dl/contacts")
+    take(inbox_store)
+    (bundle,) = Inbox(inbox_store.settings).bundles()
+
+    done = {it.file: it for it in Arrivals(inbox_store, "a-run").import_bundle(bundle)}
+
+    batches = {batch.file_name: batch for batch in inbox_store.batches()}
+    assert {name: (it.outcome, it.batch_id) for name, it in done.items()} == {
+        name: (Outcome.COMMITTED, batch.batch_id) for name, batch in batches.items()
+    }
+    assert {(batch.actor, batch.run_id, batch.status) for batch in batches.values()} == {
+        ("inbox", "a-run", BatchStatus.COMMITTED)
+    }
+    assert places(inbox_store) == {
+        "one.csv": [f"archive/ua/contacts/{done['one.csv'].batch_id}"],
+        "two.csv": [f"archive/dl/contacts/{done['two.csv'].batch_id}"],
+    }
+    assert list(inbox_store.settings.processing.iterdir()) == []
+
+
+def test_the_saved_mapping_of_the_account_is_used(inbox_store: RecordStore, tmp_path: Path) -> None:
+    rows = [{"Kennung": "C-1", "status": "lead"}]
+    by_hand = contacts_of(write_csv(tmp_path / "first.csv", rows), column_map={"Kennung": "external_id"})
+    Importer(inbox_store, "tester").import_file(by_hand)
+    lands(inbox_store, "in.csv", [{"Kennung": "C-2", "status": "lead"}])
+    take(inbox_store)
+    assert import_all(inbox_store)["in.csv"].outcome is Outcome.COMMITTED
+    assert {row["external_id"] for row in stored(inbox_store)} == {"C-1", "C-2"}
+
+
+def test_one_bad_file_stops_no_other_and_says_what_to_do(inbox_store: RecordStore) -> None:
+    lands(inbox_store, "1.csv", [contact(1)])
+    (inbox_store.settings.inbox / "ua/contacts/2.csv").write_text("")
+    lands(inbox_store, "3.csv", [contact(3)])
+    take(inbox_store)
+
+    done = import_all(inbox_store)
+
+    assert [done[f"{number}.csv"].outcome for number in (1, 2, 3)] == [
+        Outcome.COMMITTED,
+        Outcome.QUARANTINED,
+        Outcome.COMMITTED,
+    ]
+    (failed,) = inbox_store.batches(status=BatchStatus.FAILED)
+    assert failed.batch_id == done["2.csv"].batch_id
+    assert failed.failure == done["2.csv"].sentence == "2.csv is empty. The first line must name the columns."
+    assert failed.file_sha256 == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    (folder,) = places(inbox_store)["2.csv"]
+    why = (inbox_store.settings.data / folder / "WHY.txt").read_text()
+    assert (
+        f"2.csv arrived in inbox/ua/contacts and was not imported (batch {failed.batch_id}).\n\n2.csv is empty" in why
+    )
+
+
+def test_rejects_beyond_the_policy_lie_in_quarantine_and_can_be_corrected(inbox_store: RecordStore) -> None:
+    (inbox_store.settings.home / "inbox.yaml").write_text("policies:\n- commit: 40%\n")
+    lands(inbox_store, "few.csv", [contact(1), contact(2), contact(3, status="VIP")])
+    lands(inbox_store, "many.csv", [contact(4), contact(5, status="VIP")])
+    take(inbox_store)
+
+    done = import_all(inbox_store)
+
+    assert done["few.csv"].outcome is Outcome.COMMITTED
+    assert done["many.csv"].outcome is Outcome.QUARANTINED
+    (waiting,) = inbox_store.batches(status=BatchStatus.PREVIEWED)
+    assert (waiting.batch_id, waiting.waits, waiting.counts.rejected) == (done["many.csv"].batch_id, True, 1)
+    (folder,) = places(inbox_store)["many.csv"]
+    beside = {path.name for path in (inbox_store.settings.data / folder).iterdir()}
+    assert beside == {"many.csv", "many.rejects.csv", "WHY.txt"}
+    why = (inbox_store.settings.data / folder / "WHY.txt").read_text()
+    assert "1 of 2 records are rejected" in why
+    assert "In this inbox files are committed when at most 40% of their records are rejected." in why
+    assert f"records commit {waiting.batch_id} --on-invalid skip" in why
+
+    Importer(inbox_store, "tester").commit("ua", waiting.batch_id, OnInvalid.SKIP)
+    rejects = inbox_store.settings.data / folder / "many.rejects.csv"
+    corrected = rejects.read_text().replace("VIP", "lead")
+    (inbox_store.settings.inbox / "ua/contacts/many.rejects.csv").write_text(corrected)
+    take(inbox_store)
+    assert import_all(inbox_store)["many.rejects.csv"].outcome is Outcome.COMMITTED
+    assert [row["external_id"] for row in stored(inbox_store)] == ["C-000001", "C-000002", "C-000004", "C-000005"]
+
+
+def test_a_file_that_waits_for_approval_lies_in_the_archive(inbox_store: RecordStore) -> None:
+    (inbox_store.settings.home / "inbox.yaml").write_text("policies:\n- account: ua\n  commit: approve\n")
+    lands(inbox_store, "in.csv", [contact(1)])
+    take(inbox_store)
+    done = import_all(inbox_store)["in.csv"]
+    assert (done.outcome, done.sentence) == (Outcome.WAITS, f"It waits for approval: records commit {done.batch_id}.")
+    assert places(inbox_store) == {"in.csv": [f"archive/ua/contacts/{done.batch_id}"]}
+    assert stored(inbox_store) == []
+    Importer(inbox_store, "tester").commit("ua", done.batch_id or "")
+    assert len(stored(inbox_store)) == 1
+
+
+def test_a_content_that_was_imported_already_lies_in_quarantine(inbox_store: RecordStore) -> None:
+    for name in ("first.csv", "second.csv"):
+        lands(inbox_store, name, [contact(1)])
+        take(inbox_store)
+        done = import_all(inbox_store)[name]
+    assert done.outcome is Outcome.QUARANTINED
+    assert done.sentence.startswith("second.csv was imported already as first.csv: batch b-")
+    assert "records import FILE -a ua -t contacts --again." in done.sentence
+    assert kinds(inbox_store) == {"first.csv": ["archive"], "second.csv": ["quarantine"], "WHY.txt": ["quarantine"]}
+
+
+def test_a_file_called_as_the_text_beside_it_is_kept(inbox_store: RecordStore) -> None:
+    (inbox_store.settings.inbox / "ua/contacts").mkdir(parents=True)
+    (inbox_store.settings.inbox / "ua/contacts/WHY.txt").write_text("mine\n")
+    take(inbox_store)
+    assert import_all(inbox_store)["WHY.txt"].outcome is Outcome.QUARANTINED
+    (folder,) = places(inbox_store)["WHY.txt"]
+    assert (inbox_store.settings.data / folder / "WHY.txt").read_text() == "mine\n"
+    assert "was not imported" in (inbox_store.settings.data / folder / "REASON.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("raised", "outcome"),
+    [
+        (StoreBusy("Somebody writes.", "Wait."), Outcome.POSTPONED),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), Outcome.POSTPONED),
+        (ValueError("canary@secret.example"), Outcome.QUARANTINED),
+    ],
+)
+def test_what_is_no_fault_of_the_file_leaves_it_for_later(
+    inbox_store: RecordStore, monkeypatch: pytest.MonkeyPatch, raised: Exception, outcome: Outcome
+) -> None:
+    def fails(*_: object) -> None:
+        raise raised
+
+    lands(inbox_store, "in.csv", [contact(1)])
+    take(inbox_store)
+    with monkeypatch.context() as patch:
+        patch.setattr(Importer, "import_file", fails)
+        done = import_all(inbox_store)["in.csv"]
+    assert done.outcome is outcome
+    assert "canary" not in done.sentence
+    if outcome is Outcome.POSTPONED:
+        assert kinds(inbox_store) == {"in.csv": ["processing"]}
+        assert import_all(inbox_store)["in.csv"].outcome is Outcome.COMMITTED
+    else:
+        assert done.sentence.startswith("ValueError in test_arrivals.py, line ")
+        assert "canary" not in (inbox_store.batches()[0].failure or "")
+
+
+def test_a_link_that_comes_into_processing_is_not_followed(inbox_store: RecordStore, tmp_path: Path) -> None:
+    file = lands(inbox_store, "in.csv", [contact(1)])
+    take(inbox_store)
+    (moved,) = inbox_store.settings.processing.glob("*/ua/contacts/in.csv")
+    secret = shutil.move(moved, tmp_path / file.name)
+    moved.symlink_to(secret)
+    assert import_all(inbox_store)["in.csv"].sentence == "It is no file any more; only files are imported."
+    assert kinds(inbox_store)["in.csv"] == ["quarantine"]
+    assert inbox_store.batches() == []
+
+
+def test_a_bundle_that_another_process_has_is_left_to_it(inbox_store: RecordStore) -> None:
+    lands(inbox_store, "in.csv", [contact(1)])
+    take(inbox_store)
+    inbox = Inbox(inbox_store.settings)
+    (bundle,) = inbox.bundles()
+    with inbox.bundle(bundle) as files:
+        assert [file.path.name for file in files] == ["in.csv"]
+        assert Arrivals(inbox_store).import_bundle(bundle) == []
+    assert import_all(inbox_store)["in.csv"].outcome is Outcome.COMMITTED
+    assert Arrivals(inbox_store).import_bundle(bundle) == []
+    with pytest.raises(InvalidRequest, match="is no bundle"):
+        Arrivals(inbox_store).import_bundle("../inbox")
+
+
+@pytest.mark.parametrize("status", [BatchStatus.PREVIEWED, BatchStatus.COMMITTED, BatchStatus.FAILED])
+def test_a_file_that_is_found_after_a_crash_goes_on_from_where_it_was(
+    inbox_store: RecordStore, monkeypatch: pytest.MonkeyPatch, status: BatchStatus
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def dies(*_: object, **__: object) -> None:
+        raise Died
+
+    file = lands(inbox_store, "in.csv", [contact(1)])
+    if status is BatchStatus.FAILED:
+        file.write_text("")
+    take(inbox_store)
+    method = {"previewed": (Importer, "commit"), "committed": (Inbox, "archive"), "failed": (Inbox, "quarantine")}
+    with monkeypatch.context() as patch:
+        patch.setattr(*method[status.value], dies)
+        with pytest.raises(Died):
+            import_all(inbox_store)
+    assert [batch.status for batch in inbox_store.batches()] == [status]
+    assert kinds(inbox_store) == {"in.csv": ["processing"]}
+
+    done = import_all(inbox_store)["in.csv"]
+
+    (batch,) = inbox_store.batches()
+    assert done.batch_id == batch.batch_id
+    expected = BatchStatus.FAILED if status is BatchStatus.FAILED else BatchStatus.COMMITTED
+    assert batch.status is expected
+    assert kinds(inbox_store)["in.csv"] == ["archive" if expected is BatchStatus.COMMITTED else "quarantine"]
+
+
+def test_a_preview_that_is_no_longer_true_after_a_crash_is_made_anew(
+    inbox_store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lands(inbox_store, "in.csv", [contact(1)])
+    take(inbox_store)
+
+    def busy(*_: object) -> None:
+        raise StoreBusy("Somebody writes.", "Wait.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Importer, "commit", busy)
+        assert import_all(inbox_store)["in.csv"].outcome is Outcome.POSTPONED
+    shutil.rmtree(inbox_store.account("ua").folder("staging"))
+    assert import_all(inbox_store)["in.csv"].outcome is Outcome.COMMITTED
+    assert [batch.status for batch in inbox_store.batches()] == [BatchStatus.COMMITTED, BatchStatus.DISCARDED]
+
+
+def test_a_file_that_may_not_be_read_lies_in_quarantine(
+    inbox_store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> str:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    file = lands(inbox_store, "in.csv", [contact(1)])
+    file.write_text("")
+    take(inbox_store)
+    monkeypatch.setattr(arrivals, "_sha256", denied)
+    done = import_all(inbox_store)["in.csv"]
+    assert (done.outcome, done.batch_id) == (Outcome.QUARANTINED, None)
+    assert inbox_store.batches() == []
+
+
+def test_the_policies_of_no_file_are_the_default() -> None:
+    assert InboxPolicies().of("ua", "contacts") == CommitPolicy(commit="clean")
