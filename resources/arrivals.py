@@ -95,7 +95,11 @@ class Arrivals:
         if batch.waits:
             sentence = f"It waits for approval: records commit {batch.batch_id}."
             return replace(arrived, outcome=Outcome.WAITS, sentence=sentence)
-        return replace(arrived, outcome=Outcome.COMMITTED)
+        counts = batch.counts
+        left_out = (
+            f"{counts.rejected:,} of {counts.read:,} records are rejected and left out." if counts.rejected else ""
+        )
+        return replace(arrived, outcome=Outcome.COMMITTED, sentence=left_out)
 
     def _failed(
         self, file: BundledFile, arrived: Arrived, request: ImportRequest, why: str, quoted: str = ""

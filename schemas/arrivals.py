@@ -99,7 +99,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Arrived:
-    """A file that arrived and what became of it: the sentence says why it is not committed."""
+    """A file that arrived and what became of it: the sentence says why it is not committed, or not all of it."""
 
     file: str
     account: str

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from resources import arrivals
-from resources.arrivals import Arrivals, read_policies
+from resources.arrivals import Arrivals
 from resources.importer import Importer
 from resources.inbox import Inbox
+from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore
 from schemas.arrivals import CommitPolicy, InboxPolicies, Outcome, bundled, complete, printable
 from schemas.batches import BatchStatus, Counts, OnInvalid
@@ -79,15 +80,15 @@ def test_a_policy_commits_up_to_its_share_of_rejected_records(commit: str, rejec
     assert CommitPolicy(commit=commit).commits(counts) is is_committed
 
 
-def test_the_most_specific_policy_counts(inbox_store: RecordStore) -> None:
-    assert read_policies(inbox_store).of("ua", "contacts").commit == "clean"
-    (inbox_store.settings.home / "inbox.yaml").write_text(
+def test_the_most_specific_policy_counts(tmp_path: Path) -> None:
+    (tmp_path / "inbox.yaml").write_text(
         "policies:\n- commit: 1%\n- type: contacts\n  commit: 2%\n- account: ua\n  commit: 3%\n"
         "- {account: ua, type: contacts, commit: approve}\n"
     )
-    told = read_policies(inbox_store)
+    told = read_operator_file(tmp_path / "inbox.yaml", InboxPolicies)
     found = [told.of(account, name).commit for account in ("ua", "dl") for name in ("contacts", "flights")]
     assert found == ["approve", "3%", "2%", "1%"]
+    assert InboxPolicies().of("ua", "contacts") == CommitPolicy(commit="clean")
 
 
 @pytest.mark.parametrize(
@@ -99,15 +100,19 @@ def test_the_most_specific_policy_counts(inbox_store: RecordStore) -> None:
         ("policies: [{account: ua}, {account: ua}]", "no two policies may be for the same account and type"),
     ],
 )
-def test_a_policy_that_cannot_be_meant_is_told_before_a_file_is_read(
-    inbox_store: RecordStore, text: str, sentence: str
-) -> None:
+def test_a_policy_that_cannot_be_meant_is_told(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "inbox.yaml").write_text(text)
+    with pytest.raises(InvalidRequest) as refused:
+        read_operator_file(tmp_path / "inbox.yaml", InboxPolicies)
+    assert sentence in refused.value.message
+
+
+def test_no_file_is_read_while_the_policies_cannot_be_meant(inbox_store: RecordStore) -> None:
     lands(inbox_store, "in.csv", [contact(1)])
     take(inbox_store)
-    (inbox_store.settings.home / "inbox.yaml").write_text(text)
-    with pytest.raises(InvalidRequest) as refused:
+    (inbox_store.settings.home / "inbox.yaml").write_text("policies: 1")
+    with pytest.raises(InvalidRequest, match="`policies` was 1: input should be a valid tuple"):
         import_all(inbox_store)
-    assert sentence in refused.value.message
     assert kinds(inbox_store) == {"in.csv": ["processing"]}
 
 
@@ -173,6 +178,17 @@ def test_one_bad_file_stops_no_other_and_says_what_to_do(inbox_store: RecordStor
     )
 
 
+def test_what_the_file_itself_says_is_told_only_beside_it(inbox_store: RecordStore) -> None:
+    lands(inbox_store, "in.csv", [{"canary@secret.example": "x", "status": "lead"}])
+    take(inbox_store)
+    done = import_all(inbox_store)["in.csv"]
+    assert done.sentence.startswith("No column stands for external_id")
+    (failed,) = inbox_store.batches()
+    assert "canary" not in done.sentence + str(failed)
+    (folder,) = places(inbox_store)["in.csv"]
+    assert "canary@secret.example" in (inbox_store.settings.data / folder / "WHY.txt").read_text()
+
+
 def test_rejects_beyond_the_policy_lie_in_quarantine_and_can_be_corrected(inbox_store: RecordStore) -> None:
     (inbox_store.settings.home / "inbox.yaml").write_text("policies:\n- commit: 40%\n")
     lands(inbox_store, "few.csv", [contact(1), contact(2), contact(3, status="VIP")])
@@ -182,6 +198,7 @@ def test_rejects_beyond_the_policy_lie_in_quarantine_and_can_be_corrected(inbox_
     done = import_all(inbox_store)
 
     assert done["few.csv"].outcome is Outcome.COMMITTED
+    assert done["few.csv"].sentence == "1 of 3 records are rejected and left out."
     assert done["many.csv"].outcome is Outcome.QUARANTINED
     (waiting,) = inbox_store.batches(status=BatchStatus.PREVIEWED)
     assert (waiting.batch_id, waiting.waits, waiting.counts.rejected) == (done["many.csv"].batch_id, True, 1)
@@ -350,7 +367,3 @@ def test_a_file_that_may_not_be_read_lies_in_quarantine(
     done = import_all(inbox_store)["in.csv"]
     assert (done.outcome, done.batch_id) == (Outcome.QUARANTINED, None)
     assert inbox_store.batches() == []
-
-
-def test_the_policies_of_no_file_are_the_default() -> None:
-    assert InboxPolicies().of("ua", "contacts") == CommitPolicy(commit="clean")
