@@ -75,7 +75,7 @@ def launch(server: Server, page: Page, job: str, config: str, account: str | Non
     page.wait_for_url("**/runs/*")
 
 
-def told(page: Page, text: str) -> None:
+def told(page: Page, text: str | re.Pattern[str]) -> None:
     expect(page.get_by_text(text).first).to_be_visible()
 
 
@@ -186,3 +186,55 @@ def test_a_batch_is_taken_back_by_its_id_and_a_conflict_is_read(server: Server, 
     rollback = batch(server, "committed")
     assert (rollback["undone"]["removed"], rollback["undone"]["modified"]) == (196, 1)
     picture(page, "rolled-back")
+
+
+def test_a_file_with_mistakes_is_dropped_corrected_imported_and_taken_back(
+    server: Server, page: Page, tmp_path: Path
+) -> None:
+    server.records("accounts", "add", "acme")
+    inbox = server.home / "inbox/acme/contacts"
+    assert within(60, inbox.is_dir)
+    rows = [contact(1), contact(2, amount="-5"), contact(3)]
+    write_csv(inbox / "in.csv.part", rows).rename(inbox / "in.csv")
+
+    assert within(90, lambda: [*server.home.glob("quarantine/acme/contacts/*/WHY.txt")])
+    waiting = batch(server, "previewed")
+    (why,) = server.home.glob("quarantine/acme/contacts/*/WHY.txt")
+    assert waiting["batch_id"] in why.read_text()
+    open_event(server, page, "records/contacts", waiting["batch_id"])
+    told(page, "must be 0 or more")
+    with page.expect_download() as saved:
+        page.locator("a[href^='http://127.0.0.1:'][href$='/rejects_file']").first.click(modifiers=["Alt"])
+    rejects = tmp_path / "in.rejects.csv"
+    saved.value.save_as(rejects)
+
+    launch(server, page, "commit_batch", f"account: acme\non_invalid: skip\nbatch_id: {waiting['batch_id']}\n")
+    ended(page, "Success")
+    corrected = rejects.read_text().replace("-5", "5").replace("'5", "5")
+    (inbox / "corrected.csv.part").write_text(corrected)
+    (inbox / "corrected.csv.part").rename(inbox / "corrected.csv")
+
+    def committed() -> list[dict[str, Any]]:
+        found = server.records("batches", "-a", "acme", "--status", "committed")["items"]
+        return [each for each in found if each["file"] == "corrected.csv"]
+
+    done = within(90, committed)
+    assert [(it["created"], it["parent"]) for it in done] == [(1, waiting["batch_id"])]
+    open_event(server, page, "records/contacts", done[0]["batch_id"])
+    picture(page, "corrected")
+
+    launch(server, page, "roll_back_batch", f"account: acme\nbatch_id: {done[0]['batch_id']}\n")
+    ended(page, "Success")
+    assert server.records("show", done[0]["batch_id"])["status"] == "rolled_back"
+
+
+def test_an_export_at_seven_every_morning_is_shown_with_its_next_time(server: Server, page: Page) -> None:
+    (server.home / "exports.yaml").write_text(
+        "exports:\n- name: acme-morning\n  account: acme\n  type: contacts\n  at: 07:00\n  time_zone: Europe/Berlin\n"
+    )
+    page.goto(f"{server.url}/locations/__repository__@records/schedules/daily_exports")
+    expect(page.get_by_text("daily_exports").first).to_be_visible()
+    page.get_by_role("button", name=re.compile("Preview tick result")).click()
+    page.get_by_role("button", name="Continue").click()
+    told(page, re.compile(r"acme-morning at \d{4}-\d\d-\d\d 07:00 Europe/Berlin"))
+    picture(page, "schedule")
