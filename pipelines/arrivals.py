@@ -92,7 +92,9 @@ def _requests(instance: dg.DagsterInstance, inbox: Inbox, now: datetime) -> list
     """A run for each bundle that has none, is not to be tried later and need not wait for an earlier one."""
     under_way = set()
     for run in instance.get_run_records(dg.RunsFilter(job_name=import_arrivals.name, statuses=_UNFINISHED)):
-        bundle = run.dagster_run.tags.get(_OF_BUNDLE, "")
+        bundle = run.dagster_run.tags.get(_OF_BUNDLE)
+        if bundle is None:
+            continue  # launched by hand
         if _is_lost(run, inbox, bundle, now):
             instance.report_run_failed(run.dagster_run, "The process of this run is gone; another run takes over.")
         else:

@@ -266,14 +266,18 @@ def test_a_run_whose_process_is_gone_is_reported_failed_and_followed_by_another(
     ticks.tick()
     (first,) = ticks.requests()
     run = ticks.make(first)
-    instance.handle_new_event(_started(run, time.time() - 600))
+    by_hand = instance.create_run_for_job(
+        import_arrivals, run_config=first.run_config, status=dg.DagsterRunStatus.STARTING
+    )
+    for each in (run, by_hand):
+        instance.handle_new_event(_started(each, time.time() - 600))
     (bundle,) = Inbox(inbox_store.settings).bundles()
     with Inbox(inbox_store.settings).bundle(bundle):
         ticks.reason()
         assert not _finished(instance, run)
     monkeypatch.setattr("pipelines.arrivals.next_attempt", min)
     (second,) = ticks.requests()
-    assert _finished(instance, run)
+    assert (_finished(instance, run), _finished(instance, by_hand)) == (True, False)
     assert second.run_key == f"{bundle}:1"
 
 
