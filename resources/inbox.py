@@ -124,20 +124,19 @@ class Inbox:
             yield files
             _remove_empty(folder)
 
-    def archive(self, file: BundledFile, batch_id: str) -> Path:
-        """The file lies in the archive, in a folder of its batch; returns where."""
+    def archive(self, file: BundledFile, batch_id: str) -> None:
+        """The file lies in the archive, in a folder of its batch."""
         final = self._settings.archive / file.account / file.record_type / batch_id / file.path.name
         final.parent.mkdir(parents=True, exist_ok=True)
         file.path.rename(final)
-        return final
 
-    def quarantine(self, file: BundledFile, why: str, rejects: Path | None = None) -> Path:
-        """The file lies in quarantine, beside a text that says why and its rejects file; returns where."""
+    def quarantine(self, file: BundledFile, why: str, rejects: Path | None = None) -> None:
+        """The file lies in quarantine, beside a text that says why and its rejects file."""
         folder = self._settings.quarantine / file.account / file.record_type / file.arrival_id
         relative = file.path.relative_to(self._settings.processing)
-        return self._quarantine(self._settings.processing, str(relative), folder, why, rejects)
+        self._quarantine(self._settings.processing, str(relative), folder, why, rejects)
 
-    def _quarantine(self, root: Path, path: str, folder: Path, why: str, rejects: Path | None = None) -> Path:
+    def _quarantine(self, root: Path, path: str, folder: Path, why: str, rejects: Path | None = None) -> None:
         final = folder / Path(path).name
         folder.mkdir(parents=True, exist_ok=True)
         text = folder / (WHY if final.name != WHY else "REASON.txt")
@@ -145,7 +144,6 @@ class Inbox:
         if rejects is not None:
             shutil.copyfile(rejects, folder / rejects.name)
         _move(root, path, final)
-        return final
 
     def _misplaced(self, path: str, accounts: Collection[str], record_types: Collection[str]) -> str | None:
         """Why what lies there cannot be imported, and what to do; None for a file in its place."""
