@@ -1,0 +1,10 @@
+"""Every sensor of a daemon ticks each second: for whoever has this folder first on PYTHONPATH."""
+
+import sys
+
+if "dagster" in " ".join(sys.orig_argv):
+    from dagster._core.remote_representation.external import RemoteSensor
+    from dagster._daemon import sensor
+
+    sensor.MIN_INTERVAL_LOOP_TIME = 1
+    RemoteSensor.min_interval_seconds = property(lambda _: 1)  # type: ignore[assignment, method-assign]
