@@ -127,7 +127,8 @@ def test_an_entry_is_an_export_like_any_other() -> None:
 
 def test_the_example_of_the_readme_can_be_meant(tmp_path: Path) -> None:
     readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-    (tmp_path / "exports.yaml").write_text(readme.partition("```yaml\n")[2].partition("```")[0])
+    example = readme.partition("is an entry of `exports.yaml`")[2].partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "exports.yaml").write_text(example)
     told = read_operator_file(tmp_path / "exports.yaml", DeliveryFile).exports
     entries, mistakes = checked_entries(tmp_path / "exports.yaml", "exports", told, Delivery)
     assert mistakes == []

@@ -20,7 +20,7 @@ from tests.records import put
 from tests.serving import COMMAND, Server, environment, kill, serving, within
 from tests.test_ui import STATUS
 
-PARTS = 20
+PARTS = 40
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
   launchRun(executionParams: $params) { __typename ... on LaunchRunSuccess { run { runId } } }
@@ -98,7 +98,7 @@ def process_of(server: Server, run_id: str) -> int:
 
 
 def launched(server: Server, path: Path, **tags: str) -> str:
-    """A run of an export in twenty parts to a file."""
+    """A run of an export in forty parts to a file."""
     config = {"part_rows": 2000 // PARTS, "path": str(path)}
     params = {
         "selector": {

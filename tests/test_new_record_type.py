@@ -107,7 +107,7 @@ choices = repository.get_job("import_records").nodes[0].definition.config_schema
 print(json.dumps({
     "assets": sorted(key.to_user_string() for key in repository.asset_graph.get_all_asset_keys()),
     "jobs": sorted(job.name for job in repository.get_all_jobs()),
-    "choices": [value.config_value for value in choices.config_type.inner_type.enum_values],
+    "choices": [value.config_value for value in choices.config_type.enum_values],
 }))
 """
     told = python(project, code)
