@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _OUTCOMES = {"created": "green", "updated": "cyan", "unchanged": "dim", "rejected": "red", "duplicate": "yellow"}
 _BAR = 30
 _WIDTH_OF_A_FILE = 240
+_IGNORED = 20
+"""Of so many columns that no field takes the headers are printed; the report has all."""
 
 
 def console() -> Console:
@@ -133,7 +135,8 @@ def print_report(report: ImportReport, record_type: RecordType, now: datetime) -
         out.print(f"\nAll of it as a page: {escape(str(report.report_file))}")
     ignored = [column["header"] for column in report.columns if column["field"] is None]
     if ignored:
-        out.print(f"\nColumns that no field takes: {escape(', '.join(map(repr, ignored)))}")
+        more = f" and {len(ignored) - _IGNORED:,} more" if len(ignored) > _IGNORED else ""
+        out.print(f"\nColumns that no field takes: {escape(', '.join(map(repr, ignored[:_IGNORED])))}{more}")
     _print_what_next(report, now)
 
 

@@ -81,7 +81,7 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
                 own, beyond = values[: len(reader.headers)], values[len(reader.headers) :]
                 padded = [*own, *[""] * (len(reader.headers) - len(own))]
                 row = [*padded, batch_id, str(record), str(line), text, *beyond]
-                file.writerow([escape_cell(cell) for cell in row])
+                file.writerow([cell and escape_cell(cell) for cell in row])
     if reader.packing:
         unpacked, partial = partial, partial.with_name(f"{partial.name}.packed")
         pack(unpacked, partial, Packing(reader.packing))
@@ -189,7 +189,7 @@ class _ExcelFile(AbstractContextManager[_Writer]):
         most = _EXCEL.columns
         if len(row) > most:
             row = [*row[: most - 1], f"… and {len(row) - most + 1:,} more cells; see the file that was sent"]
-        self._sheet.append([_TextCell(self._sheet, text) for text in row])
+        self._sheet.append([_TextCell(self._sheet, text) if text else None for text in row])
 
     def __enter__(self) -> _Writer:
         return self
