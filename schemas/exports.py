@@ -44,7 +44,7 @@ class ExportFormat(StrEnum):
 
         Fewer would be slower where files interleave, for each part reads of all of them.
         """
-        return 450_000 if self is ExportFormat.CSV else 250_000
+        return 375_000 if self is ExportFormat.CSV else 250_000
 
 
 class Packing(StrEnum):
