@@ -16,7 +16,7 @@ PIP_AUDIT = ROOT / ".venv" / "audit" / "bin" / "pip-audit"
 
 def main() -> int:
     """Say what was found; the process's exit code, 0 when each dependency was asked about and nothing is known."""
-    command = [PIP_AUDIT, "--requirement", LOCK, "--no-deps", "--disable-pip", "--format", "json"]
+    command = [str(PIP_AUDIT), "--requirement", str(LOCK), "--no-deps", "--disable-pip", "--format", "json"]
     asked = subprocess.run([*command, "--progress-spinner", "off"], capture_output=True, text=True, check=False)
     passed, sentences = verdict(asked.stdout, asked.stderr)
     print(*sentences, sep="\n", file=sys.stdout if passed else sys.stderr)
