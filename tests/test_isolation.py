@@ -7,10 +7,12 @@ are personal and in those that are not, so that masking hides nothing.
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ pytestmark = [
     ),
 ]
 
+ROOT = Path(__file__).parent.parent
 CANARY = "Zyxcanary"
 HEADERS = ("external_id", "company", "status", "amount", "notes", "Besonderes")
 
@@ -501,3 +504,20 @@ def test_the_stores_own_places_are_no_accounts(store: RecordStore, place: str) -
 def test_an_accounts_own_files_and_those_elsewhere_may_be_named(store: RecordStore, place: str) -> None:
     store.account("ua").require_source(store.settings.home / place)
     store.account("ua").require_destination(store.settings.home / place)
+
+
+def test_the_bucket_policy_of_the_readme_lets_an_account_read_its_own_files(store: RecordStore, theirs: Theirs) -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    allowed, denied, encrypted = json.loads(text)["Statement"]
+    assert allowed["Resource"] == denied["NotResource"]
+    assert (allowed["Effect"], denied["Effect"], encrypted["Effect"]) == ("Allow", "Deny", "Deny")
+    files = [
+        f"arn:aws:s3:::BUCKET/{path.relative_to(store.settings.data)}" for path in store.settings.data.rglob("*.*")
+    ]
+    patterns = [pattern.replace("${aws:PrincipalTag/account}", "dl") for pattern in allowed["Resource"]]
+
+    readable = {file for file in files if any(fnmatchcase(file, pattern) for pattern in patterns)}
+
+    assert {file for file in files if "/lake/records/" in file and "/_account=dl/" in file} < readable
+    assert any(file.endswith(f"/{theirs.export.export_id}/{theirs.export.path.name}") for file in readable)
+    assert all("/_account=dl/" in file or "/accounts/dl/exports/" in file for file in readable)
