@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Compiled once, not by each of the many processes that a test or a demo starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench audit lock clean
 
 demo: .venv/.ready
 	$(BIN)/records demo
@@ -26,6 +26,17 @@ bench: .venv/.ready .venv/bench/.ready
 .venv/bench/.ready: tests/benchmarks/dlt.txt
 	$(PYTHON) -m venv .venv/bench
 	.venv/bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# Known vulnerabilities of what is locked. Not part of `make test` or CI, for it needs the public package index: where that,
+# or its vulnerability data, is not reached it fails and says that nothing was audited.
+audit: .venv/.ready .venv/audit/.ready
+	$(BIN)/python -m tests.audit
+
+# pip-audit has an environment of its own: what it brings is no dependency of ours.
+.venv/audit/.ready: tests/audit/pip-audit.txt
+	$(PYTHON) -m venv .venv/audit
+	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 .venv/.ready: pyproject.toml requirements.lock

@@ -345,19 +345,35 @@ def show(batch_id: str, account: str | None, as_json: bool) -> None:
 
 
 @main.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=3000, show_default=True, help="0: any free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="0: any free one.  [default: 3000; with --read-only 3002]",
+)
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Pages for viewers, who can change nothing: no daemon; also beside the UI that runs.",
+)
 @_as_json
-def ui(port: int, as_json: bool) -> None:
+def ui(port: int | None, read_only: bool, as_json: bool) -> None:
     """Dagster's UI and daemon, on this machine only, until Ctrl-C."""
-    from pipelines.ui import run_ui
+    from pipelines.ui import run_ui, run_viewer
     from resources.deliveries import Deliveries
     from resources.notifier import Notifier
 
-    with _store(make=True) as store:
+    def ready(url: str) -> None:
+        _print_json({"url": url}) if as_json else click.echo(f"Open {url}")
+
+    with _store(make=not read_only) as store:
+        if read_only:
+            store.accounts()  # which refuses a home without a store
+            run_viewer(store.settings, 3002 if port is None else port, ready)
+            return
         Notifier(store.settings)  # which refuses addresses that cannot be read
         for mistake in Deliveries(store).mistakes:
             click.echo(f"{mistake}", err=True)
-        run_ui(store.settings, port, lambda url: _print_json({"url": url}) if as_json else click.echo(f"Open {url}"))
+        run_ui(store.settings, 3000 if port is None else port, ready)
 
 
 for command in (export, exports, presets, expire, maintain):

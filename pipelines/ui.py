@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -10,7 +9,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipelines.file_server import serving
@@ -33,48 +34,28 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
     taken or the home has a UI already, RecordsError when the servers do not come up or end by themselves.
     """
     port = _free_port(port)
-    dagster_home = prepare_dagster_home(settings)
-    log = dagster_home / "ui.log"
-    workspace = settings.home / "workspace.yaml"
-    workspace.write_text(json.dumps(_WORKSPACE) + "\n")
-    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-w", str(workspace)]
-    environment = os.environ | {
-        "DAGSTER_HOME": str(dagster_home),
-        "RECORDS_HOME": str(settings.home),
-        "RECORDS_DATA": str(settings.data),
-    }
     _require_alone(settings)
-    url = f"http://{_HOST}:{port}"
-    listener = _listener(port + 1)
-    # A script's `records ui &` starts it with SIGINT ignored, and so would the servers, which are ended by it.
-    previous = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt),
-    }
-    with log.open("ab") as output:
-        # In a session of its own: Ctrl-C reaches this process alone, which ends the children in order.
-        servers = subprocess.Popen(  # noqa: S603 - our own command
-            [*command, "-h", _HOST, "-p", str(port)],
-            env=environment,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        _wait_until_ready(servers, url, log)
-        with serving(settings, _HOST, listener):
-            RunningUi(url, f"http://{_HOST}:{listener.getsockname()[1]}", os.getpid()).write(settings)
-            ready(url)
-            if servers.wait() != 0:
-                raise RecordsError("Dagster's servers ended by themselves.", f"See {log}.")
-    except KeyboardInterrupt:
-        pass
-    finally:
-        RunningUi.remove(settings)
-        _stop(servers)
-        listener.close()
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    command = ["dagster", "dev"]
+    with closing(_listener(port + 1)) as listener, _interruptible(), _started(settings, command, port, "ui.log") as ui:
+        try:
+            with serving(settings, _HOST, listener):
+                RunningUi(ui.url, f"http://{_HOST}:{listener.getsockname()[1]}", os.getpid()).write(settings)
+                ready(ui.url)
+                ui.wait()
+        finally:
+            RunningUi.remove(settings)
+
+
+def run_viewer(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
+    """Serve the pages of the home until Ctrl-C or a termination signal, to people who may change nothing.
+
+    There is no daemon, and `ui.json` is not written: both are those of the UI that may run beside it, which also serves
+    the files of batches. Raises what `run_ui` raises, but for a UI that runs already.
+    """
+    command = ["dagster_webserver", "--read-only"]
+    with _interruptible(), _started(settings, command, _free_port(port), "viewer.log") as viewer:
+        ready(viewer.url)
+        viewer.wait()
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
@@ -84,8 +65,76 @@ def prepare_dagster_home(settings: Settings) -> Path:
         return Path(given)
     folder = settings.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(_EMBEDDED, folder / "dagster.yaml")
+    _write(folder / "dagster.yaml", _EMBEDDED.read_text("utf-8"))
     return folder
+
+
+@dataclass(frozen=True)
+class _Servers:
+    """Dagster's servers, at an address at which they answer."""
+
+    process: "subprocess.Popen[bytes]"
+    url: str
+    log: Path
+
+    def wait(self) -> None:
+        """They have ended; RecordsError when not as they should."""
+        if self.process.wait() != 0:
+            raise RecordsError("Dagster's servers ended by themselves.", f"See {self.log}.")
+
+
+@contextmanager
+def _started(settings: Settings, command: Sequence[str], port: int, log_name: str) -> Iterator[_Servers]:
+    """Servers of Dagster that answer, until the end of the block."""
+    dagster_home = prepare_dagster_home(settings)
+    log = dagster_home / log_name
+    workspace = settings.home / "workspace.yaml"
+    _write(workspace, json.dumps(_WORKSPACE) + "\n")
+    environment = os.environ | {
+        "DAGSTER_HOME": str(dagster_home),
+        "RECORDS_HOME": str(settings.home),
+        "RECORDS_DATA": str(settings.data),
+    }
+    with log.open("ab") as output:
+        # In a session of its own: Ctrl-C reaches this process alone, which ends the children in order.
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            [sys.executable, "-W", "ignore", "-m", *command, "-w", str(workspace), "-h", _HOST, "-p", str(port)],
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    servers = _Servers(process, f"http://{_HOST}:{port}", log)
+    try:
+        _wait_until_ready(servers)
+        yield servers
+    finally:
+        _stop(process)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C or a termination signal ends the block.
+
+    A script's `records ui &` starts it with SIGINT ignored, and so would the servers, which are ended by it.
+    """
+    previous = {
+        signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
+        signal.SIGTERM: signal.signal(signal.SIGTERM, _interrupt),
+    }
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _write(file: Path, text: str) -> None:
+    """The file has that text; one that has it already is left alone, for others may be reading it."""
+    if not file.exists() or file.read_text("utf-8") != text:
+        file.write_text(text, "utf-8")
 
 
 def _require_alone(settings: Settings) -> None:
@@ -125,15 +174,15 @@ def _free_port(port: int) -> int:
         return number
 
 
-def _wait_until_ready(servers: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
+def _wait_until_ready(servers: _Servers) -> None:
     deadline = time.monotonic() + _STARTUP_SECONDS
     while time.monotonic() < deadline:
-        if servers.poll() is not None:
-            raise RecordsError("Dagster's servers did not start.", f"See {log}.")
-        if _answers(url):
+        if servers.process.poll() is not None:
+            raise RecordsError("Dagster's servers did not start.", f"See {servers.log}.")
+        if _answers(servers.url):
             return
         time.sleep(0.2)
-    raise RecordsError(f"Dagster's UI did not answer within {_STARTUP_SECONDS:g} seconds.", f"See {log}.")
+    raise RecordsError(f"Dagster's UI did not answer within {_STARTUP_SECONDS:g} seconds.", f"See {servers.log}.")
 
 
 def _stop(servers: "subprocess.Popen[bytes]") -> None:

@@ -38,6 +38,7 @@ class Importer:
         previewed, and Unaccounted when the counts do not balance; then nothing is left of it.
         """
         records = self._store.account(request.account)
+        records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, records.folder("staging"))
         with self._reader(request) as reader:
@@ -58,6 +59,7 @@ class Importer:
                 "header_row": headers,
                 "column_map": dict(staged.said),
                 "remembered_from": earlier.batch_id if earlier and applied else None,
+                "parent": staged.parent if staged.parent and records.has_batch(staged.parent) else None,
             }
         try:
             if staged.counts.rejected:
@@ -203,7 +205,6 @@ class Importer:
                 "mode": request.mode.value,
                 "on_duplicate": request.on_duplicate.value,
                 "snapshot": staged.snapshot,
-                "parent": staged.parent,
                 "again": request.again,
                 "path": secrets.token_urlsafe(24),
                 "changes": self._shown_changes(request.record_type, staged),

@@ -87,11 +87,11 @@ def within(seconds: float, what: Callable[[], T], *, every: float = 0.5) -> T:
 
 
 @contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Server]:
+def serving(folder: Path, *options: str, **settings: str) -> Iterator[Server]:
     """`records ui` in the folder, as a script's `records ui &` starts it: with SIGINT ignored."""
     told = environment(folder) | settings
     process = subprocess.Popen(
-        [COMMAND, "ui", "--port", "0", "--json"],
+        [COMMAND, "ui", "--port", "0", "--json", *options],
         cwd=folder,
         env=told,
         stdout=subprocess.PIPE,

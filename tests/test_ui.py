@@ -29,6 +29,14 @@ mutation ($selector: JobOrPipelineSelector!, $config: RunConfigData!) {
   }
 }
 """
+REPOSITORY = {"repositoryLocationName": "records", "repositoryName": "__repository__"}
+IMPORT = REPOSITORY | {"pipelineName": "import_records"}
+START_SENSOR = "mutation ($sensor: SensorSelector!) { startSensor(sensorSelector: $sensor) { __typename } }"
+ADD_ACCOUNT = """
+mutation ($repository: RepositorySelector!) {
+  addDynamicPartition(repositorySelector: $repository, partitionsDefName: "accounts", partitionKey: "zz") { __typename }
+}
+"""
 STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
 
@@ -83,13 +91,8 @@ def test_an_import_by_the_command_shows_on_the_accounts_partition(server: Server
 def test_an_import_that_is_launched_in_the_ui_writes_the_records(server: Server, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "launched.csv", [contact(1), contact(2), contact(3)])
     config = {"account": "dl", "record_type": "contacts", "path": str(file), "actor": "olga"}
-    job = {
-        "repositoryLocationName": "records",
-        "repositoryName": "__repository__",
-        "pipelineName": "import_records",
-    }
 
-    launched = server.ask(LAUNCH, selector=job, config=config)["launchRun"]
+    launched = server.ask(LAUNCH, selector=IMPORT, config=config)["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     run_id = launched["run"]["runId"]
 
@@ -127,6 +130,36 @@ def test_a_port_that_is_taken_and_a_home_that_is_served_are_refused(server: Serv
         ended = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=False)
         assert (ended.returncode, json.loads(ended.stdout)["error"]["message"]) == (2, why)
     assert json.loads((server.home / "ui.json").read_text())["url"] == server.url
+
+
+def test_viewers_see_what_there_is_and_can_change_nothing(server: Server, tmp_path: Path) -> None:
+    file = write_csv(tmp_path / "seen.csv", [contact(1)])
+    server.records("import", str(file), "-a", "vv", "-t", "contacts")
+    served = (server.home / "ui.json").read_text()
+
+    with serving(server.home.parent, "--read-only") as viewer:
+        assert viewer.url != server.url
+        assert [it["file"] for it in within(60, lambda: viewer.materialisations("contacts", "vv"))] == ["seen.csv"]
+        refused = [viewer.ask(LAUNCH, selector=IMPORT, config={"account": "vv"})["launchRun"]["__typename"]]
+        refused += viewer.ask(START_SENSOR, sensor=REPOSITORY | {"sensorName": "lost_runs"})["startSensor"].values()
+        refused += viewer.ask(ADD_ACCOUNT, repository=REPOSITORY)["addDynamicPartition"].values()
+        assert refused == ["UnauthorizedError"] * 3
+        started = children(viewer.process)
+        assert not any("dagster._daemon" in each.cmdline() for each in started)
+
+        viewer.process.send_signal(signal.SIGTERM)
+
+        assert viewer.process.wait(timeout=25) == 0
+        _, alive = psutil.wait_procs(started, timeout=5)
+        assert alive == []
+    assert (server.home / "ui.json").read_text() == served
+
+
+def test_there_are_no_pages_of_a_home_without_a_store(tmp_path: Path) -> None:
+    command = [COMMAND, "ui", "--read-only", "--json"]
+    ended = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    assert (ended.returncode, json.loads(ended.stdout)["error"]["code"]) == (1, "store_not_ready")
+    assert not (tmp_path / "home").exists()
 
 
 def test_an_interrupt_ends_everything(server: Server) -> None:

@@ -103,13 +103,15 @@ class ExportPlan:
             self.folder.rmdir()
 
     @classmethod
-    def load(cls, exports: Path, export_id: str) -> "ExportPlan":
-        """The plan of an export, from the account's folder of exports. Raises NotFound when there is none."""
+    def load(cls, account: str, exports: Path, export_id: str) -> "ExportPlan":
+        """The plan of an account's export, from its folder of exports. Raises NotFound when there is none."""
         folder = exports / export_id
         try:
             if not EXPORT_ID.fullmatch(export_id):  # which could lead out of the folder
                 raise FileNotFoundError
             told = json.loads(_file(folder).read_text("utf-8"))
+            if told["request"]["account"] != account:  # somebody has put it there
+                raise FileNotFoundError
         except FileNotFoundError:
             raise NotFound(
                 f"There is no plan of an export {export_id!r}.", "It was swept away, or never made: export again."

@@ -75,6 +75,8 @@ class ExportWriter:
             request, encoding=check_encoding(request.encoding), delimiter=check_delimiter(request.delimiter)
         )
         records = self._store.account(request.account)
+        if request.path is not None:
+            records.require_destination(request.path)
         selection, snapshot_at = records.select(request)
         now = self._store.clock.now()
         export_id = new_id("e", now)
@@ -114,7 +116,8 @@ class ExportWriter:
 
     def load(self, account: str, export_id: str) -> ExportPlan:
         """The plan of an export of the account, by whomever it was made. Raises NotFound when there is none."""
-        return ExportPlan.load(self._store.account(account).folder("exports"), export_id)
+        records = self._store.account(account)
+        return ExportPlan.load(records.name, records.folder("exports"), export_id)
 
     def run(self, plan: ExportPlan, source: ExportSource, progress: Progress | None = None) -> ExportManifest:
         """The export is published, by this process alone; nothing is left of it when anything is raised.

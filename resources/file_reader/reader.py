@@ -157,12 +157,17 @@ class FileReader:
         return UnreadableFile(f"Reading {self._name} {why}.", "Nothing was read from it.")
 
 
+def no_such_file(path: Path) -> NotFound:
+    """The error for a file that is not there, or may not be named: the same words."""
+    return NotFound(f"There is no file {str(path)!r}.", "Name a file to import.")
+
+
 def _open(path: Path, name: str) -> int:
     """A descriptor of a regular file; nothing that is not one is waited for."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
-        raise NotFound(f"There is no file {str(path)!r}.", "Name a file to import.") from None
+        raise no_such_file(path) from None
     except PermissionError:
         raise UnreadableFile(f"{name} may not be read by this user.", "Change its permissions.") from None
     if not stat.S_ISREG(os.fstat(file).st_mode):

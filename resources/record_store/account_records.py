@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources.clock import new_id
+from resources.file_reader import no_such_file
 from resources.record_store import ledger, tables
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection, identifier
+from resources.record_store.places import is_foreign
 from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
@@ -18,6 +20,7 @@ from resources.record_store.refusals import (
     modified_since,
     no_such_batch,
     not_committed,
+    not_writable,
     outdated,
     outdated_type,
     preview_over,
@@ -55,6 +58,21 @@ class AccountRecords:
     def folder(self, kind: str) -> Path:
         """The account's own folder of staging, reports or exports."""
         return self._store.settings.folder(self.name, kind)
+
+    def require_source(self, file: Path) -> None:
+        """The account may import the file, if it is there; NotFound, in the words for none, for another account's."""
+        if is_foreign(self._store.settings, self.name, file):
+            raise no_such_file(file)
+
+    def require_destination(self, path: Path) -> None:
+        """The account may write a file there, if that is possible; InvalidRequest among the store's own files."""
+        if is_foreign(self._store.settings, self.name, path):
+            raise not_writable(self.name, path)
+
+    def has_batch(self, batch_id: str) -> bool:
+        """Whether there is a batch of that id, and it is this account's."""
+        with self._store.reading() as connection:
+            return bool(ledger.batches(connection, batch_id=batch_id, account=self.name))
 
     def batch(self, batch_id: str) -> Batch:
         """The batch in its present state; NotFound, in the same words, when it is not there or not this account's."""

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 from resources.settings import Settings
 from schemas.batches import Batch
@@ -44,6 +45,11 @@ def no_such_batch(batch_id: str) -> NotFound:
 def no_such_export(export_id: str) -> NotFound:
     """The error for an export that is not there, or not this account's: the same words."""
     return NotFound(f"There is no export {export_id!r}.", "See which there are: records exports.")
+
+
+def not_writable(account: str, path: Path) -> InvalidRequest:
+    """The error for a destination among the store's files: the same words, whatever is there and whosever it is."""
+    return InvalidRequest(f"Account {account} can write nothing at {str(path)!r}.", "Name another place: -o PATH.")
 
 
 def not_committed(batch: Batch) -> Refused:

@@ -1,0 +1,1 @@
+"""Whether the locked dependencies have known vulnerabilities: `make audit`."""

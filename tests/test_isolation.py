@@ -1,0 +1,523 @@
+"""Two accounts: whatever one of them names of the other is not there, and nothing of the other is in what it is told.
+
+The other account's records, file names, headers, mappings, presets, filters and actors hold a canary, in fields that
+are personal and in those that are not, so that masking hides nothing.
+"""
+
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipelines.definitions import defs
+from pipelines.ledger_events import ledger_events
+from pipelines.store_resource import RecordsResource
+from resources.export_writer import ExportWriter
+from resources.export_writer.plan import ExportPlan
+from resources.file_reader import reader
+from resources.importer import Importer
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas.batches import ImportReport, ImportRequest, OnInvalid
+from schemas.errors import RecordsError
+from schemas.exports import ExportFormat, ExportManifest, ExportRequest
+from schemas.rollbacks import OnModified, RollbackRequest
+from tests.forked_reading import FORKED
+from tests.records import contact, write_csv
+from tests.serving import COMMAND
+
+pytestmark = [
+    pytest.mark.xdist_group("isolation"),
+    pytest.mark.filterwarnings(
+        "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+    ),
+]
+
+ROOT = Path(__file__).parent.parent
+CANARY = "Zyxcanary"
+HEADERS = ("external_id", "company", "status", "amount", "notes", "Besonderes")
+
+
+@dataclass(frozen=True)
+class Theirs:
+    """What the other account has, and what can be named of it."""
+
+    name: str
+    committed: ImportReport
+    previewed: ImportReport
+    rolled_back: str
+    export: ExportManifest
+    plan: ExportPlan
+    file: Path
+    preset: str
+
+    @property
+    def batches(self) -> list[str]:
+        return [self.committed.batch.batch_id, self.previewed.batch.batch_id, self.rolled_back]
+
+    @property
+    def exports(self) -> list[str]:
+        return [self.export.export_id, self.plan.export_id]
+
+    def paths(self, store: RecordStore) -> list[Path]:
+        """Every file that the store has of the account."""
+        roots = [store.settings.accounts / self.name, *store.settings.lake.glob(f"*/*/_account={self.name}")]
+        return sorted(path for root in roots for path in root.rglob("*") if path.is_file())
+
+
+def rows(mark: str, *numbers: int) -> list[dict[str, str]]:
+    """Records whose keys both accounts have, whose values are one's own; the last of them is rejected."""
+    made = [{**contact(n), "company": f"{mark} {n}", "notes": f"{mark} note {n}", "Besonderes": mark} for n in numbers]
+    made[-1] |= {"status": mark}
+    return made
+
+
+def populate(store: RecordStore, folder: Path, account: str, mark: str) -> Theirs:
+    """The account has one of everything, each with the mark in it."""
+    importer = Importer(store, f"{mark}-actor")
+    folder.mkdir()
+
+    def request(name: str, *numbers: int) -> ImportRequest:
+        path = write_csv(folder / f"{mark}-{name}.csv", rows(mark, *numbers), HEADERS)
+        return ImportRequest(path, account, "contacts", column_map={"Besonderes": "phone"})
+
+    committed = importer.import_file(request("first", 1, 2, 3, 99), OnInvalid.SKIP)
+    second = importer.import_file(request("second", 5, 6, 98), OnInvalid.SKIP)
+    rolled_back = RollbackRequest(account, second.batch.batch_id, OnModified.STOP)
+    store.account(account).roll_back(rolled_back, f"{mark}-actor", None)
+    previewed = importer.preview(request("third", 2, 7, 97))
+    preset = mark.lower()
+    store.account(account).save_preset("contacts", preset, ("external_id", "company"), f"{mark}-actor")
+    writer = ExportWriter(store, f"{mark}-actor")
+    wanted = ExportRequest(account, "contacts", filters=(f"company starts {mark}",))
+    export = writer.export(wanted)
+    plan = writer.plan(replace(wanted, format=ExportFormat.NDJSON))
+    file = folder / f"{mark}-first.csv"
+    return Theirs(account, committed, previewed, second.batch.batch_id, export, plan, file, preset)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[RecordStore]:
+    """The store of both accounts, which the environment names: one for all tests here, for none may change theirs."""
+    home = tmp_path_factory.mktemp("isolation") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("RECORDS_")]:
+            patch.delenv(name)
+        patch.delenv("DAGSTER_HOME", raising=False)
+        patch.setenv("RECORDS_HOME", str(home))
+        patch.setenv("RECORDS_ACTOR", "tester")
+        patch.setattr(reader, "subprocess", FORKED)
+        shutil.copytree(empty_store, home)
+        with RecordStore(Settings.from_environment()) as store:
+            yield store
+
+
+@pytest.fixture(scope="module")
+def theirs(store: RecordStore, tmp_path_factory: pytest.TempPathFactory) -> Theirs:
+    """Account dl, full of canaries, beside account ua."""
+    folder = tmp_path_factory.mktemp("files")
+    populate(store, folder / "ours", "ua", "Own")
+    return populate(store, folder / "theirs", "dl", CANARY)
+
+
+def told_by(attempt: Callable[[], object]) -> tuple[str, str]:
+    """The name of the error and all that it says, or the result."""
+    try:
+        return "", repr(attempt())
+    except RecordsError as error:
+        return type(error).__name__, f"{error.message}|{error.hint}|{error.quoted}"
+
+
+def attempts_with_batch(store: RecordStore, batch_id: str) -> dict[str, Callable[[], object]]:
+    """What account ua can try with the id of a batch."""
+    records, importer = store.account("ua"), Importer(store, "tester")
+    writer = ExportWriter(store, "tester")
+    export = ExportRequest("ua", "contacts")
+    return {
+        "batch": lambda: records.batch(batch_id),
+        "report": lambda: records.report(batch_id),
+        "commit": lambda: importer.commit("ua", batch_id, OnInvalid.SKIP),
+        "discard": lambda: importer.discard("ua", batch_id),
+        "plan_rollback": lambda: records.plan_rollback(RollbackRequest("ua", batch_id, OnModified.MERGE)),
+        "roll_back": lambda: records.roll_back(RollbackRequest("ua", batch_id, OnModified.OVERWRITE), "x", None),
+        "as_of": lambda: writer.export(replace(export, as_of=batch_id)),
+        "changed_since": lambda: writer.export(replace(export, changed_since=batch_id)),
+    }
+
+
+def attempts_with_export(store: RecordStore, export_id: str) -> dict[str, Callable[[], object]]:
+    writer = ExportWriter(store, "tester")
+    export = ExportRequest("ua", "contacts")
+    return {
+        "as_of": lambda: writer.export(replace(export, as_of=export_id)),
+        "changed_since": lambda: writer.export(replace(export, changed_since=export_id)),
+        "load": lambda: writer.load("ua", export_id),
+        "published": lambda: writer.published("ua", export_id),
+        "export": lambda: store.account("ua").export(export_id),
+    }
+
+
+BATCH, EXPORT = "b-20250101-000000000-000000", "e-20250101-000000000-000000"
+"""Ids that nobody has."""
+
+
+def test_another_accounts_batches_and_exports_are_not_there_in_the_same_words(
+    store: RecordStore, theirs: Theirs
+) -> None:
+    for attempts, unknown, names in (
+        (attempts_with_batch, BATCH, theirs.batches),
+        (attempts_with_export, EXPORT, theirs.exports),
+    ):
+        for name in names:
+            for what, attempt in attempts(store, name).items():
+                not_there = told_by(attempts(store, unknown)[what])
+                assert told_by(attempt) == (not_there[0], not_there[1].replace(unknown, name)), what
+                assert not_there[0] == "NotFound" or (what in ("published", "export") and not_there == ("", "None"))
+
+
+def forged(name: str) -> list[str]:
+    """The name as it is, and as somebody would write it to get out of a folder or a query."""
+    return [name, f"../../dl/staging/{name}", f"{name}' OR '1'='1", f"{name}%", f" {name}", f"{name}\x00"]
+
+
+def kept_of(store: RecordStore, theirs: Theirs) -> object:
+    """All that the store keeps of the other account."""
+    with store.reading() as connection:
+        records = connection.execute("SELECT * FROM lake.records.contacts WHERE _account = 'dl' ORDER BY ALL")
+        kept = records.fetch_all()
+    return kept, store.batches("dl"), store.exports("dl"), [(path, path.read_bytes()) for path in theirs.paths(store)]
+
+
+def texts_of(folder: Path) -> Iterator[str]:
+    """All that lies in a folder, as text: names and contents."""
+    for path in folder.rglob("*"):
+        yield str(path)
+        if path.is_file():
+            yield path.read_bytes().decode("utf-8", "replace")
+
+
+def all_of_ua(store: RecordStore) -> str:
+    """Rows, history, previews, reports, rejects, exports and manifests of account ua."""
+    with store.reading() as connection:
+        kept = connection.execute("SELECT * FROM lake.records.contacts WHERE _account = 'ua' ORDER BY ALL").fetch_all()
+    reports = [store.account("ua").report(batch.batch_id) for batch in store.batches("ua")]
+    presets = store.presets("ua", "contacts")
+    return "\n".join(
+        [
+            *map(repr, [kept, store.batches("ua"), reports, store.exports("ua"), presets]),
+            *(json.dumps(report.to_dict()) for report in reports),
+            *texts_of(store.settings.accounts / "ua"),
+        ]
+    )
+
+
+class Forger:
+    """Account ua, which names what is dl's, each time in another place. A method returns all that it was told."""
+
+    def __init__(self, store: RecordStore, theirs: Theirs, folder: Path, data: st.DataObject) -> None:
+        self._store, self._theirs, self._folder, self._data = store, theirs, folder, data
+        self._writer, self._importer = ExportWriter(store, "tester"), Importer(store, "tester")
+
+    def _one_of(self, *choices: Any) -> Any:
+        return self._data.draw(st.sampled_from(choices))
+
+    def _imported(self, path: Path) -> tuple[str, str]:
+        request = ImportRequest(path, "ua", "contacts", again=True)
+        return told_by(lambda: self._importer.import_file(request, OnInvalid.SKIP))
+
+    def _exported(self, **wanted: Any) -> tuple[str, str]:
+        return told_by(lambda: self._writer.export(replace(ExportRequest("ua", "contacts"), **wanted)))
+
+    def _linked(self, path: Path) -> Path:
+        link = self._folder / "link"
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        return link
+
+    def batch(self) -> tuple[str, str]:
+        attempts = attempts_with_batch(self._store, self._one_of(*forged(self._one_of(*self._theirs.batches))))
+        return told_by(self._one_of(*attempts.values()))
+
+    def export(self) -> tuple[str, str]:
+        attempts = attempts_with_export(self._store, self._one_of(*forged(self._one_of(*self._theirs.exports))))
+        return told_by(self._one_of(*attempts.values()))
+
+    def account_column(self) -> tuple[str, str]:
+        header = self._one_of("_account", "account", "_ACCOUNT", "Account ")
+        row = {"external_id": "C-000001", "status": "lead", header: "dl"}
+        return self._imported(write_csv(self._folder / "column.csv", [row]))
+
+    def parent_batch(self) -> tuple[str, str]:
+        row = {"external_id": "C-000001", "status": "lead", "_batch": self._one_of(*self._theirs.batches)}
+        told = self._imported(write_csv(self._folder / "parent.csv", [row | {"_record": "1", "_line": "2"}]))
+        assert "'parent': None" in told[1]
+        return told
+
+    def file(self) -> tuple[str, str]:
+        theirs = self._one_of(*self._theirs.paths(self._store))
+        path = self._one_of(theirs, self._linked(theirs))
+        nowhere = self._folder / "nowhere"
+        told, not_there = self._imported(path), self._imported(nowhere)
+        assert told == (not_there[0], not_there[1].replace(str(nowhere), str(path)))
+        return told
+
+    def destination(self) -> tuple[str, str]:
+        theirs = self._one_of(*sorted({path.parent for path in self._theirs.paths(self._store)}))
+        folder = self._one_of(theirs, self._linked(theirs))
+        path = self._one_of(folder, folder / "out.csv", folder / "no" / "folder.csv")
+        nowhere = self._store.settings.accounts / "nobody" / "out.csv"
+        told, not_there = self._exported(path=path), self._exported(path=nowhere)
+        assert told == (not_there[0], not_there[1].replace(str(nowhere), str(path)))
+        return told
+
+    def preset(self) -> tuple[str, str]:
+        told, not_there = self._exported(preset=self._theirs.preset), self._exported(preset="nosuch")
+        assert told == (not_there[0], not_there[1].replace("nosuch", self._theirs.preset))
+        return told
+
+    def filter_and_order(self) -> tuple[str, ...]:
+        return (
+            *self._exported(filters=("_account = dl",)),
+            *self._exported(filters=("company contains ' OR _account = 'dl",)),
+            *self._exported(order_by=("_account",)),
+            *self._exported(columns=("external_id", "_account")),
+        )
+
+    def saved_mapping(self) -> tuple[str, str]:
+        row = {**contact(9), "company": "Own", "notes": "Own", "Besonderes": "Own"}
+        told = self._imported(write_csv(self._folder / "mapping.csv", [row], HEADERS))
+        assert not [batch for batch in self._theirs.batches if batch in told[1]]
+        return told
+
+    def account_name(self) -> tuple[str, str]:
+        told = told_by(lambda: self._store.account(self._one_of("../dl", "dl/", "ua/../dl", "dl\x00", "DL", " dl", "")))
+        assert told[0] == "InvalidRequest"
+        return told
+
+
+FORGED = tuple(name for name in vars(Forger) if not name.startswith("_"))
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_canary_is_on_the_wrong_side_whatever_is_forged(
+    store: RecordStore, theirs: Theirs, caplog: pytest.LogCaptureFixture, tmp_path: Path, data: st.DataObject
+) -> None:
+    before = kept_of(store, theirs)
+    caplog.set_level(logging.DEBUG)
+    forger = Forger(store, theirs, tmp_path, data)
+
+    said: list[str] = []
+    for name in data.draw(st.permutations(FORGED))[:5]:
+        said += getattr(forger, name)()
+
+    require_silent(store, theirs, "\n".join([*said, caplog.text]))
+    assert kept_of(store, theirs) == before
+
+
+def require_silent(store: RecordStore, theirs: Theirs, said: str) -> None:
+    """No canary is in what was said, but in names that were given, nor in anything that account ua has."""
+    for given_name in (*map(str, theirs.paths(store)), theirs.preset):
+        said = said.replace(given_name, "")
+    assert CANARY.lower() not in said.lower()
+    assert CANARY.lower() not in all_of_ua(store).lower()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("accounts", ["ua", "dl"])
+        yield instance
+
+
+def run(
+    instance: dg.DagsterInstance, job: str, config: Mapping[str, Any], account: str | None = None
+) -> tuple[str, str]:
+    """The sentences of the one step that failed, and everything that Dagster keeps of the run."""
+    result = (
+        defs()
+        .resolve_job_def(job)
+        .execute_in_process(
+            run_config={"ops": {"exports__contacts": {"config": config}}} if job == "export_contacts" else dict(config),
+            instance=instance,
+            partition_key=account,
+            raise_on_error=False,
+        )
+    )
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    failure = failed.step_failure_data.user_failure_data
+    assert failure is not None
+    entries = instance.all_logs(result.run_id)
+    return failure.description or "", "\n".join([*map(dg.serialize_value, entries), *map(str, entries)])
+
+
+def test_no_job_tells_anything_of_another_account(
+    store: RecordStore, theirs: Theirs, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    before = kept_of(store, theirs)
+    path = str(theirs.export.path)
+    nowhere = str(store.settings.accounts / "nobody" / "exports" / theirs.export.export_id / theirs.export.path.name)
+    cases: list[tuple[str, dict[str, str], str, str]] = [
+        ("preview_import", {"path": path}, path, nowhere),
+        ("import_records", {"path": path}, path, nowhere),
+        ("export_contacts", {"export_id": theirs.plan.export_id}, theirs.plan.export_id, EXPORT),
+        ("export_contacts", {"as_of": theirs.export.export_id}, theirs.export.export_id, EXPORT),
+        ("export_contacts", {"changed_since": theirs.batches[0]}, theirs.batches[0], BATCH),
+        ("export_contacts", {"saved_preset": theirs.preset}, theirs.preset, "nosuch"),
+        ("export_contacts", {"path": path}, path, nowhere),
+        ("check_export", {"export_id": theirs.export.export_id}, theirs.export.export_id, EXPORT),
+        ("commit_batch", {"batch_id": theirs.previewed.batch.batch_id}, theirs.previewed.batch.batch_id, BATCH),
+        ("roll_back_batch", {"batch_id": theirs.committed.batch.batch_id}, theirs.committed.batch.batch_id, BATCH),
+    ]
+    said = []
+    for job, config, name, unknown in cases:
+        whose = {} if job == "export_contacts" else {"account": "ua"}
+        account = "ua" if job == "export_contacts" else None
+        sentences, told = run(instance, job, config | whose, account)
+        not_there, _ = run(instance, job, dict.fromkeys(config, unknown) | whose, account)
+        assert sentences == not_there.replace(unknown, name), job
+        said.append(told)
+    require_silent(store, theirs, "\n".join(said))
+    assert kept_of(store, theirs) == before
+
+
+@pytest.mark.parametrize(
+    ("job", "config"),
+    [
+        ("preview_import", {"path": "in.csv"}),
+        ("import_records", {"path": "in.csv"}),
+        ("commit_batch", {"batch_id": BATCH}),
+        ("roll_back_batch", {"batch_id": BATCH}),
+        ("check_export", {"export_id": EXPORT}),
+        ("export_contacts", {}),
+        ("export_flights", {}),
+    ],
+)
+def test_a_run_without_an_account_is_an_error(
+    store: RecordStore, instance: dg.DagsterInstance, job: str, config: Mapping[str, str]
+) -> None:
+    assert run(instance, job, config)[0].startswith("No account was given.")
+
+
+def test_every_job_of_one_account_is_among_those_that_need_one() -> None:
+    """A new job belongs into the test above, or acts on no single account."""
+    of_all = {"expire_batches", "maintain_store", "import_arrivals", "deliver_exports"}
+    jobs = {job.name for job in defs().resolve_all_job_defs() if not job.name.startswith("__")}
+    assert jobs - of_all == {
+        *("preview_import", "import_records", "commit_batch", "roll_back_batch", "check_export"),
+        *("export_contacts", "export_flights"),
+    }
+
+
+def test_what_the_ledger_tells_of_an_account_is_in_its_own_partition(
+    store: RecordStore, theirs: Theirs, instance: dg.DagsterInstance
+) -> None:
+    context = dg.build_sensor_context(instance=instance, resources={"records": RecordsResource()})
+    result = ledger_events(context)
+    assert isinstance(result, dg.SensorResult)
+    carried = {
+        account: [
+            dg.serialize_value(event)
+            for event in result.asset_events
+            if isinstance(event, dg.AssetMaterialization | dg.AssetObservation) and event.partition == account
+        ]
+        for account in ("ua", "dl")
+    }
+    assert min(len(events) for events in carried.values()) >= 5
+    assert not [event for event in carried["ua"] if CANARY.lower() in event.lower()]
+    assert [event for event in carried["dl"] if CANARY.lower() in event.lower()]
+
+
+def test_the_command_tells_nothing_of_another_account(store: RecordStore, theirs: Theirs, tmp_path: Path) -> None:
+    before = kept_of(store, theirs)
+    path = theirs.export.path
+    nowhere = tmp_path / "nowhere"
+    for arguments, name, unknown in (
+        (("show", theirs.batches[0]), theirs.batches[0], BATCH),
+        (("rollback", theirs.batches[0], "--on-modified", "overwrite"), theirs.batches[0], BATCH),
+        (("import", str(path), "-t", "contacts"), str(path), str(nowhere)),
+        (("export", "-t", "contacts", "--as-of", theirs.exports[0]), theirs.exports[0], EXPORT),
+    ):
+        answers = [
+            subprocess.run([COMMAND, *given_arguments, "-a", "ua"], capture_output=True, text=True, check=False)
+            for given_arguments in (arguments, [unknown if it == name else it for it in arguments])
+        ]
+        assert [answer.returncode for answer in answers] == [2, 2]
+        assert answers[0].stderr == answers[1].stderr.replace(unknown, name)
+        assert answers[0].stdout == answers[1].stdout == ""
+    for listing in ("batches", "exports"):
+        listed = subprocess.run([COMMAND, listing, "-a", "ua", "--json"], capture_output=True, text=True, check=True)
+        assert json.loads(listed.stdout)["items"]
+        require_silent(store, theirs, listed.stdout + listed.stderr)
+    assert kept_of(store, theirs) == before
+
+
+def test_a_plan_that_was_put_into_another_accounts_folder_serves_nobody(store: RecordStore, theirs: Theirs) -> None:
+    folder = store.account("ua").folder("exports") / theirs.plan.export_id
+    shutil.copytree(theirs.plan.folder, folder)
+
+    told = told_by(lambda: ExportWriter(store, "tester").load("ua", theirs.plan.export_id))
+
+    shutil.rmtree(folder)
+    assert told == told_by(lambda: ExportWriter(store, "tester").load("ua", theirs.plan.export_id))
+    assert told[0] == "NotFound"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("lake", "dagster/dagster.yaml", "exports.yaml", "inbox.yaml", "ui.json", "catalog.sqlite"),
+        *("catalog.sqlite-wal", "tmp/x", "accounts/dl/exports", "inbox/dl/contacts", "archive/dl", "quarantine/dl/x"),
+        *("processing/a-1/dl/contacts/x.csv", "accounts", "processing/a-1", "accounts/ua/../dl/x.csv"),
+    ],
+)
+def test_the_stores_own_places_are_no_accounts(store: RecordStore, place: str) -> None:
+    store.add_account("ua", "tester")
+    path = store.settings.home / place
+
+    assert told_by(lambda: store.account("ua").require_source(path)) == (
+        "NotFound",
+        f"There is no file {str(path)!r}.|Name a file to import.|",
+    )
+    assert told_by(lambda: store.account("ua").require_destination(path))[0] == "InvalidRequest"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("in.csv", "accounts/ua/rejects/b-1/x.csv", "archive/ua/contacts/b-1/x.csv", "quarantine/ua/contacts/q/x.csv"),
+        *("processing/a-1/ua/contacts/x.csv", "inbox/ua/contacts/x.csv", "../elsewhere/dl/x.csv", "accounting/x.csv"),
+    ],
+)
+def test_an_accounts_own_files_and_those_elsewhere_may_be_named(store: RecordStore, place: str) -> None:
+    store.account("ua").require_source(store.settings.home / place)
+    store.account("ua").require_destination(store.settings.home / place)
+
+
+def test_the_bucket_policy_of_the_readme_lets_an_account_read_its_own_files(store: RecordStore, theirs: Theirs) -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    allowed, denied, encrypted = json.loads(text)["Statement"]
+    assert allowed["Resource"] == denied["NotResource"]
+    assert (allowed["Effect"], denied["Effect"], encrypted["Effect"]) == ("Allow", "Deny", "Deny")
+    files = [
+        f"arn:aws:s3:::BUCKET/{path.relative_to(store.settings.data)}" for path in store.settings.data.rglob("*.*")
+    ]
+    patterns = [pattern.replace("${aws:PrincipalTag/account}", "dl") for pattern in allowed["Resource"]]
+
+    readable = {file for file in files if any(fnmatchcase(file, pattern) for pattern in patterns)}
+
+    assert {file for file in files if "/lake/records/" in file and "/_account=dl/" in file} < readable
+    assert any(file.endswith(f"/{theirs.export.export_id}/{theirs.export.path.name}") for file in readable)
+    assert all("/_account=dl/" in file or "/accounts/dl/exports/" in file for file in readable)
