@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from resources.importer import Importer
 from resources.record_store import RecordStore
-from resources.record_store.write_lock import WriteLock
+from resources.record_store.write_lock import FileLock
 from schemas.batches import BatchStatus, Counts, DateOrder, Mode, OnDuplicate, OnInvalid
 from schemas.errors import (
     AlreadyImported,
@@ -245,8 +245,8 @@ def test_a_preview_that_cannot_be_recorded_leaves_nothing(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:
     path = write_csv(tmp_path / "a.csv", [contact(1), contact(2, amount="-1")])
-    holder = WriteLock(store.settings.catalog.with_name("catalog.sqlite.lock"), 1)
-    store.write_lock = WriteLock(store.settings.catalog.with_name("catalog.sqlite.lock"), 0.1)
+    holder = FileLock(store.settings.catalog.with_name("catalog.sqlite.lock"), 1)
+    store.write_lock = FileLock(store.settings.catalog.with_name("catalog.sqlite.lock"), 0.1)
 
     with holder, pytest.raises(StoreBusy):
         importer.preview(contacts_of(path))

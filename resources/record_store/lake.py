@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from resources.record_store.catalog import Catalog
 from resources.settings import Settings
 from schemas.errors import StoreNotReady
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 
 Connect = Callable[..., duckdb.DuckDBPyConnection]
 
-_EXTENSIONS = ("sqlite_scanner", "ducklake")
+_SECRET = "catalog"  # noqa: S105  # a name
+"""DuckDB's name of the password to the catalog."""
 
 
 def identifier(name: str) -> str:
@@ -93,8 +95,9 @@ class Lake:
     Loading the extensions costs 0.2 s, for DuckDB verifies their signatures each time; attaching 5 ms.
     """
 
-    def __init__(self, settings: Settings, connect: Connect) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, connect: Connect) -> None:
         self._settings = settings
+        self._catalog = catalog
         self._connect = connect
         self._idle: list[duckdb.DuckDBPyConnection] = []
 
@@ -107,10 +110,13 @@ class Lake:
         """
         database = self._idle.pop() if self._idle else self._open()
         try:
-            database.execute(_attach(self._settings, "lake", read_only, snapshot))
+            try:
+                database.execute(self._attach("lake", read_only, snapshot))
+            except duckdb.IOException as error:
+                raise self._catalog.refusal(error) from None
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
-                connection = Connection(cursor, lambda name, number: _attach(self._settings, name, True, number))
+                connection = Connection(cursor, lambda name, number: self._attach(name, True, number))
                 yield connection
             for name in ["lake", *connection.snapshots.values()]:
                 database.execute(f"DETACH {name}")
@@ -153,12 +159,32 @@ class Lake:
             }
         )
         try:
-            for extension in _EXTENSIONS:
+            for extension in (self._catalog.scanner, "ducklake"):
                 database.execute(f"LOAD {literal(extension_path(extension))}")
+            if self._catalog.password is not None:
+                database.execute(f"CREATE SECRET {_SECRET} (TYPE postgres, PASSWORD {literal(self._catalog.password)})")
         except BaseException:
             database.close()
             raise
         return database
+
+    def _attach(self, name: str, read_only: bool, snapshot: int | None) -> str:
+        options: dict[str, Any] = {
+            # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
+            "DATA_INLINING_ROW_LIMIT": 0,
+            # The settings say where the data lies, so that a store can be moved.
+            "DATA_PATH": literal(f"{self._settings.lake}/"),
+            "OVERRIDE_DATA_PATH": "true",
+            **self._catalog.options(read_only=read_only),
+        }
+        if self._catalog.password is not None:
+            options["META_SECRET"] = literal(_SECRET)
+        if read_only:
+            options["READ_ONLY"] = "true"
+        if snapshot is not None:
+            options["SNAPSHOT_VERSION"] = snapshot
+        listed = ", ".join(f"{option} {value}" for option, value in options.items())
+        return f"ATTACH {literal(f'ducklake:{self._catalog.source}')} AS {name} ({listed})"
 
 
 def extension_path(name: str) -> Path:
@@ -170,22 +196,3 @@ def extension_path(name: str) -> Path:
             f"Install it: pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}.",
         )
     return Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-
-
-def _attach(settings: Settings, name: str, read_only: bool, snapshot: int | None) -> str:
-    options: dict[str, Any] = {
-        # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
-        "DATA_INLINING_ROW_LIMIT": 0,
-        "META_BUSY_TIMEOUT": 20000,
-        # The settings say where the data lies, so that a store can be moved.
-        "DATA_PATH": literal(f"{settings.lake}/"),
-        "OVERRIDE_DATA_PATH": "true",
-    }
-    if read_only:
-        options["READ_ONLY"] = "true"
-    else:
-        options["META_JOURNAL_MODE"] = "'WAL'"
-    if snapshot is not None:
-        options["SNAPSHOT_VERSION"] = snapshot
-    listed = ", ".join(f"{option} {value}" for option, value in options.items())
-    return f"ATTACH {literal(f'ducklake:sqlite:{settings.catalog}')} AS {name} ({listed})"
