@@ -24,6 +24,9 @@ class Catalog(Protocol):
     password: str | None
     """What is told to DuckDB apart, so that no error of its can quote it."""
 
+    stays_attached: bool
+    """Whether who has written keeps it attached for the next commit: attaching takes as long as committing."""
+
     def options(self, *, read_only: bool) -> dict[str, Any]:
         """Options of ATTACH that only this kind of catalog takes."""
         ...
@@ -55,6 +58,7 @@ class SqliteCatalog:
 
     scanner = "sqlite_scanner"
     password: str | None = None
+    stays_attached = False
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.catalog
@@ -86,6 +90,7 @@ class PostgresCatalog:
     """A database of PostgreSQL, for processes of any number of machines."""
 
     scanner = "postgres_scanner"
+    stays_attached = True
 
     def __init__(self, settings: Settings, url: str) -> None:
         from psycopg2 import ProgrammingError

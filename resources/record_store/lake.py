@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Connect = Callable[..., duckdb.DuckDBPyConnection]
 
+METADATA = "__ducklake_metadata_lake"
+"""DuckLake's own tables, as its specification describes them."""
+
 _SECRET = "catalog"  # noqa: S105  # a name
 """DuckDB's name of the password to the catalog."""
 
@@ -99,7 +102,8 @@ class Lake:
         self._settings = settings
         self._catalog = catalog
         self._connect = connect
-        self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._idle: list[tuple[duckdb.DuckDBPyConnection, str]] = []
+        """Each with the statement that attached its lake, where it is attached still."""
 
     @contextmanager
     def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[Connection]:
@@ -108,22 +112,29 @@ class Lake:
         It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. What
         is not committed when it ends, or fails, is rolled back.
         """
-        database = self._idle.pop() if self._idle else self._open()
+        attach = self._attach("lake", read_only, snapshot)
+        database, attached = self._take(attach)
         try:
-            try:
-                database.execute(self._attach("lake", read_only, snapshot))
-            except duckdb.IOException as error:
-                raise self._catalog.refusal(error) from None
+            if attached != attach:
+                if attached:
+                    database.execute("DETACH lake")
+                try:
+                    database.execute(attach)
+                except duckdb.IOException as error:
+                    raise self._catalog.refusal(error) from None
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
                 connection = Connection(cursor, lambda name, number: self._attach(name, True, number))
                 yield connection
-            for name in ["lake", *connection.snapshots.values()]:
+            for name in connection.snapshots.values():
                 database.execute(f"DETACH {name}")
+            if not self._catalog.stays_attached or read_only:
+                database.execute("DETACH lake")
+                attach = ""
         except BaseException:
             database.close()
             raise
-        self._idle.append(database)
+        self._idle.append((database, attach))
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -136,12 +147,19 @@ class Lake:
         with ThreadPoolExecutor(max_workers=1) as thread:
             opened = thread.submit(self._open)
             yield
-        self._idle.append(opened.result())
+        self._idle.append((opened.result(), ""))
 
     def close(self) -> None:
         """Close what is kept."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
+
+    def _take(self, attach: str) -> tuple[duckdb.DuckDBPyConnection, str]:
+        """A database that is kept, sooner one that has the lake attached so; or a new one."""
+        if not self._idle:
+            return self._open(), ""
+        place = next((place for place, (_, attached) in enumerate(self._idle) if attached == attach), -1)
+        return self._idle.pop(place)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._settings.scratch.mkdir(parents=True, exist_ok=True)

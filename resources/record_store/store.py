@@ -14,7 +14,7 @@ from resources.clock import Clock
 from resources.record_store import ledger, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.catalog import catalog_of
-from resources.record_store.lake import Connect, Connection, Lake
+from resources.record_store.lake import METADATA, Connect, Connection, Lake
 from resources.record_store.refusals import (
     check_account,
     no_such_batch,
@@ -246,7 +246,7 @@ class RecordStore:
             return self.time(connection)
 
     def time(self, connection: Connection) -> datetime:
-        """The time that counts: the catalog's server's or this machine's, but never before the newest row of the ledger.
+        """The time that counts: the catalog's server's or this machine's, never before the newest row of the ledger.
 
         A clock that has jumped back would let times end later than they were said to; it is reported, once.
         """
@@ -316,6 +316,6 @@ class RecordStore:
 
     def _require_ledger(self, connection: Connection) -> None:
         """A crash while the store was made can leave a catalog without tables."""
-        query = "SELECT count(*) FROM duckdb_schemas() WHERE database_name = 'lake' AND schema_name = 'ledger'"
+        query = f"SELECT count(*) FROM {METADATA}.ducklake_schema WHERE schema_name = 'ledger'"
         if not connection.fetch_one(query)[0]:
             raise not_ready(self.settings)
