@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg2
 
@@ -43,6 +44,11 @@ class Postgres:
             with session.cursor() as cursor:
                 cursor.execute(statement)
                 return cursor.fetchall() if cursor.description else []
+
+
+def database_of(address: str) -> str:
+    """The name of the database that an address names."""
+    return urlsplit(address).path.lstrip("/")
 
 
 @contextmanager

@@ -5,6 +5,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import TracebackType
 
+import pytest
+
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.write_lock import WriteLock
@@ -13,6 +15,8 @@ from schemas.batches import BatchStatus, Counts
 from schemas.errors import AlreadyImported
 from tests.faults.steps import processes
 from tests.records import contact, contacts_of, stored, write_csv
+
+pytestmark = pytest.mark.both_catalogs
 
 
 class _MeetBeforeCommit:

@@ -5,10 +5,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
+import duckdb
+
 from resources.clock import Clock, ServerClock, SystemClock
 from resources.record_store.write_lock import AdvisoryLock, FileLock, WriteLock
 from resources.settings import Settings
-from schemas.errors import InvalidRequest, StoreUnreachable
+from schemas.errors import InvalidRequest, StoreBusy, StoreUnreachable
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
@@ -44,7 +46,7 @@ class Catalog(Protocol):
         ...
 
     def refusal(self, error: Exception) -> Exception:
-        """What to raise where attaching it raised this error."""
+        """What to raise where attaching it, or a commit to it, raised this error."""
         ...
 
 
@@ -132,8 +134,17 @@ class PostgresCatalog:
         return ServerClock(self._server_time)
 
     def refusal(self, error: Exception) -> Exception:
-        """That the server is not to be reached, in the server's words."""
-        return _unreachable(error)
+        """That the server cannot be reached, in its own words; of a commit without them, for they quote records."""
+        if not isinstance(error, duckdb.TransactionException):
+            return _unreachable(error)
+        if "ducklake_snapshot_pkey" in str(error):
+            return StoreBusy(
+                "Another process has written to the store meanwhile; nothing of this was written.", "Try again."
+            )
+        return StoreUnreachable(
+            "The catalog in PostgreSQL did not confirm a commit: it is whole, or nothing of it is there.",
+            "See which it is (records batches, records exports), then try again.",
+        )
 
     @contextmanager
     def session(self) -> Iterator["Session"]:

@@ -179,6 +179,8 @@ class Lake:
         try:
             for extension in (self._catalog.scanner, "ducklake"):
                 database.execute(f"LOAD {literal(extension_path(extension))}")
+            # A commit beside another one, by who had lost the lock: it fails, and is not put on top of the other.
+            database.execute("SET GLOBAL ducklake_max_retry_count = 0")
             if self._catalog.password is not None:
                 database.execute(f"CREATE SECRET {_SECRET} (TYPE postgres, PASSWORD {literal(self._catalog.password)})")
         except BaseException:

@@ -302,7 +302,10 @@ class RecordStore:
             extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
             connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
             self.write_lock.prove()
-            connection.execute("COMMIT")
+            try:
+                connection.execute("COMMIT")
+            except duckdb.TransactionException as error:
+                raise self._catalog.refusal(error) from None
             transaction.snapshot = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
 
     def _over(self, connection: Connection) -> list[Batch]:
