@@ -80,6 +80,11 @@ class Settings:
         return self.home / "catalog.sqlite"
 
     @property
+    def place(self) -> str:
+        """Where the store is, as a person is told."""
+        return str(self.home) if self.postgres is None else "the database that RECORDS_CATALOG names"
+
+    @property
     def lake(self) -> Path:
         """The folder of the lake's Parquet files."""
         return self.data / "lake"
