@@ -29,7 +29,7 @@ def open_store(*, make: bool = False) -> Iterator[RecordStore]:
     with RecordStore(Settings.from_environment()) as store:
         if make and not store.exists:
             store.initialise(load_record_types())
-            click.echo(f"Made a new store in {store.settings.home}.", err=True)
+            click.echo(f"Made a new store in {store.settings.place}.", err=True)
         yield store
 
 

@@ -1,8 +1,13 @@
 """The only place that asks what time it is."""
 
 import secrets
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Protocol
+
+_COUNTED_SECONDS = 60.0
+"""For how long a server's answer is counted on."""
 
 
 class Clock(Protocol):
@@ -19,6 +24,22 @@ class SystemClock:
     def now(self) -> datetime:
         """The time, in UTC."""
         return datetime.now(UTC)
+
+
+class ServerClock:
+    """The clock of a server: asked once a minute at most, and counted on in between."""
+
+    def __init__(self, ask: Callable[[], datetime], elapsed: Callable[[], float] = monotonic) -> None:
+        self._ask = ask
+        self._elapsed = elapsed
+        self._answer: tuple[datetime, float] | None = None
+
+    def now(self) -> datetime:
+        """The time, in UTC."""
+        if self._answer is None or self._elapsed() - self._answer[1] >= _COUNTED_SECONDS:
+            self._answer = self._ask(), self._elapsed()
+        told, at = self._answer
+        return told + timedelta(seconds=self._elapsed() - at)
 
 
 def new_id(prefix: str, at: datetime) -> str:

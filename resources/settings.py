@@ -25,6 +25,8 @@ class Settings:
     """RECORDS_DATA: the lake and the accounts' files. Default: inside the home."""
     actor: str
     """RECORDS_ACTOR: who is acting. Default: the operating system's user."""
+    postgres: str | None = field(default=None, repr=False)
+    """RECORDS_CATALOG: the address of the catalog's database. It may have a password in it. Default: SQLite."""
     rollback_hours: float = 24.0
     """RECORDS_ROLLBACK_HOURS: how long a commit can be taken back, and a preview committed."""
     export_days: timedelta = timedelta(days=7)
@@ -55,6 +57,7 @@ class Settings:
             home=home,
             data=Path(data).absolute() if data else home,
             actor=environment.get("RECORDS_ACTOR") or _user(),
+            postgres=_postgres(environment.get("RECORDS_CATALOG") or None),
             limits=ReadLimits.from_environment(environment),
             rollback_hours=_number(environment, "RECORDS_ROLLBACK_HOURS", cls.rollback_hours, "hours"),
             export_days=_days(environment, "RECORDS_EXPORT_DAYS", cls.export_days),
@@ -73,8 +76,13 @@ class Settings:
 
     @property
     def catalog(self) -> Path:
-        """The file of the lake's catalog."""
+        """The file of the lake's catalog, where that is not in PostgreSQL."""
         return self.home / "catalog.sqlite"
+
+    @property
+    def place(self) -> str:
+        """Where the store is, as a person is told."""
+        return str(self.home) if self.postgres is None else "the database that RECORDS_CATALOG names"
 
     @property
     def lake(self) -> Path:
@@ -114,6 +122,16 @@ class Settings:
     def folder(self, account: str, kind: str) -> Path:
         """The account's own folder of staging, reports or exports."""
         return self.accounts / account / kind
+
+
+def _postgres(address: str | None) -> str | None:
+    """The address as it is; it is never quoted, for it may have a password in it."""
+    if address is not None and not address.startswith(("postgresql://", "postgres://")):
+        raise InvalidRequest(
+            "RECORDS_CATALOG is no address of a PostgreSQL database.",
+            "Give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or nothing for SQLite in RECORDS_HOME.",
+        )
+    return address
 
 
 def _user() -> str:

@@ -14,7 +14,8 @@ RecordsError                exit 1   something failed; nothing was half done
 ├── UnreadableFile          exit 1   the bytes are not the format they claim to be
 ├── DiskFull                exit 1   there is no room for what would be written
 ├── StoreNotReady           exit 1   the store is missing, or older than the record types
-├── StoreBusy               exit 1   another process holds the write lock (transient)
+├── StoreBusy               exit 1   another process holds the write lock, or took it (transient)
+├── StoreUnreachable        exit 1   the catalog's server does not answer, or refuses (transient)
 ├── NoDeployment            exit 1   no Dagster deployment answers
 └── Unaccounted             exit 1   the counts do not balance; the run stops before it writes
 ```
@@ -126,9 +127,16 @@ class StoreNotReady(RecordsError):
 
 
 class StoreBusy(RecordsError):
-    """Another process kept the write lock for longer than this one was willing to wait."""
+    """Another process kept the write lock for longer than this one was willing to wait, or has it instead."""
 
     code = "store_busy"
+    transient = True
+
+
+class StoreUnreachable(RecordsError):
+    """The server that has the catalog does not answer, or lets nobody in; the message has its words."""
+
+    code = "store_unreachable"
     transient = True
 
 

@@ -17,6 +17,7 @@ from resources.settings import Settings
 from schemas import load_record_types
 from tests.duckdb_opening import quick
 from tests.forked_reading import FORKED
+from tests.postgres import Postgres, running
 
 
 class StoppedClock:
@@ -32,14 +33,42 @@ class StoppedClock:
         self.time += timedelta(**by)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that is marked `both_catalogs` and has a store runs on SQLite and on PostgreSQL."""
+    if metafunc.definition.get_closest_marker("both_catalogs") and "catalog" in metafunc.fixturenames:
+        metafunc.parametrize("catalog", ["sqlite", "postgres"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server: one for each process that runs tests."""
+    with running() as server:
+        yield server
+
+
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty RECORDS_HOME; no other setting of the environment is in force."""
+def catalog(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The address of an empty database for the catalog, where the test runs on PostgreSQL."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        yield None
+        return
+    server: Postgres = request.getfixturevalue("postgres")
+    is_made = "store" in request.fixturenames
+    name = server.create(request.getfixturevalue("empty_database")[0] if is_made else "template1")
+    yield server.address(name)
+    server.drop(name)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalog: str | None) -> Path:
+    """An empty RECORDS_HOME, its catalog there or in PostgreSQL; no other setting of the environment is in force."""
     for name in [name for name in os.environ if name.startswith("RECORDS_") and name != "RECORDS_CORPORA"]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.setenv("RECORDS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("RECORDS_ACTOR", "tester")
+    if catalog is not None:
+        monkeypatch.setenv("RECORDS_CATALOG", catalog)
     return tmp_path / "home"
 
 
@@ -60,7 +89,9 @@ _OPENED = Lake.__init__
 def quick_opening() -> Iterator[None]:
     """The stores of this process open soon; those of the commands that tests start do it as ever."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Lake, "__init__", lambda lake, settings, connect: _OPENED(lake, settings, quick(connect)))
+        patch.setattr(
+            Lake, "__init__", lambda lake, settings, catalog, connect: _OPENED(lake, settings, catalog, quick(connect))
+        )
         yield
 
 
@@ -79,6 +110,16 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(scope="session")
+def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """The same with the catalog in a database: its name, and the home."""
+    name, home = postgres.create(), tmp_path_factory.mktemp("empty-database")
+    environment = {"RECORDS_HOME": str(home), "RECORDS_CATALOG": postgres.address(name)}
+    with RecordStore(Settings.from_environment(environment)) as store:
+        store.initialise(load_record_types())
+    return name, home
+
+
 @pytest.fixture
 def quick_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process that reads a file starts in a fraction of the time; the commands that tests start do it as ever."""
@@ -86,10 +127,17 @@ def quick_reading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(settings: Settings, empty_store: Path, quick_reading: None) -> Iterator[RecordStore]:
+def store(
+    settings: Settings, empty_store: Path, request: pytest.FixtureRequest, quick_reading: None
+) -> Iterator[RecordStore]:
     """A store that knows the record types."""
-    shutil.copytree(empty_store, settings.home)
+    if settings.postgres is None:
+        shutil.copytree(empty_store, settings.home)
     with RecordStore(settings) as store:
+        if settings.postgres is not None and store.exists:
+            shutil.copytree(request.getfixturevalue("empty_database")[1], settings.home)
+        elif settings.postgres is not None:  # a test that asks for its store late has begun with an empty database
+            store.initialise(load_record_types())
         yield store
 
 

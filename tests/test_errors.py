@@ -45,14 +45,15 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "DiskFull": 1,
         "StoreNotReady": 1,
         "StoreBusy": 1,
+        "StoreUnreachable": 1,
         "NoDeployment": 1,
         "Unaccounted": 1,
     }
 
 
-def test_codes_are_unique_and_only_a_busy_store_is_worth_a_retry() -> None:
+def test_codes_are_unique_and_only_a_store_that_is_busy_or_away_is_worth_a_retry() -> None:
     assert len({error.code for error in TREE}) == len(TREE)
-    assert [error.__name__ for error in TREE if error.transient] == ["StoreBusy"]
+    assert [error.__name__ for error in TREE if error.transient] == ["StoreBusy", "StoreUnreachable"]
 
 
 @pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)

@@ -15,9 +15,12 @@ from schemas.attempts import next_attempt
 from schemas.batches import BatchStatus
 from tests.records import contact, contacts_of, write_csv
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
-)
+pytestmark = [
+    pytest.mark.both_catalogs,
+    pytest.mark.filterwarnings(
+        "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+    ),
+]
 
 
 @pytest.fixture

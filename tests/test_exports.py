@@ -8,11 +8,10 @@ import os
 import re
 import resource
 import shutil
-import sqlite3
 import stat
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -34,6 +33,9 @@ from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Ref
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing, named_format
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.records import change, contact, contacts_of, put, write_csv
+from tests.timeline import execute_on_catalog
+
+pytestmark = pytest.mark.both_catalogs
 
 MIXED = """
 SELECT 'C-' || lpad((i * 37 % 100)::VARCHAR, 3, '0') AS external_id, 'lead' AS status,
@@ -455,8 +457,8 @@ def test_as_of_a_batch_or_a_moment_is_the_state_of_then(store: RecordStore, writ
 def test_an_export_is_a_time_too_and_exact(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
     then = writer.export(ask(columns=("external_id",)))
     change(store, f"DELETE FROM {TABLE} WHERE external_id = 'C-001'")
-    with closing(sqlite3.connect(store.settings.catalog)) as catalog, catalog:
-        catalog.execute("UPDATE ducklake_snapshot SET snapshot_time = '2026-01-05 09:30:00+00'")  # one time for all
+    one_time = "UPDATE ducklake_snapshot SET snapshot_time = '2026-01-05 09:30:00+00'"
+    execute_on_catalog(store.settings, one_time)
 
     changes = writer.export(ask(columns=("external_id",), changed_since=then.export_id))
     assert [dict(row) for row in rows_of(changes)] == [{"external_id": "C-001", "_change": "deleted"}]

@@ -28,6 +28,7 @@ from schemas.batches import BatchStatus, Mode, OnInvalid
 from schemas.errors import ModifiedSince, WindowOver
 from schemas.rollbacks import OnModified, RollbackCounts, RollbackRequest
 from tests.faults.steps import settings_of
+from tests.postgres import Postgres, database_of
 from tests.records import contacts_of, stored, write_csv
 from tests.timeline import Timeline, store_of
 
@@ -63,12 +64,17 @@ class Histories(RuleBasedStateMachine):
     """The store and the model do the same, step by step, and agree after each."""
 
     template: ClassVar[Path]
+    postgres: ClassVar[Postgres | None] = None
+    database: ClassVar[str] = ""
+    """The template's catalog, where a server is given."""
 
     @initialize()
     def start(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="history-"))
         self.files = itertools.count(1)
-        settings = settings_of(shutil.copytree(self.template, self.folder / "home"))
+        self.copy = self.postgres.create(self.database) if self.postgres else ""
+        catalog = self.postgres.address(self.copy) if self.postgres else ""
+        settings = settings_of(shutil.copytree(self.template, self.folder / "home"), catalog)
         self.clock = Timeline(settings)
         self.store = RecordStore(settings, clock=self.clock)
         self.importer = Importer(self.store, "tester")
@@ -77,6 +83,8 @@ class Histories(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.store.__exit__()
+        if self.postgres:
+            self.postgres.drop(self.copy)
         shutil.rmtree(self.folder)
 
     @rule(account=accounts, given=rows, columns=columns, mode=st.sampled_from(Mode))
@@ -250,12 +258,17 @@ def model_rollback(
     return result, counts
 
 
+@pytest.mark.both_catalogs
 @pytest.mark.usefixtures("quick_reading")
-def test_store_and_model_agree_after_every_step(tmp_path: Path) -> None:
+def test_store_and_model_agree_after_every_step(
+    tmp_path: Path, catalog: str | None, request: pytest.FixtureRequest
+) -> None:
     class Here(Histories):
         template = tmp_path / "template"
+        postgres = request.getfixturevalue("postgres") if catalog else None
+        database = database_of(catalog) if catalog else ""
 
-    store_of(settings_of(Here.template))[0].__exit__()
+    store_of(settings_of(Here.template, catalog or ""))[0].__exit__()
 
     run_state_machine_as_test(
         Here,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from resources.importer import Importer
 from resources.record_store import RecordStore
-from resources.record_store.write_lock import WriteLock
+from resources.record_store.catalog import catalog_of
 from schemas.batches import BatchStatus, Counts, DateOrder, Mode, OnDuplicate, OnInvalid
 from schemas.errors import (
     AlreadyImported,
@@ -25,6 +25,8 @@ from schemas.errors import (
     UnreadableFile,
 )
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
+
+pytestmark = pytest.mark.both_catalogs
 
 
 def test_a_preview_counts_everything_and_writes_no_record(
@@ -245,8 +247,9 @@ def test_a_preview_that_cannot_be_recorded_leaves_nothing(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:
     path = write_csv(tmp_path / "a.csv", [contact(1), contact(2, amount="-1")])
-    holder = WriteLock(store.settings.catalog.with_name("catalog.sqlite.lock"), 1)
-    store.write_lock = WriteLock(store.settings.catalog.with_name("catalog.sqlite.lock"), 0.1)
+    holder, store.write_lock = (
+        catalog_of(replace(store.settings, lock_seconds=seconds)).lock() for seconds in (1, 0.1)
+    )
 
     with holder, pytest.raises(StoreBusy):
         importer.preview(contacts_of(path))

@@ -21,6 +21,8 @@ from schemas.rollbacks import RollbackCounts, RollbackRequest
 from tests.records import change, contact, contacts_of, put, stored, write_csv
 from tests.timeline import Timeline, store_of
 
+pytestmark = pytest.mark.both_catalogs
+
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 DAY = timedelta(hours=24)
 

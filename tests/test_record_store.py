@@ -24,6 +24,8 @@ from schemas.record_type import Field, RecordType
 from tests.conftest import StoppedClock
 from tests.records import contact, contacts_of, stored, write_csv
 
+pytestmark = pytest.mark.both_catalogs
+
 
 def contacts() -> RecordType:
     return load_model("contacts").record_type()

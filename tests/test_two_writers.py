@@ -5,6 +5,8 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from types import TracebackType
 
+import pytest
+
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.write_lock import WriteLock
@@ -14,8 +16,10 @@ from schemas.errors import AlreadyImported
 from tests.faults.steps import processes
 from tests.records import contact, contacts_of, stored, write_csv
 
+pytestmark = pytest.mark.both_catalogs
 
-class _MeetBeforeCommit(WriteLock):
+
+class _MeetBeforeCommit:
     """The store's lock; before it is taken for the first commit, both processes are there."""
 
     def __init__(self, lock: WriteLock, barrier: Barrier) -> None:
@@ -33,6 +37,9 @@ class _MeetBeforeCommit(WriteLock):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._inner.__exit__(kind, error, trace)
+
+    def prove(self) -> None:
+        self._inner.prove()
 
 
 def _import(settings: Settings, path: Path, barrier: Barrier, result: Connection) -> None:

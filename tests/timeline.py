@@ -1,12 +1,28 @@
 """Weeks that pass within a test: a clock that is set, and a lake whose snapshots bear its time."""
 
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg2
 
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
+
+
+def execute_on_catalog(settings: Settings, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+    """A statement on DuckLake's own tables, committed; returns its rows. Its `?` are bound to the values."""
+    connection: Any = sqlite3.connect(settings.catalog, timeout=20)
+    if settings.postgres is not None:
+        connection.close()
+        connection, statement = psycopg2.connect(settings.postgres), statement.replace("?", "%s")
+    with closing(connection), connection:
+        cursor = connection.cursor()
+        cursor.execute(statement, values)
+        return list(cursor.fetchall()) if cursor.description else []
 
 
 class Timeline:
@@ -14,8 +30,9 @@ class Timeline:
 
     def __init__(self, settings: Settings) -> None:
         self.time = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
-        self._catalog = settings.catalog
-        self._stamped = self._retired = -1
+        self._settings = settings
+        self._stamped = -1
+        self._retired: set[str] = set()
 
     def now(self) -> datetime:
         return self.time
@@ -27,16 +44,18 @@ class Timeline:
 
     def stamp(self) -> None:
         """The snapshots made and the files retired since the last time bear the clock's time."""
-        with closing(sqlite3.connect(self._catalog, timeout=20)) as catalog, catalog:
-            at = f"{self.time:%Y-%m-%d %H:%M:%S.%f}+00"
-            catalog.execute("UPDATE ducklake_snapshot SET snapshot_time = ? WHERE snapshot_id > ?", (at, self._stamped))
-            (self._stamped,) = catalog.execute("SELECT max(snapshot_id) FROM ducklake_snapshot").fetchone()
-            retired = "SELECT coalesce(max(rowid), 0) FROM ducklake_files_scheduled_for_deletion"
-            catalog.execute(
-                "UPDATE ducklake_files_scheduled_for_deletion SET schedule_start = ? WHERE rowid > ?",
-                (at, self._retired),
+        at = f"{self.time:%Y-%m-%d %H:%M:%S.%f}+00"
+        self._execute("UPDATE ducklake_snapshot SET snapshot_time = ? WHERE snapshot_id > ?", at, self._stamped)
+        ((self._stamped,),) = self._execute("SELECT max(snapshot_id) FROM ducklake_snapshot")
+        retired = {path for (path,) in self._execute("SELECT path FROM ducklake_files_scheduled_for_deletion")}
+        for path in retired - self._retired:
+            self._execute(
+                "UPDATE ducklake_files_scheduled_for_deletion SET schedule_start = ? WHERE path = ?", at, path
             )
-            (self._retired,) = catalog.execute(retired).fetchone()
+        self._retired = retired
+
+    def _execute(self, statement: str, *values: Any) -> list[Any]:
+        return execute_on_catalog(self._settings, statement, values)
 
 
 def store_of(settings: Settings) -> tuple[RecordStore, Timeline]:

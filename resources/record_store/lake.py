@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from resources.record_store.catalog import Catalog
 from resources.settings import Settings
 from schemas.errors import StoreNotReady
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 Connect = Callable[..., duckdb.DuckDBPyConnection]
 
-_EXTENSIONS = ("sqlite_scanner", "ducklake")
+METADATA = "__ducklake_metadata_lake"
+"""DuckLake's own tables, as its specification describes them."""
+
+_SECRET = "catalog"  # noqa: S105  # a name
+"""DuckDB's name of the password to the catalog."""
 
 
 def identifier(name: str) -> str:
@@ -93,10 +98,12 @@ class Lake:
     Loading the extensions costs 0.2 s, for DuckDB verifies their signatures each time; attaching 5 ms.
     """
 
-    def __init__(self, settings: Settings, connect: Connect) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, connect: Connect) -> None:
         self._settings = settings
+        self._catalog = catalog
         self._connect = connect
-        self._idle: list[duckdb.DuckDBPyConnection] = []
+        self._idle: list[tuple[duckdb.DuckDBPyConnection, str]] = []
+        """Each with the statement that attached its lake, where it is attached still."""
 
     @contextmanager
     def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[Connection]:
@@ -105,19 +112,29 @@ class Lake:
         It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. What
         is not committed when it ends, or fails, is rolled back.
         """
-        database = self._idle.pop() if self._idle else self._open()
+        attach = self._attach("lake", read_only, snapshot)
+        database, attached = self._take(attach)
         try:
-            database.execute(_attach(self._settings, "lake", read_only, snapshot))
+            if attached != attach:
+                if attached:
+                    database.execute("DETACH lake")
+                try:
+                    database.execute(attach)
+                except duckdb.IOException as error:
+                    raise self._catalog.refusal(error) from None
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
-                connection = Connection(cursor, lambda name, number: _attach(self._settings, name, True, number))
+                connection = Connection(cursor, lambda name, number: self._attach(name, True, number))
                 yield connection
-            for name in ["lake", *connection.snapshots.values()]:
+            for name in connection.snapshots.values():
                 database.execute(f"DETACH {name}")
+            if not self._catalog.stays_attached or read_only:
+                database.execute("DETACH lake")
+                attach = ""
         except BaseException:
             database.close()
             raise
-        self._idle.append(database)
+        self._idle.append((database, attach))
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -130,12 +147,19 @@ class Lake:
         with ThreadPoolExecutor(max_workers=1) as thread:
             opened = thread.submit(self._open)
             yield
-        self._idle.append(opened.result())
+        self._idle.append((opened.result(), ""))
 
     def close(self) -> None:
         """Close what is kept."""
         while self._idle:
-            self._idle.pop().close()
+            self._idle.pop()[0].close()
+
+    def _take(self, attach: str) -> tuple[duckdb.DuckDBPyConnection, str]:
+        """A database that is kept, sooner one that has the lake attached so; or a new one."""
+        if not self._idle:
+            return self._open(), ""
+        place = next((place for place, (_, attached) in enumerate(self._idle) if attached == attach), -1)
+        return self._idle.pop(place)
 
     def _open(self) -> duckdb.DuckDBPyConnection:
         self._settings.scratch.mkdir(parents=True, exist_ok=True)
@@ -153,12 +177,34 @@ class Lake:
             }
         )
         try:
-            for extension in _EXTENSIONS:
+            for extension in (self._catalog.scanner, "ducklake"):
                 database.execute(f"LOAD {literal(extension_path(extension))}")
+            # A commit beside another one, by who had lost the lock: it fails, and is not put on top of the other.
+            database.execute("SET GLOBAL ducklake_max_retry_count = 0")
+            if self._catalog.password is not None:
+                database.execute(f"CREATE SECRET {_SECRET} (TYPE postgres, PASSWORD {literal(self._catalog.password)})")
         except BaseException:
             database.close()
             raise
         return database
+
+    def _attach(self, name: str, read_only: bool, snapshot: int | None) -> str:
+        options: dict[str, Any] = {
+            # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
+            "DATA_INLINING_ROW_LIMIT": 0,
+            # The settings say where the data lies, so that a store can be moved.
+            "DATA_PATH": literal(f"{self._settings.lake}/"),
+            "OVERRIDE_DATA_PATH": "true",
+            **self._catalog.options(read_only=read_only),
+        }
+        if self._catalog.password is not None:
+            options["META_SECRET"] = literal(_SECRET)
+        if read_only:
+            options["READ_ONLY"] = "true"
+        if snapshot is not None:
+            options["SNAPSHOT_VERSION"] = snapshot
+        listed = ", ".join(f"{option} {value}" for option, value in options.items())
+        return f"ATTACH {literal(f'ducklake:{self._catalog.source}')} AS {name} ({listed})"
 
 
 def extension_path(name: str) -> Path:
@@ -170,22 +216,3 @@ def extension_path(name: str) -> Path:
             f"Install it: pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}.",
         )
     return Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
-
-
-def _attach(settings: Settings, name: str, read_only: bool, snapshot: int | None) -> str:
-    options: dict[str, Any] = {
-        # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
-        "DATA_INLINING_ROW_LIMIT": 0,
-        "META_BUSY_TIMEOUT": 20000,
-        # The settings say where the data lies, so that a store can be moved.
-        "DATA_PATH": literal(f"{settings.lake}/"),
-        "OVERRIDE_DATA_PATH": "true",
-    }
-    if read_only:
-        options["READ_ONLY"] = "true"
-    else:
-        options["META_JOURNAL_MODE"] = "'WAL'"
-    if snapshot is not None:
-        options["SNAPSHOT_VERSION"] = snapshot
-    listed = ", ".join(f"{option} {value}" for option, value in options.items())
-    return f"ATTACH {literal(f'ducklake:sqlite:{settings.catalog}')} AS {name} ({listed})"

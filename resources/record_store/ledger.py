@@ -7,8 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from resources.record_store.lake import Connection
-from resources.record_store.tables import LEDGER
+from resources.record_store.lake import METADATA, Connection
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ProblemCount
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.record_type import RecordType
@@ -31,11 +30,23 @@ _EXPORT_DETAIL = ("request", "since", "full", "seconds", "notes", "versions")
 
 
 def newest(connection: Connection) -> tuple[int, datetime | None]:
-    """The number and the time of the ledger's last row; 0 and None when it has none."""
-    rows = " UNION ALL ".join(
-        f"SELECT max(seq) AS seq, max(recorded_at) AS recorded_at FROM lake.ledger.{name}" for name in LEDGER
+    """The number and the time of the ledger's last row; 0 and None when it has none.
+
+    By DuckLake's statistics of the columns, which are exact where no row is ever removed or changed: one query, where
+    reading the tables took more than half of a small commit.
+    """
+    seq, at = connection.fetch_one(
+        f"""
+        SELECT coalesce(max(CASE column_name WHEN 'seq' THEN max_value END::BIGINT), 0),
+            max(CASE column_name WHEN 'recorded_at' THEN max_value END::TIMESTAMPTZ)
+        FROM {METADATA}.ducklake_table_column_stats
+        JOIN {METADATA}.ducklake_column c USING (table_id, column_id)
+        JOIN {METADATA}.ducklake_table t USING (table_id)
+        JOIN {METADATA}.ducklake_schema s USING (schema_id)
+        WHERE schema_name = 'ledger' AND c.end_snapshot IS NULL AND t.end_snapshot IS NULL
+            AND s.end_snapshot IS NULL
+        """
     )
-    seq, at = connection.fetch_one(f"SELECT coalesce(max(seq), 0), max(recorded_at) FROM ({rows})")
     return seq, at
 
 

@@ -34,7 +34,7 @@ def check_account(name: str | None) -> str:
 
 def not_ready(settings: Settings) -> StoreNotReady:
     """The error for a store that is not there."""
-    return StoreNotReady(f"There is no store in {settings.home}.", "Make it: records init.")
+    return StoreNotReady(f"There is no store in {settings.place}.", "Make it: records init.")
 
 
 def no_such_batch(batch_id: str) -> NotFound:

@@ -10,10 +10,11 @@ from typing import Any, Self
 
 import duckdb
 
-from resources.clock import Clock, SystemClock
+from resources.clock import Clock
 from resources.record_store import ledger, tables
 from resources.record_store.account_records import AccountRecords
-from resources.record_store.lake import Connect, Connection, Lake
+from resources.record_store.catalog import catalog_of
+from resources.record_store.lake import METADATA, Connect, Connection, Lake
 from resources.record_store.refusals import (
     check_account,
     no_such_batch,
@@ -21,7 +22,6 @@ from resources.record_store.refusals import (
 )
 from resources.record_store.selecting import known_type
 from resources.record_store.snapshots import snapshots_of
-from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest
@@ -67,9 +67,10 @@ class RecordStore:
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None, connect: Connect = duckdb.connect) -> None:
         self.settings = settings
-        self.clock = clock or SystemClock()
-        self.write_lock = WriteLock(settings.catalog.with_name(f"{settings.catalog.name}.lock"), settings.lock_seconds)
-        self._lake = Lake(settings, connect)
+        self._catalog = catalog_of(settings)
+        self.clock = clock or self._catalog.clock()
+        self.write_lock = self._catalog.lock()
+        self._lake = Lake(settings, self._catalog, connect)
         self._told_of_clock = False
 
     def __enter__(self) -> Self:
@@ -83,7 +84,7 @@ class RecordStore:
     @property
     def exists(self) -> bool:
         """Whether `initialise` has been called for these settings, by anyone."""
-        return self.settings.catalog.exists()
+        return self._catalog.exists()
 
     def initialise(self, record_types: Iterable[RecordType]) -> list[str]:
         """The store exists and knows the record types; returns what was done, in sentences.
@@ -245,7 +246,7 @@ class RecordStore:
             return self.time(connection)
 
     def time(self, connection: Connection) -> datetime:
-        """The time that counts: this machine's, but never before the newest row of the ledger.
+        """The time that counts: the catalog's server's or this machine's, never before the newest row of the ledger.
 
         A clock that has jumped back would let times end later than they were said to; it is reported, once.
         """
@@ -258,7 +259,7 @@ class RecordStore:
         if newest - now >= _UNTOLD and not self._told_of_clock:
             self._told_of_clock = True
             _LOG.warning(
-                "The clock of this machine is behind the ledger by %s: it says %s UTC, the newest entry %s UTC. "
+                "The clock is behind the ledger by %s: it says %s UTC, the newest entry %s UTC. "
                 "Until it has caught up, that time counts; set the clock right.",
                 timedelta(seconds=round((newest - now).total_seconds())),
                 f"{now:%Y-%m-%d %H:%M:%S}",
@@ -300,7 +301,11 @@ class RecordStore:
             yield transaction
             extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
             connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
-            connection.execute("COMMIT")
+            self.write_lock.prove()
+            try:
+                connection.execute("COMMIT")
+            except duckdb.TransactionException as error:
+                raise self._catalog.refusal(error) from None
             transaction.snapshot = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
 
     def _over(self, connection: Connection) -> list[Batch]:
@@ -314,6 +319,6 @@ class RecordStore:
 
     def _require_ledger(self, connection: Connection) -> None:
         """A crash while the store was made can leave a catalog without tables."""
-        query = "SELECT count(*) FROM duckdb_schemas() WHERE database_name = 'lake' AND schema_name = 'ledger'"
+        query = f"SELECT count(*) FROM {METADATA}.ducklake_schema WHERE schema_name = 'ledger'"
         if not connection.fetch_one(query)[0]:
             raise not_ready(self.settings)

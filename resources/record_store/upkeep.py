@@ -6,12 +6,9 @@ Each function is one step for a transaction of its own. None changes a record: w
 from collections.abc import Sequence
 from datetime import datetime
 
-from resources.record_store.lake import Connection, literal
+from resources.record_store.lake import METADATA, Connection, literal
 from schemas.maintenance import Removed, Storage
 from schemas.record_type import RecordType
-
-_METADATA = "__ducklake_metadata_lake"
-"""DuckLake's own tables, as its specification describes them."""
 
 _DELETED_SHARE = 0.2
 """From which share of deleted records on a file is written anew."""
@@ -38,8 +35,8 @@ def rewrite_deleted(connection: Connection, record_type: RecordType) -> tuple[in
     files = connection.execute(
         f"""
         SELECT d.record_count, x.delete_count / d.record_count AS share
-        FROM {_METADATA}.ducklake_data_file d
-        JOIN {_METADATA}.ducklake_delete_file x USING (data_file_id)
+        FROM {METADATA}.ducklake_data_file d
+        JOIN {METADATA}.ducklake_delete_file x USING (data_file_id)
         WHERE d.table_id = (SELECT table_id FROM ducklake_table_info('lake') WHERE table_name = ?)
             AND d.end_snapshot IS NULL AND x.end_snapshot IS NULL AND share >= {_DELETED_SHARE}
         ORDER BY share DESC
@@ -88,8 +85,8 @@ def storage(connection: Connection) -> Storage:
         SELECT coalesce(sum(file_size_bytes) FILTER (end_snapshot IS NULL), 0)::BIGINT,
             coalesce(sum(file_size_bytes) FILTER (end_snapshot IS NOT NULL), 0)::BIGINT
         FROM (
-            SELECT file_size_bytes, end_snapshot FROM {_METADATA}.ducklake_data_file
-            UNION ALL SELECT file_size_bytes, end_snapshot FROM {_METADATA}.ducklake_delete_file
+            SELECT file_size_bytes, end_snapshot FROM {METADATA}.ducklake_data_file
+            UNION ALL SELECT file_size_bytes, end_snapshot FROM {METADATA}.ducklake_delete_file
         )
         """
     )

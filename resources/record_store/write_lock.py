@@ -1,20 +1,54 @@
 """One writer at a time per store."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
 
 import filelock
 
 from schemas.errors import StoreBusy
 
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
 
-class WriteLock:
-    """A lock on a file beside the catalog, held around each transaction that writes.
+_KEY = 0x7265636F726473
+"""Of the advisory lock. PostgreSQL counts these apart for each database, and a catalog is a database."""
+
+_LONGEST = 2**31 - 1
+"""Milliseconds that PostgreSQL can wait at most."""
+
+
+_LOCKS_OF_THE_SESSION = """
+    SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
+"""
+
+
+class WriteLock(Protocol):
+    """A lock that is held around each transaction that writes.
 
     Without it commits to a SQLite catalog fail (ducklake#1309) and two upserts of one new key both
-    succeed (ducklake#1393). The operating system frees it when its holder dies. It can be taken again
-    by the one who holds it.
+    succeed (ducklake#1393). It is freed when its holder dies, and can be taken again by the one who holds it.
     """
+
+    def __enter__(self) -> None:
+        """Hold the lock, or raise StoreBusy after the seconds it was willing to wait."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the next writer in."""
+        ...
+
+    def prove(self) -> None:
+        """It is still held at this moment; StoreBusy where it was lost."""
+        ...
+
+
+class FileLock:
+    """A lock on a file beside the catalog. The operating system frees it when its holder dies."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         self._lock = filelock.FileLock(path, timeout=seconds)
@@ -25,13 +59,85 @@ class WriteLock:
         try:
             self._lock.acquire()
         except filelock.Timeout:
-            raise StoreBusy(
-                f"Another process has been writing to the store for {self._seconds:g} seconds.",
-                "Try again, or wait longer: RECORDS_LOCK_SECONDS.",
-            ) from None
+            raise _busy(self._seconds) from None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let the next writer in."""
         self._lock.release()
+
+    def prove(self) -> None:
+        """It is held: the operating system takes it from no living process."""
+
+
+class AdvisoryLock:
+    """A lock of PostgreSQL's, on a session of its own that lasts as long as the lock is held.
+
+    The server frees it when the session ends, with its holder or before: so it is to be proven before a COMMIT.
+    """
+
+    def __init__(self, open_session: "Callable[[], Session]", seconds: float) -> None:
+        self._open = open_session
+        self._seconds = seconds
+        self._session: Session | None = None
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        """Hold the lock, or raise StoreBusy after the seconds it was willing to wait."""
+        if not self._depth:
+            self._session = self._locked()
+        self._depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the next writer in."""
+        self._depth -= 1
+        if not self._depth and self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def prove(self) -> None:
+        """The session answers and has the lock; StoreBusy where it was cut, for another may be writing since."""
+        import psycopg2
+
+        locks = 0
+        if self._session is not None:
+            with suppress(psycopg2.Error), self._session.cursor() as cursor:
+                cursor.execute(_LOCKS_OF_THE_SESSION)
+                ((locks,),) = cursor.fetchall()
+        if not locks:
+            raise StoreBusy(
+                "The session that held the store's write lock was cut; nothing was written.",
+                "Try again. When it happens often, see who ends sessions: PostgreSQL's log, a proxy or a firewall.",
+            )
+
+    def _locked(self) -> "Session":
+        import psycopg2
+
+        session = self._open()
+        try:
+            with session.cursor() as cursor:
+                # A holder whose machine is gone without a word is found within a minute.
+                cursor.execute("SET tcp_keepalives_idle = 30")
+                cursor.execute("SET tcp_keepalives_interval = 10")
+                cursor.execute("SET tcp_keepalives_count = 3")
+                cursor.execute("SET idle_session_timeout = 0")
+                cursor.execute("SET lock_timeout = %s", [min(max(1, round(self._seconds * 1000)), _LONGEST)])
+                cursor.execute("SET statement_timeout = 0")
+                cursor.execute("SELECT pg_advisory_lock(%s)", [_KEY])
+        except psycopg2.errors.LockNotAvailable:
+            session.close()
+            raise _busy(self._seconds) from None
+        except BaseException:
+            session.close()
+            raise
+        return session
+
+
+def _busy(seconds: float) -> StoreBusy:
+    return StoreBusy(
+        f"Another process has been writing to the store for {seconds:g} seconds.",
+        "Try again, or wait longer: RECORDS_LOCK_SECONDS.",
+    )

@@ -47,7 +47,7 @@ def make_rounds(home: Path, began: float, numbers: range, fatal: str | None = No
     from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
     from dagster._daemon.sensor import execute_sensor_iteration
 
-    setattr(Lake, "__init__", lambda lake, settings, connect: _OPENED(lake, settings, quick(connect)))  # noqa: B010
+    setattr(Lake, "__init__", lambda lake, settings, catalog, connect: _OPENED(lake, settings, catalog, quick(connect)))  # noqa: B010
     os.environ |= {"RECORDS_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
     (home / "dagster").mkdir(exist_ok=True)
     (home / "dagster" / "dagster.yaml").write_text(_CONFIGURATION)

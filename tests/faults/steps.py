@@ -45,8 +45,8 @@ def processes() -> ForkServerContext:
     return context
 
 
-def settings_of(home: Path) -> Settings:
-    return Settings.from_environment({"RECORDS_HOME": str(home), "RECORDS_ACTOR": "tester"})
+def settings_of(home: Path, catalog: str = "") -> Settings:
+    return Settings.from_environment({"RECORDS_HOME": str(home), "RECORDS_ACTOR": "tester", "RECORDS_CATALOG": catalog})
 
 
 def run(action: Action, home: Path, fatal: int | None = None, *, from_first_rename: bool = False) -> int:

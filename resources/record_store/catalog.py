@@ -1,0 +1,182 @@
+"""Where the lake's catalog is, and what follows from it: how it is attached, who may write, and whose time counts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+import duckdb
+
+from resources.clock import Clock, ServerClock, SystemClock
+from resources.record_store.write_lock import AdvisoryLock, FileLock, WriteLock
+from resources.settings import Settings
+from schemas.errors import InvalidRequest, StoreBusy, StoreUnreachable
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
+
+
+class Catalog(Protocol):
+    """What the store must know of its catalog."""
+
+    scanner: str
+    """DuckDB's extension that reads it."""
+    source: str
+    """What DuckLake attaches; no password is in it."""
+    password: str | None
+    """What is told to DuckDB apart, so that no error of its can quote it."""
+
+    stays_attached: bool
+    """Whether who has written keeps it attached for the next commit: attaching takes as long as committing."""
+
+    def options(self, *, read_only: bool) -> dict[str, Any]:
+        """Options of ATTACH that only this kind of catalog takes."""
+        ...
+
+    def exists(self) -> bool:
+        """Whether anyone has made it a catalog."""
+        ...
+
+    def lock(self) -> WriteLock:
+        """What one writer at a time holds."""
+        ...
+
+    def clock(self) -> Clock:
+        """Whose time counts."""
+        ...
+
+    def refusal(self, error: Exception) -> Exception:
+        """What to raise where attaching it, or a commit to it, raised this error."""
+        ...
+
+
+def catalog_of(settings: Settings) -> Catalog:
+    """The catalog that the settings name."""
+    return SqliteCatalog(settings) if settings.postgres is None else PostgresCatalog(settings, settings.postgres)
+
+
+class SqliteCatalog:
+    """A file of SQLite, for processes of one machine."""
+
+    scanner = "sqlite_scanner"
+    password: str | None = None
+    stays_attached = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._path = settings.catalog
+        self._seconds = settings.lock_seconds
+        self.source = f"sqlite:{self._path}"
+
+    def options(self, *, read_only: bool) -> dict[str, Any]:
+        """Writers wait for each other, and readers for none."""
+        return {"META_BUSY_TIMEOUT": 20000} | ({} if read_only else {"META_JOURNAL_MODE": "'WAL'"})
+
+    def exists(self) -> bool:
+        """Whether the file is there."""
+        return self._path.exists()
+
+    def lock(self) -> WriteLock:
+        """A lock on a file beside it."""
+        return FileLock(self._path.with_name(f"{self._path.name}.lock"), self._seconds)
+
+    def clock(self) -> Clock:
+        """The clock of this machine."""
+        return SystemClock()
+
+    def refusal(self, error: Exception) -> Exception:
+        """The error itself: it tells of a file."""
+        return error
+
+
+class PostgresCatalog:
+    """A database of PostgreSQL, for processes of any number of machines."""
+
+    scanner = "postgres_scanner"
+    stays_attached = True
+
+    def __init__(self, settings: Settings, url: str) -> None:
+        from psycopg2 import ProgrammingError
+        from psycopg2.extensions import make_dsn, parse_dsn
+
+        try:
+            parameters = parse_dsn(url)
+        except ProgrammingError:  # whose text may quote the password
+            raise InvalidRequest(
+                "RECORDS_CATALOG is no address that PostgreSQL's library can read.",
+                "Give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %-codes for characters such as @ or /.",
+            ) from None
+        parameters.setdefault("connect_timeout", "10")
+        parameters.setdefault("application_name", "records")
+        self._parameters = parameters
+        self._seconds = settings.lock_seconds
+        self._found = False
+        self.password = parameters.get("password")
+        self.source = f"postgres:{make_dsn(**{key: parameters[key] for key in parameters if key != 'password'})}"
+
+    def options(self, *, read_only: bool) -> dict[str, Any]:
+        """None: PostgreSQL's own defaults serve readers and writers."""
+        return {}
+
+    def exists(self) -> bool:
+        """Whether the database has DuckLake's tables; asked of the server until it has."""
+        if not self._found:
+            with self.session() as session, session.cursor() as cursor:
+                cursor.execute("SELECT to_regclass('ducklake_snapshot') IS NOT NULL")
+                ((self._found,),) = cursor.fetchall()
+        return self._found
+
+    def lock(self) -> WriteLock:
+        """An advisory lock on a session of its own."""
+        return AdvisoryLock(self._open, self._seconds)
+
+    def clock(self) -> Clock:
+        """The server's: the machines that write may differ."""
+        return ServerClock(self._server_time)
+
+    def refusal(self, error: Exception) -> Exception:
+        """That the server cannot be reached, in its own words; of a commit without them, for they quote records."""
+        if not isinstance(error, duckdb.TransactionException):
+            return _unreachable(error)
+        if "ducklake_snapshot_pkey" in str(error):
+            return StoreBusy(
+                "Another process has written to the store meanwhile; nothing of this was written.", "Try again."
+            )
+        return StoreUnreachable(
+            "The catalog in PostgreSQL did not confirm a commit: it is whole, or nothing of it is there.",
+            "See which it is (records batches, records exports), then try again.",
+        )
+
+    @contextmanager
+    def session(self) -> Iterator["Session"]:
+        """A session of its own, for as long as it is used; StoreUnreachable where there is none to be had."""
+        session = self._open()
+        try:
+            yield session
+        finally:
+            session.close()
+
+    def _open(self) -> "Session":
+        import psycopg2
+
+        try:
+            session: Session = psycopg2.connect(**self._parameters)
+        except psycopg2.OperationalError as error:
+            raise _unreachable(error) from None
+        session.autocommit = True
+        return session
+
+    def _server_time(self) -> datetime:
+        with self.session() as session, session.cursor() as cursor:
+            cursor.execute("SELECT clock_timestamp() AT TIME ZONE 'UTC'")
+            ((now,),) = cursor.fetchall()
+        at: datetime = now.replace(tzinfo=UTC)
+        return at
+
+
+def _unreachable(error: Exception) -> StoreUnreachable:
+    """In the server's words, which quote no password; all on one line."""
+    said = " ".join(str(error).split())
+    return StoreUnreachable(
+        f"The catalog in PostgreSQL cannot be reached: {said}",
+        "See that the server runs and that RECORDS_CATALOG names its host, database and user; then try again.",
+    )
