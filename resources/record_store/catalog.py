@@ -1,6 +1,6 @@
 """Where the lake's catalog is, and what follows from it: how it is attached, who may write, and whose time counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -23,8 +23,8 @@ class Catalog(Protocol):
     """DuckDB's extension that reads it."""
     source: str
     """What DuckLake attaches; no password is in it."""
-    password: str | None
-    """What is told to DuckDB apart, so that no error of its can quote it."""
+    preparation: Sequence[str]
+    """Statements for each DuckDB that will attach it."""
 
     stays_attached: bool
     """Whether who has written keeps it attached for the next commit: attaching takes as long as committing."""
@@ -59,7 +59,7 @@ class SqliteCatalog:
     """A file of SQLite, for processes of one machine."""
 
     scanner = "sqlite_scanner"
-    password: str | None = None
+    preparation: Sequence[str] = ()
     stays_attached = False
 
     def __init__(self, settings: Settings) -> None:
@@ -110,12 +110,19 @@ class PostgresCatalog:
         self._parameters = parameters
         self._seconds = settings.lock_seconds
         self._found = False
-        self.password = parameters.get("password")
+        # A commit beside another one, by who had lost the lock: it fails, and is not put on top of the other.
+        self.preparation: Sequence[str] = ["SET GLOBAL ducklake_max_retry_count = 0"]
+        self._secret: dict[str, Any] = {}
+        if "password" in parameters:  # told apart, so that no error of DuckDB's can quote it
+            password = parameters["password"].replace("'", "''")
+            secret = f"CREATE SECRET catalog (TYPE postgres, PASSWORD '{password}')"
+            self.preparation = [*self.preparation, secret]
+            self._secret = {"META_SECRET": "'catalog'"}
         self.source = f"postgres:{make_dsn(**{key: parameters[key] for key in parameters if key != 'password'})}"
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
-        """None: PostgreSQL's own defaults serve readers and writers."""
-        return {}
+        """Where DuckDB finds the password, if there is one."""
+        return self._secret
 
     def exists(self) -> bool:
         """Whether the database has DuckLake's tables; asked of the server until it has."""

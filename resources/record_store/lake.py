@@ -21,9 +21,6 @@ Connect = Callable[..., duckdb.DuckDBPyConnection]
 METADATA = "__ducklake_metadata_lake"
 """DuckLake's own tables, as its specification describes them."""
 
-_SECRET = "catalog"  # noqa: S105  # a name
-"""DuckDB's name of the password to the catalog."""
-
 
 def identifier(name: str) -> str:
     """A name as SQL. Every identifier that is not written in this package goes through here."""
@@ -179,10 +176,8 @@ class Lake:
         try:
             for extension in (self._catalog.scanner, "ducklake"):
                 database.execute(f"LOAD {literal(extension_path(extension))}")
-            # A commit beside another one, by who had lost the lock: it fails, and is not put on top of the other.
-            database.execute("SET GLOBAL ducklake_max_retry_count = 0")
-            if self._catalog.password is not None:
-                database.execute(f"CREATE SECRET {_SECRET} (TYPE postgres, PASSWORD {literal(self._catalog.password)})")
+            for statement in self._catalog.preparation:
+                database.execute(statement)
         except BaseException:
             database.close()
             raise
@@ -197,8 +192,6 @@ class Lake:
             "OVERRIDE_DATA_PATH": "true",
             **self._catalog.options(read_only=read_only),
         }
-        if self._catalog.password is not None:
-            options["META_SECRET"] = literal(_SECRET)
         if read_only:
             options["READ_ONLY"] = "true"
         if snapshot is not None:
