@@ -3,9 +3,10 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from functools import wraps
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any, Self
@@ -35,6 +36,8 @@ _WITHOUT_EFFECT = (
     "CREATE TEMP",
     "CREATE OR REPLACE TEMP",
 )
+_TURN = threading.Lock()
+"""To start a process asks how all others have ended: whoever asks at the same time would be told nothing."""
 _CHANGES_OF_FILES = ("rename", "replace", "unlink", "rmdir")
 
 
@@ -57,9 +60,12 @@ def run(action: Action, home: Path, fatal: int | None = None, *, from_first_rena
     context = processes()
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_act, args=(action, home, fatal, from_first_rename, sender))
-    process.start()
+    with _TURN:
+        process.start()
     sender.close()
-    process.join()
+    wait([process.sentinel])
+    with _TURN:
+        process.join()
     if fatal is not None:
         assert process.exitcode == -signal.SIGKILL, (fatal, process.exitcode)
         return fatal
