@@ -11,6 +11,9 @@ from resources.record_store.tables import table
 from schemas.batches import ChangedValue, Mode, OnDuplicate
 from schemas.record_type import RecordType
 
+_HASHES_AT_ONCE = 1_000_000
+"""Of keys, counted together: the memory of more would grow with the file."""
+
 
 class StagedFile:
     """Compares a staged file with itself and with an account's records, on a connection that cannot write them."""
@@ -34,12 +37,19 @@ class StagedFile:
         """
         known = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in self._type.key)
         # Of a key whose hash occurs once there is one; and to count hashes takes half the memory that keys do.
+        self._connection.execute("CREATE TEMP TABLE suspects (hash UBIGINT)")
+        (records,) = self._connection.fetch_one("SELECT count(*) FROM staged")
+        slices = 1 + records // _HASHES_AT_ONCE
+        for slice_ in range(slices):
+            self._connection.execute(
+                f"""
+                INSERT INTO suspects SELECT hash({self._keys}) AS hash FROM staged
+                WHERE {known} AND hash % {slices} = {slice_} GROUP BY ALL HAVING count(*) > 1
+                """
+            )
         self._connection.execute(
             f"""
             CREATE TEMP TABLE repeated AS
-            WITH suspects AS (
-                SELECT hash({self._keys}) AS hash FROM staged WHERE {known} GROUP BY ALL HAVING count(*) > 1
-            )
             SELECT {self._keys} FROM staged SEMI JOIN suspects ON hash({self._keys}) = suspects.hash WHERE {known}
             GROUP BY ALL HAVING count(*) > 1
             """
