@@ -105,13 +105,15 @@ def plan_export(
 ) -> Iterator[dg.Output[str] | dg.DynamicOutput[int]]:
     """The plan of the export is on disk: one snapshot, divided by ranges of the order into parts."""
     with records.open() as store:
-        writer, account = _writer(context, store, config.actor), _account(context)
+        account = _account(context)
+        tag_run(context, account=account, type=config.record_type)
+        writer = _writer(context, store, config.actor)
         plan = (
             writer.load(account, config.export_id)
             if config.export_id
             else writer.plan(config.request(account, config.record_type))
         )
-        tag_run(context, account=account, type=config.record_type, actor=plan.actor, export=plan.export_id)
+        tag_run(context, actor=plan.actor, export=plan.export_id)
     yield dg.Output(
         plan.export_id,
         output_name="export_id",
@@ -125,6 +127,7 @@ def plan_export(
 def make_part(context: dg.OpExecutionContext, records: RecordsResource, export_id: str, number: int) -> int:
     """The part is there, checked and counted; one that was made before is left alone."""
     with records.open() as store:
+        tag_run(context, export=export_id)
         writer = _writer(context, store)
         plan = writer.load(_account(context), export_id)
         observed = _Observed(context, plan)
@@ -142,6 +145,7 @@ def publish_export(
     After a re-execution from failure Dagster knows a part of the parts only, and calls that the whole.
     """
     with records.open() as store:
+        tag_run(context, export=export_id)
         writer, account = _writer(context, store), _account(context)
         manifest = writer.published(account, export_id)
         if manifest is None:

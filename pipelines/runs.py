@@ -25,7 +25,7 @@ def tag_run(context: dg.OpExecutionContext, **told: str) -> None:
     """
     tags = {f"records/{name}": value for name, value in told.items() if value}
     if context.job_def.executor_def.name == dg.in_process_executor.name:
-        tags[_PROCESS] = _name(os.getpid())
+        tags[_PROCESS] = f"{context.run_id}@{_name(os.getpid())}"
     context.instance.add_run_tags(context.run_id, tags)
 
 
@@ -47,9 +47,12 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 
 def is_lost(record: dg.RunRecord, now: datetime, is_alive: Callable[[str], bool | None]) -> bool:
-    """Whether the run's process is gone. `is_alive` says of a process whether it is; None: it is another machine's."""
-    process = record.dagster_run.tags.get(_PROCESS)
-    if process is not None:
+    """Whether the run's process is gone. `is_alive` says of a process whether it is; None: it is another machine's.
+
+    A run that starts another one again has its tags, and so the process of that one, until it tells its own.
+    """
+    run_id, _, process = record.dagster_run.tags.get(_PROCESS, "").partition("@")
+    if run_id == record.dagster_run.run_id:
         return is_alive(process) is False
     return record.start_time is not None and datetime.fromtimestamp(record.start_time, UTC) + _UNTOLD_FOR < now
 

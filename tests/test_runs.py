@@ -19,15 +19,17 @@ NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 def record(started: timedelta | None = None, **tags: str) -> Any:
     """A run that started so long ago."""
     at = None if started is None else (NOW - started).timestamp()
-    return SimpleNamespace(dagster_run=SimpleNamespace(tags=tags), start_time=at)
+    return SimpleNamespace(dagster_run=SimpleNamespace(run_id="r", tags=tags), start_time=at)
 
 
 @pytest.mark.parametrize(
     ("run", "alive", "lost"),
     [
-        (record(timedelta(days=1), **{"records/process": "here:1:2.00"}), True, False),
-        (record(timedelta(seconds=1), **{"records/process": "here:1:2.00"}), False, True),
-        (record(timedelta(days=1), **{"records/process": "there:1:2.00"}), None, False),
+        (record(timedelta(days=1), **{"records/process": "r@here:1:2.00"}), True, False),
+        (record(timedelta(seconds=1), **{"records/process": "r@here:1:2.00"}), False, True),
+        (record(timedelta(days=1), **{"records/process": "r@there:1:2.00"}), None, False),
+        (record(timedelta(seconds=1), **{"records/process": "parent@here:1:2.00"}), False, False),
+        (record(timedelta(seconds=61), **{"records/process": "parent@here:1:2.00"}), False, True),
         (record(timedelta(seconds=60)), None, False),
         (record(timedelta(seconds=61)), None, True),
         (record(), None, False),
