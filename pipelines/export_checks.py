@@ -14,6 +14,7 @@ from pipelines.launchpad import flat
 from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
 from resources.export_writer.inspection import Inspection, inspect
+from resources.file_storage import exists, size_of
 from resources.record_store import RecordStore
 from schemas.errors import NotFound
 from schemas.exports import ExportManifest
@@ -85,7 +86,7 @@ def _check(record_type: RecordType, name: str) -> dg.AssetChecksDefinition:
             wrong = [
                 f"{manifest.export_id} of {manifest.account}"
                 for manifest in latest
-                if manifest.path.exists()
+                if exists(manifest.path)
                 and not _outcomes(manifest, inspect(store.account(manifest.account), record_type, manifest))[name][0]
             ]
         return dg.AssetCheckResult(passed=not wrong, metadata={"damaged": ", ".join(wrong) or "none"})
@@ -113,5 +114,5 @@ def _damaged(latest: Sequence[ExportManifest]) -> list[str]:
     return [
         f"{manifest.export_id} of {manifest.account}"
         for manifest in latest
-        if manifest.path.exists() and manifest.path.stat().st_size != manifest.bytes
+        if size_of(manifest.path) not in (None, manifest.bytes)
     ]

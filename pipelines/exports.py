@@ -203,7 +203,7 @@ def export_metadata(store: RecordStore, manifest: ExportManifest) -> Mapping[str
             [dg.TableColumn(name, types.get(name, "text")) for name in manifest.columns]
         ),
         "bytes": manifest.bytes,
-        "path": dg.MetadataValue.path(manifest.path),
+        "path": dg.MetadataValue.path(str(manifest.path)),
         "sha256": manifest.sha256,
         "snapshot": manifest.snapshot,
         "columns": ", ".join(manifest.columns),

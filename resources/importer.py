@@ -1,13 +1,13 @@
 """Preview, commit, discard: the life of an import."""
 
 import secrets
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resources.clock import new_id
 from resources.file_reader import FileReader, ReadOptions, require_room
+from resources.file_storage import remove
 from resources.record_store import RecordStore, Staging
 from schemas.batches import Batch, BatchStatus, Counts, ImportReport, ImportRequest, OnInvalid
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
@@ -40,7 +40,7 @@ class Importer:
         records = self._store.account(request.account)
         records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
-        require_room(request.path, records.folder("staging"))
+        require_room(request.path, self._store.files.disk(records.folder("staging")))
         with self._reader(request) as reader:
             with self._store.opening():
                 # What brings pandas and pandera, while the file is being read; a commit does without.
@@ -67,20 +67,21 @@ class Importer:
             batch = records.record_new(self._batch(batch_id, request, staged, mapped_by))
         except BaseException:
             for kind in ("staging", "rejects"):
-                shutil.rmtree(records.folder(kind) / batch_id, ignore_errors=True)
+                remove(records.folder(kind) / batch_id)
             raise
         report = records.with_files(
             ImportReport(batch, columns=staged.columns, samples=staged.samples, changes=staged.changes)
         )
         page = records.report_path(batch_id)
-        write_report(
-            page,
-            report,
-            self._store.record_type(request.record_type),
-            understood=staged.understood,
-            changes=staged.changes,
-            generated_at=batch.at,
-        )
+        with self._store.files.making(page) as made:
+            write_report(
+                made,
+                report,
+                self._store.record_type(request.record_type),
+                understood=staged.understood,
+                changes=staged.changes,
+                generated_at=batch.at,
+            )
         return replace(report, report_file=page)
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
@@ -92,15 +93,17 @@ class Importer:
         records = self._store.account(account)
         batch = records.batch(batch_id)
         folder = records.folder("staging") / batch_id
-        if batch.status is BatchStatus.PREVIEWED:
-            if batch.counts.rejected and on_invalid is OnInvalid.ABORT:
-                raise rejects_found(batch)
-            if not folder.exists():
-                raise PreviewOutdated(f"What the preview {batch_id} staged is gone.", "Preview the file again.")
+        is_open = batch.status is BatchStatus.PREVIEWED
+        if is_open and batch.counts.rejected and on_invalid is OnInvalid.ABORT:
+            raise rejects_found(batch)
         record_type = self._store.record_type(batch.record_type)
-        staging = Staging(folder, tuple(batch.binding.get("fields", ())))
-        committed = records.commit(batch_id, record_type, staging, self._actor, self._run_id)
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with self._store.files.fetched(folder) as staged:
+                staging = Staging(staged, tuple(batch.binding.get("fields", ())))
+                committed = records.commit(batch_id, record_type, staging, self._actor, self._run_id)
+        except FileNotFoundError:
+            raise PreviewOutdated(f"What the preview {batch_id} staged is gone.", "Preview the file again.") from None
+        remove(folder)
         return committed
 
     def import_file(
@@ -137,7 +140,7 @@ class Importer:
         """The previewed batch will never be committed, and what it staged is gone."""
         records = self._store.account(account)
         records.discard(batch_id, self._actor, self._run_id)
-        shutil.rmtree(records.folder("staging") / batch_id, ignore_errors=True)
+        remove(records.folder("staging") / batch_id)
         return records.report(batch_id)
 
     def fail(self, request: ImportRequest, file_sha256: str, why: str) -> Batch:
@@ -169,9 +172,12 @@ class Importer:
         from resources.rejects_writer import write_rejects
 
         records = self._store.account(request.account)
-        problems = Staging(records.folder("staging") / batch_id, ()).problems
-        with self._reader(request) as reader:
-            write_rejects(reader, problems, records.rejects_folder(batch_id), batch_id)
+        with (
+            self._store.files.fetched(records.problems(batch_id)) as problems,
+            self._store.files.making(records.folder("rejects") / batch_id) as folder,
+            self._reader(request) as reader,
+        ):
+            write_rejects(reader, problems, folder, batch_id)
         if reader.sha256 != sha256:
             raise UnreadableFile(f"{request.path.name} was changed while it was read.", "Preview it again.")
 

@@ -6,7 +6,6 @@ header stands after those. When the corrected file is imported, those columns ar
 
 import csv
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import accumulate, chain, groupby
@@ -56,18 +55,18 @@ class _Writer(Protocol):
 def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: str) -> Path:
     """One row for each rejected record, in the order of the file, never capped; returns the file.
 
-    `reader` reads the same file once more; `problems` is its file of problems. The rejects file is written
-    beside its final name and renamed. It is packed as the file was.
+    `reader` reads the same file once more; `problems` is its file of problems. The rejects file is packed as the file
+    was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     stem = reader.path.name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[0] or reader.path.name
     # A file name is bytes, at most 255 of them; this one is UTF-8 whatever the upload's was.
     stem = stem.encode(errors="backslashreplace")[:100].decode(errors="ignore")
     path = folder / f"{stem}.rejects{_SUFFIXES[reader.format]}{f'.{reader.packing}' if reader.packing else ''}"
-    partial = path.with_name(f".{path.name}.partial")
     escape_cell = ESCAPED.get(reader.format, str)
     headers = [*reader.headers, *OUR_COLUMNS]
-    with _FILES[reader.format](partial, headers) as file:
+    unpacked = path.with_name(f"{path.name}.unpacked") if reader.packing else path
+    with _FILES[reader.format](unpacked, headers) as file:
         told = _problems(problems, _EXCEL.cell_characters if reader.format == "excel" else None)
         following = next(told, None)
         for chunk in reader.chunks():
@@ -83,12 +82,8 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
                 row = [*padded, batch_id, str(record), str(line), text, *beyond]
                 file.writerow([cell and escape_cell(cell) for cell in row])
     if reader.packing:
-        unpacked, partial = partial, partial.with_name(f"{partial.name}.packed")
-        pack(unpacked, partial, Packing(reader.packing))
+        pack(unpacked, path, Packing(reader.packing))
         unpacked.unlink()
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    os.replace(partial, path)
     return path
 
 

@@ -2,8 +2,6 @@
 
 import base64
 import hashlib
-import os
-import secrets
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -88,28 +86,14 @@ def write_report(
     changes: Sequence[ChangedValue],
     generated_at: datetime,
 ) -> None:
-    """The page lies at `path`, whole; an older one of that name is replaced in one step.
+    """The page lies at `path`.
 
     `understood` are label and value, as ("Encoding", "UTF-8, certain"); `changes` the first changed values, those
     of one record together. Values of personal fields are shown: the page belongs in the account's own folder.
     The page has no script and its policy allows none, nor any request, form, frame or style but its own.
     """
     page = _render(report, record_type, understood, changes, generated_at).encode("utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(page)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    descriptor = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    path.write_bytes(page)
 
 
 def _render(

@@ -9,7 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 
 from resources.file_reader import ReadLimits
+from resources.file_storage import OBJECTS, location
 from schemas.errors import InvalidRequest
+from schemas.location import Location
+
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=-]+)*/?")
+"""A bucket and a prefix of letters, digits and . _ = -, which no reader of addresses takes for a pattern."""
 
 _BETWEEN = re.compile(r"\s*,\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")
 """What stands between addresses; a comma can also be in one."""
@@ -21,8 +26,8 @@ class Settings:
 
     home: Path
     """RECORDS_HOME: the catalog and Dagster's files. Default `./.records`."""
-    data: Path
-    """RECORDS_DATA: the lake and the accounts' files. Default: inside the home."""
+    data: Location
+    """RECORDS_DATA: the lake and the accounts' files, a folder or s3://BUCKET/PREFIX. Default: inside the home."""
     actor: str
     """RECORDS_ACTOR: who is acting. Default: the operating system's user."""
     postgres: str | None = field(default=None, repr=False)
@@ -50,12 +55,9 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """The settings that the environment gives; InvalidRequest when one of them cannot be meant."""
         home = Path(environment.get("RECORDS_HOME") or ".records").absolute()
-        data = environment.get("RECORDS_DATA")
-        if data and "://" in data:
-            raise InvalidRequest(f"RECORDS_DATA is {data!r}.", "Name a local folder.")
         return cls(
             home=home,
-            data=Path(data).absolute() if data else home,
+            data=_data(environment.get("RECORDS_DATA") or str(home)),
             actor=environment.get("RECORDS_ACTOR") or _user(),
             postgres=_postgres(environment.get("RECORDS_CATALOG") or None),
             limits=ReadLimits.from_environment(environment),
@@ -85,43 +87,52 @@ class Settings:
         return str(self.home) if self.postgres is None else "the database that RECORDS_CATALOG names"
 
     @property
-    def lake(self) -> Path:
+    def lake(self) -> Location:
         """The folder of the lake's Parquet files."""
         return self.data / "lake"
 
     @property
-    def accounts(self) -> Path:
+    def accounts(self) -> Location:
         """Where each account has a folder of its own."""
         return self.data / "accounts"
 
     @property
-    def inbox(self) -> Path:
+    def inbox(self) -> Location:
         """Where files arrive, in a folder for each account and record type."""
         return self.data / "inbox"
 
     @property
-    def processing(self) -> Path:
+    def processing(self) -> Location:
         """Where files that arrived lie while they are imported."""
         return self.data / "processing"
 
     @property
-    def archive(self) -> Path:
+    def archive(self) -> Location:
         """Where files that arrived lie after their import."""
         return self.data / "archive"
 
     @property
-    def quarantine(self) -> Path:
+    def quarantine(self) -> Location:
         """Where files that arrived and were not imported lie, each beside a text that says why."""
         return self.data / "quarantine"
 
     @property
     def scratch(self) -> Path:
-        """Where DuckDB puts what does not fit its memory."""
+        """Where DuckDB puts what does not fit its memory, and files are on their way to an object store."""
         return self.home / "tmp"
 
-    def folder(self, account: str, kind: str) -> Path:
+    def folder(self, account: str, kind: str) -> Location:
         """The account's own folder of staging, reports or exports."""
         return self.accounts / account / kind
+
+
+def _data(told: str) -> Location:
+    """The folder, or the prefix of an object store."""
+    if told.startswith(OBJECTS) and _BUCKET.fullmatch(told):
+        return location(told.rstrip("/"))
+    if "://" in told:
+        raise InvalidRequest(f"RECORDS_DATA is {told!r}.", "Give a local folder, or s3://BUCKET/PREFIX.")
+    return Path(told).absolute()
 
 
 def _postgres(address: str | None) -> str | None:

@@ -1,8 +1,6 @@
 """A file to a staging folder: read, mapped, validated, compared with the records, counted."""
 
 import json
-import os
-import shutil
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -72,8 +70,6 @@ def stage_file(
     model = load_model(record_type.name)
     if model.record_type() != record_type:
         raise outdated_type(record_type.name)
-    final = records.folder("staging") / batch_id
-    partial = final.with_name(f"{batch_id}.partial")
     mapping = map_headers(reader.headers, record_type, request.column_map, remembered)
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
@@ -83,10 +79,10 @@ def stage_file(
         from resources.rejects_writer import ESCAPED  # brings openpyxl, which few files need
 
         unescape = unescape or reader.format in ESCAPED
-    staging = Staging(partial, fields)
     dates = DateOrders(record_type, fields, request.date_order)
-    partial.mkdir(parents=True)
-    try:
+    with store.files.making(records.folder("staging") / batch_id) as folder:
+        folder.mkdir()
+        staging = Staging(folder, fields)
         with ProblemFile(staging.problems) as problems:
             staged, parent = _stage(reader, model, record_type, mapping, staging, problems, unescape, dates, progress)
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
@@ -97,10 +93,6 @@ def stage_file(
                 changes = staged_file.changes(_CHANGED_RECORDS) if comparison.updated else []
         counts = _balanced(reader.read, reader.read - staged, comparison)
         problem_counts, samples = summarise(staging.problems)
-        _publish(partial, final)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return StagedPreview(
         sha256=reader.sha256,
         counts=counts,
@@ -300,14 +292,3 @@ def _balanced(read: int, malformed: int, comparison: Comparison) -> Counts:
             "Nothing was written. This is a defect of records; please report it.",
         )
     return counts
-
-
-def _publish(partial: Path, final: Path) -> None:
-    """The staging folder is complete on disk, and then has its name."""
-    for file in [*partial.iterdir(), partial]:
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    partial.rename(final)

@@ -230,12 +230,12 @@ class ImportReport:
     samples: tuple[RowProblem, ...] = ()
     changes: tuple[ChangedValue, ...] = ()
     snapshot: int | None = None
-    rejects_file: Path | None = None
-    report_file: Path | None = None
+    rejects_file: "Location | None" = None
+    report_file: "Location | None" = None
     open_until: datetime | None = None
 
     @property
-    def files(self) -> dict[str, Path]:
+    def files(self) -> dict[str, Location]:
         """What there is to look at, by what it is: the page on the preview, and the rejects file."""
         files = {"report": self.report_file, "rejects_file": self.rejects_file}
         return {what: file for what, file in files.items() if file is not None}

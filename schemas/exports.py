@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.errors import InvalidRequest
+from schemas.location import Location
 
 CHANGE_COLUMN = "_change"
 """What an export of changes has besides the fields: created, updated or deleted; full where all records are given."""
@@ -171,7 +172,7 @@ class ExportManifest:
     rows: int
     bytes: int
     sha256: str
-    path: Path
+    path: Location
     run_id: str | None = None
     request: ExportRequest | None = None
     since: int | None = None
@@ -181,7 +182,7 @@ class ExportManifest:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def manifest_path(self) -> Path:
+    def manifest_path(self) -> Location:
         """Where the manifest lies: beside the file."""
         return self.path.with_name(self.path.name + ".manifest.json")
 

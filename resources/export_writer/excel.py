@@ -40,7 +40,7 @@ def write_workbook(plan: ExportPlan, path: Path) -> None:
     schema = schema_of(plan)
     widths, formats = _widths(plan, schema), _formats(schema)
     rows = _rows(plan)
-    with _named_xlsx(plan.parts_folder, path) as named, _temporary_files_in(plan.parts_folder), _panics_told():
+    with _named_xlsx(plan.work, path) as named, _temporary_files_in(plan.work), _panics_told():
         book = FastExcel(str(named)).format(bold_headers=True).freeze(row=1)
         for number in range(1, sheets + 1):
             title = name if sheets == 1 else f"{name} {number}"

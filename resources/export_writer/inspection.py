@@ -42,13 +42,15 @@ def inspect(records: AccountRecords, record_type: RecordType, manifest: ExportMa
             counted: int | None = source.count()
     except (RecordsError, duckdb.Error):  # the snapshot is not kept any more
         counted = None
-    if not manifest.path.exists():
-        return Inspection(counted, None, None)
-    sha256 = sha256_of(manifest.path)
     try:
-        return Inspection(counted, sha256, _read_back(manifest))
-    except (RecordsError, duckdb.Error) as error:
-        return Inspection(counted, sha256, None, type(error).__name__)
+        with records.files.fetched(manifest.path) as path:
+            sha256 = sha256_of(path)
+            try:
+                return Inspection(counted, sha256, _read_back(path, manifest))
+            except (RecordsError, duckdb.Error) as error:
+                return Inspection(counted, sha256, None, type(error).__name__)
+    except FileNotFoundError:
+        return Inspection(counted, None, None)
 
 
 def preview_of(records: AccountRecords, record_type: RecordType, manifest: ExportManifest) -> list[dict[str, str]]:
@@ -95,27 +97,27 @@ def selection_of(record_type: RecordType, manifest: ExportManifest) -> Selection
     )
 
 
-def _read_back(manifest: ExportManifest) -> int:
+def _read_back(path: Path, manifest: ExportManifest) -> int:
     """How many records the file has, each of them read: by DuckDB where it can, which is fast, else by our import."""
     request, kind = manifest.request, ExportFormat(manifest.format)
     if kind is ExportFormat.EXCEL:
-        return sum(_read_by_us(manifest.path, ReadOptions(sheet=sheet)) for sheet in _sheets(manifest))
+        return sum(_read_by_us(path, ReadOptions(sheet=sheet)) for sheet in _sheets(path))
     if kind is ExportFormat.PARQUET:
-        return _count(manifest, "read_parquet(?)")
+        return _count(path, manifest, "read_parquet(?)")
     encoding = "utf-8" if request is None else request.encoding
     if kind is ExportFormat.CSV and encoding.startswith("utf-8") and (request is None or request.packing is None):
         columns = ", ".join(f"'{name}': 'VARCHAR'" for name in manifest.columns)
         options = "auto_detect = false, strict_mode = true, header = true, quote = '\"', escape = '\"'"
         delimiter = "," if request is None else request.delimiter
         with suppress(duckdb.Error):  # it takes no line of more than 2 MB
-            return _count(manifest, f"read_csv(?, {options}, delim = '{delimiter}', columns = {{{columns}}})")
-    return _read_by_us(manifest.path, ReadOptions(encoding=encoding if kind is ExportFormat.CSV else None))
+            return _count(path, manifest, f"read_csv(?, {options}, delim = '{delimiter}', columns = {{{columns}}})")
+    return _read_by_us(path, ReadOptions(encoding=encoding if kind is ExportFormat.CSV else None))
 
 
-def _sheets(manifest: ExportManifest) -> Sequence[str | None]:
+def _sheets(path: Path) -> Sequence[str | None]:
     import openpyxl
 
-    book = openpyxl.load_workbook(manifest.path, read_only=True)
+    book = openpyxl.load_workbook(path, read_only=True)
     try:
         return book.sheetnames
     finally:
@@ -131,9 +133,9 @@ def _read_by_us(path: Path, options: ReadOptions) -> int:
         return reader.read
 
 
-def _count(manifest: ExportManifest, reader: str) -> int:
+def _count(path: Path, manifest: ExportManifest, reader: str) -> int:
     """How many records DuckDB reads in the file, and every value of them."""
     values = " + ".join(f'count("{name}") * 0' for name in manifest.columns)
     with duckdb.connect(config={"memory_limit": "256MB", "enable_external_file_cache": "false"}) as connection:
-        row = connection.execute(f"SELECT count(*) + {values} FROM {reader}", [str(manifest.path)]).fetchone()
+        row = connection.execute(f"SELECT count(*) + {values} FROM {reader}", [str(path)]).fetchone()
         return int(row[0]) if row else 0

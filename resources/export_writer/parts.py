@@ -5,11 +5,13 @@ import json
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from resources.export_writer.encodings import transcode
 from resources.export_writer.plan import ExportPlan, PlannedPart
+from resources.file_storage import FileStorage, is_local
 from resources.packing import pack
 from resources.record_store.export_source import ExportSource
 from schemas.errors import RecordsError, Unaccounted
@@ -34,13 +36,27 @@ class Part:
 
 
 def part_path(plan: ExportPlan, number: int) -> Path:
-    """Where a part lies once it is made."""
-    return plan.parts_folder / f"{number:06}"
+    """Where a part lies on this machine, once it is made or fetched."""
+    return plan.work / f"{number:06}"
 
 
-def part_made(plan: ExportPlan, number: int) -> Part | None:
-    """The part, if it was made and is as it was made."""
+def share_part(plan: ExportPlan, number: int, files: FileStorage) -> None:
+    """The part and its note are where every process finds them, and no longer on this machine alone."""
+    if not is_local(plan.folder):
+        path = part_path(plan, number)
+        for file in (path, _note(path)):  # the note last: a part without one was never made
+            files.put(file, plan.parts_folder / file.name)
+            file.unlink()
+
+
+def part_made(plan: ExportPlan, number: int, files: FileStorage) -> Part | None:
+    """The part, if it was made, by whichever process, and is as it was made; it is on this machine then."""
     path = part_path(plan, number)
+    if not is_local(plan.folder):
+        plan.work.mkdir(parents=True, exist_ok=True)
+        for file in (_note(path), path):
+            with suppress(FileNotFoundError), files.fetched(plan.parts_folder / file.name) as fetched:
+                os.replace(fetched, file)
     try:
         part = Part(**json.loads(_note(path).read_text("utf-8")))
         whole = path.stat().st_size == part.bytes and sha256_of(path) == part.sha256
@@ -50,13 +66,10 @@ def part_made(plan: ExportPlan, number: int) -> Part | None:
 
 
 def make_part(plan: ExportPlan, number: int, source: ExportSource) -> Part:
-    """The part is there, with a note beside it of its rows, bytes and sha256; one that was made before is left alone.
+    """The part is on this machine, with a note beside it of its rows, bytes and sha256.
 
     Raises what `write_part` raises.
     """
-    made = part_made(plan, number)
-    if made is not None:
-        return made
     path = write_part(plan, number, source)
     part = Part(plan.parts[number].rows, path.stat().st_size, sha256_of(path))
     note = path.with_name(f".{path.name}.{secrets.token_hex(4)}.json")
@@ -66,7 +79,7 @@ def make_part(plan: ExportPlan, number: int, source: ExportSource) -> Part:
 
 
 def write_part(plan: ExportPlan, number: int, source: ExportSource) -> Path:
-    """The part is there, written under a name of this attempt's own and then renamed.
+    """The part is on this machine, written under a name of this attempt's own and then renamed.
 
     Raises Unaccounted when it has another number of records than planned, RecordsError when it has a value that the
     format cannot carry.
@@ -82,7 +95,7 @@ def write_part(plan: ExportPlan, number: int, source: ExportSource) -> Path:
             )
         os.replace(attempt, path)
     finally:
-        for left in plan.parts_folder.glob(f"{attempt.name}*"):
+        for left in plan.work.glob(f"{attempt.name}*"):
             left.unlink()
     return path
 

@@ -1,9 +1,7 @@
 """The plan of an export: which records of which snapshot go into which part. It is on disk before the work begins."""
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,12 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from resources.file_storage import FileStorage, is_local, location, read, remove
 from resources.record_store.export_source import Bound, Range, Selection
 from schemas.errors import NotFound
 from schemas.exports import ExportFormat, ExportRequest
 from schemas.filters import parse_filter, parse_order, parse_value, value_text
+from schemas.location import Location
 from schemas.record_type import RecordType
 
+PLAN = "plan.json"
 EXPORT_ID = re.compile(r"e-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
 
 
@@ -32,7 +33,8 @@ class PlannedPart:
 class ExportPlan:
     """All that is needed to make an export, or what is missing of it: by whichever process, the same bytes.
 
-    `folder` is the export's own, `path` where the file will lie; `at` is when it was planned.
+    `folder` is the export's own, which every process finds, `work` where this machine makes parts, `path` where the
+    file will lie; `at` is when it was planned.
     """
 
     export_id: str
@@ -42,8 +44,9 @@ class ExportPlan:
     selection: Selection
     snapshot_at: datetime
     parts: tuple[PlannedPart, ...]
-    folder: Path
-    path: Path
+    folder: Location
+    work: Path
+    path: Location
 
     @property
     def rows(self) -> int:
@@ -56,8 +59,8 @@ class ExportPlan:
         return self.request.format
 
     @property
-    def parts_folder(self) -> Path:
-        """Where parts lie until they are put together."""
+    def parts_folder(self) -> Location:
+        """Where parts lie until they are put together; in a folder it is where they are made, too."""
         return self.folder / "parts"
 
     def to_submitted(self, run_id: str, url: str) -> dict[str, Any]:
@@ -85,31 +88,27 @@ class ExportPlan:
         """How many records come before a part."""
         return sum(part.rows for part in self.parts[:number])
 
-    def save(self) -> None:
-        """The plan is on disk, all of it."""
-        self.parts_folder.mkdir(parents=True, exist_ok=True)
-        partial = _file(self.folder).with_suffix(".partial")
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(self._to_dict(), file, ensure_ascii=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, _file(self.folder))
+    def save(self, files: FileStorage) -> None:
+        """The plan is where every process finds it, all of it."""
+        with files.making(_file(self.folder)) as partial:
+            partial.write_text(json.dumps(self._to_dict(), ensure_ascii=False), encoding="utf-8")
 
     def clear(self) -> None:
         """Parts and plan are gone, and the export's folder when nothing else is in it."""
-        shutil.rmtree(self.parts_folder, ignore_errors=True)
-        _file(self.folder).unlink(missing_ok=True)
-        with suppress(OSError):  # the published file is in it
-            self.folder.rmdir()
+        for place in (self.work, self.parts_folder, _file(self.folder)):
+            remove(place)
+        if is_local(self.folder):
+            with suppress(OSError):  # the published file is in it
+                self.folder.rmdir()
 
     @classmethod
-    def load(cls, account: str, exports: Path, export_id: str) -> "ExportPlan":
+    def load(cls, account: str, exports: Location, export_id: str, files: FileStorage) -> "ExportPlan":
         """The plan of an account's export, from its folder of exports. Raises NotFound when there is none."""
         folder = exports / export_id
         try:
             if not EXPORT_ID.fullmatch(export_id):  # which could lead out of the folder
                 raise FileNotFoundError
-            told = json.loads(_file(folder).read_text("utf-8"))
+            told = json.loads(read(_file(folder)))
             if told["request"]["account"] != account:  # somebody has put it there
                 raise FileNotFoundError
         except FileNotFoundError:
@@ -139,7 +138,8 @@ class ExportPlan:
                 for part in told["parts"]
             ),
             folder=folder,
-            path=Path(told["path"]),
+            work=working_folder(folder, files),
+            path=location(told["path"]),
         )
 
     def _to_dict(self) -> Mapping[str, Any]:
@@ -161,13 +161,18 @@ class ExportPlan:
         }
 
 
-def planned_path(file: Path) -> Path:
+def planned_path(file: Location) -> Location:
     """Where the export of a plan's file was to lie. Raises OSError, ValueError or KeyError when it is no plan."""
-    return Path(json.loads(file.read_text("utf-8"))["path"])
+    return location(json.loads(read(file))["path"])
 
 
-def _file(folder: Path) -> Path:
-    return folder / "plan.json"
+def working_folder(folder: Location, files: FileStorage) -> Path:
+    """Where this machine makes the parts of the export with that folder."""
+    return folder / "parts" if is_local(folder) else files.disk(folder) / folder.name
+
+
+def _file(folder: Location) -> Location:
+    return folder / PLAN
 
 
 def _texts(bound: Bound | None) -> list[str | None] | None:

@@ -1,7 +1,7 @@
 """Where a file is to lie: whether it can, and how it gets there, whole or not at all."""
 
 import errno
-import os
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from schemas.errors import DiskFull, InvalidRequest, RecordsError
+from schemas.location import Location
 
 _FULL = {
     errno.ENOSPC: "the disk is full",
@@ -24,6 +25,11 @@ def destination(path: Path, name: str) -> Path:
 
     Raises InvalidRequest where no file can be.
     """
+    if re.match(r"[a-z0-9]+:/", str(path)):
+        raise InvalidRequest(
+            f"{str(path)!r} is no file of this machine.",
+            "Name a file or folder: -o PATH; without it the file is put where RECORDS_DATA is.",
+        )
     path = path.absolute()
     try:
         str(path).encode()
@@ -39,7 +45,7 @@ def destination(path: Path, name: str) -> Path:
 
 
 def partial_path(path: Path, export_id: str) -> Path:
-    """Where the file lies until it has its name: beside it, so that a rename is all it takes."""
+    """Where a file of this machine lies until it has its name: beside it, so that a rename is all it takes."""
     return path.with_name(f".{path.name}.{export_id}.partial")
 
 
@@ -61,20 +67,8 @@ def require_room(folder: Path, needed: float, what: str) -> None:
         )
 
 
-def publish(partial: Path, final: Path) -> None:
-    """The bytes are on disk, and then have their name."""
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    os.replace(partial, final)
-    descriptor = os.open(final.parent, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
-def told_of(folder: Path) -> Iterator[None]:
+def told_of(folder: Location) -> Iterator[None]:
     """What the disk refuses is said in two sentences: DiskFull when there is no room, RecordsError for the rest."""
     try:
         yield
@@ -93,7 +87,7 @@ def told_of(folder: Path) -> Iterator[None]:
         raise
 
 
-def _disk_full(folder: Path, why: str) -> DiskFull:
+def _disk_full(folder: Location, why: str) -> DiskFull:
     return DiskFull(
         f"The export to {folder} was stopped: {why}.",
         "Nothing was published; an older file of that name is as it was. Make room, or name another place: -o PATH.",

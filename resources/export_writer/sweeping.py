@@ -1,16 +1,17 @@
 """What exports leave behind, swept away: parts of those that never ended, and files past their days."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-from resources.export_writer.plan import EXPORT_ID, planned_path
+from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
 from resources.export_writer.publish import partial_path
+from resources.file_storage import entries, is_local, kept, remove
 from resources.settings import Settings
+from schemas.location import Location
 
 _PARTS_AGE = timedelta(hours=24)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -30,29 +31,31 @@ def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
     """
     unfinished = files = size = 0
     for folder in _folders(settings):
-        plan, parts = folder / "plan.json", folder / "parts"
-        if plan.exists() or parts.exists():
-            if now - _touched([plan, parts, *parts.glob("*")]) < _PARTS_AGE:
+        plan, parts = folder / PLAN, folder / "parts"
+        held = {each.name for each in entries(folder)}
+        if not held.isdisjoint((plan.name, parts.name)):
+            of_parts, of_plan = kept(parts), kept(plan)
+            if now - max(filter(None, (of_parts.at, of_plan.at)), default=_LONG_AGO) < _PARTS_AGE:
                 continue
-            size += _size(parts)
+            size += of_parts.bytes
             _remove_partial(plan, folder.name)
-            shutil.rmtree(parts, ignore_errors=True)
-            plan.unlink(missing_ok=True)
+            remove(parts)
+            remove(plan)
+            held -= {plan.name, parts.name}
             unfinished += 1
         if now - _planned_at(folder.name) >= settings.export_days:
-            files += any(folder.iterdir())
-            size += _size(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-        elif not any(folder.iterdir()):
-            folder.rmdir()
+            files += bool(held)
+            size += kept(folder).bytes
+            remove(folder)
+        elif not held:
+            remove(folder)
     return SweptExports(unfinished, files, size)
 
 
-def _folders(settings: Settings) -> Iterator[Path]:
+def _folders(settings: Settings) -> Iterator[Location]:
     """The folder of each export of each account."""
-    for folder in sorted(settings.accounts.glob("*/exports/*")):
-        if EXPORT_ID.fullmatch(folder.name):
-            yield folder
+    for account in entries(settings.accounts):
+        yield from (each for each in entries(account / "exports") if EXPORT_ID.fullmatch(each.name))
 
 
 def _planned_at(export_id: str) -> datetime:
@@ -60,26 +63,13 @@ def _planned_at(export_id: str) -> datetime:
     return datetime.strptime(export_id[2:17], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
 
 
-def _touched(paths: list[Path]) -> datetime:
-    """When the last of them was written; those that are gone meanwhile count no more."""
-    times = []
-    for path in paths:
-        try:
-            times.append(path.stat().st_mtime)
-        except FileNotFoundError:
-            continue
-    return datetime.fromtimestamp(max(times, default=0.0), UTC)
-
-
-def _remove_partial(plan: Path, export_id: str) -> None:
+def _remove_partial(plan: Location, export_id: str) -> None:
     """What a killed process left beside the destination is gone."""
     try:
-        partial = partial_path(planned_path(plan), export_id)
+        path = planned_path(plan)
     except (OSError, ValueError, KeyError):
         return
-    for path in (partial, partial.with_name(f"{partial.name}.manifest")):
-        path.unlink(missing_ok=True)
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if is_local(path):
+        partial = partial_path(path, export_id)
+        for left in (partial, partial.with_name(f"{partial.name}.manifest")):
+            left.unlink(missing_ok=True)

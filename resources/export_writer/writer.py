@@ -13,20 +13,21 @@ import duckdb
 from resources.clock import new_id
 from resources.export_writer.assembly import TextFile, assemble
 from resources.export_writer.encodings import check_delimiter, check_encoding
-from resources.export_writer.parts import Part, make_part, part_made, write_part
-from resources.export_writer.plan import ExportPlan, PlannedPart
+from resources.export_writer.parts import Part, make_part, part_made, share_part, write_part
+from resources.export_writer.plan import ExportPlan, PlannedPart, working_folder
 from resources.export_writer.publish import (
     destination,
     partial_path,
-    publish,
     require_room,
     require_writable,
     told_of,
 )
+from resources.file_storage import is_local
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.export_source import ExportSource
 from schemas.errors import Unaccounted
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest
+from schemas.location import Location
 
 Progress = Callable[[int, int], None]
 """Told of so many records done, of so many."""
@@ -52,6 +53,7 @@ class ExportWriter:
         self._store = store
         self._actor = actor
         self._run_id = run_id
+        self._files = store.files
         self._reading = ExitStack()
 
     def export(self, request: ExportRequest, progress: Progress | None = None) -> ExportManifest:
@@ -81,8 +83,9 @@ class ExportWriter:
         now = self._store.clock.now()
         export_id = new_id("e", now)
         folder = records.folder("exports") / export_id
-        path = folder / request.file_name if request.path is None else destination(request.path, request.file_name)
+        path: Location = folder / request.file_name
         if request.path is not None:
+            path = destination(request.path, request.file_name)
             require_writable(path, export_id)
         with self._reading:
             source = self._reading.enter_context(records.export_source(selection))
@@ -97,13 +100,14 @@ class ExportWriter:
                 snapshot_at=snapshot_at,
                 parts=tuple(PlannedPart(part, number) for part, number in parts),
                 folder=folder,
+                work=working_folder(folder, self._files),
                 path=path,
             )
             try:
                 with told_of(folder):
-                    plan.parts_folder.mkdir(parents=True)
-                    _require_room(plan, source.bytes_per_row())
-                    plan.save()
+                    plan.work.mkdir(parents=True)
+                    _require_room(plan, self._files.disk(path.parent), source.bytes_per_row())
+                    plan.save(self._files)
             except BaseException:
                 plan.clear()
                 raise
@@ -117,14 +121,14 @@ class ExportWriter:
     def load(self, account: str, export_id: str) -> ExportPlan:
         """The plan of an export of the account, by whomever it was made. Raises NotFound when there is none."""
         records = self._store.account(account)
-        return ExportPlan.load(records.name, records.folder("exports"), export_id)
+        return ExportPlan.load(records.name, records.folder("exports"), export_id, self._files)
 
     def run(self, plan: ExportPlan, source: ExportSource, progress: Progress | None = None) -> ExportManifest:
         """The export is published, by this process alone; nothing is left of it when anything is raised.
 
         Parts of text are put together while the next ones are made, and taken away.
         """
-        partial = partial_path(plan.path, plan.export_id)
+        partial = _partial(plan)
         try:
             with told_of(plan.path.parent):
                 if plan.format.is_text:
@@ -159,13 +163,11 @@ class ExportWriter:
             return file.complete()
 
     def make_part(self, plan: ExportPlan, number: int) -> Part:
-        """The part is there; one that was made before is left alone."""
+        """The part is where every process finds it; one that was made before is left alone."""
         with told_of(plan.parts_folder):
-            made = part_made(plan, number)
-            if made is not None:
-                return made
-            with self._records(plan).export_source(plan.selection) as source:
-                return make_part(plan, number, source)
+            made = part_made(plan, number, self._files) or self._make_part(plan, number)
+            share_part(plan, number, self._files)
+            return made
 
     def finish(self, plan: ExportPlan, made: Callable[[int], None] | None = None) -> ExportManifest:
         """The export is published and in the ledger; parts that are missing or damaged are made first.
@@ -175,7 +177,7 @@ class ExportWriter:
         published = self.published(plan.request.account, plan.export_id)
         if published is None:
             self._complete(plan, made)
-            partial = partial_path(plan.path, plan.export_id)
+            partial = _partial(plan)
             try:
                 with told_of(plan.path.parent):
                     published = self._publish(plan, partial, assemble(plan, partial))
@@ -185,17 +187,22 @@ class ExportWriter:
         return published
 
     def _complete(self, plan: ExportPlan, made: Callable[[int], None] | None) -> None:
-        """All parts are there, as they were made. Raises Unaccounted when they have not the rows that were planned."""
+        """All parts are on this machine, as they were made. Raises Unaccounted when they have not the rows that were planned."""
         rows = 0
         for number in range(len(plan.parts)):
-            part = part_made(plan, number)
+            part = part_made(plan, number, self._files)
             if part is None:
-                part = self.make_part(plan, number)
+                with told_of(plan.work):
+                    part = self._make_part(plan, number)
                 if made is not None:
                     made(number)
             rows += part.rows
         if rows != plan.rows:
             raise Unaccounted(f"{rows:,} records lie in the parts of {plan.export_id}; {plan.rows:,} were planned.")
+
+    def _make_part(self, plan: ExportPlan, number: int) -> Part:
+        with self._records(plan).export_source(plan.selection) as source:
+            return make_part(plan, number, source)
 
     def published(self, account: str, export_id: str) -> ExportManifest | None:
         """The export of the account, when it is published and in the ledger."""
@@ -207,8 +214,8 @@ class ExportWriter:
         note = partial.with_name(f"{partial.name}.manifest")
         try:
             note.write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            publish(partial, plan.path)
-            publish(note, manifest.manifest_path)
+            self._files.put(partial, plan.path)
+            self._files.put(note, manifest.manifest_path)
         finally:
             note.unlink(missing_ok=True)
         self._records(plan).record_export(manifest)
@@ -248,7 +255,12 @@ def _tell(progress: Progress | None, plan: ExportPlan, number: int) -> None:
         progress(plan.rows_before(number + 1), plan.rows)
 
 
-def _require_room(plan: ExportPlan, row_bytes: float) -> None:
+def _partial(plan: ExportPlan) -> Path:
+    """Where the file is put together: beside its place, or on this machine when that is no place of it."""
+    return partial_path(plan.path if is_local(plan.path) else plan.work / plan.path.name, plan.export_id)
+
+
+def _require_room(plan: ExportPlan, place: Path, row_bytes: float) -> None:
     """Both the parts and the file have room, which are on one disk or on two."""
     row_bytes += 3 * len(plan.selection.written)
     if plan.format in (ExportFormat.JSON, ExportFormat.NDJSON):
@@ -256,11 +268,11 @@ def _require_room(plan: ExportPlan, row_bytes: float) -> None:
     factor, part_factor = _SIZES[plan.format]
     parts, file = (plan.rows * row_bytes * each for each in (part_factor, factor))
     what = f"Exporting {plan.rows:,} {plan.selection.record_type.name}"
-    if plan.parts_folder.stat().st_dev == plan.path.parent.stat().st_dev:
-        require_room(plan.path.parent, parts + file, what)
+    if plan.work.stat().st_dev == place.stat().st_dev:
+        require_room(place, parts + file, what)
     else:
-        require_room(plan.parts_folder, parts, what)
-        require_room(plan.path.parent, file, what)
+        require_room(plan.work, parts, what)
+        require_room(place, file, what)
 
 
 def _notes(plan: ExportPlan) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from resources.clock import new_id
 from resources.file_reader import no_such_file
+from resources.file_storage import entries, exists
 from resources.record_store import ledger, tables
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection, identifier
@@ -28,11 +29,12 @@ from resources.record_store.refusals import (
 )
 from resources.record_store.selecting import select
 from resources.record_store.snapshots import commits_since, images_of, snapshots_of
-from resources.record_store.staging import Staging, differs, same_key, within
+from resources.record_store.staging import PROBLEMS, Staging, differs, same_key, within
 from resources.record_store.tables import table
-from schemas.batches import STANDING, Batch, BatchStatus, Counts, ImportReport
+from schemas.batches import STANDING, Batch, BatchStatus, Counts, ImportReport, RowProblem
 from schemas.errors import Refused, Unaccounted
 from schemas.exports import ExportManifest, ExportRequest
+from schemas.location import Location
 from schemas.record_type import RecordType
 from schemas.rollbacks import Conflict, OnModified, RollbackReport, RollbackRequest, Undone
 
@@ -54,8 +56,9 @@ class AccountRecords:
     def __init__(self, store: "RecordStore", account: str) -> None:
         self._store = store
         self.name = account
+        self.files = store.files
 
-    def folder(self, kind: str) -> Path:
+    def folder(self, kind: str) -> Location:
         """The account's own folder of staging, reports or exports."""
         return self._store.settings.folder(self.name, kind)
 
@@ -83,32 +86,34 @@ class AccountRecords:
         """The batch as it stands, with its first problems while it is staged, and the snapshot that it made."""
         from resources.problems import summarise
 
-        problems = Staging(self.folder("staging") / batch_id, ()).problems
         with self._store.reading() as connection:
             batch = self._batch(connection, batch_id)
             snapshot = snapshots_of(connection, [batch_id]).get(batch_id)
-        samples = summarise(problems)[1] if problems.exists() else ()
+        samples: tuple[RowProblem, ...] = ()
+        with suppress(FileNotFoundError), self._store.files.fetched(self.problems(batch_id)) as problems:
+            samples = summarise(problems)[1]
         return self.with_files(ImportReport(batch, samples=samples, snapshot=snapshot))
 
     def with_files(self, report: ImportReport) -> ImportReport:
         """The report with the batch's rejects file and page, where it has them, and the end of its time."""
         batch_id = report.batch.batch_id
         page = self.report_path(batch_id)
-        rejects = next(iter(self.rejects_folder(batch_id).glob("*.rejects.*")), None)
+        made = entries(self.folder("rejects") / batch_id)
+        rejects = next((file for file in made if ".rejects." in file.name and not file.name.startswith(".")), None)
         return replace(
             report,
             rejects_file=rejects,
-            report_file=page if page.exists() else None,
+            report_file=page if exists(page) else None,
             open_until=report.batch.open_until(self._store.settings.rollback_window),
         )
 
-    def report_path(self, batch_id: str) -> Path:
+    def report_path(self, batch_id: str) -> Location:
         """Where the page on the batch's preview lies."""
         return self.folder("reports") / batch_id / "report.html"
 
-    def rejects_folder(self, batch_id: str) -> Path:
-        """Where the batch's rejects file lies, when it has one."""
-        return self.folder("rejects") / batch_id
+    def problems(self, batch_id: str) -> Location:
+        """Where the problems of a batch's file lie, while it is staged."""
+        return self.folder("staging") / batch_id / PROBLEMS
 
     @contextmanager
     def compare(self, record_type: RecordType, staging: Staging, snapshot: int) -> "Iterator[StagedFile]":

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from resources.file_storage import is_local
+from resources.record_store import object_store
 from resources.record_store.catalog import Catalog
 from resources.settings import Settings
 from schemas.errors import StoreNotReady
@@ -99,6 +101,7 @@ class Lake:
         self._settings = settings
         self._catalog = catalog
         self._connect = connect
+        self._of_objects = () if is_local(settings.data) else object_store.EXTENSIONS
         self._idle: list[tuple[duckdb.DuckDBPyConnection, str]] = []
         """Each with the statement that attached its lake, where it is attached still."""
 
@@ -128,6 +131,9 @@ class Lake:
             if not self._catalog.stays_attached or read_only:
                 database.execute("DETACH lake")
                 attach = ""
+        except duckdb.IOException as error:
+            database.close()
+            raise object_store.refusal(error) from None
         except BaseException:
             database.close()
             raise
@@ -174,10 +180,12 @@ class Lake:
             }
         )
         try:
-            for extension in (self._catalog.scanner, "ducklake"):
+            for extension in (self._catalog.scanner, "ducklake", *self._of_objects):
                 database.execute(f"LOAD {literal(extension_path(extension))}")
             for statement in self._catalog.preparation:
                 database.execute(statement)
+            if self._of_objects:
+                object_store.prepare(database, self._settings)
         except BaseException:
             database.close()
             raise

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from resources.record_store.lake import METADATA, Connection
@@ -330,7 +329,7 @@ def _time(text: str | None) -> datetime | None:
 def _export(row: Sequence[Any]) -> ExportManifest:
     values = dict(zip(_EXPORT_COLUMNS.split(", "), row, strict=True))
     values["at"] = values.pop("recorded_at")
-    values |= {"columns": tuple(values["columns"]), "path": Path(values["path"])}
+    values |= {"columns": tuple(values["columns"]), "path": location(values["path"])}
     detail = values.pop("detail")
     if detail is None:  # of a store that was made before exports had any
         return ExportManifest(**values)

@@ -1,4 +1,4 @@
-"""A previewed file, staged as Parquet outside the lake.
+"""A previewed file, staged as Parquet outside the lake, and read on this machine.
 
 A staging folder holds
 
@@ -16,6 +16,8 @@ from typing import Any
 from resources.record_store.lake import Connection, identifier, literal
 from resources.record_store.sorting import key_ranges, parts_to_sort
 from schemas.record_type import RecordType
+
+PROBLEMS = "problems.parquet"
 
 _KEY_RANGES = 4
 
@@ -40,7 +42,7 @@ class Staging:
     @property
     def problems(self) -> Path:
         """What is wrong with them."""
-        return self.folder / "problems.parquet"
+        return self.folder / PROBLEMS
 
     @property
     def included_sql(self) -> str:

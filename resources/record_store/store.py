@@ -11,6 +11,7 @@ from typing import Any, Self
 import duckdb
 
 from resources.clock import Clock
+from resources.file_storage import FileStorage, is_local
 from resources.record_store import ledger, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.catalog import catalog_of
@@ -71,6 +72,7 @@ class RecordStore:
         self.clock = clock or self._catalog.clock()
         self.write_lock = self._catalog.lock()
         self._lake = Lake(settings, self._catalog, connect)
+        self.files = FileStorage(settings.scratch)
         self._told_of_clock = False
 
     def __enter__(self) -> Self:
@@ -93,7 +95,8 @@ class RecordStore:
         with others. Raises StoreNotReady when a type has changed in any other way.
         """
         self.settings.home.mkdir(parents=True, exist_ok=True)
-        self.settings.lake.mkdir(parents=True, exist_ok=True)
+        if is_local(self.settings.lake):
+            self.settings.lake.mkdir(parents=True, exist_ok=True)
         done = []
         with self.write_lock:
             with self._lake.attached() as connection:

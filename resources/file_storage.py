@@ -1,0 +1,229 @@
+"""Where the accounts' files are kept: a folder, or a prefix of an object store that speaks S3.
+
+Files are made on this machine's disk and read from it, for that is what DuckDB, Arrow and Excel's writers are good at.
+In between they are where every process finds them: put there whole or not at all, and fetched for as long as they are
+read. In a folder both are the file itself.
+"""
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeGuard
+
+from schemas.errors import StoreUnreachable
+from schemas.location import Location
+
+OBJECTS = "s3://"
+"""How the address of a prefix of an object store begins."""
+
+_CHUNK, _CHUNKS, _AT_ONCE = 16_000_000, 10_000, 4
+"""Bytes of a part of a large object, how many parts S3 takes, and how many are sent, and in memory, at a time."""
+
+_OPTIONS = {
+    # What another process has just put there is to be seen.
+    "use_listings_cache": False,
+    "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 5}},
+}
+
+
+def location(text: str) -> Location:
+    """The place that a text names, an absolute path or the address of an object."""
+    if not text.startswith(OBJECTS):
+        return Path(text)
+    from upath import UPath
+
+    return UPath(text, **_OPTIONS)
+
+
+def is_local(place: Location) -> TypeGuard[Path]:
+    """Whether a place is on a disk of this machine."""
+    return isinstance(place, Path)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What lies at a place: how many bytes, and when the newest of it was written, if there is any."""
+
+    bytes: int = 0
+    at: datetime | None = None
+
+
+class FileStorage:
+    """Files on their way to where they are kept, and back. `scratch` is a folder of this machine for what is not."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+
+    @contextmanager
+    def making(self, final: Location) -> Iterator[Path]:
+        """A place for a file or folder to be made, which is at `final` afterwards, each file whole and safe on the disk.
+
+        When anything is raised, nothing is left of it.
+        """
+        working = self.working(final)
+        try:
+            yield working
+            self.put(working, final)
+        finally:
+            remove(working)
+
+    def working(self, final: Location) -> Path:
+        """Where a file or folder that will lie at `final` can be made: beside it, or in the scratch folder."""
+        if is_local(final):
+            folder = final.parent
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = self.disk(final)
+        return folder / f".{final.name}.{secrets.token_hex(4)}.partial"
+
+    def disk(self, place: Location) -> Path:
+        """The folder of this machine on whose disk lies what is there, or is made for it."""
+        if is_local(place):
+            return place
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        return self._scratch
+
+    def put(self, made: Path, final: Location) -> None:
+        """What was made on this machine is at `final`, each file whole; in a folder it has moved there."""
+        if is_local(final):
+            for file in [*(made.rglob("*") if made.is_dir() else ()), made]:
+                _sync(file)
+            os.replace(made, final)
+            _sync(final.parent)
+            return
+        for file in sorted(made.rglob("*")) if made.is_dir() else [made]:
+            target = final if file == made else final / str(file.relative_to(made))
+            chunk = max(_CHUNK, -(-file.stat().st_size // _CHUNKS))
+            try:
+                with answered():
+                    final.fs.put_file(str(file), target.path, chunksize=chunk, max_concurrency=_AT_ONCE)
+            except FileNotFoundError as error:  # the bucket
+                raise unreachable(str(error)) from None
+
+    @contextmanager
+    def fetched(self, place: Location) -> Iterator[Path]:
+        """What lies there, for as long as it is read, as a file or folder of this machine; FileNotFoundError: nothing.
+
+        It has the name that it has there.
+        """
+        if is_local(place):
+            if not place.exists():
+                raise FileNotFoundError(place)
+            yield place
+            return
+        folder = self._scratch / f"fetched-{secrets.token_hex(8)}"
+        folder.mkdir(parents=True)
+        try:
+            with answered():
+                if place.fs.isfile(place.path):
+                    place.fs.get_file(place.path, str(folder / place.name))
+                else:
+                    place.fs.get(place.path, str(folder / place.name), recursive=True)
+            yield folder / place.name
+        finally:
+            remove(folder)
+
+
+@contextmanager
+def answered() -> Iterator[None]:
+    """What the object store refuses, or that it does not answer, is StoreUnreachable, in its words: they quote no key.
+
+    That there is no such object is FileNotFoundError as ever.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        if not isinstance(error, OSError) and not type(error).__module__.startswith(("botocore", "aiohttp")):
+            raise
+        raise unreachable(" ".join(str(error).split()).rstrip(".") or type(error).__name__) from None
+
+
+def unreachable(why: str) -> StoreUnreachable:
+    """The error for an object store that does not do what it is asked."""
+    return StoreUnreachable(
+        f"The object store cannot be reached, or refuses: {why}.",
+        "See that RECORDS_DATA names a bucket that is there, and that AWS's credentials, region and AWS_ENDPOINT_URL "
+        "are those of an account that may read and write it; then try again.",
+    )
+
+
+def exists(place: Location) -> bool:
+    """Whether a file is there."""
+    if is_local(place):
+        return place.exists()
+    with answered():
+        found: bool = place.fs.exists(place.path)
+        return found
+
+
+def size_of(place: Location) -> int | None:
+    """The bytes of the file; None where there is none."""
+    with suppress(FileNotFoundError):
+        if is_local(place):
+            return place.stat().st_size
+        with answered():
+            return int(place.fs.size(place.path))
+    return None
+
+
+def read(place: Location) -> bytes:
+    """What is in a small file; FileNotFoundError where there is none."""
+    if is_local(place):
+        return place.read_bytes()
+    with answered():
+        data: bytes = place.fs.cat_file(place.path)
+        return data
+
+
+def remove(place: Location) -> None:
+    """What lies there, a file or a folder with all that is in it, is gone, or was not there."""
+    if not is_local(place):
+        with suppress(FileNotFoundError), answered():
+            place.fs.rm(place.path, recursive=True)
+    elif place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place, ignore_errors=True)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def entries(folder: Location) -> Sequence[Location]:
+    """The files and folders in a folder, by name; none where there is none."""
+    if is_local(folder):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(folder.iterdir())
+        return ()
+    with suppress(FileNotFoundError), answered():
+        names = {found.rstrip("/").rpartition("/")[2] for found in folder.fs.ls(folder.path, detail=False)}
+        return [folder / name for name in sorted(names - {""})]
+    return ()
+
+
+def kept(place: Location) -> Kept:
+    """The bytes and the time of all that lies there; what goes away meanwhile is not counted."""
+    if not is_local(place):
+        with answered():
+            found = place.fs.find(place.path, detail=True).values()
+        return Kept(sum(each["size"] for each in found), max((each["LastModified"] for each in found), default=None))
+    size, newest = 0, None
+    for path in (place, *place.rglob("*")):
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            size += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+            newest = max(newest or 0.0, status.st_mtime)
+    return Kept(size, None if newest is None else datetime.fromtimestamp(newest, UTC))
+
+
+def _sync(place: Path) -> None:
+    descriptor = os.open(place, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
