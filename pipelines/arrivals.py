@@ -17,7 +17,7 @@ from pipelines.launchpad import flat
 from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
 from resources.arrivals import ACTOR, Arrivals, read_policies
-from resources.inbox import Inbox
+from resources.inbox import Inbox, inbox_of
 from schemas.arrivals import PART, Arrived, Look, Outcome, complete
 from schemas.attempts import next_attempt
 
@@ -76,7 +76,7 @@ def file_arrival(context: dg.SensorEvaluationContext, records: RecordsResource) 
             return dg.SkipReason("There is no store yet: records init.")
         read_policies(store)  # what is wrong there is told before anything is moved
         accounts, record_types, now = store.accounts(), list(store.record_types()), store.now()
-        inbox = Inbox(store.settings)
+        inbox = inbox_of(store)
     look = inbox.look(accounts, record_types)
     ready = complete(look, _look(context.cursor))
     failures = inbox.take(ready, look, accounts, record_types, now)

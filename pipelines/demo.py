@@ -85,7 +85,8 @@ def run_demo(store: RecordStore, *, quiet: bool = False) -> dict[str, Any]:
             manifest = ExportWriter(store, _ACTOR).export(ExportRequest(account, _TYPE))
             step.rows, step.outcome = manifest.rows, str(manifest.path)
         with log.step("Import the export") as step:
-            returned = importer.import_file(ImportRequest(manifest.path, account, _TYPE, again=True))
+            with store.files.fetched(manifest.path, Path(folder)) as path:
+                returned = importer.import_file(ImportRequest(path, account, _TYPE, again=True))
             step.rows, step.outcome = _outcome([returned])
     everything = Counts(read=files[largest], unchanged=files[largest])
     if again.batch.counts != everything or returned.batch.counts != everything:

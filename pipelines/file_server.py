@@ -7,20 +7,22 @@ import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Thread
+from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from resources.file_storage import blocks_of, is_local
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.errors import RecordsError
+from schemas.location import Location
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -51,9 +53,12 @@ def application(settings: Settings, host: str) -> Starlette:
         file = _file(settings, **request.path_params)
         if file is None:
             return PlainTextResponse("There is no such file, or its time has ended.\n", 404, _HEADERS)
-        if file.suffix == ".html":
-            return FileResponse(file, headers=_HEADERS, media_type="text/html")
-        return FileResponse(file, headers=_HEADERS, media_type="application/octet-stream", filename=file.name)
+        is_page = file.suffix == ".html"
+        media_type, name = ("text/html", None) if is_page else ("application/octet-stream", file.name)
+        if is_local(file):
+            return FileResponse(file, headers=_HEADERS, media_type=media_type, filename=name)
+        named = {} if name is None else {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+        return StreamingResponse(blocks_of(file), headers=_HEADERS | named, media_type=media_type)
 
     return Starlette(
         routes=[Route("/{batch_id}/{path}/{what}", answer, methods=["GET"])],
@@ -61,7 +66,7 @@ def application(settings: Settings, host: str) -> Starlette:
     )
 
 
-def _file(settings: Settings, batch_id: str, path: str, what: str) -> Path | None:
+def _file(settings: Settings, batch_id: str, path: str, what: str) -> Location | None:
     """The file of a batch, for one who knows its path."""
     try:
         with RecordStore(settings) as store:

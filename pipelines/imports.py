@@ -239,7 +239,7 @@ def batch_metadata(store: RecordStore, report: ImportReport) -> dict[str, Any]:
     running = RunningUi.of(store.settings)
     links = running.links(report) if running else {}
     for name, path in report.files.items():
-        shown[name] = dg.MetadataValue.path(path)
+        shown[name] = dg.MetadataValue.path(str(path))
         if name in links:
             shown[f"{name}_link"] = dg.MetadataValue.url(links[name])
     changes = batch.binding.get("changes")

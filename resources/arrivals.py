@@ -3,19 +3,19 @@
 import errno
 import hashlib
 import os
-import stat
 import traceback
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from resources.importer import Importer, rejects_found
-from resources.inbox import BundledFile, Inbox
+from resources.inbox import BundledFile, inbox_of
 from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore
 from schemas.arrivals import APPROVE, Arrival, Arrived, CommitPolicy, InboxPolicies, Outcome, printable
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
 from schemas.errors import AlreadyImported, DiskFull, PreviewOutdated, RecordsError, Refused, StoreNotReady
+from schemas.location import Location
 
 ACTOR = "inbox"
 
@@ -33,7 +33,7 @@ class Arrivals:
 
     def __init__(self, store: RecordStore, run_id: str | None = None) -> None:
         self._store = store
-        self._inbox = Inbox(store.settings)
+        self._inbox = inbox_of(store)
         self._importer = Importer(store, ACTOR, run_id)
 
     def import_bundle(self, bundle: str) -> list[Arrived]:
@@ -51,20 +51,21 @@ class Arrivals:
 
     def _settled(self, file: BundledFile, policy: CommitPolicy, known: Batch | None) -> Arrived:
         arrived = Arrived(printable(file.path.name), file.account, file.record_type, Outcome.POSTPONED)
-        request = ImportRequest(file.path, file.account, file.record_type, arrival=Arrival(file.arrival_id, policy))
         try:
-            if not stat.S_ISREG(file.path.lstat().st_mode):
-                return self._refused(file, arrived, "It is no file any more; only files are imported.")
-            try:
-                batch = self._batch(request, known)
-            except RecordsError as error:
-                if error.transient or isinstance(error, DiskFull | PreviewOutdated | StoreNotReady):
-                    raise
-                return self._failed(file, arrived, request, _sentences(error, request), error.quoted)
-            except Exception as error:
-                if _is_full(error):
-                    raise
-                return self._failed(file, arrived, request, _unexpected(error))
+            with self._inbox.opened(file) as path:
+                if path is None:
+                    return self._refused(file, arrived, "It is no file any more; only files are imported.")
+                request = ImportRequest(path, file.account, file.record_type, arrival=Arrival(file.arrival_id, policy))
+                try:
+                    batch = self._batch(request, known)
+                except RecordsError as error:
+                    if error.transient or isinstance(error, DiskFull | PreviewOutdated | StoreNotReady):
+                        raise
+                    return self._failed(file, arrived, request, _sentences(error, request), error.quoted)
+                except Exception as error:
+                    if _is_full(error):
+                        raise
+                    return self._failed(file, arrived, request, _unexpected(error))
             return self._put_away(file, replace(arrived, batch_id=batch.batch_id), policy, batch)
         except RecordsError as error:
             return replace(arrived, sentence=str(error))
@@ -106,11 +107,11 @@ class Arrivals:
     ) -> Arrived:
         """The ledger tells of the failure, unless the file cannot even be hashed."""
         with suppress(PermissionError):
-            arrived = replace(arrived, batch_id=self._importer.fail(request, _sha256(file.path), why).batch_id)
+            arrived = replace(arrived, batch_id=self._importer.fail(request, _sha256(request.path), why).batch_id)
         return self._refused(file, arrived, why, quoted)
 
     def _refused(
-        self, file: BundledFile, arrived: Arrived, why: str, more: str = "", rejects: Path | None = None
+        self, file: BundledFile, arrived: Arrived, why: str, more: str = "", rejects: Location | None = None
     ) -> Arrived:
         text = [
             f"{arrived.file} arrived in inbox/{file.account}/{file.record_type} and was not imported"

@@ -14,10 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from schemas.errors import StoreUnreachable
 from schemas.location import Location
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 OBJECTS = "s3://"
 """How the address of a prefix of an object store begins."""
@@ -25,7 +28,9 @@ OBJECTS = "s3://"
 _CHUNK, _CHUNKS, _AT_ONCE = 16_000_000, 10_000, 4
 """Bytes of a part of a large object, how many parts S3 takes, and how many are sent, and in memory, at a time."""
 
-_OPTIONS = {
+_BLOCK = 1 << 20
+
+_OPTIONS: dict[str, Any] = {
     # What another process has just put there is to be seen.
     "use_listings_cache": False,
     "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 5}},
@@ -38,12 +43,19 @@ def location(text: str) -> Location:
         return Path(text)
     from upath import UPath
 
-    return UPath(text, **_OPTIONS)
+    return UPath(text, protocol="s3", **_OPTIONS)
 
 
-def is_local(place: Location) -> TypeGuard[Path]:
+def is_local(place: Location) -> "TypeIs[Path]":
     """Whether a place is on a disk of this machine."""
     return isinstance(place, Path)
+
+
+def local(place: Location) -> Path:
+    """The place, which is known to be on a disk of this machine."""
+    if not is_local(place):
+        raise TypeError(f"{place} is no file of this machine")
+    return place
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,15 @@ class Kept:
     at: datetime | None = None
 
 
+@dataclass(frozen=True)
+class KeptFile:
+    """A file where it is kept: its bytes, and when it was put there."""
+
+    place: Location
+    bytes: int
+    put_at: datetime
+
+
 class FileStorage:
     """Files on their way to where they are kept, and back. `scratch` is a folder of this machine for what is not."""
 
@@ -62,7 +83,7 @@ class FileStorage:
 
     @contextmanager
     def making(self, final: Location) -> Iterator[Path]:
-        """A place for a file or folder to be made, which is at `final` afterwards, each file whole and safe on the disk.
+        """Where a file or folder is to be made that is at `final` afterwards, each file whole and safe from a crash.
 
         When anything is raised, nothing is left of it.
         """
@@ -107,17 +128,18 @@ class FileStorage:
                 raise unreachable(str(error)) from None
 
     @contextmanager
-    def fetched(self, place: Location) -> Iterator[Path]:
+    def fetched(self, place: Location, into: Path | None = None) -> Iterator[Path]:
         """What lies there, for as long as it is read, as a file or folder of this machine; FileNotFoundError: nothing.
 
-        It has the name that it has there.
+        It has the name that it has there. `into` is a folder for what is not on this machine; None means the scratch
+        folder.
         """
         if is_local(place):
             if not place.exists():
                 raise FileNotFoundError(place)
             yield place
             return
-        folder = self._scratch / f"fetched-{secrets.token_hex(8)}"
+        folder = (into or self._scratch) / f"fetched-{secrets.token_hex(8)}"
         folder.mkdir(parents=True)
         try:
             with answered():
@@ -183,6 +205,13 @@ def read(place: Location) -> bytes:
         return data
 
 
+def blocks_of(place: Location) -> Iterator[bytes]:
+    """What is in a file of any size, some of it at a time."""
+    with answered(), place.open("rb") as file:
+        while data := file.read(_BLOCK):
+            yield data
+
+
 def remove(place: Location) -> None:
     """What lies there, a file or a folder with all that is in it, is gone, or was not there."""
     if not is_local(place):
@@ -219,6 +248,22 @@ def kept(place: Location) -> Kept:
             size += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
             newest = max(newest or 0.0, status.st_mtime)
     return Kept(size, None if newest is None else datetime.fromtimestamp(newest, UTC))
+
+
+def files_below(root: Location) -> Iterator[KeptFile]:
+    """The files below a folder, however deep, by path."""
+    if not is_local(root):
+        with answered():
+            found = root.fs.find(root.path, detail=True)
+        for path, it in sorted(found.items()):
+            place = root / path.removeprefix(root.path).lstrip("/")
+            yield KeptFile(place, it["size"], it["LastModified"])
+        return
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        if not stat.S_ISDIR(status.st_mode):
+            # A rename keeps the time a file was written at, and sets the other.
+            yield KeptFile(path, status.st_size, datetime.fromtimestamp(status.st_ctime, UTC))
 
 
 def _sync(place: Path) -> None:

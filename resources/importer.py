@@ -38,7 +38,8 @@ class Importer:
         previewed, and Unaccounted when the counts do not balance; then nothing is left of it.
         """
         records = self._store.account(request.account)
-        records.require_source(request.path)
+        if request.arrival is None:  # the inbox knows whose its files are
+            records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))
         with self._reader(request) as reader:

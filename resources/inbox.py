@@ -1,7 +1,8 @@
-"""The folders that files pass through: inbox, processing, archive, quarantine. A file is in exactly one of them.
+"""The places that files pass through: inbox, processing, archive, quarantine. A file is in exactly one of them.
 
-It is moved by renaming, never copied, so that whoever is killed leaves it in one place. What strangers put into the
-inbox is never followed: folders are opened as folders or not at all, links, pipes and devices are renamed themselves.
+In folders it is moved by renaming, never copied, so that whoever is killed leaves it in one place. What strangers put
+into the inbox is never followed: folders are opened as folders or not at all, links, pipes and devices are renamed
+themselves.
 """
 
 import fcntl
@@ -11,15 +12,19 @@ import re
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Protocol
 
 from resources.clock import new_id
+from resources.file_storage import is_local, local
+from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.arrivals import Look, Seen, bundled, printable
 from schemas.errors import InvalidRequest
+from schemas.location import Location
 
 WHY = "WHY.txt"
 """The text that lies beside a file in quarantine."""
@@ -38,14 +43,66 @@ class BundledFile:
     arrival_id: str
     account: str
     record_type: str
-    path: Path
+    path: Location
 
 
-class Inbox:
+class Inbox(Protocol):
+    """What lies in the four places, and how it gets from one to the next."""
+
+    def look(self, accounts: Collection[str], record_types: Collection[str]) -> dict[str, Seen]:
+        """What there is in `inbox/<account>/<type>`, or lies beside such a folder; hidden files do not count."""
+        ...
+
+    def take(
+        self, paths: Sequence[str], look: Look, accounts: Collection[str], record_types: Collection[str], now: datetime
+    ) -> list[str]:
+        """Files are in processing, in bundles; what is no file, or lies in a wrong place, is in quarantine.
+
+        Returns why others could not be moved, in sentences: nothing stops the rest.
+        """
+        ...
+
+    def bundles(self) -> dict[str, list[str]]:
+        """The bundles in processing, oldest first, with the folders of accounts and types that they hold files of."""
+        ...
+
+    def bundle(self, bundle: str) -> AbstractContextManager[list[BundledFile]]:
+        """The files of the bundle, in the order in which they were last modified, for one process at a time.
+
+        There are none when another process has it, or when all is done.
+        """
+        ...
+
+    def opened(self, file: BundledFile) -> AbstractContextManager[Path | None]:
+        """The file on this machine, for as long as it is imported. None: it is no file any more."""
+        ...
+
+    def archive(self, file: BundledFile, batch_id: str) -> None:
+        """The file lies in the archive, in a folder of its batch."""
+        ...
+
+    def quarantine(self, file: BundledFile, why: str, rejects: Location | None = None) -> None:
+        """The file lies in quarantine, beside a text that says why and its rejects file."""
+        ...
+
+
+def inbox_of(store: RecordStore) -> Inbox:
+    """The inbox of a store, in folders or in an object store."""
+    settings = store.settings
+    if is_local(settings.data):
+        return FolderInbox(settings)
+    from resources.object_inbox import ObjectInbox
+
+    return ObjectInbox(settings, store.files, store.lock)
+
+
+class FolderInbox:
     """What lies in the four folders, and how it gets from one to the next."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._inbox, self._processing, self._archive, self._quarantine = (
+            local(place) for place in (settings.inbox, settings.processing, settings.archive, settings.quarantine)
+        )
 
     def look(self, accounts: Collection[str], record_types: Collection[str]) -> dict[str, Seen]:
         """What there is in `inbox/<account>/<type>`, or lies beside such a folder; hidden files do not count.
@@ -53,8 +110,8 @@ class Inbox:
         Each account has a folder for each record type afterwards. Nothing is opened but folders.
         """
         found: dict[str, Seen] = {}
-        self._settings.inbox.mkdir(parents=True, exist_ok=True)
-        with _opened(self._settings.inbox) as root:
+        self._inbox.mkdir(parents=True, exist_ok=True)
+        with _opened(self._inbox) as root:
             for account in _see(root, "", found, accounts):
                 with suppress(OSError), _opened(account, root) as folder:  # else there is nothing that may be taken
                     wanted = record_types if account in accounts else ()
@@ -79,14 +136,14 @@ class Inbox:
                     taken.append(path)
                 else:
                     # The same thing has the same folder, so that what a killed process began is completed.
-                    folder = self._settings.quarantine / Path(path).parent / f"q-{_digest(path, *look[path])}"
-                    self._quarantine(self._settings.inbox, path, folder, why)
-        for number, together in enumerate(bundled(taken, look, _FILES_A_BUNDLE, _BYTES_A_BUNDLE)):
-            bundle = self._settings.processing / new_id("a", now + timedelta(milliseconds=number))
+                    folder = self._quarantine / Path(path).parent / f"q-{digest(path, *look[path])}"
+                    self._put_aside(self._inbox, path, folder, why)
+        for number, together in enumerate(in_bundles(taken, look)):
+            bundle = self._processing / new_id("a", now + timedelta(milliseconds=number))
             for path in together:
                 with _told(failures, path):
                     (bundle / path).parent.mkdir(parents=True, exist_ok=True)
-                    _move(self._settings.inbox, path, bundle / path)
+                    _move(self._inbox, path, bundle / path)
         return failures
 
     def bundles(self) -> dict[str, list[str]]:
@@ -95,7 +152,7 @@ class Inbox:
         Those in which nothing is left are gone.
         """
         found = {}
-        for folder in sorted(self._settings.processing.glob("a-*")):
+        for folder in sorted(self._processing.glob("a-*")):
             places = sorted({"/".join(path.parts[-3:-1]) for path in folder.glob("*/*/*")})
             if places:
                 found[folder.name] = places
@@ -109,9 +166,7 @@ class Inbox:
 
         There are none when another process is at it, or when all is done. A bundle of which nothing is left is gone.
         """
-        if not _BUNDLE.fullmatch(bundle):
-            raise InvalidRequest(f"{bundle!r} is no bundle.", "Name a folder of processing/, as file_arrival does.")
-        folder = self._settings.processing / bundle
+        folder = self._processing / checked_bundle(bundle)
         with _locked(folder) as is_ours:
             if not is_ours:
                 yield []
@@ -119,54 +174,86 @@ class Inbox:
             files = []
             for path in sorted(folder.glob("*/*/*"), key=lambda path: (path.lstat().st_mtime_ns, path)):
                 account, record_type, name = path.relative_to(folder).parts
-                arrival_id = f"{bundle}-{_digest(account, record_type, name)}"
+                arrival_id = f"{bundle}-{digest(account, record_type, name)}"
                 files.append(BundledFile(arrival_id, account, record_type, path))
             yield files
             _remove_empty(folder)
 
+    @contextmanager
+    def opened(self, file: BundledFile) -> Iterator[Path | None]:
+        """The file, unless it has become a link, a pipe or a folder meanwhile."""
+        path = local(file.path)
+        yield path if stat.S_ISREG(path.lstat().st_mode) else None
+
     def archive(self, file: BundledFile, batch_id: str) -> None:
         """The file lies in the archive, in a folder of its batch."""
-        final = self._settings.archive / file.account / file.record_type / batch_id / file.path.name
+        final = self._archive / file.account / file.record_type / batch_id / file.path.name
         final.parent.mkdir(parents=True, exist_ok=True)
-        file.path.rename(final)
+        local(file.path).rename(final)
 
-    def quarantine(self, file: BundledFile, why: str, rejects: Path | None = None) -> None:
+    def quarantine(self, file: BundledFile, why: str, rejects: Location | None = None) -> None:
         """The file lies in quarantine, beside a text that says why and its rejects file."""
-        folder = self._settings.quarantine / file.account / file.record_type / file.arrival_id
-        relative = file.path.relative_to(self._settings.processing)
-        self._quarantine(self._settings.processing, str(relative), folder, why, rejects)
+        folder = self._quarantine / file.account / file.record_type / file.arrival_id
+        relative = local(file.path).relative_to(self._processing)
+        self._put_aside(self._processing, str(relative), folder, why, rejects)
 
-    def _quarantine(self, root: Path, path: str, folder: Path, why: str, rejects: Path | None = None) -> None:
+    def _put_aside(self, root: Path, path: str, folder: Path, why: str, rejects: Location | None = None) -> None:
         final = folder / Path(path).name
         folder.mkdir(parents=True, exist_ok=True)
-        text = folder / (WHY if final.name != WHY else "REASON.txt")
+        text = folder / why_name(final.name)
         text.write_text(f"{why.rstrip()}\n", "utf-8")
         if rejects is not None:
-            shutil.copyfile(rejects, folder / rejects.name)
+            shutil.copyfile(local(rejects), folder / rejects.name)
         _move(root, path, final)
 
     def _misplaced(self, path: str, accounts: Collection[str], record_types: Collection[str]) -> str | None:
         """Why what lies there cannot be imported, and what to do; None for a file in its place."""
-        *folders, name = path.split("/")
-        with _parent(self._settings.inbox, path) as parent:
-            mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-        place = "inbox/<account>/<type>/"
-        if len(folders) < _LEVELS:
-            why = f"Nothing tells whose it is, and what: it lay in {printable('/'.join(['inbox', *folders]))}/."
-        elif folders[0] not in accounts:
-            why = f"There is no account {printable(folders[0])!r}."
-            place += f", of the accounts {', '.join(accounts) or '(there is none yet)'}; make one: records accounts add"
-        elif folders[1] not in record_types:
-            why = f"There is no record type {printable(folders[1])!r}."
-            place += f", of the types {', '.join(record_types)}"
-        elif not stat.S_ISREG(mode):
-            why = f"It is {_KINDS.get(stat.S_IFMT(mode), 'a device')}; only files are imported."
-        else:
-            return None
-        return f"{printable(path)} was not imported. {why}\n\nPut the file into {place}.\n"
+        with _parent(self._inbox, path) as parent:
+            mode = os.stat(path.rpartition("/")[2], dir_fd=parent, follow_symlinks=False).st_mode
+        kind = "" if stat.S_ISREG(mode) else f"It is {_KINDS.get(stat.S_IFMT(mode), 'a device')}"
+        return misplaced(path, accounts, record_types, kind)
 
 
 _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+
+
+def checked_bundle(bundle: str) -> str:
+    """The name, when it can be a bundle's; InvalidRequest otherwise."""
+    if not _BUNDLE.fullmatch(bundle):
+        raise InvalidRequest(f"{bundle!r} is no bundle.", "Name a folder of processing/, as file_arrival does.")
+    return bundle
+
+
+def in_bundles(paths: Sequence[str], look: Look) -> list[list[str]]:
+    """The files in their order, those together that one run imports."""
+    return bundled(paths, look, _FILES_A_BUNDLE, _BYTES_A_BUNDLE)
+
+
+def why_name(name: str) -> str:
+    """What the text is called that says why a file of that name lies in quarantine."""
+    return WHY if name != WHY else "REASON.txt"
+
+
+def misplaced(path: str, accounts: Collection[str], record_types: Collection[str], kind: str) -> str | None:
+    """Why what lies there cannot be imported, and what to do; None for a file in its place.
+
+    `kind` says of what is no file, in a place where only files belong, what it is.
+    """
+    folders = path.split("/")[:-1]
+    place = "inbox/<account>/<type>/"
+    if len(folders) < _LEVELS:
+        why = f"Nothing tells whose it is, and what: it lay in {printable('/'.join(['inbox', *folders]))}/."
+    elif folders[0] not in accounts:
+        why = f"There is no account {printable(folders[0])!r}."
+        place += f", of the accounts {', '.join(accounts) or '(there is none yet)'}; make one: records accounts add"
+    elif folders[1] not in record_types:
+        why = f"There is no record type {printable(folders[1])!r}."
+        place += f", of the types {', '.join(record_types)}"
+    elif kind:
+        why = f"{kind}; only files are imported."
+    else:
+        return None
+    return f"{printable(path)} was not imported. {why}\n\nPut the file into {place}.\n"
 
 
 def _see(folder: int, place: str, found: dict[str, Seen], wanted: Collection[str] | None) -> list[str]:
@@ -191,7 +278,8 @@ def _see(folder: int, place: str, found: dict[str, Seen], wanted: Collection[str
     return folders
 
 
-def _digest(*parts: object) -> str:
+def digest(*parts: object) -> str:
+    """What tells things apart whose parts differ, in twelve hexadecimal digits."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

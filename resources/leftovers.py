@@ -4,17 +4,18 @@ What a batch needs follows from the ledger alone, so that one sweep removes what
 left behind, and the next one completes a sweep that was killed.
 """
 
-import shutil
-import stat
+import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import datetime, timedelta
 
+from resources.file_storage import entries, files_below, kept, remove
 from resources.inbox import WHY
 from resources.record_store import RecordStore
 from schemas.batches import Batch, BatchStatus
+from schemas.location import Location
 from schemas.maintenance import Removed
 
+_OF_QUARANTINE = re.compile("[aq]-")
 UNKNOWN_FOR = timedelta(hours=24)
 """How old a folder must be to be a leftover that the ledger knows nothing of: what is being made is younger."""
 
@@ -30,25 +31,24 @@ def sweep_batches(store: RecordStore) -> Removed:
             if batch is not None and batch.account == account:
                 superfluous = not is_needed(kind, batch, now, window)
             else:
-                superfluous = datetime.fromtimestamp(folder.lstat().st_mtime, UTC) + UNKNOWN_FOR <= now
+                superfluous = (kept(folder).at or now) + UNKNOWN_FOR <= now
             if superfluous:
                 removed += _remove(folder)
-    return removed
+    return removed + _sweep_scratch(store, now)
 
 
 def sweep_archive(store: RecordStore) -> Removed:
     """The files that arrived are kept for some days after they were put into the archive, or into quarantine."""
     removed, before = Removed(), store.now() - store.settings.archive_days
-    for path in (*store.settings.archive.rglob("*"), *store.settings.quarantine.rglob(f"[aq]-*/{WHY}")):
-        status = path.lstat()
-        # A rename keeps the time a file was written at, and sets the other.
-        if stat.S_ISDIR(status.st_mode) or datetime.fromtimestamp(status.st_ctime, UTC) > before:
-            continue
-        if path.name == WHY and path.is_relative_to(store.settings.quarantine):
-            removed += _remove(path.parent)
-        else:
-            path.unlink(missing_ok=True)
-            removed += Removed(1, status.st_size)
+    for root in (store.settings.archive, store.settings.quarantine):
+        for file in files_below(root):
+            if file.put_at > before:
+                continue
+            if root == store.settings.archive:
+                remove(file.place)
+                removed += Removed(1, file.bytes)
+            elif file.place.name == WHY and _OF_QUARANTINE.match(file.place.parent.name):
+                removed += _remove(file.place.parent)
     return removed
 
 
@@ -64,17 +64,23 @@ def is_needed(kind: str, batch: Batch, now: datetime, window: timedelta) -> bool
     return batch.status is not BatchStatus.EXPIRED
 
 
-def _folders(store: RecordStore, kind: str) -> Iterator[tuple[str, Path]]:
+def _folders(store: RecordStore, kind: str) -> Iterator[tuple[str, Location]]:
     """Also of accounts that the ledger does not know, as after a first preview that was killed."""
-    for place in sorted(store.settings.accounts.glob(f"*/{kind}")):
-        yield from ((place.parent.name, folder) for folder in sorted(place.iterdir()))
+    for account in entries(store.settings.accounts):
+        yield from ((account.name, folder) for folder in entries(account / kind))
 
 
-def _remove(folder: Path) -> Removed:
+def _sweep_scratch(store: RecordStore, now: datetime) -> Removed:
+    """What killed processes of this machine have left in the scratch folder is gone."""
+    removed = Removed()
+    for place in entries(store.settings.scratch):
+        if (kept(place).at or now) + UNKNOWN_FOR <= now:
+            removed += _remove(place)
+    return removed
+
+
+def _remove(folder: Location) -> Removed:
     """The folder is gone with all that was in it; another process that does the same is no hindrance."""
-    taken = sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
-    if folder.is_dir() and not folder.is_symlink():
-        shutil.rmtree(folder, ignore_errors=True)
-    else:
-        folder.unlink(missing_ok=True)
+    taken = kept(folder).bytes
+    remove(folder)
     return Removed(1, taken)

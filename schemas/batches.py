@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schemas.location import Location
 from schemas.rollbacks import Undone
 
 if TYPE_CHECKING:
@@ -230,8 +231,8 @@ class ImportReport:
     samples: tuple[RowProblem, ...] = ()
     changes: tuple[ChangedValue, ...] = ()
     snapshot: int | None = None
-    rejects_file: "Location | None" = None
-    report_file: "Location | None" = None
+    rejects_file: Location | None = None
+    report_file: Location | None = None
     open_until: datetime | None = None
 
     @property

@@ -4,22 +4,23 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from resources.arrivals import Arrivals
-from resources.inbox import Inbox
+from resources.inbox import inbox_of
 from resources.record_store import RecordStore
 from schemas.arrivals import Arrived, complete
+from tests.object_server import on_disk
 from tests.records import Row, write_csv
 
 
 def lands(store: RecordStore, name: str, rows: Iterable[Row], place: str = "ua/contacts") -> Path:
     """A file has arrived."""
-    folder = store.settings.inbox / place
+    folder = on_disk(store.settings.inbox / place)
     folder.mkdir(parents=True, exist_ok=True)
     return write_csv(folder / name, rows)
 
 
 def take(store: RecordStore) -> list[str]:
     """What lies in the inbox was the same at two looks, and is taken; returns why something could not be moved."""
-    inbox, accounts, record_types = Inbox(store.settings), store.accounts(), list(store.record_types())
+    inbox, accounts, record_types = inbox_of(store), store.accounts(), list(store.record_types())
     look = inbox.look(accounts, record_types)
     return inbox.take(complete(look, look), look, accounts, record_types, store.now())
 
@@ -27,7 +28,7 @@ def take(store: RecordStore) -> list[str]:
 def import_all(store: RecordStore) -> dict[str, Arrived]:
     """Every bundle in processing has been imported; what became of each file, by its name."""
     arrivals = Arrivals(store)
-    return {it.file: it for bundle in Inbox(store.settings).bundles() for it in arrivals.import_bundle(bundle)}
+    return {it.file: it for bundle in inbox_of(store).bundles() for it in arrivals.import_bundle(bundle)}
 
 
 def arrive(store: RecordStore) -> None:
@@ -41,9 +42,9 @@ def places(store: RecordStore) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     settings = store.settings
     for folder in (settings.inbox, settings.processing, settings.archive, settings.quarantine):
-        for path in sorted(folder.rglob("*")):
+        for path in sorted(on_disk(folder).rglob("*")):
             if path.is_symlink() or not path.is_dir():
-                found.setdefault(path.name, []).append(str(path.parent.relative_to(settings.data)))
+                found.setdefault(path.name, []).append(str(path.parent.relative_to(on_disk(settings.data))))
     return found
 
 

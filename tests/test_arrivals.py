@@ -10,13 +10,14 @@ import pytest
 from resources import arrivals
 from resources.arrivals import Arrivals
 from resources.importer import Importer
-from resources.inbox import Inbox
+from resources.inbox import FolderInbox, inbox_of
 from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore
 from schemas.arrivals import CommitPolicy, InboxPolicies, Outcome, bundled, complete, printable
 from schemas.batches import BatchStatus, Counts, OnInvalid
 from schemas.errors import InvalidRequest, StoreBusy
 from tests.inbox import import_all, kinds, lands, places, take
+from tests.object_server import on_disk
 from tests.records import contact, contacts_of, stored, write_csv
 
 
@@ -126,7 +127,7 @@ def test_files_of_several_accounts_and_types_are_imported_together(inbox_store: 
     lands(inbox_store, "one.csv", [contact(1), contact(2)])
     lands(inbox_store, "two.csv", [contact(3)], "dl/contacts")
     take(inbox_store)
-    (bundle,) = Inbox(inbox_store.settings).bundles()
+    (bundle,) = inbox_of(inbox_store).bundles()
 
     done = {it.file: it for it in Arrivals(inbox_store, "a-run").import_bundle(bundle)}
 
@@ -295,7 +296,7 @@ def test_a_link_that_comes_into_processing_is_not_followed(inbox_store: RecordSt
 def test_a_bundle_that_another_process_has_is_left_to_it(inbox_store: RecordStore) -> None:
     lands(inbox_store, "in.csv", [contact(1)])
     take(inbox_store)
-    inbox = Inbox(inbox_store.settings)
+    inbox = inbox_of(inbox_store)
     (bundle,) = inbox.bundles()
     with inbox.bundle(bundle) as files:
         assert [file.path.name for file in files] == ["in.csv"]
@@ -320,7 +321,11 @@ def test_a_file_that_is_found_after_a_crash_goes_on_from_where_it_was(
     if status is BatchStatus.FAILED:
         file.write_text("")
     take(inbox_store)
-    method = {"previewed": (Importer, "commit"), "committed": (Inbox, "archive"), "failed": (Inbox, "quarantine")}
+    method = {
+        "previewed": (Importer, "commit"),
+        "committed": (FolderInbox, "archive"),
+        "failed": (FolderInbox, "quarantine"),
+    }
     with monkeypatch.context() as patch:
         patch.setattr(*method[status.value], dies)
         with pytest.raises(Died):
@@ -349,7 +354,7 @@ def test_a_preview_that_is_no_longer_true_after_a_crash_is_made_anew(
     with monkeypatch.context() as patch:
         patch.setattr(Importer, "commit", busy)
         assert import_all(inbox_store)["in.csv"].outcome is Outcome.POSTPONED
-    shutil.rmtree(inbox_store.account("ua").folder("staging"))
+    shutil.rmtree(on_disk(inbox_store.account("ua").folder("staging")))
     assert import_all(inbox_store)["in.csv"].outcome is Outcome.COMMITTED
     assert [batch.status for batch in inbox_store.batches()] == [BatchStatus.COMMITTED, BatchStatus.DISCARDED]
 

@@ -15,6 +15,7 @@ from pipelines.store_resource import RecordsResource
 from resources.deliveries import Deliveries
 from resources.record_store import RecordStore
 from tests.conftest import StoppedClock
+from tests.object_server import on_disk
 from tests.records import change, put
 
 pytestmark = pytest.mark.filterwarnings(
@@ -164,7 +165,7 @@ def test_only_changes_are_those_since_the_last_delivery(account: RecordStore, ho
     def delivered() -> tuple[bool, list[dict[str, str]]]:
         manifest = Deliveries(account).deliver("csv", moment, None)
         assert manifest.actor == "schedule:csv"
-        return manifest.full, rows(manifest.path)
+        return manifest.full, rows(on_disk(manifest.path))
 
     assert delivered() == (False, [{"external_id": it} for it in "012"])
     assert delivered() == (False, [])

@@ -16,6 +16,7 @@ from resources.file_reader.excel.canonical import CanonicalParser
 from resources.file_reader.excel.rows import RowParser
 from resources.importer import Importer
 from schemas.errors import UnreadableFile
+from tests.object_server import on_disk
 from tests.records import contacts_of
 from tests.test_excel import Whole, shared, sheet
 
@@ -153,7 +154,7 @@ def test_the_rejects_file_shows_what_a_row_has_beyond_the_header(importer: Impor
     book.save(tmp_path / "in.xlsx")
     report = importer.preview(contacts_of(tmp_path / "in.xlsx"))
     assert report.rejects_file is not None
-    header, row = openpyxl.load_workbook(report.rejects_file).worksheets[0].iter_rows(values_only=True)
+    header, row = openpyxl.load_workbook(on_disk(report.rejects_file)).worksheets[0].iter_rows(values_only=True)
     assert [cell for cell in header if cell][:3] == ["external_id", "status", "amount"]
     assert row[:3] == ("C-2", "lead", "2")
     assert row[-1] == "beyond"

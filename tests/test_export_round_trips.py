@@ -17,6 +17,7 @@ from resources.importer import Importer
 from resources.record_store import RecordStore
 from schemas.batches import Counts, ImportReport, ImportRequest
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing
+from tests.object_server import on_disk
 from tests.records import change, put
 
 
@@ -122,7 +123,7 @@ def export(store: RecordStore, way: Way, **options: Any) -> ExportManifest:
 
 def import_back(store: RecordStore, manifest: ExportManifest, way: Way, **options: Any) -> ImportReport:
     request = ImportRequest(
-        manifest.path, "ua", "contacts", encoding=way.encoding if way.said else None, again=True, **options
+        on_disk(manifest.path), "ua", "contacts", encoding=way.encoding if way.said else None, again=True, **options
     )
     return Importer(store, "tester").preview(request)
 

@@ -32,6 +32,7 @@ from resources.record_store import RecordStore
 from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing, named_format
 from schemas.rollbacks import OnModified, RollbackRequest
+from tests.object_server import on_disk
 from tests.records import change, contact, contacts_of, put, write_csv
 from tests.timeline import execute_on_catalog
 
@@ -311,7 +312,7 @@ def test_excel_has_dates_numbers_and_what_no_number_has_as_text(store: RecordSto
 
     path = writer.export(ask(columns=None, format=ExportFormat.EXCEL)).path
 
-    sheet = openpyxl.load_workbook(path).active
+    sheet = openpyxl.load_workbook(on_disk(path)).active
     assert sheet is not None
     header = [str(cell.value) for cell in sheet[1]]
     wanted = [header.index(name) for name in ("external_id", "status", "amount", "birthday", "signed_up")]
@@ -340,7 +341,7 @@ def test_excel_has_as_text_every_integer_that_it_would_round(store: RecordStore,
 
     manifest = writer.export(ExportRequest("ua", "flights", columns=("dep_delay",), format=ExportFormat.EXCEL))
 
-    sheet = openpyxl.load_workbook(manifest.path).worksheets[0]
+    sheet = openpyxl.load_workbook(on_disk(manifest.path)).worksheets[0]
     exact = [None, 0, -7, 10**15 - 1, str(10**15), 1 - 10**15, str(-(10**15)), str(2**63 - 1), str(-(2**63))]
     assert [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)] == exact
 
@@ -348,7 +349,7 @@ def test_excel_has_as_text_every_integer_that_it_would_round(store: RecordStore,
 def test_excel_is_divided_into_sheets_and_equal_cell_by_cell(writer: ExportWriter, mixed: int) -> None:
     first, second = (writer.export(ask(format=ExportFormat.EXCEL, sheet_rows=40, part_rows=30)).path for _ in range(2))
 
-    book, again = openpyxl.load_workbook(first), openpyxl.load_workbook(second)
+    book, again = openpyxl.load_workbook(on_disk(first)), openpyxl.load_workbook(on_disk(second))
     assert book.sheetnames == ["contacts 1", "contacts 2", "contacts 3"]
     cells = [[[cell.value for cell in row] for row in sheet.iter_rows()] for sheet in book]
     assert [[cell.value for cell in row] for sheet in again for row in sheet.iter_rows()] == [*chain(*cells)]
@@ -360,7 +361,7 @@ def test_excel_is_divided_into_sheets_and_equal_cell_by_cell(writer: ExportWrite
 def test_excel_without_records_has_its_header(writer: ExportWriter, mixed: int) -> None:
     path = writer.export(ask(format=ExportFormat.EXCEL, filters=("external_id = X",))).path
 
-    sheet = openpyxl.load_workbook(path).active
+    sheet = openpyxl.load_workbook(on_disk(path)).active
     assert sheet is not None
     assert [[cell.value for cell in row] for row in sheet.iter_rows(max_row=1)] == [["external_id", "amount"]]
 
@@ -397,7 +398,7 @@ def test_the_longest_text_of_a_cell_is_carried(store: RecordStore, writer: Expor
 
     path = writer.export(ask(columns=("external_id", "notes"), format=ExportFormat.EXCEL)).path
 
-    sheet = openpyxl.load_workbook(path).active
+    sheet = openpyxl.load_workbook(on_disk(path)).active
     assert sheet is not None
     assert sheet["B2"].value == "𝄞" * 16383
 
@@ -790,7 +791,7 @@ def test_parts_are_swept_after_24_hours_and_files_after_their_days(
     left = tmp_path / f".out.csv.{plan.export_id}.partial"
     left.write_text("half of it")
     now = plan.at
-    aged(plan.folder, now)
+    aged(on_disk(plan.folder), now)
 
     assert sweep_exports(store.settings, now + timedelta(hours=23, minutes=59, seconds=59)) == SweptExports()
     assert part_path(plan, 0).exists()
@@ -832,7 +833,7 @@ def test_libreoffice_reads_every_sheet_of_a_workbook(writer: ExportWriter, store
     subprocess.run([*command, "--outdir", str(tmp_path), str(path)], check=True, capture_output=True, timeout=120)
 
     texts = [(tmp_path / f"contacts-contacts {number}.csv").read_text().splitlines() for number in (1, 2, 3)]
-    book = openpyxl.load_workbook(path, read_only=True)
+    book = openpyxl.load_workbook(on_disk(path), read_only=True)
     assert [sheet.max_row - 1 for sheet in book] == [len(lines) - 1 for lines in texts] == [1000, 1000, 500]
     book.close()
     assert {lines[0] for lines in texts} == {"external_id,amount,birthday"}

@@ -15,11 +15,12 @@ import pytest
 
 from pipelines.arrivals import file_arrival, import_arrivals
 from pipelines.store_resource import RecordsResource
-from resources.inbox import Inbox
+from resources.inbox import inbox_of
 from resources.leftovers import sweep_archive
 from resources.record_store import RecordStore
 from schemas.maintenance import Removed
 from tests.inbox import import_all, kinds, lands, places, take
+from tests.object_server import on_disk
 from tests.records import contact, write_csv
 
 # Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
@@ -38,7 +39,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def inbox_store(store: RecordStore) -> RecordStore:
     """A store with the account `ua`, and folders for what arrives."""
     store.add_account("ua", "tester")
-    Inbox(store.settings).look(["ua"], ["contacts", "flights"])
+    inbox_of(store).look(["ua"], ["contacts", "flights"])
     return store
 
 
@@ -88,9 +89,10 @@ def ticks(instance: dg.DagsterInstance) -> Ticks:
 def test_accounts_and_types_have_folders_in_which_to_put_files(inbox_store: RecordStore, ticks: Ticks) -> None:
     inbox_store.add_account("dl", "tester")
     assert ticks.reason() == "No file has arrived."
-    assert {str(path.relative_to(inbox_store.settings.inbox)) for path in inbox_store.settings.inbox.glob("*/*")} == {
-        *("ua/contacts", "ua/flights", "dl/contacts", "dl/flights")
-    }
+    assert {
+        str(path.relative_to(on_disk(inbox_store.settings.inbox)))
+        for path in on_disk(inbox_store.settings.inbox).glob("*/*")
+    } == {*("ua/contacts", "ua/flights", "dl/contacts", "dl/flights")}
 
 
 def test_before_there_is_a_store_it_waits(home: Path, instance: dg.DagsterInstance) -> None:
@@ -142,7 +144,7 @@ def test_hidden_files_are_left_alone(inbox_store: RecordStore, ticks: Ticks) -> 
 def test_whatever_else_lies_there_is_in_quarantine_and_nothing_is_followed(
     inbox_store: RecordStore, ticks: Ticks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inbox = inbox_store.settings.inbox
+    inbox = on_disk(inbox_store.settings.inbox)
     place = inbox / "ua" / "contacts"
     outside = tmp_path / "outside"
     (outside / "contacts").mkdir(parents=True)
@@ -210,9 +212,9 @@ def test_a_file_that_cannot_be_moved_stops_no_other_and_is_told_of(
 
 def test_a_folder_that_becomes_a_link_between_two_looks_leads_nowhere(inbox_store: RecordStore, tmp_path: Path) -> None:
     lands(inbox_store, "in.csv", [contact(1)])
-    inbox = Inbox(inbox_store.settings)
+    inbox = inbox_of(inbox_store)
     look = inbox.look(["ua"], ["contacts"])
-    outside = shutil.move(inbox_store.settings.inbox / "ua" / "contacts", tmp_path / "outside")
+    outside = shutil.move(on_disk(inbox_store.settings.inbox) / "ua" / "contacts", tmp_path / "outside")
     (inbox_store.settings.inbox / "ua" / "contacts").symlink_to(outside)
     (failure,) = inbox.take(["ua/contacts/in.csv"], look, ["ua"], ["contacts"], inbox_store.now())
     assert failure.startswith("ua/contacts/in.csv cannot be moved: ")
@@ -221,7 +223,7 @@ def test_a_folder_that_becomes_a_link_between_two_looks_leads_nowhere(inbox_stor
 
 def test_what_its_writer_takes_away_is_nobodys_concern(inbox_store: RecordStore) -> None:
     lands(inbox_store, "in.csv", [contact(1)]).unlink()
-    inbox = Inbox(inbox_store.settings)
+    inbox = inbox_of(inbox_store)
     assert (
         inbox.take(["ua/contacts/in.csv"], {"ua/contacts/in.csv": (1, 1, 1)}, ["ua"], ["contacts"], inbox_store.now())
         == []
@@ -338,7 +340,7 @@ def test_a_policy_that_cannot_be_meant_fails_the_tick_and_nothing_is_moved(
 
 
 def test_ten_thousand_files_are_taken_in_seconds_and_none_is_opened(inbox_store: RecordStore, ticks: Ticks) -> None:
-    folder = inbox_store.settings.inbox / "ua" / "contacts"
+    folder = on_disk(inbox_store.settings.inbox) / "ua" / "contacts"
     for number in range(10_000):
         file = os.open(folder / f"{number}.csv", os.O_CREAT | os.O_WRONLY, 0o000)  # nobody may read it
         os.close(file)
@@ -346,7 +348,7 @@ def test_ten_thousand_files_are_taken_in_seconds_and_none_is_opened(inbox_store:
     assert ticks.reason() == "waiting to be the same at two looks: 10000"
     assert len(ticks.requests()) == 1
     assert time.monotonic() - began < 10
-    bundles = Inbox(inbox_store.settings).bundles()
+    bundles = inbox_of(inbox_store).bundles()
     assert len(bundles) == 100
     assert sum(len(list((inbox_store.settings.processing / it).glob("*/*/*"))) for it in bundles) == 10_000
 

@@ -35,6 +35,7 @@ from schemas.errors import RecordsError
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.forked_reading import FORKED
+from tests.object_server import on_disk
 from tests.records import contact, write_csv
 from tests.serving import COMMAND
 
@@ -218,7 +219,7 @@ def all_of_ua(store: RecordStore) -> str:
         [
             *map(repr, [kept, store.batches("ua"), reports, store.exports("ua"), presets]),
             *(json.dumps(report.to_dict()) for report in reports),
-            *texts_of(store.settings.accounts / "ua"),
+            *texts_of(on_disk(store.settings.accounts / "ua")),
         ]
     )
 
@@ -472,11 +473,11 @@ def test_the_command_tells_nothing_of_another_account(store: RecordStore, theirs
 
 def test_a_plan_that_was_put_into_another_accounts_folder_serves_nobody(store: RecordStore, theirs: Theirs) -> None:
     folder = store.account("ua").folder("exports") / theirs.plan.export_id
-    shutil.copytree(theirs.plan.folder, folder)
+    shutil.copytree(on_disk(theirs.plan.folder), on_disk(folder))
 
     told = told_by(lambda: ExportWriter(store, "tester").load("ua", theirs.plan.export_id))
 
-    shutil.rmtree(folder)
+    shutil.rmtree(on_disk(folder))
     assert told == told_by(lambda: ExportWriter(store, "tester").load("ua", theirs.plan.export_id))
     assert told[0] == "NotFound"
 
@@ -518,7 +519,8 @@ def test_the_bucket_policy_of_the_readme_lets_an_account_read_its_own_files(stor
     assert allowed["Resource"] == denied["NotResource"]
     assert (allowed["Effect"], denied["Effect"], encrypted["Effect"]) == ("Allow", "Deny", "Deny")
     files = [
-        f"arn:aws:s3:::BUCKET/{path.relative_to(store.settings.data)}" for path in store.settings.data.rglob("*.*")
+        f"arn:aws:s3:::BUCKET/{path.relative_to(on_disk(store.settings.data))}"
+        for path in on_disk(store.settings.data).rglob("*.*")
     ]
     patterns = [pattern.replace("${aws:PrincipalTag/account}", "dl") for pattern in allowed["Resource"]]
 

@@ -18,6 +18,7 @@ from schemas.errors import Refused, WindowOver
 from schemas.exports import ExportRequest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.rollbacks import RollbackCounts, RollbackRequest
+from tests.object_server import on_disk
 from tests.records import change, contact, contacts_of, put, stored, write_csv
 from tests.timeline import Timeline, store_of
 
@@ -142,7 +143,7 @@ def test_what_a_crash_left_is_swept_when_it_is_old_enough(world: World) -> None:
         (folder / "records.parquet").write_bytes(b"x" * 1000)
     made = world.clock.time.timestamp()
     for folder in left:
-        os.utime(folder, (made, made))
+        os.utime(on_disk(folder), (made, made))
     assert world.maintenance.expire().removed == Removed()
     world.clock.advance(hours=23)
     assert world.maintenance.expire().removed == Removed()
@@ -237,7 +238,7 @@ def test_orphans_are_removed_when_they_are_old_enough(world: World) -> None:
     orphan.write_bytes(b"x" * 1000)
     for hours, expected in ((23, Removed()), (25, Removed(1, 1000))):
         written = (world.clock.time - timedelta(hours=hours)).timestamp()
-        os.utime(orphan, (written, written))
+        os.utime(on_disk(orphan), (written, written))
         assert world.maintains().orphans == expected
     assert not orphan.exists()
     assert len(stored(world.store)) == 1

@@ -12,6 +12,7 @@ from resources.importer import Importer
 from resources.record_store import RecordStore, Staging
 from schemas.batches import Counts, ImportReport
 from schemas.errors import UnreadableFile
+from tests.object_server import on_disk
 from tests.records import contacts_of
 
 HEADER = "external_id,email,phone,country,status,amount,credit_limit,birthday,signed_up,notes"
@@ -110,7 +111,7 @@ def test_a_required_column_that_is_empty_is_reported_for_each_record_beside_what
 
 def _problems(store: RecordStore, report: ImportReport) -> list[tuple[Any, ...]]:
     """All that the problems file says: record, line, field, rule, value."""
-    staging = Staging(store.account("ua").folder("staging") / report.batch.batch_id, ())
+    staging = Staging(on_disk(store.account("ua").folder("staging") / report.batch.batch_id), ())
     table = pq.read_table(staging.problems)
     return list(zip(*(table[it].to_pylist() for it in ("record", "line", "field", "rule", "value")), strict=True))
 

@@ -26,6 +26,7 @@ from resources.record_store import RecordStore
 from resources.rejects_writer import _ExcelFile, _problems, write_rejects
 from schemas.batches import Counts, OnInvalid
 from schemas.formulas import escape_formula, unescape_formula
+from tests.object_server import on_disk
 from tests.records import Row, contact, contacts_of, values, write_csv
 
 
@@ -45,7 +46,7 @@ def test_a_rejects_file_has_the_records_as_they_came_and_all_that_is_wrong(impor
     assert report.batch.counts == Counts(read=4, created=1, rejected=3)
     assert report.rejects_file is not None
     assert report.rejects_file.name == "in.rejects.csv"
-    wrong, short, long = rows_of(report.rejects_file)
+    wrong, short, long = rows_of(on_disk(report.rejects_file))
     batch_id = report.batch.batch_id
     assert wrong == {
         "status": "no\nbody",
@@ -69,7 +70,7 @@ def test_a_corrected_rejects_file_imports_and_names_its_parent(
     path = write_csv(tmp_path / "in.csv", [{"company": "", "notes": "", **row} for row in bad])
     parent = importer.import_file(contacts_of(path), OnInvalid.SKIP)
     assert parent.rejects_file is not None
-    rows = rows_of(parent.rejects_file)
+    rows = rows_of(on_disk(parent.rejects_file))
     assert (rows[0]["company"], rows[0]["notes"]) == ("'=1+1", "''-quoted")
     corrected = [{**row, "amount": "2.50", "status": "lead"} for row in rows]
 
@@ -85,7 +86,9 @@ def test_every_reject_is_in_the_file_and_nothing_else(importer: Importer, tmp_pa
     rows: list[Row] = [contact(n, amount="-1" if n % 3 == 0 else "1") for n in range(30_000)]
     report = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", rows)))
     assert report.rejects_file is not None
-    assert [row["_record"] for row in rows_of(report.rejects_file)] == [str(n + 1) for n in range(0, 30_000, 3)]
+    assert [row["_record"] for row in rows_of(on_disk(report.rejects_file))] == [
+        str(n + 1) for n in range(0, 30_000, 3)
+    ]
 
 
 def test_the_problems_of_600_000_records_are_joined_in_little_memory(tmp_path: Path) -> None:
@@ -182,13 +185,13 @@ def test_rejects_come_back_in_the_format_they_came_in_and_are_imported_when_corr
     assert parent.batch.counts == Counts(read=12, created=6, rejected=6)
     assert parent.rejects_file is not None
     assert parent.rejects_file.name == f"in.rejects.{suffix}"
-    wrong = _read(parent.rejects_file)
+    wrong = _read(on_disk(parent.rejects_file))
     assert [row["_record"] for row in wrong] == [str(n + 1) for n in range(0, 12, 2)]
     escaped = suffix.startswith(("csv", "xlsx"))
     assert wrong[0]["notes"] == ("'=1+1" if escaped else "=1+1")
     assert wrong[0]["_problems"] == "status must be one of lead, prospect, customer, churned [isin]: VIP"
 
-    again = importer.preview(contacts_of(parent.rejects_file))
+    again = importer.preview(contacts_of(on_disk(parent.rejects_file)))
     assert again.batch.counts == Counts(read=6, rejected=6)
     corrected = _write(tmp_path / f"corrected.{suffix}", [{**row, "status": "lead"} for row in wrong])
     child = importer.import_file(contacts_of(corrected))
@@ -205,9 +208,9 @@ def test_a_value_that_no_text_can_stand_for_is_shown_in_the_rejects_and_not_clea
     path.write_text('{"external_id": "C-1", "status": "lead", "amount": 1e400, "notes": ["a", 1]}\n')
     report = importer.preview(contacts_of(path))
     assert report.rejects_file is not None
-    (row,) = _read(report.rejects_file)
+    (row,) = _read(on_disk(report.rejects_file))
     assert (row["amount"], row["notes"]) == ("1e400", '["a", 1]')
-    assert importer.preview(contacts_of(report.rejects_file)).batch.counts == Counts(read=1, rejected=1)
+    assert importer.preview(contacts_of(on_disk(report.rejects_file))).batch.counts == Counts(read=1, rejected=1)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +220,7 @@ def test_a_rejects_file_can_be_named_for_any_file(importer: Importer, tmp_path: 
     path = tmp_path / os.fsdecode(name + b".csv")
     report = importer.preview(contacts_of(write_csv(path, [contact(1, amount="x")])))
     assert report.rejects_file is not None
-    assert len(rows_of(report.rejects_file)) == 1
+    assert len(rows_of(on_disk(report.rejects_file))) == 1
     json.dumps(report.to_dict(), ensure_ascii=False).encode()
 
 
@@ -265,7 +268,7 @@ def test_what_no_xml_can_carry_comes_back_from_a_corrected_workbook(
             file.writerow([f"C-{number}", "VIP", text, ""])
     report = importer.preview(contacts_of(tmp_path / "in.xlsx"))
     assert report.rejects_file is not None
-    headers, rows = _texts_of(report.rejects_file)
+    headers, rows = _texts_of(on_disk(report.rejects_file))
     assert headers[3] == "=odd\x01"
     assert [unescape_formula(row[2]) for row in rows] == texts
     with _ExcelFile(tmp_path / "corrected.xlsx", headers) as file:

@@ -187,7 +187,7 @@ class ExportWriter:
         return published
 
     def _complete(self, plan: ExportPlan, made: Callable[[int], None] | None) -> None:
-        """All parts are on this machine, as they were made. Raises Unaccounted when they have not the rows that were planned."""
+        """All parts are on this machine, as made. Raises Unaccounted when they have other rows than were planned."""
         rows = 0
         for number in range(len(plan.parts)):
             part = part_made(plan, number, self._files)

@@ -1,5 +1,6 @@
 """Where the lake's catalog is, and what follows from it: how it is attached, who may write, and whose time counts."""
 
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,6 +15,9 @@ from schemas.errors import InvalidRequest, StoreBusy, StoreUnreachable
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
+
+
+_LOCK_FILES = 16
 
 
 class Catalog(Protocol):
@@ -37,8 +41,11 @@ class Catalog(Protocol):
         """Whether anyone has made it a catalog."""
         ...
 
-    def lock(self) -> WriteLock:
-        """What one writer at a time holds."""
+    def lock(self, name: str = "", seconds: float | None = None) -> WriteLock:
+        """What one writer at a time holds, or whoever else is to be alone with something of that name.
+
+        It is waited for so many seconds; None: for as long as the settings say.
+        """
         ...
 
     def clock(self) -> Clock:
@@ -75,9 +82,11 @@ class SqliteCatalog:
         """Whether the file is there."""
         return self._path.exists()
 
-    def lock(self) -> WriteLock:
-        """A lock on a file beside it."""
-        return FileLock(self._path.with_name(f"{self._path.name}.lock"), self._seconds)
+    def lock(self, name: str = "", seconds: float | None = None) -> WriteLock:
+        """A lock on a file beside it; one file for many names, so that they do not become many."""
+        told = f".{zlib.crc32(name.encode()) % _LOCK_FILES}" if name else ""
+        path = self._path.with_name(f"{self._path.name}{told}.lock")
+        return FileLock(path, self._seconds if seconds is None else seconds)
 
     def clock(self) -> Clock:
         """The clock of this machine."""
@@ -132,9 +141,9 @@ class PostgresCatalog:
                 ((self._found,),) = cursor.fetchall()
         return self._found
 
-    def lock(self) -> WriteLock:
+    def lock(self, name: str = "", seconds: float | None = None) -> WriteLock:
         """An advisory lock on a session of its own."""
-        return AdvisoryLock(self._open, self._seconds)
+        return AdvisoryLock(self._open, name, self._seconds if seconds is None else seconds)
 
     def clock(self) -> Clock:
         """The server's: the machines that write may differ."""

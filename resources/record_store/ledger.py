@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from resources.file_storage import location
 from resources.record_store.lake import METADATA, Connection
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ProblemCount
 from schemas.exports import ExportManifest, ExportRequest

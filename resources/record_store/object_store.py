@@ -35,9 +35,7 @@ def prepare(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
 
 
 def refusal(error: duckdb.Error) -> Exception:
-    """What to raise where the object store refused DuckDB: its answer's first line. The error itself where it tells of
-    anything else.
-    """
+    """What to raise where the object store refused DuckDB, in its answer's first line; the error itself elsewhere."""
     told = str(error).splitlines()[0].rstrip(". ")
     return unreachable(told) if "HTTP" in told or "Secret" in told else error
 
@@ -45,7 +43,7 @@ def refusal(error: duckdb.Error) -> Exception:
 @cache
 def _endpoint() -> str | None:
     """The address of a server that is not Amazon's, as AWS's settings name it."""
-    import botocore.session
+    import botocore.session  # type: ignore[import-untyped]
 
     session = botocore.session.Session()
     region = session.get_config_variable("region") or "us-east-1"

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from resources.file_storage import is_local
 from resources.settings import Settings
 
 _OF_HOME = ("dagster", "exports.yaml", "inbox.yaml", "ui.json", "workspace.yaml")
@@ -14,11 +15,11 @@ def is_foreign(settings: Settings, account: str, path: Path) -> bool:
     """
     place = path.resolve()
     for root in (settings.accounts, settings.inbox, settings.processing, settings.archive, settings.quarantine):
-        parts = _below(place, root)
+        parts = _below(place, root) if is_local(root) else None
         if parts is not None:
             level = 1 if root == settings.processing else 0  # below a bundle
             return parts[level : level + 1] != (account,)
-    kept = [settings.lake, settings.scratch, *(settings.home / name for name in _OF_HOME)]
+    kept = [*filter(is_local, [settings.lake]), settings.scratch, *(settings.home / name for name in _OF_HOME)]
     is_catalog = place.parent == settings.catalog.parent.resolve() and place.name.startswith(settings.catalog.name)
     return is_catalog or any(_below(place, folder) is not None for folder in kept)
 

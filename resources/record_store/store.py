@@ -23,6 +23,7 @@ from resources.record_store.refusals import (
 )
 from resources.record_store.selecting import known_type
 from resources.record_store.snapshots import snapshots_of
+from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest
@@ -87,6 +88,10 @@ class RecordStore:
     def exists(self) -> bool:
         """Whether `initialise` has been called for these settings, by anyone."""
         return self._catalog.exists()
+
+    def lock(self, name: str, seconds: float) -> WriteLock:
+        """A lock of that name, for who is to be alone with something; raises StoreBusy after so many seconds."""
+        return self._catalog.lock(name, seconds)
 
     def initialise(self, record_types: Iterable[RecordType]) -> list[str]:
         """The store exists and knows the record types; returns what was done, in sentences.

@@ -1,5 +1,6 @@
 """One writer at a time per store."""
 
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
 
 _KEY = 0x7265636F726473
-"""Of the advisory lock. PostgreSQL counts these apart for each database, and a catalog is a database."""
+"""Of the writers' advisory lock. PostgreSQL counts these apart for each database, and a catalog is a database."""
 
 _LONGEST = 2**31 - 1
 """Milliseconds that PostgreSQL can wait at most."""
@@ -77,8 +78,9 @@ class AdvisoryLock:
     The server frees it when the session ends, with its holder or before: so it is to be proven before a COMMIT.
     """
 
-    def __init__(self, open_session: "Callable[[], Session]", seconds: float) -> None:
+    def __init__(self, open_session: "Callable[[], Session]", name: str, seconds: float) -> None:
         self._open = open_session
+        self._key = _KEY + zlib.crc32(name.encode())
         self._seconds = seconds
         self._session: Session | None = None
         self._depth = 0
@@ -126,7 +128,7 @@ class AdvisoryLock:
                 cursor.execute("SET idle_session_timeout = 0")
                 cursor.execute("SET lock_timeout = %s", [min(max(1, round(self._seconds * 1000)), _LONGEST)])
                 cursor.execute("SET statement_timeout = 0")
-                cursor.execute("SELECT pg_advisory_lock(%s)", [_KEY])
+                cursor.execute("SELECT pg_advisory_lock(%s)", [self._key])
         except psycopg2.errors.LockNotAvailable:
             session.close()
             raise _busy(self._seconds) from None

@@ -1,0 +1,84 @@
+"""A real S3 server for tests: rclone, on loopback, over a folder of its own."""
+
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from itertools import count
+from pathlib import Path
+
+from resources.file_storage import is_local
+from schemas.location import Location
+from tests.serving import within
+
+KEY, SECRET = "AKIAOFTHETESTS", "s3cret-of-the-objects"
+"""Of whoever may read and write; nothing may ever show the secret."""
+
+
+class ObjectServer:
+    """A server that runs, and how it is found."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self._folder = folder
+        self._numbers = count(1)
+        self.environment = {
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def create(self, template: Path | None = None) -> str:
+        """The address of a new bucket, which has the files of a folder."""
+        name = f"store-{next(self._numbers)}"
+        if template is None:
+            (self._folder / name).mkdir()
+        else:
+            shutil.copytree(template, self._folder / name)
+        return f"s3://{name}"
+
+    def drop(self, address: str) -> None:
+        """The bucket is gone with all that is in it."""
+        shutil.rmtree(self.folder(address))
+
+    def folder(self, address: str) -> Path:
+        """Where the server keeps what has that address."""
+        return self._folder / address.removeprefix("s3://")
+
+
+_roots: list[Path] = []
+
+
+def on_disk(place: Location) -> Path:
+    """Where on this machine a file of a store is, or what the server keeps as the object."""
+    return place if is_local(place) else _roots[-1] / place.path
+
+
+@contextmanager
+def running() -> Iterator[ObjectServer]:
+    """A server that is ended afterwards, with all that it held."""
+    folder = Path(tempfile.mkdtemp(prefix="s3-"))
+    with closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    program = Path(sys.executable).with_name("rclone")
+    # What a test puts into a bucket's folder itself is seen at once.
+    options = ["--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}", "--dir-cache-time", "0s"]
+    server = subprocess.Popen([program, "serve", "s3", *options, folder], stderr=subprocess.DEVNULL)
+    try:
+        within(20, lambda: _answers(port))
+        _roots.append(folder)
+        yield ObjectServer(folder, port)
+    finally:
+        server.kill()
+        server.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _answers(port: int) -> bool:
+    with closing(socket.socket()) as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
