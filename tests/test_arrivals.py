@@ -285,7 +285,7 @@ def test_what_is_no_fault_of_the_file_leaves_it_for_later(
 def test_a_link_that_comes_into_processing_is_not_followed(inbox_store: RecordStore, tmp_path: Path) -> None:
     file = lands(inbox_store, "in.csv", [contact(1)])
     take(inbox_store)
-    (moved,) = inbox_store.settings.processing.glob("*/ua/contacts/in.csv")
+    (moved,) = on_disk(inbox_store.settings.processing).glob("*/ua/contacts/in.csv")
     secret = shutil.move(moved, tmp_path / file.name)
     moved.symlink_to(secret)
     assert import_all(inbox_store)["in.csv"].sentence == "It is no file any more; only files are imported."
