@@ -260,10 +260,11 @@ def files_below(root: Location) -> Iterator[KeptFile]:
             yield KeptFile(place, it["size"], it["LastModified"])
         return
     for path in sorted(root.rglob("*")):
-        status = path.lstat()
-        if not stat.S_ISDIR(status.st_mode):
-            # A rename keeps the time a file was written at, and sets the other.
-            yield KeptFile(path, status.st_size, datetime.fromtimestamp(status.st_ctime, UTC))
+        with suppress(FileNotFoundError):
+            status = path.lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                # A rename keeps the time a file was written at, and sets the other.
+                yield KeptFile(path, status.st_size, datetime.fromtimestamp(status.st_ctime, UTC))
 
 
 def _sync(place: Path) -> None:

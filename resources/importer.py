@@ -9,6 +9,7 @@ from resources.clock import new_id
 from resources.file_reader import FileReader, ReadOptions, require_room
 from resources.file_storage import remove
 from resources.record_store import RecordStore, Staging
+from resources.record_store.refusals import not_previewed
 from schemas.batches import Batch, BatchStatus, Counts, ImportReport, ImportRequest, OnInvalid
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
 
@@ -94,8 +95,9 @@ class Importer:
         records = self._store.account(account)
         batch = records.batch(batch_id)
         folder = records.folder("staging") / batch_id
-        is_open = batch.status is BatchStatus.PREVIEWED
-        if is_open and batch.counts.rejected and on_invalid is OnInvalid.ABORT:
+        if batch.status is not BatchStatus.PREVIEWED:
+            raise not_previewed(batch, "committed")
+        if batch.counts.rejected and on_invalid is OnInvalid.ABORT:
             raise rejects_found(batch)
         record_type = self._store.record_type(batch.record_type)
         try:
@@ -103,6 +105,9 @@ class Importer:
                 staging = Staging(staged, tuple(batch.binding.get("fields", ())))
                 committed = records.commit(batch_id, record_type, staging, self._actor, self._run_id)
         except FileNotFoundError:
+            now = records.batch(batch_id)
+            if now.status is not BatchStatus.PREVIEWED:  # another process was faster
+                raise not_previewed(now, "committed") from None
             raise PreviewOutdated(f"What the preview {batch_id} staged is gone.", "Preview the file again.") from None
         remove(folder)
         return committed

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from resources.file_reader import reader
+from resources.file_storage import is_local
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.lake import Lake
@@ -17,6 +18,8 @@ from resources.settings import Settings
 from schemas import load_record_types
 from tests.duckdb_opening import quick
 from tests.forked_reading import FORKED
+from tests.object_server import ObjectServer, on_disk
+from tests.object_server import running as object_server
 from tests.postgres import Postgres, running
 
 
@@ -34,9 +37,14 @@ class StoppedClock:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that is marked `both_catalogs` and has a store runs on SQLite and on PostgreSQL."""
-    if metafunc.definition.get_closest_marker("both_catalogs") and "catalog" in metafunc.fixturenames:
-        metafunc.parametrize("catalog", ["sqlite", "postgres"], indirect=True)
+    """A test that is marked `both_settings` and has a store runs as on a laptop, and as on a server.
+
+    On a server the catalog is in PostgreSQL and the data in an object store, or in a folder where that is all the same.
+    """
+    marker = metafunc.definition.get_closest_marker("both_settings")
+    if marker and "setting" in metafunc.fixturenames:
+        server = "server" if marker.kwargs.get("objects", True) else "postgres"
+        metafunc.parametrize("setting", ["laptop", server], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -46,10 +54,24 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def objects() -> Iterator[ObjectServer]:
+    """An S3 server: one for each process that runs tests."""
+    with object_server() as server:
+        yield server
+
+
 @pytest.fixture
-def catalog(request: pytest.FixtureRequest) -> Iterator[str | None]:
+def setting(request: pytest.FixtureRequest) -> str:
+    """Where a store is: `laptop`, in a folder; `postgres`, its catalog there; `server`, its data also in objects."""
+    told: str = getattr(request, "param", "laptop")
+    return told
+
+
+@pytest.fixture
+def catalog(request: pytest.FixtureRequest, setting: str) -> Iterator[str | None]:
     """The address of an empty database for the catalog, where the test runs on PostgreSQL."""
-    if getattr(request, "param", "sqlite") == "sqlite":
+    if setting == "laptop":
         yield None
         return
     server: Postgres = request.getfixturevalue("postgres")
@@ -60,7 +82,21 @@ def catalog(request: pytest.FixtureRequest) -> Iterator[str | None]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalog: str | None) -> Path:
+def data(request: pytest.FixtureRequest, setting: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str | None]:
+    """The address of an empty bucket, where the test runs on an object store."""
+    if setting != "server":
+        yield None
+        return
+    server: ObjectServer = request.getfixturevalue("objects")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    address = server.create()
+    yield f"{address}/data"
+    server.drop(address)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalog: str | None, data: str | None) -> Path:
     """An empty RECORDS_HOME, its catalog there or in PostgreSQL; no other setting of the environment is in force."""
     for name in [name for name in os.environ if name.startswith("RECORDS_") and name != "RECORDS_CORPORA"]:
         monkeypatch.delenv(name)
@@ -69,6 +105,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalog: str | None) -
     monkeypatch.setenv("RECORDS_ACTOR", "tester")
     if catalog is not None:
         monkeypatch.setenv("RECORDS_CATALOG", catalog)
+    if data is not None:
+        monkeypatch.setenv("RECORDS_DATA", data)
     return tmp_path / "home"
 
 
@@ -135,7 +173,10 @@ def store(
         shutil.copytree(empty_store, settings.home)
     with RecordStore(settings) as store:
         if settings.postgres is not None and store.exists:
-            shutil.copytree(request.getfixturevalue("empty_database")[1], settings.home)
+            template = request.getfixturevalue("empty_database")[1]
+            shutil.copytree(template, settings.home)
+            if not is_local(settings.data):
+                shutil.copytree(template / "lake", on_disk(settings.lake), dirs_exist_ok=True)
         elif settings.postgres is not None:  # a test that asks for its store late has begun with an empty database
             store.initialise(load_record_types())
         yield store

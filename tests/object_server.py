@@ -67,7 +67,7 @@ def running() -> Iterator[ObjectServer]:
         port: int = probe.getsockname()[1]
     program = Path(sys.executable).with_name("rclone")
     # What a test puts into a bucket's folder itself is seen at once.
-    options = ["--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}", "--dir-cache-time", "0s"]
+    options = ["--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}", "--dir-cache-time", "1ms"]
     server = subprocess.Popen([program, "serve", "s3", *options, folder], stderr=subprocess.DEVNULL)
     try:
         within(20, lambda: _answers(port))

@@ -36,7 +36,7 @@ from tests.object_server import on_disk
 from tests.records import change, contact, contacts_of, put, write_csv
 from tests.timeline import execute_on_catalog
 
-pytestmark = pytest.mark.both_catalogs
+pytestmark = pytest.mark.both_settings
 
 MIXED = """
 SELECT 'C-' || lpad((i * 37 % 100)::VARCHAR, 3, '0') AS external_id, 'lead' AS status,
@@ -102,7 +102,7 @@ def test_parts_change_nothing_in_the_file(
     writer: ExportWriter, mixed: int, part_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plans = []
-    monkeypatch.setattr("resources.export_writer.plan.ExportPlan.save", lambda plan: plans.append(plan))
+    monkeypatch.setattr("resources.export_writer.plan.ExportPlan.save", lambda plan, _: plans.append(plan))
     whole = writer.export(ask())
     divided = writer.export(ask(part_rows=part_rows))
 

@@ -26,7 +26,7 @@ from schemas.errors import (
 )
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
-pytestmark = pytest.mark.both_catalogs
+pytestmark = pytest.mark.both_settings
 
 
 def test_a_preview_counts_everything_and_writes_no_record(

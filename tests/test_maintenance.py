@@ -22,7 +22,7 @@ from tests.object_server import on_disk
 from tests.records import change, contact, contacts_of, put, stored, write_csv
 from tests.timeline import Timeline, store_of
 
-pytestmark = pytest.mark.both_catalogs
+pytestmark = pytest.mark.both_settings
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 DAY = timedelta(hours=24)
@@ -138,12 +138,12 @@ def test_what_a_crash_left_is_swept_when_it_is_old_enough(world: World) -> None:
     world.imports(1)
     left = [world.ua.folder("staging") / "b-1.partial", world.ua.folder("rejects") / "b-1"]
     left.append(world.store.settings.folder("never-previewed", "staging") / "b-2.partial")
-    for folder in left:
+    made = world.clock.time.timestamp()
+    for folder in map(on_disk, left):
         folder.mkdir(parents=True)
         (folder / "records.parquet").write_bytes(b"x" * 1000)
-    made = world.clock.time.timestamp()
-    for folder in left:
-        os.utime(on_disk(folder), (made, made))
+        for place in (folder / "records.parquet", folder):
+            os.utime(place, (made, made))
     assert world.maintenance.expire().removed == Removed()
     world.clock.advance(hours=23)
     assert world.maintenance.expire().removed == Removed()

@@ -29,11 +29,9 @@ OF_THE_LOCK = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
 
 
 @pytest.fixture
-def catalog(postgres: Postgres, empty_database: tuple[str, Path]) -> Any:
+def setting() -> str:
     """Every store of this module is in PostgreSQL."""
-    name = postgres.create(empty_database[0])
-    yield postgres.address(name)
-    postgres.drop(name)
+    return "postgres"
 
 
 def _cut_the_writer(postgres: Postgres) -> None:

@@ -24,7 +24,7 @@ from schemas.record_type import Field, RecordType
 from tests.conftest import StoppedClock
 from tests.records import contact, contacts_of, stored, write_csv
 
-pytestmark = pytest.mark.both_catalogs
+pytestmark = pytest.mark.both_settings
 
 
 def contacts() -> RecordType:

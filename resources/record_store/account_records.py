@@ -21,6 +21,7 @@ from resources.record_store.refusals import (
     modified_since,
     no_such_batch,
     not_committed,
+    not_previewed,
     not_writable,
     outdated,
     outdated_type,
@@ -32,7 +33,7 @@ from resources.record_store.snapshots import commits_since, images_of, snapshots
 from resources.record_store.staging import PROBLEMS, Staging, differs, same_key, within
 from resources.record_store.tables import table
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ImportReport, RowProblem
-from schemas.errors import Refused, Unaccounted
+from schemas.errors import Unaccounted
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.location import Location
 from schemas.record_type import RecordType
@@ -99,7 +100,7 @@ class AccountRecords:
         batch_id = report.batch.batch_id
         page = self.report_path(batch_id)
         made = entries(self.folder("rejects") / batch_id)
-        rejects = next((file for file in made if ".rejects." in file.name and not file.name.startswith(".")), None)
+        rejects = next((file for file in made if ".rejects." in file.name), None)
         return replace(
             report,
             rejects_file=rejects,
@@ -328,10 +329,7 @@ class AccountRecords:
     def _previewed(self, connection: Connection, batch_id: str, wish: str) -> Batch:
         batch = self._batch(connection, batch_id)
         if batch.status is not BatchStatus.PREVIEWED:
-            raise Refused(
-                f"Batch {batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
-                f"only a previewed batch can be {wish}."
-            )
+            raise not_previewed(batch, wish)
         return batch
 
     def _require_unchanged(

@@ -60,6 +60,14 @@ def not_committed(batch: Batch) -> Refused:
     )
 
 
+def not_previewed(batch: Batch, wish: str) -> Refused:
+    """The error for a batch that is to be committed or discarded and is not open any more."""
+    return Refused(
+        f"Batch {batch.batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
+        f"only a previewed batch can be {wish}."
+    )
+
+
 def window_over(batch: Batch, ended: datetime) -> WindowOver:
     """The error for a rollback that comes too late."""
     return WindowOver(
