@@ -227,11 +227,11 @@ def entries(folder: Location) -> Sequence[Location]:
     """The files and folders in a folder, by name; none where there is none."""
     if is_local(folder):
         with suppress(FileNotFoundError, NotADirectoryError):
-            return sorted(folder.iterdir())
+            return tuple(sorted(folder.iterdir()))
         return ()
     with suppress(FileNotFoundError), answered():
         names = {found.rstrip("/").rpartition("/")[2] for found in folder.fs.ls(folder.path, detail=False)}
-        return [folder / name for name in sorted(names - {""})]
+        return tuple(folder / name for name in sorted(names - {""}))
     return ()
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from resources.file_storage import entries
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.catalog import catalog_of
@@ -185,7 +186,7 @@ def test_a_batch_is_committed_or_discarded_once(importer: Importer, store: Recor
             importer.discard("ua", batch_id)
     assert [batch.status for batch in store.batches()] == [BatchStatus.DISCARDED, BatchStatus.COMMITTED]
     staging = store.account("ua").folder("staging")
-    assert list(staging.iterdir()) == []
+    assert list(entries(staging)) == []
 
 
 def test_a_preview_is_bound_to_the_records_it_touches(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
@@ -240,7 +241,7 @@ def test_a_file_that_cannot_be_read_leaves_nothing(importer: Importer, store: Re
     with pytest.raises(UnreadableFile):
         importer.import_file(contacts_of(path))
     assert store.batches() == []
-    assert list(store.account("ua").folder("staging").iterdir()) == []
+    assert list(entries(store.account("ua").folder("staging"))) == []
 
 
 def test_a_preview_that_cannot_be_recorded_leaves_nothing(
@@ -254,7 +255,7 @@ def test_a_preview_that_cannot_be_recorded_leaves_nothing(
     with holder, pytest.raises(StoreBusy):
         importer.preview(contacts_of(path))
     for kind in ("staging", "rejects"):
-        assert list(store.account("ua").folder(kind).iterdir()) == []
+        assert list(entries(store.account("ua").folder(kind))) == []
 
 
 def test_personal_values_are_in_the_message_only_when_it_is_not_masked(importer: Importer, tmp_path: Path) -> None:
@@ -282,7 +283,7 @@ def test_a_content_that_stands_is_refused_by_account_and_type_unless_again(
     )
     assert refusal.value.hint == "To read it again: --again."
     assert len(store.batches()) == 2
-    assert [path.name for path in store.account("ua").folder("staging").iterdir()] == []
+    assert list(entries(store.account("ua").folder("staging"))) == []
     assert importer.preview(contacts_of(copied, account="b6")).batch.counts.created == 1
     assert importer.import_file(contacts_of(copied, again=True), OnInvalid.SKIP).batch.counts.unchanged == 1
 

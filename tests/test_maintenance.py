@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from resources.file_storage import files_below
 from resources.importer import Importer
 from resources.maintenance import Maintenance
 from resources.record_store import RecordStore
@@ -256,7 +257,7 @@ def test_exports_and_archived_files_are_kept_for_days(world: World) -> None:
     archived = world.store.settings.archive / "ua" / "contacts" / "b-1" / "in.csv"
     archived.parent.mkdir(parents=True)
     archived.write_bytes(b"x" * 10)
-    put_there = datetime.fromtimestamp(archived.stat().st_ctime, UTC)
+    put_there = next(iter(files_below(world.store.settings.archive))).put_at
     world.clock.advance(days=6, hours=23)
     assert world.maintains().exports == Removed()
     world.clock.advance(hours=1)

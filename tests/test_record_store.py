@@ -22,6 +22,7 @@ from schemas.errors import InvalidRequest, NotFound, StoreBusy, StoreNotReady
 from schemas.model import Integer, RecordModel, Text, field
 from schemas.record_type import Field, RecordType
 from tests.conftest import StoppedClock
+from tests.object_server import on_disk
 from tests.records import contact, contacts_of, stored, write_csv
 
 pytestmark = pytest.mark.both_settings
@@ -146,7 +147,7 @@ def test_records_lie_by_account_and_sorted_by_key(importer: Importer, settings: 
     numbers = [7, 3, 9, 1, 5]
     importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", map(contact, numbers))))
 
-    (file,) = settings.lake.glob("records/contacts/**/*.parquet")
+    (file,) = on_disk(settings.lake).glob("records/contacts/**/*.parquet")
     assert file.parent.name == "_account=ua"
     keys = duckdb.read_parquet(str(file)).project("external_id").fetchall()
     assert keys == [(f"C-{number:06}",) for number in sorted(numbers)]
@@ -163,7 +164,7 @@ def test_what_is_too_much_for_one_sort_is_sorted_in_parts(
 
     assert counts == Counts(read=20_000, created=19_990, unchanged=10)
     assert sorted(row["external_id"] for row in stored(store)) == [f"C-{number:06}" for number in range(20_000)]
-    files = list(settings.lake.glob("records/contacts/**/*.parquet"))
+    files = list(on_disk(settings.lake).glob("records/contacts/**/*.parquet"))
     assert len(files) > 5
     for file in files:
         keys = duckdb.read_parquet(str(file)).project("external_id").fetchall()
