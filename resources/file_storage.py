@@ -143,10 +143,13 @@ class FileStorage:
         folder.mkdir(parents=True)
         try:
             with answered():
-                if place.fs.isfile(place.path):
-                    place.fs.get_file(place.path, str(folder / place.name))
-                else:
-                    place.fs.get(place.path, str(folder / place.name), recursive=True)
+                found = place.fs.find(place.path)  # `get` would take a * in a name for a pattern
+                if not found:
+                    raise FileNotFoundError(str(place))
+                for path in found:
+                    target = folder / place.name / path.removeprefix(place.path).lstrip("/")
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    place.fs.get_file(path, str(target))
             yield folder / place.name
         finally:
             remove(folder)
@@ -215,8 +218,9 @@ def blocks_of(place: Location) -> Iterator[bytes]:
 def remove(place: Location) -> None:
     """What lies there, a file or a folder with all that is in it, is gone, or was not there."""
     if not is_local(place):
-        with suppress(FileNotFoundError), answered():
-            place.fs.rm(place.path, recursive=True)
+        with answered():
+            for path in place.fs.find(place.path):  # `rm` would take a * in a name for a pattern
+                place.fs.rm_file(path)
     elif place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
     else:

@@ -7,7 +7,7 @@ killed in between leaves it in both places; what comes next completes the move, 
 import re
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -55,7 +55,6 @@ class ObjectInbox:
     def __init__(self, settings: Settings, files: FileStorage, lock: Callable[[str, float], WriteLock]) -> None:
         self._files = files
         self._lock = lock
-        self._seconds = settings.lock_seconds
         self._inbox, self._processing, self._archive, self._quarantine = (
             _Place(place) for place in (settings.inbox, settings.processing, settings.archive, settings.quarantine)
         )
@@ -91,9 +90,14 @@ class ObjectInbox:
     def bundle(self, bundle: str) -> Iterator[list[BundledFile]]:
         """The files of the bundle, in the order in which they were last modified, for one process at a time.
 
-        There are none when another process has done all.
+        There are none when another process is at it, or when all is done.
         """
-        with self._lock(checked_bundle(bundle), self._seconds):
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._lock(checked_bundle(bundle), 0.0))
+            except StoreBusy:
+                yield []
+                return
             files = []
             for each, told in sorted(self._bundled(bundle), key=lambda found: found[1]["order"]):
                 account, record_type = told["place"].split("/")
@@ -188,7 +192,7 @@ class _Place:
     def copy(self, source: str, key: str) -> None:
         """The object has the content of another one."""
         with answered():
-            self._fs.copy(source, self.path(key))
+            self._fs.cp_file(source, self.path(key))
 
     def write(self, key: str, text: str) -> None:
         """The object is that text."""

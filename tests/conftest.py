@@ -39,12 +39,11 @@ class StoppedClock:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that is marked `both_settings` and has a store runs as on a laptop, and as on a server.
 
-    On a server the catalog is in PostgreSQL and the data in an object store, or in a folder where that is all the same.
+    On a server the catalog is in PostgreSQL and the data in an object store. A test can name its own settings.
     """
     marker = metafunc.definition.get_closest_marker("both_settings")
     if marker and "setting" in metafunc.fixturenames:
-        server = "server" if marker.kwargs.get("objects", True) else "postgres"
-        metafunc.parametrize("setting", ["laptop", server], indirect=True)
+        metafunc.parametrize("setting", marker.args or ("laptop", "server"), indirect=True)
 
 
 @pytest.fixture(scope="session")

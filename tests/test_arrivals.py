@@ -9,8 +9,9 @@ import pytest
 
 from resources import arrivals
 from resources.arrivals import Arrivals
+from resources.file_storage import entries
 from resources.importer import Importer
-from resources.inbox import FolderInbox, inbox_of
+from resources.inbox import inbox_of
 from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore
 from schemas.arrivals import CommitPolicy, InboxPolicies, Outcome, bundled, complete, printable
@@ -19,6 +20,8 @@ from schemas.errors import InvalidRequest, StoreBusy
 from tests.inbox import import_all, kinds, lands, places, take
 from tests.object_server import on_disk
 from tests.records import contact, contacts_of, stored, write_csv
+
+pytestmark = pytest.mark.both_settings
 
 
 @pytest.fixture
@@ -142,7 +145,7 @@ def test_files_of_several_accounts_and_types_are_imported_together(inbox_store: 
         "one.csv": [f"archive/ua/contacts/{done['one.csv'].batch_id}"],
         "two.csv": [f"archive/dl/contacts/{done['two.csv'].batch_id}"],
     }
-    assert list(inbox_store.settings.processing.iterdir()) == []
+    assert entries(inbox_store.settings.processing) == ()
 
 
 def test_the_saved_mapping_of_the_account_is_used(inbox_store: RecordStore, tmp_path: Path) -> None:
@@ -282,6 +285,7 @@ def test_what_is_no_fault_of_the_file_leaves_it_for_later(
         assert "canary" not in (inbox_store.batches()[0].failure or "")
 
 
+@pytest.mark.both_settings("laptop")
 def test_a_link_that_comes_into_processing_is_not_followed(inbox_store: RecordStore, tmp_path: Path) -> None:
     file = lands(inbox_store, "in.csv", [contact(1)])
     take(inbox_store)
@@ -321,11 +325,8 @@ def test_a_file_that_is_found_after_a_crash_goes_on_from_where_it_was(
     if status is BatchStatus.FAILED:
         file.write_text("")
     take(inbox_store)
-    method = {
-        "previewed": (Importer, "commit"),
-        "committed": (FolderInbox, "archive"),
-        "failed": (FolderInbox, "quarantine"),
-    }
+    inbox = type(inbox_of(inbox_store))
+    method = {"previewed": (Importer, "commit"), "committed": (inbox, "archive"), "failed": (inbox, "quarantine")}
     with monkeypatch.context() as patch:
         patch.setattr(*method[status.value], dies)
         with pytest.raises(Died):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 
 from resources.file_storage import is_local
-from resources.record_store import object_store
 from resources.record_store.catalog import Catalog
+from resources.record_store.object_store import EXTENSION, ObjectAccess, refusal
 from resources.settings import Settings
 from schemas.errors import StoreNotReady
 
@@ -41,9 +41,12 @@ class Connection:
     have no use for it. Here it finds none, unless pandas is imported already.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, attach: Callable[[str, int], str]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, attach: Callable[[str, int], str], objects: ObjectAccess | None
+    ) -> None:
         self._connection = connection
         self._attach = attach
+        self._objects = objects
         self.snapshots: dict[int, str] = {}
 
     def snapshot(self, number: int) -> str:
@@ -60,6 +63,8 @@ class Connection:
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Self:
         """Execute a statement; its `?` are bound to the values, in order."""
+        if self._objects is not None:
+            self._objects.renew()
         if not values:
             self._connection.execute(query)
         elif "pandas" in sys.modules:
@@ -101,7 +106,7 @@ class Lake:
         self._settings = settings
         self._catalog = catalog
         self._connect = connect
-        self._of_objects = () if is_local(settings.data) else object_store.EXTENSIONS
+        self._has_objects = not is_local(settings.data)
         self._idle: list[tuple[duckdb.DuckDBPyConnection, str]] = []
         """Each with the statement that attached its lake, where it is attached still."""
 
@@ -115,6 +120,7 @@ class Lake:
         attach = self._attach("lake", read_only, snapshot)
         database, attached = self._take(attach)
         try:
+            objects = ObjectAccess(database, self._settings) if self._has_objects else None
             if attached != attach:
                 if attached:
                     database.execute("DETACH lake")
@@ -124,7 +130,7 @@ class Lake:
                     raise self._catalog.refusal(error) from None
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
-                connection = Connection(cursor, lambda name, number: self._attach(name, True, number))
+                connection = Connection(cursor, lambda name, number: self._attach(name, True, number), objects)
                 yield connection
             for name in connection.snapshots.values():
                 database.execute(f"DETACH {name}")
@@ -133,7 +139,7 @@ class Lake:
                 attach = ""
         except duckdb.IOException as error:
             database.close()
-            raise object_store.refusal(error) from None
+            raise refusal(error) if self._has_objects else error from None
         except BaseException:
             database.close()
             raise
@@ -180,12 +186,10 @@ class Lake:
             }
         )
         try:
-            for extension in (self._catalog.scanner, "ducklake", *self._of_objects):
+            for extension in (self._catalog.scanner, "ducklake", *([EXTENSION] if self._has_objects else [])):
                 database.execute(f"LOAD {literal(extension_path(extension))}")
             for statement in self._catalog.preparation:
                 database.execute(statement)
-            if self._of_objects:
-                object_store.prepare(database, self._settings)
         except BaseException:
             database.close()
             raise

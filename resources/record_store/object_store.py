@@ -1,6 +1,7 @@
-"""How DuckDB reaches the object store: with whatever credentials AWS's usual chain of providers finds."""
+"""How DuckDB reaches the object store: at the place and with the credentials that AWS's usual settings name."""
 
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 import duckdb
@@ -8,45 +9,72 @@ import duckdb
 from resources.file_storage import OBJECTS, unreachable
 from resources.settings import Settings
 
-EXTENSIONS = ("httpfs", "aws")
-"""DuckDB's extensions that read S3, and that find credentials for it."""
+EXTENSION = "httpfs"
+"""DuckDB's extension that reads and writes S3."""
 
 
-def prepare(database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
-    """The database can read and write the data. It asks the providers itself, so that no statement has a secret in it.
+class ObjectAccess:
+    """A database's access to the bucket of the settings: renewed where the credentials are, as those of a role."""
 
-    Credentials that end, as those of a role, are asked for anew when they are refused.
-    """
-    bucket = str(settings.data).removeprefix(OBJECTS).partition("/")[0]
-    options = ["TYPE s3", "PROVIDER credential_chain", "REFRESH auto", f"SCOPE '{OBJECTS}{bucket}'"]
-    endpoint = _endpoint()
-    if endpoint:
-        address = urlsplit(endpoint)
-        if "'" in endpoint or not address.hostname:
-            raise unreachable("AWS_ENDPOINT_URL is no address of a server")
-        place = f"{address.hostname}{f':{address.port}' if address.port else ''}{address.path.rstrip('/')}"
-        use_ssl = str(address.scheme != "http").lower()
-        options += [f"ENDPOINT '{place}'", "URL_STYLE path", f"USE_SSL {use_ssl}"]
-    database.execute("SET enable_external_file_cache = true")  # the operating system has no copy of what is read there
-    try:
-        database.execute(f"CREATE SECRET data ({', '.join(options)})")
-    except duckdb.Error as error:
-        raise refusal(error) from None
+    def __init__(self, database: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+        self._database = database
+        self._bucket = str(settings.data).removeprefix(OBJECTS).partition("/")[0]
+        self._keys: Any = None
+        self.renew()
+        database.execute("SET enable_external_file_cache = true")  # the system has no copy of what is read there
+
+    def renew(self) -> None:
+        """The database has the credentials that are valid now. No error and no view of DuckDB's shows the secret."""
+        found = _session().get_credentials()
+        if found is None:
+            raise unreachable("Unable to locate credentials")
+        keys = found.get_frozen_credentials()
+        if keys == self._keys:
+            return
+        options = {
+            "TYPE": "s3",
+            "SCOPE": _literal(f"{OBJECTS}{self._bucket}"),
+            "REGION": _literal(_region()),
+            "KEY_ID": _literal(keys.access_key),
+            "SECRET": _literal(keys.secret_key),
+        }
+        if keys.token:
+            options["SESSION_TOKEN"] = _literal(keys.token)
+        endpoint = _endpoint()
+        if endpoint:
+            address = urlsplit(endpoint)
+            place = f"{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"
+            options |= {"ENDPOINT": _literal(place), "URL_STYLE": "path", "USE_SSL": str(address.scheme != "http")}
+        told = ", ".join(f"{name} {value}" for name, value in options.items())
+        with self._database.cursor() as cursor:
+            cursor.execute(f"CREATE OR REPLACE SECRET data ({told})")
+        self._keys = keys
 
 
 def refusal(error: duckdb.Error) -> Exception:
     """What to raise where the object store refused DuckDB, in its answer's first line; the error itself elsewhere."""
     told = str(error).splitlines()[0].rstrip(". ")
-    return unreachable(told) if "HTTP" in told or "Secret" in told else error
+    return unreachable(told) if "HTTP" in told else error
+
+
+@cache
+def _session() -> Any:
+    import botocore.session  # type: ignore[import-untyped]
+
+    return botocore.session.Session()
+
+
+def _region() -> str:
+    return _session().get_config_variable("region") or "us-east-1"
 
 
 @cache
 def _endpoint() -> str | None:
     """The address of a server that is not Amazon's, as AWS's settings name it."""
-    import botocore.session  # type: ignore[import-untyped]
-
-    session = botocore.session.Session()
-    region = session.get_config_variable("region") or "us-east-1"
-    found: str = session.create_client("s3", region_name=region).meta.endpoint_url
+    found: str = _session().create_client("s3", region_name=_region()).meta.endpoint_url
     host = urlsplit(found).hostname or ""
     return None if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else found
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

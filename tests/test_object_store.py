@@ -1,0 +1,157 @@
+"""A store whose data are objects: found by AWS's own settings, and its secrets in nothing that anyone reads."""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from resources.export_writer import ExportWriter
+from resources.importer import Importer
+from resources.record_store import RecordStore, object_store
+from resources.settings import Settings
+from schemas.errors import InvalidRequest, StoreUnreachable
+from schemas.exports import ExportFormat, ExportRequest
+from tests.object_server import KEY, SECRET, ObjectServer, on_disk
+from tests.postgres import PASSWORD
+from tests.records import contact, contacts_of, put, stored, write_csv
+from tests.serving import COMMAND
+
+
+@pytest.fixture
+def setting() -> str:
+    """Every store of this module is as on a server."""
+    return "server"
+
+
+@pytest.fixture(autouse=True)
+def new_process() -> Iterator[None]:
+    """What a process asks AWS's settings for is asked for by each test."""
+    _as_a_new_process()
+    yield
+    _as_a_new_process()
+
+
+def _as_a_new_process() -> None:
+    object_store._endpoint.cache_clear()
+    object_store._session.cache_clear()
+
+
+@pytest.mark.parametrize("data", ["gs://bucket", "s3://", "s3://B", "s3://bucket/a*", "s3://bucket//a", "s3://b@d/x"])
+def test_data_that_cannot_be_meant_is_refused(data: str) -> None:
+    with pytest.raises(InvalidRequest, match="Give a local folder, or s3://BUCKET/PREFIX"):
+        Settings.from_environment({"RECORDS_DATA": data})
+
+
+@pytest.mark.parametrize("how", ["keys", "a process"])
+def test_the_usual_files_of_aws_name_keys_region_and_endpoint(
+    how: str,
+    store: RecordStore,
+    settings: Settings,
+    objects: ObjectServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    for name in objects.environment:
+        monkeypatch.delenv(name)
+    config = tmp_path / "config"
+    keys = f"aws_access_key_id = {KEY}\naws_secret_access_key = {SECRET}"
+    if how == "a process":
+        _tell_keys(tmp_path / "keys.json", SECRET)
+        keys = f"credential_process = cat {tmp_path / 'keys.json'}"
+    endpoint = objects.environment["AWS_ENDPOINT_URL"]
+    config.write_text(f"[profile mine]\n{keys}\nregion = us-east-1\nendpoint_url = {endpoint}\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    _as_a_new_process()
+    with RecordStore(settings) as again:
+        assert [row["external_id"] for row in stored(again)] == ["C-1"]
+        if how == "a process":  # whose keys end soon, and are asked for before each statement
+            _tell_keys(tmp_path / "keys.json", "another-s3cret")
+            with pytest.raises(StoreUnreachable, match="403"):
+                put(again, "SELECT 'C-2' AS external_id, 'lead' AS status")
+
+
+def _tell_keys(file: Path, secret: str) -> None:
+    ends = datetime.now(UTC) + timedelta(minutes=5)
+    keys = {"Version": 1, "AccessKeyId": KEY, "SecretAccessKey": secret, "Expiration": ends.isoformat()}
+    file.write_text(json.dumps(keys))
+
+
+@pytest.mark.parametrize(
+    ("environment", "why"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "another-s3cret"}, "403"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, "Could not|connect"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "HOME": "/nobody"}, "Unable to locate credentials"),
+    ],
+)
+def test_a_store_that_cannot_reach_its_objects_says_so_and_shows_no_secret(
+    store: RecordStore, environment: dict[str, str], why: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    _as_a_new_process()
+    with pytest.raises(StoreUnreachable, match=why) as raised, RecordStore(settings) as again:
+        stored(again)
+    shown = f"{raised.value!r}"
+    assert not [secret for secret in (SECRET, KEY, PASSWORD, "another-s3cret") if secret in shown]
+
+
+def test_no_output_of_the_command_and_no_object_has_a_secret_in_it(
+    store: RecordStore, settings: Settings, tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "in.csv", [contact(1), contact(2, status="VIP")])
+    shown = ""
+    for arguments in (
+        ["import", str(file), "-a", "ua", "-t", "contacts", "--on-invalid", "skip", "--json"],
+        ["export", "-a", "ua", "-t", "contacts", "-f", "excel", "--json"],
+        ["maintain", "--json"],
+        ["exports", "--json"],
+        ["import", str(file), "-a", "ua", "-t", "contacts", "--json"],
+    ):
+        done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, env=os.environ, check=False)
+        assert json.loads(done.stdout), done.stderr
+        shown += done.stdout + done.stderr
+    for root in (on_disk(settings.data), settings.home):
+        shown += "".join(path.read_bytes().decode("latin-1") for path in root.rglob("*") if path.is_file())
+    assert not [secret for secret in (SECRET, KEY, PASSWORD) if secret in shown]
+
+
+def test_an_export_lies_among_the_accounts_objects_and_one_that_fails_leaves_the_older(
+    store: RecordStore, importer: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", map(contact, range(100)))))
+    writer = ExportWriter(store, "tester")
+    for kind in ExportFormat:
+        manifest = writer.export(ExportRequest("ua", "contacts", format=kind, part_rows=30))
+        assert str(manifest.path).startswith(f"{store.settings.data}/accounts/ua/exports/{manifest.export_id}/")
+        folder = on_disk(manifest.path).parent
+        names = [manifest.path.name, manifest.manifest_path.name]
+        assert sorted(file.name for file in folder.iterdir()) == names
+        told = json.loads(on_disk(manifest.manifest_path).read_text())
+        assert (told["path"], told["sha256"]) == (str(manifest.path), manifest.sha256)
+    assert not any(store.settings.scratch.glob("e-*"))
+
+    plan = writer.plan(ExportRequest("ua", "contacts", part_rows=30))
+    monkeypatch.setattr(type(store.files), "put", _refused)
+    with pytest.raises(StoreUnreachable):
+        writer.finish(plan)
+    assert not on_disk(plan.path).exists()
+
+
+def _refused(*_: object) -> None:
+    raise StoreUnreachable("The object store cannot be reached, or refuses: no.", "")
+
+
+def test_no_account_names_what_is_on_its_way(store: RecordStore, importer: Importer) -> None:
+    on_its_way = store.settings.scratch / "fetched-1" / "theirs.csv"
+    on_its_way.parent.mkdir(parents=True)
+    write_csv(on_its_way, [contact(1)])
+    with pytest.raises(Exception, match="There is no file"):
+        importer.preview(contacts_of(on_its_way))
