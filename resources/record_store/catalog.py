@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
 from resources.clock import Clock, ServerClock, SystemClock
+from resources.record_store.projection import Projection
 from resources.record_store.write_lock import AdvisoryLock, FileLock, WriteLock
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, StoreBusy, StoreUnreachable
@@ -43,6 +44,10 @@ class Catalog(Protocol):
 
     def clock(self) -> Clock:
         """Whose time counts."""
+        ...
+
+    def projection(self, window: timedelta) -> Projection | None:
+        """Where others read the history of imports; None where nobody else can log in."""
         ...
 
     def refusal(self, error: Exception) -> Exception:
@@ -83,6 +88,9 @@ class SqliteCatalog:
         """The clock of this machine."""
         return SystemClock()
 
+    def projection(self, window: timedelta) -> None:
+        """None: whoever can read the file reads everything."""
+
     def refusal(self, error: Exception) -> Exception:
         """The error itself: it tells of a file."""
         return error
@@ -108,7 +116,7 @@ class PostgresCatalog:
         parameters.setdefault("connect_timeout", "10")
         parameters.setdefault("application_name", "records")
         self._parameters = parameters
-        self._seconds = settings.lock_seconds
+        self._lock = AdvisoryLock(self._open, settings.lock_seconds)
         self._found = False
         # A commit beside another one, by who had lost the lock: it fails, and is not put on top of the other.
         self.preparation: Sequence[str] = ["SET GLOBAL ducklake_max_retry_count = 0"]
@@ -134,11 +142,15 @@ class PostgresCatalog:
 
     def lock(self) -> WriteLock:
         """An advisory lock on a session of its own."""
-        return AdvisoryLock(self._open, self._seconds)
+        return self._lock
 
     def clock(self) -> Clock:
         """The server's: the machines that write may differ."""
         return ServerClock(self._server_time)
+
+    def projection(self, window: timedelta) -> Projection:
+        """A table of the same database."""
+        return Projection(self._session_of_lock, window)
 
     def refusal(self, error: Exception) -> Exception:
         """That the server cannot be reached, in its own words; of a commit without them, for they quote records."""
@@ -161,6 +173,15 @@ class PostgresCatalog:
             yield session
         finally:
             session.close()
+
+    @contextmanager
+    def _session_of_lock(self) -> "Iterator[Session]":
+        """The session of the write lock where that is held, for to open another takes longer than its use; or one."""
+        if self._lock.session is not None:
+            yield self._lock.session
+            return
+        with self.session() as session:
+            yield session
 
     def _open(self) -> "Session":
         import psycopg2
