@@ -210,7 +210,7 @@ def list_accounts(as_json: bool) -> None:
 def set_reader(name: str, role: str, revoke: bool, as_json: bool) -> None:
     """The ROLE reads the import history of the account NAME in PostgreSQL, and nothing else of the store.
 
-    That is its rows of the table records_history.batches. A role reads the history of one account.
+    It reads them in the view records_history.imports. A role reads the history of one account.
     """
     with _store() as store:
         changed = store.revoke_reader(name, role) if revoke else store.grant_reader(name, role)

@@ -19,7 +19,7 @@ from pipelines.cli import main
 from pipelines.ledger_events import ledger_events
 from pipelines.store_resource import RecordsResource
 from resources.importer import Importer
-from resources.record_store import RecordStore, projection
+from resources.record_store import RecordStore, projection, write_lock
 from resources.record_store.projection import Projection
 from resources.settings import Settings
 from schemas import load_record_types
@@ -519,6 +519,25 @@ def test_the_keeper_is_bound_by_row_level_security_too(read: str, postgres: Post
     postgres.execute("DROP POLICY store ON records_history.batches", database_of(read))
     assert history(read) == []
     assert {row["account"] for row in history(read, READERS["ua"])} == {"ua"}
+
+
+def test_a_reader_cannot_hold_up_the_store_where_advisory_locks_are_not_everyones(
+    read: str, store: RecordStore, postgres: Postgres
+) -> None:
+    """As the README says; a reader that may take the lock gets it."""
+    ((key,),) = ask(read, f"SELECT {write_lock._KEY} WHERE pg_try_advisory_lock({write_lock._KEY})", role=READERS["ua"])
+    name, of_the_kind = database_of(read), "proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$' AND pronargs = 1"
+    found = postgres.execute(f"SELECT oid::regprocedure::text FROM pg_proc WHERE {of_the_kind}", name)
+    functions = [function for (function,) in found]
+    postgres.execute(f"REVOKE EXECUTE ON FUNCTION {', '.join(map(str, functions))} FROM PUBLIC", name)
+    postgres.execute(f"GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO {KEEPER}", name)
+
+    assert len(functions) == 8
+    for function in functions:
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            ask(read, f"SELECT {str(function).replace('bigint', str(key))}", role=READERS["ua"])
+    tell(store)
+    assert history(read) == told(store)
 
 
 def test_roles_are_known_by_themselves_and_not_by_their_names(

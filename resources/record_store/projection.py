@@ -54,8 +54,8 @@ _TABLES = f"""
 _MINE = "account = (SELECT r.account FROM records_history.readers r WHERE r.role = quote_ident(current_user)::regrole)"
 """A reader is known as a role, not by its name: who is renamed stays itself. Within a view too it is who asks."""
 
-# The view reads as its owner, on whom row-level security is forced; it says again which rows, so that the index is used.
-# OFFSET keeps a reader's conditions above the policy: on the table itself some would be looked at before it, and by them
+# The view reads as its owner, on whom row-level security is forced; it says again which rows, for the index to be used.
+# OFFSET keeps a reader's conditions above the policy: on the table some would be looked at before it, and by them
 # EXPLAIN ANALYZE would tell which values others have.
 _SECURITY = f"""
     ALTER TABLE records_history.batches ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
