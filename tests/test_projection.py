@@ -19,7 +19,8 @@ from pipelines.cli import main
 from pipelines.ledger_events import ledger_events
 from pipelines.store_resource import RecordsResource
 from resources.importer import Importer
-from resources.record_store import RecordStore, projection, write_lock
+from resources.record_store import RecordStore, ledger, projection, write_lock
+from resources.record_store.catalog import catalog_of
 from resources.record_store.projection import Projection
 from resources.settings import Settings
 from schemas import load_record_types
@@ -294,6 +295,24 @@ def test_who_comes_late_overwrites_nothing(
     tell(store)
 
     assert [(row["status"], row["actor"]) for row in history(catalog)] == [("discarded", "faster")]
+    with store.reading() as connection:
+        assert ask(catalog, "SELECT seq FROM records_history.projected") == [(ledger.newest(connection)[0],)]
+
+
+def test_one_at_a_time_writes_to_it(
+    store: RecordStore, catalog: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(projection, "_BEGIN", projection._BEGIN.replace("'2s'", "'10ms'"))
+
+    def write_meanwhile(_: int) -> list[Batch]:
+        tell(store)
+        return []
+
+    catalog_of(store.settings).projection(store.settings.rollback_window).catch_up(3, write_meanwhile)  # type: ignore[union-attr]
+
+    assert "canceling statement due to lock timeout" in caplog.text
+    store.catch_up()
+    assert history(catalog) == told(store)
 
 
 def test_a_commit_that_cannot_be_told_stands_and_one_warning_says_what_to_do(
@@ -409,7 +428,7 @@ def _fill(store: RecordStore, catalog: str) -> None:
     """Batches of two accounts, each with a reader; ua's may make what it likes in `own`."""
     for account, role in READERS.items():
         for number in range(3):
-            tell(store, account, file_name=str(number) if account == "ua" else f"secret-{number}.csv")
+            tell(store, account, file_name=str(number) if account == "ua" else "secret.csv")
         assert store.grant_reader(account, role)
     ask(catalog, f"CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO {READERS['ua']}")
 
@@ -430,7 +449,9 @@ def shared(postgres: Postgres, empty_database: tuple[str, Path], tmp_path_factor
     address = _as(postgres.address(name), KEEPER)
     with RecordStore(settings_of(home, address)) as store:
         _fill(store, address)
-    postgres.execute("ANALYZE", name)
+    many = "SELECT b.batch_id || n AS batch_id, {} FROM records_history.batches b, generate_series(1, 50) n"
+    others = ", ".join(f"b.{column}" for column in list(projection._COLUMNS)[1:])
+    ask(address, f"INSERT INTO records_history.batches {many.format(others)}", "ANALYZE records_history.batches")
     return address
 
 
@@ -465,11 +486,10 @@ def test_a_reader_can_do_nothing_else(shared: str, attempt: str) -> None:
     ("theirs", "nobodys"),
     [
         ("account = 'dl'", "account = 'zz'"),
-        ("file_name = 'secret-1.csv'", "file_name = 'other.csv'"),
-        ("file_name = ANY ('{secret-1.csv}')", "file_name = ANY ('{other.csv}')"),
+        ("file_name = 'secret.csv'", "file_name = 'other.csv'"),
+        ("file_name = ANY ('{secret.csv}')", "file_name = ANY ('{other.csv}')"),
         ("batch_id > 'b-2'", "batch_id > 'b-9'"),
         ("at > '2020-01-01'", "at > '2999-01-01'"),
-        ("undone IS NULL", "undone IS NOT NULL"),
     ],
 )
 def test_no_plan_tells_what_others_have(shared: str, theirs: str, nobodys: str) -> None:
@@ -477,17 +497,14 @@ def test_no_plan_tells_what_others_have(shared: str, theirs: str, nobodys: str) 
     ways = ("SET enable_seqscan = on", "SET enable_seqscan = off", "SET enable_bitmapscan = off")
 
     def plans(condition: str) -> list[str]:
+        """Of each way; but for the condition itself, which stands above the fence."""
         asked = f"SELECT * FROM records_history.imports WHERE account <> 'ua' AND {condition}"
         explained = f"EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF) {asked}"
-        return [str(ask(shared, *ways[:end], explained, role=READERS["ua"])) for end in (1, 2, 3)]
+        lines = [line for end in (1, 2, 3) for (line,) in ask(shared, *ways[:end], explained, role=READERS["ua"])]
+        return [line for line in lines if not line.startswith("  Filter: ((imports.")]
 
-    def below(plan: str) -> str:
-        """What is done to the table; the reader's own condition is above it."""
-        (rest,) = re.findall(r"(->\s+(?:Seq|Index|Bitmap Heap) Scan .*)", plan)
-        return str(rest)
-
-    assert [*map(below, plans(theirs))] == [*map(below, plans(nobodys))]
-    assert "Index Cond: (account = (InitPlan " in plans(theirs)[2]
+    assert plans(theirs) == plans(nobodys)
+    assert "Index Cond: (account = (InitPlan " in str(plans(theirs))
 
 
 def test_who_reads_for_no_account_sees_nothing(read: str, postgres: Postgres) -> None:
@@ -499,6 +516,18 @@ def test_who_reads_for_no_account_sees_nothing(read: str, postgres: Postgres) ->
     for table in ("imports", "batches"):
         assert history(read, NOBODYS, table) == []
         assert {row["account"] for row in history(read, READERS["ua"], table)} == {"ua"}
+
+
+def test_nobodys_operators_decide_what_the_policies_mean(read: str, store: RecordStore, postgres: Postgres) -> None:
+    """As where all may create in the schema `public`: before PostgreSQL 15."""
+    postgres.execute("GRANT CREATE ON SCHEMA public TO PUBLIC", database_of(read))
+    yes = "CREATE FUNCTION public.{0}({1}, {1}) RETURNS boolean LANGUAGE sql AS $$ SELECT $1::text = 'web_dl' $$"
+    operator = "CREATE OPERATOR public.= (LEFTARG = {1}, RIGHTARG = {1}, FUNCTION = public.{0})"
+    ask(read, yes.format("yes", "regrole"), operator.format("yes", "regrole"), role=READERS["ua"])
+
+    store.initialise(load_record_types())
+
+    assert {row["account"] for row in history(read, READERS["ua"])} == {"ua"}
 
 
 def test_an_application_that_serves_several_accounts_sees_the_one_whose_role_it_takes(

@@ -56,7 +56,7 @@ _MINE = "account = (SELECT r.account FROM records_history.readers r WHERE r.role
 
 # The view reads as its owner, on whom row-level security is forced; it says again which rows, for the index to be used.
 # OFFSET keeps a reader's conditions above the policy: on the table some would be looked at before it, and by them
-# EXPLAIN ANALYZE would tell which values others have.
+# EXPLAIN ANALYZE would tell which values others have. The barrier keeps its estimates from telling.
 _SECURITY = f"""
     ALTER TABLE records_history.batches ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
     DROP POLICY IF EXISTS store ON records_history.batches;
