@@ -357,6 +357,8 @@ def test_a_store_works_where_its_user_may_make_no_schema(
     store.initialise(load_record_types())
     tell(store)
 
+    with pytest.raises(StoreNotReady, match=r"records_history\.batches|readers"):
+        store.grant_reader("ua", READERS["ua"])
     (warning,) = [record.getMessage() for record in caplog.records]
     assert f"permission denied for database {name}" in warning
     postgres.execute(f"CREATE SCHEMA records_history AUTHORIZATION {KEEPER}", name)

@@ -87,9 +87,13 @@ class Projection:
     def __init__(self, session: "Callable[[], AbstractContextManager[Session]]", window: timedelta) -> None:
         self._session = session
         self._window = window
+        self._made = True
 
-    def rebuild(self, last: int, batches: Callable[[], Iterable[Batch]]) -> bool:
-        """It exists and tells of these batches alone, and its readers read it; or there is a warning, and False."""
+    def rebuild(self, last: int, batches: Callable[[], Iterable[Batch]]) -> None:
+        """It exists and tells of these batches alone, and its readers read it.
+
+        A failure is a warning, and this object does not try to catch up.
+        """
         try:
             with self._transaction() as cursor:
                 cursor.execute("SELECT to_regnamespace('records_history') IS NULL")
@@ -107,14 +111,15 @@ class Projection:
                     _for_role(cursor, _GRANTS, role)
         except Exception as error:  # the store is ready all the same
             _warn(_said(error))
-            return False
-        return True
+            self._made = False
 
     def catch_up(self, last: int, since: Callable[[int], Iterable[Batch]]) -> None:
         """It tells what the ledger tells up to its row `last`. A failure is a warning: the next one does it too.
 
         since: the transitions of batches after a row, in their order.
         """
+        if not self._made:
+            return
         try:
             with self._transaction() as cursor:
                 cursor.execute("SELECT seq FROM records_history.projected FOR UPDATE")

@@ -105,8 +105,7 @@ class RecordStore:
                 tables.create_ledger(connection)
                 if self._projection is not None:
                     last = ledger.newest(connection)[0]
-                    if not self._projection.rebuild(last, lambda: ledger.batches(connection)):
-                        self._projection = None  # which has been said
+                    self._projection.rebuild(last, lambda: ledger.batches(connection))
             with self.transaction("prepare the store", "records") as transaction:
                 known = ledger.record_types(transaction.connection)
                 for record_type in record_types:
