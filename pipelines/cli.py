@@ -202,6 +202,25 @@ def list_accounts(as_json: bool) -> None:
         click.echo("\n".join(names) if names else "There is no account yet: records accounts add NAME.")
 
 
+@accounts.command("reader")
+@click.argument("name")
+@click.option("--role", required=True, help="A role of the PostgreSQL server that has the catalog; it must be there.")
+@click.option("--revoke", is_flag=True, help="It reads them no longer.")
+@_as_json
+def set_reader(name: str, role: str, revoke: bool, as_json: bool) -> None:
+    """The ROLE reads the import history of the account NAME in PostgreSQL, and nothing else of the store.
+
+    It reads them in the view records_history.imports. A role reads the history of one account.
+    """
+    with _store() as store:
+        changed = store.revoke_reader(name, role) if revoke else store.grant_reader(name, role)
+    if as_json:
+        _print_json({"account": name, "role": role, "reads": not revoke, "changed": changed})
+    else:
+        reads = "does not read" if revoke else "reads"
+        click.echo(f"{role} {reads} the import history of {name}{'' if changed else ', as before'}.")
+
+
 @main.group(invoke_without_command=True)
 @_as_json
 @click.pass_context

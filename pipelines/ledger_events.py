@@ -37,12 +37,14 @@ def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource)
 
     At every preview and commit the check of the balance is evaluated, at every export those of exports; where one has
     more records than a tick may read, by a run.
+    The import history in PostgreSQL catches up, where who wrote was killed before it could.
     Whom RECORDS_NOTIFY names is told of some of them. The cursor is the number of the last row of the ledger that was
     carried over, and of the last that was told. New accounts become partitions first.
     """
     with records.open() as store:
         if not store.exists:
             return dg.SkipReason("There is no store yet: records init.")
+        store.catch_up()
         before = carried, told = _parse(context.cursor)
         news = store.ledger_after(carried, _ROWS_A_TICK)
         known = context.instance.get_dynamic_partitions(ACCOUNTS.name or "")

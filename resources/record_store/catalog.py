@@ -3,12 +3,13 @@
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import duckdb
 
 from resources.clock import Clock, ServerClock, SystemClock
+from resources.record_store.projection import Projection
 from resources.record_store.write_lock import AdvisoryLock, FileLock, WriteLock
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, StoreBusy, StoreUnreachable
@@ -41,15 +42,20 @@ class Catalog(Protocol):
         """Whether anyone has made it a catalog."""
         ...
 
-    def lock(self, name: str = "", seconds: float | None = None) -> WriteLock:
-        """What one writer at a time holds, or whoever else is to be alone with something of that name.
+    def lock(self) -> WriteLock:
+        """What one writer at a time holds."""
+        ...
 
-        It is waited for so many seconds; None: for as long as the settings say.
-        """
+    def named_lock(self, name: str, seconds: float) -> WriteLock:
+        """What one process at a time holds that is to be alone with something of that name."""
         ...
 
     def clock(self) -> Clock:
         """Whose time counts."""
+        ...
+
+    def projection(self, window: timedelta) -> Projection | None:
+        """Where others read the history of imports; None where nobody else can log in."""
         ...
 
     def refusal(self, error: Exception) -> Exception:
@@ -82,15 +88,21 @@ class SqliteCatalog:
         """Whether the file is there."""
         return self._path.exists()
 
-    def lock(self, name: str = "", seconds: float | None = None) -> WriteLock:
-        """A lock on a file beside it; one file for many names, so that they do not become many."""
-        told = f".{zlib.crc32(name.encode()) % _LOCK_FILES}" if name else ""
-        path = self._path.with_name(f"{self._path.name}{told}.lock")
-        return FileLock(path, self._seconds if seconds is None else seconds)
+    def lock(self) -> WriteLock:
+        """A lock on a file beside it."""
+        return FileLock(self._path.with_name(f"{self._path.name}.lock"), self._seconds)
+
+    def named_lock(self, name: str, seconds: float) -> WriteLock:
+        """A lock on another file, one for many names, so that there are few."""
+        number = zlib.crc32(name.encode()) % _LOCK_FILES
+        return FileLock(self._path.with_name(f"{self._path.name}.{number}.lock"), seconds)
 
     def clock(self) -> Clock:
         """The clock of this machine."""
         return SystemClock()
+
+    def projection(self, window: timedelta) -> None:
+        """None: whoever can read the file reads everything."""
 
     def refusal(self, error: Exception) -> Exception:
         """The error itself: it tells of a file."""
@@ -117,7 +129,7 @@ class PostgresCatalog:
         parameters.setdefault("connect_timeout", "10")
         parameters.setdefault("application_name", "records")
         self._parameters = parameters
-        self._seconds = settings.lock_seconds
+        self._lock = AdvisoryLock(self._open, settings.lock_seconds)
         self._found = False
         # A commit beside another one, by who had lost the lock: it fails, and is not put on top of the other.
         self.preparation: Sequence[str] = ["SET GLOBAL ducklake_max_retry_count = 0"]
@@ -141,13 +153,21 @@ class PostgresCatalog:
                 ((self._found,),) = cursor.fetchall()
         return self._found
 
-    def lock(self, name: str = "", seconds: float | None = None) -> WriteLock:
+    def lock(self) -> WriteLock:
         """An advisory lock on a session of its own."""
-        return AdvisoryLock(self._open, name, self._seconds if seconds is None else seconds)
+        return self._lock
+
+    def named_lock(self, name: str, seconds: float) -> WriteLock:
+        """The same under another number."""
+        return AdvisoryLock(self._open, seconds, name)
 
     def clock(self) -> Clock:
         """The server's: the machines that write may differ."""
         return ServerClock(self._server_time)
+
+    def projection(self, window: timedelta) -> Projection:
+        """A table of the same database."""
+        return Projection(self._session_of_lock, window)
 
     def refusal(self, error: Exception) -> Exception:
         """That the server cannot be reached, in its own words; of a commit without them, for they quote records."""
@@ -170,6 +190,15 @@ class PostgresCatalog:
             yield session
         finally:
             session.close()
+
+    @contextmanager
+    def _session_of_lock(self) -> "Iterator[Session]":
+        """The session of the write lock where that is held, for to open another takes longer than its use; or one."""
+        if self._lock.session is not None:
+            yield self._lock.session
+            return
+        with self.session() as session:
+            yield session
 
     def _open(self) -> "Session":
         import psycopg2

@@ -266,10 +266,15 @@ def exports(
     return [_export(row) for row in rows]
 
 
-def batches_after(connection: Connection, seq: int, limit: int) -> list[tuple[int, Batch]]:
+def batches_after(connection: Connection, seq: int, limit: int | None) -> list[tuple[int, Batch]]:
     """Transitions of batches with a higher number, in the order in which they happened."""
     rows = _after(connection, "batches", _BATCH_COLUMNS, seq, limit)
     return [(row[0], _batch(row[1:])) for row in rows]
+
+
+def transitions_after(connection: Connection, seq: int) -> list[Batch]:
+    """All transitions of batches with a higher number, in the order in which they happened."""
+    return [batch for _, batch in batches_after(connection, seq, None)]
 
 
 def exports_after(connection: Connection, seq: int, limit: int) -> list[tuple[int, ExportManifest]]:
@@ -283,7 +288,7 @@ def _append(transaction: Connection, name: str, values: dict[str, Any]) -> None:
     transaction.execute(f"INSERT INTO lake.ledger.{name} ({', '.join(values)}) VALUES ({marks})", list(values.values()))
 
 
-def _after(connection: Connection, name: str, columns: str, seq: int, limit: int) -> list[Any]:
+def _after(connection: Connection, name: str, columns: str, seq: int, limit: int | None) -> list[Any]:
     return connection.execute(
         f"SELECT seq, {columns} FROM lake.ledger.{name} WHERE seq > ? ORDER BY seq LIMIT ?", [seq, limit]
     ).fetch_all()

@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -16,16 +16,18 @@ from resources.record_store import ledger, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.catalog import catalog_of
 from resources.record_store.lake import METADATA, Connect, Connection, Lake
+from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
     check_account,
     no_such_batch,
     not_ready,
 )
-from resources.record_store.selecting import known_type
+from resources.record_store.selecting import known_type, require_account
 from resources.record_store.snapshots import snapshots_of
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, ImportReport
+from schemas.errors import InvalidRequest
 from schemas.exports import ExportManifest
 from schemas.record_type import RecordType
 
@@ -39,17 +41,19 @@ class Transaction:
     """A transaction on the lake, under the write lock.
 
     `seq` is the number of the next ledger row, `at` the time of all its rows; `snapshot` is the one
-    that it made, once it is committed.
+    that it made, once it is committed. `batches` are those that it has told of, in their new states.
     """
 
     connection: Connection
     seq: int
     at: datetime
     snapshot: int | None = None
+    batches: list[Batch] = field(default_factory=list)
 
     def append(self, write: Callable[..., None], *values: Any) -> None:
         """Write a row of the ledger with the next number."""
         write(self.connection, self.seq, *values)
+        self.batches += [value for value in values if isinstance(value, Batch)]
         self.seq += 1
 
 
@@ -72,6 +76,7 @@ class RecordStore:
         self._catalog = catalog_of(settings)
         self.clock = clock or self._catalog.clock()
         self.write_lock = self._catalog.lock()
+        self._projection = self._catalog.projection(settings.rollback_window)
         self._lake = Lake(settings, self._catalog, connect)
         self.files = FileStorage(settings.scratch)
         self._told_of_clock = False
@@ -91,7 +96,7 @@ class RecordStore:
 
     def lock(self, name: str, seconds: float) -> WriteLock:
         """A lock of that name, for who is to be alone with something; raises StoreBusy after so many seconds."""
-        return self._catalog.lock(name, seconds)
+        return self._catalog.named_lock(name, seconds)
 
     def initialise(self, record_types: Iterable[RecordType]) -> list[str]:
         """The store exists and knows the record types; returns what was done, in sentences.
@@ -106,6 +111,9 @@ class RecordStore:
         with self.write_lock:
             with self._lake.attached() as connection:
                 tables.create_ledger(connection)
+                if self._projection is not None:
+                    last = ledger.newest(connection)[0]
+                    self._projection.rebuild(last, lambda: ledger.batches(connection))
             with self.transaction("prepare the store", "records") as transaction:
                 known = ledger.record_types(transaction.connection)
                 for record_type in record_types:
@@ -144,6 +152,28 @@ class RecordStore:
                 return False
             transaction.append(ledger.append_account, transaction.at, checked, actor)
             return True
+
+    def grant_reader(self, account: str, role: str) -> bool:
+        """The role of PostgreSQL reads the account's import history, and no other; returns whether that is new."""
+        projection = self._projected()
+        with self.reading() as connection:
+            require_account(connection, account)
+        return projection.grant(account, role)
+
+    def revoke_reader(self, account: str, role: str) -> bool:
+        """The role of PostgreSQL does not read the account's import history; returns whether it did."""
+        projection = self._projected()
+        with self.reading() as connection:
+            require_account(connection, account)
+        return projection.revoke(account, role)
+
+    def catch_up(self) -> None:
+        """The import history in PostgreSQL is as the ledger, though who wrote was killed before it was."""
+        if self._projection is None:
+            return
+        with self.reading() as connection:
+            last = ledger.newest(connection)[0]
+            self._projection.catch_up(last, lambda reached: ledger.transitions_after(connection, reached))
 
     def account(self, account: str) -> AccountRecords:
         """The records and the history of one account, and nothing else."""
@@ -315,6 +345,21 @@ class RecordStore:
             except duckdb.TransactionException as error:
                 raise self._catalog.refusal(error) from None
             transaction.snapshot = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
+            if self._projection is not None and transaction.seq > seq + 1:
+                self._projection.catch_up(
+                    transaction.seq - 1,
+                    lambda reached: (
+                        transaction.batches if reached == seq else ledger.transitions_after(connection, reached)
+                    ),
+                )
+
+    def _projected(self) -> Projection:
+        if self._projection is None:
+            raise InvalidRequest(
+                "The catalog is a file of SQLite, which has no roles that could log in.",
+                "Readers need a catalog in PostgreSQL: RECORDS_CATALOG=postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+            )
+        return self._projection
 
     def _over(self, connection: Connection) -> list[Batch]:
         now, window = self.time(connection), self.settings.rollback_window

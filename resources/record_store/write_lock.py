@@ -76,19 +76,20 @@ class AdvisoryLock:
     """A lock of PostgreSQL's, on a session of its own that lasts as long as the lock is held.
 
     The server frees it when the session ends, with its holder or before: so it is to be proven before a COMMIT.
+    `session` is there while the lock is held.
     """
 
-    def __init__(self, open_session: "Callable[[], Session]", name: str, seconds: float) -> None:
+    def __init__(self, open_session: "Callable[[], Session]", seconds: float, name: str = "") -> None:
         self._open = open_session
         self._key = _KEY + zlib.crc32(name.encode())
         self._seconds = seconds
-        self._session: Session | None = None
+        self.session: Session | None = None
         self._depth = 0
 
     def __enter__(self) -> None:
         """Hold the lock, or raise StoreBusy after the seconds it was willing to wait."""
         if not self._depth:
-            self._session = self._locked()
+            self.session = self._locked()
         self._depth += 1
 
     def __exit__(
@@ -96,17 +97,17 @@ class AdvisoryLock:
     ) -> None:
         """Let the next writer in."""
         self._depth -= 1
-        if not self._depth and self._session is not None:
-            self._session.close()
-            self._session = None
+        if not self._depth and self.session is not None:
+            self.session.close()
+            self.session = None
 
     def prove(self) -> None:
         """The session answers and has the lock; StoreBusy where it was cut, for another may be writing since."""
         import psycopg2
 
         locks = 0
-        if self._session is not None:
-            with suppress(psycopg2.Error), self._session.cursor() as cursor:
+        if self.session is not None:
+            with suppress(psycopg2.Error), self.session.cursor() as cursor:
                 cursor.execute(_LOCKS_OF_THE_SESSION)
                 ((locks,),) = cursor.fetchall()
         if not locks:
