@@ -21,6 +21,7 @@ check: .venv/.ready
 bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.dagster_instance
+	$(BIN)/python -m tests.benchmarks.server
 
 # dlt, which imports are compared with, has an environment of its own: nothing else needs it.
 .venv/bench/.ready: tests/benchmarks/dlt.txt

@@ -1,5 +1,6 @@
 """A store, and beside it a plain DuckDB file, with as many contacts as wanted, by SQL: an import would take minutes."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -34,11 +35,17 @@ def fill(folder: Path, count: int, *, interleaved: int = 0) -> None:
     They were written in the order of their keys; or, where interleaved, by so many imports each of which had keys
     from everywhere.
     """
-    settings = Settings.from_environment({"RECORDS_HOME": str(folder / "store"), "RECORDS_ACTOR": "benchmark"})
-    if interleaved:
-        numbers = [f"range({number}, {count}, {interleaved})" for number in range(interleaved)]
-    else:
-        numbers = [f"range({start}, {min(start + _AT_ONCE, count)})" for start in range(0, count, _AT_ONCE)]
+    numbers = [f"range({number}, {count}, {interleaved})" for number in range(interleaved)] or in_order(count)
+    fill_store({"RECORDS_HOME": str(folder / "store")}, numbers)
+    with duckdb.connect(str(folder / "contacts.duckdb")) as plain:
+        for number, each in enumerate(numbers):
+            made = "INSERT INTO contacts" if number else "CREATE TABLE contacts AS"
+            plain.execute(f"{made} {_CONTACTS.format(numbers=each)}")
+
+
+def fill_store(environment: Mapping[str, str], numbers: Sequence[str]) -> None:
+    """The store that the settings name has the contacts of each of these ranges of numbers, in a commit for each."""
+    settings = Settings.from_environment({**environment, "RECORDS_ACTOR": "benchmark"})
     with RecordStore(settings) as store:
         store.initialise(load_record_types())
         with store.transaction("fill", "benchmark") as transaction:
@@ -49,7 +56,8 @@ def fill(folder: Path, count: int, *, interleaved: int = 0) -> None:
                     "INSERT INTO lake.records.contacts BY NAME SELECT 'all' AS _account, 'b-fill' AS _batch, * "
                     f"FROM ({_CONTACTS.format(numbers=each)})"
                 )
-    with duckdb.connect(str(folder / "contacts.duckdb")) as plain:
-        for number, each in enumerate(numbers):
-            made = "INSERT INTO contacts" if number else "CREATE TABLE contacts AS"
-            plain.execute(f"{made} {_CONTACTS.format(numbers=each)}")
+
+
+def in_order(count: int) -> list[str]:
+    """So many contacts, in the order of their keys."""
+    return [f"range({start}, {min(start + _AT_ONCE, count)})" for start in range(0, count, _AT_ONCE)]
