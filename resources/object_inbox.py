@@ -137,7 +137,8 @@ class ObjectInbox:
                 self._put_aside(self._inbox, path, folder, why)
         begun = {(f"{told['place']}/{told['name']}", each.size, each.etag) for each, told in self._bundled()}
         for path in taken[:]:
-            if (path, there[path].size, there[path].etag) in begun:  # by one who was killed before it was deleted
+            each = there[path]
+            if each.etag and (path, each.size, each.etag) in begun:  # by one who was killed before it was deleted
                 self._inbox.delete(path)
                 taken.remove(path)
         for number, together in enumerate(in_bundles(taken, look)):
@@ -199,11 +200,11 @@ class _Place:
         with answered():
             self._fs.pipe_file(self.path(key), text.encode())
 
-    def etag(self, key: str) -> str | None:
-        """What tells the content of an object from another one's; None where there is none."""
+    def version(self, key: str) -> tuple[Any, ...] | None:
+        """What tells an object from another one in its place; None where there is none."""
         with suppress(FileNotFoundError), answered():
-            found: str = self._fs.info(self.path(key)).get("ETag", "")
-            return found
+            found = self._fs.info(self.path(key))
+            return found["size"], found["LastModified"], found.get("ETag")
         return None
 
     def delete(self, key: str) -> None:
@@ -214,11 +215,11 @@ class _Place:
 
 def _move(source: _Place, key: str, target: _Place, final: str) -> None:
     """The object lies there and no longer where it was, unless somebody has put another one in its place meanwhile."""
-    before = source.etag(key)
+    before = source.version(key)
     if before is None:
         return  # another has moved it, or taken it away
     target.copy(source.path(key), final)
-    if source.etag(key) == before:
+    if source.version(key) == before:
         source.delete(key)
 
 

@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="records-") as name, postgres.running() as databases:
         folder = Path(name)
         rates = [_commits_a_second(folder / f"writers-{run}", databases) for run in range(options.runs)]
-        with object_server.running() as objects:
+        with object_server.running(etags=False) as objects:
             os.environ |= objects.environment
             laptop = {"RECORDS_HOME": str(folder / "laptop")}
             server = {
