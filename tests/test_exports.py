@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from resources.record_store import RecordStore
 from resources.record_store.export_source import ExportSource, Range
 from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing, named_format
+from schemas.formulas import escape_formula
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.records import change, contact, contacts_of, put, write_csv
 from tests.timeline import execute_on_catalog
@@ -560,6 +561,26 @@ def test_formulas_are_escaped_in_csv_alone_and_raw_leaves_them(store: RecordStor
     assert [json.loads(line)["notes"] for line in ndjson.read_text().splitlines()] == DANGEROUS + HARMLESS
 
 
+def test_a_text_is_escaped_exactly_where_the_rule_says_so(store: RecordStore, writer: ExportWriter) -> None:
+    alphabet = "'=+-@\t\r 1.e\u00e9A"
+    texts = ["".join(text) for size in (1, 2, 3, 4) for text in product(alphabet, repeat=size)]
+    characters = f"(SELECT unnest([{', '.join(map(sql_text, alphabet))}]))"
+    columns = ["SELECT a AS text FROM one t(a)", "SELECT a || b FROM one t(a), one u(b)"]
+    columns += [
+        f"SELECT a || b || c{d} FROM one t(a), one u(b), one v(c){w}" for d, w in (("", ""), (" || d", ", one w(d)"))
+    ]
+    put(
+        store,
+        f"""WITH one AS MATERIALIZED {characters}
+        SELECT 'C-' || row_number() OVER () AS external_id, 's' AS status, text AS notes
+        FROM ({" UNION ALL ".join(columns)})""",
+    )
+
+    written = [row["notes"] for row in rows_of(writer.export(ask(columns=("external_id", "notes"))))]
+
+    assert sorted(written) == sorted(map(escape_formula, texts))
+
+
 def sql_text(text: str) -> str:
     return " || ".join(f"chr({ord(character)})" for character in text)
 
@@ -619,6 +640,17 @@ def test_a_full_disk_leaves_an_older_file_as_it_was(
 
     assert "an older file of that name is as it was" in error.value.hint
     assert not list(store.settings.data.glob("accounts/ua/exports/*"))
+
+
+def test_a_file_that_misses_its_last_bytes_is_never_published(
+    store: RecordStore, writer: ExportWriter, older: Path
+) -> None:
+    put(store, "SELECT 'B-' || i AS external_id, 's' AS status, md5(i::VARCHAR) AS notes FROM range(20000) t(i)")
+    request = ask(columns=("external_id", "notes"), path=older)
+    size = writer.export(replace(request, path=None)).bytes
+
+    with writer.planned(request) as (plan, source), small_files(size - 1), pytest.raises(DiskFull):
+        writer.run(plan, source)
 
 
 def test_a_disk_without_room_is_refused_before_the_work(
