@@ -20,7 +20,6 @@ from schemas.record_type import RecordType
 _SAMPLE = 20_000
 _MEASURED = 2_000
 _COMPARISONS = {"=": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-_SIGNS = "=+-@\t\r"
 _NUMBER = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?"
 _PARQUET = "FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 30_000"
 
@@ -321,17 +320,14 @@ def _same(column: str, value: Any) -> Sql:
 def _escaped(column: str) -> str:
     """The same as schemas.formulas.escape_formula.
 
-    CASE in CASE, for what AND joins DuckDB evaluates in an order of its own: most texts need the first look only, and
-    for most others one character is enough, and that no number has a space in it.
+    By CASE, for what AND joins DuckDB evaluates in an order of its own: most texts need the first look only, and no
+    number has a space in it.
     """
-    formula = (
-        f"CASE WHEN starts_with({column}, '''') THEN regexp_matches({column}, '^''*[=+\\-@\\t\\r]') "
-        f"ELSE ascii({column}) IN ({', '.join(str(ord(sign)) for sign in _SIGNS)}) END"
-    )
-    number = f"CASE WHEN contains({column}, ' ') THEN false ELSE regexp_full_match({column}, '{_NUMBER}') END"
+    quoted = f"chr(39) || {column}"
     return (
-        f"CASE WHEN {column} < 'A' THEN CASE WHEN {formula} THEN CASE WHEN {number} THEN {column} "
-        f"ELSE chr(39) || {column} END ELSE {column} END ELSE {column} END"
+        f"CASE WHEN {column} >= 'A' THEN {column} WHEN regexp_matches({column}, '^''*[=+\\-@\\t\\r]') THEN "
+        f"CASE WHEN contains({column}, ' ') THEN {quoted} WHEN regexp_full_match({column}, '{_NUMBER}') THEN {column} "
+        f"ELSE {quoted} END ELSE {column} END"
     )
 
 
