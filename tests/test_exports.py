@@ -10,11 +10,12 @@ import resource
 import shutil
 import stat
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,10 @@ from resources.file_storage import entries, exists, kept
 from resources.importer import Importer
 from resources.maintenance import Maintenance
 from resources.record_store import RecordStore
+from resources.record_store.export_source import ExportSource, Range
 from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing, named_format
+from schemas.formulas import escape_formula
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.object_server import on_disk
 from tests.records import change, contact, contacts_of, put, write_csv
@@ -560,6 +563,26 @@ def test_formulas_are_escaped_in_csv_alone_and_raw_leaves_them(store: RecordStor
     assert [json.loads(line)["notes"] for line in ndjson.read_text().splitlines()] == DANGEROUS + HARMLESS
 
 
+def test_a_text_is_escaped_exactly_where_the_rule_says_so(store: RecordStore, writer: ExportWriter) -> None:
+    alphabet = "'=+-@\t\r 1.e\u00e9A"
+    texts = ["".join(text) for size in (1, 2, 3, 4) for text in product(alphabet, repeat=size)]
+    characters = f"(SELECT unnest([{', '.join(map(sql_text, alphabet))}]))"
+    columns = ["SELECT a AS text FROM one t(a)", "SELECT a || b FROM one t(a), one u(b)"]
+    columns += [
+        f"SELECT a || b || c{d} FROM one t(a), one u(b), one v(c){w}" for d, w in (("", ""), (" || d", ", one w(d)"))
+    ]
+    put(
+        store,
+        f"""WITH one AS MATERIALIZED {characters}
+        SELECT 'C-' || row_number() OVER () AS external_id, 's' AS status, text AS notes
+        FROM ({" UNION ALL ".join(columns)})""",
+    )
+
+    written = [row["notes"] for row in rows_of(writer.export(ask(columns=("external_id", "notes"))))]
+
+    assert sorted(written) == sorted(map(escape_formula, texts))
+
+
 def sql_text(text: str) -> str:
     return " || ".join(f"chr({ord(character)})" for character in text)
 
@@ -619,6 +642,17 @@ def test_a_full_disk_leaves_an_older_file_as_it_was(
 
     assert "an older file of that name is as it was" in error.value.hint
     assert not list(store.settings.data.glob("accounts/ua/exports/*"))
+
+
+def test_a_file_that_misses_its_last_bytes_is_never_published(
+    store: RecordStore, writer: ExportWriter, older: Path
+) -> None:
+    put(store, "SELECT 'B-' || i AS external_id, 's' AS status, md5(i::VARCHAR) AS notes FROM range(20000) t(i)")
+    request = ask(columns=("external_id", "notes"), path=older)
+    size = writer.export(replace(request, path=None)).bytes
+
+    with writer.planned(request) as (plan, source), small_files(size - 1), pytest.raises(DiskFull):
+        writer.run(plan, source)
 
 
 def test_a_disk_without_room_is_refused_before_the_work(
@@ -759,6 +793,74 @@ def test_a_cancelled_export_leaves_nothing(writer: ExportWriter, older: Path, st
         writer.export(ask(path=older, part_rows=30), cancel)
 
     assert not list(store.settings.data.glob("accounts/ua/exports/*"))
+
+
+def test_parts_that_are_made_at_once_stand_in_their_order_whichever_is_ready_first(
+    writer: ExportWriter, mixed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = writer.export(ask())
+    write, second = ExportSource.write_csv, threading.Event()
+
+    def write_first_last(source: ExportSource, part: Range, *given: Any) -> int:
+        if part.low is None:
+            assert second.wait(30), "one part was made after the other"
+        rows = write(source, part, *given)
+        if part.low is not None:
+            second.set()
+        return rows
+
+    monkeypatch.setattr(ExportSource, "write_csv", write_first_last)
+
+    assert writer.export(ask(part_rows=30)).sha256 == whole.sha256
+
+
+def test_a_cancelled_export_stops_the_parts_that_are_being_made(
+    writer: ExportWriter, mixed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cancel(done: int, total: int) -> None:
+        assert begun.wait(30)
+        raise KeyboardInterrupt
+
+    def write_slowly(source: ExportSource, part: Range, *given: Any) -> int:
+        if part.low is None:
+            return write(source, part, *given)
+        begun.set()
+        source._connection.execute("SELECT sum(i % 7) FROM range(2_000_000_000) t(i)")  # for many seconds
+        ended.append(part)
+        return 0
+
+    write, begun, ended = ExportSource.write_csv, threading.Event(), list[Range]()
+    monkeypatch.setattr(ExportSource, "write_csv", write_slowly)
+    with pytest.raises(KeyboardInterrupt):
+        writer.export(ask(part_rows=30), cancel)
+    monkeypatch.setattr(ExportSource, "write_csv", write)
+
+    assert not ended
+    assert writer.export(ask(part_rows=30)).rows == 100
+
+
+def test_an_export_leaves_duckdb_its_cores(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
+    def cores() -> tuple[int]:
+        with store.reading() as connection:
+            found: tuple[int] = connection.fetch_one("SELECT current_setting('threads')")
+            return found
+
+    before = cores()
+
+    writer.export(ask(part_rows=30))
+
+    assert cores() == before
+
+
+def test_parts_of_long_records_have_fewer(
+    store: RecordStore, writer: ExportWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, "SELECT 'C-' || i AS external_id, 's' AS status, repeat('n', i + 90) AS notes FROM range(20) t(i)")
+    monkeypatch.setattr("resources.export_writer.writer._PART_BYTES", 500)
+
+    plan = writer.plan(ask(columns=("external_id", "notes")))
+
+    assert [part.rows for part in plan.parts] == [4, 4, 4, 4, 4]
 
 
 def test_a_file_can_be_read_by_others_as_the_umask_says(writer: ExportWriter, mixed: int, tmp_path: Path) -> None:

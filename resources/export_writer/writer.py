@@ -1,12 +1,14 @@
 """`ExportWriter`: exports from a store, here and now or one step at a time."""
 
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from queue import SimpleQueue
 
 import duckdb
 
@@ -31,6 +33,15 @@ from schemas.location import Location
 
 Progress = Callable[[int, int], None]
 """Told of so many records done, of so many."""
+
+_AT_ONCE = 2
+"""Parts that are made at a time."""
+
+_AGAIN_SECONDS = 0.05
+"""How often what is being made is interrupted, until it has ended."""
+
+_PART_BYTES = 64_000_000
+"""Of records as text: what is sorted at once. DuckDB needs some three times as much for it."""
 
 _SIZES = {
     ExportFormat.CSV: (1.1, 1.1),
@@ -90,7 +101,8 @@ class ExportWriter:
         with self._reading:
             source = self._reading.enter_context(records.export_source(selection))
             rows = source.count()
-            parts = source.divide(rows, request.part_rows or request.format.part_rows)
+            row_bytes = source.bytes_per_row()
+            parts = source.divide(rows, request.part_rows or _part_rows(request.format, row_bytes))
             plan = ExportPlan(
                 export_id=export_id,
                 request=request,
@@ -106,7 +118,7 @@ class ExportWriter:
             try:
                 with told_of(folder):
                     plan.work.mkdir(parents=True)
-                    _require_room(plan, self._files.disk(path.parent), source.bytes_per_row())
+                    _require_room(plan, self._files.disk(path.parent), row_bytes)
                     plan.save(self._files)
             except BaseException:
                 plan.clear()
@@ -131,36 +143,17 @@ class ExportWriter:
         partial = _partial(plan)
         try:
             with told_of(plan.path.parent):
-                if plan.format.is_text:
-                    sha256 = self._run_joined(plan, source, partial, progress)
-                else:
-                    for number in range(len(plan.parts)):
-                        write_part(plan, number, source)
-                        _tell(progress, plan, number)
-                    sha256 = assemble(plan, partial)
+                with closing(_made(plan, source, progress)) as parts:
+                    if plan.format.is_text:
+                        sha256 = _join(plan, parts, partial)
+                    else:
+                        deque(parts, maxlen=0)
+                        sha256 = assemble(plan, partial)
                 self._reading.close()  # for the ledger to be written by the DuckDB that is open
                 return self._publish(plan, partial, sha256)
         finally:
             partial.unlink(missing_ok=True)
             plan.clear()
-
-    def _run_joined(self, plan: ExportPlan, source: ExportSource, partial: Path, progress: Progress | None) -> str:
-        with TextFile(plan, partial) as file, ThreadPoolExecutor(1) as beside:
-
-            def take(part: Path) -> None:
-                file.append(part)
-                part.unlink()
-
-            waiting: Future[None] | None = None
-            for number in range(len(plan.parts)):
-                part = write_part(plan, number, source)
-                if waiting is not None:
-                    waiting.result()
-                waiting = beside.submit(take, part)
-                _tell(progress, plan, number)
-            if waiting is not None:
-                waiting.result()
-            return file.complete()
 
     def make_part(self, plan: ExportPlan, number: int) -> Part:
         """The part is where every process finds it; one that was made before is left alone."""
@@ -250,6 +243,54 @@ class ExportWriter:
         )
 
 
+def _made(plan: ExportPlan, source: ExportSource, progress: Progress | None) -> Generator[Path]:
+    """The parts, in order, each as soon as it is there, while the next ones are made: some at once.
+
+    When it is closed, or anything is raised, nobody makes parts any more.
+    """
+    numbers = range(len(plan.parts))
+    if len(numbers) == 1:  # which has all cores
+        yield write_part(plan, 0, source)
+        _tell(progress, plan, 0)
+        return
+    with source.split(_AT_ONCE) as sources, ThreadPoolExecutor(_AT_ONCE) as threads:
+        idle: SimpleQueue[ExportSource] = SimpleQueue()
+        for each in sources:
+            idle.put(each)
+
+        def make(number: int) -> Path:
+            mine = idle.get()
+            try:
+                return write_part(plan, number, mine)
+            finally:
+                idle.put(mine)
+
+        making = deque(threads.submit(make, number) for number in numbers[: _AT_ONCE + 1])
+        try:
+            for number in numbers:
+                part = making[0].result()
+                making.popleft()
+                making.extend(threads.submit(make, later) for later in numbers[number + _AT_ONCE + 1 :][:1])
+                yield part
+                _tell(progress, plan, number)
+        except BaseException:
+            for part_making in making:
+                part_making.cancel()
+            while wait(making, _AGAIN_SECONDS).not_done:  # between two statements there is nothing to interrupt
+                for each in sources:
+                    each.interrupt()
+            raise
+
+
+def _join(plan: ExportPlan, parts: Iterator[Path], path: Path) -> str:
+    """The file of text at `path` is put together from the parts, which are taken away; returns its SHA-256."""
+    with TextFile(plan, path) as file:
+        for part in parts:
+            file.append(part)
+            part.unlink()
+        return file.complete()
+
+
 def _tell(progress: Progress | None, plan: ExportPlan, number: int) -> None:
     if progress is not None:
         progress(plan.rows_before(number + 1), plan.rows)
@@ -258,6 +299,11 @@ def _tell(progress: Progress | None, plan: ExportPlan, number: int) -> None:
 def _partial(plan: ExportPlan) -> Path:
     """Where the file is put together: beside its place, or on this machine when that is no place of it."""
     return partial_path(plan.path if is_local(plan.path) else plan.work / plan.path.name, plan.export_id)
+
+
+def _part_rows(format_: ExportFormat, row_bytes: float) -> int:
+    """How many rows a part has; the fewer, the longer they are."""
+    return max(1, min(format_.part_rows, int(_PART_BYTES / max(row_bytes, 1))))
 
 
 def _require_room(plan: ExportPlan, place: Path, row_bytes: float) -> None:

@@ -1,7 +1,8 @@
 """The records of an export: which they are, in what order, divided how, and written to a part. SQL and nothing else."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -78,6 +79,16 @@ class ExportSource:
         self._now = self._records("lake")
         self._then = None if selection.since is None else self._records(connection.snapshot(selection.since))
         self._filter_sql = [_filter_sql(each) for each in selection.filters]
+
+    @contextmanager
+    def split(self, count: int) -> Iterator[list["ExportSource"]]:
+        """So many sources of the same records, each for a thread of its own; this one is not to be used meanwhile."""
+        with self._connection.split(count) as connections:
+            yield [ExportSource(each, self._account, self._selection) for each in connections]
+
+    def interrupt(self) -> None:
+        """What another thread does with this source fails."""
+        self._connection.interrupt()
 
     def count(self) -> int:
         """How many records there are."""
@@ -309,13 +320,14 @@ def _same(column: str, value: Any) -> Sql:
 def _escaped(column: str) -> str:
     """The same as schemas.formulas.escape_formula.
 
-    CASE in CASE, for what AND joins DuckDB evaluates in an order of its own: most texts need the first look only.
+    By CASE, for what AND joins DuckDB evaluates in an order of its own: most texts need the first look only, and no
+    number has a space in it.
     """
     quoted = f"chr(39) || {column}"
     return (
-        f"CASE WHEN {column} < 'A' THEN CASE WHEN regexp_matches({column}, '^''*[=+\\-@\\t\\r]') THEN "
-        f"CASE WHEN regexp_full_match({column}, '{_NUMBER}') THEN {column} ELSE {quoted} END "
-        f"ELSE {column} END ELSE {column} END"
+        f"CASE WHEN {column} >= 'A' THEN {column} WHEN regexp_matches({column}, '^''*[=+\\-@\\t\\r]') THEN "
+        f"CASE WHEN contains({column}, ' ') THEN {quoted} WHEN regexp_full_match({column}, '{_NUMBER}') THEN {column} "
+        f"ELSE {quoted} END ELSE {column} END"
     )
 
 
