@@ -14,6 +14,7 @@ from resources.record_store import object_store
 from resources.record_store.catalog import Catalog
 from resources.settings import Settings
 from schemas.errors import StoreNotReady
+from schemas.location import Location
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,9 +42,12 @@ class Connection:
     have no use for it. Here it finds none, unless pandas is imported already.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, attach: Callable[[str, int], str]) -> None:
+    def __init__(
+        self, connection: duckdb.DuckDBPyConnection, attach: Callable[[str, int], str], accounts: Location
+    ) -> None:
         self._connection = connection
         self._attach = attach
+        self.accounts = accounts
         self.snapshots: dict[int, str] = {}
 
     def snapshot(self, number: int) -> str:
@@ -124,7 +128,9 @@ class Lake:
                     raise self._catalog.refusal(error) from None
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
-                connection = Connection(cursor, lambda name, number: self._attach(name, True, number))
+                connection = Connection(
+                    cursor, lambda name, number: self._attach(name, True, number), self._settings.accounts
+                )
                 yield connection
             for name in connection.snapshots.values():
                 database.execute(f"DETACH {name}")
