@@ -255,8 +255,8 @@ def print_migration(report: MigrationReport) -> None:
     out.print("\nTo work there, set:")
     for name, value in report.environment.items():
         out.print(escape(f"  unset {name}" if value is None else f"  {name}={value}"))
-    if "@" in report.to:
-        out.print("  with the password as --to has it, which is not shown.")
+    if report.is_server:
+        out.print("  as --to has it, with its password and options, which are not shown.")
     for path in report.by_hand:
         out.print(f"Copy {escape(path)} by hand into the RECORDS_HOME there.")
     out.print("Dagster's runs and schedules' states stay here: its history there begins with what the ledger tells.")

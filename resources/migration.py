@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -20,12 +19,11 @@ from resources.file_storage import (
     FileStorage,
     KeptFile,
     blocks_of,
-    exists,
     files_below,
     is_local,
-    read,
     remove,
     size_of,
+    unreachable,
 )
 from resources.progress import Progress
 from resources.record_store import RecordStore
@@ -37,9 +35,10 @@ from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Ref
 from schemas.location import Location
 from schemas.migration import MigrationReport
 
-MARK = "migration.json"
-"""What lies among the data while they are not complete, and says which store is copied there."""
+MARK = "migrating-"
+"""How a file is called that lies among the data while they are not complete; its name ends with whose they are."""
 
+_NOT_A_STORE = b"A store is being copied to here. Until records migrate has ended, this is not a store.\n"
 _OPERATORS = ("exports.yaml", "inbox.yaml")
 _AT_ONCE = 4
 _NAMED = {"RECORDS_CATALOG": "--to", "RECORDS_DATA": "--data"}
@@ -76,10 +75,11 @@ class Migration:
         self._require_apart()
         with self._source.write_lock, self._scratch() as folder:
             copy = CatalogCopy(self._source, target, folder)
+            mark = target.data / f"{MARK}{copy.identity()}"
             files = [*(_File(f"lake/{file.path}", file.bytes) for file in copy.files()), *_own_files(source)]
             self._require_empty(copy.identity(), files)
             self._require_room(files)
-            self._mark(copy.identity())
+            self._put(mark, [_NOT_A_STORE])
             self._copy(files, progress)
             if _own_files(source) != [file for file in files if file.put_at is not None]:
                 raise _changed("some have come, gone or changed")
@@ -87,7 +87,7 @@ class Migration:
             by_hand = self._copy_operators_files()
             self._source.write_lock.prove()
             copy.publish()
-        remove(target.data / MARK)
+        remove(mark)
         return MigrationReport(
             **vars(copied),
             files=len(files),
@@ -121,7 +121,7 @@ class Migration:
                 "End it, and whoever else imports, exports or puts files into the inbox, then migrate.",
             )
         for root in (self._source.settings.lake, *_roots(self._source.settings)):
-            if f"{self._target.data}/".startswith(f"{root}/"):
+            if f"{_address(self._target.data)}/".startswith(f"{root}/"):
                 raise InvalidRequest(
                     f"--data is {self._target.data}, where the store that is to be copied has its own files.",
                     "Give a folder or a prefix apart from it.",
@@ -135,16 +135,13 @@ class Migration:
                     f"There is a store already: {self._shown}.",
                     "Give an empty place; to copy anew, remove what is there first.",
                 )
-            mark, data = self._target.data / MARK, str(self._target.data)
-            begun = json.loads(read(mark))["source"] if exists(mark) else None
-            if begun not in (None, identity):
-                raise Refused(
-                    f"{data} has what another store was to be migrated to, and that has not ended.",
-                    "Give an empty place, or remove what is there.",
-                )
-            allowed = {f"{data}/{file.path}" for file in files if begun} | {str(mark)}
+            data = _address(self._target.data)
+            found = [str(file.place) for file in _found(self._target.data)]
+            begun = f"{data}/{MARK}{identity}" in found
             staged = f"{self._target.home / STAGED}/"
-            found = [str(file.place) for file in files_below(self._target.data)]
+            allowed = {f"{data}/{MARK}{identity}"}
+            if begun:
+                allowed |= {f"{data}/{file.path}" for file in files}
             if self._target.postgres is None:
                 found += [str(file.place) for file in files_below(self._target.home) if not _is_below(file.place, data)]
                 allowed |= {str(self._target.home / name) for name in _OPERATORS if begun}
@@ -170,10 +167,6 @@ class Migration:
                 "Make room, or give another place.",
             )
 
-    def _mark(self, identity: str) -> None:
-        with self._files.making(self._target.data / MARK) as partial:
-            partial.write_text(json.dumps({"source": identity}), encoding="utf-8")
-
     def _copy(self, files: Sequence[_File], progress: Progress | None) -> None:
         """Each file is there, byte for byte, as what was read back from there shows."""
         total, done = sum(file.bytes for file in files) // 1_000_000, 0
@@ -188,11 +181,10 @@ class Migration:
         try:
             if size_of(target) == file.bytes and _sha256(target) == _sha256(source):
                 return
-            with self._files.making(target) as partial:
-                sent, number = _write(partial, source)
-                if is_local(source):
-                    status = source.stat()  # the inbox takes files in the order of their time
-                    os.utime(partial, ns=(status.st_atime_ns, status.st_mtime_ns))
+            sent, number = self._put(target, blocks_of(source))
+            if is_local(source) and is_local(target):  # the inbox takes files in the order of their time
+                status = source.stat()
+                os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
         except FileNotFoundError:
             if file.put_at is not None:
                 raise _changed(f"{file.path} is gone") from None
@@ -214,6 +206,27 @@ class Migration:
                 "See whether the disk or the object store is sound; then migrate again, which copies the file anew.",
             )
 
+    def _put(self, target: Location, blocks: Iterable[bytes]) -> tuple[str, int]:
+        """The bytes are at the target, safe from a crash; returns their SHA-256 and how many there are.
+
+        Nothing is made beside the target, where a process that is killed would leave it.
+        """
+        if is_local(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        made = target if is_local(target) else self._files.working(target)
+        digest, number = hashlib.sha256(), 0
+        try:
+            with made.open("wb") as file:
+                for block in blocks:
+                    file.write(block)
+                    digest.update(block)
+                    number += len(block)
+            self._files.put(made, target)
+        finally:
+            if made != target:
+                remove(made)
+        return digest.hexdigest(), number
+
     def _copy_operators_files(self) -> tuple[str, ...]:
         """Returns those that are to be copied by hand, for the target's home is on whichever machine."""
         home = self._source.settings.home
@@ -221,8 +234,7 @@ class Migration:
         if self._target.postgres is not None:
             return tuple(str(home / name) for name in names)
         for name in names:
-            with self._files.making(self._target.home / name) as partial:
-                _write(partial, home / name)
+            self._put(self._target.home / name, blocks_of(home / name))
         return ()
 
     @contextmanager
@@ -258,7 +270,7 @@ def _own_files(settings: Settings) -> list[_File]:
     found = []
     for root in _roots(settings):
         for file in files_below(root):
-            path = str(file.place)[len(str(settings.data)) + 1 :]
+            path = str(file.place).removeprefix(_address(settings.data)).lstrip("/")
             if _is_whole(file, path):
                 found.append(_File(path, file.bytes, file.put_at))
     return found
@@ -272,17 +284,6 @@ def _is_whole(file: KeptFile, path: str) -> bool:
         return True
     is_made = any(part.startswith(".") and part.endswith(".partial") for part in parts)
     return not is_made and not (parts[1:2] == ["exports"] and parts[3:4] in ([PLAN], ["parts"]))
-
-
-def _write(made: Path, source: Location) -> tuple[str, int]:
-    """What is in the source is in the file; returns its SHA-256 and how many bytes it has."""
-    digest, number = hashlib.sha256(), 0
-    with made.open("wb") as file:
-        for block in blocks_of(source):
-            file.write(block)
-            digest.update(block)
-            number += len(block)
-    return digest.hexdigest(), number
 
 
 def _sha256(place: Location) -> str:
@@ -300,6 +301,18 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
+
+
+def _found(folder: Location) -> Iterator[KeptFile]:
+    try:
+        yield from files_below(folder)
+    except FileNotFoundError as error:  # the bucket
+        raise unreachable(str(error)) from None
+
+
+def _address(folder: Location) -> str:
+    """A folder as text; a bucket as a whole would end with a slash."""
+    return str(folder).rstrip("/")
 
 
 def _is_below(place: Location, folder: str) -> bool:

@@ -27,6 +27,11 @@ class MigrationReport:
     environment: Mapping[str, str | None]
     by_hand: tuple[str, ...]
 
+    @property
+    def is_server(self) -> bool:
+        """Whether the catalog is in a database."""
+        return self.environment["RECORDS_CATALOG"] is not None
+
     def to_dict(self) -> dict[str, Any]:
         """The keys that the command prints for migrate."""
         return asdict(self) | {"by_hand": list(self.by_hand)}
