@@ -29,6 +29,7 @@ from resources.progress import Progress
 from resources.record_store import RecordStore
 from resources.record_store.catalog import PostgresCatalog, catalog_of
 from resources.record_store.catalog_copy import STAGED, CatalogCopy
+from resources.record_store.refusals import not_ready
 from resources.running_ui import RunningUi
 from resources.settings import Settings
 from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
@@ -72,6 +73,8 @@ class Migration:
         """The store is there, complete and compared; `progress` is told how many MB of how many are."""
         started = time.monotonic()
         source, target = self._source.settings, self._target
+        if not self._source.exists:
+            raise not_ready(source)
         self._require_apart()
         with self._source.write_lock, self._scratch() as folder:
             copy = CatalogCopy(self._source, target, folder)
@@ -79,12 +82,13 @@ class Migration:
             files = [*(_File(f"lake/{file.path}", file.bytes) for file in copy.files()), *_own_files(source)]
             self._require_empty(copy.identity(), files)
             self._require_room(files)
+            copy.prepare()
             self._put(mark, [_NOT_A_STORE])
             self._copy(files, progress)
-            if _own_files(source) != [file for file in files if file.put_at is not None]:
-                raise _changed("some have come, gone or changed")
             copied = copy.make()
             by_hand = self._copy_operators_files()
+            if _own_files(source) != [file for file in files if file.put_at is not None]:
+                raise _changed("some have come, gone or changed")
             self._source.write_lock.prove()
             copy.publish()
         remove(mark)
@@ -94,7 +98,7 @@ class Migration:
             bytes=sum(file.bytes for file in files),
             seconds=round(time.monotonic() - started, 1),
             to=self._shown,
-            data=str(target.data),
+            data=_address(target.data),
             environment=self._environment(),
             by_hand=by_hand,
         )
@@ -108,9 +112,9 @@ class Migration:
             return {
                 "RECORDS_HOME": str(self._target.home),
                 "RECORDS_CATALOG": None,
-                "RECORDS_DATA": str(self._target.data),
+                "RECORDS_DATA": _address(self._target.data),
             }
-        return {"RECORDS_CATALOG": self._shown, "RECORDS_DATA": str(self._target.data)}
+        return {"RECORDS_CATALOG": self._shown, "RECORDS_DATA": _address(self._target.data)}
 
     def _require_apart(self) -> None:
         """Nobody works on the source's files, and the target is no part of them."""
@@ -221,7 +225,8 @@ class Migration:
                     file.write(block)
                     digest.update(block)
                     number += len(block)
-            self._files.put(made, target)
+            with _named_by_options():
+                self._files.put(made, target)
         finally:
             if made != target:
                 remove(made)

@@ -32,6 +32,7 @@ _METADATA = "ducklake_metadata"
 _RETIRED = "ducklake_files_scheduled_for_deletion"
 """Files that no snapshot needs: they are not copied, and neither are its rows."""
 
+_NOT_PUT = "Nothing was put in place, and the source is as it was: migrate again, to an empty place."
 _INLINED = "ducklake_inlined_data_"
 _INLINED_TABLES = "ducklake_inlined_data_tables"
 
@@ -176,9 +177,12 @@ class CatalogCopy:
             )
         return [LakeFile(path, size) for path, size, _ in rows]
 
+    def prepare(self) -> None:
+        """The target can have a catalog, which is yet to be made."""
+        self._staging.clear()
+
     def make(self) -> Copied:
         """The catalog is made beside its place, and shows the same rows, and the same records, as the source's."""
-        self._staging.clear()
         tables = self._unload()
         with self._staged() as lake:
             with lake.attached() as connection:
@@ -237,7 +241,9 @@ class CatalogCopy:
                 f"+ (SELECT count(*) FROM ({there} EXCEPT ALL {rows}))"
             )
             if different:
-                raise Unaccounted(f"{different:,} rows of the catalog's table {name} differ from the source's.")
+                raise Unaccounted(
+                    f"{different:,} rows of the catalog's table {name} differ from those that were copied.", _NOT_PUT
+                )
         connection.execute("COMMIT")
 
     def _inlined_columns(self, connection: Connection, name: str) -> str:
@@ -331,7 +337,7 @@ def _require_equal(when: str, here: Tally, there: Tally) -> None:
             name, account = of
             raise Unaccounted(
                 f"The {name} of {account} {when} are not what was copied: they differ in number or in a value.",
-                "Nothing was put in place and the source is as it was. Migrate again, to an empty place.",
+                _NOT_PUT,
             )
 
 
