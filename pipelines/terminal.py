@@ -34,10 +34,10 @@ def console() -> Console:
 
 
 @contextmanager
-def progress_bar(what: str, *, exact: bool = False, unit: str = "records") -> Iterator["Progress"]:
+def progress_bar(what: str, *, exact: bool = False, of_bytes: bool = False) -> Iterator["Progress"]:
     """A bar on standard error while it lasts, and nothing of it afterwards: records, rate and time left.
 
-    exact: how many records are expected is known, not estimated. unit: what is counted instead of records.
+    exact: how many records are expected is known, not estimated. of_bytes: it is told of bytes, not of records.
     """
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -48,17 +48,18 @@ def progress_bar(what: str, *, exact: bool = False, unit: str = "records") -> It
         BarColumn(bar_width=_BAR),
         TextColumn("{task.fields[counted]}"),  # rich's own rate and time left begin anew with each new total
     )
+    number, unit = (size, "") if of_bytes else ("{:,}".format, " records")
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(what, total=None, counted="")
 
         def advance(records: int, expected: int | None) -> None:
             rate = records / max(bars.tasks[0].elapsed or 0.0, 0.001)
             of = left = ""
-            if expected is not None and expected > records:
+            if expected is not None and expected > records > 0:
                 minutes, seconds = divmod(round((expected - records) / rate), 60)
-                of = f" of {expected:,}" if exact else f" of about {expected:,}"
+                of = f" of {number(expected)}" if exact else f" of about {number(expected)}"
                 left = f", {minutes}:{seconds:02} left"
-            counted = f"{records:,}{of} {unit}, {rate:,.0f}/s{left}"
+            counted = f"{number(records)}{of}{unit}, {number(round(rate))}/s{left}"
             bars.update(bar, completed=records, total=expected, counted=counted)
 
         yield advance

@@ -95,5 +95,5 @@ def _progress(as_json: bool) -> "Iterator[Progress | None]":
         return
     from pipelines.terminal import progress_bar
 
-    with progress_bar("Copying", exact=True, unit="MB") as progress:
+    with progress_bar("Copying and comparing", exact=True, of_bytes=True) as progress:
         yield progress

@@ -70,7 +70,7 @@ class Migration:
         self._files = FileStorage(source.settings.scratch)
 
     def run(self, progress: Progress | None = None) -> MigrationReport:
-        """The store is there, complete and compared; `progress` is told how many MB of how many are."""
+        """The store is there, complete and compared; `progress` is told how many bytes of how many are."""
         started = time.monotonic()
         source, target = self._source.settings, self._target
         if not self._source.exists:
@@ -80,7 +80,7 @@ class Migration:
             copy = CatalogCopy(self._source, target, folder)
             mark = target.data / f"{MARK}{copy.identity()}"
             files = [*(_File(f"lake/{file.path}", file.bytes) for file in copy.files()), *_own_files(source)]
-            self._require_empty(copy.identity(), files)
+            self._require_empty(mark, files)
             self._require_room(files)
             copy.prepare()
             self._put(mark, [_NOT_A_STORE])
@@ -131,7 +131,7 @@ class Migration:
                     "Give a folder or a prefix apart from it.",
                 )
 
-    def _require_empty(self, identity: str, files: Sequence[_File]) -> None:
+    def _require_empty(self, mark: Location, files: Sequence[_File]) -> None:
         """The target has nothing but what an earlier attempt to copy this store there has left."""
         with _named_by_options():
             if self._catalog.exists():
@@ -141,14 +141,13 @@ class Migration:
                 )
             data = _address(self._target.data)
             found = [str(file.place) for file in _found(self._target.data)]
-            begun = f"{data}/{MARK}{identity}" in found
-            staged = f"{self._target.home / STAGED}/"
-            allowed = {f"{data}/{MARK}{identity}"}
-            if begun:
+            allowed = {str(mark)}
+            if str(mark) in found:
                 allowed |= {f"{data}/{file.path}" for file in files}
+                allowed |= {str(self._target.home / name) for name in _OPERATORS}
             if self._target.postgres is None:
                 found += [str(file.place) for file in files_below(self._target.home) if not _is_below(file.place, data)]
-                allowed |= {str(self._target.home / name) for name in _OPERATORS if begun}
+            staged = f"{self._target.home / STAGED}/"
         others = [place for place in found if place not in allowed and not place.startswith(staged)]
         if others:
             raise Refused(
@@ -173,12 +172,12 @@ class Migration:
 
     def _copy(self, files: Sequence[_File], progress: Progress | None) -> None:
         """Each file is there, byte for byte, as what was read back from there shows."""
-        total, done = sum(file.bytes for file in files) // 1_000_000, 0
+        total, done = sum(file.bytes for file in files), 0
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             for file, _ in zip(files, threads.map(self._copy_file, files), strict=True):
                 done += file.bytes
                 if progress is not None:
-                    progress(done // 1_000_000, total)
+                    progress(done, total)
 
     def _copy_file(self, file: _File) -> None:
         source, target = self._source.settings.data / file.path, self._target.data / file.path

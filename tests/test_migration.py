@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
+from pipelines.terminal import progress_bar
 from resources import migration
 from resources.export_writer import ExportWriter
 from resources.file_reader import reader
@@ -225,8 +226,12 @@ def test_the_source_is_as_it_was_and_goes_on(source: RecordStore, history: Histo
     with closing(sqlite3.connect(source.settings.catalog)) as catalog:
         rows = list(catalog.iterdump())
 
-    migrate(source, laptop)
+    far: list[tuple[int, int | None]] = []
+    report = Migration(source, laptop.to, laptop.data).run(lambda done, total: far.append((done, total)))
 
+    assert len(far) == report.files
+    assert far == sorted(far)
+    assert far[-1] == (report.bytes, report.bytes)
     assert files(home) == before
     with closing(sqlite3.connect(source.settings.catalog)) as catalog:
         assert list(catalog.iterdump()) == rows
@@ -508,3 +513,13 @@ def test_an_export_is_found_in_a_home_that_was_moved_by_hand(source: RecordStore
         (manifest,) = store.exports()
         assert sha256(manifest.path.read_bytes()).hexdigest() == manifest.sha256
         assert store.latest_exports("contacts") == [manifest]
+
+
+def test_how_far_it_is_is_told_in_bytes_also_of_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with progress_bar("Copying", exact=True, of_bytes=True) as progress:
+        progress(0, 5_000_000)
+        progress(2_000_000, 5_000_000)
+    assert "2.0 MB of 5.0 MB, " in capsys.readouterr().err
