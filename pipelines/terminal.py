@@ -260,6 +260,7 @@ def print_migration(report: MigrationReport) -> None:
         out.print("  as --to has it, with its password and options, which are not shown.")
     for path in report.by_hand:
         out.print(f"Copy {escape(path)} by hand into the RECORDS_HOME there.")
+    out.print("Then, there: records init")
     out.print("Dagster's runs and schedules' states stay here: its history there begins with what the ledger tells.")
 
 

@@ -9,6 +9,7 @@ import click
 
 from pipelines import options
 from pipelines.options import open_store, print_json
+from schemas.errors import RecordsError
 
 if TYPE_CHECKING:
     from resources.progress import Progress
@@ -77,8 +78,13 @@ def migrate(to: str, data: str, as_json: bool) -> None:
 
     with open_store() as store:
         migration = Migration(store, to, data)
-        with _progress(as_json) as progress:
-            report = migration.run(progress)
+        try:
+            with _progress(as_json) as progress:
+                report = migration.run(progress)
+        except KeyboardInterrupt:
+            raise RecordsError(
+                "Interrupted: what is there is no store yet, and the source is as it was.", "The same command goes on."
+            ) from None
     if as_json:
         print_json(report.to_dict())
     else:

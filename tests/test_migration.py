@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -267,14 +268,14 @@ def test_the_tables_are_as_ducklake_makes_them(
     source: RecordStore, server: Place, postgres: Postgres, tmp_path: Path, quick_reading: None
 ) -> None:
     """So that DuckLake finds what it writes itself, above all in rows that lie in the catalog."""
-    native, moved = postgres.create(), database_of(server.to)
+    native, moved, again = postgres.create(), database_of(server.to), postgres.create()
     made = replace(source.settings, postgres=postgres.address(native), data=tmp_path / "native")
     with RecordStore(made) as store:
         store.initialise(load_record_types())
         Importer(store, "tester").import_file(contacts_of(write_csv(tmp_path / "one.csv", [contact(1)])))
         ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
         store.account("ua").save_preset("contacts", "own", ["external_id"], "tester")
-
+        migrate(store, Place(postgres.address(again), str(tmp_path / "again"), {}))  # from a server to a server
     migrate(source, replace(server, data=str(tmp_path / "moved")))
 
     for facts in (
@@ -284,7 +285,9 @@ def test_the_tables_are_as_ducklake_makes_them(
         "SELECT nspname::text FROM pg_namespace WHERE nspname NOT LIKE 'pg_t%' ORDER BY 1",
     ):
         assert postgres.execute(facts, moved) == postgres.execute(facts, native)
+        assert postgres.execute(facts, again) == postgres.execute(facts, native)
     postgres.drop(native)
+    postgres.drop(again)
 
 
 def _migrate(to: str, data: str, store: RecordStore) -> None:
@@ -483,11 +486,15 @@ def test_a_source_that_lacks_a_file_is_said(source: RecordStore, laptop: Place) 
 
 
 def test_the_command_says_what_to_set_and_no_secret(
-    source: RecordStore, server: Place, history: History, tmp_path: Path
+    source: RecordStore, server: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def command(*arguments: str) -> Result:
         return CliRunner(env={"RECORDS_MIGRATE_TO": server.to}).invoke(main, ["migrate", *arguments])
 
+    with monkeypatch.context() as patch:
+        patch.setattr(CatalogCopy, "make", lambda _: signal.raise_signal(signal.SIGINT))
+        interrupted = command("--data", server.data, "--json")
+    assert "what is there is no store yet" in json.loads(interrupted.stdout)["error"]["message"]
     done = command("--data", server.data, "--json")
     again = command("--data", str(tmp_path / "data"))
     back = command("--to", str(tmp_path / "back"), "--data", str(tmp_path / "data"))
@@ -502,7 +509,7 @@ def test_the_command_says_what_to_set_and_no_secret(
     assert report["by_hand"] == [str(source.settings.home / "exports.yaml")]
     for line in (f"RECORDS_HOME={tmp_path / 'back'}", "unset RECORDS_CATALOG", f"RECORDS_DATA={tmp_path / 'data'}"):
         assert f"  {line}\n" in back.stdout
-    said = "".join(it.output for it in (done, again, back))
+    said = "".join(it.output for it in (interrupted, done, again, back))
     assert PASSWORD not in said
     assert SECRET not in said
 
