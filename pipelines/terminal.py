@@ -14,6 +14,7 @@ from rich.table import Table
 from schemas.batches import BatchStatus, ImportReport
 from schemas.exports import ExportManifest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
+from schemas.migration import MigrationReport
 from schemas.record_type import RecordType
 from schemas.rollbacks import RollbackReport
 
@@ -33,10 +34,10 @@ def console() -> Console:
 
 
 @contextmanager
-def progress_bar(what: str, *, exact: bool = False) -> Iterator["Progress"]:
+def progress_bar(what: str, *, exact: bool = False, of_bytes: bool = False) -> Iterator["Progress"]:
     """A bar on standard error while it lasts, and nothing of it afterwards: records, rate and time left.
 
-    exact: how many records are expected is known, not estimated.
+    exact: how many records are expected is known, not estimated. of_bytes: it is told of bytes, not of records.
     """
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -47,17 +48,18 @@ def progress_bar(what: str, *, exact: bool = False) -> Iterator["Progress"]:
         BarColumn(bar_width=_BAR),
         TextColumn("{task.fields[counted]}"),  # rich's own rate and time left begin anew with each new total
     )
+    number, unit = (size, "") if of_bytes else ("{:,}".format, " records")
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(what, total=None, counted="")
 
         def advance(records: int, expected: int | None) -> None:
             rate = records / max(bars.tasks[0].elapsed or 0.0, 0.001)
             of = left = ""
-            if expected is not None and expected > records:
+            if expected is not None and expected > records > 0:
                 minutes, seconds = divmod(round((expected - records) / rate), 60)
-                of = f" of {expected:,}" if exact else f" of about {expected:,}"
+                of = f" of {number(expected)}" if exact else f" of about {number(expected)}"
                 left = f", {minutes}:{seconds:02} left"
-            counted = f"{records:,}{of} records, {rate:,.0f}/s{left}"
+            counted = f"{number(records)}{of}{unit}, {number(round(rate))}/s{left}"
             bars.update(bar, completed=records, total=expected, counted=counted)
 
         yield advance
@@ -237,6 +239,29 @@ def print_maintenance(report: MaintenanceReport) -> None:
         f"Reclaimed {size(report.reclaimed)}. The records take {size(report.storage.current)}; for earlier snapshots, "
         f"which rollbacks need, {size(report.storage.held)} more are kept."
     )
+
+
+def print_migration(report: MigrationReport) -> None:
+    """What was copied and compared, and what to do next."""
+    out = console()
+    out.print(
+        f"Copied to [bold]{escape(report.to)}[/] and {escape(report.data)} in {report.seconds:,.1f} s: "
+        f"{report.files:,} files ({size(report.bytes)}), {report.snapshots:,} snapshots, {report.batches:,} batches, "
+        f"{report.exports:,} exports, {report.accounts:,} accounts, {report.record_types:,} record types."
+    )
+    out.print(
+        "Every file was read back and has the SHA-256 of its source; ledger and records are equal now, and before and "
+        f"after each batch that can be taken back ({report.compared:,} snapshots). The source is as it was."
+    )
+    out.print("\nTo work there, set:")
+    for name, value in report.environment.items():
+        out.print(escape(f"  unset {name}" if value is None else f"  {name}={value}"))
+    if report.is_server:
+        out.print("  as --to has it, with its password and options, which are not shown.")
+    for path in report.by_hand:
+        out.print(f"Copy {escape(path)} by hand into the RECORDS_HOME there.")
+    out.print("Then, there: records init")
+    out.print("Dagster's runs and schedules' states stay here: its history there begins with what the ledger tells.")
 
 
 def print_export(manifest: ExportManifest) -> None:

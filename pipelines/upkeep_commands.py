@@ -1,9 +1,18 @@
-"""`records expire` and `maintain`: what the sensor and the schedule do, by hand."""
+"""`records expire` and `maintain`, what the sensor and the schedule do, by hand; and `migrate`."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from pipelines import options
 from pipelines.options import open_store, print_json
+from schemas.errors import RecordsError
+
+if TYPE_CHECKING:
+    from resources.progress import Progress
 
 
 @click.command()
@@ -39,3 +48,58 @@ def maintain(as_json: bool) -> None:
         from pipelines.terminal import print_maintenance
 
         print_maintenance(report)
+
+
+@click.command()
+@click.option(
+    "--to",
+    required=True,
+    metavar="CATALOG",
+    envvar="RECORDS_MIGRATE_TO",
+    show_envvar=True,
+    help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE, whose database has no store; or a folder that becomes a "
+    "RECORDS_HOME. In the environment a password is in no list of processes.",
+)
+@click.option(
+    "--data",
+    required=True,
+    metavar="LOCATION",
+    help="A folder, or s3://BUCKET/PREFIX, that has no file; it may be --to.",
+)
+@options.as_json
+def migrate(to: str, data: str, as_json: bool) -> None:
+    """Copy the store to another catalog and place of data, with its whole history, and compare both.
+
+    The source is the store of RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA; it stays as it was. Nobody can write to
+    it meanwhile, so end what imports and exports first. Nothing there is a store until everything is there; when it
+    does not end, the same command goes on.
+    """
+    from resources.migration import Migration
+
+    with open_store() as store:
+        migration = Migration(store, to, data)
+        try:
+            with _progress(as_json) as progress:
+                report = migration.run(progress)
+        except KeyboardInterrupt:
+            raise RecordsError(
+                "Interrupted: what is there is no store yet, and the source is as it was.", "The same command goes on."
+            ) from None
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        from pipelines.terminal import print_migration
+
+        print_migration(report)
+
+
+@contextmanager
+def _progress(as_json: bool) -> "Iterator[Progress | None]":
+    """A bar on standard error, for somebody who sits before it."""
+    if as_json or not sys.stderr.isatty():
+        yield None
+        return
+    from pipelines.terminal import progress_bar
+
+    with progress_bar("Copying and comparing", exact=True, of_bytes=True) as progress:
+        yield progress

@@ -21,6 +21,7 @@ from schemas.location import Location
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
+    from upath import UPath
 
 OBJECTS = "s3://"
 """How the address of a prefix of an object store begins."""
@@ -242,8 +243,7 @@ def entries(folder: Location) -> Sequence[Location]:
 def kept(place: Location) -> Kept:
     """The bytes and the time of all that lies there; what goes away meanwhile is not counted."""
     if not is_local(place):
-        with answered():
-            found = place.fs.find(place.path, detail=True).values()
+        found = _objects(place).values()
         return Kept(sum(each["size"] for each in found), max((each["LastModified"] for each in found), default=None))
     size, newest = 0, None
     for path in (place, *place.rglob("*")):
@@ -257,9 +257,7 @@ def kept(place: Location) -> Kept:
 def files_below(root: Location) -> Iterator[KeptFile]:
     """The files below a folder, however deep, by path."""
     if not is_local(root):
-        with answered():
-            found = root.fs.find(root.path, detail=True)
-        for path, it in sorted(found.items()):
+        for path, it in sorted(_objects(root).items()):
             place = root / path.removeprefix(root.path).lstrip("/")
             yield KeptFile(place, it["size"], it["LastModified"])
         return
@@ -269,6 +267,16 @@ def files_below(root: Location) -> Iterator[KeptFile]:
             if not stat.S_ISDIR(status.st_mode):
                 # A rename keeps the time a file was written at, and sets the other.
                 yield KeptFile(path, status.st_size, datetime.fromtimestamp(status.st_ctime, UTC))
+
+
+def _objects(root: "UPath") -> dict[str, Any]:
+    """What is told of the objects there and below, by their paths; StoreUnreachable where there is no such bucket."""
+    try:
+        with answered():
+            found: dict[str, Any] = root.fs.find(root.path, detail=True)
+            return found
+    except FileNotFoundError as error:
+        raise unreachable(str(error)) from None
 
 
 def _sync(place: Path) -> None:

@@ -594,7 +594,7 @@ def test_these_are_the_commands() -> None:
         *("records rollback", "records expire", "records maintain"),
         *("records batches", "records show", "records export", "records exports", "records ui"),
         *("records presets", "records presets save", "records presets list"),
-        *("records types draft", "records accounts reader"),
+        *("records types draft", "records accounts reader", "records migrate"),
     }
 
 

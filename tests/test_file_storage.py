@@ -167,6 +167,8 @@ def test_what_an_object_store_refuses_is_said_without_a_key(
 def test_a_bucket_that_is_not_there_is_said(files: FileStorage, data: str) -> None:
     with pytest.raises(StoreUnreachable, match="The specified bucket does not exist"):
         put(files, location("s3://nobodys-bucket/in.csv"))
+    with pytest.raises(StoreUnreachable, match="The specified bucket does not exist"):
+        kept(location("s3://nobodys-bucket/in"))
     assert entries(location("s3://nobodys-bucket/in")) == ()
 
 

@@ -1,10 +1,12 @@
 """Where the lake's catalog is, and what follows from it: how it is attached, who may write, and whose time counts."""
 
+import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 import duckdb
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 _LOCK_FILES = 16
 
+PUBLIC = "public"
+"""The schema of PostgreSQL that has DuckLake's tables."""
+
 
 class Catalog(Protocol):
     """What the store must know of its catalog."""
@@ -31,6 +36,9 @@ class Catalog(Protocol):
     preparation: Sequence[str]
     """Statements for each DuckDB that will attach it."""
 
+    inlined_text: str
+    """The type that DuckLake gives there to text of rows that lie in the catalog itself."""
+
     stays_attached: bool
     """Whether who has written keeps it attached for the next commit: attaching takes as long as committing."""
 
@@ -40,6 +48,10 @@ class Catalog(Protocol):
 
     def exists(self) -> bool:
         """Whether anyone has made it a catalog."""
+        ...
+
+    def tables(self) -> list[str]:
+        """The names of DuckLake's own tables there."""
         ...
 
     def lock(self) -> WriteLock:
@@ -72,6 +84,7 @@ class SqliteCatalog:
     """A file of SQLite, for processes of one machine."""
 
     scanner = "sqlite_scanner"
+    inlined_text = "VARCHAR"
     preparation: Sequence[str] = ()
     stays_attached = False
 
@@ -87,6 +100,14 @@ class SqliteCatalog:
     def exists(self) -> bool:
         """Whether the file is there."""
         return self._path.exists()
+
+    def tables(self) -> list[str]:
+        """As the file tells, which is only read."""
+        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'ducklake_*' ORDER BY name"
+            ).fetchall()
+        return [name for (name,) in rows]
 
     def lock(self) -> WriteLock:
         """A lock on a file beside it."""
@@ -113,9 +134,10 @@ class PostgresCatalog:
     """A database of PostgreSQL, for processes of any number of machines."""
 
     scanner = "postgres_scanner"
+    inlined_text = "BLOB"  # bytea: PostgreSQL's text cannot have U+0000
     stays_attached = True
 
-    def __init__(self, settings: Settings, url: str) -> None:
+    def __init__(self, settings: Settings, url: str, schema: str = PUBLIC) -> None:
         from psycopg2 import ProgrammingError
         from psycopg2.extensions import make_dsn, parse_dsn
 
@@ -130,6 +152,7 @@ class PostgresCatalog:
         parameters.setdefault("application_name", "records")
         self._parameters = parameters
         self._lock = AdvisoryLock(self._open, settings.lock_seconds)
+        self._schema = schema
         self._found = False
         # A commit beside another one, by who had lost the lock: it fails, and is not put on top of the other.
         self.preparation: Sequence[str] = ["SET GLOBAL ducklake_max_retry_count = 0"]
@@ -142,8 +165,9 @@ class PostgresCatalog:
         self.source = f"postgres:{make_dsn(**{key: parameters[key] for key in parameters if key != 'password'})}"
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
-        """Where DuckDB finds the password, if there is one."""
-        return self._secret
+        """Where DuckDB finds the password, if there is one, and the tables."""
+        schema = f"'{self._schema}'"
+        return self._secret | ({} if self._schema == PUBLIC else {"METADATA_SCHEMA": schema, "META_SCHEMA": schema})
 
     def exists(self) -> bool:
         """Whether the database has DuckLake's tables; asked of the server until it has."""
@@ -152,6 +176,23 @@ class PostgresCatalog:
                 cursor.execute("SELECT to_regclass('ducklake_snapshot') IS NOT NULL")
                 ((self._found,),) = cursor.fetchall()
         return self._found
+
+    def tables(self) -> list[str]:
+        """As the server tells."""
+        with self.session() as session, session.cursor() as cursor:
+            cursor.execute(
+                "SELECT tablename FROM pg_tables WHERE schemaname = %s AND starts_with(tablename, 'ducklake_') "
+                "ORDER BY tablename",
+                [self._schema],
+            )
+            return [name for (name,) in cursor.fetchall()]
+
+    @property
+    def shown(self) -> str:
+        """The address as anybody may see it: without its password, and without options that could have another."""
+        told = {key: quote(self._parameters.get(key, ""), safe="") for key in ("user", "host", "port", "dbname")}
+        user, port = f"{told['user']}@" * bool(told["user"]), f":{told['port']}" * bool(told["port"])
+        return f"postgresql://{user}{told['host']}{port}/{told['dbname']}"
 
     def lock(self) -> WriteLock:
         """An advisory lock on a session of its own."""

@@ -14,6 +14,7 @@ from resources.record_store.catalog import Catalog
 from resources.record_store.object_store import EXTENSION, ObjectAccess, refusal
 from resources.settings import Settings
 from schemas.errors import StoreNotReady
+from schemas.location import Location
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,12 +47,14 @@ class Connection:
         connection: duckdb.DuckDBPyConnection,
         attach: Callable[[str, int], str],
         snapshots: dict[int, str],
+        accounts: Location,
         objects: ObjectAccess | None,
     ) -> None:
         self._connection = connection
         self._attach = attach
         self._objects = objects
         self.snapshots = snapshots
+        self.accounts = accounts
 
     def snapshot(self, number: int) -> str:
         """The name of a database that is the lake as of a snapshot, and cannot be written.
@@ -91,7 +94,7 @@ class Connection:
             for _ in range(count):
                 cursor = cursors.enter_context(self._connection.cursor())
                 cursor.execute("SET TimeZone = 'UTC'")
-                connections.append(Connection(cursor, self._attach, self.snapshots, self._objects))
+                connections.append(Connection(cursor, self._attach, self.snapshots, self.accounts, self._objects))
             yield connections
 
     def interrupt(self) -> None:
@@ -164,7 +167,13 @@ class Lake:
                     raise self._catalog.refusal(error) from None
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
-                connection = Connection(cursor, lambda name, number: self._attach(name, True, number), {}, objects)
+                connection = Connection(
+                    cursor,
+                    lambda name, number: self._attach(name, True, number),
+                    {},
+                    self._settings.accounts,
+                    objects,
+                )
                 yield connection
             for name in connection.snapshots.values():
                 database.execute(f"DETACH {name}")

@@ -1,7 +1,7 @@
 """Rows of the ledger to values and back. The state of a batch is its last row."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from resources.file_storage import location
 from resources.record_store.lake import METADATA, Connection
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ProblemCount
 from schemas.exports import ExportManifest, ExportRequest
+from schemas.location import Location
 from schemas.record_type import RecordType
 from schemas.rollbacks import RollbackCounts, Undone
 
@@ -263,7 +264,7 @@ def exports(
         f"SELECT {_EXPORT_COLUMNS} FROM lake.ledger.exports {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
         [*values, limit, offset],
     ).fetch_all()
-    return [_export(row) for row in rows]
+    return [_export(connection, row) for row in rows]
 
 
 def batches_after(connection: Connection, seq: int, limit: int | None) -> list[tuple[int, Batch]]:
@@ -280,7 +281,7 @@ def transitions_after(connection: Connection, seq: int) -> list[Batch]:
 def exports_after(connection: Connection, seq: int, limit: int) -> list[tuple[int, ExportManifest]]:
     """Exports with a higher number, in the order in which they happened."""
     rows = _after(connection, "exports", _EXPORT_COLUMNS, seq, limit)
-    return [(row[0], _export(row[1:])) for row in rows]
+    return [(row[0], _export(connection, row[1:])) for row in rows]
 
 
 def _append(transaction: Connection, name: str, values: dict[str, Any]) -> None:
@@ -332,13 +333,20 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _export(row: Sequence[Any]) -> ExportManifest:
+def _export(connection: Connection, row: Sequence[Any]) -> ExportManifest:
     values = dict(zip(_EXPORT_COLUMNS.split(", "), row, strict=True))
     values["at"] = values.pop("recorded_at")
-    values |= {"columns": tuple(values["columns"]), "path": location(values["path"])}
+    values |= {"columns": tuple(values["columns"]), "path": _present_path(connection, values)}
     detail = values.pop("detail")
     if detail is None:  # of a store that was made before exports had any
         return ExportManifest(**values)
     told = json.loads(detail)
     told |= {"request": ExportRequest.from_dict(told["request"]), "notes": tuple(told["notes"])}
     return ExportManifest(**values, **told)
+
+
+def _present_path(connection: Connection, values: Mapping[str, Any]) -> Location:
+    """Where an export lies: one in its account's own folder where the store's data are now, which may have moved."""
+    own = f"{values['account']}/exports/{values['export_id']}"
+    folder, _, name = values["path"].rpartition("/")
+    return connection.accounts / own / name if folder.endswith(f"/accounts/{own}") else location(values["path"])

@@ -1,0 +1,343 @@
+"""A store copied to another place: to a server, from one, or from one to another. The source stays as it was."""
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from resources.export_writer.plan import PLAN
+from resources.file_storage import (
+    OBJECTS,
+    FileStorage,
+    KeptFile,
+    blocks_of,
+    files_below,
+    is_local,
+    remove,
+    size_of,
+    unreachable,
+)
+from resources.progress import Progress
+from resources.record_store import RecordStore
+from resources.record_store.catalog import PostgresCatalog, catalog_of
+from resources.record_store.catalog_copy import STAGED, CatalogCopy
+from resources.record_store.refusals import not_ready
+from resources.running_ui import RunningUi
+from resources.settings import Settings
+from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
+from schemas.location import Location
+from schemas.migration import MigrationReport
+
+MARK = "migrating-"
+"""How a file is called that lies among the data while they are not complete; its name ends with whose they are."""
+
+_NOT_A_STORE = b"A store is being copied to here. Until records migrate has ended, this is not a store.\n"
+_OPERATORS = ("exports.yaml", "inbox.yaml")
+_AT_ONCE = 4
+_NAMED = {"RECORDS_CATALOG": "--to", "RECORDS_DATA": "--data"}
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file to copy: its path below the data, its bytes, and of what may change when it was put there."""
+
+    path: str
+    bytes: int
+    put_at: datetime | None = None
+
+
+class Migration:
+    """Copies the store that one process has open to a place that is empty, or that an earlier attempt has begun.
+
+    `to` is the address of a database of PostgreSQL, or a folder that becomes a home; `data` a folder or
+    s3://BUCKET/PREFIX. Nobody writes to the source meanwhile: its write lock is held; readers go on. The catalog is put
+    in its place when everything else is there and compared, so that nothing there is a store until then.
+    """
+
+    def __init__(self, source: RecordStore, to: str, data: str) -> None:
+        self._source = source
+        with _named_by_options():
+            self._target = _settings(source.settings, to, data)
+            self._catalog = catalog_of(self._target)
+        self._files = FileStorage(source.settings.scratch)
+
+    def run(self, progress: Progress | None = None) -> MigrationReport:
+        """The store is there, complete and compared; `progress` is told how many bytes of how many are."""
+        started = time.monotonic()
+        source, target = self._source.settings, self._target
+        if not self._source.exists:
+            raise not_ready(source)
+        self._require_apart()
+        with self._source.write_lock, self._scratch() as folder:
+            copy = CatalogCopy(self._source, target, folder)
+            mark = target.data / f"{MARK}{copy.identity()}"
+            files = [*(_File(f"lake/{file.path}", file.bytes) for file in copy.files()), *_own_files(source)]
+            self._require_empty(mark, files)
+            self._require_room(files)
+            copy.prepare()
+            self._put(mark, [_NOT_A_STORE])
+            self._copy(files, progress)
+            copied = copy.make()
+            by_hand = self._copy_operators_files()
+            if _own_files(source) != [file for file in files if file.put_at is not None]:
+                raise _changed("some have come, gone or changed")
+            self._source.write_lock.prove()
+            copy.publish()
+        remove(mark)
+        return MigrationReport(
+            **vars(copied),
+            files=len(files),
+            bytes=sum(file.bytes for file in files),
+            seconds=round(time.monotonic() - started, 1),
+            to=self._shown,
+            data=_address(target.data),
+            environment=self._environment(),
+            by_hand=by_hand,
+        )
+
+    @property
+    def _shown(self) -> str:
+        return self._catalog.shown if isinstance(self._catalog, PostgresCatalog) else str(self._target.home)
+
+    def _environment(self) -> Mapping[str, str | None]:
+        if self._target.postgres is None:
+            return {
+                "RECORDS_HOME": str(self._target.home),
+                "RECORDS_CATALOG": None,
+                "RECORDS_DATA": _address(self._target.data),
+            }
+        return {"RECORDS_CATALOG": self._shown, "RECORDS_DATA": _address(self._target.data)}
+
+    def _require_apart(self) -> None:
+        """Nobody works on the source's files, and the target is no part of them."""
+        running = RunningUi.of(self._source.settings)
+        if running is not None and _is_alive(running.pid):
+            raise Refused(
+                f"records ui serves this store (process {running.pid}); what it did meanwhile would not be copied.",
+                "End it, and whoever else imports, exports or puts files into the inbox, then migrate.",
+            )
+        for root in (self._source.settings.lake, *_roots(self._source.settings)):
+            if f"{_address(self._target.data)}/".startswith(f"{root}/"):
+                raise InvalidRequest(
+                    f"--data is {self._target.data}, where the store that is to be copied has its own files.",
+                    "Give a folder or a prefix apart from it.",
+                )
+
+    def _require_empty(self, mark: Location, files: Sequence[_File]) -> None:
+        """The target has nothing but what an earlier attempt to copy this store there has left."""
+        with _named_by_options():
+            if self._catalog.exists():
+                raise Refused(
+                    f"There is a store already: {self._shown}.",
+                    "Give an empty place; to copy anew, remove what is there first.",
+                )
+            data = _address(self._target.data)
+            found = [str(file.place) for file in _found(self._target.data)]
+            allowed = {str(mark)}
+            if str(mark) in found:
+                allowed |= {f"{data}/{file.path}" for file in files}
+                allowed |= {str(self._target.home / name) for name in _OPERATORS}
+            if self._target.postgres is None:
+                found += [str(file.place) for file in files_below(self._target.home) if not _is_below(file.place, data)]
+            staged = f"{self._target.home / STAGED}/"
+        others = [place for place in found if place not in allowed and not place.startswith(staged)]
+        if others:
+            raise Refused(
+                f"The place to migrate to is not empty: there is {others[0]}"
+                f"{f' and {len(others) - 1:,} more' if others[1:] else ''}.",
+                "Give an empty place, or remove what is there.",
+            )
+
+    def _require_room(self, files: Iterable[_File]) -> None:
+        """The target's disk has room for what is not there yet."""
+        data = self._target.data
+        if not is_local(data):
+            return
+        needed = sum(file.bytes for file in files if size_of(data / file.path) != file.bytes)
+        folder = next(folder for folder in (data, *data.parents) if folder.exists())
+        free = shutil.disk_usage(folder).free
+        if needed > free:
+            raise DiskFull(
+                f"{data} has room for {free / 1e6:,.1f} MB, and {needed / 1e6:,.1f} MB are to be copied.",
+                "Make room, or give another place.",
+            )
+
+    def _copy(self, files: Sequence[_File], progress: Progress | None) -> None:
+        """Each file is there, byte for byte, as what was read back from there shows."""
+        total, done = sum(file.bytes for file in files), 0
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            for file, _ in zip(files, threads.map(self._copy_file, files), strict=True):
+                done += file.bytes
+                if progress is not None:
+                    progress(done, total)
+
+    def _copy_file(self, file: _File) -> None:
+        source, target = self._source.settings.data / file.path, self._target.data / file.path
+        try:
+            if size_of(target) == file.bytes and _sha256(target) == _sha256(source):
+                return
+            sent, number = self._put(target, blocks_of(source))
+            if is_local(source) and is_local(target):  # the inbox takes files in the order of their time
+                status = source.stat()
+                os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+        except FileNotFoundError:
+            if file.put_at is not None:
+                raise _changed(f"{file.path} is gone") from None
+            raise NotFound(
+                f"The file {source} is not there, which a snapshot of the source needs.",
+                "Put it there again, as from a backup; nothing at the target is a store yet.",
+            ) from None
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            raise DiskFull(
+                f"There is no room for {file.path}.", "Make room and migrate again: what is there is not copied again."
+            ) from None
+        if number != file.bytes:
+            raise _changed(f"{file.path} has {number:,} bytes, and had {file.bytes:,}")
+        if _sha256(target) != sent:
+            raise Unaccounted(
+                f"{target} has other bytes than were written to it.",
+                "See whether the disk or the object store is sound; then migrate again, which copies the file anew.",
+            )
+
+    def _put(self, target: Location, blocks: Iterable[bytes]) -> tuple[str, int]:
+        """The bytes are at the target, safe from a crash; returns their SHA-256 and how many there are.
+
+        Nothing is made beside the target, where a process that is killed would leave it.
+        """
+        if is_local(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        made = target if is_local(target) else self._files.working(target)
+        digest, number = hashlib.sha256(), 0
+        try:
+            with made.open("wb") as file:
+                for block in blocks:
+                    file.write(block)
+                    digest.update(block)
+                    number += len(block)
+            with _named_by_options():
+                self._files.put(made, target)
+        finally:
+            if made != target:
+                remove(made)
+        return digest.hexdigest(), number
+
+    def _copy_operators_files(self) -> tuple[str, ...]:
+        """Returns those that are to be copied by hand, for the target's home is on whichever machine."""
+        home = self._source.settings.home
+        names = [name for name in _OPERATORS if (home / name).exists()]
+        if self._target.postgres is not None:
+            return tuple(str(home / name) for name in names)
+        for name in names:
+            self._put(self._target.home / name, blocks_of(home / name))
+        return ()
+
+    @contextmanager
+    def _scratch(self) -> Iterator[Path]:
+        folder = self._source.settings.scratch / f"migration-{secrets.token_hex(8)}"
+        folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            remove(folder)
+
+
+def _settings(source: Settings, to: str, data: str) -> Settings:
+    """The settings of the place to copy to; on a server the scratch space is that of this machine."""
+    is_address = to.startswith(("postgresql://", "postgres://"))
+    if not is_address and "://" in to:
+        raise InvalidRequest(
+            "--to is neither an address of a PostgreSQL database nor a folder.",
+            "Give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or the folder that will be RECORDS_HOME.",
+        )
+    told = {"RECORDS_CATALOG": to, "RECORDS_DATA": data} if is_address else {"RECORDS_HOME": to, "RECORDS_DATA": data}
+    place = Settings.from_environment(told)
+    home = source.home if is_address else place.home
+    return replace(source, home=home, postgres=place.postgres, data=place.data)
+
+
+def _roots(settings: Settings) -> tuple[Location, ...]:
+    return settings.accounts, settings.inbox, settings.processing, settings.archive, settings.quarantine
+
+
+def _own_files(settings: Settings) -> list[_File]:
+    """The accounts' files; without links and the like, and without what exports that have not ended are making."""
+    found = []
+    for root in _roots(settings):
+        for file in files_below(root):
+            path = str(file.place).removeprefix(_address(settings.data)).lstrip("/")
+            if _is_whole(file, path):
+                found.append(_File(path, file.bytes, file.put_at))
+    return found
+
+
+def _is_whole(file: KeptFile, path: str) -> bool:
+    if is_local(file.place) and (file.place.is_symlink() or not file.place.is_file()):
+        return False
+    root, *parts = path.split("/")
+    if root != "accounts":
+        return True
+    is_made = any(part.startswith(".") and part.endswith(".partial") for part in parts)
+    return not is_made and not (parts[1:2] == ["exports"] and parts[3:4] in ([PLAN], ["parts"]))
+
+
+def _sha256(place: Location) -> str:
+    digest = hashlib.sha256()
+    for block in blocks_of(place):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def _found(folder: Location) -> Iterator[KeptFile]:
+    try:
+        yield from files_below(folder)
+    except FileNotFoundError as error:  # the bucket
+        raise unreachable(str(error)) from None
+
+
+def _address(folder: Location) -> str:
+    """A folder as text; a bucket as a whole would end with a slash."""
+    return str(folder).rstrip("/")
+
+
+def _is_below(place: Location, folder: str) -> bool:
+    return not folder.startswith(OBJECTS) and f"{place}".startswith(f"{folder}/")
+
+
+def _changed(what: str) -> Refused:
+    return Refused(
+        f"Files of the store changed while they were copied: {what}.",
+        "End whoever imports, exports or puts files into the inbox, then migrate again: what is there already is not "
+        "copied again.",
+    )
+
+
+@contextmanager
+def _named_by_options() -> Iterator[None]:
+    """What the environment is blamed for is what the options say."""
+    try:
+        yield
+    except RecordsError as error:
+        told = [error.message, error.hint]
+        for name, option in _NAMED.items():
+            told = [text.replace(name, option) for text in told]
+        raise type(error)(*told) from None

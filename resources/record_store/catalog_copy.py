@@ -1,0 +1,363 @@
+"""A store's catalog copied to another place, of either kind: row by row, so that snapshots keep their numbers.
+
+It is made where no store looks for one, compared there with the source, and put in its place in one step at last: until
+then nobody can take what is there for a store.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import duckdb
+
+from resources.file_storage import FileStorage, remove
+from resources.record_store import ledger
+from resources.record_store.catalog import PUBLIC, Catalog, PostgresCatalog, SqliteCatalog, catalog_of
+from resources.record_store.lake import METADATA, Connection, Lake, identifier, literal
+from resources.record_store.snapshots import images_of
+from resources.record_store.store import RecordStore
+from resources.record_store.tables import LEDGER, table
+from resources.settings import Settings
+from schemas.batches import BatchStatus
+from schemas.errors import Refused, StoreNotReady, StoreUnreachable, Unaccounted
+
+STAGED = "migrating"
+"""The folder of a home in which its catalog is made."""
+
+_SCHEMA = "records_migration"
+_METADATA = "ducklake_metadata"
+_RETIRED = "ducklake_files_scheduled_for_deletion"
+"""Files that no snapshot needs: they are not copied, and neither are its rows."""
+
+_NOT_PUT = "Nothing was put in place, and the source is as it was: migrate again, to an empty place."
+_INLINED = "ducklake_inlined_data_"
+_INLINED_TABLES = "ducklake_inlined_data_tables"
+
+Tally = dict[tuple[str, str], tuple[int, int]]
+"""By table and account: how many rows, and the sum of their hashes."""
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """A file that a snapshot needs: its path below the lake's folder, and its bytes as the catalog knows them."""
+
+    path: str
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What a catalog has that was copied: numbers, and of how many snapshots all records were compared."""
+
+    accounts: int
+    record_types: int
+    batches: int
+    exports: int
+    snapshots: int
+    compared: int
+
+
+class _Staging(Protocol):
+    """Where a catalog is made that will be in its place at once, or never."""
+
+    settings: Settings
+    catalog: Catalog
+
+    def clear(self) -> None:
+        """Nothing is there, as of a copy that was killed."""
+        ...
+
+    def publish(self) -> None:
+        """The catalog is in its place, all of it, and not here any more."""
+        ...
+
+
+class _SqliteStaging:
+    """A home inside the home."""
+
+    def __init__(self, target: Settings) -> None:
+        self._target = target
+        self._folder = target.home / STAGED
+        self.settings = replace(target, home=self._folder)
+        self.catalog: Catalog = SqliteCatalog(self.settings)
+
+    def clear(self) -> None:
+        """The folder is empty."""
+        remove(self._folder)
+        self._folder.mkdir(parents=True)
+
+    def publish(self) -> None:
+        """The file has moved, whole and safe from a crash."""
+        made = self.settings.catalog
+        with closing(sqlite3.connect(made)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        _require_absent(self._target.catalog)
+        FileStorage(self._folder).put(made, self._target.catalog)
+        remove(self._folder)
+
+
+class _PostgresStaging:
+    """A schema of the database that no store looks at."""
+
+    def __init__(self, target: Settings, url: str) -> None:
+        self.settings = target
+        self._catalog = PostgresCatalog(target, url, _SCHEMA)
+        self.catalog: Catalog = self._catalog
+
+    def clear(self) -> None:
+        """The schema is there and has no table."""
+        self._execute(f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE; CREATE SCHEMA {_SCHEMA}")
+
+    def publish(self) -> None:
+        """The tables are in the schema that stores look at, in one transaction."""
+        moved = "; ".join(f"ALTER TABLE {_SCHEMA}.{name} SET SCHEMA {PUBLIC}" for name in self._catalog.tables())
+        self._execute(f"BEGIN; {moved}; DROP SCHEMA {_SCHEMA}; COMMIT")
+
+    def _execute(self, statements: str) -> None:
+        import psycopg2
+
+        with self._catalog.session() as session, session.cursor() as cursor:
+            try:
+                cursor.execute(statements)
+            except psycopg2.Error as error:
+                said = str(error).splitlines()[0]
+                raise StoreUnreachable(
+                    f"PostgreSQL refuses to make the catalog: {said}.",
+                    "Give a database without a store, whose user may create a schema in it, then migrate again.",
+                ) from None
+
+
+class CatalogCopy:
+    """The catalog of a store on its way to where the target's settings say, while nobody writes to the store.
+
+    `folder` is where this machine puts what is on its way; it is there.
+    """
+
+    def __init__(self, source: RecordStore, target: Settings, folder: Path) -> None:
+        self._source = source
+        self._from = catalog_of(source.settings)
+        self._staging: _Staging = (
+            _SqliteStaging(target) if target.postgres is None else _PostgresStaging(target, target.postgres)
+        )
+        self._folder = folder
+
+    def identity(self) -> str:
+        """What no other store has."""
+        with self._source.reading() as connection:
+            (uuid,) = connection.fetch_one(
+                f"SELECT schema_uuid::VARCHAR FROM {METADATA}.ducklake_schema WHERE schema_name = 'ledger' LIMIT 1"
+            )
+        return str(uuid)
+
+    def files(self) -> list[LakeFile]:
+        """The files that any snapshot needs that is kept, by path."""
+        with self._source.reading() as connection:
+            rows = connection.execute(
+                f"""
+                WITH tables AS (
+                    SELECT DISTINCT table_id, s.path || t.path AS folder,
+                        s.path_is_relative::BOOLEAN AND t.path_is_relative::BOOLEAN AS relative
+                    FROM {METADATA}.ducklake_table t JOIN {METADATA}.ducklake_schema s USING (schema_id)
+                ), files AS (
+                    SELECT table_id, path, path_is_relative, file_size_bytes FROM {METADATA}.ducklake_data_file
+                    UNION ALL
+                    SELECT table_id, path, path_is_relative, file_size_bytes FROM {METADATA}.ducklake_delete_file
+                )
+                SELECT DISTINCT folder || path, file_size_bytes, relative AND path_is_relative::BOOLEAN
+                FROM files JOIN tables USING (table_id) ORDER BY ALL
+                """
+            ).fetch_all()
+        if not all(relative for _, _, relative in rows):
+            raise Refused(
+                "The store has files that lie outside its folder of data; they would stay where they are.",
+                "It was not made by records alone. Export its records and import them there.",
+            )
+        return [LakeFile(path, size) for path, size, _ in rows]
+
+    def prepare(self) -> None:
+        """The target can have a catalog, which is yet to be made."""
+        self._staging.clear()
+
+    def make(self) -> Copied:
+        """The catalog is made beside its place, and shows the same rows, and the same records, as the source's."""
+        tables = self._unload()
+        with self._staged() as lake:
+            with lake.attached() as connection:
+                self._load(connection, tables)
+            lake.close()
+            return self._compare(lake)
+
+    def publish(self) -> None:
+        """The catalog is in its place."""
+        self._staging.publish()
+
+    @contextmanager
+    def _staged(self) -> Iterator[Lake]:
+        lake = Lake(self._staging.settings, self._staging.catalog, duckdb.connect)
+        try:
+            yield lake
+        finally:
+            lake.close()
+
+    def _unload(self) -> list[str]:
+        """The rows of each table are in a file of this machine; returns the tables' names."""
+        tables = [name for name in self._from.tables() if name != _RETIRED]
+        with self._source.reading() as connection:
+            for name in tables:
+                connection.execute(
+                    f"COPY {METADATA}.{identifier(name)} TO {literal(self._unloaded(name))} (FORMAT parquet)"
+                )
+        return tables
+
+    def _load(self, connection: Connection, tables: list[str]) -> None:
+        """The tables that DuckLake has made here have the rows of the source's and no others, in one transaction."""
+        made = set(self._staging.catalog.tables())
+        connection.execute("BEGIN")
+        for name in tables:
+            here = f"{METADATA}.{identifier(name)}"
+            if name not in made:
+                connection.execute(f"CREATE TABLE {here} ({self._inlined_columns(connection, name)})")
+            wanted, given = _columns(connection, f"FROM {here}"), _columns(connection, self._rows(name))
+            if list(wanted) != list(given):
+                raise StoreNotReady(
+                    f"The catalog's table {name} has other columns than this version of DuckLake gives it.",
+                    "Run records init on the store that is to be copied, with this version, then migrate again.",
+                )
+            converted = ", ".join(_converted(column, given[column], kind) for column, kind in wanted.items())
+            rows = f"SELECT {converted} {self._rows(name)}"
+            if name == _METADATA:
+                rows += " WHERE key <> 'data_path'"
+                connection.execute(f"DELETE FROM {here} WHERE key <> 'data_path'")
+                there = f"FROM {here} WHERE key <> 'data_path'"
+            else:
+                connection.execute(f"DELETE FROM {here}")
+                there = f"FROM {here}"
+            connection.execute(f"INSERT INTO {here} {rows}")
+            (different,) = connection.fetch_one(
+                f"SELECT (SELECT count(*) FROM ({rows} EXCEPT ALL {there})) "
+                f"+ (SELECT count(*) FROM ({there} EXCEPT ALL {rows}))"
+            )
+            if different:
+                raise Unaccounted(
+                    f"{different:,} rows of the catalog's table {name} differ from those that were copied.", _NOT_PUT
+                )
+        connection.execute("COMMIT")
+
+    def _inlined_columns(self, connection: Connection, name: str) -> str:
+        """The columns of a table of inlined rows, as DuckLake would make it there: text has a type of its own."""
+        if not name.startswith(_INLINED):
+            raise Refused(
+                f"The catalog has a table {name}, of which this version does not know what is in it.",
+                "It was not made by records alone. Export its records and import them there.",
+            )
+        rows = connection.execute(
+            f"""
+            SELECT column_name FROM read_parquet({literal(self._unloaded("ducklake_column"))})
+            JOIN read_parquet({literal(self._unloaded(_INLINED_TABLES))}) USING (table_id)
+            WHERE table_name = ? AND column_type = 'varchar'
+            """,
+            [name],
+        ).fetch_all()
+        text = {column for (column,) in rows}
+        columns = _columns(connection, self._rows(name))
+        kinds = {
+            column: self._staging.catalog.inlined_text if column in text else kind for column, kind in columns.items()
+        }
+        return ", ".join(f"{identifier(column)} {kind}" for column, kind in kinds.items())
+
+    def _rows(self, name: str) -> str:
+        return f"FROM read_parquet({literal(self._unloaded(name))})"
+
+    def _unloaded(self, name: str) -> Path:
+        return self._folder / f"{name}.parquet"
+
+    def _compare(self, lake: Lake) -> Copied:
+        """Ledger and records are the same on both sides, now and before and after each batch that can be taken back."""
+        with self._source.reading() as connection:
+            record_types = sorted(ledger.record_types(connection))
+            images = self._images(connection)
+            here = _tally(connection, record_types)
+        with lake.attached(read_only=True) as connection:
+            there = _tally(connection, record_types)
+            _require_equal("now", here, there)
+            numbers = [
+                connection.fetch_one(f"SELECT count(DISTINCT {key}) FROM lake.ledger.{name}")[0]
+                for name, key in (("accounts", "account"), ("batches", "batch_id"), ("exports", "export_id"))
+            ]
+            (snapshots,) = connection.fetch_one(f"SELECT count(*) FROM {METADATA}.ducklake_snapshot")
+        for snapshot, of in images.items():
+            with self._source.reading(snapshot) as connection:
+                here = _tally_of(connection, of)
+            with lake.attached(read_only=True, snapshot=snapshot) as connection:
+                _require_equal(f"in snapshot {snapshot}", here, _tally_of(connection, of))
+        accounts, batches, exports = numbers
+        return Copied(accounts, len(record_types), batches, exports, snapshots, 1 + len(images))
+
+    def _images(self, connection: Connection) -> dict[int, set[tuple[str, str]]]:
+        """The snapshots before and after each commit that can be taken back, with its record type and account."""
+        now, window = self._source.time(connection), self._source.settings.rollback_window
+        images: dict[int, set[tuple[str, str]]] = {}
+        for batch in ledger.batches(connection, status=BatchStatus.COMMITTED):
+            if batch.is_over(now, window):
+                continue
+            for snapshot in images_of(connection, batch.batch_id) or ():
+                images.setdefault(snapshot, set()).add((batch.record_type, batch.account))
+        return images
+
+
+def _tally(connection: Connection, record_types: list[str]) -> Tally:
+    """Of each account's records of each type, and of each table of the ledger."""
+    found: Tally = {}
+    for name in record_types:
+        rows = connection.execute(
+            f"SELECT _account, count(*), sum(hash(it)) FROM {table(name)} it GROUP BY _account"
+        ).fetch_all()
+        found |= {(name, account): (number, checksum) for account, number, checksum in rows}
+    for name in LEDGER:
+        found["ledger", name] = connection.fetch_one(f"SELECT count(*), sum(hash(it)) FROM lake.ledger.{name} it")
+    return found
+
+
+def _tally_of(connection: Connection, of: set[tuple[str, str]]) -> Tally:
+    """Of one account's records of one type each."""
+    return {
+        (name, account): connection.fetch_one(
+            f"SELECT count(*), sum(hash(it)) FROM {table(name)} it WHERE _account = ?", [account]
+        )
+        for name, account in sorted(of)
+    }
+
+
+def _require_equal(when: str, here: Tally, there: Tally) -> None:
+    for of in sorted(here.keys() | there.keys()):
+        if here.get(of) != there.get(of):
+            name, account = of
+            raise Unaccounted(
+                f"The {name} of {account} {when} are not what was copied: they differ in number or in a value.",
+                _NOT_PUT,
+            )
+
+
+def _columns(connection: Connection, rows: str) -> dict[str, str]:
+    """The columns of a query, with their types."""
+    return {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {rows}").fetch_all()}
+
+
+def _converted(column: str, given: str, wanted: str) -> str:
+    """A column as SQL, in the type that it has in the other kind of catalog."""
+    name = identifier(column)
+    if (given, wanted) == ("BLOB", "VARCHAR"):
+        return f"decode({name}) AS {name}"
+    if (given, wanted) == ("VARCHAR", "BLOB"):
+        return f"encode({name}) AS {name}"
+    return name if given == wanted else f"CAST({name} AS {wanted}) AS {name}"
+
+
+def _require_absent(catalog: Path) -> None:
+    if catalog.exists():
+        raise Refused(
+            f"A store has been made in {catalog.parent} meanwhile; it was left alone.", "Migrate to an empty folder."
+        )
