@@ -257,8 +257,8 @@ def kept(place: Location) -> Kept:
 def files_below(root: Location) -> Iterator[KeptFile]:
     """The files below a folder, however deep, by path."""
     if not is_local(root):
-        for path, it in sorted(_objects(root).items()):
-            place = root / path.removeprefix(root.path).lstrip("/")
+        for name, it in sorted(_objects(root).items()):
+            place = root / name.removeprefix(root.path).lstrip("/")
             yield KeptFile(place, it["size"], it["LastModified"])
         return
     for path in sorted(root.rglob("*")):

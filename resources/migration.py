@@ -23,7 +23,6 @@ from resources.file_storage import (
     is_local,
     remove,
     size_of,
-    unreachable,
 )
 from resources.progress import Progress
 from resources.record_store import RecordStore
@@ -140,7 +139,7 @@ class Migration:
                     "Give an empty place; to copy anew, remove what is there first.",
                 )
             data = _address(self._target.data)
-            found = [str(file.place) for file in _found(self._target.data)]
+            found = [str(file.place) for file in files_below(self._target.data)]
             allowed = {str(mark)}
             if str(mark) in found:
                 allowed |= {f"{data}/{file.path}" for file in files}
@@ -305,13 +304,6 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def _found(folder: Location) -> Iterator[KeptFile]:
-    try:
-        yield from files_below(folder)
-    except FileNotFoundError as error:  # the bucket
-        raise unreachable(str(error)) from None
 
 
 def _address(folder: Location) -> str:
