@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 """Told of so many records done, of so many."""
 
 _AT_ONCE = 2
-"""Parts that are made at a time."""
+"""Parts that are made at a time, unless snapshots are compared for each."""
 
 _AGAIN_SECONDS = 0.05
 """How often what is being made is interrupted, until it has ended."""
@@ -249,9 +249,10 @@ def _made(plan: ExportPlan, source: ExportSource, progress: Progress | None) -> 
     When it is closed, or anything is raised, nobody makes parts any more.
     """
     numbers = range(len(plan.parts))
-    if len(numbers) == 1:  # which has all cores
-        yield write_part(plan, 0, source)
-        _tell(progress, plan, 0)
+    if len(numbers) == 1 or plan.selection.since is not None:  # two comparisons at once can be more than memory holds
+        for number in numbers:
+            yield write_part(plan, number, source)
+            _tell(progress, plan, number)
         return
     with source.split(_AT_ONCE) as sources, ThreadPoolExecutor(_AT_ONCE) as threads:
         idle: SimpleQueue[ExportSource] = SimpleQueue()
