@@ -5,6 +5,7 @@ In between they are where every process finds them: put there whole or not at al
 read. In a folder both are the file itself.
 """
 
+import errno
 import os
 import secrets
 import shutil
@@ -14,9 +15,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
-from schemas.errors import StoreUnreachable
+from schemas.errors import DiskFull, StoreUnreachable
 from schemas.location import Location
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _CHUNK, _CHUNKS, _AT_ONCE = 16_000_000, 10_000, 4
 """Bytes of a part of a large object, how many parts S3 takes, and how many are sent, and in memory, at a time."""
 
 _BLOCK = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 _OPTIONS: dict[str, Any] = {
     # What another process has just put there is to be seen.
@@ -42,8 +44,12 @@ def location(text: str) -> Location:
     """The place that a text names, an absolute path or the address of an object."""
     if not text.startswith(OBJECTS):
         return Path(text)
+    import logging
+
     from upath import UPath
 
+    for name in ("aiobotocore", "botocore", "s3fs"):  # which tell of keys and of what is in requests, when they debug
+        logging.getLogger(name).setLevel(logging.WARNING)
     return UPath(text, protocol="s3", **_OPTIONS)
 
 
@@ -143,14 +149,7 @@ class FileStorage:
         folder = (into or self._scratch) / f"fetched-{secrets.token_hex(8)}"
         folder.mkdir(parents=True)
         try:
-            with answered():
-                found = place.fs.find(place.path)  # `get` would take a * in a name for a pattern
-                if not found:
-                    raise FileNotFoundError(str(place))
-                for path in found:
-                    target = folder / place.name / path.removeprefix(place.path).lstrip("/")
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    place.fs.get_file(path, str(target))
+            _fetch(place, folder)
             yield folder / place.name
         finally:
             remove(folder)
@@ -160,13 +159,15 @@ class FileStorage:
 def answered() -> Iterator[None]:
     """What the object store refuses, or that it does not answer, is StoreUnreachable, in its words: they quote no key.
 
-    That there is no such object is FileNotFoundError as ever.
+    That there is no such object is FileNotFoundError as ever, and a full disk of this machine what it always is.
     """
     try:
         yield
     except FileNotFoundError:
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            raise
         if not isinstance(error, OSError) and not type(error).__module__.startswith(("botocore", "aiohttp")):
             raise
         raise unreachable(" ".join(str(error).split()).rstrip(".") or type(error).__name__) from None
@@ -211,7 +212,7 @@ def read(place: Location) -> bytes:
 
 def blocks_of(place: Location) -> Iterator[bytes]:
     """What is in a file of any size, some of it at a time."""
-    with answered(), place.open("rb") as file:
+    with place.open("rb") if is_local(place) else _opened(place) as file:
         while data := file.read(_BLOCK):
             yield data
 
@@ -277,6 +278,31 @@ def _objects(root: "UPath") -> dict[str, Any]:
             return found
     except FileNotFoundError as error:
         raise unreachable(str(error)) from None
+
+
+def _fetch(place: "UPath", folder: Path) -> None:
+    """What lies there is in the folder too, under its name."""
+    try:
+        with answered():
+            found = place.fs.find(place.path)  # `get` would take a * in a name for a pattern
+            if not found:
+                raise FileNotFoundError(str(place))
+            for path in found:
+                target = folder / place.name / path.removeprefix(place.path).lstrip("/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                place.fs.get_file(path, str(target))
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DiskFull(
+            f"There is no room in {folder.parent} for what lies at {place}.", "Make room there, then try again."
+        ) from None
+
+
+@contextmanager
+def _opened(place: "UPath") -> Iterator[IO[bytes]]:
+    with answered(), place.fs.open(place.path, "rb", block_size=4 * _BLOCK) as file:
+        yield file
 
 
 def _sync(place: Path) -> None:

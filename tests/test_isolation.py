@@ -27,15 +27,19 @@ from pipelines.store_resource import RecordsResource
 from resources.export_writer import ExportWriter
 from resources.export_writer.plan import ExportPlan
 from resources.file_reader import reader
+from resources.file_storage import files_below, is_local, read
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
+from schemas import load_record_types
 from schemas.batches import ImportReport, ImportRequest, OnInvalid
 from schemas.errors import RecordsError
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest
+from schemas.location import Location
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.forked_reading import FORKED
-from tests.object_server import on_disk
+from tests.object_server import ObjectServer, on_disk
+from tests.postgres import Postgres
 from tests.records import contact, write_csv
 from tests.serving import COMMAND
 
@@ -72,10 +76,17 @@ class Theirs:
     def exports(self) -> list[str]:
         return [self.export.export_id, self.plan.export_id]
 
-    def paths(self, store: RecordStore) -> list[Path]:
+    def kept(self, store: RecordStore) -> list[Location]:
         """Every file that the store has of the account."""
-        roots = [store.settings.accounts / self.name, *store.settings.lake.glob(f"*/*/_account={self.name}")]
-        return sorted(path for root in roots for path in root.rglob("*") if path.is_file())
+        lake = files_below(store.settings.lake)
+        return [
+            *(file.place for file in lake if f"/_account={self.name}/" in str(file.place)),
+            *(file.place for file in files_below(store.settings.accounts / self.name)),
+        ]
+
+    def paths(self, store: RecordStore) -> list[Path]:
+        """The same, as somebody names them to the command or to a job."""
+        return [Path(str(place)) for place in self.kept(store)]
 
 
 def rows(mark: str, *numbers: int) -> list[dict[str, str]]:
@@ -110,7 +121,9 @@ def populate(store: RecordStore, folder: Path, account: str, mark: str) -> Their
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[RecordStore]:
+def store(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, request: pytest.FixtureRequest
+) -> Iterator[RecordStore]:
     """The store of both accounts, which the environment names: one for all tests here, for none may change theirs."""
     home = tmp_path_factory.mktemp("isolation") / "home"
     with pytest.MonkeyPatch.context() as patch:
@@ -120,8 +133,19 @@ def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterat
         patch.setenv("RECORDS_HOME", str(home))
         patch.setenv("RECORDS_ACTOR", "tester")
         patch.setattr(reader, "subprocess", FORKED)
-        shutil.copytree(empty_store, home)
+        if getattr(request, "param", "laptop") == "laptop":
+            shutil.copytree(empty_store, home)
+        else:
+            postgres: Postgres = request.getfixturevalue("postgres")
+            objects: ObjectServer = request.getfixturevalue("objects")
+            server = {
+                "RECORDS_CATALOG": postgres.address(postgres.create()),
+                "RECORDS_DATA": f"{objects.create()}/data",
+            }
+            for name, value in (objects.environment | server).items():
+                patch.setenv(name, value)
         with RecordStore(Settings.from_environment()) as store:
+            store.initialise(load_record_types())
             yield store
 
 
@@ -198,7 +222,7 @@ def kept_of(store: RecordStore, theirs: Theirs) -> object:
     with store.reading() as connection:
         records = connection.execute("SELECT * FROM lake.records.contacts WHERE _account = 'dl' ORDER BY ALL")
         kept = records.fetch_all()
-    return kept, store.batches("dl"), store.exports("dl"), [(path, path.read_bytes()) for path in theirs.paths(store)]
+    return kept, store.batches("dl"), store.exports("dl"), [(place, read(place)) for place in theirs.kept(store)]
 
 
 def texts_of(folder: Path) -> Iterator[str]:
@@ -268,7 +292,7 @@ class Forger:
 
     def file(self) -> tuple[str, str]:
         theirs = self._one_of(*self._theirs.paths(self._store))
-        path = self._one_of(theirs, self._linked(theirs))
+        path = self._one_of(theirs, self._linked(theirs)) if is_local(self._store.settings.data) else theirs
         nowhere = self._folder / "nowhere"
         told, not_there = self._imported(path), self._imported(nowhere)
         assert told == (not_there[0], not_there[1].replace(str(nowhere), str(path)))
@@ -276,9 +300,9 @@ class Forger:
 
     def destination(self) -> tuple[str, str]:
         theirs = self._one_of(*sorted({path.parent for path in self._theirs.paths(self._store)}))
-        folder = self._one_of(theirs, self._linked(theirs))
+        folder = self._one_of(theirs, self._linked(theirs)) if is_local(self._store.settings.data) else theirs
         path = self._one_of(folder, folder / "out.csv", folder / "no" / "folder.csv")
-        nowhere = self._store.settings.accounts / "nobody" / "out.csv"
+        nowhere = Path(str(self._store.settings.accounts / "nobody" / "out.csv"))
         told, not_there = self._exported(path=path), self._exported(path=nowhere)
         assert told == (not_there[0], not_there[1].replace(str(nowhere), str(path)))
         return told
@@ -311,6 +335,7 @@ class Forger:
 FORGED = tuple(name for name in vars(Forger) if not name.startswith("_"))
 
 
+@pytest.mark.parametrize("store", ["laptop", "server"], indirect=True, scope="module")
 @settings(
     max_examples=3,
     deadline=None,
@@ -374,8 +399,9 @@ def test_no_job_tells_anything_of_another_account(
     store: RecordStore, theirs: Theirs, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     before = kept_of(store, theirs)
-    path = str(theirs.export.path)
-    nowhere = str(store.settings.accounts / "nobody" / "exports" / theirs.export.export_id / theirs.export.path.name)
+    path = str(Path(str(theirs.export.path)))
+    unknown_path = store.settings.accounts / "nobody" / "exports" / theirs.export.export_id / theirs.export.path.name
+    nowhere = str(Path(str(unknown_path)))
     cases: list[tuple[str, dict[str, str], str, str]] = [
         ("preview_import", {"path": path}, path, nowhere),
         ("import_records", {"path": path}, path, nowhere),
@@ -449,7 +475,7 @@ def test_what_the_ledger_tells_of_an_account_is_in_its_own_partition(
 
 def test_the_command_tells_nothing_of_another_account(store: RecordStore, theirs: Theirs, tmp_path: Path) -> None:
     before = kept_of(store, theirs)
-    path = theirs.export.path
+    path = Path(str(theirs.export.path))
     nowhere = tmp_path / "nowhere"
     for arguments, name, unknown in (
         (("show", theirs.batches[0]), theirs.batches[0], BATCH),
