@@ -693,6 +693,19 @@ def test_fewer_records_than_planned_are_never_published(
 # Parts
 
 
+def test_texts_with_a_nul_divide_parts_and_meet_filters(writer: ExportWriter, store: RecordStore) -> None:
+    put(store, "SELECT 'C-' || i || chr(0) || 'x' AS external_id, 'lead' AS status FROM range(9) t(i)")
+
+    divided, found = (
+        writer.export(ask(format=ExportFormat.JSON, columns=("external_id",), **wanted))
+        for wanted in ({"part_rows": 2}, {"filters": ("external_id = C-3\0x",)})
+    )
+
+    told = [json.loads(on_disk(it.path).read_text()) for it in (divided, found)]
+    assert told[0] == [{"external_id": f"C-{number}\0x"} for number in range(9)]
+    assert told[1] == [{"external_id": "C-3\0x"}]
+
+
 def test_a_part_is_made_once_and_made_again_only_when_it_is_damaged(writer: ExportWriter, mixed: int) -> None:
     undisturbed = writer.export(ask(part_rows=30))
     plan = writer.plan(ask(part_rows=30))

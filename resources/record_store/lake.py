@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 Connect = Callable[..., duckdb.DuckDBPyConnection]
 
+_DISABLED = "statistics_propagation"
+"""DuckLake keeps statistics of the newest snapshot alone, which are wrong of others (ducklake#1377): a filter would
+find nothing, once a rewrite has narrowed them."""
+
 METADATA = "__ducklake_metadata_lake"
 """DuckLake's own tables, as its specification describes them."""
 
@@ -74,9 +78,13 @@ class Connection:
             self._objects.renew()
         if not values:
             self._connection.execute(query)
-        else:
-            with _no_pandas():
-                self._connection.execute(query, list(values))
+            return self
+        if any(isinstance(value, str) and "\0" in value for value in values):
+            # DuckLake would look for files by it, in SQL that ends there (DuckLake 1.0, found here). All connections to
+            # the database do without until its next use, for another one may be about to do the same.
+            self._connection.execute(f"SET disabled_optimizers = '{_DISABLED},filter_pushdown'")
+        with _no_pandas():
+            self._connection.execute(query, list(values))
         return self
 
     @contextmanager
@@ -167,6 +175,7 @@ class Lake:
                     raise self._catalog.refusal(error) from None
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
+                cursor.execute(f"SET disabled_optimizers = '{_DISABLED}'")
                 connection = Connection(
                     cursor,
                     lambda name, number: self._attach(name, True, number),
@@ -219,9 +228,6 @@ class Lake:
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
-                # DuckLake keeps statistics of the newest snapshot alone, which are wrong of others (ducklake#1377): a
-                # filter would find nothing, once a rewrite has narrowed them.
-                "disabled_optimizers": "statistics_propagation",
                 "enable_external_file_cache": "false",  # the operating system has one, and gives it back
                 "partitioned_write_flush_threshold": 20_000,  # rows that each thread holds outside the memory limit
                 "memory_limit": self._settings.duckdb_memory,
