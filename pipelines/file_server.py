@@ -57,13 +57,19 @@ def application(settings: Settings, host: str) -> Starlette:
         media_type, name = ("text/html", None) if is_page else ("application/octet-stream", file.name)
         if is_local(file):
             return FileResponse(file, headers=_HEADERS, media_type=media_type, filename=name)
-        named = {} if name is None else {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}"}
+        named = {} if name is None else {"Content-Disposition": _attachment(name)}
         return StreamingResponse(blocks_of(file), headers=_HEADERS | named, media_type=media_type)
 
     return Starlette(
         routes=[Route("/{batch_id}/{path}/{what}", answer, methods=["GET"])],
         middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost"], www_redirect=False)],
     )
+
+
+def _attachment(name: str) -> str:
+    """As FileResponse says it."""
+    quoted = quote(name)
+    return f'attachment; filename="{name}"' if quoted == name else f"attachment; filename*=utf-8''{quoted}"
 
 
 def _file(settings: Settings, batch_id: str, path: str, what: str) -> Location | None:

@@ -21,7 +21,10 @@ UNKNOWN_FOR = timedelta(hours=24)
 
 
 def sweep_batches(store: RecordStore) -> Removed:
-    """Staged records lie there for previews only; reports and rejects until a batch is over, or long enough closed."""
+    """Staged records lie there for previews only; reports and rejects until a batch is over, or long enough closed.
+
+    What killed processes have left in this machine's scratch folder is gone too.
+    """
     now, window = store.now(), store.settings.rollback_window
     batches = {batch.batch_id: batch for batch in store.batches()}
     removed = Removed()
@@ -71,7 +74,7 @@ def _folders(store: RecordStore, kind: str) -> Iterator[tuple[str, Location]]:
 
 
 def _sweep_scratch(store: RecordStore, now: datetime) -> Removed:
-    """What killed processes of this machine have left in the scratch folder is gone."""
+    """What is in the scratch folder is of processes that work."""
     removed = Removed()
     for place in entries(store.settings.scratch):
         if (kept(place).at or now) + UNKNOWN_FOR <= now:
