@@ -96,10 +96,10 @@ def running() -> Iterator[Postgres]:
         os.chown(folder, nobody.pw_uid, nobody.pw_gid)
         owner = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     data = folder / "data"
-    made = [programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]
+    made = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]
     subprocess.run([*made, "--locale=C"], cwd=folder, check=True, stdout=subprocess.DEVNULL, **owner)
     options = {"listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "max_connections": "200"}
-    listed = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+    listed: list[str] = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     server = Postgres(folder, [programs / "postgres", "-D", data, *listed], owner)
     try:
         yield server

@@ -233,7 +233,7 @@ def test_a_server_that_restarts_costs_an_idle_store_nothing_and_a_transaction_an
 def test_a_query_that_a_server_ends_is_told_without_its_words(own_server: Postgres, own_store: RecordStore) -> None:
     store = own_store
     put(store, "SELECT 'C-' || n AS external_id, 'lead' AS status FROM range(5000) t(n)")
-    with pytest.raises(StoreUnreachable, match="ended the session"), store.reading() as connection:
+    with pytest.raises(StoreUnreachable, match="ended the session"), store.reading() as connection:  # noqa: PT012
         batches = connection.execute("SELECT external_id FROM lake.records.contacts").to_arrow_reader(1000)
         own_server.restart()
         list(batches)
