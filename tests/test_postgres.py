@@ -309,4 +309,6 @@ def test_every_variable_of_the_server_is_in_its_example() -> None:
         line.split(": ")[1] for line in (folder / "dagster.yaml").read_text("utf-8").splitlines() if " env: " in line
     }
     assert named <= set(given)
-    assert Settings.from_environment(given).postgres == given["RECORDS_CATALOG"]
+    settings = Settings.from_environment(given)
+    assert settings.postgres == given["RECORDS_CATALOG"]
+    assert settings.export_processes == 4
