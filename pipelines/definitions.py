@@ -7,6 +7,7 @@ import dagster as dg
 from pipelines.arrivals import file_arrival, import_arrivals
 from pipelines.balance import balance_check
 from pipelines.deliveries import daily_exports, deliver_exports
+from pipelines.executors import executor_of
 from pipelines.expiry import batch_expiry, expire_batches
 from pipelines.export_checks import check_export, export_checks
 from pipelines.exports import export_asset, export_job
@@ -17,6 +18,7 @@ from pipelines.notices import run_failures
 from pipelines.rollback import roll_back_batch
 from pipelines.runs import lost_runs
 from pipelines.store_resource import RecordsResource
+from resources.settings import Settings
 from schemas import load_record_types
 
 
@@ -24,18 +26,18 @@ from schemas import load_record_types
 def defs() -> dg.Definitions:
     """All assets, checks, jobs, sensors, schedules and resources of the code location `records`."""
     record_types = load_record_types()
+    export_executor = executor_of(Settings.from_environment().export_processes)
     return dg.Definitions(
         assets=[*map(records_asset, record_types), *map(export_asset, record_types)],
         asset_checks=[*map(balance_check, record_types), *chain.from_iterable(map(export_checks, record_types))],
         jobs=[
             *(preview_import, commit_batch, import_records, roll_back_batch, expire_batches, maintain_store),
             import_arrivals,
-            *map(export_job, record_types),
+            *(export_job(record_type, export_executor) for record_type in record_types),
             *(check_export, deliver_exports),
         ],
         sensors=[file_arrival, ledger_events, batch_expiry, run_failures, lost_runs],
         schedules=[daily_exports, nightly_maintenance],
         resources={"records": RecordsResource()},
-        # DuckDB uses the cores already; a process for each step costs seconds and gains nothing.
-        executor=dg.in_process_executor,
+        executor=executor_of(1),
     )

@@ -183,13 +183,14 @@ def export_asset(record_type: RecordType) -> dg.AssetsDefinition:
     return export
 
 
-def export_job(record_type: RecordType) -> Any:
+def export_job(record_type: RecordType, executor: dg.ExecutorDefinition) -> Any:
     """The job that exports one account's records of a type."""
     return dg.define_asset_job(
         f"export_{record_type.name}",
         # Without the checks, which the run evaluates itself: as steps they would look at every account's file.
         selection=dg.AssetSelection.assets(["exports", record_type.name]).without_checks(),
         description=f"Write an account's {record_type.name} to a file, in key order, with a manifest beside it.",
+        executor_def=executor,
     )
 
 

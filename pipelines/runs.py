@@ -14,19 +14,18 @@ from resources.clock import SystemClock
 ACCOUNT = "records/account"
 _PROCESS = "records/process"
 _UNTOLD_FOR = timedelta(seconds=60)
-"""How long a run may have started before it tells its process: its first step does, within seconds."""
+"""How long a run may have started before it tells its process, which is the first that it does."""
 _RUNNING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
 def tag_run(context: dg.OpExecutionContext, **told: str) -> None:
-    """The run can be searched by what is told of it, as records/account=ua; and it is known which process it is.
+    """The run can be searched by what is told of it, as records/account=ua."""
+    context.instance.add_run_tags(context.run_id, {f"records/{name}": value for name, value in told.items() if value})
 
-    The latter where steps have no processes of their own, which end before the run does.
-    """
-    tags = {f"records/{name}": value for name, value in told.items() if value}
-    if context.job_def.executor_def.name == dg.in_process_executor.name:
-        tags[_PROCESS] = f"{context.run_id}@{_name(os.getpid())}"
-    context.instance.add_run_tags(context.run_id, tags)
+
+def tell_process(instance: dg.DagsterInstance, run_id: str) -> None:
+    """It is known that the run is this process, though its steps may be executed in others."""
+    instance.add_run_tags(run_id, {_PROCESS: f"{run_id}@{_name(os.getpid())}"})
 
 
 @dg.sensor(
@@ -35,7 +34,10 @@ def tag_run(context: dg.OpExecutionContext, **told: str) -> None:
     description="Fail runs that are shown as started and whose process is gone; Dagster starts them again.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Runs of this machine whose process is gone have failed, so that the deployment's run_retries start them again."""
+    """Runs of this machine whose process is gone have failed, so that the deployment's run_retries start them again.
+
+    Those of another machine end with the deployment's `max_runtime_seconds`, if nobody there looks after them.
+    """
     now = SystemClock().now()
     found = context.instance.get_run_records(dg.RunsFilter(statuses=_RUNNING))
     lost = [record.dagster_run for record in found if is_lost(record, now, _is_alive)]

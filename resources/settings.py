@@ -44,6 +44,8 @@ class Settings:
     """RECORDS_MAX_…: limits on the files to import."""
     background_rows: int = 10_000
     """RECORDS_BACKGROUND_ROWS: an export of so many records, or more, is left to a deployment that runs."""
+    export_processes: int = 1
+    """RECORDS_EXPORT_PROCESSES: how many processes of one run make an export's parts at a time. 1: the run's own."""
     dagster_url: str | None = None
     """RECORDS_DAGSTER_URL: where the deployment is. Default: what `records ui` wrote to ui.json."""
     notify: tuple[str, ...] = field(default=(), repr=False)
@@ -66,6 +68,7 @@ class Settings:
             archive_days=_days(environment, "RECORDS_ARCHIVE_DAYS", cls.archive_days),
             lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
             background_rows=int(_number(environment, "RECORDS_BACKGROUND_ROWS", cls.background_rows, "records")),
+            export_processes=int(_number(environment, "RECORDS_EXPORT_PROCESSES", cls.export_processes, "processes")),
             dagster_url=(environment.get("RECORDS_DAGSTER_URL") or "").rstrip("/") or None,
             notify=tuple(filter(None, _BETWEEN.split(environment.get("RECORDS_NOTIFY", "").strip(" ,\t\r\n")))),
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,

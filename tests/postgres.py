@@ -4,12 +4,14 @@ import importlib.util
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg2
@@ -21,9 +23,12 @@ PASSWORD = "s3cret-of-the-catalog"
 class Postgres:
     """A server that runs."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, command: Sequence[str | Path], owner: Mapping[str, Any]) -> None:
         self._folder = folder
+        self._command = command
+        self._owner = owner
         self._numbers = count(1)
+        self._server = self._start()
 
     def address(self, database: str = "postgres") -> str:
         return f"postgresql://postgres:{PASSWORD}@/{database}?host={self._folder}"
@@ -36,6 +41,32 @@ class Postgres:
 
     def drop(self, name: str) -> None:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def restart(self) -> None:
+        """The server has ended, with all sessions, and runs again."""
+        self.stop()
+        self._server = self._start()
+
+    def stop(self) -> None:
+        """The server has ended; sessions that a failed test left are ended too."""
+        self._server.send_signal(signal.SIGINT)
+        self._server.wait(60)
+
+    def _start(self) -> "subprocess.Popen[str]":
+        server = subprocess.Popen(
+            self._command,
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            **self._owner,
+        )
+        assert server.stderr is not None
+        with server.stderr as lines:
+            if not any("ready to accept connections" in line for line in lines):
+                raise AssertionError("PostgreSQL did not start.")
+        return server
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """A statement outside any transaction; returns its rows."""
@@ -59,36 +90,19 @@ def running() -> Iterator[Postgres]:
     assert spec.origin is not None
     programs = Path(spec.origin).parent / "pginstall" / "bin"
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a socket's path is short
-    owner: dict[str, object] = {}
+    owner: dict[str, Any] = {}
     if os.geteuid() == 0:  # the server will not be root
         nobody = pwd.getpwnam("nobody")
         os.chown(folder, nobody.pw_uid, nobody.pw_gid)
         owner = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
     data = folder / "data"
-    made = [programs / "initdb", "-D", data, "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]
-    subprocess.run([*made, "--locale=C"], cwd=folder, check=True, stdout=subprocess.DEVNULL, **owner)  # type: ignore[call-overload]
+    made = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]
+    subprocess.run([*made, "--locale=C"], cwd=folder, check=True, stdout=subprocess.DEVNULL, **owner)
     options = {"listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "max_connections": "200"}
-    listed = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-    server = subprocess.Popen(  # type: ignore[call-overload]
-        [programs / "postgres", "-D", data, *listed],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        **owner,
-    )
+    listed: list[str] = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+    server = Postgres(folder, [programs / "postgres", "-D", data, *listed], owner)
     try:
-        for line in server.stderr:
-            if "ready to accept connections" in line:
-                break
-        else:
-            raise AssertionError("PostgreSQL did not start.")
-        server.stderr.close()
-        yield Postgres(folder)
+        yield server
     finally:
-        server.terminate()
-        server.send_signal(2)  # sessions that a failed test left are ended too
-        server.wait(60)
-        server.stderr.close()
+        server.stop()
         shutil.rmtree(folder)

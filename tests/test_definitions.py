@@ -1,6 +1,7 @@
 """What the code location offers: pinned by name, described, and ready to launch as it opens."""
 
 import importlib
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -146,8 +147,14 @@ def test_the_launchpad_opens_with_a_complete_config(name: str, repository: dg.Re
     assert {op: told["config"] for op, told in complete["ops"].items() if told["config"]} == DEFAULTS[name]
 
 
-def test_the_executor_is_in_process(repository: dg.RepositoryDefinition) -> None:
-    assert {repository.get_job(name).executor_def for name in JOBS} == {dg.in_process_executor}
+@pytest.mark.parametrize(("processes", "of_exports"), [("", "in_process"), ("1", "in_process"), ("4", "multiprocess")])
+def test_the_executor_is_in_process_but_for_exports_in_a_deployment_that_says_so(
+    monkeypatch: pytest.MonkeyPatch, processes: str, of_exports: str
+) -> None:
+    monkeypatch.setenv("RECORDS_EXPORT_PROCESSES", processes)
+    repository = defs().get_repository_def()
+    executors = {name: repository.get_job(name).executor_def.name for name in JOBS}
+    assert executors == {name: of_exports if re.match("export_", name) else "in_process" for name in JOBS}
 
 
 def test_workspace_and_dg_load_the_same_module() -> None:

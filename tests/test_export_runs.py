@@ -1,23 +1,28 @@
 """Exports in a deployment that runs: submitted by the command, killed, cancelled, and taken up again from failure."""
 
+import hashlib
 import json
 import os
 import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pipelines.deployment import Deployment
+from pipelines.runs import _is_alive, is_lost
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
 from schemas.errors import NoDeployment
 from tests.records import put
 from tests.serving import COMMAND, Server, environment, kill, serving, within
+from tests.test_runs import NOW, record
 from tests.test_ui import STATUS
 
 PARTS = 40
@@ -46,6 +51,7 @@ query ($id: ID!) {
   logsForRun(runId: $id, limit: 1000) { ... on EventConnection { events { ... on MessageEvent { message } } } }
 }
 """
+TAGS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { tags { key value } } } }"
 OBSERVED = """
 query ($id: ID!) {
   logsForRun(runId: $id, limit: 1000) {
@@ -91,15 +97,16 @@ def observed_parts(server: Server, run_id: str) -> list[int]:
 
 
 def process_of(server: Server, run_id: str) -> int:
-    """The process in which a run executes its steps."""
+    """The process of a run, in which its steps are executed, or by whose children."""
     events = server.ask(MESSAGES, id=run_id)["logsForRun"]["events"]
-    (found,) = [match for event in events if (match := re.search(r"steps in process \(pid: (\d+)\)", event["message"]))]
+    told = r"Executing steps (?:in|using .*: parent) process \(pid: (\d+)\)"
+    (found,) = [match for event in events if (match := re.search(told, event["message"]))]
     return int(found[1])
 
 
-def launched(server: Server, path: Path, **tags: str) -> str:
-    """A run of an export in forty parts to a file."""
-    config = {"part_rows": 2000 // PARTS, "path": str(path)}
+def launched(server: Server, path: Path, parts: int = PARTS, **tags: str) -> str:
+    """A run of an export in so many parts to a file."""
+    config = {"part_rows": 2000 // parts, "path": str(path)}
     params = {
         "selector": {
             "repositoryLocationName": "records",
@@ -173,7 +180,7 @@ def test_a_killed_and_a_cancelled_export_end_whole_when_they_are_executed_again_
     runs = {}
     for name, end in ends.items():
         tags = {} if name == "restarted" else {"max_retries": "0"}
-        runs[name] = launched(server, paths[name], **tags)
+        runs[name] = launched(server, paths[name], PARTS, **tags)
         assert within(60, lambda path=paths[name]: made(server, path) >= 3, every=0.05)  # type: ignore[misc]
         end(runs[name])
     assert [ended(server, run_id) for run_id in runs.values()] == ["FAILURE", "CANCELED", "FAILURE"]
@@ -214,6 +221,39 @@ def test_a_run_that_is_lost_with_the_machine_is_taken_up_again(tmp_path: Path) -
         assert ended(server, again) == "SUCCESS"
         assert status(server, run_id) == "FAILURE"
     assert json.loads(Path(f"{path}.manifest.json").read_text())["rows"] == 2000
+
+
+def test_a_killed_export_whose_parts_have_processes_of_their_own_ends_whole_when_it_is_started_again(
+    tmp_path: Path,
+) -> None:
+    fill(tmp_path)
+    path = tmp_path / "many.csv"
+    with serving(tmp_path, RECORDS_EXPORT_PROCESSES="2") as server:
+        undisturbed = server.records("export", "-a", "ua", "-t", "contacts", "--foreground")["sha256"]
+        run_id = launched(server, path, parts=4)
+        assert within(60, lambda: made(server, path) >= 1, every=0.05)
+        worker = psutil.Process(process_of(server, run_id))
+        told = {tag["key"]: tag["value"] for tag in server.ask(TAGS, id=run_id)["runOrError"]["tags"]}
+        assert told["records/process"].startswith(f"{run_id}@")
+        assert told["records/process"].split(":")[1] == str(worker.pid)
+        assert not is_lost(record(timedelta(hours=1), run_id, **told), NOW, _is_alive)
+        steps = worker.children(recursive=True)
+        worker.kill()
+        again = started_again(server, run_id)
+        assert ended(server, again) == "SUCCESS"
+        assert status(server, run_id) == "FAILURE"
+        assert is_lost(record(timedelta(0), run_id, **told), NOW, _is_alive)
+        assert psutil.wait_procs(steps, timeout=60)[1] == []  # they live on for a while, and do no harm
+
+        done = [it for it in server.records("exports")["items"] if it["path"] == str(path)]
+        assert [(it["sha256"], it["run_id"]) for it in done] == [(undisturbed, again)]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == undisturbed
+        executed = {
+            match[1]
+            for event in server.ask(MESSAGES, id=run_id)["logsForRun"]["events"]
+            if (match := re.fullmatch(r'Executing step "exports__contacts\.(.*)" in subprocess\.', event["message"]))
+        }
+        assert {"plan_export", "make_part[000001]"} <= executed
 
 
 def test_without_a_deployment_the_export_is_made_here(tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import openpyxl
 import pyarrow.parquet as pq
 import pytest
@@ -738,6 +739,27 @@ def test_parts_that_are_there_are_left_alone(writer: ExportWriter, mixed: int, m
     writer.finish(writer.load("ua", plan.export_id))
 
     assert made == [2, 3]
+
+
+def test_a_step_that_outlives_its_run_changes_nothing_of_what_another_has_published(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", map(contact, range(100)))))
+    writer = ExportWriter(store, "tester")
+    plan = writer.plan(ask(part_rows=30))
+    late = writer.load("ua", plan.export_id)
+    done = ExportWriter(store, "tester", "again").finish(plan)
+
+    with suppress(RecordsError, duckdb.Error):  # its folder is gone with the plan; in an object store it makes one
+        writer.make_part(late, 1)
+    assert writer.finish(late) == done
+
+    assert store.exports() == [done]
+    sweep_exports(store.settings, store.clock.now() + timedelta(hours=25))
+    folder = on_disk(done.path).parent
+    assert sorted(each.name for each in folder.iterdir()) == [done.path.name, done.manifest_path.name]
+    assert hashlib.sha256(on_disk(done.path).read_bytes()).hexdigest() == done.sha256
+    assert not any(store.settings.scratch.glob(".e-*"))
 
 
 def test_a_plan_survives_the_disk(writer: ExportWriter, mixed: int) -> None:

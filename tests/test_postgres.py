@@ -4,7 +4,9 @@ import os
 import shutil
 import signal
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -17,10 +19,10 @@ from resources.clock import ServerClock
 from resources.record_store import RecordStore, ledger
 from resources.settings import Settings
 from schemas import load_record_types
-from schemas.errors import InvalidRequest, StoreBusy, StoreUnreachable
+from schemas.errors import InvalidRequest, RecordsError, StoreBusy, StoreUnreachable
 from tests.faults.steps import processes
-from tests.postgres import PASSWORD, Postgres, database_of
-from tests.records import put
+from tests.postgres import PASSWORD, Postgres, database_of, running
+from tests.records import put, stored
 from tests.serving import COMMAND, within
 
 ROOT = Path(__file__).parent.parent
@@ -183,6 +185,61 @@ def test_a_server_that_is_gone_is_said_without_the_password(
             assert PASSWORD not in str(raised.value)
 
 
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Postgres]:
+    """A server that a test may restart."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def own_store(own_server: Postgres, monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[RecordStore]:
+    """A store in it."""
+    monkeypatch.setenv("RECORDS_CATALOG", own_server.address(own_server.create()))
+    with RecordStore(Settings.from_environment()) as store:
+        store.initialise(load_record_types())
+        yield store
+
+
+def test_a_server_that_restarts_costs_an_idle_store_nothing_and_a_transaction_an_error_that_may_be_tried_again(
+    own_server: Postgres, own_store: RecordStore
+) -> None:
+    server, store = own_server, own_store
+    number = count()
+
+    def write() -> int:
+        return put(store, f"SELECT 'C-{next(number)}' AS external_id, 'lead' AS status")
+
+    written = 0
+    for use in (write, store.accounts):
+        written += len([write(), write()])  # the lake stays attached
+        server.restart()
+        use()
+        written += use is write
+    # The lock is lost, a query is cut off, and so is what a COMMIT would have done.
+    lost = (
+        "INSERT INTO lake.records.contacts (_account, _batch, external_id, status) VALUES ('ua', 'b', 'C-lost', 'lead')"
+    )
+    for what in (lost, "SELECT 1"):
+        with pytest.raises(RecordsError) as raised, store.transaction("restart", "tester") as transaction:  # noqa: PT012
+            server.restart()
+            transaction.connection.execute(what)
+        assert raised.value.transient
+        assert "C-" not in str(raised.value)
+        written += bool(write())
+    assert len(stored(store)) == written
+
+
+def test_a_query_that_a_server_ends_is_told_without_its_words(own_server: Postgres, own_store: RecordStore) -> None:
+    store = own_store
+    put(store, "SELECT 'C-' || n AS external_id, 'lead' AS status FROM range(5000) t(n)")
+    with pytest.raises(StoreUnreachable, match="ended the session"), store.reading() as connection:  # noqa: PT012
+        batches = connection.execute("SELECT external_id FROM lake.records.contacts").to_arrow_reader(1000)
+        own_server.restart()
+        list(batches)
+    assert len(stored(store)) == 5000
+
+
 def test_a_store_hides_its_password(store: RecordStore) -> None:
     with store.reading() as connection:
         seen = [
@@ -252,4 +309,6 @@ def test_every_variable_of_the_server_is_in_its_example() -> None:
         line.split(": ")[1] for line in (folder / "dagster.yaml").read_text("utf-8").splitlines() if " env: " in line
     }
     assert named <= set(given)
-    assert Settings.from_environment(given).postgres == given["RECORDS_CATALOG"]
+    settings = Settings.from_environment(given)
+    assert settings.postgres == given["RECORDS_CATALOG"]
+    assert settings.export_processes == 4

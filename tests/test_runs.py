@@ -16,10 +16,10 @@ from tests.serving import within
 NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
 
-def record(started: timedelta | None = None, **tags: str) -> Any:
+def record(started: timedelta | None = None, run_id: str = "r", **tags: str) -> Any:
     """A run that started so long ago."""
     at = None if started is None else (NOW - started).timestamp()
-    return SimpleNamespace(dagster_run=SimpleNamespace(run_id="r", tags=tags), start_time=at)
+    return SimpleNamespace(dagster_run=SimpleNamespace(run_id=run_id, tags=tags), start_time=at)
 
 
 @pytest.mark.parametrize(

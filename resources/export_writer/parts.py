@@ -41,12 +41,11 @@ def part_path(plan: ExportPlan, number: int) -> Path:
 
 
 def share_part(plan: ExportPlan, number: int, files: FileStorage) -> None:
-    """The part and its note are where every process finds them, and no longer on this machine alone."""
+    """The part and its note, which were made on this machine, are where every process finds them."""
     if not is_local(plan.folder):
         path = part_path(plan, number)
         for file in (path, _note(path)):  # the note last: a part without one was never made
             files.put(file, plan.parts_folder / file.name)
-            file.unlink()
 
 
 def part_made(plan: ExportPlan, number: int, files: FileStorage) -> Part | None:

@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class PlannedPart:
 class ExportPlan:
     """All that is needed to make an export, or what is missing of it: by whichever process, the same bytes.
 
-    `folder` is the export's own, which every process finds, `work` where this machine makes parts, `path` where the
+    `folder` is the export's own, which every process finds, `work` where this process makes parts, `path` where the
     file will lie; `at` is when it was planned.
     """
 
@@ -45,7 +45,7 @@ class ExportPlan:
     snapshot_at: datetime
     parts: tuple[PlannedPart, ...]
     folder: Location
-    work: Path
+    work: Path = field(compare=False)
     path: Location
 
     @property
@@ -100,6 +100,11 @@ class ExportPlan:
         if is_local(self.folder):
             with suppress(OSError):  # the published file is in it
                 self.folder.rmdir()
+
+    def leave(self) -> None:
+        """What this process has of the parts on this machine, and shares with no other, is gone."""
+        if not is_local(self.folder):
+            remove(self.work)
 
     @classmethod
     def load(cls, account: str, exports: Location, export_id: str, files: FileStorage) -> "ExportPlan":
@@ -167,8 +172,12 @@ def planned_path(file: Location) -> Location:
 
 
 def working_folder(folder: Location, files: FileStorage) -> Path:
-    """Where this machine makes the parts of the export with that folder."""
-    return folder / "parts" if is_local(folder) else files.disk(folder) / folder.name
+    """Where this process makes the parts of the export with that folder.
+
+    In a folder all processes find each other's there. Of what is fetched from an object store each has its own: another
+    may be ended meanwhile, or take away what it has, as steps that outlive their run.
+    """
+    return folder / "parts" if is_local(folder) else files.working(folder)
 
 
 def _file(folder: Location) -> Location:

@@ -128,6 +128,7 @@ class ExportWriter:
     def plan(self, request: ExportRequest) -> ExportPlan:
         """The plan of the export, on disk. Raises what `planned` raises."""
         with self.planned(request) as (plan, _):
+            plan.leave()
             return plan
 
     def load(self, account: str, export_id: str) -> ExportPlan:
@@ -157,10 +158,15 @@ class ExportWriter:
 
     def make_part(self, plan: ExportPlan, number: int) -> Part:
         """The part is where every process finds it; one that was made before is left alone."""
-        with told_of(plan.parts_folder):
-            made = part_made(plan, number, self._files) or self._make_part(plan, number)
-            share_part(plan, number, self._files)
-            return made
+        try:
+            with told_of(plan.parts_folder):
+                made = part_made(plan, number, self._files)
+                if made is None:
+                    made = self._make_part(plan, number)
+                    share_part(plan, number, self._files)
+                return made
+        finally:
+            plan.leave()
 
     def finish(self, plan: ExportPlan, made: Callable[[int], None] | None = None) -> ExportManifest:
         """The export is published and in the ledger; parts that are missing or damaged are made first.
@@ -169,13 +175,14 @@ class ExportWriter:
         """
         published = self.published(plan.request.account, plan.export_id)
         if published is None:
-            self._complete(plan, made)
             partial = _partial(plan)
             try:
+                self._complete(plan, made)
                 with told_of(plan.path.parent):
                     published = self._publish(plan, partial, assemble(plan, partial))
             finally:
                 partial.unlink(missing_ok=True)
+                plan.leave()
         plan.clear()
         return published
 

@@ -286,9 +286,10 @@ class AccountRecords:
             save_preset(transaction, self.name, record_type, name, columns, actor)
 
     def record_export(self, manifest: ExportManifest) -> None:
-        """The ledger tells of the export."""
+        """The ledger tells of the export, once, though two should have finished it."""
         with self._store.transaction(f"export {manifest.export_id}", manifest.actor) as transaction:
-            transaction.append(ledger.append_export, manifest)
+            if not ledger.exports(transaction.connection, account=self.name, export_id=manifest.export_id):
+                transaction.append(ledger.append_export, manifest)
 
     def _batch(self, connection: Connection, batch_id: str) -> Batch:
         found = ledger.batches(connection, batch_id=batch_id, account=self.name)

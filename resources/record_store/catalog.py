@@ -1,5 +1,6 @@
 """Where the lake's catalog is, and what follows from it: how it is attached, who may write, and whose time counts."""
 
+import re
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 
 _LOCK_FILES = 16
+_ENDED = re.compile("server closed the connection|terminating connection|no connection to the server|could not receive")
+"""What PostgreSQL's library says of a session that was ended."""
 
 PUBLIC = "public"
 """The schema of PostgreSQL that has DuckLake's tables."""
@@ -72,6 +75,10 @@ class Catalog(Protocol):
 
     def refusal(self, error: Exception) -> Exception:
         """What to raise where attaching it, or a commit to it, raised this error."""
+        ...
+
+    def interruption(self, error: Exception) -> Exception:
+        """What to raise where this error was raised while it was attached."""
         ...
 
 
@@ -128,6 +135,8 @@ class SqliteCatalog:
     def refusal(self, error: Exception) -> Exception:
         """The error itself: it tells of a file."""
         return error
+
+    interruption = refusal
 
 
 class PostgresCatalog:
@@ -221,6 +230,15 @@ class PostgresCatalog:
         return StoreUnreachable(
             "The catalog in PostgreSQL did not confirm a commit: it is whole, or nothing of it is there.",
             "See which it is (records batches, records exports), then try again.",
+        )
+
+    def interruption(self, error: Exception) -> Exception:
+        """That the server has ended the session, without its words, for they quote records; or the error itself."""
+        if not _ENDED.search(str(error)):
+            return error
+        return StoreUnreachable(
+            "The catalog's server in PostgreSQL ended the session; nothing that was not committed is written.",
+            "See that the server runs, then try again.",
         )
 
     @contextmanager

@@ -3,7 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -183,15 +183,20 @@ class Lake:
                     self._settings.accounts,
                     objects,
                 )
-                yield connection
+                try:
+                    yield connection
+                except BaseException:
+                    with suppress(duckdb.Error):  # which, left to the end, would end the process where a server is gone
+                        cursor.execute("ROLLBACK")
+                    raise
             for name in connection.snapshots.values():
                 database.execute(f"DETACH {name}")
             if not self._catalog.stays_attached or read_only:
                 database.execute("DETACH lake")
                 attach = ""
-        except duckdb.IOException as error:
+        except (duckdb.Error, OSError) as error:
             database.close()
-            raise refusal(error) if self._has_objects else error from None
+            raise self._told(error) from None
         except BaseException:
             database.close()
             raise
@@ -214,6 +219,13 @@ class Lake:
         """Close what is kept."""
         while self._idle:
             self._idle.pop()[0].close()
+
+    def _told(self, error: Exception) -> Exception:
+        """The error as it is told, where the catalog's server or the object store has refused or gone."""
+        told = self._catalog.interruption(error)
+        if told is error and self._has_objects and isinstance(error, duckdb.IOException):
+            return refusal(error)
+        return told
 
     def _take(self, attach: str) -> tuple[duckdb.DuckDBPyConnection, str]:
         """A database that is kept, sooner one that has the lake attached so; or a new one."""

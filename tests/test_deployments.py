@@ -1,0 +1,333 @@
+"""Processes of different machines, which share nothing but PostgreSQL and an object store, at work at once."""
+
+import os
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from itertools import chain
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import duckdb
+import pytest
+
+from pipelines.arrivals import file_arrival, import_arrivals
+from pipelines.store_resource import RecordsResource
+from resources import file_storage
+from resources.export_writer import ExportWriter
+from resources.file_storage import FileStorage
+from resources.importer import Importer
+from resources.maintenance import Maintenance
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas.batches import BatchStatus
+from schemas.exports import ExportManifest, ExportRequest
+from schemas.rollbacks import RollbackRequest
+from tests.duckdb_opening import quick
+from tests.faults.steps import processes
+from tests.inbox import import_all, kinds, lands, take
+from tests.object_server import on_disk
+from tests.records import Row, change, contact, contacts_of, put, values, write_csv
+from tests.serving import COMMAND
+
+# Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+)
+
+Act = Callable[[RecordStore], Any]
+
+SHARED = {"external_id": "S-1"}
+TABLES = ("batches", "exports", "accounts", "record_types")
+
+
+@pytest.fixture
+def setting() -> str:
+    """Every store of this module is as on a server."""
+    return "server"
+
+
+@pytest.fixture
+def homes(store: RecordStore, tmp_path: Path) -> tuple[Settings, Settings, Settings]:
+    """The settings of three machines; two of them have not seen the store yet."""
+    second, third = (replace(store.settings, home=tmp_path / name) for name in ("second", "third"))
+    return store.settings, second, third
+
+
+def _act(settings: Settings, environment: dict[str, str], act: Act, barrier: Barrier, result: Connection) -> None:
+    os.environ.update(environment)
+    with RecordStore(settings, connect=quick(duckdb.connect)) as store:
+        store.accounts()  # it is open
+        barrier.wait(timeout=120)
+        result.send(act(store))
+
+
+def at_once(*acts: tuple[Settings, Act], exit_code: int = 0) -> list[Any]:
+    """What the acts come to, each in a process of its machine, begun at the same moment."""
+    context, environment = processes(), dict(os.environ)
+    barrier = context.Barrier(len(acts))
+    pipes = [context.Pipe(duplex=False) for _ in acts]
+    working = [
+        context.Process(target=_act, args=(settings, environment, act, barrier, sender))
+        for (settings, act), (_, sender) in zip(acts, pipes, strict=True)
+    ]
+    for process in working:
+        process.start()
+    for process in working:
+        process.join()
+    assert [process.exitcode for process in working] == [exit_code] * len(acts)
+    return [receiver.recv() for receiver, _ in pipes] if exit_code == 0 else []
+
+
+def dies(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def rows_of(who: str, number: int) -> list[Row]:
+    """The second file changes five records of the first; the first and the third have a key of everybody's."""
+    own = [contact(n, external_id=f"{who}-{n}", company=f"{who}{number}") for n in range(number * 5, number * 5 + 10)]
+    return own if number == 1 else [*own, contact(0, **SHARED, company=f"{who}{number}")]
+
+
+def import_and_take_back(folder: Path, who: str, store: RecordStore) -> tuple[list[str], str]:
+    """Three files are imported, the second one is taken back before the third; returns their batches, and that one."""
+    batches = []
+    for number in range(3):
+        path = write_csv(folder / f"{who}{number}.csv", rows_of(who, number))
+        batches.append(Importer(store, who).import_file(contacts_of(path)).batch.batch_id)
+        if number == 1:
+            store.account("ua").roll_back(RollbackRequest("ua", batches[1]), who, None)
+    return batches, batches[1]
+
+
+def export(store: RecordStore) -> ExportManifest:
+    return ExportWriter(store, "exporter").export(ExportRequest("ua", "contacts", part_rows=20))
+
+
+def keep_up(store: RecordStore) -> int:
+    Maintenance(store, "keeper").expire()
+    return Maintenance(store, "keeper").maintain().merged
+
+
+def plan(store: RecordStore) -> str:
+    """An export in six parts is planned; returns its id."""
+    return ExportWriter(store, "planner").plan(ExportRequest("ua", "contacts", part_rows=20)).export_id
+
+
+def make(export_id: str, numbers: Sequence[int], store: RecordStore) -> list[str]:
+    writer = ExportWriter(store, "maker")
+    return [writer.make_part(writer.load("ua", export_id), number).sha256 for number in numbers]
+
+
+def make_and_die_before_it_has_its_name(export_id: str, number: int, store: RecordStore) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "replace", dies)
+        make(export_id, [number], store)
+
+
+def make_and_die_before_its_note_is_sent(export_id: str, number: int, store: RecordStore) -> None:
+    put_file = FileStorage.put
+
+    def put_and_die(files: FileStorage, made: Path, final: Any) -> None:
+        put_file(files, made, final)
+        dies()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileStorage, "put", put_and_die)
+        make(export_id, [number], store)
+
+
+def make_and_die_while_it_is_sent(export_id: str, number: int, store: RecordStore) -> None:
+    """The second of the pieces in which a large object is sent is never sent."""
+    import s3fs  # type: ignore[import-untyped]
+
+    call = s3fs.S3FileSystem._call_s3
+
+    async def call_and_die(system: Any, method: str, *arguments: Any, **options: Any) -> Any:
+        if method == "upload_part" and options["PartNumber"] == 2:
+            dies()
+        return await call(system, method, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(file_storage, "_CHUNK", 5 << 20)
+        patch.setattr(s3fs.S3FileSystem, "_call_s3", call_and_die)
+        make(export_id, [number], store)
+
+
+def finish(export_id: str, store: RecordStore) -> tuple[ExportManifest, list[int]]:
+    """The export is finished; returns it, and the parts that were missing."""
+    writer = ExportWriter(store, "finisher")
+    missing: list[int] = []
+    return writer.finish(writer.load("ua", export_id), missing.append), missing
+
+
+def arrive_all(store: RecordStore) -> list[str]:
+    """What one daemon does that finds complete files; returns what it has imported."""
+    return [*take(store), *import_all(store)]
+
+
+def expire(store: RecordStore) -> list[str]:
+    return [batch.batch_id for batch in store.expire_batches("keeper")]
+
+
+def transitions(store: RecordStore) -> list[tuple[str, BatchStatus]]:
+    """What the ledger tells of batches, in its order."""
+    rows = [row for _, row in store.ledger_after(0, 1000).rows]
+    return [(row.batch_id, row.status) for row in rows if not isinstance(row, ExportManifest)]
+
+
+def check_ledger(store: RecordStore) -> None:
+    """Its rows are numbered without a gap, and no number is there twice."""
+    with store.reading() as connection:
+        union = " UNION ALL ".join(f"SELECT seq FROM lake.ledger.{name}" for name in TABLES)
+        numbers = [seq for (seq,) in connection.execute(f"SELECT seq FROM ({union}) ORDER BY seq").fetch_all()]
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def check_exports(store: RecordStore, exports: Sequence[ExportManifest]) -> None:
+    """Each has the records of its snapshot, and the bytes that it says."""
+    assert {it.export_id for it in exports} <= {it.export_id for it in store.exports("ua")}
+    assert len({it.export_id for it in store.exports()}) == len(store.exports())
+    for export in store.exports("ua"):
+        assert sha256(on_disk(export.path).read_bytes()).hexdigest() == export.sha256
+        with store.reading(export.snapshot) as connection:
+            query = "SELECT count(*) FROM lake.records.contacts WHERE _account = 'ua'"
+            assert connection.fetch_one(query) == (export.rows,)
+
+
+def test_machines_that_import_export_take_back_and_maintain_at_once_lose_and_double_nothing(
+    store: RecordStore, homes: tuple[Settings, Settings, Settings], tmp_path: Path
+) -> None:
+    one, two, three = homes
+    put(store, "SELECT 'O-' || n AS external_id, 'lead' AS status, 'old' AS company FROM range(30) t(n)")
+    path = write_csv(tmp_path / "by command.csv", rows_of("D", 0)[:-1])
+    told = os.environ | {"RECORDS_HOME": str(three.home)}
+    commands = [
+        subprocess.Popen([COMMAND, *arguments, "-a", "ua", "-t", "contacts"], env=told, stdout=subprocess.DEVNULL)
+        for arguments in (["import", str(path)], ["export"])
+    ]
+
+    (of_a, back_a), (of_b, back_b), *exports, _, _ = at_once(
+        (one, partial(import_and_take_back, tmp_path, "A")),
+        (two, partial(import_and_take_back, tmp_path, "B")),
+        (one, export),
+        (two, export),
+        (one, keep_up),
+        (two, keep_up),
+    )
+    assert [command.wait() for command in commands] == [0, 0]
+
+    told_of = transitions(store)
+    by_id = {batch.batch_id: batch for batch in store.batches("ua")}
+    committed = [batch_id for batch_id, status in told_of if status is BatchStatus.COMMITTED]
+    for batch_id in [*of_a, *of_b]:
+        assert committed.count(batch_id) == 1
+        counts = by_id[batch_id].counts
+        assert (
+            counts.created + counts.updated + counts.unchanged
+            == counts.read
+            == (10 if "back" in batch_id else counts.read)
+        )
+    assert [by_id[batch_id].status for batch_id in (back_a, back_b)] == [BatchStatus.ROLLED_BACK] * 2
+    assert store.unbalanced("contacts") == []
+    check_ledger(store)
+
+    names = {batch_id: by_id[batch_id].file_name for batch_id in committed if batch_id in by_id}
+    last = [
+        name for batch_id in committed if (name := names.get(batch_id, "")) in ("A0.csv", "A2.csv", "B0.csv", "B2.csv")
+    ][-1]
+    model = {f"O-{n}": "old" for n in range(30)} | {f"D-{n}": "D0" for n in range(10)} | {"S-1": last[:2]}
+    for who in "AB":
+        model |= {f"{who}-{n}": f"{who}{0 if n < 10 else 2}" for n in range(20)}
+    assert values(store, "company") == model
+
+    check_exports(store, exports)
+    assert len(store.exports()) == 3
+    assert [it for home in homes for it in home.scratch.glob("**/*")] == []
+    kept = str(store.ledger_after(0, 1000)) + str(store.reports(store.batches()))
+    assert not [home for home in homes if str(home.home) in kept]
+
+    ended = at_once(*((replace(home, rollback_hours=0.0), expire) for home in homes))
+    standing = {batch_id for batch_id in committed if by_id[batch_id].status is BatchStatus.COMMITTED}
+    assert Counter(chain(*ended)) == Counter(standing)
+    assert Counter(it for it, status in transitions(store) if status is BatchStatus.EXPIRED) == Counter(standing)
+    check_ledger(store)
+
+
+def test_an_export_is_completed_by_other_machines_than_planned_it_whoever_is_killed_and_whatever_changes_meanwhile(
+    store: RecordStore, homes: tuple[Settings, Settings, Settings]
+) -> None:
+    one, two, three = homes
+    # The fifth part is so large that it is sent in pieces.
+    text = "CASE WHEN n BETWEEN 80 AND 99 THEN repeat(md5(n::VARCHAR), 20000) END"
+    put(store, f"SELECT printf('C-%03d', n) AS external_id, 'lead' AS status, {text} AS notes FROM range(120) t(n)")
+    undisturbed = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", part_rows=20))
+    assert undisturbed.rows == 120
+    (export_id,) = at_once((one, plan))
+
+    put(store, "SELECT printf('B-%03d', n) AS external_id, 'lead' AS status FROM range(50) t(n)")
+    change(store, "DELETE FROM lake.records.contacts WHERE external_id LIKE 'C-%5'")
+    at_once((two, partial(make, export_id, [0])), (three, partial(make, export_id, [0, 1])), (one, keep_up))
+    at_once(
+        (two, partial(make_and_die_before_it_has_its_name, export_id, 2)),
+        (two, partial(make_and_die_before_its_note_is_sent, export_id, 3)),
+        (one, partial(make_and_die_while_it_is_sent, export_id, 4)),
+        exit_code=-signal.SIGKILL,
+    )
+    change(store, "UPDATE lake.records.contacts SET company = 'changed'")
+    finished = at_once((three, partial(finish, export_id)), (three, partial(finish, export_id)))
+
+    for manifest, missing in finished:
+        # Between the two lies the commit that told of the undisturbed one.
+        assert (manifest.sha256, manifest.snapshot) == (undisturbed.sha256, undisturbed.snapshot + 1)
+        assert {0, 1}.isdisjoint(missing)
+    assert {number for _, missing in finished for number in missing} == {2, 3, 4, 5}
+    check_exports(store, [manifest for manifest, _ in finished])
+    assert len(store.exports()) == 2
+    folder = on_disk(finished[0][0].path).parent
+    assert sorted(path.name for path in folder.iterdir()) == ["contacts.csv", "contacts.csv.manifest.json"]
+    assert list(three.scratch.iterdir()) == []
+
+
+def test_two_machines_that_look_into_one_inbox_import_each_file_once(
+    store: RecordStore, homes: tuple[Settings, Settings, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, _ = homes
+    store.add_account("ua", "tester")
+    names = [f"{number}.csv" for number in range(4)]
+    for number, name in enumerate(names[:3]):
+        lands(store, name, [contact(number)])
+    told = at_once((one, arrive_all), (two, arrive_all))
+    assert sorted(it for it in chain(*told) if it in names) == names[:3]
+
+    lands(store, names[3], [contact(3)])
+    with dg.DagsterInstance.ephemeral() as of_one, dg.DagsterInstance.ephemeral() as of_two:
+        cursors: dict[str, str | None] = {}
+        requests = []
+        for settings, instance in ((one, of_one), (two, of_two), (one, of_one), (two, of_two)):
+            monkeypatch.setenv("RECORDS_HOME", str(settings.home))
+            context = dg.build_sensor_context(instance=instance, cursor=cursors.get(str(settings.home)))
+            result = file_arrival(context, records=RecordsResource())
+            assert isinstance(result, dg.SensorResult)
+            cursors[str(settings.home)] = result.cursor
+            requests += [(instance, request) for request in result.run_requests or ()]
+        assert [instance for instance, _ in requests] == [of_one, of_two]
+        for instance, request in requests:
+            done = import_arrivals.execute_in_process(
+                run_config=request.run_config, resources={"records": RecordsResource()}, instance=instance
+            )
+            assert done.success
+
+    assert kinds(store) == {name: ["archive"] for name in names}
+    committed = [it for it, status in transitions(store) if status is BatchStatus.COMMITTED]
+    batches = {batch.batch_id: batch.file_name for batch in store.batches("ua")}
+    assert sorted(batches[it] for it in committed) == names
+    assert len(values(store, "amount")) == 4
+    check_ledger(store)
