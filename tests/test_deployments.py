@@ -61,8 +61,7 @@ def homes(store: RecordStore, tmp_path: Path) -> tuple[Settings, Settings, Setti
     return store.settings, second, third
 
 
-def _act(settings: Settings, environment: dict[str, str], act: Act, barrier: Barrier, result: Connection) -> None:
-    os.environ.update(environment)
+def _act(settings: Settings, act: Act, barrier: Barrier, result: Connection) -> None:
     with RecordStore(settings, connect=quick(duckdb.connect)) as store:
         store.accounts()  # it is open
         barrier.wait(timeout=120)
@@ -71,11 +70,11 @@ def _act(settings: Settings, environment: dict[str, str], act: Act, barrier: Bar
 
 def at_once(*acts: tuple[Settings, Act], exit_code: int = 0) -> list[Any]:
     """What the acts come to, each in a process of its machine, begun at the same moment."""
-    context, environment = processes(), dict(os.environ)
+    context = processes()
     barrier = context.Barrier(len(acts))
     pipes = [context.Pipe(duplex=False) for _ in acts]
     working = [
-        context.Process(target=_act, args=(settings, environment, act, barrier, sender))
+        context.Process(target=_act, args=(settings, act, barrier, sender))
         for (settings, act), (_, sender) in zip(acts, pipes, strict=True)
     ]
     for process in working:

@@ -1,13 +1,12 @@
 """A process that counts what it does to the store, and dies by SIGKILL at a step that a test chooses."""
 
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable
 from functools import wraps
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,9 +40,26 @@ _TURN = threading.Lock()
 _CHANGES_OF_FILES = ("rename", "replace", "unlink", "rmdir")
 
 
+class _Process(ForkServerProcess):
+    """A process with the environment of the one that starts it, not that in which the server was started."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._environment = dict(os.environ)
+
+    def run(self) -> None:
+        os.environ.clear()
+        os.environ.update(self._environment)
+        super().run()
+
+
+class _Context(ForkServerContext):
+    Process = _Process
+
+
 def processes() -> ForkServerContext:
     """Processes that start in a tenth of a second, for their server has imported what is slow."""
-    context = multiprocessing.get_context("forkserver")
+    context = _Context()
     context.set_forkserver_preload(_PRELOAD)
     return context
 
