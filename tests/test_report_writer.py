@@ -369,7 +369,7 @@ def _character(shown: str) -> str:
 
 
 def test_an_older_report_is_replaced_and_nothing_else_is_left(tmp_path: Path, contacts: RecordType) -> None:
-    path = tmp_path / "reports" / "b-1" / "report.html"
+    path = tmp_path / "report.html"
     written(path, realistic("old.csv"), contacts)
     assert "new.csv" in written(path, realistic("new.csv"), contacts)
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]

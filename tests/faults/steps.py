@@ -112,7 +112,7 @@ class Steps:
 
     def done(self, what: str) -> None:
         """A step of this kind has been taken."""
-        self._counting = self._counting or what == "rename"
+        self._counting = self._counting or what in ("rename", "replace")
         if self._counting:
             self.taken += 1
             if self.taken == self._fatal:
