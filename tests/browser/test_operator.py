@@ -210,7 +210,7 @@ def test_a_file_with_mistakes_is_dropped_corrected_imported_and_taken_back(
 
     launch(server, page, "commit_batch", f"account: acme\non_invalid: skip\nbatch_id: {waiting['batch_id']}\n")
     ended(page, "Success")
-    corrected = rejects.read_text().replace("-5", "5").replace("'5", "5")
+    corrected = re.sub("'?-5(?=,)", "5", rejects.read_text())  # which an id may have in it, with more behind
     (inbox / "corrected.csv.part").write_text(corrected)
     (inbox / "corrected.csv.part").rename(inbox / "corrected.csv")
 
