@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -180,6 +181,19 @@ def unreachable(why: str) -> StoreUnreachable:
         "See that RECORDS_DATA names a bucket that is there, and that AWS's credentials, region and AWS_ENDPOINT_URL "
         "are those of an account that may read and write it; then try again.",
     )
+
+
+@contextmanager
+def opening(place: Location) -> Iterator[None]:
+    """While something else is done, a thread imports what the next use of an object store needs: half a second."""
+    if is_local(place):
+        yield
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(import_module, "s3fs")
+        yield
 
 
 def exists(place: Location) -> bool:

@@ -24,7 +24,7 @@ from resources.export_writer.publish import (
     require_writable,
     told_of,
 )
-from resources.file_storage import is_local
+from resources.file_storage import is_local, opening
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.export_source import ExportSource
 from schemas.errors import Unaccounted
@@ -100,9 +100,10 @@ class ExportWriter:
             require_writable(path, export_id)
         with self._reading:
             source = self._reading.enter_context(records.export_source(selection))
-            rows = source.count()
-            row_bytes = source.bytes_per_row()
-            parts = source.divide(rows, request.part_rows or _part_rows(request.format, row_bytes))
+            with opening(folder):
+                rows = source.count()
+                row_bytes = source.bytes_per_row()
+                parts = source.divide(rows, request.part_rows or _part_rows(request.format, row_bytes))
             plan = ExportPlan(
                 export_id=export_id,
                 request=request,
