@@ -1,5 +1,6 @@
 """How DuckDB reaches the object store: at the place and with the credentials that AWS's usual settings name."""
 
+import os
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -71,6 +72,10 @@ def _region() -> str:
 @cache
 def _endpoint() -> str | None:
     """The address of a server that is not Amazon's, as AWS's settings name it."""
+    if os.environ.get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "").lower() != "true":
+        told = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        if told:  # which wins; to ask for what files say takes a seventh of a second
+            return told
     found: str = _session().create_client("s3", region_name=_region()).meta.endpoint_url
     host = urlsplit(found).hostname or ""
     return None if host.endswith((".amazonaws.com", ".amazonaws.com.cn")) else found
