@@ -232,10 +232,13 @@ def blocks_of(place: Location) -> Iterator[bytes]:
 
 
 def remove(place: Location) -> None:
-    """What lies there, a file or a folder with all that is in it, is gone, or was not there."""
+    """What lies there, a file or a folder with all that is in it, is gone, or was not there.
+
+    What cannot be removed now is left to a sweep: it is no failure of what was done before.
+    """
     if not is_local(place):
-        with answered():
-            for path in place.fs.find(place.path):  # `rm` would take a * in a name for a pattern
+        with suppress(StoreUnreachable, FileNotFoundError), answered():
+            for path in _objects(place):  # `rm` would take a * in a name for a pattern
                 place.fs.rm_file(path)
     elif place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
@@ -298,10 +301,10 @@ def _fetch(place: "UPath", folder: Path) -> None:
     """What lies there is in the folder too, under its name."""
     try:
         with answered():
-            found = place.fs.find(place.path)  # `get` would take a * in a name for a pattern
+            found = _objects(place)
             if not found:
                 raise FileNotFoundError(str(place))
-            for path in found:
+            for path in found:  # `get` would take a * in a name for a pattern
                 target = folder / place.name / path.removeprefix(place.path).lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 place.fs.get_file(path, str(target))

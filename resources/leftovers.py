@@ -7,7 +7,9 @@ left behind, and the next one completes a sweep that was killed.
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from pathlib import Path
 
+from resources.clock import SystemClock
 from resources.file_storage import entries, files_below, kept, remove
 from resources.inbox import WHY
 from resources.record_store import RecordStore
@@ -37,7 +39,7 @@ def sweep_batches(store: RecordStore) -> Removed:
                 superfluous = (kept(folder).at or now) + UNKNOWN_FOR <= now
             if superfluous:
                 removed += _remove(folder)
-    return removed + _sweep_scratch(store, now)
+    return removed + _sweep_scratch(store.settings.scratch)
 
 
 def sweep_archive(store: RecordStore) -> Removed:
@@ -73,10 +75,10 @@ def _folders(store: RecordStore, kind: str) -> Iterator[tuple[str, Location]]:
         yield from ((account.name, folder) for folder in entries(account / kind))
 
 
-def _sweep_scratch(store: RecordStore, now: datetime) -> Removed:
-    """What is in the scratch folder is of processes that work."""
-    removed = Removed()
-    for place in entries(store.settings.scratch):
+def _sweep_scratch(scratch: Path) -> Removed:
+    """What is in the scratch folder is of processes that work, as this machine's own time tells, and no store's."""
+    removed, now = Removed(), SystemClock().now()
+    for place in entries(scratch):
         if (kept(place).at or now) + UNKNOWN_FOR <= now:
             removed += _remove(place)
     return removed

@@ -164,6 +164,22 @@ def test_what_an_object_store_refuses_is_said_without_a_key(
 
 
 @pytest.mark.both_settings("server")
+def test_what_cannot_be_removed_now_is_no_failure(
+    files: FileStorage, root: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(files, root / "in.csv")
+    assert not is_local(root)
+
+    def refuses(*_: Any) -> None:
+        raise PermissionError("Access Denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(root.fs, "rm_file", refuses)
+        remove(root)
+    assert read(root / "in.csv") == b"bytes"
+
+
+@pytest.mark.both_settings("server")
 def test_a_bucket_that_is_not_there_is_said(files: FileStorage, data: str) -> None:
     with pytest.raises(StoreUnreachable, match="The specified bucket does not exist"):
         put(files, location("s3://nobodys-bucket/in.csv"))

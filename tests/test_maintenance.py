@@ -155,6 +155,20 @@ def test_what_a_crash_left_is_swept_when_it_is_old_enough(world: World) -> None:
     assert removed.bytes >= 3000
 
 
+def test_what_a_killed_process_left_in_the_scratch_folder_is_swept_a_day_later(world: World) -> None:
+    scratch = world.store.settings.scratch
+    old, new = scratch / "fetched-old" / "in.csv", scratch / "fetched-new" / "in.csv"
+    for file in (old, new):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 10)
+    yesterday = datetime.now(UTC).timestamp() - DAY.total_seconds()
+    for place in (old, old.parent):
+        os.utime(place, (yesterday, yesterday))
+    world.clock.advance(days=30)  # the store's time tells nothing of files of this machine
+    assert world.maintenance.expire().removed == Removed(1, 10)
+    assert (old.parent.exists(), new.exists()) == (False, True)
+
+
 def test_an_import_after_three_quiet_weeks_can_be_taken_back_after_maintenance(world: World) -> None:
     world.imports(*range(5), company="old")
     world.clock.advance(days=21)
