@@ -6,12 +6,15 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from resources.record_store import RecordStore
+from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
 from schemas.errors import RecordsError
 
 RETRIES = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 """For every op. What is not transient says so itself, and is not tried again."""
+
+_DATABASES = Databases(keep=2)
+"""A code server opens a store at each tick of a sensor, and a run at each step."""
 
 UPKEEP = "upkeep"
 """The pool of what keeps the store in order: one run at a time."""
@@ -28,7 +31,7 @@ class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
         not what it says: there may be values of records in it.
         """
         try:
-            with RecordStore(Settings.from_environment()) as store:
+            with RecordStore(Settings.from_environment(), databases=_DATABASES) as store:
                 yield store
         except RecordsError as error:
             raise dg.Failure(

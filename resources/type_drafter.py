@@ -21,7 +21,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.file_reader import FileReader, TextChunk
-from resources.record_store.lake import identifier, literal
+from resources.record_store.databases import literal
+from resources.record_store.lake import identifier
 from schemas import model
 from schemas.errors import InvalidRequest
 from schemas.mapping import OURS

@@ -12,11 +12,10 @@ import pytest
 from resources.file_reader import reader
 from resources.file_storage import is_local
 from resources.importer import Importer
-from resources.record_store import RecordStore
-from resources.record_store.lake import Lake
+from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
-from tests.duckdb_opening import quick
+from tests.duckdb_opening import ORDINARY, quick_databases
 from tests.forked_reading import FORKED
 from tests.object_server import ObjectServer, on_disk
 from tests.object_server import running as object_server
@@ -119,23 +118,18 @@ def clock() -> StoppedClock:
     return StoppedClock()
 
 
-_OPENED = Lake.__init__
-
-
 @pytest.fixture(scope="session", autouse=True)
 def quick_opening() -> Iterator[None]:
     """The stores of this process open soon; those of the commands that tests start do it as ever."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            Lake, "__init__", lambda lake, settings, catalog, connect: _OPENED(lake, settings, catalog, quick(connect))
-        )
+        patch.setattr(Databases, "_open", quick_databases)
         yield
 
 
 @pytest.fixture
 def ordinary_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stores of a test of many rows have DuckDB's threads."""
-    monkeypatch.setattr(Lake, "__init__", _OPENED)
+    monkeypatch.setattr(Databases, "_open", ORDINARY)
 
 
 @pytest.fixture(scope="session")

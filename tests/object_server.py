@@ -4,7 +4,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import count
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from resources.file_storage import is_local
 from schemas.location import Location
+from tests.memory import volatile_folder
 from tests.serving import within
 
 KEY, SECRET = "AKIAOFTHETESTS", "s3cret-of-the-objects"
@@ -64,7 +64,7 @@ def running(*, etags: bool = True) -> Iterator[ObjectServer]:
 
     For an ETag it reads the whole object at each request of a part of it, which no other server does.
     """
-    folder = Path(tempfile.mkdtemp(prefix="s3-"))
+    folder = volatile_folder("s3-")
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

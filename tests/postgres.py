@@ -6,7 +6,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from itertools import count
@@ -15,6 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg2
+
+from tests.memory import volatile_folder
 
 PASSWORD = "s3cret-of-the-catalog"
 """In every address of a database; nothing may ever show it."""
@@ -36,7 +37,7 @@ class Postgres:
     def create(self, template: str = "template1") -> str:
         """A new database; returns its name."""
         name = f"store_{next(self._numbers)}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return name
 
     def drop(self, name: str) -> None:
@@ -89,7 +90,7 @@ def running() -> Iterator[Postgres]:
     assert spec is not None
     assert spec.origin is not None
     programs = Path(spec.origin).parent / "pginstall" / "bin"
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # a socket's path is short
+    folder = volatile_folder("pg-")  # a socket's path is short
     owner: dict[str, Any] = {}
     if os.geteuid() == 0:  # the server will not be root
         nobody = pwd.getpwnam("nobody")

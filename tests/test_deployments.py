@@ -25,7 +25,7 @@ from resources.export_writer import ExportWriter
 from resources.file_storage import FileStorage
 from resources.importer import Importer
 from resources.maintenance import Maintenance
-from resources.record_store import RecordStore
+from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
 from schemas.batches import BatchStatus
 from schemas.exports import ExportManifest, ExportRequest
@@ -62,7 +62,7 @@ def homes(store: RecordStore, tmp_path: Path) -> tuple[Settings, Settings, Setti
 
 
 def _act(settings: Settings, act: Act, barrier: Barrier, result: Connection) -> None:
-    with RecordStore(settings, connect=quick(duckdb.connect)) as store:
+    with RecordStore(settings, databases=Databases(quick(duckdb.connect))) as store:
         store.accounts()  # it is open
         barrier.wait(timeout=120)
         result.send(act(store))

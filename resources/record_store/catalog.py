@@ -42,9 +42,6 @@ class Catalog(Protocol):
     inlined_text: str
     """The type that DuckLake gives there to text of rows that lie in the catalog itself."""
 
-    stays_attached: bool
-    """Whether who has written keeps it attached for the next commit: attaching takes as long as committing."""
-
     def options(self, *, read_only: bool) -> dict[str, Any]:
         """Options of ATTACH that only this kind of catalog takes."""
         ...
@@ -93,7 +90,6 @@ class SqliteCatalog:
     scanner = "sqlite_scanner"
     inlined_text = "VARCHAR"
     preparation: Sequence[str] = ()
-    stays_attached = False
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.catalog
@@ -144,7 +140,6 @@ class PostgresCatalog:
 
     scanner = "postgres_scanner"
     inlined_text = "BLOB"  # bytea: PostgreSQL's text cannot have U+0000
-    stays_attached = True
 
     def __init__(self, settings: Settings, url: str, schema: str = PUBLIC) -> None:
         from psycopg2 import ProgrammingError

@@ -11,12 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-import duckdb
-
 from resources.file_storage import FileStorage, remove
 from resources.record_store import ledger
 from resources.record_store.catalog import PUBLIC, Catalog, PostgresCatalog, SqliteCatalog, catalog_of
-from resources.record_store.lake import METADATA, Connection, Lake, identifier, literal
+from resources.record_store.databases import Databases, literal
+from resources.record_store.lake import METADATA, Connection, Lake, identifier
 from resources.record_store.snapshots import images_of
 from resources.record_store.store import RecordStore
 from resources.record_store.tables import LEDGER, table
@@ -196,7 +195,7 @@ class CatalogCopy:
 
     @contextmanager
     def _staged(self) -> Iterator[Lake]:
-        lake = Lake(self._staging.settings, self._staging.catalog, duckdb.connect)
+        lake = Lake(self._staging.settings, self._staging.catalog, Databases())
         try:
             yield lake
         finally:

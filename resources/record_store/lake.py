@@ -1,25 +1,21 @@
-"""The lake attached to DuckDB: extensions, catalog, limits, and quoting."""
+"""The lake attached to DuckDB: how it is read and written, and quoting."""
 
-import importlib.util
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
 from resources.file_storage import is_local
 from resources.record_store.catalog import Catalog
-from resources.record_store.object_store import EXTENSION, ObjectAccess, refusal
+from resources.record_store.databases import Databases, literal
+from resources.record_store.object_store import ObjectAccess, refusal
 from resources.settings import Settings
-from schemas.errors import StoreNotReady
 from schemas.location import Location
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Connect = Callable[..., duckdb.DuckDBPyConnection]
 
 _DISABLED = "statistics_propagation"
 """DuckLake keeps statistics of the newest snapshot alone, which are wrong of others (ducklake#1377): a filter would
@@ -32,11 +28,6 @@ METADATA = "__ducklake_metadata_lake"
 def identifier(name: str) -> str:
     """A name as SQL. Every identifier that is not written in this package goes through here."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str | Path) -> str:
-    """A text as SQL, for the few places where DuckDB takes no bound value: file names and options."""
-    return "'" + str(text).replace("'", "''") + "'"
 
 
 class Connection:
@@ -142,15 +133,15 @@ def _no_pandas() -> Iterator[None]:
 
 
 class Lake:
-    """The lake, attached for one use at a time to a DuckDB that is kept for the next.
+    """The lake, attached for one use at a time to databases of DuckDB, and attached still for the next.
 
-    Loading the extensions costs 0.2 s, for DuckDB verifies their signatures each time; attaching 5 ms.
+    Attaching takes 5 ms, and what is read of the catalog first 10 ms more, or 30 ms from a server.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog, connect: Connect) -> None:
+    def __init__(self, settings: Settings, catalog: Catalog, databases: Databases) -> None:
         self._settings = settings
         self._catalog = catalog
-        self._connect = connect
+        self._databases = databases
         self._has_objects = not is_local(settings.data)
         self._idle: list[tuple[duckdb.DuckDBPyConnection, str]] = []
         """Each with the statement that attached its lake, where it is attached still."""
@@ -163,7 +154,7 @@ class Lake:
         is not committed when it ends, or fails, is rolled back.
         """
         attach = self._attach("lake", read_only, snapshot)
-        database, attached = self._take(attach)
+        database, attached = self._take(attach, read_only)
         try:
             objects = ObjectAccess(database, self._settings) if self._has_objects else None
             if attached != attach:
@@ -191,7 +182,7 @@ class Lake:
                     raise
             for name in connection.snapshots.values():
                 database.execute(f"DETACH {name}")
-            if not self._catalog.stays_attached or read_only:
+            if snapshot is not None:
                 database.execute("DETACH lake")
                 attach = ""
         except (duckdb.Error, OSError) as error:
@@ -211,14 +202,21 @@ class Lake:
         from concurrent.futures import ThreadPoolExecutor  # brings logging, which a quick command does without
 
         with ThreadPoolExecutor(max_workers=1) as thread:
-            opened = thread.submit(self._open)
+            opened = thread.submit(self._databases.take, self._settings, self._catalog)
             yield
         self._idle.append((opened.result(), ""))
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Nothing is attached."""
         while self._idle:
-            self._idle.pop()[0].close()
+            database, attached = self._idle.pop()
+            try:
+                if attached:
+                    database.execute("DETACH lake")
+            except duckdb.Error:  # where its server is gone
+                database.close()
+            else:
+                self._databases.give_back(self._settings, database)
 
     def _told(self, error: Exception) -> Exception:
         """The error as it is told, where the catalog's server or the object store has refused or gone."""
@@ -227,34 +225,18 @@ class Lake:
             return refusal(error)
         return told
 
-    def _take(self, attach: str) -> tuple[duckdb.DuckDBPyConnection, str]:
-        """A database that is kept, sooner one that has the lake attached so; or a new one."""
-        if not self._idle:
-            return self._open(), ""
-        place = next((place for place, (_, attached) in enumerate(self._idle) if attached == attach), -1)
-        return self._idle.pop(place)
+    def _take(self, attach: str, read_only: bool) -> tuple[duckdb.DuckDBPyConnection, str]:
+        """A database, best one that has the lake attached so, or has nothing attached.
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
-        self._settings.scratch.mkdir(parents=True, exist_ok=True)
-        database = self._connect(
-            config={
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
-                "enable_external_file_cache": "false",  # the operating system has one, and gives it back
-                "partitioned_write_flush_threshold": 20_000,  # rows that each thread holds outside the memory limit
-                "memory_limit": self._settings.duckdb_memory,
-                "temp_directory": str(self._settings.scratch),
-            }
-        )
-        try:
-            for extension in (self._catalog.scanner, "ducklake", *([EXTENSION] if self._has_objects else [])):
-                database.execute(f"LOAD {literal(extension_path(extension))}")
-            for statement in self._catalog.preparation:
-                database.execute(statement)
-        except BaseException:
-            database.close()
-            raise
-        return database
+        Reading makes do with whichever is idle, but writing, between which one reads, has one of its own.
+        """
+        for wanted in (attach, ""):
+            for place, (_, attached) in enumerate(self._idle):
+                if attached == wanted:
+                    return self._idle.pop(place)
+        if self._idle and read_only:
+            return self._idle.pop()
+        return self._databases.take(self._settings, self._catalog), ""
 
     def _attach(self, name: str, read_only: bool, snapshot: int | None) -> str:
         options: dict[str, Any] = {
@@ -271,14 +253,3 @@ class Lake:
             options["SNAPSHOT_VERSION"] = snapshot
         listed = ", ".join(f"{option} {value}" for option, value in options.items())
         return f"ATTACH {literal(f'ducklake:{self._catalog.source}')} AS {name} ({listed})"
-
-
-def extension_path(name: str) -> Path:
-    """The file of a DuckDB extension, inside the Python package that brings it."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    if spec is None or spec.origin is None:
-        raise StoreNotReady(
-            f"DuckDB's extension {name} is not installed.",
-            f"Install it: pip install duckdb-extension-{name.replace('_', '-')}=={duckdb.__version__}.",
-        )
-    return Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resources.record_store.lake import Connection, identifier, literal
+from resources.record_store.databases import literal
+from resources.record_store.lake import Connection, identifier
 from resources.record_store.sorting import key_ranges, parts_to_sort
 from schemas.record_type import RecordType
 

@@ -15,7 +15,8 @@ from resources.file_storage import FileStorage, is_local
 from resources.record_store import ledger, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.catalog import catalog_of
-from resources.record_store.lake import METADATA, Connect, Connection, Lake
+from resources.record_store.databases import Databases
+from resources.record_store.lake import METADATA, Connection, Lake
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
     check_account,
@@ -68,16 +69,17 @@ class LedgerNews:
 class RecordStore:
     """The store that the settings name. A context manager; for one thread.
 
+    What it opens is closed with it, unless a process that opens many stores gives the databases that it keeps.
     Writing takes the write lock around each transaction; reading takes none, and cannot write.
     """
 
-    def __init__(self, settings: Settings, *, clock: Clock | None = None, connect: Connect = duckdb.connect) -> None:
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, databases: Databases | None = None) -> None:
         self.settings = settings
         self._catalog = catalog_of(settings)
         self.clock = clock or self._catalog.clock()
         self.write_lock = self._catalog.lock()
         self._projection = self._catalog.projection(settings.rollback_window)
-        self._lake = Lake(settings, self._catalog, connect)
+        self._lake = Lake(settings, self._catalog, databases or Databases())
         self.files = FileStorage(settings.scratch)
         self._told_of_clock = False
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from resources.record_store.lake import Connection, identifier, literal
+from resources.record_store.databases import literal
+from resources.record_store.lake import Connection, identifier
 from resources.record_store.snapshots import commits_since
 from resources.record_store.sorting import key_ranges, parts_to_sort
 from resources.record_store.staging import same_key

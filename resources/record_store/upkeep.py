@@ -6,7 +6,8 @@ Each function is one step for a transaction of its own. None changes a record: w
 from collections.abc import Sequence
 from datetime import datetime
 
-from resources.record_store.lake import METADATA, Connection, literal
+from resources.record_store.databases import literal
+from resources.record_store.lake import METADATA, Connection
 from schemas.maintenance import Removed, Storage
 from schemas.record_type import RecordType
 

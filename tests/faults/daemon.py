@@ -11,8 +11,8 @@ import dagster as dg
 
 from pipelines.arrivals import file_arrival, import_arrivals
 from pipelines.store_resource import RecordsResource
-from resources.record_store.lake import Lake
-from tests.duckdb_opening import quick
+from resources.record_store import Databases
+from tests.duckdb_opening import quick_databases
 
 _CONFIGURATION = """\
 telemetry: {enabled: false}
@@ -20,7 +20,6 @@ run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordi
 run_launcher: {module: dagster._core.launcher.sync_in_memory_run_launcher, class: SyncInMemoryRunLauncher}
 """
 _SECONDS = 10
-_OPENED = Lake.__init__
 
 
 @dg.definitions
@@ -47,7 +46,7 @@ def make_rounds(home: Path, began: float, numbers: range, fatal: str | None = No
     from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
     from dagster._daemon.sensor import execute_sensor_iteration
 
-    setattr(Lake, "__init__", lambda lake, settings, catalog, connect: _OPENED(lake, settings, catalog, quick(connect)))  # noqa: B010
+    setattr(Databases, "_open", quick_databases)  # noqa: B010
     os.environ |= {"RECORDS_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
     (home / "dagster").mkdir(exist_ok=True)
     (home / "dagster" / "dagster.yaml").write_text(_CONFIGURATION)

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import duckdb
 
-from resources.record_store import RecordStore
+from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
 from tests.duckdb_opening import quick
 
@@ -93,7 +93,7 @@ def run(action: Action, home: Path, fatal: int | None = None, *, from_first_rena
 def _act(action: Action, home: Path, fatal: int | None, from_first_rename: bool, result: Connection) -> None:
     steps = Steps(fatal, from_first_rename)
     steps.count_changes_of_files()
-    with RecordStore(settings_of(home), connect=steps.connect) as store:
+    with RecordStore(settings_of(home), databases=Databases(steps.connect)) as store:
         action(store)
     result.send(steps.taken)
 
