@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import duckdb
 import pytest
 
 from pipelines.arrivals import file_arrival, import_arrivals
@@ -25,12 +24,11 @@ from resources.export_writer import ExportWriter
 from resources.file_storage import FileStorage
 from resources.importer import Importer
 from resources.maintenance import Maintenance
-from resources.record_store import Databases, RecordStore
+from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.batches import BatchStatus
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.rollbacks import RollbackRequest
-from tests.duckdb_opening import quick
 from tests.faults.steps import processes
 from tests.inbox import import_all, kinds, lands, take
 from tests.object_server import on_disk
@@ -62,7 +60,7 @@ def homes(store: RecordStore, tmp_path: Path) -> tuple[Settings, Settings, Setti
 
 
 def _act(settings: Settings, act: Act, barrier: Barrier, result: Connection) -> None:
-    with RecordStore(settings, databases=Databases(quick(duckdb.connect))) as store:
+    with RecordStore(settings) as store:
         store.accounts()  # it is open
         barrier.wait(timeout=120)
         result.send(act(store))

@@ -14,7 +14,7 @@ import duckdb
 
 from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
-from tests.duckdb_opening import quick
+from tests.duckdb_opening import quick_databases
 
 Action = Callable[[RecordStore], object]
 
@@ -41,7 +41,7 @@ _CHANGES_OF_FILES = ("rename", "replace", "unlink", "rmdir")
 
 
 class _Process(ForkServerProcess):
-    """A process with the environment of the one that starts it, not that in which the server was started."""
+    """A process with the environment of the one that starts it, not of its server's; its stores too open soon."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -50,6 +50,7 @@ class _Process(ForkServerProcess):
     def run(self) -> None:
         os.environ.clear()
         os.environ.update(self._environment)
+        setattr(Databases, "_open", quick_databases)  # noqa: B010
         super().run()
 
 
@@ -120,7 +121,7 @@ class Steps:
 
     def connect(self, **options: Any) -> Any:
         """A DuckDB connection each of whose statements with an effect is a step."""
-        return CountedConnection(quick(duckdb.connect)(**options), self)
+        return CountedConnection(duckdb.connect(**options), self)
 
     def count_changes_of_files(self) -> None:
         """In this process, which must be a test's own, each of them is a step."""
