@@ -13,6 +13,7 @@ from resources.file_reader import reader
 from resources.file_storage import is_local
 from resources.importer import Importer
 from resources.record_store import Databases, RecordStore
+from resources.record_store.catalog import catalog_of
 from resources.settings import Settings
 from schemas import load_record_types
 from tests.duckdb_opening import ORDINARY, quick_databases
@@ -36,13 +37,10 @@ class StoppedClock:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that is marked `both_settings` and has a store runs as on a laptop, and as on a server.
-
-    On a server the catalog is in PostgreSQL and the data in an object store. A test can name its own settings.
-    """
-    marker = metafunc.definition.get_closest_marker("both_settings")
-    if marker and "setting" in metafunc.fixturenames:
-        metafunc.parametrize("setting", marker.args or ("laptop", "server"), indirect=True)
+    """A test that has a store runs with each catalog, or where its marker says: see `setting`."""
+    marker = metafunc.definition.get_closest_marker("runs_on")
+    if "setting" in metafunc.fixturenames and (marker or "ready" in metafunc.fixturenames):
+        metafunc.parametrize("setting", marker.args if marker else ("laptop", "postgres"), indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +71,7 @@ def catalog(request: pytest.FixtureRequest, setting: str) -> Iterator[str | None
         yield None
         return
     server: Postgres = request.getfixturevalue("postgres")
-    is_made = "store" in request.fixturenames
+    is_made = "ready" in request.fixturenames
     name = server.create(request.getfixturevalue("empty_database")[0] if is_made else "template1")
     yield server.address(name)
     server.drop(name)
@@ -158,20 +156,24 @@ def quick_reading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def store(
-    settings: Settings, empty_store: Path, request: pytest.FixtureRequest, quick_reading: None
-) -> Iterator[RecordStore]:
-    """A store that knows the record types."""
+def ready(settings: Settings, request: pytest.FixtureRequest) -> None:
+    """Where the settings say is a store that knows the record types; nobody has opened it."""
     if settings.postgres is None:
-        shutil.copytree(empty_store, settings.home)
-    with RecordStore(settings) as store:
-        if settings.postgres is not None and store.exists:
-            template = request.getfixturevalue("empty_database")[1]
-            shutil.copytree(template, settings.home)
-            if not is_local(settings.data):
-                shutil.copytree(template / "lake", on_disk(settings.lake), dirs_exist_ok=True)
-        elif settings.postgres is not None:  # a test that asks for its store late has begun with an empty database
+        shutil.copytree(request.getfixturevalue("empty_store"), settings.home)
+    elif catalog_of(settings).exists():
+        template = request.getfixturevalue("empty_database")[1]
+        shutil.copytree(template, settings.home)
+        if not is_local(settings.data):
+            shutil.copytree(template / "lake", on_disk(settings.lake), dirs_exist_ok=True)
+    else:  # a test that asks for its store late has begun with an empty database
+        with RecordStore(settings) as store:
             store.initialise(load_record_types())
+
+
+@pytest.fixture
+def store(settings: Settings, ready: None, quick_reading: None) -> Iterator[RecordStore]:
+    """A store that knows the record types."""
+    with RecordStore(settings) as store:
         yield store
 
 

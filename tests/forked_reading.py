@@ -9,6 +9,9 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.context import BaseContext
 from multiprocessing.reduction import DupFd
 from types import SimpleNamespace
 from typing import Any
@@ -40,16 +43,18 @@ def _read(request: dict[str, Any], file: _Descriptor, answer: _Descriptor, envir
 class ForkedReading:
     """What a reader uses of subprocess.Popen."""
 
-    def __init__(self, command: list[str], *, env: Mapping[str, str], **_: Any) -> None:
+    def __init__(self, context: BaseContext, command: list[str], *, env: Mapping[str, str], **_: Any) -> None:
         request = json.loads(command[-1])
         descriptors = _Descriptor(request["file"]), _Descriptor(request["answer"])
-        self._process = processes().Process(target=_read, args=(request, *descriptors, dict(env)))
+        self._process: Any = context.Process(  # type: ignore[attr-defined]  # which every context has
+            target=_read, args=(request, *descriptors, dict(env))
+        )
         self._process.start()
         self.pid = self._process.pid
 
     def poll(self) -> int | None:
         """The exit code, once it has ended."""
-        return self._process.exitcode
+        return self._exit_code
 
     def kill(self) -> None:
         """End it."""
@@ -58,8 +63,16 @@ class ForkedReading:
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code, when it has ended."""
         self._process.join(timeout)
-        return self._process.exitcode
+        return self._exit_code
+
+    @property
+    def _exit_code(self) -> int | None:
+        code: int | None = self._process.exitcode
+        return code
 
 
-FORKED = SimpleNamespace(Popen=ForkedReading, DEVNULL=subprocess.DEVNULL)
+FORKED = SimpleNamespace(Popen=partial(ForkedReading, processes()), DEVNULL=subprocess.DEVNULL)
 """What takes the place of the module subprocess in resources.file_reader.reader."""
+
+FORKED_HERE = SimpleNamespace(Popen=partial(ForkedReading, get_context("fork")), DEVNULL=subprocess.DEVNULL)
+"""The same in a process that was forked from that server itself, and has no threads."""

@@ -21,7 +21,7 @@ from tests.inbox import import_all, kinds, lands, places, take
 from tests.object_server import on_disk
 from tests.records import contact, contacts_of, stored, write_csv
 
-pytestmark = pytest.mark.both_settings
+pytestmark = pytest.mark.runs_on("laptop", "server")
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ def test_what_is_no_fault_of_the_file_leaves_it_for_later(
         assert "canary" not in (inbox_store.batches()[0].failure or "")
 
 
-@pytest.mark.both_settings("laptop")
+@pytest.mark.runs_on("laptop")
 def test_a_link_that_comes_into_processing_is_not_followed(inbox_store: RecordStore, tmp_path: Path) -> None:
     file = lands(inbox_store, "in.csv", [contact(1)])
     take(inbox_store)

@@ -51,11 +51,8 @@ C-5,ed@example.org,lead,5.50
 
 
 @pytest.fixture(autouse=True)
-def working_folder(
-    settings: Settings, empty_store: Path, quick_reading: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def working_folder(ready: None, quick_reading: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The files are in the working folder; the environment's store has no account."""
-    shutil.copytree(empty_store, settings.home)
     monkeypatch.chdir(tmp_path)
 
 
@@ -254,6 +251,7 @@ def test_accounts_and_types_are_lists() -> None:
     ]
 
 
+@pytest.mark.runs_on("laptop")
 def test_init_says_where_the_store_is_and_repeats_itself(home: Path) -> None:
     shutil.rmtree(home)
     first = {"home": str(home), "done": ["contacts is a new record type.", "flights is a new record type."]}
@@ -360,6 +358,7 @@ def test_a_failure_for_people_is_on_standard_error() -> None:
     assert result.stderr == "Error: There is no batch 'b-1'.\nSee which there are: records batches.\n"
 
 
+@pytest.mark.runs_on("laptop")
 def test_without_a_store_there_is_nothing_to_read(home: Path) -> None:
     shutil.rmtree(home)
 
@@ -626,6 +625,7 @@ def test_no_command_is_wrong_usage() -> None:
     assert run().exit_code == 2
 
 
+@pytest.mark.runs_on("laptop")
 def test_the_installed_command_prints_one_object_and_tells_the_rest_elsewhere(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

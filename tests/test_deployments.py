@@ -36,20 +36,17 @@ from tests.records import Row, change, contact, contacts_of, put, values, write_
 from tests.serving import COMMAND
 
 # Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
-)
+pytestmark = [
+    pytest.mark.runs_on("server"),
+    pytest.mark.filterwarnings(
+        "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+    ),
+]
 
 Act = Callable[[RecordStore], Any]
 
 SHARED = {"external_id": "S-1"}
 TABLES = ("batches", "exports", "accounts", "record_types")
-
-
-@pytest.fixture
-def setting() -> str:
-    """Every store of this module is as on a server."""
-    return "server"
 
 
 @pytest.fixture

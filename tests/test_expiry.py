@@ -16,7 +16,7 @@ from schemas.batches import BatchStatus
 from tests.records import contact, contacts_of, write_csv
 
 pytestmark = [
-    pytest.mark.both_settings,
+    pytest.mark.runs_on("laptop", "server"),
     pytest.mark.filterwarnings(
         "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
     ),

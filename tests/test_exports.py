@@ -41,7 +41,7 @@ from tests.object_server import on_disk
 from tests.records import change, contact, contacts_of, put, write_csv
 from tests.timeline import execute_on_catalog
 
-pytestmark = pytest.mark.both_settings
+pytestmark = pytest.mark.runs_on("laptop", "server")
 
 MIXED = """
 SELECT 'C-' || lpad((i * 37 % 100)::VARCHAR, 3, '0') AS external_id, 'lead' AS status,

@@ -64,7 +64,7 @@ def links(report: ImportReport) -> dict[str, str]:
     return {what: link.removeprefix("http://x") for what, link in RunningUi("", "http://x", 1).links(report).items()}
 
 
-@pytest.mark.both_settings
+@pytest.mark.runs_on("laptop", "server")
 def test_the_report_opens_and_the_rejects_file_is_saved(ask: Ask, report: ImportReport, links: dict[str, str]) -> None:
     page, rejects = ask(links["report"]), ask(links["rejects_file"])
 

@@ -24,7 +24,7 @@ from schemas.errors import StoreUnreachable
 from schemas.location import Location
 from tests.object_server import KEY, SECRET, ObjectServer, on_disk
 
-pytestmark = pytest.mark.both_settings
+pytestmark = pytest.mark.runs_on("laptop", "server")
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_large_file_is_sent_in_parts_and_is_there_when_all_of_them_are(
     assert read(root / "large.bin") == data
 
 
-@pytest.mark.both_settings("server")
+@pytest.mark.runs_on("server")
 def test_an_upload_that_ends_in_the_middle_shows_nothing(
     files: FileStorage, root: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +131,7 @@ def test_an_upload_that_ends_in_the_middle_shows_nothing(
     assert [file.bytes for file in files_below(root)] == [5]
 
 
-@pytest.mark.both_settings("server")
+@pytest.mark.runs_on("server")
 @pytest.mark.parametrize(
     ("environment", "why"),
     [
@@ -163,7 +163,7 @@ def test_what_an_object_store_refuses_is_said_without_a_key(
         assert raised.value.__suppress_context__
 
 
-@pytest.mark.both_settings("server")
+@pytest.mark.runs_on("server")
 def test_what_cannot_be_removed_now_is_no_failure(
     files: FileStorage, root: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +179,7 @@ def test_what_cannot_be_removed_now_is_no_failure(
     assert read(root / "in.csv") == b"bytes"
 
 
-@pytest.mark.both_settings("server")
+@pytest.mark.runs_on("server")
 def test_a_bucket_that_is_not_there_is_said(files: FileStorage, data: str) -> None:
     with pytest.raises(StoreUnreachable, match="The specified bucket does not exist"):
         put(files, location("s3://nobodys-bucket/in.csv"))
@@ -188,7 +188,7 @@ def test_a_bucket_that_is_not_there_is_said(files: FileStorage, data: str) -> No
     assert entries(location("s3://nobodys-bucket/in")) == ()
 
 
-@pytest.mark.both_settings("server")
+@pytest.mark.runs_on("server")
 def test_the_server_keeps_objects_where_tests_look_for_them(files: FileStorage, root: Location) -> None:
     put(files, root / "a" / "b.txt")
     assert on_disk(root / "a" / "b.txt").read_bytes() == b"bytes"

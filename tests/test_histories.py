@@ -258,7 +258,7 @@ def model_rollback(
     return result, counts
 
 
-@pytest.mark.both_settings("laptop", "postgres")
+@pytest.mark.runs_on("laptop", "postgres")
 @pytest.mark.usefixtures("quick_reading")
 def test_store_and_model_agree_after_every_step(
     tmp_path: Path, catalog: str | None, request: pytest.FixtureRequest

@@ -27,7 +27,7 @@ from schemas.errors import (
 )
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
-pytestmark = pytest.mark.both_settings
+pytestmark = pytest.mark.runs_on("laptop", "server")
 
 
 def test_a_preview_counts_everything_and_writes_no_record(

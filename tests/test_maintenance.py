@@ -23,7 +23,7 @@ from tests.object_server import on_disk
 from tests.records import change, contact, contacts_of, put, stored, write_csv
 from tests.timeline import Timeline, store_of
 
-pytestmark = pytest.mark.both_settings
+pytestmark = pytest.mark.runs_on("laptop", "server")
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 DAY = timedelta(hours=24)

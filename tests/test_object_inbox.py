@@ -17,6 +17,8 @@ from tests.inbox import arrive, import_all, kinds, lands, places, take
 from tests.object_server import on_disk
 from tests.records import contact, stored
 
+pytestmark = pytest.mark.runs_on("server")
+
 
 class Died(BaseException):
     """Where a process was killed."""
@@ -24,12 +26,6 @@ class Died(BaseException):
 
 def dies(*_: Any) -> None:
     raise Died
-
-
-@pytest.fixture
-def setting() -> str:
-    """Every store of this module is as on a server."""
-    return "server"
 
 
 @pytest.fixture

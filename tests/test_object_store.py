@@ -20,11 +20,7 @@ from tests.postgres import PASSWORD
 from tests.records import contact, contacts_of, put, stored, write_csv
 from tests.serving import COMMAND
 
-
-@pytest.fixture
-def setting() -> str:
-    """Every store of this module is as on a server."""
-    return "server"
+pytestmark = pytest.mark.runs_on("server")
 
 
 @pytest.fixture(autouse=True)

@@ -25,15 +25,11 @@ from tests.postgres import PASSWORD, Postgres, database_of, running
 from tests.records import put, stored
 from tests.serving import COMMAND, within
 
+pytestmark = pytest.mark.runs_on("postgres")
+
 ROOT = Path(__file__).parent.parent
 CONTACTS = "SELECT printf('C-%06d', n) AS external_id, 'lead' AS status FROM range({}, {}) t(n)"
 OF_THE_LOCK = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
-
-
-@pytest.fixture
-def setting() -> str:
-    """Every store of this module is in PostgreSQL."""
-    return "postgres"
 
 
 def _cut_the_writer(postgres: Postgres) -> None:

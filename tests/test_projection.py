@@ -31,9 +31,12 @@ from tests.faults.steps import processes, settings_of
 from tests.postgres import Postgres, database_of
 from tests.records import contact, contacts_of, write_csv
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
-)
+pytestmark = [
+    pytest.mark.runs_on("postgres"),
+    pytest.mark.filterwarnings(
+        "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+    ),
+]
 
 ROOT = Path(__file__).parent.parent
 KEEPER = "keeper"

@@ -20,7 +20,7 @@ from schemas.rollbacks import RollbackRequest
 from tests.faults.steps import processes
 from tests.records import contact, contacts_of, stored, values, write_csv
 
-pytestmark = pytest.mark.both_settings
+pytestmark = pytest.mark.runs_on("laptop", "server")
 
 Outcome = str | RecordsError
 Act = Callable[[RecordStore], str]

@@ -25,7 +25,7 @@ from tests.conftest import StoppedClock
 from tests.object_server import on_disk
 from tests.records import contact, contacts_of, stored, write_csv
 
-pytestmark = pytest.mark.both_settings
+pytestmark = pytest.mark.runs_on("laptop", "server")
 
 
 def contacts() -> RecordType:

@@ -16,7 +16,7 @@ from tests.benchmarks.large_account import fill, write_batch
 from tests.conftest import StoppedClock
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
-pytestmark = pytest.mark.both_settings
+pytestmark = pytest.mark.runs_on("laptop", "server")
 
 OLD = [contact(n, company="old", phone="1") for n in range(10)]
 NEW = [contact(n, company="new", phone="1") for n in range(5, 15)]

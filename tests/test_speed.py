@@ -17,7 +17,7 @@ from resources.importer import Importer
 from resources.record_store import RecordStore
 from tests.records import contact, contacts_of, write_csv
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.runs_on("laptop")]
 
 COMMAND = str(Path(sys.executable).with_name("records"))
 HEAVY = ["dagster", "pandas", "pandera"]

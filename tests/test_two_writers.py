@@ -16,7 +16,7 @@ from schemas.errors import AlreadyImported
 from tests.faults.steps import processes
 from tests.records import contact, contacts_of, stored, write_csv
 
-pytestmark = pytest.mark.both_settings
+pytestmark = pytest.mark.runs_on("laptop", "server")
 
 
 class _MeetBeforeCommit:

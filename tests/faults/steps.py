@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import duckdb
 
+from resources.file_reader import reader
 from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
 from tests.duckdb_opening import quick_databases
@@ -41,7 +42,10 @@ _CHANGES_OF_FILES = ("rename", "replace", "unlink", "rmdir")
 
 
 class _Process(ForkServerProcess):
-    """A process with the environment of the one that starts it, not of its server's; its stores too open soon."""
+    """A process with the environment of the one that starts it, not of its server's.
+
+    It too opens stores soon, and forks the processes that read files.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -50,7 +54,10 @@ class _Process(ForkServerProcess):
     def run(self) -> None:
         os.environ.clear()
         os.environ.update(self._environment)
+        from tests.forked_reading import FORKED_HERE  # which asks this module for processes
+
         setattr(Databases, "_open", quick_databases)  # noqa: B010
+        setattr(reader, "subprocess", FORKED_HERE)  # noqa: B010
         super().run()
 
 
@@ -109,10 +116,13 @@ class Steps:
     def __init__(self, fatal: int | None, from_first_rename: bool) -> None:
         self._fatal = fatal
         self._counting = not from_first_rename
+        self._process = os.getpid()  # not those that it forks
         self.taken = 0
 
     def done(self, what: str) -> None:
         """A step of this kind has been taken."""
+        if os.getpid() != self._process:
+            return
         self._counting = self._counting or what in ("rename", "replace")
         if self._counting:
             self.taken += 1
