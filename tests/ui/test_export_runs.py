@@ -6,7 +6,8 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,16 +17,19 @@ import pytest
 
 from pipelines.deployment import Deployment
 from pipelines.runs import _is_alive, is_lost
+from resources.export_writer import ExportWriter
+from resources.export_writer.plan import ExportPlan
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
 from schemas.errors import NoDeployment
+from schemas.exports import ExportRequest
 from tests.records import put
 from tests.serving import COMMAND, Server, environment, kill, serving, within
 from tests.test_runs import NOW, record
-from tests.test_ui import STATUS
 
-PARTS = 40
+pytestmark = pytest.mark.xdist_group("ui")
+
 LAUNCH = """
 mutation ($params: ExecutionParams!) {
   launchRun(executionParams: $params) { __typename ... on LaunchRunSuccess { run { runId } } }
@@ -65,29 +69,33 @@ query ($id: ID!) {
 """
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`records ui` over a store in which account ua has 2,000 contacts."""
-    folder = tmp_path_factory.mktemp("runs")
-    fill(folder)
-    with serving(folder) as server:
-        yield server
+class Obstacle:
+    """A part of an export that no run comes past: whoever looks whether the part is made waits for a note of it."""
 
+    def __init__(self, plan: ExportPlan, part: int) -> None:
+        self._note = plan.work / f"{part - 1:06}.json"
+        self._writer = -1
+        os.mkfifo(self._note)
 
-def fill(folder: Path) -> None:
-    with RecordStore(Settings.from_environment(environment(folder))) as store:
-        store.initialise(load_record_types())
-        put(store, "SELECT 'C-' || i AS external_id, 'lead' AS status, md5(i::VARCHAR) AS notes FROM range(2000) t(i)")
+    def wait(self) -> None:
+        """A run has come to it and waits there until `open` or its end; nobody else finds the obstacle."""
+        self._writer = within(60, self._come, every=0.05)
+        assert self._writer > 0, "no run has come to the part"
+        self._note.unlink()
 
+    def open(self) -> None:
+        """Who waits there goes on, and finds that the part is not made."""
+        os.close(self._writer)
 
-def status(server: Server, run_id: str) -> str:
-    """How a run has ended; empty while it has not."""
-    now: str = server.ask(STATUS, id=run_id)["runOrError"]["status"]
-    return now if now in ("SUCCESS", "FAILURE", "CANCELED") else ""
+    def _come(self) -> int:
+        with suppress(OSError):  # nobody reads it yet
+            return os.open(self._note, os.O_WRONLY | os.O_NONBLOCK)
+        return 0
 
 
 def ended(server: Server, run_id: str) -> str:
-    return within(90, partial(status, server, run_id))
+    """How a run has ended."""
+    return within(90, partial(server.ended, run_id))
 
 
 def observed_parts(server: Server, run_id: str) -> list[int]:
@@ -104,24 +112,40 @@ def process_of(server: Server, run_id: str) -> int:
     return int(found[1])
 
 
-def launched(server: Server, path: Path, parts: int = PARTS, **tags: str) -> str:
-    """A run of an export in so many parts to a file."""
-    config = {"part_rows": 2000 // parts, "path": str(path)}
+def planned(server: Server, path: Path, parts: int = 6) -> ExportPlan:
+    """The plan of an export to a file, in so many parts."""
+    request = ExportRequest("ex", "contacts", path=path, part_rows=1200 // parts)
+    with RecordStore(Settings.from_environment(server.environment)) as store:
+        plan = ExportWriter(store, "tester").plan(request)
+    assert len(plan.parts) == parts
+    return plan
+
+
+def launched(server: Server, plan: ExportPlan, **tags: str) -> str:
+    """A run that makes the planned export."""
     params = {
         "selector": {
             "repositoryLocationName": "records",
             "repositoryName": "__repository__",
             "pipelineName": "export_contacts",
         },
-        "runConfigData": {"ops": {"exports__contacts": {"config": config}}},
+        "runConfigData": {"ops": {"exports__contacts": {"config": {"export_id": plan.export_id}}}},
         "executionMetadata": {
-            "tags": [{"key": f"dagster/{key}", "value": value} for key, value in ({"partition": "ua"} | tags).items()]
+            "tags": [{"key": f"dagster/{key}", "value": value} for key, value in ({"partition": "ex"} | tags).items()]
         },
     }
     answer = server.ask(LAUNCH, params=params)["launchRun"]
     assert answer["__typename"] == "LaunchRunSuccess", answer
     run_id: str = answer["run"]["runId"]
     return run_id
+
+
+def executed_again(server: Server, run_id: str) -> str:
+    """The run that an operator has started from where this one failed."""
+    answer = server.ask(REEXECUTE, id=run_id)["launchRunReexecution"]
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    again: str = answer["run"]["runId"]
+    return again
 
 
 def started_again(server: Server, run_id: str) -> str:
@@ -134,126 +158,155 @@ def started_again(server: Server, run_id: str) -> str:
     return within(90, found)
 
 
-def made(server: Server, path: Path) -> int:
-    """How many parts of the export to a file there are."""
-    for plan in (server.home / "accounts/ua/exports").glob("*/plan.json"):
-        if json.loads(plan.read_text())["path"] == str(path):
-            return len(list((plan.parent / "parts").glob("[0-9]*.json")))
-    return 0
+def made(plan: ExportPlan) -> list[int]:
+    """The parts that there are of the export."""
+    return sorted(int(note.stem) + 1 for note in plan.work.glob("[0-9]*.json"))
 
 
-def test_an_export_of_many_records_is_left_to_the_deployment(server: Server, tmp_path: Path) -> None:
-    here = server.records("export", "-a", "ua", "-t", "contacts", "--foreground")
-    few = Server(server.process, server.url, server.home, {**server.environment, "RECORDS_BACKGROUND_ROWS": "2000"})
+@pytest.fixture(scope="module")
+def parallel(folder: Path) -> Iterator[Server]:
+    """A deployment of the same home, before the one that all share, in which each part has a process of its own."""
+    with serving(folder, RECORDS_EXPORT_PROCESSES="2") as server:
+        yield server
 
-    told = few.records("export", "-a", "ua", "-t", "contacts", "-o", str(tmp_path / "out.csv"))
 
-    assert told == told | {"status": "submitted", "rows": 2000, "path": str(tmp_path / "out.csv"), "sha256": None}
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> str:
+    """The SHA-256 of the file that is exported without a deployment."""
+    with RecordStore(Settings.from_environment(environment(folder))) as store:
+        return ExportWriter(store, "tester").export(ExportRequest("ex", "contacts")).sha256
+
+
+def test_a_killed_export_whose_parts_have_processes_of_their_own_ends_whole_when_it_is_started_again(
+    parallel: Server, undisturbed: str, tmp_path: Path
+) -> None:
+    plan = planned(parallel, tmp_path / "many.csv", parts=3)
+    obstacle = Obstacle(plan, 2)
+    run_id = launched(parallel, plan)
+    obstacle.wait()
+    assert within(60, lambda: 1 in made(plan), every=0.05)
+    worker = psutil.Process(process_of(parallel, run_id))
+    told = {tag["key"]: tag["value"] for tag in parallel.ask(TAGS, id=run_id)["runOrError"]["tags"]}
+    assert told["records/process"].startswith(f"{run_id}@")
+    assert told["records/process"].split(":")[1] == str(worker.pid)
+    assert not is_lost(record(timedelta(hours=1), run_id, **told), NOW, _is_alive)
+    steps = worker.children(recursive=True)
+    worker.kill()
+    again = started_again(parallel, run_id)
+    assert ended(parallel, again) == "SUCCESS"
+    assert ended(parallel, run_id) == "FAILURE"
+    assert is_lost(record(timedelta(0), run_id, **told), NOW, _is_alive)
+    assert [step for step in steps if step.is_running()]  # they live on
+    obstacle.open()
+    assert psutil.wait_procs(steps, timeout=60)[1] == []
+
+    done = [it for it in parallel.records("exports")["items"] if it["path"] == str(plan.path)]
+    assert [(it["sha256"], it["run_id"]) for it in done] == [(undisturbed, again)]
+    assert hashlib.sha256(plan.path.read_bytes()).hexdigest() == undisturbed  # and they do no harm
+    executed = {
+        match[1]
+        for event in parallel.ask(MESSAGES, id=run_id)["logsForRun"]["events"]
+        if (match := re.fullmatch(r'Executing step "exports__contacts\.(.*)" in subprocess\.', event["message"]))
+    }
+    assert {"plan_export", "make_part[000001]"} <= executed
+
+
+def test_a_run_that_is_lost_with_the_machine_is_taken_up_again(
+    parallel: Server, undisturbed: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    plan = planned(parallel, tmp_path / "lost.csv", parts=3)
+    obstacle = Obstacle(plan, 2)
+    run_id = launched(parallel, plan)
+    obstacle.wait()
+    kill(parallel.process)
+    obstacle.open()
+    assert not plan.path.exists()
+
+    server: Server = request.getfixturevalue("server")
+    again = started_again(server, run_id)
+    assert ended(server, again) == "SUCCESS"
+    assert ended(server, run_id) == "FAILURE"
+    manifest = json.loads(Path(f"{plan.path}.manifest.json").read_text())
+    assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (1200, undisturbed, again)
+
+
+def test_an_export_of_many_records_is_left_to_the_deployment(server: Server, undisturbed: str, tmp_path: Path) -> None:
+    few = Server(server.process, server.url, server.home, {**server.environment, "RECORDS_BACKGROUND_ROWS": "1200"})
+
+    told = few.records("export", "-a", "ex", "-t", "contacts", "-o", str(tmp_path / "out.csv"))
+
+    assert told == told | {"status": "submitted", "rows": 1200, "path": str(tmp_path / "out.csv"), "sha256": None}
     assert told["url"] == f"{server.url}/runs/{told['run_id']}"
     assert ended(server, told["run_id"]) == "SUCCESS"
     (done,) = [it for it in server.records("exports")["items"] if it["export_id"] == told["export_id"]]
     assert [done[name] for name in ("status", "sha256", "run_id", "actor")] == [
         "done",
-        here["sha256"],
+        undisturbed,
         told["run_id"],
         "tester",
     ]
     assert (tmp_path / "out.csv").stat().st_size == done["bytes"]
-    fewer = few.records("export", "-a", "ua", "-t", "contacts", "--where", "external_id != C-1")
-    assert (fewer["status"], fewer["rows"]) == ("done", 1999)
+    fewer = few.records("export", "-a", "ex", "-t", "contacts", "--where", "external_id != C-1")
+    assert (fewer["status"], fewer["rows"]) == ("done", 1199)
+    here = few.records("export", "-a", "ex", "-t", "contacts", "--foreground")
+    assert (here["status"], here["sha256"]) == ("done", undisturbed)
 
 
-def test_a_killed_and_a_cancelled_export_end_whole_when_they_are_executed_again_from_failure(
-    server: Server, tmp_path: Path
+def test_a_killed_export_ends_whole_when_the_deployment_starts_it_again(
+    server: Server, undisturbed: str, tmp_path: Path
 ) -> None:
-    undisturbed = server.records("export", "-a", "ua", "-t", "contacts", "--foreground")["sha256"]
-    paths = {name: tmp_path / f"{name}.csv" for name in ("killed", "cancelled", "restarted")}
+    plan = planned(server, tmp_path / "restarted.csv")
+    obstacle = Obstacle(plan, 4)
+    run_id = launched(server, plan)
+    obstacle.wait()
+    os.kill(process_of(server, run_id), signal.SIGKILL)
+    obstacle.open()
+    assert ended(server, run_id) == "FAILURE"
+    assert made(plan) == observed_parts(server, run_id) == [1, 2, 3]
+    assert list(tmp_path.iterdir()) == []
 
-    def kill_run(run_id: str) -> None:
-        os.kill(process_of(server, run_id), signal.SIGKILL)
+    again = started_again(server, run_id)
 
-    ends: Mapping[str, Callable[[str], object]] = {
-        "killed": kill_run,
-        "cancelled": lambda run_id: server.ask(TERMINATE, id=run_id),
-        "restarted": kill_run,
-    }
-    runs = {}
-    for name, end in ends.items():
-        tags = {} if name == "restarted" else {"max_retries": "0"}
-        runs[name] = launched(server, paths[name], PARTS, **tags)
-        assert within(60, lambda path=paths[name]: made(server, path) >= 3, every=0.05)  # type: ignore[misc]
-        end(runs[name])
-    assert [ended(server, run_id) for run_id in runs.values()] == ["FAILURE", "CANCELED", "FAILURE"]
-
-    by_hand = ("killed", "cancelled")
-    before = {name: (made(server, paths[name]), observed_parts(server, runs[name])) for name in by_hand}
-    for parts, _ in before.values():
-        assert 3 <= parts < PARTS
-    assert [path for name in by_hand for path in tmp_path.glob(f"{name}*")] == []
-
-    again = {"restarted": started_again(server, runs["restarted"])}
-    for name in by_hand:
-        answer = server.ask(REEXECUTE, id=runs[name])["launchRunReexecution"]
-        assert answer["__typename"] == "LaunchRunSuccess", answer
-        again[name] = answer["run"]["runId"]
-    for name, run_id in again.items():
-        assert ended(server, run_id) == "SUCCESS"
-        manifest = json.loads(Path(f"{paths[name]}.manifest.json").read_text())
-        assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (2000, undisturbed, run_id)
-    for name, (parts, observed) in before.items():
-        remade = observed_parts(server, again[name])
-        assert {*observed, *remade} == set(range(1, PARTS + 1))
-        assert len(observed) + len(remade) <= PARTS + 1  # the one at which it was ended may be told of twice
-        assert len(remade) >= PARTS - parts - 1  # of the one that was being made the file may be there already
+    assert ended(server, again) == "SUCCESS"
+    require_whole(plan, undisturbed, again)
+    assert observed_parts(server, again) == [4, 5, 6]
 
 
-def test_a_run_that_is_lost_with_the_machine_is_taken_up_again(tmp_path: Path) -> None:
-    fill(tmp_path)
-    path = tmp_path / "lost.csv"
-    with serving(tmp_path) as server:
-        run_id = launched(server, path)
-        assert within(60, lambda: made(server, path) >= 3, every=0.05)
-        kill(server.process)
-    assert not path.exists()
-
-    with serving(tmp_path) as server:
-        again = started_again(server, run_id)
-        assert ended(server, again) == "SUCCESS"
-        assert status(server, run_id) == "FAILURE"
-    assert json.loads(Path(f"{path}.manifest.json").read_text())["rows"] == 2000
-
-
-def test_a_killed_export_whose_parts_have_processes_of_their_own_ends_whole_when_it_is_started_again(
-    tmp_path: Path,
+def test_a_cancelled_and_then_killed_export_ends_whole_when_it_is_executed_again_from_failure(
+    server: Server, undisturbed: str, tmp_path: Path
 ) -> None:
-    fill(tmp_path)
-    path = tmp_path / "many.csv"
-    with serving(tmp_path, RECORDS_EXPORT_PROCESSES="2") as server:
-        undisturbed = server.records("export", "-a", "ua", "-t", "contacts", "--foreground")["sha256"]
-        run_id = launched(server, path, parts=4)
-        assert within(60, lambda: made(server, path) >= 1, every=0.05)
-        worker = psutil.Process(process_of(server, run_id))
-        told = {tag["key"]: tag["value"] for tag in server.ask(TAGS, id=run_id)["runOrError"]["tags"]}
-        assert told["records/process"].startswith(f"{run_id}@")
-        assert told["records/process"].split(":")[1] == str(worker.pid)
-        assert not is_lost(record(timedelta(hours=1), run_id, **told), NOW, _is_alive)
-        steps = worker.children(recursive=True)
-        worker.kill()
-        again = started_again(server, run_id)
-        assert ended(server, again) == "SUCCESS"
-        assert status(server, run_id) == "FAILURE"
-        assert is_lost(record(timedelta(0), run_id, **told), NOW, _is_alive)
-        assert psutil.wait_procs(steps, timeout=60)[1] == []  # they live on for a while, and do no harm
+    plan = planned(server, tmp_path / "out.csv")
+    obstacle = Obstacle(plan, 4)
+    cancelled = launched(server, plan, max_retries="0")
+    obstacle.wait()
+    server.ask(TERMINATE, id=cancelled)
+    assert ended(server, cancelled) == "CANCELED"
+    obstacle.open()
+    assert made(plan) == observed_parts(server, cancelled) == [1, 2, 3]
+    assert list(tmp_path.iterdir()) == []
 
-        done = [it for it in server.records("exports")["items"] if it["path"] == str(path)]
-        assert [(it["sha256"], it["run_id"]) for it in done] == [(undisturbed, again)]
-        assert hashlib.sha256(path.read_bytes()).hexdigest() == undisturbed
-        executed = {
-            match[1]
-            for event in server.ask(MESSAGES, id=run_id)["logsForRun"]["events"]
-            if (match := re.fullmatch(r'Executing step "exports__contacts\.(.*)" in subprocess\.', event["message"]))
-        }
-        assert {"plan_export", "make_part[000001]"} <= executed
+    obstacle = Obstacle(plan, 5)
+    killed = executed_again(server, cancelled)
+    obstacle.wait()
+    os.kill(process_of(server, killed), signal.SIGKILL)
+    obstacle.open()
+    assert ended(server, killed) == "FAILURE"
+    assert made(plan) == [1, 2, 3, 4]
+    assert observed_parts(server, killed) == [4]
+    assert list(tmp_path.iterdir()) == []
+
+    again = executed_again(server, killed)
+
+    assert ended(server, again) == "SUCCESS"
+    require_whole(plan, undisturbed, again)
+    assert observed_parts(server, again) == [5, 6]
+
+
+def require_whole(plan: ExportPlan, sha256: str, run_id: str) -> None:
+    """The file of the export is what it should be, and the run has published it."""
+    manifest = json.loads(Path(f"{plan.path}.manifest.json").read_text())
+    assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (1200, sha256, run_id)
+    assert hashlib.sha256(plan.path.read_bytes()).hexdigest() == sha256
 
 
 def test_without_a_deployment_the_export_is_made_here(tmp_path: Path) -> None:
