@@ -21,11 +21,11 @@ def executor_of(processes: int) -> dg.ExecutorDefinition:
     DuckDB uses the cores already, and a process for each step costs seconds: that gains where the steps are long.
     """
     if processes <= 1:
-        return _telling(dg.in_process_executor)
+        return _wrapped(dg.in_process_executor, _InProcess)
     modules = {each.partition(":")[0] for each in RECORD_TYPES.values()}
     forkserver = {"preload_modules": [*_PRELOADED, *sorted(modules)]}
     config = {"max_concurrent": processes, "start_method": {"forkserver": forkserver}}
-    return _telling(dg.multiprocess_executor.configured(config, name="multiprocess"))
+    return _wrapped(dg.multiprocess_executor.configured(config, name="multiprocess"), _Telling)
 
 
 class _Telling(dg.Executor):
@@ -45,13 +45,35 @@ class _Telling(dg.Executor):
         yield from self._executor.execute(plan_context, execution_plan)
 
 
-def _telling(executor: dg.ExecutorDefinition) -> dg.ExecutorDefinition:
+class _InProcess(_Telling):
+    """One whose run ends when it is interrupted, as by who cancels it.
+
+    Dagster itself takes that for a failure of the step: one with a retry policy is tried again, and the run succeeds.
+    The executor of many processes ends by itself.
+    """
+
+    def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
+        """The steps are executed, up to one that is interrupted."""
+        for event in super().execute(plan_context, execution_plan):
+            yield event
+            if _is_interrupted(event):
+                raise dg.DagsterExecutionInterruptedError
+
+
+def _is_interrupted(event: dg.DagsterEvent) -> bool:
+    """Whether a step is to be tried again because it was interrupted."""
+    error = event.step_retry_data.error if event.is_step_up_for_retry else None
+    cause = error.cause if error is not None else None
+    return cause is not None and cause.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+
+
+def _wrapped(executor: dg.ExecutorDefinition, wrapper: type[_Telling]) -> dg.ExecutorDefinition:
     create: Any = executor.executor_creation_fn
     schema: Any = executor.config_schema
     return dg.ExecutorDefinition(
         executor.name,
         schema,
         executor.get_requirements,
-        lambda context: _Telling(create(context)),
+        lambda context: wrapper(create(context)),
         executor.description,
     )

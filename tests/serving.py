@@ -36,6 +36,7 @@ query ($key: AssetKeyInput!, $account: String!) {
   }
 }
 """
+STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,11 @@ class Server:
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)["data"]
+
+    def ended(self, run_id: str) -> str:
+        """How a run has ended; empty while it has not."""
+        status: str = self.ask(STATUS, id=run_id)["runOrError"]["status"]
+        return status if status in ("SUCCESS", "FAILURE", "CANCELED") else ""
 
     def records(self, *arguments: str) -> Any:
         """What the command prints that succeeds beside the server."""

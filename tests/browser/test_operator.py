@@ -5,7 +5,6 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -13,6 +12,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
+from schemas.batches import Batch, BatchStatus
 from tests.records import Row, contact, write_csv
 from tests.serving import Server, environment, serving, within
 
@@ -20,17 +20,34 @@ pytestmark = pytest.mark.xdist_group("browser")
 
 PICTURES = Path(os.environ.get("RECORDS_PICTURES", Path(__file__).parents[2] / "test-pictures"))
 JOBS = "locations/__repository__@records/jobs"
+NEWEST = """
+query ($key: AssetKeyInput!) {
+  assetOrError(assetKey: $key) {
+    ... on Asset {
+      materialisations: assetMaterializations(limit: 1) { ...Told }
+      observations: assetObservations(limit: 1) { ...Told }
+    }
+  }
+}
+fragment Told on DisplayableEvent { metadataEntries { label ... on TextMetadataEntry { text } } }
+"""
 LOADED = 60_000
 """Milliseconds that the first page of a server may take, and a run."""
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`records ui`, as olga; the store has no records."""
-    folder = tmp_path_factory.mktemp("operator")
-    with RecordStore(Settings.from_environment(environment(folder))) as store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordStore]:
+    """It has no records; in it a test sees what has become of what was done in the browser."""
+    settings = Settings.from_environment(environment(tmp_path_factory.mktemp("operator")))
+    with RecordStore(settings) as store:
         store.initialise(load_record_types())
-    with serving(folder, RECORDS_ACTOR="olga") as server:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def server(store: RecordStore) -> Iterator[Server]:
+    """`records ui` of the store, as olga."""
+    with serving(store.settings.home.parent, RECORDS_ACTOR="olga") as server:
         yield server
 
 
@@ -84,33 +101,38 @@ def ended(page: Page, status: str) -> None:
     expect(page.get_by_text(status, exact=True).first).to_be_visible()
 
 
-def open_event(server: Server, page: Page, asset: str, batch_id: str) -> None:
-    """The newest event of the asset is shown, once it tells of the batch."""
-    address = f"{server.url}/assets/{asset}?view=events"
+def open_event(server: Server, page: Page, asset: str, **told: str) -> None:
+    """The newest event of the asset is shown, which tells so of itself.
 
-    def shown() -> bool:
-        page.goto(address)
-        expect(page.get_by_text("Metadata").first).to_be_visible()
-        return page.get_by_text(batch_id).count() > 0
+    The page is opened when there is the event: it shows another one as long as it is open.
+    """
 
-    assert within(60, shown, every=1)
+    def carried() -> bool:
+        found = server.ask(NEWEST, key={"path": asset.split("/")})["assetOrError"]
+        events = [*found.get("materialisations", []), *found.get("observations", [])]
+        texts = [{entry["label"]: entry.get("text") for entry in event["metadataEntries"]} for event in events]
+        return any(told.items() <= each.items() for each in texts)
+
+    assert within(60, carried)
+    page.goto(f"{server.url}/assets/{asset}?view=events")
+    for text in told.values():
+        expect(page.get_by_role("row").filter(has_text=text).first).to_be_visible()
 
 
-def batch(server: Server, status: str) -> dict[str, Any]:
+def batch(store: RecordStore, status: BatchStatus) -> Batch:
     """The newest batch of a status."""
-    found: dict[str, Any] = server.records("batches", "--status", status)["items"][0]
-    return found
+    return store.batches(status=status)[0]
 
 
 def test_a_file_is_previewed_from_the_launchpad_and_its_problems_are_read(
-    server: Server, page: Page, file: Path
+    server: Server, store: RecordStore, page: Page, file: Path
 ) -> None:
     launch(server, page, "preview_import", f"account: ua\nrecord_type: contacts\npath: {file}\n")
     ended(page, "Success")
-    previewed = batch(server, "previewed")
-    assert (previewed["read"], previewed["created"], previewed["rejected"]) == (200, 197, 3)
+    previewed = batch(store, BatchStatus.PREVIEWED)
+    assert (previewed.counts.read, previewed.counts.created, previewed.counts.rejected) == (200, 197, 3)
 
-    open_event(server, page, "records/contacts", previewed["batch_id"])
+    open_event(server, page, "records/contacts", batch_id=previewed.batch_id, status="previewed")
     row = page.get_by_role("row").filter(has_text="rejected").first
     expect(row).to_contain_text("3")
     for rule in ("must be one of lead, prospect, customer, churned", "must be 0 or more", "must be an e-mail address"):
@@ -126,20 +148,23 @@ def test_a_file_is_previewed_from_the_launchpad_and_its_problems_are_read(
     report.close()
 
 
-def test_it_is_approved_and_the_asset_has_its_rows(server: Server, page: Page, file: Path) -> None:
-    batch_id = batch(server, "previewed")["batch_id"]
+def test_it_is_approved_and_the_asset_has_its_rows(server: Server, store: RecordStore, page: Page) -> None:
+    batch_id = batch(store, BatchStatus.PREVIEWED).batch_id
 
     launch(server, page, "commit_batch", f"account: ua\nbatch_id: {batch_id}\non_invalid: skip\n")
     ended(page, "Success")
 
-    committed = batch(server, "committed")
-    assert (committed["batch_id"], committed["actor"]) == (batch_id, "olga")
-    open_event(server, page, "records/contacts", "rollback_until")
+    committed = batch(store, BatchStatus.COMMITTED)
+    assert (committed.batch_id, committed.actor) == (batch_id, "olga")
+    open_event(server, page, "records/contacts", batch_id=batch_id, status="committed")
+    expect(page.get_by_role("row").filter(has_text="rollback_until").first).to_be_visible()
     expect(page.get_by_role("row").filter(has_text="dagster/row_count").first).to_contain_text("197")
     picture(page, "row-count")
 
 
-def test_an_export_starts_from_the_assets_page_by_choosing_an_account(server: Server, page: Page) -> None:
+def test_an_export_starts_from_the_assets_page_by_choosing_an_account(
+    server: Server, store: RecordStore, page: Page
+) -> None:
     page.goto(f"{server.url}/assets/exports/contacts")
     page.get_by_role("button", name="Materialize").first.click()
     page.get_by_placeholder("Select a partition").or_(page.get_by_text("Select a partition or create one")).click()
@@ -148,10 +173,9 @@ def test_an_export_starts_from_the_assets_page_by_choosing_an_account(server: Se
     picture(page, "choose-account")
     page.get_by_role("button", name=re.compile("Launch")).last.click()
 
-    exported = within(60, lambda: server.records("exports")["items"])
-    assert [(each["rows"], each["account"]) for each in exported] == [(197, "ua")]
-    open_event(server, page, "exports/contacts", exported[0]["export_id"])
-    expect(page.get_by_role("row").filter(has_text="sha256").first).to_contain_text(exported[0]["sha256"][:20])
+    (exported,) = within(60, store.exports)
+    assert (exported.rows, exported.account) == (197, "ua")
+    open_event(server, page, "exports/contacts", export_id=exported.export_id, sha256=exported.sha256)
     picture(page, "export")
 
 
@@ -168,8 +192,10 @@ def test_the_progress_of_an_export_is_watched(server: Server, page: Page) -> Non
     picture(page, "progress")
 
 
-def test_a_batch_is_taken_back_by_its_id_and_a_conflict_is_read(server: Server, page: Page, tmp_path: Path) -> None:
-    first = batch(server, "committed")["batch_id"]
+def test_a_batch_is_taken_back_by_its_id_and_a_conflict_is_read(
+    server: Server, store: RecordStore, page: Page, tmp_path: Path
+) -> None:
+    first = batch(store, BatchStatus.COMMITTED).batch_id
     later = server.records(
         "import", str(write_csv(tmp_path / "later.csv", [contact(1, status="customer")])), "-a", "ua", "-t", "contacts"
     )
@@ -181,51 +207,49 @@ def test_a_batch_is_taken_back_by_its_id_and_a_conflict_is_read(server: Server, 
 
     launch(server, page, "roll_back_batch", f"account: ua\non_modified: keep\nbatch_id: {first}\n")
     ended(page, "Success")
-    assert server.records("show", first)["status"] == "rolled_back"
-    assert server.records("show", later["batch_id"])["status"] == "committed"
-    rollback = batch(server, "committed")
-    assert (rollback["undone"]["removed"], rollback["undone"]["modified"]) == (196, 1)
+    assert batch(store, BatchStatus.ROLLED_BACK).batch_id == first
+    rollback, imported = store.batches(status=BatchStatus.COMMITTED)
+    assert imported.batch_id == later["batch_id"]
+    assert rollback.undone is not None
+    assert (rollback.undone.counts.removed, rollback.undone.counts.modified) == (196, 1)
     picture(page, "rolled-back")
 
 
 def test_a_file_with_mistakes_is_dropped_corrected_imported_and_taken_back(
-    server: Server, page: Page, tmp_path: Path
+    server: Server, store: RecordStore, page: Page, tmp_path: Path
 ) -> None:
-    server.records("accounts", "add", "acme")
+    store.add_account("acme", "olga")
     inbox = server.home / "inbox/acme/contacts"
     assert within(60, inbox.is_dir)
     rows = [contact(1), contact(2, amount="-5"), contact(3)]
     write_csv(inbox / "in.csv.part", rows).rename(inbox / "in.csv")
 
     assert within(90, lambda: [*server.home.glob("quarantine/acme/contacts/*/WHY.txt")])
-    waiting = batch(server, "previewed")
+    waiting = batch(store, BatchStatus.PREVIEWED).batch_id
     (why,) = server.home.glob("quarantine/acme/contacts/*/WHY.txt")
-    assert waiting["batch_id"] in why.read_text()
-    open_event(server, page, "records/contacts", waiting["batch_id"])
+    assert waiting in why.read_text()
+    open_event(server, page, "records/contacts", batch_id=waiting, status="previewed")
     told(page, "must be 0 or more")
     with page.expect_download() as saved:
         page.locator("a[href^='http://127.0.0.1:'][href$='/rejects_file']").first.click(modifiers=["Alt"])
     rejects = tmp_path / "in.rejects.csv"
     saved.value.save_as(rejects)
 
-    launch(server, page, "commit_batch", f"account: acme\non_invalid: skip\nbatch_id: {waiting['batch_id']}\n")
+    launch(server, page, "commit_batch", f"account: acme\non_invalid: skip\nbatch_id: {waiting}\n")
     ended(page, "Success")
     corrected = re.sub("'?-5(?=,)", "5", rejects.read_text())  # which an id may have in it, with more behind
     (inbox / "corrected.csv.part").write_text(corrected)
     (inbox / "corrected.csv.part").rename(inbox / "corrected.csv")
 
-    def committed() -> list[dict[str, Any]]:
-        found = server.records("batches", "-a", "acme", "--status", "committed")["items"]
-        return [each for each in found if each["file"] == "corrected.csv"]
-
-    done = within(90, committed)
-    assert [(it["created"], it["parent"]) for it in done] == [(1, waiting["batch_id"])]
-    open_event(server, page, "records/contacts", done[0]["batch_id"])
+    assert within(90, lambda: [*server.home.glob("archive/acme/contacts/*/corrected.csv")])
+    done = batch(store, BatchStatus.COMMITTED)
+    assert (done.file_name, done.counts.created, done.binding["parent"]) == ("corrected.csv", 1, waiting)
+    open_event(server, page, "records/contacts", batch_id=done.batch_id, status="committed")
     picture(page, "corrected")
 
-    launch(server, page, "roll_back_batch", f"account: acme\nbatch_id: {done[0]['batch_id']}\n")
+    launch(server, page, "roll_back_batch", f"account: acme\nbatch_id: {done.batch_id}\n")
     ended(page, "Success")
-    assert server.records("show", done[0]["batch_id"])["status"] == "rolled_back"
+    assert batch(store, BatchStatus.ROLLED_BACK).batch_id == done.batch_id
 
 
 def test_an_export_at_seven_every_morning_is_shown_with_its_next_time(server: Server, page: Page) -> None:

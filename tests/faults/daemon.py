@@ -1,11 +1,17 @@
 """Dagster's sensor daemon, round after round, in a process that may be killed; runs are executed within it."""
 
+import importlib
 import logging
+import multiprocessing
 import os
 import signal
 import sys
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -13,12 +19,17 @@ from pipelines.arrivals import file_arrival, import_arrivals
 from pipelines.store_resource import RecordsResource
 from resources.record_store import Databases
 from tests.duckdb_opening import quick_databases
+from tests.faults.steps import processes
 
 _CONFIGURATION = """\
 telemetry: {enabled: false}
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
 run_launcher: {module: dagster._core.launcher.sync_in_memory_run_launcher, class: SyncInMemoryRunLauncher}
 """
+_IMPORTED = (
+    *("dagster._core.storage.sqlite_storage", "dagster._core.test_utils", "dagster._core.workspace.context"),
+    *("dagster._daemon.sensor", "resources.importer"),
+)
 _SECONDS = 10
 
 
@@ -33,12 +44,50 @@ def defs() -> dg.Definitions:
     )
 
 
+@contextmanager
+def daemons() -> Iterator[Callable[..., int | None]]:
+    """What `make_rounds` is given is done by a daemon of its own; returned is how it ended.
+
+    They are forked from a process that has imported Dagster, and does nothing else.
+    """
+    context = processes()
+    ours, theirs = context.Pipe()
+    parent = context.Process(target=_fork_daemons, args=(theirs,))
+    parent.start()
+    theirs.close()
+
+    def end_of(*arguments: Any) -> int | None:
+        ours.send(arguments)
+        ended: int | None = ours.recv()
+        return ended
+
+    yield end_of
+    ours.close()
+    parent.join()
+
+
+def _fork_daemons(asked: Connection) -> None:
+    """For each set of arguments that is asked for a daemon has made its rounds; nobody asks any more at the end."""
+    warnings.simplefilter("ignore")
+    for name in _IMPORTED:
+        importlib.import_module(name)
+    context = multiprocessing.get_context("fork")
+    while True:
+        try:
+            arguments = asked.recv()
+        except EOFError:
+            return
+        daemon = context.Process(target=make_rounds, args=arguments)
+        daemon.start()
+        daemon.join()
+        asked.send(daemon.exitcode)
+
+
 def make_rounds(home: Path, began: float, numbers: range, fatal: str | None = None) -> None:
     """The daemon has made rounds, some seconds apart on its clock.
 
     The process is gone where the daemon comes to what is fatal, as TICK_CREATED, in the last of them.
     """
-    warnings.simplefilter("ignore")
     from dagster._core.remote_origin import InProcessCodeLocationOrigin
     from dagster._core.test_utils import freeze_time
     from dagster._core.types.loadable_target_origin import LoadableTargetOrigin

@@ -3,23 +3,25 @@
 import shutil
 import signal
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from resources.record_store import RecordStore
 from schemas.batches import BatchStatus
-from tests.faults.daemon import make_rounds
-from tests.faults.steps import processes, settings_of
+from tests.faults.daemon import daemons
+from tests.faults.steps import settings_of
 from tests.inbox import kinds, lands
 from tests.records import contact, stored
 
+pytestmark = pytest.mark.xdist_group("daemon")
 
-def _daemon(home: Path, began: float, numbers: range, fatal: str | None = None) -> int | None:
-    process = processes().Process(target=make_rounds, args=(home, began, numbers, fatal))
-    process.start()
-    process.join()
-    return process.exitcode
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Callable[..., int | None]]:
+    with daemons() as daemon:
+        yield daemon
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ def _daemon(home: Path, began: float, numbers: range, fatal: str | None = None) 
     ],
 )
 def test_a_killed_daemon_loses_and_duplicates_nothing(
-    empty_store: Path, tmp_path: Path, fatal: str, found: str
+    empty_store: Path, tmp_path: Path, daemon: Callable[..., int | None], fatal: str, found: str
 ) -> None:
     home = shutil.copytree(empty_store, tmp_path / "home")
     with RecordStore(settings_of(home)) as store:
@@ -41,9 +43,9 @@ def test_a_killed_daemon_loses_and_duplicates_nothing(
             lands(store, f"{account}.csv", [contact(1), contact(2)], f"{account}/contacts")
 
         began = time.time()
-        assert _daemon(home, began, range(2), fatal) == -signal.SIGKILL
+        assert daemon(home, began, range(2), fatal) == -signal.SIGKILL
         assert kinds(store) == {"ua.csv": [found], "dl.csv": [found]}
-        assert _daemon(home, began, range(2, 4)) == 0
+        assert daemon(home, began, range(2, 4)) == 0
 
         assert kinds(store) == {"ua.csv": ["archive"], "dl.csv": ["archive"]}
         batches = [(batch.file_name, batch.status) for batch in store.batches()]

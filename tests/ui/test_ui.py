@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.serving import COMMAND, Server, children, environment, serving, withi
 
 pytestmark = pytest.mark.xdist_group("ui")
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 LAUNCH = """
@@ -37,14 +37,15 @@ mutation ($repository: RepositorySelector!) {
   addDynamicPartition(repositorySelector: $repository, partitionsDefName: "accounts", partitionKey: "zz") { __typename }
 }
 """
-STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serving(tmp_path_factory.mktemp("ui")) as server:
-        yield server
+def imported(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the command says that has imported two contacts of account ua."""
+    file = write_csv(tmp_path_factory.mktemp("imported") / "in.csv", [contact(1), contact(2)])
+    told: dict[str, Any] = server.records("import", str(file), "-a", "ua", "-t", "contacts")
+    return told
 
 
 def test_the_home_tells_where_the_ui_is(server: Server) -> None:
@@ -60,10 +61,7 @@ def test_the_code_location_is_called_records(server: Server) -> None:
     ]
 
 
-def test_an_import_by_the_command_shows_on_the_accounts_partition(server: Server, tmp_path: Path) -> None:
-    file = write_csv(tmp_path / "in.csv", [contact(1), contact(2)])
-
-    imported = server.records("import", str(file), "-a", "ua", "-t", "contacts")
+def test_an_import_by_the_command_shows_on_the_accounts_partition(server: Server, imported: dict[str, Any]) -> None:
     shown = within(60, lambda: server.materialisations("contacts", "ua"))
 
     assert shown == [
@@ -96,11 +94,7 @@ def test_an_import_that_is_launched_in_the_ui_writes_the_records(server: Server,
     assert launched["__typename"] == "LaunchRunSuccess", launched
     run_id = launched["run"]["runId"]
 
-    def ended() -> str:
-        status: str = server.ask(STATUS, id=run_id)["runOrError"]["status"]
-        return status if status in ("SUCCESS", "FAILURE", "CANCELED") else ""
-
-    assert within(90, ended) == "SUCCESS"
+    assert within(90, partial(server.ended, run_id)) == "SUCCESS"
     (batch,) = server.records("batches", "-a", "dl")["items"]
     assert [batch[name] for name in ("status", "actor", "created", "run_id")] == ["committed", "olga", 3, run_id]
     (shown,) = within(60, lambda: server.materialisations("contacts", "dl"))
@@ -113,13 +107,10 @@ def test_a_file_that_is_put_into_the_inbox_is_imported(server: Server) -> None:
     within(60, folder.exists)
     write_csv(folder / "in.csv.part", [contact(1), contact(2)]).rename(folder / "in.csv")
 
-    def committed() -> list[Any]:
-        return [it for it in server.records("batches", "-a", "aa")["items"] if it["status"] == "committed"]
-
-    (batch,) = within(90, committed)
-    assert [batch[name] for name in ("actor", "file", "created")] == ["inbox", "in.csv", 2]
-    archived = server.home / "archive" / "aa" / "contacts" / batch["batch_id"] / "in.csv"
-    assert within(30, archived.exists)
+    archived = within(90, lambda: [*server.home.glob("archive/aa/contacts/*/in.csv")])
+    (batch,) = server.records("batches", "-a", "aa")["items"]
+    assert [batch[name] for name in ("status", "actor", "file", "created")] == ["committed", "inbox", "in.csv", 2]
+    assert archived == [server.home / "archive" / "aa" / "contacts" / batch["batch_id"] / "in.csv"]
     assert list(folder.iterdir()) == []
 
 
@@ -132,15 +123,14 @@ def test_a_port_that_is_taken_and_a_home_that_is_served_are_refused(server: Serv
     assert json.loads((server.home / "ui.json").read_text())["url"] == server.url
 
 
-def test_viewers_see_what_there_is_and_can_change_nothing(server: Server, tmp_path: Path) -> None:
-    file = write_csv(tmp_path / "seen.csv", [contact(1)])
-    server.records("import", str(file), "-a", "vv", "-t", "contacts")
+def test_viewers_see_what_there_is_and_can_change_nothing(server: Server, imported: dict[str, Any]) -> None:
     served = (server.home / "ui.json").read_text()
 
     with serving(server.home.parent, "--read-only") as viewer:
         assert viewer.url != server.url
-        assert [it["file"] for it in within(60, lambda: viewer.materialisations("contacts", "vv"))] == ["seen.csv"]
-        refused = [viewer.ask(LAUNCH, selector=IMPORT, config={"account": "vv"})["launchRun"]["__typename"]]
+        (seen,) = within(60, lambda: viewer.materialisations("contacts", "ua"))
+        assert (seen["batch_id"], seen["file"]) == (imported["batch_id"], "in.csv")
+        refused = [viewer.ask(LAUNCH, selector=IMPORT, config={"account": "ua"})["launchRun"]["__typename"]]
         refused += viewer.ask(START_SENSOR, sensor=REPOSITORY | {"sensorName": "lost_runs"})["startSensor"].values()
         refused += viewer.ask(ADD_ACCOUNT, repository=REPOSITORY)["addDynamicPartition"].values()
         assert refused == ["UnauthorizedError"] * 3

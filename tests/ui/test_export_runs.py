@@ -1,0 +1,325 @@
+"""Exports in a deployment that runs: submitted by the command, killed, cancelled, and taken up again from failure."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.deployment import Deployment
+from pipelines.runs import _is_alive, is_lost
+from resources.export_writer import ExportWriter
+from resources.export_writer.plan import ExportPlan
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas import load_record_types
+from schemas.errors import NoDeployment
+from schemas.exports import ExportRequest
+from tests.records import put
+from tests.serving import COMMAND, Server, environment, kill, serving, within
+from tests.test_runs import NOW, record
+
+pytestmark = pytest.mark.xdist_group("ui")
+
+LAUNCH = """
+mutation ($params: ExecutionParams!) {
+  launchRun(executionParams: $params) { __typename ... on LaunchRunSuccess { run { runId } } }
+}
+"""
+STARTED_AGAIN = """
+query ($id: String!) {
+  runsOrError(filter: {tags: [{key: "dagster/parent_run_id", value: $id}]}) { ... on Runs { results { runId } } }
+}
+"""
+REEXECUTE = """
+mutation ($id: String!) {
+  launchRunReexecution(reexecutionParams: {parentRunId: $id, strategy: FROM_FAILURE}) {
+    __typename
+    ... on LaunchRunSuccess { run { runId } }
+    ... on PythonError { message }
+  }
+}
+"""
+TERMINATE = "mutation ($id: String!) { terminateRun(runId: $id) { __typename } }"
+MESSAGES = """
+query ($id: ID!) {
+  logsForRun(runId: $id, limit: 1000) { ... on EventConnection { events { ... on MessageEvent { message } } } }
+}
+"""
+TAGS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { tags { key value } } } }"
+OBSERVED = """
+query ($id: ID!) {
+  logsForRun(runId: $id, limit: 1000) {
+    ... on EventConnection {
+      events {
+        ... on ObservationEvent { metadataEntries { label ... on IntMetadataEntry { intValue } } }
+      }
+    }
+  }
+}
+"""
+
+
+class Obstacle:
+    """A part of an export that no run comes past: whoever looks whether the part is made waits for a note of it."""
+
+    def __init__(self, plan: ExportPlan, part: int) -> None:
+        self._note = plan.work / f"{part - 1:06}.json"
+        self._writer = -1
+        os.mkfifo(self._note)
+
+    def wait(self) -> None:
+        """A run has come to it and waits there until `open` or its end; nobody else finds the obstacle."""
+        self._writer = within(60, self._come, every=0.05)
+        assert self._writer > 0, "no run has come to the part"
+        self._note.unlink()
+
+    def open(self) -> None:
+        """Who waits there goes on, and finds that the part is not made."""
+        os.close(self._writer)
+
+    def _come(self) -> int:
+        with suppress(OSError):  # nobody reads it yet
+            return os.open(self._note, os.O_WRONLY | os.O_NONBLOCK)
+        return 0
+
+
+def ended(server: Server, run_id: str) -> str:
+    """How a run has ended."""
+    return within(90, partial(server.ended, run_id))
+
+
+def observed_parts(server: Server, run_id: str) -> list[int]:
+    events = server.ask(OBSERVED, id=run_id)["logsForRun"]["events"]
+    entries = [{each["label"]: each.get("intValue") for each in event["metadataEntries"]} for event in events if event]
+    return [entry["part"] for entry in entries]
+
+
+def process_of(server: Server, run_id: str) -> int:
+    """The process of a run, in which its steps are executed, or by whose children."""
+    events = server.ask(MESSAGES, id=run_id)["logsForRun"]["events"]
+    told = r"Executing steps (?:in|using .*: parent) process \(pid: (\d+)\)"
+    (found,) = [match for event in events if (match := re.search(told, event["message"]))]
+    return int(found[1])
+
+
+def planned(server: Server, path: Path, parts: int = 6) -> ExportPlan:
+    """The plan of an export to a file, in so many parts."""
+    request = ExportRequest("ex", "contacts", path=path, part_rows=1200 // parts)
+    with RecordStore(Settings.from_environment(server.environment)) as store:
+        plan = ExportWriter(store, "tester").plan(request)
+    assert len(plan.parts) == parts
+    return plan
+
+
+def launched(server: Server, plan: ExportPlan, **tags: str) -> str:
+    """A run that makes the planned export."""
+    params = {
+        "selector": {
+            "repositoryLocationName": "records",
+            "repositoryName": "__repository__",
+            "pipelineName": "export_contacts",
+        },
+        "runConfigData": {"ops": {"exports__contacts": {"config": {"export_id": plan.export_id}}}},
+        "executionMetadata": {
+            "tags": [{"key": f"dagster/{key}", "value": value} for key, value in ({"partition": "ex"} | tags).items()]
+        },
+    }
+    answer = server.ask(LAUNCH, params=params)["launchRun"]
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    run_id: str = answer["run"]["runId"]
+    return run_id
+
+
+def executed_again(server: Server, run_id: str) -> str:
+    """The run that an operator has started from where this one failed."""
+    answer = server.ask(REEXECUTE, id=run_id)["launchRunReexecution"]
+    assert answer["__typename"] == "LaunchRunSuccess", answer
+    again: str = answer["run"]["runId"]
+    return again
+
+
+def started_again(server: Server, run_id: str) -> str:
+    """The run that the deployment has started because this one was killed."""
+
+    def found() -> str:
+        runs = server.ask(STARTED_AGAIN, id=run_id)["runsOrError"]["results"]
+        return str(runs[0]["runId"]) if runs else ""
+
+    return within(90, found)
+
+
+def made(plan: ExportPlan) -> list[int]:
+    """The parts that there are of the export."""
+    return sorted(int(note.stem) + 1 for note in plan.work.glob("[0-9]*.json"))
+
+
+@pytest.fixture(scope="module")
+def parallel(folder: Path) -> Iterator[Server]:
+    """A deployment of the same home, before the one that all share, in which each part has a process of its own."""
+    with serving(folder, RECORDS_EXPORT_PROCESSES="2") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def undisturbed(folder: Path) -> str:
+    """The SHA-256 of the file that is exported without a deployment."""
+    with RecordStore(Settings.from_environment(environment(folder))) as store:
+        return ExportWriter(store, "tester").export(ExportRequest("ex", "contacts")).sha256
+
+
+def test_a_killed_export_whose_parts_have_processes_of_their_own_ends_whole_when_it_is_started_again(
+    parallel: Server, undisturbed: str, tmp_path: Path
+) -> None:
+    plan = planned(parallel, tmp_path / "many.csv", parts=3)
+    obstacle = Obstacle(plan, 2)
+    run_id = launched(parallel, plan)
+    obstacle.wait()
+    assert within(60, lambda: 1 in made(plan), every=0.05)
+    worker = psutil.Process(process_of(parallel, run_id))
+    told = {tag["key"]: tag["value"] for tag in parallel.ask(TAGS, id=run_id)["runOrError"]["tags"]}
+    assert told["records/process"].startswith(f"{run_id}@")
+    assert told["records/process"].split(":")[1] == str(worker.pid)
+    assert not is_lost(record(timedelta(hours=1), run_id, **told), NOW, _is_alive)
+    steps = worker.children(recursive=True)
+    worker.kill()
+    again = started_again(parallel, run_id)
+    assert ended(parallel, again) == "SUCCESS"
+    assert ended(parallel, run_id) == "FAILURE"
+    assert is_lost(record(timedelta(0), run_id, **told), NOW, _is_alive)
+    assert [step for step in steps if step.is_running()]  # they live on
+    obstacle.open()
+    assert psutil.wait_procs(steps, timeout=60)[1] == []
+
+    done = [it for it in parallel.records("exports")["items"] if it["path"] == str(plan.path)]
+    assert [(it["sha256"], it["run_id"]) for it in done] == [(undisturbed, again)]
+    assert hashlib.sha256(plan.path.read_bytes()).hexdigest() == undisturbed  # and they do no harm
+    executed = {
+        match[1]
+        for event in parallel.ask(MESSAGES, id=run_id)["logsForRun"]["events"]
+        if (match := re.fullmatch(r'Executing step "exports__contacts\.(.*)" in subprocess\.', event["message"]))
+    }
+    assert {"plan_export", "make_part[000001]"} <= executed
+
+
+def test_a_run_that_is_lost_with_the_machine_is_taken_up_again(
+    parallel: Server, undisturbed: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    plan = planned(parallel, tmp_path / "lost.csv", parts=3)
+    obstacle = Obstacle(plan, 2)
+    run_id = launched(parallel, plan)
+    obstacle.wait()
+    kill(parallel.process)
+    obstacle.open()
+    assert not plan.path.exists()
+
+    server: Server = request.getfixturevalue("server")
+    again = started_again(server, run_id)
+    assert ended(server, again) == "SUCCESS"
+    assert ended(server, run_id) == "FAILURE"
+    manifest = json.loads(Path(f"{plan.path}.manifest.json").read_text())
+    assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (1200, undisturbed, again)
+
+
+def test_an_export_of_many_records_is_left_to_the_deployment(server: Server, undisturbed: str, tmp_path: Path) -> None:
+    few = Server(server.process, server.url, server.home, {**server.environment, "RECORDS_BACKGROUND_ROWS": "1200"})
+
+    told = few.records("export", "-a", "ex", "-t", "contacts", "-o", str(tmp_path / "out.csv"))
+
+    assert told == told | {"status": "submitted", "rows": 1200, "path": str(tmp_path / "out.csv"), "sha256": None}
+    assert told["url"] == f"{server.url}/runs/{told['run_id']}"
+    assert ended(server, told["run_id"]) == "SUCCESS"
+    (done,) = [it for it in server.records("exports")["items"] if it["export_id"] == told["export_id"]]
+    assert [done[name] for name in ("status", "sha256", "run_id", "actor")] == [
+        "done",
+        undisturbed,
+        told["run_id"],
+        "tester",
+    ]
+    assert (tmp_path / "out.csv").stat().st_size == done["bytes"]
+    fewer = few.records("export", "-a", "ex", "-t", "contacts", "--where", "external_id != C-1")
+    assert (fewer["status"], fewer["rows"]) == ("done", 1199)
+    here = few.records("export", "-a", "ex", "-t", "contacts", "--foreground")
+    assert (here["status"], here["sha256"]) == ("done", undisturbed)
+
+
+def test_a_killed_export_ends_whole_when_the_deployment_starts_it_again(
+    server: Server, undisturbed: str, tmp_path: Path
+) -> None:
+    plan = planned(server, tmp_path / "restarted.csv")
+    obstacle = Obstacle(plan, 4)
+    run_id = launched(server, plan)
+    obstacle.wait()
+    os.kill(process_of(server, run_id), signal.SIGKILL)
+    obstacle.open()
+    assert ended(server, run_id) == "FAILURE"
+    assert made(plan) == observed_parts(server, run_id) == [1, 2, 3]
+    assert list(tmp_path.iterdir()) == []
+
+    again = started_again(server, run_id)
+
+    assert ended(server, again) == "SUCCESS"
+    require_whole(plan, undisturbed, again)
+    assert observed_parts(server, again) == [4, 5, 6]
+
+
+def test_a_cancelled_and_then_killed_export_ends_whole_when_it_is_executed_again_from_failure(
+    server: Server, undisturbed: str, tmp_path: Path
+) -> None:
+    plan = planned(server, tmp_path / "out.csv")
+    obstacle = Obstacle(plan, 4)
+    cancelled = launched(server, plan, max_retries="0")
+    obstacle.wait()
+    server.ask(TERMINATE, id=cancelled)
+    assert ended(server, cancelled) == "CANCELED"
+    obstacle.open()
+    assert made(plan) == observed_parts(server, cancelled) == [1, 2, 3]
+    assert list(tmp_path.iterdir()) == []
+
+    obstacle = Obstacle(plan, 5)
+    killed = executed_again(server, cancelled)
+    obstacle.wait()
+    os.kill(process_of(server, killed), signal.SIGKILL)
+    obstacle.open()
+    assert ended(server, killed) == "FAILURE"
+    assert made(plan) == [1, 2, 3, 4]
+    assert observed_parts(server, killed) == [4]
+    assert list(tmp_path.iterdir()) == []
+
+    again = executed_again(server, killed)
+
+    assert ended(server, again) == "SUCCESS"
+    require_whole(plan, undisturbed, again)
+    assert observed_parts(server, again) == [5, 6]
+
+
+def require_whole(plan: ExportPlan, sha256: str, run_id: str) -> None:
+    """The file of the export is what it should be, and the run has published it."""
+    manifest = json.loads(Path(f"{plan.path}.manifest.json").read_text())
+    assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (1200, sha256, run_id)
+    assert hashlib.sha256(plan.path.read_bytes()).hexdigest() == sha256
+
+
+def test_without_a_deployment_the_export_is_made_here(tmp_path: Path) -> None:
+    settings = environment(tmp_path) | {"RECORDS_BACKGROUND_ROWS": "1", "RECORDS_DAGSTER_URL": "http://127.0.0.1:9"}
+    with RecordStore(Settings.from_environment(settings)) as store:
+        store.initialise(load_record_types())
+        put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+
+    command = [COMMAND, "export", "-a", "ua", "-t", "contacts", "--json"]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
+
+    assert json.loads(done.stdout)["status"] == "done"
+    assert done.stderr == "No deployment answers at http://127.0.0.1:9. The export is made here.\n"
+    del settings["RECORDS_DAGSTER_URL"]
+    with pytest.raises(NoDeployment, match=r"there is no ui\.json, and RECORDS_DAGSTER_URL is not set"):
+        Deployment(Settings.from_environment(settings)).submit("export_contacts", "ua", {})
