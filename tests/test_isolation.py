@@ -120,7 +120,7 @@ def populate(store: RecordStore, folder: Path, account: str, mark: str) -> Their
     return Theirs(account, committed, previewed, second.batch.batch_id, export, plan, file, preset)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=["laptop", "server"])
 def store(
     tmp_path_factory: pytest.TempPathFactory, empty_store: Path, request: pytest.FixtureRequest
 ) -> Iterator[RecordStore]:
@@ -133,7 +133,7 @@ def store(
         patch.setenv("RECORDS_HOME", str(home))
         patch.setenv("RECORDS_ACTOR", "tester")
         patch.setattr(reader, "subprocess", FORKED)
-        if getattr(request, "param", "laptop") == "laptop":
+        if request.param == "laptop":
             shutil.copytree(empty_store, home)
         else:
             postgres: Postgres = request.getfixturevalue("postgres")
@@ -335,7 +335,6 @@ class Forger:
 FORGED = tuple(name for name in vars(Forger) if not name.startswith("_"))
 
 
-@pytest.mark.parametrize("store", ["laptop", "server"], indirect=True, scope="module")
 @settings(
     max_examples=3,
     deadline=None,

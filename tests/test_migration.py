@@ -42,6 +42,7 @@ from schemas.errors import (
 from schemas.exports import ExportRequest
 from schemas.rollbacks import RollbackCounts, RollbackRequest
 from tests.faults.steps import run as run_and_kill
+from tests.faults.steps import settings_of
 from tests.forked_reading import FORKED
 from tests.object_server import SECRET, ObjectServer, on_disk
 from tests.postgres import PASSWORD, Postgres, database_of
@@ -301,16 +302,17 @@ def steps(history: History, tmp_path_factory: pytest.TempPathFactory) -> int:
     """How many a migration to a folder takes."""
     folder = tmp_path_factory.mktemp("counted")
     home = shutil.copytree(history.home, folder / "home", symlinks=True)
-    return run_and_kill(partial(_migrate, str(folder / "there"), str(folder / "there")), home)
+    return run_and_kill(partial(_migrate, str(folder / "there"), str(folder / "there")), settings_of(home))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.45, 0.7, 1.0])
 def test_a_migration_that_is_killed_leaves_a_store_or_none_and_goes_on(
     source: RecordStore, history: History, laptop: Place, steps: int, share: float
 ) -> None:
-    home, before = source.settings.home, files(source.settings.home)
+    home = source.settings.home
+    before = files(home)
 
-    run_and_kill(partial(_migrate, laptop.to, laptop.data), home, 1 + round(share * (steps - 1)))
+    run_and_kill(partial(_migrate, laptop.to, laptop.data), source.settings, 1 + round(share * (steps - 1)))
 
     assert files(home).items() >= before.items()
     if share < 0.5:

@@ -78,6 +78,7 @@ def records(project: Path, *arguments: str) -> Any:
     return python(project, "from pipelines.cli import main; main()", *arguments, "--json")
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_its_records_go_in_and_out_and_in_again(project: Path) -> None:
     imported = records(project, "import", str(airports_file()), "-a", "faa", "-t", "airports")
     export = records(project, "export", "-a", "faa", "-t", "airports")

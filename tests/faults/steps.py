@@ -76,14 +76,14 @@ def settings_of(home: Path, catalog: str = "") -> Settings:
     return Settings.from_environment({"RECORDS_HOME": str(home), "RECORDS_ACTOR": "tester", "RECORDS_CATALOG": catalog})
 
 
-def run(action: Action, home: Path, fatal: int | None = None, *, from_first_rename: bool = False) -> int:
-    """The action is done with the home's store in a process of its own; returns how many steps it took.
+def run(action: Action, settings: Settings, fatal: int | None = None, *, from_first_rename: bool = False) -> int:
+    """The action is done with the store in a process of its own; returns how many steps it took.
 
     With a fatal step the process was killed directly after it, and had taken so many.
     """
     context = processes()
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_act, args=(action, home, fatal, from_first_rename, sender))
+    process = context.Process(target=_act, args=(action, settings, fatal, from_first_rename, sender))
     with _TURN:
         process.start()
     sender.close()
@@ -98,10 +98,10 @@ def run(action: Action, home: Path, fatal: int | None = None, *, from_first_rena
     return taken
 
 
-def _act(action: Action, home: Path, fatal: int | None, from_first_rename: bool, result: Connection) -> None:
+def _act(action: Action, settings: Settings, fatal: int | None, from_first_rename: bool, result: Connection) -> None:
     steps = Steps(fatal, from_first_rename)
     steps.count_changes_of_files()
-    with RecordStore(settings_of(home), databases=Databases(steps.connect)) as store:
+    with RecordStore(settings, databases=Databases(steps.connect)) as store:
         action(store)
     result.send(steps.taken)
 

@@ -1,7 +1,6 @@
 """SIGKILL after every statement and every rename of an import: the whole batch is there, or nothing of it."""
 
 import os
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -9,9 +8,11 @@ from typing import Any
 
 from resources.importer import Importer
 from resources.record_store import RecordStore
+from resources.settings import Settings
 from schemas.batches import BatchStatus, Counts
 from schemas.errors import AlreadyImported
-from tests.faults.steps import run, settings_of
+from tests.faults.copies import Copies
+from tests.faults.steps import run
 from tests.records import contact, contacts_of, stored, write_csv
 
 
@@ -32,35 +33,33 @@ def _again(store: RecordStore, path: Path) -> Counts | str:
         return batch_id
 
 
-def test_an_import_killed_at_any_step_is_whole_or_nothing(empty_store: Path, tmp_path: Path) -> None:
-    template = shutil.copytree(empty_store, tmp_path / "template")
+def test_an_import_killed_at_any_step_is_whole_or_nothing(copies: Copies, settings: Settings, tmp_path: Path) -> None:
     first = write_csv(tmp_path / "first.csv", [contact(n, company="old") for n in range(20)])
     second = write_csv(
         tmp_path / "second.csv", [contact(n, company="old" if n == 10 else "new") for n in range(10, 30)]
     )
-    with RecordStore(settings_of(template)) as store:
+    with RecordStore(settings) as store:
         Importer(store, "tester").import_file(contacts_of(first))
         before = _contents(store)
-    undisturbed = shutil.copytree(template, tmp_path / "undisturbed")
     action = partial(_import, second)
-    steps = run(action, undisturbed, from_first_rename=True)
+    with copies.one("undisturbed") as undisturbed:
+        steps = run(action, undisturbed, from_first_rename=True)
+        with RecordStore(undisturbed) as store:
+            after = _contents(store)
     assert steps > 6
-    with RecordStore(settings_of(undisturbed)) as store:
-        after = _contents(store)
     assert before != after
 
     def survives(fatal: int) -> bool:
-        home = shutil.copytree(template, tmp_path / f"killed-{fatal}")
-        run(action, home, fatal, from_first_rename=True)
-        with RecordStore(settings_of(home)) as store:
-            found = _contents(store)
-            committed = [batch for batch in store.batches() if batch.status is BatchStatus.COMMITTED]
-            assert found == (after if len(committed) == 2 else before), fatal
-            assert {row["_batch"] for row in stored(store)} <= {batch.batch_id for batch in committed}
-            again = _again(store, second)
-            assert _contents(store) == after, fatal
-            landed = committed[0].batch_id if found == after else None
-        shutil.rmtree(home)
+        with copies.one(f"killed-{fatal}") as killed:
+            run(action, killed, fatal, from_first_rename=True)
+            with RecordStore(killed) as store:
+                found = _contents(store)
+                committed = [batch for batch in store.batches() if batch.status is BatchStatus.COMMITTED]
+                assert found == (after if len(committed) == 2 else before), fatal
+                assert {row["_batch"] for row in stored(store)} <= {batch.batch_id for batch in committed}
+                again = _again(store, second)
+                assert _contents(store) == after, fatal
+        landed = committed[0].batch_id if found == after else None
         whole = Counts(read=20, created=10, updated=9, unchanged=1)
         assert again == (landed or whole), fatal
         return bool(found == after)

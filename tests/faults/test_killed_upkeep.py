@@ -1,7 +1,6 @@
 """SIGKILL after every step of a rollback, of expiry and of maintenance: whole or nothing, and the next completes it."""
 
 import os
-import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,9 +14,11 @@ from resources import maintenance
 from resources.importer import Importer
 from resources.maintenance import Maintenance
 from resources.record_store import RecordStore
+from resources.settings import Settings
 from schemas.batches import BatchStatus, OnInvalid
 from schemas.rollbacks import OnModified, RollbackRequest
-from tests.faults.steps import Action, run, settings_of
+from tests.faults.copies import Copies
+from tests.faults.steps import Action, run
 from tests.records import contact, contacts_of, stored, write_csv
 
 State = tuple[Any, ...]
@@ -62,16 +63,15 @@ def _lake(store: RecordStore) -> tuple[set[str], set[str]]:
 
 
 @pytest.fixture
-def template(empty_store: Path, tmp_path: Path) -> Path:
-    """A home with a committed batch over an older one, of which a record was edited since, rejects, and a preview."""
-    home = shutil.copytree(empty_store, tmp_path / "template")
+def lived_in(copies: Copies, settings: Settings, tmp_path: Path) -> Copies:
+    """Stores with a committed batch over an older one, of which a record was edited since, rejects, and a preview."""
     rows = [
         [contact(n, company="old", phone="1") for n in range(10)],
         [*(contact(n, company="new", phone="1") for n in range(5, 15)), contact(20, status="unknown")],
         [contact(99)],
     ]
     files = [write_csv(tmp_path / f"{number}.csv", content) for number, content in enumerate(rows)]
-    with RecordStore(settings_of(home)) as store:
+    with RecordStore(settings) as store:
         importer = Importer(store, "tester")
         for file in files[:2]:
             importer.import_file(contacts_of(file), OnInvalid.SKIP)
@@ -81,34 +81,30 @@ def template(empty_store: Path, tmp_path: Path) -> Path:
                 "UPDATE lake.records.contacts SET phone = '2' WHERE external_id = 'C-000006'"
             )
             transaction.connection.execute("DELETE FROM lake.records.contacts WHERE external_id = 'C-000001'")
-    return home
+    return copies
 
 
-def _killed_everywhere(
-    action: Action, template: Path, folder: Path, check: Callable[[RecordStore, int], bool]
-) -> list[bool]:
+def _killed_everywhere(action: Action, copies: Copies, check: Callable[[RecordStore, int], bool]) -> list[bool]:
     """What a check finds after the action was killed at each of its steps, in their order."""
-    steps = run(action, shutil.copytree(template, folder / "undisturbed"))
+    with copies.one("undisturbed") as undisturbed:
+        steps = run(action, undisturbed)
 
     def survives(fatal: int) -> bool:
-        home = shutil.copytree(template, folder / f"killed-{fatal}")
-        run(action, home, fatal)
-        with RecordStore(settings_of(home)) as store:
-            found = check(store, fatal)
-        shutil.rmtree(home)
-        return found
+        with copies.one(f"killed-{fatal}") as killed:
+            run(action, killed, fatal)
+            with RecordStore(killed) as store:
+                return check(store, fatal)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(survives, range(1, steps + 1)))
 
 
-def test_a_killed_rollback_is_whole_or_nothing(template: Path, tmp_path: Path) -> None:
-    with RecordStore(settings_of(template)) as store:
+def test_a_killed_rollback_is_whole_or_nothing(lived_in: Copies) -> None:
+    with RecordStore(lived_in.settings) as store:
         before = _state(store)
         (second,) = [batch.batch_id for batch in store.batches(status=BatchStatus.COMMITTED) if batch.counts.updated]
     action = partial(_roll_back, second)
-    whole = shutil.copytree(template, tmp_path / "whole")
-    with RecordStore(settings_of(whole)) as store:
+    with lived_in.one("whole") as whole, RecordStore(whole) as store:
         action(store)
         after = _state(store)
 
@@ -119,7 +115,7 @@ def test_a_killed_rollback_is_whole_or_nothing(template: Path, tmp_path: Path) -
         assert _without_batch(_state(store)) == _without_batch(after), fatal
         return found == _without_batch(after)
 
-    landed = _killed_everywhere(action, template, tmp_path, check)
+    landed = _killed_everywhere(action, lived_in, check)
     assert landed == sorted(landed)
     assert set(landed) == {False, True}
     assert len(landed) > 5
@@ -131,8 +127,8 @@ def _without_batch(state: State) -> State:
     return [{name: value for name, value in record.items() if name != "_batch"} for record in records], batches
 
 
-def test_a_killed_expiry_is_completed_by_the_next(template: Path, tmp_path: Path) -> None:
-    with RecordStore(settings_of(template)) as store:
+def test_a_killed_expiry_is_completed_by_the_next(lived_in: Copies) -> None:
+    with RecordStore(lived_in.settings) as store:
         records, open_batches = _state(store)
     closed = {BatchStatus.COMMITTED: BatchStatus.EXPIRED, BatchStatus.PREVIEWED: BatchStatus.DISCARDED}
     all_closed = [(name, closed[status]) for name, status in open_batches]
@@ -142,7 +138,7 @@ def test_a_killed_expiry_is_completed_by_the_next(template: Path, tmp_path: Path
         assert found == records
         is_landed: bool = batches == all_closed
         assert is_landed or batches == open_batches, fatal
-        run(_expire, store.settings.home)
+        run(_expire, store.settings)
         assert _state(store) == (records, all_closed), fatal
         folders = [
             path for kind in ("staging", "reports", "rejects") for path in store.account("ua").folder(kind).iterdir()
@@ -150,22 +146,22 @@ def test_a_killed_expiry_is_completed_by_the_next(template: Path, tmp_path: Path
         assert folders == [], fatal
         return is_landed
 
-    landed = _killed_everywhere(_expire, template, tmp_path, check)
+    landed = _killed_everywhere(_expire, lived_in, check)
     assert landed == sorted(landed)
     assert landed.count(True) > 3, "files are removed after the ledger says so"
 
 
-def test_a_killed_maintenance_changes_no_record_and_is_completed_by_the_next(template: Path, tmp_path: Path) -> None:
-    run(_expire, template)  # which is another test's
-    with RecordStore(settings_of(template)) as store:
+def test_a_killed_maintenance_changes_no_record_and_is_completed_by_the_next(lived_in: Copies) -> None:
+    run(_expire, lived_in.settings)  # which is another test's
+    with RecordStore(lived_in.settings) as store:
         records = stored(store)
 
     def check(store: RecordStore, fatal: int) -> bool:
         assert stored(store) == records, fatal
-        run(_maintain, store.settings.home)
+        run(_maintain, store.settings)
         assert stored(store) == records, fatal
         lying, known = _lake(store)
         assert lying == known, fatal
         return True
 
-    assert len(_killed_everywhere(_maintain, template, tmp_path, check)) > 10
+    assert len(_killed_everywhere(_maintain, lived_in, check)) > 10
