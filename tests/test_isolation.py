@@ -507,23 +507,37 @@ def test_a_plan_that_was_put_into_another_accounts_folder_serves_nobody(store: R
     assert told[0] == "NotFound"
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        *("lake", "dagster/dagster.yaml", "exports.yaml", "inbox.yaml", "ui.json", "catalog.sqlite"),
-        *("catalog.sqlite-wal", "tmp/x", "accounts/dl/exports", "inbox/dl/contacts", "archive/dl", "quarantine/dl/x"),
-        *("processing/a-1/dl/contacts/x.csv", "accounts", "processing/a-1", "accounts/ua/../dl/x.csv"),
-    ],
-)
-def test_the_stores_own_places_are_no_accounts(store: RecordStore, place: str) -> None:
+def _require_foreign(store: RecordStore, path: Path) -> None:
+    """To an account there is no such file to import, and it may write none there."""
     store.add_account("ua", "tester")
-    path = store.settings.home / place
-
     assert told_by(lambda: store.account("ua").require_source(path)) == (
         "NotFound",
         f"There is no file {str(path)!r}.|Name a file to import.|",
     )
     assert told_by(lambda: store.account("ua").require_destination(path))[0] == "InvalidRequest"
+
+
+@pytest.mark.parametrize("place", ["dagster/dagster.yaml", "exports.yaml", "inbox.yaml", "ui.json", "tmp/x"])
+def test_the_stores_own_places_are_no_accounts(store: RecordStore, place: str) -> None:
+    _require_foreign(store, store.settings.home / place)
+
+
+@pytest.mark.parametrize("store", ["laptop"], indirect=True, scope="module")  # elsewhere they are no files
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("catalog.sqlite", "catalog.sqlite-wal", "lake", "accounts/dl/exports", "inbox/dl/contacts", "archive/dl"),
+        *(
+            "quarantine/dl/x",
+            "processing/a-1/dl/contacts/x.csv",
+            "accounts",
+            "processing/a-1",
+            "accounts/ua/../dl/x.csv",
+        ),
+    ],
+)
+def test_the_stores_own_data_is_no_accounts(store: RecordStore, place: str) -> None:
+    _require_foreign(store, store.settings.home / place)
 
 
 @pytest.mark.parametrize(
