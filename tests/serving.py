@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -123,5 +123,6 @@ def kill(process: "subprocess.Popen[str]") -> None:
     """The process is gone with all that it has started, at once, as when the machine stops."""
     left = [*children(process), psutil.Process(process.pid)] if process.poll() is None else []
     for each in left:
-        each.kill()
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
     process.wait()

@@ -213,6 +213,8 @@ class Lake:
             try:
                 if attached:
                     database.execute("DETACH lake")
+                if self._has_objects:
+                    database.execute("SET enable_external_file_cache = false")  # what it holds of them is let go
             except duckdb.Error:  # where its server is gone
                 database.close()
             else:

@@ -19,6 +19,10 @@ class Copies:
     folder: Path
     postgres: Postgres | None
 
+    def fatal(self, steps: int) -> list[int]:
+        """At which of so many steps to kill: each, or each third and the last where a server makes a copy cost more."""
+        return [*range(1, steps, 1 if self.postgres is None else 3), steps]
+
     @contextmanager
     def one(self, name: str) -> Iterator[Settings]:
         """The settings of a copy, which is gone at the end."""

@@ -58,5 +58,5 @@ def test_an_arrival_killed_at_any_step_is_completed_by_the_next(arrivals: Copies
         return found["good.csv"][0]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = list(pool.map(survives, range(1, steps + 1)))
+        seen = list(pool.map(survives, arrivals.fatal(steps)))
     assert list(dict.fromkeys(seen)) == ["inbox", "processing", "archive"]

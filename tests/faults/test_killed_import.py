@@ -65,7 +65,7 @@ def test_an_import_killed_at_any_step_is_whole_or_nothing(copies: Copies, settin
         return bool(found == after)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        landed = list(pool.map(survives, range(1, steps + 1)))
+        landed = list(pool.map(survives, copies.fatal(steps)))
     # Once the commit has landed every later kill finds it whole; before, nothing.
     assert landed == sorted(landed)
     assert set(landed) == {False, True}

@@ -88,6 +88,7 @@ def _killed_everywhere(action: Action, copies: Copies, check: Callable[[RecordSt
     """What a check finds after the action was killed at each of its steps, in their order."""
     with copies.one("undisturbed") as undisturbed:
         steps = run(action, undisturbed)
+    assert steps > 5
 
     def survives(fatal: int) -> bool:
         with copies.one(f"killed-{fatal}") as killed:
@@ -96,7 +97,7 @@ def _killed_everywhere(action: Action, copies: Copies, check: Callable[[RecordSt
                 return check(store, fatal)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return list(pool.map(survives, range(1, steps + 1)))
+        return list(pool.map(survives, copies.fatal(steps)))
 
 
 def test_a_killed_rollback_is_whole_or_nothing(lived_in: Copies) -> None:
@@ -118,7 +119,6 @@ def test_a_killed_rollback_is_whole_or_nothing(lived_in: Copies) -> None:
     landed = _killed_everywhere(action, lived_in, check)
     assert landed == sorted(landed)
     assert set(landed) == {False, True}
-    assert len(landed) > 5
 
 
 def _without_batch(state: State) -> State:
@@ -148,7 +148,7 @@ def test_a_killed_expiry_is_completed_by_the_next(lived_in: Copies) -> None:
 
     landed = _killed_everywhere(_expire, lived_in, check)
     assert landed == sorted(landed)
-    assert landed.count(True) > 3, "files are removed after the ledger says so"
+    assert landed.count(True) > 1, "files are removed after the ledger says so"
 
 
 def test_a_killed_maintenance_changes_no_record_and_is_completed_by_the_next(lived_in: Copies) -> None:
@@ -164,4 +164,4 @@ def test_a_killed_maintenance_changes_no_record_and_is_completed_by_the_next(liv
         assert lying == known, fatal
         return True
 
-    assert len(_killed_everywhere(_maintain, lived_in, check)) > 10
+    assert all(_killed_everywhere(_maintain, lived_in, check))
