@@ -10,7 +10,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,6 +17,7 @@ import dagster as dg
 from pipelines.arrivals import file_arrival, import_arrivals
 from pipelines.store_resource import RecordsResource
 from resources.record_store import Databases
+from resources.settings import Settings
 from tests.duckdb_opening import quick_databases
 from tests.faults.steps import processes
 
@@ -83,7 +83,7 @@ def _fork_daemons(asked: Connection) -> None:
         asked.send(daemon.exitcode)
 
 
-def make_rounds(home: Path, began: float, numbers: range, fatal: str | None = None) -> None:
+def make_rounds(settings: Settings, began: float, numbers: range, fatal: str | None = None) -> None:
     """The daemon has made rounds, some seconds apart on its clock.
 
     The process is gone where the daemon comes to what is fatal, as TICK_CREATED, in the last of them.
@@ -96,9 +96,11 @@ def make_rounds(home: Path, began: float, numbers: range, fatal: str | None = No
     from dagster._daemon.sensor import execute_sensor_iteration
 
     setattr(Databases, "_open", quick_databases)  # noqa: B010
-    os.environ |= {"RECORDS_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
-    (home / "dagster").mkdir(exist_ok=True)
-    (home / "dagster" / "dagster.yaml").write_text(_CONFIGURATION)
+    dagster_home = settings.home / "dagster"
+    os.environ |= {"RECORDS_HOME": str(settings.home), "RECORDS_CATALOG": settings.postgres or ""}
+    os.environ["DAGSTER_HOME"] = str(dagster_home)
+    dagster_home.mkdir(exist_ok=True)
+    (dagster_home / "dagster.yaml").write_text(_CONFIGURATION)
     code = LoadableTargetOrigin(executable_path=sys.executable, module_name=__name__)
     target = InProcessWorkspaceLoadTarget(InProcessCodeLocationOrigin(code, location_name="records"))
     with dg.DagsterInstance.get() as instance, WorkspaceProcessContext(instance, target) as workspace:

@@ -1,17 +1,15 @@
 """The daemon is killed while it takes files that have arrived: the next one loses and duplicates nothing."""
 
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
 from resources.record_store import RecordStore
+from resources.settings import Settings
 from schemas.batches import BatchStatus
 from tests.faults.daemon import daemons
-from tests.faults.steps import settings_of
 from tests.inbox import kinds, lands
 from tests.records import contact, stored
 
@@ -34,18 +32,17 @@ def daemon() -> Iterator[Callable[..., int | None]]:
     ],
 )
 def test_a_killed_daemon_loses_and_duplicates_nothing(
-    empty_store: Path, tmp_path: Path, daemon: Callable[..., int | None], fatal: str, found: str
+    settings: Settings, ready: None, daemon: Callable[..., int | None], fatal: str, found: str
 ) -> None:
-    home = shutil.copytree(empty_store, tmp_path / "home")
-    with RecordStore(settings_of(home)) as store:
+    with RecordStore(settings) as store:
         for account in ("ua", "dl"):
             store.add_account(account, "tester")
             lands(store, f"{account}.csv", [contact(1), contact(2)], f"{account}/contacts")
 
         began = time.time()
-        assert daemon(home, began, range(2), fatal) == -signal.SIGKILL
+        assert daemon(settings, began, range(2), fatal) == -signal.SIGKILL
         assert kinds(store) == {"ua.csv": [found], "dl.csv": [found]}
-        assert daemon(home, began, range(2, 4)) == 0
+        assert daemon(settings, began, range(2, 4)) == 0
 
         assert kinds(store) == {"ua.csv": ["archive"], "dl.csv": ["archive"]}
         batches = [(batch.file_name, batch.status) for batch in store.batches()]
