@@ -14,7 +14,8 @@ import pytest
 import resources.record_store.sorting
 import schemas
 from resources.importer import Importer
-from resources.record_store import RecordStore
+from resources.record_store import Databases, RecordStore
+from resources.record_store import databases as databases_module
 from resources.settings import Settings
 from schemas import load_model, load_record_types
 from schemas.batches import Counts
@@ -44,6 +45,22 @@ def test_initialise_is_safe_to_repeat(settings: Settings) -> None:
         ]
         assert store.initialise(load_record_types()) == []
         assert list(store.record_types().values()) == load_record_types()
+
+
+@pytest.mark.runs_on("laptop")
+def test_databases_are_kept_for_the_next_store_and_closed_now_and_then(settings: Settings, ready: None) -> None:
+    opened = []
+
+    def connect(**options: Any) -> duckdb.DuckDBPyConnection:
+        opened.append(options)
+        return duckdb.connect(**options)
+
+    databases = Databases(connect, keep=2)
+    for _ in range(databases_module._USES + 1):
+        with RecordStore(settings, databases=databases) as store:
+            assert store.accounts() == []
+
+    assert len(opened) == 2
 
 
 def test_two_can_initialise_at_once(settings: Settings) -> None:
