@@ -112,6 +112,14 @@ def process_of(server: Server, run_id: str) -> int:
     return int(found[1])
 
 
+def kill_at(obstacle: Obstacle, server: Server, run_id: str) -> None:
+    """The process of the run is gone, which had come to the obstacle, and the run has failed."""
+    obstacle.wait()
+    os.kill(process_of(server, run_id), signal.SIGKILL)
+    obstacle.open()
+    assert ended(server, run_id) == "FAILURE"
+
+
 def planned(server: Server, path: Path, parts: int = 6) -> ExportPlan:
     """The plan of an export to a file, in so many parts."""
     request = ExportRequest("ex", "contacts", path=path, part_rows=1200 // parts)
@@ -211,6 +219,17 @@ def test_a_killed_export_whose_parts_have_processes_of_their_own_ends_whole_when
     assert {"plan_export", "make_part[000001]"} <= executed
 
 
+def test_an_export_whose_parts_have_processes_of_their_own_is_cancelled(parallel: Server, tmp_path: Path) -> None:
+    plan = planned(parallel, tmp_path / "cancelled.csv", parts=3)
+    obstacle = Obstacle(plan, 2)
+    run_id = launched(parallel, plan)
+    obstacle.wait()
+    parallel.ask(TERMINATE, id=run_id)
+    assert ended(parallel, run_id) == "CANCELED"
+    obstacle.open()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_run_that_is_lost_with_the_machine_is_taken_up_again(
     parallel: Server, undisturbed: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -258,10 +277,7 @@ def test_a_killed_export_ends_whole_when_the_deployment_starts_it_again(
     plan = planned(server, tmp_path / "restarted.csv")
     obstacle = Obstacle(plan, 4)
     run_id = launched(server, plan)
-    obstacle.wait()
-    os.kill(process_of(server, run_id), signal.SIGKILL)
-    obstacle.open()
-    assert ended(server, run_id) == "FAILURE"
+    kill_at(obstacle, server, run_id)
     assert made(plan) == observed_parts(server, run_id) == [1, 2, 3]
     assert list(tmp_path.iterdir()) == []
 
@@ -287,10 +303,7 @@ def test_a_cancelled_and_then_killed_export_ends_whole_when_it_is_executed_again
 
     obstacle = Obstacle(plan, 5)
     killed = executed_again(server, cancelled)
-    obstacle.wait()
-    os.kill(process_of(server, killed), signal.SIGKILL)
-    obstacle.open()
-    assert ended(server, killed) == "FAILURE"
+    kill_at(obstacle, server, killed)
     assert made(plan) == [1, 2, 3, 4]
     assert observed_parts(server, killed) == [4]
     assert list(tmp_path.iterdir()) == []
