@@ -226,17 +226,23 @@ def print_maintenance(report: MaintenanceReport) -> None:
     out, done = console(), table("What", "Number", "Reclaimed", numbers=("Number", "Reclaimed"))
     done.add_row("batches expired", f"{len(report.expiry.expired):,}", "")
     done.add_row("previews discarded", f"{len(report.expiry.discarded):,}", "")
-    done.add_row("folders of closed batches removed", *_removed(report.expiry.removed))
+    done.add_row("folders of closed batches", *_removed(report.expiry.removed))
     done.add_row("snapshots expired", f"{report.snapshots:,}", "")
     done.add_row("small files merged", f"{report.merged:,}", "")
     done.add_row("files with deleted records written anew", f"{report.rewritten:,}", "")
-    done.add_row("replaced files removed", *_removed(report.old_files))
-    done.add_row("files of killed writers removed", *_removed(report.orphans))
-    done.add_row("exports past their days or never ended removed", *_removed(report.exports))
-    done.add_row("archived and quarantined files past their days removed", *_removed(report.archived))
+    done.add_row("replaced files", *_removed(report.old_files))
+    done.add_row("files of killed writers", *_removed(report.orphans))
+    done.add_row("exports past their days, or never ended", *_removed(report.exports))
+    done.add_row("archived and quarantined files past their days", *_removed(report.archived))
+    done.add_row("emptied from the trash", *_removed(report.trash))
     out.print(done)
+    if report.unknown:
+        out.print(
+            f"{len(report.unknown):,} files in the lake's folder are not this store's, and were left alone: "
+            f"{report.unknown[0]}{' …' if report.unknown[1:] else ''}"
+        )
     out.print(
-        f"Reclaimed {size(report.reclaimed)}. The records take {size(report.storage.current)}; for earlier snapshots, "
+        f"Moved {size(report.reclaimed)} to the trash. The records take {size(report.storage.current)}; for earlier snapshots, "
         f"which rollbacks need, {size(report.storage.held)} more are kept."
     )
 

@@ -38,6 +38,8 @@ class Settings:
     """RECORDS_EXPORT_DAYS: how long files in the accounts' export folders are kept."""
     archive_days: timedelta = timedelta(days=30)
     """RECORDS_ARCHIVE_DAYS: how long files that arrived are kept in the archive and in quarantine."""
+    trash_days: timedelta = timedelta(days=7)
+    """RECORDS_TRASH_DAYS: how long files that are no longer needed lie in the trash before they are deleted."""
     lock_seconds: float = 600.0
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
     limits: ReadLimits = field(default_factory=ReadLimits)
@@ -66,6 +68,7 @@ class Settings:
             rollback_hours=_number(environment, "RECORDS_ROLLBACK_HOURS", cls.rollback_hours, "hours"),
             export_days=_days(environment, "RECORDS_EXPORT_DAYS", cls.export_days),
             archive_days=_days(environment, "RECORDS_ARCHIVE_DAYS", cls.archive_days),
+            trash_days=_days(environment, "RECORDS_TRASH_DAYS", cls.trash_days),
             lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
             background_rows=int(_number(environment, "RECORDS_BACKGROUND_ROWS", cls.background_rows, "records")),
             export_processes=int(_number(environment, "RECORDS_EXPORT_PROCESSES", cls.export_processes, "processes")),
@@ -118,6 +121,11 @@ class Settings:
     def quarantine(self) -> Location:
         """Where files that arrived and were not imported lie, each beside a text that says why."""
         return self.data / "quarantine"
+
+    @property
+    def trash(self) -> Location:
+        """Where files that the store no longer needs lie for some days before they are deleted."""
+        return self.data / "trash"
 
     @property
     def scratch(self) -> Path:

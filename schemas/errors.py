@@ -10,8 +10,12 @@ RecordsError                exit 1   something failed; nothing was half done
 │   ├── ModifiedSince                records were modified since and the rollback may not touch them
 │   ├── WindowOver                   the time in which the batch could be committed or taken back has ended
 │   ├── PreviewOutdated              what was previewed is no longer what would be written
-│   └── BeyondHorizon                the records as of that time are not kept any more
+│   ├── BeyondHorizon                the records as of that time are not kept any more
+│   ├── ForeignData                  the catalog and the data are of two different stores
+│   ├── CatalogOutdated              the catalog is older than the data, as after a backup was restored
+│   └── ImplausibleClock             the time of this machine cannot be right
 ├── UnreadableFile          exit 1   the bytes are not the format they claim to be
+├── DamagedFile             exit 1   a file of the store is not as the store wrote it
 ├── DiskFull                exit 1   there is no room for what would be written
 ├── StoreNotReady           exit 1   the store is missing, or older than the record types
 ├── StoreBusy               exit 1   another process holds the write lock, or took it (transient)
@@ -106,6 +110,30 @@ class BeyondHorizon(Refused):
     """The store keeps no snapshot of that time any more; the hint says what the oldest is."""
 
     code = "beyond_horizon"
+
+
+class ForeignData(Refused):
+    """The catalog and the data belong to two different stores, or the data to a store that is not known here."""
+
+    code = "foreign_data"
+
+
+class CatalogOutdated(Refused):
+    """The data have files of commits that the catalog does not know: it was restored from a backup."""
+
+    code = "catalog_outdated"
+
+
+class ImplausibleClock(Refused):
+    """The clock differs from another one, or has jumped; times that it gives would end what is promised."""
+
+    code = "implausible_clock"
+
+
+class DamagedFile(RecordsError):
+    """A file of the store is missing or has other bytes than were written; the message names what it touches."""
+
+    code = "damaged_file"
 
 
 class UnreadableFile(RecordsError):

@@ -8,6 +8,7 @@ from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
 from resources.export_writer.publish import partial_path
 from resources.file_storage import entries, is_local, kept, remove
 from resources.settings import Settings
+from resources.trash import Trash
 from schemas.location import Location
 
 _PARTS_AGE = timedelta(hours=24)
@@ -24,12 +25,13 @@ class SweptExports:
 
 
 def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
-    """Parts that nobody has added to for 24 hours are gone with their plans, and exports past RECORDS_EXPORT_DAYS.
+    """Delete parts that nobody has added to for 24 hours, with their plans; exports past their days go to the trash.
 
     Only what lies in the accounts' own folders: a file that was written elsewhere is its owner's. Safe beside exports
     that run, and to repeat.
     """
     unfinished = files = size = 0
+    trash = Trash(settings)
     for folder in _folders(settings):
         plan, parts = folder / PLAN, folder / "parts"
         held = {each.name for each in entries(folder)}
@@ -45,8 +47,7 @@ def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
             unfinished += 1
         if now - _planned_at(folder.name) >= settings.export_days:
             files += bool(held)
-            size += kept(folder).bytes
-            remove(folder)
+            size += trash.put(folder, now).bytes
         elif not held:
             remove(folder)
     return SweptExports(unfinished, files, size)

@@ -24,7 +24,7 @@ from resources.export_writer.publish import (
     require_writable,
     told_of,
 )
-from resources.file_storage import is_local, opening
+from resources.file_storage import is_local, make_folder, opening
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.export_source import ExportSource
 from schemas.errors import Unaccounted
@@ -118,7 +118,7 @@ class ExportWriter:
             )
             try:
                 with told_of(folder):
-                    plan.work.mkdir(parents=True)
+                    make_folder(plan.work)
                     _require_room(plan, self._files.disk(path.parent), row_bytes)
                     plan.save(self._files)
             except BaseException:
