@@ -155,5 +155,6 @@ class Maintenance:
             f"{message} of {record_type.name}",
             self._actor,
             writes=(f"{LAKE}/records/{record_type.name}/**/ducklake-*.parquet",),
+            apart=True,
         ) as transaction:
             return step(transaction.connection, self._store.settings.data, record_type)

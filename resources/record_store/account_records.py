@@ -151,8 +151,7 @@ class AccountRecords:
                 transaction.append(ledger.append_account, transaction.at, self.name, batch.actor)
             batch = replace(batch, at=transaction.at, window=self._store.settings.rollback_window)
             transaction.append(ledger.append_batch, batch)
-            for file in files:
-                transaction.append(ledger.append_file, transaction.at, file)
+            transaction.write_down(files)
             return batch
 
     def _files_of(self, batch_id: str) -> Iterator[StoredFile]:

@@ -14,8 +14,8 @@ from resources.file_storage import checksum, is_local, known_checksum, names_mat
 from resources.record_store import ledger
 from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection
-from resources.record_store.refusals import damaged
-from schemas.errors import DamagedFile
+from resources.record_store.refusals import damaged, no_checksum
+from schemas.errors import RecordsError
 from schemas.files import StoredFile
 from schemas.location import Location
 
@@ -84,10 +84,16 @@ def lying(data: Location, patterns: Iterable[str]) -> set[str]:
 
 def unknown(connection: Connection, paths: Collection[str]) -> set[str]:
     """Those of the paths that neither the catalog nor the ledger knows."""
-    if not paths:
-        return set()
-    known = {file.path for file in named(connection)} | set(retired(connection))
-    return set(paths) - known - ledger.files(connection, paths).keys()
+    listed = {file.path for file in named(connection)} | set(retired(connection))
+    return set(paths) - listed - ledger.files(connection, paths).keys()
+
+
+def unlisted(connection: Connection, data: Location, paths: Collection[str]) -> list[StoredFile]:
+    """Those of the paths that the ledger does not know; with checksums, if the catalog names them."""
+    new = set(paths) - ledger.files(connection, paths).keys()
+    listed = {file.path for file in named(connection)}
+    left = new - listed - set(retired(connection))
+    return [*written(connection, data, new & listed, None, None), *map(StoredFile, sorted(left))]
 
 
 def written(
@@ -157,13 +163,13 @@ def compare(connection: Connection, data: Location, paths: Sequence[str], *, ane
             raise _damaged(data, path, known.get(path))
 
 
-def _damaged(data: Location, path: str, known: StoredFile | None) -> DamagedFile:
+def _damaged(data: Location, path: str, known: StoredFile | None) -> RecordsError:
     place = data / path
     size = size_of(place)
     if size is None:
         what = "is not there"
-    elif known is None:
-        what = "is not known to the store, which the catalog says has written it"
+    elif known is None:  # of a store that an earlier version has written to
+        return no_checksum(place)
     elif size != known.bytes:
         what = f"has {size:,} bytes, and {known.bytes or 0:,} were written"
     else:

@@ -79,6 +79,14 @@ def implausible_clock(doubt: str) -> ImplausibleClock:
     )
 
 
+def no_checksum(place: Location) -> StoreNotReady:
+    """The error for a file of the lake of which no checksum is known."""
+    return StoreNotReady(
+        f"No checksum is known of the store's file {place}.",
+        "Nothing was written. Run: records init. It writes down the checksums of files that have none.",
+    )
+
+
 def damaged(place: Location, what: str, known: StoredFile | None) -> DamagedFile:
     """The error for a file of the store that is not as it was written, with what it touches."""
     told = ""

@@ -67,6 +67,11 @@ class Transaction:
         self.batches += [value for value in values if isinstance(value, Batch)]
         self.seq += 1
 
+    def write_down(self, files: Iterable[StoredFile]) -> None:
+        """Tell the ledger of files."""
+        for file in files:
+            self.append(ledger.append_file, self.at, file)
+
 
 @dataclass(frozen=True)
 class LedgerNews:
@@ -132,7 +137,7 @@ class RecordStore:
                 if self._projection is not None:
                     last = ledger.newest(connection)[0]
                     self._projection.rebuild(last, lambda: ledger.batches(connection))
-            with self.transaction("prepare the store", "records") as transaction:
+            with self.transaction("prepare the store", "records", apart=True) as transaction:
                 known = ledger.record_types(transaction.connection)
                 for record_type in record_types:
                     before = known.get(record_type.name)
@@ -145,15 +150,13 @@ class RecordStore:
                         gained = tables.grow_table(transaction.connection, before, record_type)
                         done.append(f"{record_type.name} has gained {', '.join(gained) or 'no field'}.")
                     transaction.append(ledger.append_record_type, transaction.at, record_type)
-                self._adopt(transaction)
+            with self.transaction("write down checksums", "records", writes=()) as transaction:
+                paths = [file.path for file in lake_files.named(transaction.connection)]
+                unknown = set(paths) - ledger.files(transaction.connection, paths).keys()
+                transaction.write_down(
+                    lake_files.written(transaction.connection, self.settings.data, unknown, None, None)
+                )
         return done
-
-    def _adopt(self, transaction: Transaction) -> None:
-        """Write down the checksums of files that an earlier version has written without any."""
-        paths = [file.path for file in lake_files.named(transaction.connection)]
-        unknown = set(paths) - ledger.files(transaction.connection, paths).keys()
-        for file in lake_files.written(transaction.connection, self.settings.data, unknown, None, None):
-            transaction.append(ledger.append_file, transaction.at, file)
 
     def record_types(self) -> dict[str, RecordType]:
         """The record types that the store knows."""
@@ -397,6 +400,7 @@ class RecordStore:
         *,
         account: str | None = None,
         writes: Sequence[str] = lake_files.EVERYWHERE,
+        apart: bool = False,
     ) -> Iterator[Transaction]:
         """A transaction under the write lock: all of it is committed, or nothing.
 
@@ -404,6 +408,8 @@ class RecordStore:
         makes is on the disk, and known to the ledger with its checksum, before it commits.
 
         writes: patterns of the files that may be made; none for rows of the ledger alone. account: whose they are.
+        apart: checksums are written down by a commit of their own. DuckLake 1.0 neither compacts files and writes rows in
+        one commit, nor finds a table in earlier snapshots where the one that made it has inlined rows (found here).
         """
         if not self.exists:
             raise not_ready(self.settings)
@@ -417,20 +423,17 @@ class RecordStore:
             connection.execute("BEGIN")
             seq, newest = ledger.newest(connection)
             transaction = Transaction(connection, seq + 1, self._plausible(newest, mark), seen.at)
-            for path in self._left_behind(connection, mark):
-                transaction.append(ledger.append_file, transaction.at, StoredFile(path))
+            known = self._unfinished(connection, mark)
             yield transaction
             made = lake_files.lying(data, writes) - before
-            for file in lake_files.written(connection, data, made, account, batch_id):
-                transaction.append(ledger.append_file, transaction.at, file)
-            extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
-            connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
-            self.write_lock.prove()
-            try:
-                connection.execute("COMMIT")
-            except duckdb.TransactionException as error:
-                raise self._catalog.refusal(error) from None
-            transaction.snapshot = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
+            known += lake_files.written(connection, data, made, account, batch_id)
+            if not apart:
+                transaction.write_down(known)
+            self._commit(transaction, message, actor, batch_id)
+            if apart and known:
+                connection.execute("BEGIN")
+                transaction.write_down(known)
+                self._commit(transaction, f"{message}: checksums", actor)
             self._advance(replace(mark, writing=None, seen=seen), transaction.snapshot)
             if self._projection is not None and transaction.seq > seq + 1:
                 self._projection.catch_up(
@@ -439,6 +442,17 @@ class RecordStore:
                         transaction.batches if reached == seq else ledger.transitions_after(connection, reached)
                     ),
                 )
+
+    def _commit(self, transaction: Transaction, message: str, actor: str, batch_id: str | None = None) -> None:
+        connection = transaction.connection
+        extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
+        connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
+        self.write_lock.prove()
+        try:
+            connection.execute("COMMIT")
+        except duckdb.TransactionException as error:
+            raise self._catalog.refusal(error) from None
+        (transaction.snapshot,) = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")
 
     def _require_one_store(self, connection: Connection) -> Mark:
         mark = self._mark.read()
@@ -453,13 +467,13 @@ class RecordStore:
             return Writing(tuple(writes), since)
         return Writing(tuple({*writes, *mark.writing.patterns}), min(since, mark.writing.since))
 
-    def _left_behind(self, connection: Connection, mark: Mark) -> set[str]:
-        """The files that a writer has made which was killed, as far as nobody knows them."""
+    def _unfinished(self, connection: Connection, mark: Mark) -> list[StoredFile]:
+        """The files of a writer that was killed before it had written them down, or before it had committed them."""
         if mark.writing is None:
-            return set()
+            return []
         data, since = self.settings.data, mark.writing.since - _SKEW
         young = {path for path in lake_files.lying(data, mark.writing.patterns) if _written_at(data / path) >= since}
-        return lake_files.unknown(connection, young)
+        return lake_files.unlisted(connection, data, young)
 
     def _advance(self, mark: Mark, snapshot: int | None) -> None:
         """The mark names the newest snapshot. One that stays behind refuses nothing, and what was committed stands."""

@@ -97,8 +97,8 @@ def replaced(connection: Connection, before: datetime) -> list[Replaced]:
     """The files that no snapshot has needed since `before`: whoever has read them then has done by now."""
     rows = connection.execute(
         f"""
-        SELECT '{LAKE}/' || path, schedule_start FROM {METADATA}.ducklake_files_scheduled_for_deletion
-        WHERE path_is_relative::BOOLEAN AND schedule_start < ? ORDER BY ALL
+        SELECT '{LAKE}/' || path, schedule_start::TIMESTAMPTZ AS since FROM {METADATA}.ducklake_files_scheduled_for_deletion
+        WHERE path_is_relative::BOOLEAN AND since < ? ORDER BY ALL
         """,
         [before],
     ).fetch_all()
