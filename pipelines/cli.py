@@ -23,7 +23,7 @@ from pipelines.options import page as _page
 from pipelines.options import print_json as _print_json
 from pipelines.options import record_type as _record_type
 from pipelines.options import required_account as _required_account
-from pipelines.upkeep_commands import expire, maintain, migrate
+from pipelines.upkeep_commands import accept, expire, maintain, migrate
 from resources.record_store import RecordStore
 from schemas import load_record_types
 from schemas.batches import BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
@@ -395,7 +395,7 @@ def ui(port: int | None, read_only: bool, as_json: bool) -> None:
         run_ui(store.settings, 3000 if port is None else port, ready)
 
 
-for command in (export, exports, presets, expire, maintain, migrate):
+for command in (export, exports, presets, expire, maintain, accept, migrate):
     main.add_command(command)
 
 

@@ -76,7 +76,9 @@ def _file(settings: Settings, batch_id: str, path: str, what: str) -> Location |
     """The file of a batch, for one who knows its path."""
     try:
         with RecordStore(settings) as store:
-            report = store.account(store.owner_of(batch_id)).report(batch_id)
+            records = store.account(store.owner_of(batch_id))
+            report = records.report(batch_id)
+            records.require_whole(batch_id, ("rejects", "reports"))
     except RecordsError:
         return None
     known = report.batch.binding.get("path")

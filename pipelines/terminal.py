@@ -242,8 +242,8 @@ def print_maintenance(report: MaintenanceReport) -> None:
             f"{report.unknown[0]}{' …' if report.unknown[1:] else ''}"
         )
     out.print(
-        f"Moved {size(report.reclaimed)} to the trash. The records take {size(report.storage.current)}; for earlier snapshots, "
-        f"which rollbacks need, {size(report.storage.held)} more are kept."
+        f"Moved {size(report.reclaimed)} to the trash. The records take {size(report.storage.current)}; for earlier "
+        f"snapshots, which rollbacks need, {size(report.storage.held)} more are kept."
     )
 
 

@@ -88,7 +88,9 @@ class Arrivals:
         if batch.failure is not None:
             return self._refused(file, arrived, batch.failure)
         if batch.waits and policy.commit != APPROVE:
-            report = self._store.account(batch.account).with_files(ImportReport(batch))
+            records = self._store.account(batch.account)
+            records.require_whole(batch.batch_id, ["rejects"])
+            report = records.with_files(ImportReport(batch))
             error = rejects_found(batch)
             told = f"{error.message} In this inbox {policy}. {error.hint}"
             return self._refused(file, arrived, told, _of_rejects(report, file), report.rejects_file)

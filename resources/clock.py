@@ -96,7 +96,7 @@ class ServerClock:
         return Observation(self.now())
 
     def doubt(self, newest: datetime | None, file_time: datetime | None) -> str | None:
-        """This machine's clock, by which snapshots are dated, differs from the server's."""
+        """The clock of this machine, by which snapshots are dated, differs from the server's."""
         here, there = SystemClock().now(), self.now()
         if abs(here - there) > _TOLERANCE:
             return f"The clock of this machine says {_shown(here)}, and PostgreSQL's server says {_shown(there)}."

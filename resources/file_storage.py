@@ -201,15 +201,30 @@ def move(place: Location, target: Location) -> None:
         raise TypeError(f"{place} and {target} are not in one kind of storage")
 
 
-def checksum(place: Location) -> str:
-    """Read a whole file; returns `xxh3:` and 32 hexadecimal digits. Raises FileNotFoundError if there is none.
+class Checksum:
+    """The checksum of bytes that come block by block; as text `xxh3:` and 32 hexadecimal digits.
 
-    XXH3 finds every accidental change, a hundred times faster than a disk can read; it is no proof against forgery.
+    XXH3 finds accidental changes, faster than a disk can be read; it is no proof against forgery.
     """
-    digest = xxhash.xxh3_128()
+
+    def __init__(self) -> None:
+        self._digest = xxhash.xxh3_128()
+
+    def update(self, block: bytes) -> None:
+        """Add the next bytes."""
+        self._digest.update(block)
+
+    def __str__(self) -> str:
+        """The checksum of all bytes so far."""
+        return f"xxh3:{self._digest.hexdigest()}"
+
+
+def checksum(place: Location) -> str:
+    """Read a whole file; returns its checksum. Raises FileNotFoundError if there is none."""
+    digest = Checksum()
     for block in blocks_of(place):
         digest.update(block)
-    return f"xxh3:{digest.hexdigest()}"
+    return str(digest)
 
 
 def known_checksum(place: Location) -> str:

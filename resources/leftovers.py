@@ -18,6 +18,9 @@ from schemas.batches import Batch, BatchStatus
 from schemas.location import Location
 from schemas.maintenance import Removed
 
+_OF_BATCH = re.compile(rf"{BATCH_ID.pattern}|\.{BATCH_ID.pattern}\.[0-9a-f]{{8}}\.partial")
+"""How a folder of a batch is called, and one that is still being made."""
+
 _OF_QUARANTINE = re.compile("[aq]-")
 UNKNOWN_FOR = timedelta(hours=24)
 """How old a folder must be to be a leftover that the ledger knows nothing of: what is being made is younger."""
@@ -36,7 +39,7 @@ def sweep_batches(store: RecordStore) -> Removed:
     removed = Removed()
     for kind in ("staging", "reports", "rejects"):
         for account, folder in _folders(store, kind):
-            if not BATCH_ID.fullmatch(folder.name):
+            if not _OF_BATCH.fullmatch(folder.name):
                 continue  # the store has not made it
             batch = batches.get(folder.name)
             if batch is not None and batch.account == account:
@@ -71,7 +74,7 @@ def is_needed(kind: str, batch: Batch, now: datetime, window: timedelta) -> bool
 
     window: for batches that do not say for how long they can be taken back.
     """
-    window = batch.window or window
+    window = batch.promised(window)
     if kind == "staging":
         is_young = batch.committed_at is not None and now < batch.committed_at + STAGED_FOR
         return batch.status is BatchStatus.PREVIEWED or is_young

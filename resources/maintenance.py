@@ -51,8 +51,9 @@ class Maintenance:
         """The lake's files are few, sorted and needed; snapshots below the horizon and files past their days are gone.
 
         The horizon is now less twice the rollback window: every snapshot that was current at a moment since then is
-        kept, so that a batch and then its rollback can be taken back. Files go into the trash first. Raises DamagedFile,
-        when all the rest is done, for a file that cannot be merged because it is damaged.
+        kept, so that a batch and then its rollback can be taken back. Files go into the trash first.
+
+        Raises DamagedFile for a file that cannot be merged because it is damaged, when all the rest is done.
         """
         expiry = self.expire()
         old_files = self._remove_old_files()

@@ -1,4 +1,4 @@
-"""What the store no longer needs, kept for some days more: a mistake, or a damaged replacement, can be undone by hand."""
+"""What the store no longer needs, kept for some days more, so that a mistake can be undone by hand."""
 
 import re
 from datetime import UTC, datetime

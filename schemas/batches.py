@@ -212,12 +212,15 @@ class Batch:
 
         window: for how long, if the batch does not say it, as one that an earlier version has written.
         """
-        window = self.window or window
         if self.status is BatchStatus.PREVIEWED:
-            return self.at + window
+            return self.at + self.promised(window)
         if self.status is BatchStatus.COMMITTED and self.committed_at is not None:
-            return self.committed_at + window
+            return self.committed_at + self.promised(window)
         return None
+
+    def promised(self, window: timedelta) -> timedelta:
+        """For how long it was promised that the batch can be taken back, or the preview committed; else `window`."""
+        return window if self.window is None else self.window
 
     def is_over(self, now: datetime, window: timedelta) -> bool:
         """Whether its time has ended and its status does not say so yet."""

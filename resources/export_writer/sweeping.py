@@ -9,6 +9,7 @@ from resources.export_writer.publish import partial_path
 from resources.file_storage import entries, is_local, kept, remove
 from resources.settings import Settings
 from resources.trash import Trash
+from schemas.errors import DamagedFile
 from schemas.location import Location
 
 _PARTS_AGE = timedelta(hours=24)
@@ -68,7 +69,7 @@ def _remove_partial(plan: Location, export_id: str) -> None:
     """What a killed process left beside the destination is gone."""
     try:
         path = planned_path(plan)
-    except (OSError, ValueError, KeyError):
+    except (OSError, KeyError, DamagedFile):
         return
     if is_local(path):
         partial = partial_path(path, export_id)

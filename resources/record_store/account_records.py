@@ -95,6 +95,7 @@ class AccountRecords:
         with self._store.reading() as connection:
             batch = self._batch(connection, batch_id)
             snapshot = snapshots_of(connection, [batch_id]).get(batch_id)
+            self._compare_files(connection, batch_id, ["staging"])
         samples: tuple[RowProblem, ...] = ()
         with suppress(FileNotFoundError), self._store.files.fetched(self.problems(batch_id)) as problems:
             samples = summarise(problems)[1]
@@ -372,7 +373,7 @@ class AccountRecords:
 
         if batch.status not in STANDING or batch.committed_at is None:
             raise not_committed(batch)
-        window = batch.window or self._store.settings.rollback_window
+        window = batch.promised(self._store.settings.rollback_window)
         if batch.status is BatchStatus.EXPIRED or batch.is_over(now, window):
             raise window_over(batch, batch.committed_at + window)
         images = images_of(connection, batch.batch_id)

@@ -2,6 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from resources.clock import Observation
 from resources.file_storage import files_below, is_local, make_folder, size_of
@@ -10,8 +11,9 @@ from resources.record_store.lake_files import LAKE, NamedFile, named
 from resources.record_store.refusals import catalog_outdated, foreign_data, not_marked, not_ready
 from resources.record_store.store_mark import Mark, StoreMark
 from resources.settings import Settings
+from schemas.errors import CatalogOutdated
 
-_KEY = "records_store"
+KEY = "records_store"
 """Of the id among the settings that DuckLake keeps in a catalog."""
 
 
@@ -24,12 +26,27 @@ class CatalogState:
     snapshot: int
 
 
+@dataclass(frozen=True)
+class OutdatedCatalog:
+    """A catalog that is older than its data.
+
+    The newest snapshot that each of the two knows, the time of the catalog's newest entry and of the last use of the
+    data, and how many files of the lake the catalog does not know.
+    """
+
+    catalog_snapshot: int
+    data_snapshot: int
+    newest: datetime | None
+    last_used: datetime
+    unknown_files: int
+
+
 def state_of(connection: Connection) -> CatalogState:
     """What the catalog says of itself, as of this moment."""
     ledgers, store, snapshot = connection.fetch_one(
         f"""
         SELECT (SELECT count(*) FROM {METADATA}.ducklake_schema WHERE schema_name = 'ledger'),
-            (SELECT max(value) FROM {METADATA}.ducklake_metadata WHERE key = '{_KEY}'),
+            (SELECT max(value) FROM {METADATA}.ducklake_metadata WHERE key = '{KEY}'),
             (SELECT max(snapshot_id) FROM {METADATA}.ducklake_snapshot)
         """
     )
@@ -88,10 +105,32 @@ def claim(connection: Connection, settings: Settings, store_mark: StoreMark, see
         require_one_store(settings, store_mark.read(), replace(catalog, store=store))
 
 
+def is_outdated(settings: Settings, mark: Mark | None, catalog: CatalogState) -> bool:
+    """Whether the catalog is older than its data. Raises what `require_one_store` raises, but for CatalogOutdated."""
+    if mark is not None and mark.accepted is not None and mark.accepted == catalog.store:
+        return True  # whoever accepted it was killed before the end
+    try:
+        require_one_store(settings, mark, catalog)
+    except CatalogOutdated:
+        return True
+    return False
+
+
+def accept(connection: Connection, store_mark: StoreMark, mark: Mark, seen: Observation) -> None:
+    """Give a catalog that is older than its data, and the data, a new id: the newer catalog does not fit them any more.
+
+    Whoever is killed in between leaves the new id in the mark, and the next one goes on from there.
+    """
+    store = mark.accepted or str(uuid.uuid4())
+    store_mark.write(replace(mark, accepted=store))
+    set_store(connection, store)
+    store_mark.write(Mark(store, state_of(connection).snapshot, seen))
+
+
 def set_store(connection: Connection, store: str) -> None:
     """The catalog has this id of a store from now on."""
-    connection.execute(f"DELETE FROM {METADATA}.ducklake_metadata WHERE key = '{_KEY}'")
-    connection.execute(f"INSERT INTO {METADATA}.ducklake_metadata (key, value) VALUES ('{_KEY}', ?)", [store])
+    connection.execute(f"DELETE FROM {METADATA}.ducklake_metadata WHERE key = '{KEY}'")
+    connection.execute(f"INSERT INTO {METADATA}.ducklake_metadata (key, value) VALUES ('{KEY}', ?)", [store])
 
 
 def _files_of_others(settings: Settings) -> bool:

@@ -72,7 +72,8 @@ def named(connection: Connection) -> list[NamedFile]:
 def retired(connection: Connection) -> list[str]:
     """The files that no snapshot needs any more, and that are not removed yet, by path."""
     rows = connection.execute(
-        f"SELECT path FROM {METADATA}.ducklake_files_scheduled_for_deletion WHERE path_is_relative::BOOLEAN ORDER BY path"
+        f"SELECT path FROM {METADATA}.ducklake_files_scheduled_for_deletion "
+        "WHERE path_is_relative::BOOLEAN ORDER BY path"
     ).fetch_all()
     return [f"{LAKE}/{path}" for (path,) in rows]
 
@@ -188,6 +189,7 @@ def _batches_in(connection: Connection, place: Location) -> tuple[str, ...]:
     if place.name.endswith("-delete.parquet") or _account_of(str(place)) is None:
         return ()
     (batches,) = connection.fetch_one(
-        f"SELECT list(DISTINCT _batch ORDER BY _batch) FROM read_parquet({literal(str(place))}, hive_partitioning=false)"
+        "SELECT list(DISTINCT _batch ORDER BY _batch) "
+        f"FROM read_parquet({literal(str(place))}, hive_partitioning = false)"
     )
     return tuple(batches or ())

@@ -16,7 +16,15 @@ from resources.record_store import lake_files, ledger, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.catalog import catalog_of
 from resources.record_store.databases import Databases
-from resources.record_store.identity import claim, require_one_store, require_unclaimed, state_of
+from resources.record_store.identity import (
+    OutdatedCatalog,
+    accept,
+    claim,
+    is_outdated,
+    require_one_store,
+    require_unclaimed,
+    state_of,
+)
 from resources.record_store.lake import Connection, Lake
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
@@ -341,6 +349,26 @@ class RecordStore:
             self._mark.write(replace(mark, seen=seen))
             return seen.at
 
+    def outdated_catalog(self) -> OutdatedCatalog | None:
+        """What is lost with a catalog that is older than its data; None if it is not. Raises ForeignData."""
+        if not self.exists:
+            raise not_ready(self.settings)
+        with self._lake.attached(read_only=True) as connection:
+            mark = self._mark.read()
+            catalog = state_of(connection)
+            if not is_outdated(self.settings, mark, catalog) or mark is None:
+                return None
+            unknown = lake_files.unknown(connection, lake_files.lying(self.settings.data, lake_files.EVERYWHERE))
+            newest = ledger.newest(connection)[1]
+            return OutdatedCatalog(catalog.snapshot, mark.snapshot, newest, mark.seen.at, len(unknown))
+
+    def accept_catalog(self) -> None:
+        """The catalog counts although it is older than its data; what it does not know of them is left alone."""
+        with self.write_lock, self._lake.attached() as connection:
+            mark = self._mark.read()
+            if is_outdated(self.settings, mark, state_of(connection)) and mark is not None:
+                accept(connection, self._mark, mark, self.clock.observe(None))
+
     def _plausible(self, newest: datetime | None, mark: Mark | None) -> datetime:
         times = [*([] if newest is None else [newest]), *([] if mark is None else [mark.seen.at])]
         doubt = self.clock.doubt(max(times, default=None), self._file_time())
@@ -408,8 +436,8 @@ class RecordStore:
         makes is on the disk, and known to the ledger with its checksum, before it commits.
 
         writes: patterns of the files that may be made; none for rows of the ledger alone. account: whose they are.
-        apart: checksums are written down by a commit of their own. DuckLake 1.0 neither compacts files and writes rows in
-        one commit, nor finds a table in earlier snapshots where the one that made it has inlined rows (found here).
+        apart: checksums are written down by a commit of their own. DuckLake 1.0 neither compacts files and writes rows
+        in one commit, nor finds a table in earlier snapshots where the one that made it has inlined rows (found here).
         """
         if not self.exists:
             raise not_ready(self.settings)

@@ -37,13 +37,15 @@ class Mark:
     """The content of a mark.
 
     `snapshot` is the newest one that the data have files of, `seen` when the store was last written to. `writing` is
-    the transaction under way; what it has made is left behind if its process was killed.
+    the transaction under way; what it has made is left behind if its process was killed. `accepted` is the id that the
+    store is getting, for its catalog is older than the data.
     """
 
     store: str
     snapshot: int
     seen: Observation
     writing: Writing | None = None
+    accepted: str | None = None
 
 
 class StoreMark:
@@ -118,6 +120,7 @@ def _mark(told: dict[str, Any]) -> Mark:
         writing=None
         if writing is None
         else Writing(tuple(writing["patterns"]), datetime.fromisoformat(writing["since"])),
+        accepted=told["accepted"],
     )
 
 

@@ -97,7 +97,8 @@ def replaced(connection: Connection, before: datetime) -> list[Replaced]:
     """The files that no snapshot has needed since `before`: whoever has read them then has done by now."""
     rows = connection.execute(
         f"""
-        SELECT '{LAKE}/' || path, schedule_start::TIMESTAMPTZ AS since FROM {METADATA}.ducklake_files_scheduled_for_deletion
+        SELECT '{LAKE}/' || path, schedule_start::TIMESTAMPTZ AS since
+        FROM {METADATA}.ducklake_files_scheduled_for_deletion
         WHERE path_is_relative::BOOLEAN AND since < ? ORDER BY ALL
         """,
         [before],
@@ -130,7 +131,7 @@ def forget(connection: Connection, paths: Sequence[str]) -> None:
 
 def superfluous(connection: Connection, data: Location, before: datetime) -> list[str]:
     """The files that the store has written before `before`, or a killed writer of it, and that nothing names."""
-    rows = connection.execute("SELECT path FROM lake.ledger.files WHERE recorded_at < ?", [before]).fetch_all()
+    rows = connection.execute("SELECT path FROM lake.ledger.files WHERE recorded_at <= ?", [before]).fetch_all()
     ours = {path for (path,) in rows} & lying(data, EVERYWHERE)
     return sorted(ours - {file.path for file in named(connection)} - set(retired(connection)))
 
