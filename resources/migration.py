@@ -16,9 +16,9 @@ from pathlib import Path
 from resources.export_writer.plan import PLAN
 from resources.file_storage import (
     OBJECTS,
+    Checksum,
     FileStorage,
     KeptFile,
-    Checksum,
     blocks_of,
     checksum,
     files_below,
@@ -52,7 +52,7 @@ _NAMED = {"RECORDS_CATALOG": "--to", "RECORDS_DATA": "--data"}
 
 @dataclass(frozen=True)
 class _File:
-    """A file to copy: its path below the data, its bytes, of what may change when it was put there, what is known of it."""
+    """A file to copy: its path below the data, its bytes, when it was put there if it may change, what is known of it."""
 
     path: str
     bytes: int

@@ -190,7 +190,8 @@ class AccountRecords:
 
     def _require_whole(self, connection: Connection, record_type: str, *snapshots: int) -> None:
         """The files that snapshots have of the account's records are as they were written, or DamagedFile."""
-        lake_files.require_whole(connection, self._store.settings.data, record_type, self.name, snapshots)
+        paths = lake_files.needed_by(connection, snapshots, record_type, self.name)
+        lake_files.compare(connection, self._store.settings.data, paths)
 
     def discard(self, batch_id: str, actor: str, run_id: str | None) -> Batch:
         """The previewed batch will never be committed. Refused when it is not (or no longer) previewed."""
@@ -334,9 +335,8 @@ class AccountRecords:
     @contextmanager
     def export_source(self, selection: Selection) -> Iterator[ExportSource]:
         """The account's records of a selection, of its snapshot, which cannot be written through it."""
-        snapshots = [number for number in (selection.snapshot, selection.since) if number is not None]
-        with self._store.reading(selection.snapshot) as connection:
-            self._require_whole(connection, selection.record_type.name, *snapshots)
+        name, snapshots = selection.record_type.name, {selection.snapshot, selection.since or selection.snapshot}
+        with self._store.reading_whole(selection.snapshot, name, self.name, snapshots) as connection:
             yield ExportSource(connection, self.name, selection)
 
     def export(self, export_id: str) -> ExportManifest | None:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
@@ -147,13 +148,16 @@ class Lake:
         """Each with the statement that attached its lake, where it is attached still."""
 
     @contextmanager
-    def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[Connection]:
+    def attached(
+        self, *, read_only: bool = False, snapshot: int | None = None, lake: Path | None = None
+    ) -> Iterator[Connection]:
         """A connection whose database `lake` is the store, as of a snapshot when one is given.
 
         It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. What
-        is not committed when it ends, or fails, is rolled back.
+        is not committed when it ends, or fails, is rolled back. lake: where a snapshot's files are read, if it is not
+        where the settings say.
         """
-        attach = self._attach("lake", read_only, snapshot)
+        attach = self._attach("lake", read_only, snapshot, lake)
         database, attached = self._take(attach, read_only)
         try:
             objects = ObjectAccess(database, self._settings) if self._has_objects else None
@@ -169,7 +173,7 @@ class Lake:
                 cursor.execute(f"SET disabled_optimizers = '{_DISABLED}'")
                 connection = Connection(
                     cursor,
-                    lambda name, number: self._attach(name, True, number),
+                    lambda name, number: self._attach(name, True, number, lake),
                     {},
                     self._settings.accounts,
                     objects,
@@ -240,12 +244,12 @@ class Lake:
             return self._idle.pop()
         return self._databases.take(self._settings, self._catalog), ""
 
-    def _attach(self, name: str, read_only: bool, snapshot: int | None) -> str:
+    def _attach(self, name: str, read_only: bool, snapshot: int | None, lake: Path | None) -> str:
         options: dict[str, Any] = {
             # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
             "DATA_INLINING_ROW_LIMIT": 0,
             # The settings say where the data lies, so that a store can be moved.
-            "DATA_PATH": literal(f"{self._settings.lake}/"),
+            "DATA_PATH": literal(f"{lake or self._settings.lake}/"),
             "OVERRIDE_DATA_PATH": "true",
             **self._catalog.options(read_only=read_only),
         }

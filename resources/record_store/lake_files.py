@@ -115,21 +115,12 @@ def written(
     return files
 
 
-def require_whole(
-    connection: Connection,
-    data: Location,
-    record_type: str,
-    account: str | None,
-    snapshots: Collection[int],
-    condition: str = "true",
-    *,
-    anew: bool = False,
-) -> None:
-    """Compare the files that snapshots need of an account's records, or of all accounts', with what was written.
+def needed_by(
+    connection: Connection, snapshots: Collection[int], record_type: str, account: str | None, condition: str = "true"
+) -> list[str]:
+    """The files that snapshots need of an account's records of a type, or of all accounts', by path.
 
-    Raises DamagedFile for the first that is missing or differs. condition: on `bytes` and `is_delete`, to compare
-    fewer. anew: read also what this process has compared before. Small files that describe record types are compared
-    too.
+    Those that describe the record types are among them. condition: on `bytes` and `is_delete`, for fewer files.
     """
     whose = "true" if account is None else f"(account = {literal(account)} OR account IS NULL)"
     needed = " OR ".join(
@@ -137,10 +128,10 @@ def require_whole(
     )
     rows = connection.execute(
         f"SELECT DISTINCT path FROM ({_NAMED}) WHERE ({needed}) AND "
-        f"((table_name = ? AND {whose} AND ({condition})) OR table_name = 'record_types')",
+        f"((table_name = ? AND {whose} AND ({condition})) OR table_name = 'record_types') ORDER BY path",
         [record_type],
     ).fetch_all()
-    compare(connection, data, [path for (path,) in rows], anew=anew)
+    return [path for (path,) in rows]
 
 
 def compare(connection: Connection, data: Location, paths: Sequence[str], *, anew: bool = False) -> None:
@@ -161,10 +152,11 @@ def compare(connection: Connection, data: Location, paths: Sequence[str], *, ane
             whole = list(threads.map(is_whole, paths))
     for path, is_as_written in zip(paths, whole, strict=True):
         if not is_as_written:
-            raise _damaged(data, path, known.get(path))
+            raise not_whole(data, path, known.get(path))
 
 
-def _damaged(data: Location, path: str, known: StoredFile | None) -> RecordsError:
+def not_whole(data: Location, path: str, known: StoredFile | None) -> RecordsError:
+    """The error for a file that is missing or differs from what is known of it."""
     place = data / path
     size = size_of(place)
     if size is None:

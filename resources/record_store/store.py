@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ from resources.record_store.identity import (
     state_of,
 )
 from resources.record_store.lake import Connection, Lake
+from resources.record_store.lake_mirror import LakeMirror
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
     check_account,
@@ -417,6 +418,25 @@ class RecordStore:
         with self._lake.attached(read_only=True, snapshot=snapshot) as connection:
             if not self._is_one_store:
                 self._require_one_store(connection)
+            yield connection
+
+    @contextmanager
+    def reading_whole(
+        self, snapshot: int, record_type: str, account: str, snapshots: Collection[int]
+    ) -> Iterator[Connection]:
+        """The same, of files that have been compared: those that snapshots need of an account's records of a type.
+
+        What is in an object store is fetched first. Raises DamagedFile for a file that is missing or differs.
+        """
+        with self.reading(snapshot) as connection:
+            paths = lake_files.needed_by(connection, snapshots, record_type, account)
+            if is_local(self.settings.data):
+                lake_files.compare(connection, self.settings.data, paths)
+                yield connection
+                return
+            mirror = LakeMirror(self.settings, self.files)
+            mirror.fetch(connection, paths)
+        with self._lake.attached(read_only=True, snapshot=snapshot, lake=mirror.lake) as connection:
             yield connection
 
     @contextmanager

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from resources.file_storage import size_of
 from resources.record_store.lake import METADATA, Connection
-from resources.record_store.lake_files import EVERYWHERE, LAKE, compare, lying, named, require_whole, retired, unknown
+from resources.record_store.lake_files import EVERYWHERE, LAKE, compare, lying, named, needed_by, retired, unknown
 from resources.record_store.moments import current
 from resources.record_store.tables import FILE_BYTES
 from schemas.location import Location
@@ -41,7 +41,7 @@ def merge_small_files(connection: Connection, data: Location, record_type: Recor
     Raises DamagedFile before a damaged file is merged.
     """
     now = current(connection).number
-    require_whole(connection, data, record_type.name, None, [now], f"bytes < {FILE_BYTES}")
+    compare(connection, data, needed_by(connection, [now], record_type.name, None, f"bytes < {FILE_BYTES}"))
     return _files(
         connection.execute(
             "CALL ducklake_merge_adjacent_files('lake', ?, schema => 'records', max_compacted_files => 1)",
@@ -69,7 +69,7 @@ def rewrite_deleted(connection: Connection, data: Location, record_type: RecordT
     ).fetch_all()
     if not files:
         return 0, 0
-    require_whole(connection, data, record_type.name, None, [current(connection).number])
+    compare(connection, data, needed_by(connection, [current(connection).number], record_type.name, None))
     threshold, records = files[0][1], 0
     for count, share in files:
         records += count
