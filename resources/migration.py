@@ -52,7 +52,7 @@ _NAMED = {"RECORDS_CATALOG": "--to", "RECORDS_DATA": "--data"}
 
 @dataclass(frozen=True)
 class _File:
-    """A file to copy: its path below the data, its bytes, when it was put there if it may change, what is known of it."""
+    """A file to copy: its path below the data, its bytes, when it was put there if it may change, and what is known."""
 
     path: str
     bytes: int
