@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import xxhash
 
-from schemas.errors import DiskFull, StoreUnreachable
+from schemas.errors import DamagedFile, DiskFull, StoreUnreachable
 from schemas.location import Location
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ _CHUNK, _CHUNKS, _AT_ONCE = 16_000_000, 10_000, 4
 
 _BLOCK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_CHANGED = "did not match calculated checksum"
+"""What botocore says of an object whose bytes are not those of the checksum that was stored with it."""
 
 _OPTIONS: dict[str, Any] = {
     # What another process has just put there is to be seen.
@@ -248,18 +250,23 @@ def _state(place: Location) -> tuple[object, ...]:
 
 
 @contextmanager
-def answered() -> Iterator[None]:
+def answered(place: object = "object store") -> Iterator[None]:
     """What the object store refuses, or that it does not answer, is StoreUnreachable, in its words: they quote no key.
 
-    That there is no such object is FileNotFoundError as ever, and a full disk of this machine what it always is.
+    That there is no such object is FileNotFoundError as ever, and a full disk of this machine what it always is. Where
+    the object at `place` has other bytes than the checksum says that S3 keeps with it, DamagedFile is raised.
     """
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedFile):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _FULL:
             raise
+        if _CHANGED in str(error):
+            raise DamagedFile(
+                f"{place} has other bytes than were written.", "Nothing of it was used. Put it back from a backup."
+            ) from None
         if not isinstance(error, OSError) and not type(error).__module__.startswith(("botocore", "aiohttp")):
             raise
         raise unreachable(" ".join(str(error).split()).rstrip(".") or type(error).__name__) from None
@@ -310,7 +317,7 @@ def read(place: Location) -> bytes:
     """What is in a small file; FileNotFoundError where there is none."""
     if is_local(place):
         return place.read_bytes()
-    with answered():
+    with answered(place):
         data: bytes = place.fs.cat_file(place.path)
         return data
 
@@ -408,7 +415,8 @@ def _fetch(place: "UPath", folder: Path) -> None:
             for path in found:  # `get` would take a * in a name for a pattern
                 target = folder / place.name / path.removeprefix(place.path).lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                place.fs.get_file(path, str(target))
+                with answered(path):
+                    place.fs.get_file(path, str(target))
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -419,5 +427,5 @@ def _fetch(place: "UPath", folder: Path) -> None:
 
 @contextmanager
 def _opened(place: "UPath") -> Iterator[IO[bytes]]:
-    with answered(), place.fs.open(place.path, "rb", block_size=4 * _BLOCK) as file:
+    with answered(place), place.fs.open(place.path, "rb", block_size=4 * _BLOCK) as file:
         yield file

@@ -15,7 +15,7 @@ from resources.record_store import ledger
 from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.refusals import damaged, no_checksum
-from schemas.errors import RecordsError
+from schemas.errors import DamagedFile, RecordsError
 from schemas.files import StoredFile
 from schemas.location import Location
 
@@ -142,7 +142,7 @@ def compare(connection: Connection, data: Location, paths: Sequence[str], *, ane
     def is_whole(path: str) -> bool:
         try:
             return path in known and read(data / path) == known[path].checksum
-        except FileNotFoundError:
+        except (FileNotFoundError, DamagedFile):
             return False
 
     if is_local(data):

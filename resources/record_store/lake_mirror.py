@@ -17,6 +17,7 @@ from resources.record_store import ledger
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE, not_whole
 from resources.settings import Settings
+from schemas.errors import DamagedFile
 
 _AT_ONCE = 4
 _KEPT_SECONDS = 6 * 3600.0
@@ -64,7 +65,7 @@ class LakeMirror:
                 if known_checksum(fetched) != checksum:
                     return False
                 os.replace(fetched, here)
-        except FileNotFoundError:
+        except (FileNotFoundError, DamagedFile):
             return False
         finally:
             remove(folder)
