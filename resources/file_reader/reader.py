@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -18,6 +19,9 @@ from resources.file_reader.options import ReadLimits, ReadOptions
 from schemas.errors import DiskFull, InvalidRequest, NotFound, UnreadableFile
 
 _ERRORS = {error.code: error for error in (DiskFull, InvalidRequest, UnreadableFile)}
+DEFECT = "defect: "
+"""How the line begins in which the process that reads tells its standard error of a defect."""
+
 _PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
 
 
@@ -41,9 +45,11 @@ class FileReader:
         self._name = path.name.encode(errors="backslashreplace").decode()
         self._file = _open(path, self._name)
         self._before = os.fstat(self._file)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
             self._child, self._answers = self._start(options or ReadOptions(), limits or ReadLimits())
         except BaseException:
+            self._errors.close()
             os.close(self._file)
             raise
 
@@ -52,12 +58,13 @@ class FileReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process and close the file."""
-        self._answers.close()
+        """End the process, which then writes to nobody, and close the file."""
         if self._child.poll() is None:
             with suppress(ProcessLookupError):
                 self._child.kill()
         self._child.wait()
+        self._answers.close()
+        self._errors.close()
         with suppress(OSError):
             os.close(self._file)
 
@@ -133,6 +140,7 @@ class FileReader:
             [sys.executable, "-P", "-m", "resources.file_reader.child", json.dumps(request)],
             pass_fds=(self._file, sending),
             stdin=subprocess.DEVNULL,
+            stderr=self._errors,
             env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         )
         os.close(sending)
@@ -153,8 +161,15 @@ class FileReader:
             -signal.SIGXCPU: "takes longer than it may (RECORDS_MAX_READER_SECONDS)",
             -signal.SIGXFSZ: "unpacks to more than it may (RECORDS_MAX_FILE_MB)",
             -signal.SIGKILL: "was ended from outside, perhaps for want of memory",
-        }.get(code, f"ended the process that did it (exit code {code})")
+        }.get(code, f"ended the process that did it ({self._defect() or f'exit code {code}'})")
         return UnreadableFile(f"Reading {self._name} {why}.", "Nothing was read from it.")
+
+    def _defect(self) -> str:
+        """The line in which the process told of a defect, if it could."""
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").splitlines()
+        told = next((line for line in reversed(lines) if line.startswith(DEFECT)), "")
+        return told.removeprefix(DEFECT)
 
 
 def no_such_file(path: Path) -> NotFound:

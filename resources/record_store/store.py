@@ -344,8 +344,8 @@ class RecordStore:
             self.write_lock.prove()
             try:
                 connection.execute("COMMIT")
-            except duckdb.TransactionException as error:
-                raise self._catalog.refusal(error) from None
+            except duckdb.Error as error:
+                raise self._catalog.commit_error(error) from None
             transaction.snapshot = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
             if self._projection is not None and transaction.seq > seq + 1:
                 self._projection.catch_up(
