@@ -8,7 +8,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from schemas.errors import DiskFull, OutOfMemory, RecordsError
+from schemas.errors import DiskFull, NotAccessible, OutOfMemory, RecordsError
 from schemas.location import Location
 
 _FULL = {
@@ -55,7 +55,7 @@ def system_error(error: BaseException, *places: Location) -> RecordsError | None
         return None
     if number in _FULL:
         return _disk_full(error, _FULL[number], places)
-    return RecordsError(
+    return NotAccessible(
         f"{_file(error) or 'A file or folder'} cannot be read or written: {os.strerror(number)}.", _HINTS[number]
     )
 

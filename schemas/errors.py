@@ -14,6 +14,7 @@ RecordsError                exit 1   something failed; nothing was half done
 ├── UnreadableFile          exit 1   the bytes are not the format they claim to be
 ├── DiskFull                exit 1   there is no room for what would be written
 ├── OutOfMemory             exit 1   the operation takes more memory than it may
+├── NotAccessible           exit 1   the system refuses to read or write a file or folder
 ├── StoreNotReady           exit 1   the store is missing, or older than the record types
 ├── StoreBusy               exit 1   another process holds the write lock, or took it (transient)
 ├── StoreUnreachable        exit 1   the server of the catalog or of the data does not answer, or refuses (transient)
@@ -126,6 +127,12 @@ class OutOfMemory(RecordsError):
     """The operation takes more memory than the process, or DuckDB in it, may have."""
 
     code = "out_of_memory"
+
+
+class NotAccessible(RecordsError):
+    """The operating system refuses to read or write a file or folder; the message has its words."""
+
+    code = "not_accessible"
 
 
 class StoreNotReady(RecordsError):

@@ -44,6 +44,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "UnreadableFile": 1,
         "DiskFull": 1,
         "OutOfMemory": 1,
+        "NotAccessible": 1,
         "StoreNotReady": 1,
         "StoreBusy": 1,
         "StoreUnreachable": 1,

@@ -6,7 +6,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -15,13 +14,10 @@ from typing import Any, BinaryIO, Self
 
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
 from resources.file_reader.formats import Format
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import DEFECT, ReadLimits, ReadOptions
 from schemas.errors import DiskFull, InvalidRequest, NotFound, UnreadableFile
 
 _ERRORS = {error.code: error for error in (DiskFull, InvalidRequest, UnreadableFile)}
-DEFECT = "defect: "
-"""How the line begins in which the process that reads tells its standard error of a defect."""
-
 _PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
 
 
@@ -45,11 +41,9 @@ class FileReader:
         self._name = path.name.encode(errors="backslashreplace").decode()
         self._file = _open(path, self._name)
         self._before = os.fstat(self._file)
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         try:
-            self._child, self._answers = self._start(options or ReadOptions(), limits or ReadLimits())
+            self._child, self._answers, self._errors = self._start(options or ReadOptions(), limits or ReadLimits())
         except BaseException:
-            self._errors.close()
             os.close(self._file)
             raise
 
@@ -127,8 +121,10 @@ class FileReader:
         self._raise_if_wrong(last)
         self.read, self.notes = last["read"], tuple(last["notes"])
 
-    def _start(self, options: ReadOptions, limits: ReadLimits) -> "tuple[subprocess.Popen[bytes], BinaryIO]":
+    def _start(self, options: ReadOptions, limits: ReadLimits) -> "tuple[subprocess.Popen[bytes], BinaryIO, BinaryIO]":
         receiving, sending = os.pipe()
+        errors, erring = os.pipe()
+        os.set_blocking(erring, False)  # nobody reads it before the process has ended: what is too much is lost
         request = {
             "file": self._file,
             "answer": sending,
@@ -140,11 +136,12 @@ class FileReader:
             [sys.executable, "-P", "-m", "resources.file_reader.child", json.dumps(request)],
             pass_fds=(self._file, sending),
             stdin=subprocess.DEVNULL,
-            stderr=self._errors,
+            stderr=erring,
             env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         )
         os.close(sending)
-        return child, os.fdopen(receiving, "rb")
+        os.close(erring)
+        return child, os.fdopen(receiving, "rb"), os.fdopen(errors, "rb")
 
     def _raise_if_wrong(self, told: dict[str, Any]) -> None:
         if "error" not in told:
@@ -166,10 +163,8 @@ class FileReader:
 
     def _defect(self) -> str:
         """The line in which the process told of a defect, if it could."""
-        self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").splitlines()
-        told = next((line for line in reversed(lines) if line.startswith(DEFECT)), "")
-        return told.removeprefix(DEFECT)
+        return next((line.removeprefix(DEFECT) for line in lines if line.startswith(DEFECT)), "")
 
 
 def no_such_file(path: Path) -> NotFound:

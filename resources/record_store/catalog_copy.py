@@ -16,8 +16,8 @@ from resources.record_store import ledger
 from resources.record_store.catalog import PUBLIC, Catalog, PostgresCatalog, SqliteCatalog, catalog_of
 from resources.record_store.databases import Databases, literal
 from resources.record_store.lake import METADATA, Connection, Lake, identifier
-from resources.record_store.snapshots import images_of
 from resources.record_store.server_errors import is_ended, server_error
+from resources.record_store.snapshots import images_of
 from resources.record_store.store import RecordStore
 from resources.record_store.tables import LEDGER, table
 from resources.settings import Settings

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from schemas.errors import CommitUnknown, DiskFull, RecordsError, StoreBusy, StoreNotReady
+from schemas.errors import CommitUnknown, DiskFull, NotAccessible, StoreBusy, StoreNotReady
 
 _WORDS = re.compile(
     r"(?:(?P<full>database or disk is full)|(?P<busy>database (?:table |schema )?is locked)|"
@@ -40,7 +40,7 @@ def sqlite_error(error: Exception, catalog: Path, *, commits: bool = False) -> E
                 f"The disk of the catalog {catalog} failed in a commit: it is whole, or nothing of it is there.",
                 "See the system's log and mend the disk. See which it is (records batches, records exports).",
             )
-        return RecordsError(
+        return NotAccessible(
             f"The catalog {catalog} cannot be read or written: the disk fails, or is full; {_NOTHING}.",
             "See that there is room and the system's log of disk errors, then try again.",
         )
