@@ -44,7 +44,7 @@ def system_error(error: BaseException, *places: Location) -> RecordsError | None
         return error
     text = str(error)
     if _is_memory(error, text):
-        if "temp_directory" in text:
+        if "max_temp_directory_size" in text:
             return _disk_full(error, "the disk is full", places)
         return OutOfMemory(
             "The operation takes more memory than it may.",
