@@ -202,7 +202,7 @@ def test_sessions_that_are_ended_amid_a_transaction_are_told(
         transaction.append(ledger.append_account, transaction.at, "canary", "tester")
         postgres.execute(f"{_SESSIONS.format(database)} AND pid NOT IN ({_WRITERS})")
         transaction.connection.execute("SELECT count(*) FROM lake.records.contacts").fetch_all()
-    assert store.add_account("ua", "tester")
+    assert store.add_account("dl", "tester")
 
 
 _QUERY = 'Failed to execute query "INSERT INTO x VALUES (\'canary: FATAL:  database "y" does not exist\')": '
