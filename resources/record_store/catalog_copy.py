@@ -18,6 +18,7 @@ from resources.record_store.databases import Databases, literal
 from resources.record_store.identity import KEY, set_store
 from resources.record_store.lake import METADATA, Connection, Lake, identifier
 from resources.record_store.lake_files import NamedFile, named
+from resources.record_store.server_errors import is_ended, server_error
 from resources.record_store.snapshots import images_of
 from resources.record_store.store import RecordStore
 from resources.record_store.tables import LEDGER, table
@@ -116,6 +117,8 @@ class _PostgresStaging:
             try:
                 cursor.execute(statements)
             except psycopg2.Error as error:
+                if is_ended(error):
+                    raise server_error(error) from None
                 said = str(error).splitlines()[0]
                 raise StoreUnreachable(
                     f"PostgreSQL refuses to make the catalog: {said}.",

@@ -13,6 +13,7 @@ from resources.record_store.catalog import Catalog
 from resources.record_store.databases import Databases, literal
 from resources.record_store.object_store import ObjectAccess, refusal
 from resources.settings import Settings
+from resources.system_errors import system_error
 from schemas.location import Location
 
 if TYPE_CHECKING:
@@ -164,10 +165,7 @@ class Lake:
             if attached != attach:
                 if attached:
                     database.execute("DETACH lake")
-                try:
-                    database.execute(attach)
-                except duckdb.IOException as error:
-                    raise self._catalog.refusal(error) from None
+                self._catalog.attach(database, attach)
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
                 cursor.execute(f"SET disabled_optimizers = '{_DISABLED}'")
@@ -189,9 +187,12 @@ class Lake:
             if snapshot is not None:
                 database.execute("DETACH lake")
                 attach = ""
-        except (duckdb.Error, OSError) as error:
+        except (duckdb.Error, OSError, MemoryError) as error:
             database.close()
-            raise self._told(error) from None
+            told = self._told(error)
+            if told is error:
+                raise
+            raise told from None
         except BaseException:
             database.close()
             raise
@@ -225,10 +226,13 @@ class Lake:
                 self._databases.give_back(self._settings, database)
 
     def _told(self, error: Exception) -> Exception:
-        """The error as it is told, where the catalog's server or the object store has refused or gone."""
-        told = self._catalog.interruption(error)
+        """What the catalog, the object store, the disk or the memory has refused; else the error itself."""
+        told = self._catalog.error(error)
         if told is error and self._has_objects and isinstance(error, duckdb.IOException):
-            return refusal(error)
+            told = refusal(error)
+        if told is error:
+            settings = self._settings
+            told = system_error(error, settings.data, settings.home, settings.scratch) or error
         return told
 
     def _take(self, attach: str, read_only: bool) -> tuple[duckdb.DuckDBPyConnection, str]:

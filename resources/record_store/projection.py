@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from resources.record_store.server_errors import is_ended, server_error
 from schemas.batches import Batch, Counts
 from schemas.errors import NotFound, RecordsError, Refused, StoreNotReady
 from schemas.rollbacks import RollbackCounts
@@ -183,6 +184,8 @@ class Projection:
             with self._transaction() as cursor:
                 yield cursor
         except psycopg2.Error as error:
+            if is_ended(error):
+                raise server_error(error) from None
             raise StoreNotReady(
                 f"The import history in PostgreSQL cannot be granted: {_said(error)}.",
                 "Its schema records_history must be there and belong to the user of RECORDS_CATALOG: records init.",

@@ -59,14 +59,12 @@ class Transaction:
     """A transaction on the lake, under the write lock.
 
     `seq` is the number of the next ledger row, `at` the time of all its rows; `snapshot` is the one
-    that it made, once it is committed. `lived` is the time that has certainly passed: see `RecordStore.lived`.
-    `batches` are those that it has told of, in their new states.
+    that it made, once it is committed. `batches` are those that it has told of, in their new states.
     """
 
     connection: Connection
     seq: int
     at: datetime
-    lived: datetime
     snapshot: int | None = None
     batches: list[Batch] = field(default_factory=list)
 
@@ -470,7 +468,7 @@ class RecordStore:
             before = lake_files.lying(data, writes)
             connection.execute("BEGIN")
             seq, newest = ledger.newest(connection)
-            transaction = Transaction(connection, seq + 1, self._plausible(newest, mark), seen.at)
+            transaction = Transaction(connection, seq + 1, self._plausible(newest, mark))
             known = self._unfinished(connection, mark)
             yield transaction
             made = lake_files.lying(data, writes) - before
@@ -498,8 +496,8 @@ class RecordStore:
         self.write_lock.prove()
         try:
             connection.execute("COMMIT")
-        except duckdb.TransactionException as error:
-            raise self._catalog.refusal(error) from None
+        except duckdb.Error as error:
+            raise self._catalog.commit_error(error) from None
         (transaction.snapshot,) = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")
 
     def _require_one_store(self, connection: Connection) -> Mark:
