@@ -48,13 +48,14 @@ columns = st.sampled_from([("company", "phone"), ("company",), ("phone",)])
 
 @dataclass
 class Written:
-    """A batch as the model knows it: the account's records before and after it."""
+    """A batch as the model knows it: the account's records before and after it, and the batches that stood before."""
 
     batch_id: str
     account: str
     before: Records
     after: Records
     committed_at: datetime
+    earlier: "list[Written]"
     status: BatchStatus = BatchStatus.COMMITTED
     undone: "Written | None" = None
     file: Path | None = None
@@ -124,7 +125,12 @@ class Histories(RuleBasedStateMachine):
                 after[key] = old | values | batch
         counts = report.batch.counts
         assert (counts.created, counts.updated, counts.rejected) == (created, updated, rejected)
-        self._committed(Written(report.batch.batch_id, account, before, after, self.clock.now()))
+        self._committed(
+            Written(report.batch.batch_id, account, before, after, self.clock.now(), self._standing(account))
+        )
+
+    def _standing(self, account: str) -> list[Written]:
+        return [it for it in self.batches if it.account == account and it.status is not BatchStatus.ROLLED_BACK]
 
     def _committed(self, batch: Written) -> None:
         self.records[batch.account] = batch.after
@@ -172,6 +178,7 @@ class Histories(RuleBasedStateMachine):
             with pytest.raises(ModifiedSince):
                 account.roll_back(request, "tester", None)
             return
+        standing = self._standing(batch.account)
         report = account.roll_back(request, "tester", None)
         assert report.batch_id is not None
         assert report.counts == counts
@@ -179,7 +186,8 @@ class Histories(RuleBasedStateMachine):
         batch.status = BatchStatus.ROLLED_BACK
         if batch.undone is not None:
             batch.undone.status = BatchStatus.COMMITTED
-        self._committed(Written(report.batch_id, batch.account, before, after, self.clock.now(), undone=batch))
+        now = self.clock.now()
+        self._committed(Written(report.batch_id, batch.account, before, after, now, standing, undone=batch))
 
     @rule(hours=st.sampled_from([1, 12, 13, 24, 100, 24 * 21]))
     def time_passes(self, hours: int) -> None:
@@ -225,37 +233,61 @@ def model_rollback(
             result[key] = record
 
     for key in batch.before.keys() | batch.after.keys():
-        before, after, present = batch.before.get(key), batch.after.get(key), now.get(key)
-        if before == after:
+        if batch.before.get(key) == batch.after.get(key):
             continue
+        (before, rests), after, present = model_image(batch, key, rollback_id), batch.after.get(key), now.get(key)
         restoration = (
             replace(counts, removed=counts.removed + 1)
             if before is None
-            else replace(counts, restored=counts.restored + 1)
+            else replace(counts, restored=counts.restored + 1, resting=counts.resting + rests)
         )
+        if present is None and (after or before is None):
+            counts = replace(counts, gone=counts.gone + 1)
+            continue
         if present == after:
             counts = restoration
             put(key, before)
-            continue
-        if after is not None and present is None:
-            counts = replace(counts, gone=counts.gone + 1)
             continue
         if choice is OnModified.OVERWRITE:
             counts = replace(restoration, modified=counts.modified + 1)
             put(key, before)
             continue
         counts = replace(counts, modified=counts.modified + 1)
-        merged = {
-            name: before[name]
-            for name in FIELDS
-            if before and after and present and before[name] != after[name] and present[name] == after[name]
-        }
+        merged = its_values(before, after, present) if before else {}
         if choice is OnModified.MERGE and merged and present:
             counts = replace(counts, merged=counts.merged + 1)
             put(key, present | merged | {"_batch": rollback_id})
         elif choice is not OnModified.STOP:
-            counts = replace(counts, kept=counts.kept + 1)
+            is_showing = bool(after and present and (before is None or its_values(before, after, present)))
+            counts = replace(counts, kept=counts.kept + 1, resting=counts.resting + is_showing)
     return result, counts
+
+
+def model_image(batch: Written, key: str, rollback_id: str) -> tuple[Record | None, bool]:
+    """A record as it was before a batch, without what batches wrote that are rolled back now; and whether it rests."""
+    record, rests = batch.before.get(key), False
+    for other in reversed(batch.earlier):
+        is_undone_in_vain = other.undone is not None and other.undone.status is BatchStatus.ROLLED_BACK
+        if other.status is not BatchStatus.ROLLED_BACK or other is batch.undone or is_undone_in_vain:
+            continue
+        was, left = other.before.get(key), other.after.get(key)
+        if record == left:
+            record, rests = was, False
+        elif was is None:
+            rests = rests or bool(record and left)
+        elif its := its_values(was, left, record):
+            record = (record or {}) | its | {"_batch": rollback_id}
+    return record, rests
+
+
+def its_values(before: Record | None, after: Record | None, record: Record | None) -> Record:
+    """The earlier values of the fields in which a record still has the value that a change gave it.
+
+    Of a record that a change created that is all but its key: each has the same status.
+    """
+    if not (before and after and record):
+        return {}
+    return {name: before[name] for name in FIELDS if before[name] != after[name] == record[name]}
 
 
 @pytest.mark.runs_on("laptop", "postgres")
