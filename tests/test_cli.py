@@ -586,6 +586,30 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     assert lines[-1].endswith(f" UTC: records commit {batch_id} --on-invalid skip")
 
 
+def test_a_rollback_says_what_rests_on_the_batch_and_what_to_do() -> None:
+    first, second = (
+        done("import", contacts(f"{name}.csv", text), "-a", "ua", "-t", "contacts")["batch_id"]
+        for name, text in (
+            ("first", "external_id,status,company\nC-1,lead,a\nC-2,lead,a\n"),
+            ("second", "external_id,phone\nC-1,1\n"),
+        )
+    )
+    rollback = ("rollback", first, "--on-modified", "keep")
+    counts = {"removed": 1, "restored": 0, "modified": 1, "merged": 0, "kept": 1, "gone": 0, "resting": 1}
+    sentence = (
+        "Records that still have values of a rolled-back batch: 1. "
+        "Roll back the later batches that changed them too, or import a correction."
+    )
+    assert done(*rollback, "--dry-run").items() >= counts.items()
+    assert sentence in " ".join(run(*rollback, "--dry-run").stdout.split())
+
+    told = done(*rollback)
+    assert told.items() >= counts.items()
+    for again in (rollback, ("show", told["batch_id"])):
+        assert sentence in " ".join(run(*again).stdout.split())
+    assert done("rollback", second).items() >= {**counts, "modified": 0, "kept": 0, "resting": 0}.items()
+
+
 def test_lists_for_people_are_tables() -> None:
     assert run("accounts", "list").stdout == "There is no account yet: records accounts add NAME.\n"
     assert run("batches").stdout == "There is no batch: records import FILE.\n"

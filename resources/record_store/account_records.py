@@ -19,6 +19,7 @@ from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
     damaged,
+    earlier_images_gone,
     images_gone,
     modified_since,
     no_such_batch,
@@ -45,7 +46,7 @@ from schemas.rollbacks import Conflict, OnModified, RollbackReport, RollbackRequ
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
     from resources.record_store.store import RecordStore, Transaction
-    from resources.record_store.undo import Undo
+    from resources.record_store.undo import Commit, Undo
 
 _CONFLICTS = 20
 _KINDS = ("staging", "rejects", "reports")
@@ -255,7 +256,7 @@ class AccountRecords:
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
                 return self._taken_back(connection, batch)
-            whole = request.on_modified is OnModified.MERGE
+            whole = request.on_modified in (OnModified.KEEP, OnModified.MERGE)
             undo = self._undo(connection, batch, self._store.time(connection), whole=whole)
             counts = undo.counts(request.on_modified)
             conflicts = tuple(undo.conflicts(_CONFLICTS)) if counts.modified else ()
@@ -376,22 +377,19 @@ class AccountRecords:
         window = batch.promised(self._store.settings.rollback_window)
         if batch.status is BatchStatus.EXPIRED or batch.is_over(now, window):
             raise window_over(batch, batch.committed_at + window)
-        images = images_of(connection, batch.batch_id)
-        if images is None:
+        own = _commit(connection, batch)
+        if own is None:
             raise images_gone(batch)
-        before, after = images
-        self._require_whole(connection, batch.record_type, before, after, current(connection).number)
+        earlier = []
+        for other in ledger.rolled_back_since(connection, batch):
+            commit = _commit(connection, other)
+            if commit is None:
+                raise earlier_images_gone(batch, other)
+            earlier.append(commit)
+        read = [snapshot for commit in (own, *earlier) for snapshot in (commit.before, commit.after)]
+        self._require_whole(connection, batch.record_type, *read, current(connection).number)
         record_type = ledger.record_types(connection)[batch.record_type]
-        return Undo(
-            connection,
-            record_type,
-            self.name,
-            batch.batch_id,
-            before=before,
-            after=after,
-            is_import=batch.undone is None,
-            whole=whole,
-        )
+        return Undo(connection, record_type, self.name, own, earlier, whole=whole)
 
     def _taken_back(self, connection: Connection, batch: Batch) -> RollbackReport:
         return replace(
@@ -478,6 +476,14 @@ class AccountRecords:
                 f"Batch {batch.batch_id} would have created {inserted:,} and updated {updated:,} records; the preview "
                 f"had {counts.created:,} and {counts.updated:,}. Nothing was written."
             )
+
+
+def _commit(connection: Connection, batch: Batch) -> "Commit | None":
+    """The snapshots around a batch's commit; None where they are not kept any more."""
+    from resources.record_store.undo import Commit
+
+    images = images_of(connection, batch.batch_id)
+    return None if images is None else Commit(batch.batch_id, *images, is_import=batch.undone is None)
 
 
 def _rollback_report(rollback: Batch, undone: Undone, conflicts: Sequence[Conflict]) -> RollbackReport:

@@ -272,6 +272,32 @@ def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
     return rollback, undone
 
 
+def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
+    """The batches that stood directly before this one's commit and are rolled back now, newest first.
+
+    They are of the same account and type. Left out are the batch that this one has undone, which stands again when
+    this one is taken back, and a rollback if what it had undone is rolled back again: the records are as it left them.
+    """
+    rows = connection.execute(
+        """
+        WITH its AS (SELECT batch_id, status, seq FROM lake.ledger.batches WHERE account = ? AND record_type = ?),
+            moment AS (SELECT min(seq) AS its_commit FROM its WHERE batch_id = ? AND status = 'committed')
+        SELECT batch_id FROM its CROSS JOIN moment GROUP BY batch_id
+        HAVING arg_max(status, seq) = 'rolled_back'
+            AND arg_max(status, seq) FILTER (seq < its_commit) = 'committed'
+        ORDER BY min(seq) FILTER (status = 'committed') DESC
+        """,
+        [batch.account, batch.record_type, batch.batch_id],
+    ).fetch_all()
+
+    def is_rolled_back(undone: Undone) -> bool:
+        return batches(connection, batch_id=undone.batch_id)[0].status is BatchStatus.ROLLED_BACK
+
+    found = [batches(connection, batch_id=batch_id)[0] for (batch_id,) in rows]
+    stands_again = None if batch.undone is None else batch.undone.batch_id
+    return [it for it in found if it.batch_id != stands_again and (it.undone is None or not is_rolled_back(it.undone))]
+
+
 def exports(
     connection: Connection,
     *,

@@ -150,6 +150,15 @@ def images_gone(batch: Batch) -> WindowOver:
     )
 
 
+def earlier_images_gone(batch: Batch, earlier: Batch) -> WindowOver:
+    """The error for a rollback that must look past an earlier batch whose before-image is no longer kept."""
+    return WindowOver(
+        f"Batch {earlier.batch_id}, which is rolled back, came before batch {batch.batch_id}. The records as they were "
+        f"before {earlier.batch_id} are no longer kept, so {batch.batch_id} cannot be taken back.",
+        "Correct its records with another import.",
+    )
+
+
 def preview_over(batch: Batch, ended: datetime) -> WindowOver:
     """The error for a commit that comes too late."""
     return WindowOver(
