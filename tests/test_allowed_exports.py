@@ -11,7 +11,6 @@ import dagster as dg
 import pytest
 
 from pipelines.definitions import defs
-from pipelines.store_resource import RecordsResource
 from resources.export_writer import ExportWriter
 from resources.export_writer.plan import ExportPlan
 from resources.file_storage import FileStorage
@@ -23,7 +22,12 @@ from schemas.location import Location
 from tests.object_server import on_disk
 from tests.records import change, put
 
-pytestmark = pytest.mark.runs_on("laptop")
+pytestmark = [
+    pytest.mark.runs_on("laptop"),
+    pytest.mark.filterwarnings(
+        "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+    ),
+]
 
 OUTSIDE = "is in no folder where exports through Dagster may lie"
 LINK = "is a link, which exports through Dagster never follow"
@@ -217,25 +221,18 @@ def test_a_path_in_a_runs_config_is_confined_and_a_terminals_plan_is_not(
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("accounts", ["ua"])
 
+        job = defs().resolve_job_def("export_contacts")
+
         def run(**config: str) -> dg.ExecuteInProcessResult:
-            return (
-                defs()
-                .get_job_def("export_contacts")
-                .execute_in_process(
-                    {"ops": {"exports__contacts": {"config": config}}},
-                    instance=instance,
-                    resources={"records": RecordsResource()},
-                    partition_key="ua",
-                    raise_on_error=False,
-                )
-            )
+            told = {"ops": {"exports__contacts": {"config": config}}}
+            return job.execute_in_process(told, instance=instance, partition_key="ua", raise_on_error=False)
 
         refused = run(path=str(tmp_path / "out.csv"))
         assert not refused.success
         (failed,) = (event for event in refused.all_events if event.is_step_failure)
-        told = failed.step_failure_data.user_failure_data
-        assert told is not None
-        assert OUTSIDE in (told.description or "")
+        failure = failed.step_failure_data.user_failure_data
+        assert failure is not None
+        assert OUTSIDE in (failure.description or "")
         assert not (tmp_path / "out.csv").exists()
         assert run(path=str(root / "out.csv")).success
         assert run(export_id=plan.export_id, path=str(tmp_path / "out.csv")).success
