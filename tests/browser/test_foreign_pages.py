@@ -193,6 +193,8 @@ def test_a_page_of_another_origin_launches_and_reads_nothing(
 
     seen = page.evaluate(ATTACK, {"ui": address, "files": report, "mutation": mutation(server), "seconds": 10})
 
+    assert launched(server) == before
+    assert [each for each in server.materialisations("contacts", "ua") if each not in materialised] == []
     frames = seen.pop("frames")
     assert seen == {
         **dict.fromkeys(("image", "picture", "script", "json", "read", "page", "logs", "file", "socket"), "refused"),
@@ -202,8 +204,6 @@ def test_a_page_of_another_origin_launches_and_reads_nothing(
     assert {seen[name] for name in ("text", "credentials", "blind", "report")} <= {"opaque", "refused"}
     assert frames == ["foreign"] * 4
     assert all("Dagster" not in frame.content() for frame in page.frames)
-    assert launched(server) == before
-    assert [each for each in server.materialisations("contacts", "ua") if each not in materialised] == []
 
 
 @pytest.mark.parametrize("which", ["the UI", "the files"])

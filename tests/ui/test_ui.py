@@ -241,6 +241,20 @@ def test_there_are_no_pages_of_a_home_without_a_store(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
+@pytest.mark.parametrize("killed", ["pipelines.web_server", "dagster._daemon"])
+def test_when_one_of_the_servers_is_killed_all_end(killed: str, tmp_path: Path) -> None:
+    """A daemon that lives on would do everything twice beside that of the next start."""
+    with serving(tmp_path) as server:
+        started = children(server.process)
+        (victim,) = (each for each in started if killed in each.cmdline())
+        victim.kill()
+
+        assert server.process.wait(timeout=60) == 1
+        _, alive = psutil.wait_procs(started, timeout=5)
+        assert alive == []
+        assert not (server.home / "ui.json").exists()
+
+
 def test_an_interrupt_ends_everything(server: Server) -> None:
     started = children(server.process)
     assert len(started) >= 3  # web server, daemon, code server
