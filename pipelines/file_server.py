@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from pipelines.web_guard import Guard
 from resources.file_storage import blocks_of, is_local
 from resources.record_store import RecordStore
 from resources.settings import Settings
@@ -26,16 +26,15 @@ from schemas.location import Location
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+    "Referrer-Policy": "no-referrer",  # the address is the secret
 }
 
 
 @contextmanager
-def serving(settings: Settings, host: str, listener: socket.socket) -> Iterator[None]:
+def serving(settings: Settings, listener: socket.socket) -> Iterator[None]:
     """The files are served by a thread of this process."""
-    config = uvicorn.Config(application(settings, host), log_config=None, access_log=False, server_header=False)
+    config = uvicorn.Config(application(settings), log_config=None, access_log=False, server_header=False)
     server = uvicorn.Server(config)
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -46,8 +45,8 @@ def serving(settings: Settings, host: str, listener: socket.socket) -> Iterator[
         thread.join(timeout=10)
 
 
-def application(settings: Settings, host: str) -> Starlette:
-    """What answers GET alone, to requests that name this host and no other."""
+def application(settings: Settings) -> ASGIApp:
+    """What answers GET alone, to requests that name this machine by its loopback names."""
 
     def answer(request: Request) -> Response:
         file = _file(settings, **request.path_params)
@@ -60,10 +59,7 @@ def application(settings: Settings, host: str) -> Starlette:
         named = {} if name is None else {"Content-Disposition": _attachment(name)}
         return StreamingResponse(blocks_of(file), headers=_HEADERS | named, media_type=media_type)
 
-    return Starlette(
-        routes=[Route("/{batch_id}/{path}/{what}", answer, methods=["GET"])],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost"], www_redirect=False)],
-    )
+    return Guard(Starlette(routes=[Route("/{batch_id}/{path}/{what}", answer, methods=["GET"])]))
 
 
 def _attachment(name: str) -> str:

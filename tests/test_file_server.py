@@ -48,7 +48,7 @@ def ask(store: RecordStore) -> Iterator[Ask]:
             finally:
                 connection.close()
 
-        with serving(store.settings, HOST, listener):
+        with serving(store.settings, listener):
             yield answer
 
 
@@ -78,6 +78,7 @@ def test_the_report_opens_and_the_rejects_file_is_saved(ask: Ask, report: Import
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["cache-control"] == "no-store"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
 def test_nothing_but_the_whole_path_leads_to_a_file(
@@ -106,8 +107,8 @@ def test_nothing_but_the_whole_path_leads_to_a_file(
 def test_only_get_is_answered_and_only_to_this_host(ask: Ask, links: dict[str, str]) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert ask(links["report"], method).status == 405
-    assert ask(links["report"], host="evil.example").status == 400
-    assert ask(links["report"], host="127.0.0.1.evil.example:3001").status == 400
+    assert ask(links["report"], host="evil.example").status == 421
+    assert ask(links["report"], host="127.0.0.1.evil.example:3001").status == 421
     assert ask(links["report"], host="localhost:3001").status == 200
 
 

@@ -34,7 +34,7 @@ class ExportPlan:
     """All that is needed to make an export, or what is missing of it: by whichever process, the same bytes.
 
     `folder` is the export's own, which every process finds, `work` where this process makes parts, `path` where the
-    file will lie; `at` is when it was planned.
+    file will lie; `at` is when it was planned. `confined`: the path was named in Dagster, not at a terminal.
     """
 
     export_id: str
@@ -47,6 +47,7 @@ class ExportPlan:
     folder: Location
     work: Path = field(compare=False)
     path: Location
+    confined: bool = False
 
     @property
     def rows(self) -> int:
@@ -146,6 +147,7 @@ class ExportPlan:
             folder=folder,
             work=working_folder(folder, files),
             path=location(told["path"]),
+            confined=told["confined"],
         )
 
     def _to_dict(self) -> Mapping[str, Any]:
@@ -160,6 +162,7 @@ class ExportPlan:
             "since": self.selection.since,
             "full": self.selection.full,
             "path": str(self.path),
+            "confined": self.confined,
             "parts": [
                 {"low": _texts(part.range.low), "high": _texts(part.range.high), "rows": part.rows}
                 for part in self.parts

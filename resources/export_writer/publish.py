@@ -41,6 +41,11 @@ def partial_path(path: Path, export_id: str) -> Path:
     return path.with_name(f".{path.name}.{export_id}.partial")
 
 
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of a file lies: beside it."""
+    return path.with_name(f"{path.name}.manifest.json")
+
+
 def require_writable(path: Path, export_id: str) -> None:
     """A file can be made beside the path, which leaves nothing; NotAccessible when it cannot."""
     probe = partial_path(path, export_id)

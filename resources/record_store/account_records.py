@@ -345,6 +345,11 @@ class AccountRecords:
         with self._store.reading() as connection:
             return next(iter(ledger.exports(connection, account=self.name, export_id=export_id)), None)
 
+    def exports_of(self, sha256: str) -> list[ExportManifest]:
+        """The account's exports of a file with these bytes."""
+        with self._store.reading() as connection:
+            return ledger.exports(connection, account=self.name, sha256=sha256)
+
     def last_export(self, record_type: str, actor: str) -> ExportManifest | None:
         """The account's newest export of a type by somebody."""
         with self._store.reading() as connection:
