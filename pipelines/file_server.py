@@ -21,7 +21,8 @@ from pipelines.web_guard import Guard
 from resources.file_storage import blocks_of, is_local
 from resources.record_store import RecordStore
 from resources.settings import Settings
-from schemas.errors import RecordsError
+from schemas.batches import ImportReport
+from schemas.errors import DamagedFile, RecordsError
 from schemas.location import Location
 
 _HEADERS = {
@@ -49,7 +50,12 @@ def application(settings: Settings) -> ASGIApp:
     """What answers GET alone, to requests that name this machine by its loopback names."""
 
     def answer(request: Request) -> Response:
-        file = _file(settings, **request.path_params)
+        try:
+            file = _file(settings, **request.path_params)
+        except DamagedFile:
+            return PlainTextResponse(
+                "This file is damaged, so it is not shown: preview the file again.\n", 500, _HEADERS
+            )
         if file is None:
             return PlainTextResponse("There is no such file, or its time has ended.\n", 404, _HEADERS)
         is_page = file.suffix == ".html"
@@ -69,15 +75,17 @@ def _attachment(name: str) -> str:
 
 
 def _file(settings: Settings, batch_id: str, path: str, what: str) -> Location | None:
-    """The file of a batch, for one who knows its path."""
+    """The file of a batch, for one who knows its path. Raises DamagedFile if it is not as it was written."""
     try:
         with RecordStore(settings) as store:
             records = store.account(store.owner_of(batch_id))
-            report = records.report(batch_id)
+            batch = records.batch(batch_id)
+            known = batch.binding.get("path")
+            if known is None or not secrets.compare_digest(known.encode(), path.encode()):
+                return None
             records.require_whole(batch_id, ("rejects", "reports"))
+            return records.with_files(ImportReport(batch)).files.get(what)
+    except DamagedFile:
+        raise
     except RecordsError:
         return None
-    known = report.batch.binding.get("path")
-    if known is None or not secrets.compare_digest(known.encode(), path.encode()):
-        return None
-    return report.files.get(what)
