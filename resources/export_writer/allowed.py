@@ -14,7 +14,7 @@ from resources.export_writer.publish import manifest_path, partial_path
 from resources.file_storage import entries, is_local
 from resources.record_store import AccountRecords
 from resources.settings import Settings
-from schemas.errors import InvalidRequest
+from schemas.errors import DamagedFile, InvalidRequest
 
 _ELSEWHERE = "Leave the path empty for the account's export folder, or name another place."
 
@@ -76,7 +76,7 @@ def _is_own(records: AccountRecords, path: Path, told: dict[str, Any]) -> bool:
         return export.path == path
     try:
         return planned_path(records.folder("exports") / export_id / PLAN) == path
-    except (OSError, ValueError, KeyError):
+    except (OSError, KeyError, DamagedFile):
         return False
 
 
