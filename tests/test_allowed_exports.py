@@ -75,7 +75,13 @@ def test_it_lies_nowhere_else(writer: ExportWriter, roomy: RecordStore, root: Pa
     assert exported.parent == own
     before = sorted(tmp_path.rglob("*"))
     for path in (
-        *(tmp_path / "out.csv", tmp_path, Path("/etc/records.csv"), Path("out.csv"), tmp_path / "rootless" / "out.csv"),
+        *(
+            tmp_path / "out.csv",
+            tmp_path,
+            Path("/nonexistent/out.csv"),
+            Path("out.csv"),
+            tmp_path / "rootless" / "out.csv",
+        ),
         *(root / ".." / "out.csv", root / "sub" / ".." / ".." / "out.csv", tmp_path / "missing" / "out.csv"),
         *(exported / "plan.json", exported, exported / "parts" / "000000.json", roomy.settings.home / "out.csv"),
     ):

@@ -147,7 +147,7 @@ class ExportPlan:
             folder=folder,
             work=working_folder(folder, files),
             path=location(told["path"]),
-            confined=told["confined"],
+            confined=told.get("confined", True),  # of a plan from before there were any
         )
 
     def _to_dict(self) -> Mapping[str, Any]:
