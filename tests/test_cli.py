@@ -423,7 +423,7 @@ def test_of_the_details_of_defects_the_newest_are_kept(home: Path, monkeypatch: 
 
 def test_a_reader_of_the_output_that_has_seen_enough_is_no_error() -> None:
     done("accounts", "add", "ua")
-    command = f"{COMMAND} types | (exec true)"
+    command = f"{COMMAND} accounts list | true"
     ended = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
     assert ended.stderr == ""
 
