@@ -421,13 +421,6 @@ def test_of_the_details_of_defects_the_newest_are_kept(home: Path, monkeypatch: 
     assert newest == kept[-1]
 
 
-def test_a_reader_of_the_output_that_has_seen_enough_is_no_error() -> None:
-    done("accounts", "add", "ua")
-    command = f"{COMMAND} accounts list | true"
-    ended = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True)
-    assert ended.stderr == ""
-
-
 @pytest.mark.parametrize("how", ["option", "environment"])
 def test_another_accounts_batch_is_not_there(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file = contacts("one.csv", "id,status\nC-1,lead\n")
