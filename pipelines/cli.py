@@ -54,9 +54,6 @@ class _Commands(click.Group):
             _fail(arguments, "wrong_usage", error.format_message(), "See what there is: records --help.", 2)
         except (click.Abort, KeyboardInterrupt):
             _fail(arguments, "interrupted", "Interrupted; nothing is half done.", "", 1)
-        except BrokenPipeError:  # whoever read what is printed, as head, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
         except Exception as error:
             told = _told(error)
             _fail(arguments, told.code, f"{told.message} {told.quoted}".rstrip(), told.hint, told.exit_code)

@@ -26,7 +26,7 @@ def keep_details(error: BaseException, home: Path) -> Path | None:
         file.parent.mkdir(mode=0o700, exist_ok=True)
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as details:
             details.writelines(traceback.format_exception(error))
-        for old in sorted(file.parent.glob("e-*.txt"))[:-_KEPT]:
+        for old in sorted(file.parent.glob("e-*.txt"), key=lambda kept: (kept == file, kept))[:-_KEPT]:
             old.unlink(missing_ok=True)
         return file
     return None

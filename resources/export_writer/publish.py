@@ -73,7 +73,9 @@ def told_of(folder: Location) -> Iterator[None]:
         raise
     except Exception as error:
         if isinstance(error, FileNotFoundError):
-            raise NotAccessible(f"The folder {folder} is not there any more.", "Name another place: -o PATH.") from None
+            raise NotAccessible(
+                f"In {folder} no file can be written: {error.strerror}.", "Name another place: -o PATH."
+            ) from None
         told = system_error(error, folder)
         if told is None:
             raise
