@@ -46,7 +46,7 @@ modes = st.sampled_from([Mode.UPSERT, Mode.UPSERT, *Mode])
 choices = st.sampled_from([OnModified.KEEP, OnModified.KEEP, *OnModified])
 
 
-@dataclass
+@dataclass(eq=False)
 class Written:
     """A batch as the model knows it: the account's records before and after it, and the batches that stood before."""
 
@@ -189,8 +189,8 @@ class Histories(RuleBasedStateMachine):
         assert report.counts == counts
         after, _ = model_rollback(batch, before, choice, report.batch_id)
         batch.status = BatchStatus.ROLLED_BACK
-        if batch.undone is not None:
-            batch.undone.status = BatchStatus.COMMITTED
+        for number, other in enumerate(undone_by(batch)):
+            other.status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
         now = self.clock.now()
         self._committed(Written(report.batch_id, batch.account, before, after, now, standing, undone=batch))
 
@@ -268,9 +268,10 @@ def model_rollback(
 def model_image(batch: Written, key: str, rollback_id: str) -> tuple[Record | None, bool]:
     """A record as it was before a batch, without what batches wrote that are rolled back now; and whether it rests."""
     record, rests = batch.before.get(key), False
+    again = undone_by(batch)[::2]
     for other in reversed(batch.earlier):
         is_undone_in_vain = other.undone is not None and other.undone.status is BatchStatus.ROLLED_BACK
-        if other.status is not BatchStatus.ROLLED_BACK or other is batch.undone or is_undone_in_vain:
+        if other.status is not BatchStatus.ROLLED_BACK or other in again or is_undone_in_vain:
             continue
         was, left = other.before.get(key), other.after.get(key)
         if record == left:
@@ -280,6 +281,11 @@ def model_image(batch: Written, key: str, rollback_id: str) -> tuple[Record | No
         elif its := its_values(was, left, record):
             record = (record or {}) | its | {"_batch": rollback_id}
     return record, rests
+
+
+def undone_by(batch: Written) -> list[Written]:
+    """What a rollback had undone, what that had undone, and so on."""
+    return [] if batch.undone is None else [batch.undone, *undone_by(batch.undone)]
 
 
 def its_values(before: Record | None, after: Record | None, record: Record | None) -> Record:

@@ -436,3 +436,25 @@ def test_rollbacks_of_a_ledger_that_did_not_count_them_are_read(
     undone = ua.batch(str(done.batch_id)).undone
     assert undone is not None
     assert undone.counts == RollbackCounts(removed=10)
+
+
+def test_the_states_of_batches_say_what_the_records_are_through_rollbacks_of_rollbacks(
+    store: RecordStore, ua: AccountRecords, imports: Imports
+) -> None:
+    chain = [imports(OLD)]
+    with_records, without = stored(store), list[dict[str, Any]]()
+    for number in range(4):
+        done = take_back(ua, chain[-1])
+        assert done.batch_id is not None
+        chain.append(done.batch_id)
+        assert stored(store) == (with_records if number % 2 else without)
+        first, *rollbacks = [ua.batch(batch_id).status for batch_id in chain]
+        assert first is (BatchStatus.COMMITTED if number % 2 else BatchStatus.ROLLED_BACK)
+        assert rollbacks[-1] is BatchStatus.COMMITTED
+    assert [ua.batch(batch_id).status for batch_id in chain] == [
+        BatchStatus.COMMITTED,
+        BatchStatus.ROLLED_BACK,
+        BatchStatus.COMMITTED,
+        BatchStatus.ROLLED_BACK,
+        BatchStatus.COMMITTED,
+    ]

@@ -304,15 +304,10 @@ class AccountRecords:
             taken_back = replace(batch, status=BatchStatus.ROLLED_BACK, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, rollback)
             transaction.append(ledger.append_batch, taken_back)
-            if batch.undone is not None:  # what the rollback had undone stands again
-                stands = replace(
-                    self._batch(connection, batch.undone.batch_id),
-                    status=BatchStatus.COMMITTED,
-                    actor=actor,
-                    run_id=run_id,
-                    at=transaction.at,
-                )
-                transaction.append(ledger.append_batch, stands)
+            for number, other in enumerate(ledger.undone_by(connection, batch)):
+                status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
+                changed = replace(other, status=status, actor=actor, run_id=run_id, at=transaction.at)
+                transaction.append(ledger.append_batch, changed)
             done = _rollback_report(rollback, undone, conflicts)
         return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
 

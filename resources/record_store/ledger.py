@@ -275,7 +275,7 @@ def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
 def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
     """The batches that stood directly before this one's commit and are rolled back now, newest first.
 
-    They are of the same account and type. Left out are the batch that this one has undone, which stands again when
+    They are of the same account and type. Left out are the batches that stand again when
     this one is taken back, and a rollback if what it had undone is rolled back again: the records are as it left them.
     """
     rows = connection.execute(
@@ -294,8 +294,17 @@ def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
         return batches(connection, batch_id=undone.batch_id)[0].status is BatchStatus.ROLLED_BACK
 
     found = [batches(connection, batch_id=batch_id)[0] for (batch_id,) in rows]
-    stands_again = None if batch.undone is None else batch.undone.batch_id
-    return [it for it in found if it.batch_id != stands_again and (it.undone is None or not is_rolled_back(it.undone))]
+    again = {it.batch_id for it in undone_by(connection, batch)[::2]}
+    return [it for it in found if it.batch_id not in again and (it.undone is None or not is_rolled_back(it.undone))]
+
+
+def undone_by(connection: Connection, batch: Batch) -> list[Batch]:
+    """What a rollback had undone, then what that had undone, and so on: each second one stands again without it."""
+    found: list[Batch] = []
+    while batch.undone is not None:
+        (batch,) = batches(connection, batch_id=batch.undone.batch_id)
+        found.append(batch)
+    return found
 
 
 def exports(
