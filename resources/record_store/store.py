@@ -1,7 +1,6 @@
 """`RecordStore`: the store as a whole, and the transactions on it."""
 
 import json
-import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from typing import Any, Self
 
 import duckdb
 
-from resources.clock import Clock, Observation, file_time
+from resources.clock import Clock
 from resources.file_storage import FileStorage, is_local, kept, make_folder
 from resources.record_store import lake_files, ledger, tables
 from resources.record_store.account_records import AccountRecords
@@ -30,13 +29,13 @@ from resources.record_store.lake_mirror import LakeMirror
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
     check_account,
-    implausible_clock,
     no_such_batch,
     not_ready,
 )
 from resources.record_store.selecting import known_type, require_account
 from resources.record_store.snapshots import snapshots_of
 from resources.record_store.store_mark import Mark, StoreMark, Writing
+from resources.record_store.timekeeper import Timekeeper
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, ImportReport
@@ -45,10 +44,6 @@ from schemas.exports import ExportManifest
 from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
-
-_LOG = logging.getLogger(__name__)
-_UNTOLD = timedelta(seconds=1)
-"""How far a clock may be behind the ledger before it is reported."""
 
 _SKEW = timedelta(minutes=1)
 """How far the clock of a file system or an object store may be behind another one."""
@@ -105,7 +100,7 @@ class RecordStore:
         self.files = FileStorage(settings.scratch)
         self._mark = StoreMark(settings.data)
         self._is_one_store = False
-        self._told_of_clock = False
+        self._times = Timekeeper(self.clock, settings.scratch)
 
     def __enter__(self) -> Self:
         """The store itself."""
@@ -140,7 +135,7 @@ class RecordStore:
                 make_folder(self.settings.lake)
             with self._lake.attached() as connection:
                 tables.create_ledger(connection)
-                claim(connection, self.settings, self._mark, self.clock.observe(None))
+                claim(connection, self.settings, self._mark, self._times.observe(None))
                 if self._projection is not None:
                     last = ledger.newest(connection)[0]
                     self._projection.rebuild(last, lambda: ledger.batches(connection))
@@ -320,31 +315,20 @@ class RecordStore:
             return self.time(connection)
 
     def time(self, connection: Connection) -> datetime:
-        """The time that counts: the catalog's server's or this machine's, never before the newest row of the ledger.
-
-        A clock that has jumped back would let times end later than they were said to; it is reported, once. Raises
-        ImplausibleClock when the time cannot be right.
-        """
-        return self._plausible(ledger.newest(connection)[1], self._mark.read())
+        """The time that counts, of the catalog's server or this machine: see `Timekeeper.now`."""
+        return self._times.now(ledger.newest(connection)[1], self._mark.read())
 
     def lived(self) -> datetime:
-        """The time by which what is past its days is given up: no more than has certainly passed.
-
-        A clock that was set ahead while the machine ran makes nothing older. Raises ImplausibleClock.
-        """
+        """The time by which what is past its days is given up: see `Timekeeper.lived`."""
         with self.reading() as connection:
-            mark = self._mark.read()
-            now = self._plausible(ledger.newest(connection)[1], mark)
-            return min(now, self._observe(mark).at)
+            return self._times.lived(ledger.newest(connection)[1], self._mark.read())
 
     def accept_clock(self) -> datetime:
         """The clock is right though nothing was written for long; returns its time."""
         with self.write_lock, self._lake.attached() as connection:
             mark = self._require_one_store(connection)
-            doubt = self.clock.doubt(None, self._file_time())
-            if doubt is not None:
-                raise implausible_clock(doubt)
-            seen = self.clock.observe(None)
+            self._times.require_plausible()
+            seen = self._times.observe(None)
             self._mark.write(replace(mark, seen=seen))
             return seen.at
 
@@ -366,35 +350,7 @@ class RecordStore:
         with self.write_lock, self._lake.attached() as connection:
             mark = self._mark.read()
             if is_outdated(self.settings, mark, state_of(connection)) and mark is not None:
-                accept(connection, self._mark, mark, self.clock.observe(None))
-
-    def _plausible(self, newest: datetime | None, mark: Mark | None) -> datetime:
-        times = [*([] if newest is None else [newest]), *([] if mark is None else [mark.seen.at])]
-        doubt = self.clock.doubt(max(times, default=None), self._file_time())
-        if doubt is not None:
-            raise implausible_clock(doubt)
-        return self._not_before(newest)
-
-    def _file_time(self) -> datetime | None:
-        return file_time(self.settings.scratch)
-
-    def _observe(self, mark: Mark | None) -> Observation:
-        return self.clock.observe(None if mark is None else mark.seen)
-
-    def _not_before(self, newest: datetime | None) -> datetime:
-        now = self.clock.now()
-        if newest is None or newest <= now:
-            return now
-        if newest - now >= _UNTOLD and not self._told_of_clock:
-            self._told_of_clock = True
-            _LOG.warning(
-                "The clock is behind the ledger by %s: it says %s UTC, the newest entry %s UTC. "
-                "Until it has caught up, that time counts; set the clock right.",
-                timedelta(seconds=round((newest - now).total_seconds())),
-                f"{now:%Y-%m-%d %H:%M:%S}",
-                f"{newest:%Y-%m-%d %H:%M:%S}",
-            )
-        return newest
+                accept(connection, self._mark, mark, self._times.observe(None))
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -461,14 +417,14 @@ class RecordStore:
             raise not_ready(self.settings)
         with self.write_lock, self._lake.attached() as connection:
             mark = self._require_one_store(connection)
-            data, seen = self.settings.data, self._observe(mark)
+            data, seen = self.settings.data, self._times.observe(mark)
             if writes:
                 # Before a file is made, so that what a killed process leaves behind is known to be this store's.
                 self._mark.write(replace(mark, writing=self._writing(mark, writes)))
             before = lake_files.lying(data, writes)
             connection.execute("BEGIN")
             seq, newest = ledger.newest(connection)
-            transaction = Transaction(connection, seq + 1, self._plausible(newest, mark))
+            transaction = Transaction(connection, seq + 1, self._times.now(newest, mark))
             known = self._unfinished(connection, mark)
             yield transaction
             made = lake_files.lying(data, writes) - before
@@ -508,7 +464,7 @@ class RecordStore:
 
     def _writing(self, mark: Mark, writes: Sequence[str]) -> Writing:
         """The transaction that begins, and those before it that did not end."""
-        since = self._file_time() or self.clock.now()
+        since = self._times.of_files()
         if mark.writing is None:
             return Writing(tuple(writes), since)
         return Writing(tuple({*writes, *mark.writing.patterns}), min(since, mark.writing.since))
@@ -536,7 +492,7 @@ class RecordStore:
 
     def _over(self, connection: Connection) -> list[Batch]:
         window = self.settings.rollback_window
-        now = min(self.time(connection), self._observe(self._mark.read()).at)
+        now = self._times.lived(ledger.newest(connection)[1], self._mark.read())
         candidates = (
             batch
             for status in (BatchStatus.PREVIEWED, BatchStatus.COMMITTED)
