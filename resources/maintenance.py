@@ -91,18 +91,18 @@ class Maintenance:
         """
         now, data = self._store.lived(), self._store.settings.data
         removed = Removed()
-        with self._store.transaction("remove old files", self._actor, writes=()) as transaction:
-            files = upkeep.replaced(transaction.connection, now - READING_FOR)
+        with self._store.catalog_change() as connection:
+            files = upkeep.replaced(connection, now - READING_FOR)
             if not files:
                 return removed
             try:
-                upkeep.require_replacements(transaction.connection, data, files)
+                upkeep.require_replacements(connection, data, files)
             except DamagedFile as error:
                 self._damaged = error
                 return removed
             for file in files:
                 removed += self._trash.put(data / file.path, now)
-            upkeep.forget(transaction.connection, [file.path for file in files])
+            upkeep.forget(connection, [file.path for file in files])
         return removed
 
     def _remove_superfluous(self) -> Removed:

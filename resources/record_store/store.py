@@ -445,16 +445,28 @@ class RecordStore:
                     ),
                 )
 
+    @contextmanager
+    def catalog_change(self) -> Iterator[Connection]:
+        """A transaction on DuckLake's own tables, under the write lock; the lake cannot be changed in the same one."""
+        with self.write_lock, self._lake.attached() as connection:
+            self._require_one_store(connection)
+            connection.execute("BEGIN")
+            yield connection
+            self._execute_commit(connection)
+
     def _commit(self, transaction: Transaction, message: str, actor: str, batch_id: str | None = None) -> None:
         connection = transaction.connection
         extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
         connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
+        self._execute_commit(connection)
+        (transaction.snapshot,) = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")
+
+    def _execute_commit(self, connection: Connection) -> None:
         self.write_lock.prove()
         try:
             connection.execute("COMMIT")
         except duckdb.Error as error:
             raise self._catalog.commit_error(error) from None
-        (transaction.snapshot,) = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")
 
     def _require_one_store(self, connection: Connection) -> Mark:
         mark = self._mark.read()
