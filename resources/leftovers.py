@@ -52,7 +52,10 @@ def sweep_batches(store: RecordStore) -> Removed:
 
 
 def sweep_archive(store: RecordStore) -> Removed:
-    """The files that arrived are kept for some days after they were put into the archive, or into quarantine."""
+    """The files that arrived are kept for some days after they were put into the archive, or into quarantine.
+
+    What lies there in no folder of a batch or of an arrival was put there by others, and stays.
+    """
     removed, now, trash = Removed(), store.lived(), Trash(store.settings)
     before = now - store.settings.archive_days
     for root in (store.settings.archive, store.settings.quarantine):
@@ -60,7 +63,8 @@ def sweep_archive(store: RecordStore) -> Removed:
             if file.put_at > before:
                 continue
             if root == store.settings.archive:
-                removed += trash.put(file.place, now)
+                if BATCH_ID.fullmatch(file.place.parent.name):
+                    removed += trash.put(file.place, now)
             elif file.place.name == WHY and _OF_QUARANTINE.match(file.place.parent.name):
                 removed += trash.put(file.place.parent, now)
     return removed

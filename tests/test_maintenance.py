@@ -293,9 +293,11 @@ def test_exports_and_archived_files_are_kept_for_days(world: World) -> None:
         ExportWriter(world.store, "tester").export(ExportRequest("ua", "contacts", path=path))
         for path in (None, outside)
     ]
-    archived = world.store.settings.archive / "ua" / "contacts" / "b-1" / "in.csv"
-    archived.parent.mkdir(parents=True)
-    archived.write_bytes(b"x" * 10)
+    archive = world.store.settings.archive / "ua" / "contacts"
+    archived, others = archive / new_id("b", world.clock.time) / "in.csv", archive / "of-the-operator" / "in.csv"
+    for file in (archived, others):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"x" * 10)
     put_there = next(iter(files_below(world.store.settings.archive))).put_at
     world.clock.advance(days=6, hours=23)
     assert world.maintains().exports == Removed()
@@ -307,6 +309,7 @@ def test_exports_and_archived_files_are_kept_for_days(world: World) -> None:
     assert world.maintains().archived == Removed()
     world.clock.advance(days=1)
     assert world.maintains().archived == Removed(1, 10)
+    assert (archived.exists(), others.exists()) == (False, True)
 
 
 def test_a_clock_that_jumped_back_is_reported_and_does_not_give_time(
