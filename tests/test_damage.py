@@ -156,3 +156,16 @@ def test_a_replaced_file_stays_until_its_replacement_was_read_whole(
     assert Maintenance(world.store, "tester").maintain().old_files.number > 1
     assert [file.name for file in world.files("records") if file.name not in named] == []
     assert len(stored(world.store)) == 60
+
+
+@pytest.mark.parametrize("position", [0.02, 0.3, 0.5, 0.99, None])
+def test_a_damaged_description_of_record_types_describes_nothing(world: World, position: float | None) -> None:
+    for file in [file.place for file in files_below(world.store.settings.lake / "ledger" / "record_types")]:
+        content = on_disk(file).read_bytes()
+        if position is None:
+            on_disk(file).write_bytes(content[:-20])
+        else:
+            flip(file, position)
+        with RecordStore(world.store.settings) as again, pytest.raises(DamagedFile, match=file.name):
+            again.record_types()
+        on_disk(file).write_bytes(content)

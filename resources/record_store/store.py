@@ -471,7 +471,9 @@ class RecordStore:
     def _require_one_store(self, connection: Connection) -> Mark:
         mark = self._mark.read()
         mark = require_one_store(self.settings, mark, state_of(connection))
-        self._is_one_store = True
+        if not self._is_one_store:
+            lake_files.compare_descriptions(connection, self.settings.data)
+            self._is_one_store = True
         return mark
 
     def _writing(self, mark: Mark, writes: Sequence[str]) -> Writing:
