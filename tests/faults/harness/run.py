@@ -1,0 +1,107 @@
+"""All kinds of faults, some at a time, within their time; and the table of what came of them."""
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
+
+from tests.faults.harness.bench import Bench, Fault
+from tests.faults.harness.kinds import KINDS, Kind
+
+_AT_ONCE = 2
+
+
+@dataclass
+class Row:
+    """What came of one kind: how often, in which seconds, what did not hold, and why it was not run."""
+
+    kind: str
+    times: int = 0
+    seconds: float = 0.0
+    violations: list[tuple[str, list[str]]] = field(default_factory=list)
+    note: str = ""
+
+
+class NotRun(Exception):
+    """A kind needs what this machine does not have; the text says what."""
+
+
+def run(
+    seed: int, share: float, seconds: float, *, only: str = "", case: str = "", tell: Callable[[str], None] = print
+) -> list[Row]:
+    """Each kind's share of its faults, or what of them fits in its part of the time."""
+    rows = []
+    began = time.monotonic()
+    chosen = [kind for kind in KINDS if only in ("", kind.name)]
+    with Bench() as bench:
+        bench.template()
+        for place, kind in enumerate(chosen):
+            left = sum(each.weight for each in chosen[place:])
+            until = time.monotonic() + (seconds - (time.monotonic() - began)) * kind.weight / left
+            row = _run(bench, kind, seed, max(1, round(kind.full * share)), until, case)
+            rows.append(row)
+            tell(
+                f"{row.kind:24} {row.times:5} times {len(row.violations):5} violations {row.seconds:6.0f} s {row.note}"
+            )
+            for name, found in row.violations[:_SHOWN]:
+                tell(f"    {name}: {found[0][:400]}")
+                tell(f"        replay: make faults ONLY={kind.name} SEED={seed} CASE='{name}'")
+            if len(row.violations) > _SHOWN:
+                tell(f"    … and {len(row.violations) - _SHOWN} more")
+    return rows
+
+
+_SHOWN = 12
+
+
+def _run(bench: Bench, kind: Kind, seed: int, count: int, until: float, case: str) -> Row:
+    row, began = Row(kind.name), time.monotonic()
+    try:
+        faults = kind.faults(bench, random.Random(f"{seed} {kind.name}"), count)
+        if case:
+            faults = (fault for fault in faults if fault.name == case)
+        for fault, found in _tried(faults, kind.at_once, until):
+            row.times += 1
+            if found:
+                row.violations.append((fault.name, found))
+    except NotRun as error:
+        row.note = f"not run: {error}"
+    row.seconds = time.monotonic() - began
+    if time.monotonic() > until and row.times < count:
+        row.note = f"of {count}: its time was over"
+    return row
+
+
+def _tried(faults: Iterator[Fault], at_once: int, until: float) -> Iterator[tuple[Fault, list[str]]]:
+    """The faults with what does not hold after them, some at a time, until the time is over."""
+    trying: dict[Future[list[str]], Fault] = {}
+    with ThreadPoolExecutor(at_once) as threads:
+        while True:
+            for fault in islice(faults, at_once + 1 - len(trying) if time.monotonic() < until else 0):
+                trying[threads.submit(fault.happens)] = fault
+            if not trying:
+                return
+            for done in wait(trying, return_when=FIRST_COMPLETED).done:
+                yield trying.pop(done), done.result()
+
+
+def table(rows: Sequence[Row], seed: int, day: str, minutes: float) -> str:
+    """The rows as a table in Markdown."""
+    times, violations = sum(row.times for row in rows), sum(len(row.violations) for row in rows)
+    lines = [
+        "# Faults",
+        "",
+        f"Written by `make faults` on {day} with seed {seed}, in {minutes:.0f} minutes.",
+        "",
+        "| Fault | Times | Violations | |",
+        "|---|---:|---:|---|",
+        *(f"| {_described(row.kind)} | {row.times:,} | {len(row.violations):,} | {row.note} |" for row in rows),
+        f"| **All** | **{times:,}** | **{violations:,}** | |",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _described(name: str) -> str:
+    return next(f"`{kind.name}`: {kind.told}" for kind in KINDS if kind.name == name)
