@@ -1,4 +1,4 @@
-"""What faults are tried on: stores to copy, processes to be hurt, servers; and a fault as something that can be tried."""
+"""What faults are tried on: stores to copy, processes to be hurt, servers; and a fault itself."""
 
 import itertools
 import random
@@ -16,7 +16,7 @@ from typing import Any, Self
 from tests.faults.harness import actions, checks
 from tests.faults.harness.actions import ACTIONS, Place, State
 from tests.faults.harness.crew import Crew, Outcome
-from tests.faults.harness.shim import Operation, Orders, recorded
+from tests.faults.harness.shim import NOTHING, Operation, Orders, recorded
 from tests.memory import volatile_folder
 from tests.object_server import ObjectServer
 from tests.object_server import running as object_server
@@ -25,6 +25,10 @@ from tests.postgres import running as postgres_server
 
 Eras = Sequence[tuple[float, float]]
 DAYS_OLD = 3
+
+
+class NotRun(Exception):
+    """A kind needs what this machine does not have; the text says what."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class Bench:
         self.crew = Crew()
         self._numbers = itertools.count(1)
         self._open = ExitStack()
-        self._turn = threading.RLock()
+        self.turn = threading.RLock()
         self._references: dict[tuple[str, str], Reference] = {}
 
     def __enter__(self) -> Self:
@@ -89,7 +93,7 @@ class Bench:
 
     def template(self, setting: str = "laptop") -> Template:
         """The store to copy: on a laptop, with its catalog in PostgreSQL, or with its data in objects as well."""
-        with self._turn:
+        with self.turn:
             found: Template = getattr(self, f"_{setting}")
             return found
 
@@ -118,11 +122,11 @@ class Bench:
         place = replace(template.place, root=folder)
         database = bucket = ""
         if place.catalog:
-            with self._turn:
+            with self.turn:
                 database = self.server.create(database_of(place.catalog))
             place = replace(place, catalog=self.server.address(database))
         if place.data:
-            with self._turn:
+            with self.turn:
                 bucket = self.objects.create(self.objects.folder(place.data).parent)
             place = replace(place, data=f"{bucket}/data")
         try:
@@ -138,13 +142,13 @@ class Bench:
         """What a process needs to reach what is not in a folder."""
         return self.objects.environment if place.data else {}
 
-    def call(self, function: Callable[..., Any], *arguments: Any, orders: Orders = Orders(), **options: Any) -> Outcome:
+    def call(self, function: Callable[..., Any], *arguments: Any, orders: Orders = NOTHING, **options: Any) -> Outcome:
         """What a function comes to in a process of its own."""
         return self.crew.call(function, *arguments, orders=orders, **options)
 
     def reference(self, action: str, setting: str = "laptop", *, sends: bool = False) -> Reference:
         """What the action does where nothing goes wrong."""
-        with self._turn:
+        with self.turn:
             if (action, setting) not in self._references:
                 with self.copy(setting) as (place, template):
                     record = self.root / f"{action}-{setting}.record"
@@ -164,7 +168,7 @@ class Bench:
 
     def findings(self, check: Callable[..., list[str]], place: Place, *arguments: Any) -> list[str]:
         """What a check finds, or that it did not end; its last argument is the orders it is given."""
-        orders = next((each for each in arguments if isinstance(each, Orders)), Orders())
+        orders = next((each for each in arguments if isinstance(each, Orders)), NOTHING)
         outcome = self.call(check, place, *arguments, orders=orders, environment=self.environment(place))
         if outcome.ended_well:
             found: list[str] = outcome.value

@@ -20,7 +20,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from tests.faults.harness import shim
-from tests.faults.harness.shim import Orders
+from tests.faults.harness.shim import NOTHING, Orders
 
 _IMPORTED = (
     *("duckdb", "pandas", "pyarrow.parquet", "psycopg2", "sqlite3", "hypothesis"),
@@ -77,7 +77,7 @@ class Crew:
         self,
         function: Callable[..., Any],
         *arguments: Any,
-        orders: Orders = Orders(),
+        orders: Orders = NOTHING,
         environment: Mapping[str, str] | None = None,
         seconds: float = _SECONDS,
         on_pause: Callable[[], None] | None = None,
@@ -132,7 +132,8 @@ class _Hand:
     def call(self, asked: Any, on_pause: Callable[[], None] | None) -> Outcome:
         self._connection.send(asked)
         while True:
-            ready = select.select([self._connection, self._pause], [], [])[0]
+            waited: list[Any] = [self._connection, self._pause]
+            ready = select.select(waited, [], [])[0]
             if self._pause in ready:
                 self._pause.recv(1)
                 try:
@@ -190,7 +191,7 @@ def main(asking: int, pause: int) -> None:
 
 def _read(receiver: int, until: float) -> bytes | None:
     """All that is said until it is closed; None where that is later."""
-    parts = []
+    parts: list[bytes] = []
     while select.select([receiver], [], [], max(0.0, until - time.monotonic()))[0]:
         part = os.read(receiver, 1 << 20)
         if not part:

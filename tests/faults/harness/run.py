@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 
-from tests.faults.harness.bench import Bench, Fault
+from tests.faults.harness.bench import Bench, Fault, NotRun
 from tests.faults.harness.kinds import KINDS, Kind
 
 _AT_ONCE = 2
@@ -22,10 +22,6 @@ class Row:
     seconds: float = 0.0
     violations: list[tuple[str, list[str]]] = field(default_factory=list)
     note: str = ""
-
-
-class NotRun(Exception):
-    """A kind needs what this machine does not have; the text says what."""
 
 
 def run(

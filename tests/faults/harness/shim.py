@@ -61,6 +61,10 @@ class Orders:
     files: bool = True
 
 
+NOTHING = Orders()
+"""Orders by which nothing happens."""
+
+
 class _Era(ctypes.Structure):
     _fields_ = [("from_", ctypes.c_double), ("shift", ctypes.c_double)]
 
