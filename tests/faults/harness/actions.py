@@ -9,6 +9,7 @@ from typing import Any
 
 from resources.export_writer import ExportWriter
 from resources.file_reader import reader
+from resources.file_storage import is_local
 from resources.importer import Importer
 from resources.maintenance import Maintenance
 from resources.record_store import Databases, RecordStore
@@ -98,8 +99,9 @@ def make_old(store: RecordStore, place: Place) -> None:
             importer.import_file(contacts_of(place.files / f"old-{number}.csv", account))
     importer.preview(contacts_of(write_csv(place.files / "old-preview.csv", [contact(60)])))
     ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
-    lands(store, "old-arrival.csv", [contact(n, company="arrived") for n in range(100, 105)])
-    arrive(store)
+    if is_local(store.settings.inbox):
+        lands(store, "old-arrival.csv", [contact(n, company="arrived") for n in range(100, 105)])
+        arrive(store)
 
 
 def make_fresh(store: RecordStore, place: Place) -> None:
@@ -114,9 +116,10 @@ def make_fresh(store: RecordStore, place: Place) -> None:
     waiting = [contact(n, company="waiting") for n in (3, 4, 40, 41, 41)] + [contact(42, status="unknown")]
     importer.preview(contacts_of(write_csv(place.files / "waiting.csv", waiting)))
     ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
-    lands(store, "bad.csv", [contact(9)]).write_text("")
-    lands(store, "good.csv", [contact(70, company="good"), contact(2, company="good")])
-    lands(store, "lost.csv", [contact(71)], "nobody/contacts")
+    if is_local(store.settings.inbox):
+        lands(store, "bad.csv", [contact(9)]).write_text("")
+        lands(store, "good.csv", [contact(70, company="good"), contact(2, company="good")])
+        lands(store, "lost.csv", [contact(71)], "nobody/contacts")
     write_csv(place.files / "new.csv", [contact(n, company="new") for n in (*range(8), *range(50, 58))])
     write_csv(place.files / "next.csv", [contact(n, company="next") for n in range(80, 84)])
 

@@ -23,7 +23,7 @@ from tests.faults.harness import shim
 from tests.faults.harness.shim import NOTHING, Orders
 
 _IMPORTED = (
-    *("duckdb", "pandas", "pyarrow.parquet", "psycopg2", "sqlite3", "hypothesis"),
+    *("duckdb", "pandas", "pyarrow.parquet", "psycopg2", "sqlite3", "hypothesis", "s3fs", "upath"),
     *("pandera.backends.pandas.register", "pandera.backends.pandas.builtin_checks"),
     *("resources.importer", "resources.stager", "resources.report_writer", "resources.rejects_writer"),
     *("resources.maintenance", "resources.migration", "resources.export_writer", "resources.arrivals"),
@@ -147,6 +147,7 @@ class _Hand:
 
     def close(self) -> None:
         self._connection.close()
+        self._pause.close()
         self._process.wait(20)
 
 

@@ -121,7 +121,7 @@ static int ours(int folder, const char *path, char *full) {
     full[size] = 0;
     size_t root = strlen(orders.root);
     int is_shared_memory = size > 4 && !strcmp(full + size - 4, "-shm"); /* SQLite makes it anew */
-    return !strncmp(full, orders.root, root) && full[root] == '/' && !is_shared_memory;
+    return !strncmp(full, orders.root, root) && (full[root] == '/' || !full[root]) && !is_shared_memory;
 }
 
 static int ours_open(int descriptor, char *full) {

@@ -19,6 +19,9 @@ SCRIPTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "migrate": (("migrate",), (0,)),
     "grow, init": (("grow", "init"), (0, 0)),
 }
+_LEAST = 8
+"""Cuts of a script, for its record to be worth it."""
+
 _ALWAYS = ((Names.NONE, Data.NONE), (Names.ALL, Data.NONE), (Names.ALL, Data.ZEROS))
 """What a disk may be like that keeps to the letter of POSIX; and what ext4 leaves, which orders names."""
 
@@ -27,8 +30,9 @@ _MIXED = ((Names.SOME, Data.SOME), (Names.SOME, Data.NONE), (Names.ALL, Data.SOM
 
 def power_cuts(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
     """Images of the disk at points of scripts, no two alike; those directly after an answer first."""
-    share = -(-count // len(SCRIPTS))
-    for name in SCRIPTS:
+    names = spread(chance, list(SCRIPTS), -(-count // _LEAST))
+    share = -(-count // len(names))
+    for name in names:
         script, operations, disk = _recorded(bench, name)
         yield from spread_cuts(bench, chance, name, script, operations, disk, share)
 
@@ -98,3 +102,30 @@ def _cut(bench: Bench, image: Image, script: Script, answered: int, chance: rand
         return bench.verify(actions.Place(folder), before, after, script.eras[following], chance)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def power_cuts_on_server(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
+    """The machine with the data stops directly after an answer; the one with the catalog in PostgreSQL does not."""
+    ways = [(name, way) for name in _ON_SERVER for way in (*_ALWAYS, *_MIXED)]
+    for number in range(count):
+        name, (names, data) = ways[number * 5 % len(ways)]
+        happens = partial(_cut_on_server, bench, name, names, data, random.Random(chance.random()))
+        yield Fault(f"{number}: {name} on PostgreSQL, {names}, {data}", happens)
+
+
+_ON_SERVER = ("import", "commit", "rollback", "export", "maintain", "arrivals", "grow")
+
+
+def _cut_on_server(bench: Bench, action: str, names: Names, data: Data, chance: random.Random) -> list[str]:
+    with bench.copy("postgres") as (place, template):
+        disk = Disk(place.root)
+        record = place.root.with_suffix(".record")
+        orders = Orders(root=place.root, record=record, eras=template.eras)
+        require(bench.call(actions.do, actions.ACTIONS[action], place, orders=orders))
+        state = require(bench.call(actions.state, place, orders=Orders(eras=template.eras)))
+        for operation in recorded(record):
+            disk.play(operation)
+        record.unlink()
+        shutil.rmtree(place.root)
+        disk.image(names, data, chance).write(place.root)
+        return bench.verify(place, state, state, template.eras, chance)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from tests.faults.harness.bench import Bench, Fault, NotRun
+from tests.faults.harness.checks import NOTE
 from tests.faults.harness.kinds import KINDS, Kind
 
-_AT_ONCE = 2
+_SHOWN = 12
 
 
 @dataclass
@@ -21,7 +22,20 @@ class Row:
     times: int = 0
     seconds: float = 0.0
     violations: list[tuple[str, list[str]]] = field(default_factory=list)
-    note: str = ""
+    notes: list[tuple[str, list[str]]] = field(default_factory=list)
+    """What is worth telling and no violation."""
+    why: str = ""
+    """It was not run, or not in full."""
+
+    @property
+    def note(self) -> str:
+        """In the table, beside the numbers."""
+        return "; ".join(
+            [
+                *filter(None, [self.why]),
+                *([f"{len(self.notes)} with a file gone that was to be removed"] if self.notes else []),
+            ]
+        )
 
 
 def run(
@@ -46,10 +60,9 @@ def run(
                 tell(f"        replay: make faults ONLY={kind.name} SEED={seed} CASE='{name}'")
             if len(row.violations) > _SHOWN:
                 tell(f"    … and {len(row.violations) - _SHOWN} more")
+            for name, notes in row.notes[:_SHOWN]:
+                tell(f"    {name}: {notes[0]}")
     return rows
-
-
-_SHOWN = 12
 
 
 def _run(bench: Bench, kind: Kind, seed: int, count: int, until: float, case: str) -> Row:
@@ -60,13 +73,16 @@ def _run(bench: Bench, kind: Kind, seed: int, count: int, until: float, case: st
             faults = (fault for fault in faults if fault.name == case)
         for fault, found in _tried(faults, kind.at_once, until):
             row.times += 1
-            if found:
-                row.violations.append((fault.name, found))
+            notes = [text for text in found if text.startswith(NOTE)]
+            if notes:
+                row.notes.append((fault.name, notes))
+            if len(notes) < len(found):
+                row.violations.append((fault.name, [text for text in found if text not in notes]))
     except NotRun as error:
-        row.note = f"not run: {error}"
+        row.why = f"not run: {error}"
     row.seconds = time.monotonic() - began
     if time.monotonic() > until and row.times < count:
-        row.note = f"of {count}: its time was over"
+        row.why = f"of {count}: its time was over"
     return row
 
 
