@@ -20,7 +20,7 @@ check: .venv/.ready
 
 # Thousands of faults: SEED=2 tries others, ONLY=kill one kind, CASE='…' one of them, TABLE=1 writes deploy/FAULTS.md.
 faults: .venv/.ready
-	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) \
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SHARE),--share $(SHARE)) \
 	  $(if $(CASE),--case '$(CASE)') $(if $(TABLE),--table)
 
 bench: .venv/.ready .venv/bench/.ready

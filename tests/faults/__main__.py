@@ -10,7 +10,7 @@ from tests.faults.harness.kinds import KINDS
 from tests.faults.harness.run import run, table
 
 TABLE = Path(__file__).parent.parent.parent / "deploy" / "FAULTS.md"
-SHORT_SHARE, SHORT_SECONDS = 0.02, 55.0
+SHORT_SHARE, SHORT_SECONDS = 0.012, 120.0
 
 
 def main() -> int:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.__main__ import SHORT_SECONDS, SHORT_SHARE
 from tests.faults.harness import shim
 from tests.faults.harness.crew import Crew, crew
 from tests.faults.harness.disk import Data, Disk, Names
 from tests.faults.harness.kinds import KINDS
 from tests.faults.harness.run import run
 from tests.faults.harness.shim import How, Kind, Kinds, Orders, recorded
-
-SHARE, SECONDS = 0.015, 50.0
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def hands() -> Iterator[Crew]:
 def test_a_few_faults_of_each_kind_do_no_harm() -> None:
     told: list[str] = []
 
-    rows = run(1, SHARE, SECONDS, tell=told.append)
+    rows = run(1, SHORT_SHARE, SHORT_SECONDS, tell=told.append)
 
     assert [row.kind for row in rows if not row.times and not row.why.startswith("not run")] == []
     assert len(rows) == len(KINDS)

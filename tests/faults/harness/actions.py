@@ -217,13 +217,13 @@ def grow(store: RecordStore, _: Place) -> None:
 
 ACTIONS: dict[str, Action] = {
     "import": import_new,
-    "commit": commit_waiting,
     "rollback": roll_back,
+    "maintain": maintain,
     "export": export_csv,
+    "commit": commit_waiting,
+    "arrivals": arrivals,
     "export-steps": export_steps,
     "expire": expire,
-    "maintain": maintain,
-    "arrivals": arrivals,
     "migrate": migrate,
     "init": initialise,
     "grow": grow,

@@ -198,3 +198,11 @@ def require(outcome: Outcome) -> Any:
 def spread(chance: random.Random, among: Sequence[Any], count: int) -> list[Any]:
     """So many of them, in their order, or all."""
     return [among[place] for place in sorted(chance.sample(range(len(among)), min(count, len(among))))]
+
+
+def chosen(chance: random.Random, cases: Sequence[Any], count: int) -> list[Any]:
+    """So many cases: where few, the first ones, which tell the most."""
+    return list(cases[:count]) if count < _FEW else spread(chance, cases, count)
+
+
+_FEW = 4

@@ -1,5 +1,6 @@
 """Processes in which things go wrong: forked, each for one call, from processes that have imported what is slow."""
 
+import gc
 import importlib
 import os
 import pickle
@@ -9,11 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -31,6 +31,9 @@ _IMPORTED = (
     *("resources.file_reader.delimited", "schemas.contacts", "schemas.flights"),
     *("tests.forked_reading", "tests.faults.harness.actions", "tests.faults.harness.checks"),
 )
+_HANDS = 6
+"""How many calls there can be at once."""
+
 _SECONDS = 60.0
 """After which a call has hung."""
 
@@ -66,12 +69,23 @@ class Outcome:
 
 
 class Crew:
-    """So many processes to fork from as are needed at once; what they fork works for whoever asks."""
+    """Processes that fork another for each call: all are forked from one that has imported what is slow."""
 
-    def __init__(self) -> None:
+    def __init__(self, hands: int = _HANDS) -> None:
         self._idle: queue.SimpleQueue[_Hand] = queue.SimpleQueue()
-        self._all: list[_Hand] = []
-        self._turn = threading.Lock()
+        pairs = [(socket.socketpair(), socket.socketpair()) for _ in range(hands)]
+        theirs = [(calls[1].fileno(), pauses[1].fileno()) for calls, pauses in pairs]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RECORDS_")}
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", f"from tests.faults.harness import crew; crew.main({theirs})"],
+            env=environment | {"LD_PRELOAD": str(shim.built())},
+            pass_fds=[number for pair in theirs for number in pair],
+        )
+        self._all = [_Hand(Connection(calls[0].detach()), pauses[0]) for calls, pauses in pairs]
+        for hand, (calls, pauses) in zip(self._all, pairs, strict=True):
+            calls[1].close()
+            pauses[1].close()
+            self._idle.put(hand)
 
     def call(
         self,
@@ -86,20 +100,17 @@ class Crew:
 
         The process waits where the orders say to pause, and `on_pause` is called then.
         """
+        hand = self._idle.get()
         try:
-            hand = self._idle.get_nowait()
-        except queue.Empty:
-            hand = _Hand()
-            with self._turn:
-                self._all.append(hand)
-        outcome = hand.call((function, arguments, orders, dict(environment or {}), seconds), on_pause)
-        self._idle.put(hand)
-        return outcome
+            return hand.call((function, arguments, orders, dict(environment or {}), seconds), on_pause)
+        finally:
+            self._idle.put(hand)
 
     def close(self) -> None:
         """All processes have ended."""
         for hand in self._all:
             hand.close()
+        self._process.wait(30)
 
 
 @contextmanager
@@ -112,51 +123,58 @@ def crew() -> Iterator[Crew]:
         started.close()
 
 
+@dataclass(frozen=True)
 class _Hand:
-    """A process that forks another for each call, and tells how it ended."""
+    """How to reach a process that forks another for each call, and tells how it ended; and by which one waits."""
 
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        self._pause, their_pause = socket.socketpair()
-        numbers = (theirs.fileno(), their_pause.fileno())
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RECORDS_")}
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from tests.faults.harness import crew; crew.main{numbers}"],
-            env=environment | {"LD_PRELOAD": str(shim.built())},
-            pass_fds=numbers,
-        )
-        theirs.close()
-        their_pause.close()
-        self._connection = Connection(ours.detach())
+    connection: Connection
+    pause: socket.socket
 
     def call(self, asked: Any, on_pause: Callable[[], None] | None) -> Outcome:
-        self._connection.send(asked)
+        self.connection.send(asked)
         while True:
-            waited: list[Any] = [self._connection, self._pause]
+            waited: list[Any] = [self.connection, self.pause]
             ready = select.select(waited, [], [])[0]
-            if self._pause in ready:
-                self._pause.recv(1)
+            if self.pause in ready:
+                self.pause.recv(1)
                 try:
                     if on_pause is not None:
                         on_pause()
                 finally:
-                    self._pause.send(b"g")
-            elif self._connection in ready:
-                outcome: Outcome = self._connection.recv()
+                    self.pause.send(b"g")
+            elif self.connection in ready:
+                outcome: Outcome = self.connection.recv()
                 return outcome
 
     def close(self) -> None:
-        self._connection.close()
-        self._pause.close()
-        self._process.wait(20)
+        self.connection.close()
+        self.pause.close()
 
 
-def main(asking: int, pause: int) -> None:
-    """For each call that is asked for a process is forked; nobody asks any more at the end."""
-    asked = Connection(asking)
+def main(hands: Sequence[tuple[int, int]]) -> None:
+    """For each hand a process is forked that answers calls; all have ended when nobody asks any more."""
     warnings.simplefilter("ignore")
     for name in _IMPORTED:
         importlib.import_module(name)
+    gc.freeze()
+    processes = []
+    for mine in hands:
+        process = os.fork()
+        if not process:
+            for number in {number for pair in hands for number in pair} - set(mine):
+                os.close(number)
+            _answer(*mine)
+            os._exit(0)
+        processes.append(process)
+    for number in {number for pair in hands for number in pair}:
+        os.close(number)
+    for process in processes:
+        os.waitpid(process, 0)
+
+
+def _answer(asking: int, pause: int) -> None:
+    """For each call that is asked for a process is forked; nobody asks any more at the end."""
+    asked = Connection(asking)
     while True:
         try:
             function, arguments, orders, environment, seconds = asked.recv()

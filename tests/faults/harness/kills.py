@@ -26,7 +26,7 @@ def kills_on_server(bench: Bench, chance: random.Random, count: int) -> Iterator
 
 
 def _kills(bench: Bench, chance: random.Random, count: int, setting: str, names: tuple[str, ...]) -> Iterator[Fault]:
-    for action in spread(chance, names, count):
+    for action in names[:count]:
         numbers = [it.number for it in _operations(bench, action, setting)]
         points = [(number, how) for number in numbers for how in How]
         for number, how in spread(chance, points, -(-count // len(names))):
@@ -37,7 +37,7 @@ def _kills(bench: Bench, chance: random.Random, count: int, setting: str, names:
 
 def full_disks(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
     """At each operation that needs room there is none, from then on; half of the first write is done, or nothing."""
-    for action in spread(chance, list(ACTIONS), count):
+    for action in list(ACTIONS)[:count]:
         wanted = [it.number for it in _operations(bench, action) if Kinds.ROOM & (1 << it.kind)]
         points = [(number, kinds) for number in wanted for kinds in (Kinds.ROOM, Kinds.ROOM | Kinds.SHORT)]
         for number, kinds in spread(chance, points, -(-count // len(ACTIONS))):
@@ -48,7 +48,7 @@ def full_disks(bench: Bench, chance: random.Random, count: int) -> Iterator[Faul
 
 def failing_disks(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
     """A flush, or a write, fails once, as on a disk that is about to die."""
-    for action in spread(chance, list(ACTIONS), count):
+    for action in list(ACTIONS)[:count]:
         operations = [it for it in _operations(bench, action) if it.kind in (Kind.SYNC, Kind.WRITE)]
         flushes = [it for it in operations if it.kind is Kind.SYNC]
         share = -(-count // len(ACTIONS))

@@ -10,7 +10,7 @@ from tests.faults.harness.histories import histories
 from tests.faults.harness.kills import failing_disks, full_disks, kills, kills_on_server
 from tests.faults.harness.loop import real_cuts
 from tests.faults.harness.objects import wrong_answers
-from tests.faults.harness.power import power_cuts
+from tests.faults.harness.power import power_cuts, power_cuts_on_server
 from tests.faults.harness.servers import servers
 from tests.faults.harness.strangers import old_catalogs, second_catalogs
 from tests.faults.harness.times import clocks, windows
@@ -33,6 +33,7 @@ class Kind:
 
 KINDS = (
     Kind("power-cut", "the power is cut; what was not flushed is lost, in part or whole", power_cuts, 700, 25),
+    Kind("power-cut-on-server", "the same after answers, with the catalog in PostgreSQL", power_cuts_on_server, 70, 5),
     Kind(
         "power-cut-of-ext4", "the same with a file system of its own, whose disk is copied", real_cuts, 36, 4, at_once=1
     ),

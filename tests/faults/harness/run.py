@@ -44,6 +44,7 @@ def run(
     """Each kind's share of its faults, or what of them fits in its part of the time."""
     rows = []
     began = time.monotonic()
+    shared = "" if share == 1.0 else f" SHARE={share}"
     chosen = [kind for kind in KINDS if only in ("", kind.name)]
     with Bench() as bench:
         bench.template()
@@ -57,7 +58,7 @@ def run(
             )
             for name, found in row.violations[:_SHOWN]:
                 tell(f"    {name}: {found[0][:400]}")
-                tell(f"        replay: make faults ONLY={kind.name} SEED={seed} CASE='{name}'")
+                tell(f"        replay: make faults ONLY={kind.name} SEED={seed}{shared} CASE='{name}'")
             if len(row.violations) > _SHOWN:
                 tell(f"    … and {len(row.violations) - _SHOWN} more")
             for name, notes in row.notes[:_SHOWN]:
@@ -89,9 +90,12 @@ def _run(bench: Bench, kind: Kind, seed: int, count: int, until: float, case: st
 def _tried(faults: Iterator[Fault], at_once: int, until: float) -> Iterator[tuple[Fault, list[str]]]:
     """The faults with what does not hold after them, some at a time, until the time is over."""
     trying: dict[Future[list[str]], Fault] = {}
+    is_first = True
     with ThreadPoolExecutor(at_once) as threads:
         while True:
-            for fault in islice(faults, at_once + 1 - len(trying) if time.monotonic() < until else 0):
+            room = at_once + 1 - len(trying) if is_first or time.monotonic() < until else 0
+            is_first = False
+            for fault in islice(faults, room):
                 trying[threads.submit(fault.happens)] = fault
             if not trying:
                 return

@@ -11,7 +11,7 @@ from resources.record_store import RecordStore
 from schemas import load_record_types
 from tests.faults.harness import actions
 from tests.faults.harness.actions import ACTIONS, Action, Place
-from tests.faults.harness.bench import Bench, Fault, require, spread
+from tests.faults.harness.bench import Bench, Fault, chosen, require
 from tests.faults.harness.checks import Findings
 from tests.faults.harness.kills import untold
 from tests.faults.harness.shim import Orders
@@ -28,8 +28,8 @@ _STRANGE: dict[str, Action] = {
     **{name: ACTIONS[name] for name in ("import", "expire", "maintain")},
 }
 _COMMANDS = (
-    ("init",),
     ("init", "maintain"),
+    ("init",),
     ("init", "import", "maintain"),
     ("init", "expire"),
     ("import",),
@@ -40,7 +40,7 @@ _COMMANDS = (
 def second_catalogs(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
     """Two days later somebody forgets one setting, so that another catalog stands over the data."""
     cases = [(where, commands) for where in ("home", "server") for commands in _COMMANDS]
-    for where, commands in spread(chance, cases, count):
+    for where, commands in chosen(chance, cases, count):
         yield Fault(f"{', '.join(commands)} by another {where}", partial(_forgotten, bench, where, commands))
 
 
@@ -68,7 +68,7 @@ _NEXT = ("import", "export", "maintain", "expire", "commit")
 def old_catalogs(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
     """A backup of the catalog is put back after something was done: nothing goes on until that is accepted."""
     cases = [(done, then) for done in _LATER for then in _NEXT]
-    for done, then in spread(chance, cases, count):
+    for done, then in chosen(chance, cases, count):
         yield Fault(f"a catalog of before {done}, then {then}", partial(_restored, bench, done, then))
 
 

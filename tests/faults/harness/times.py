@@ -10,7 +10,7 @@ from resources.record_store import RecordStore
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.faults.harness import actions
 from tests.faults.harness.actions import ACTIONS, Place, State, named, opened, state_of
-from tests.faults.harness.bench import Bench, Eras, Fault, spread
+from tests.faults.harness.bench import Bench, Eras, Fault, chosen
 from tests.faults.harness.checks import Findings, damaged_exports, go_on, missing_files
 from tests.faults.harness.kills import untold
 from tests.faults.harness.shim import Orders
@@ -29,15 +29,16 @@ def clocks(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
         for sign in (1, -1)
         for done in [(one,) for one in _DONE] + [("import", "maintain"), ("export", "maintain"), ("expire", "import")]
     ]
-    for name, shift, done in spread(chance, cases, count):
+    cases.sort(key=lambda case: case[2] != ("export", "maintain"))
+    for name, shift, done in chosen(chance, cases, count):
         happens = partial(_happens, bench, done, shift, 24.0, False)
         yield Fault(f"{', '.join(done)} with a clock {name}", happens)
 
 
 def windows(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
     """A minute later a process whose window is four seconds does one thing, or two; then others go on."""
-    cases = [(one,) for one in (*_DONE, "rollback")] + [("expire", "maintain"), ("import", "maintain")]
-    for done in spread(chance, cases, count):
+    cases = [("expire", "maintain"), ("import", "maintain"), *((one,) for one in (*_DONE, "rollback"))]
+    for done in chosen(chance, cases, count):
         yield Fault(f"{', '.join(done)} with a window of seconds", partial(_happens, bench, done, _MINUTE, 0.001, True))
 
 

@@ -43,7 +43,7 @@ class Told:
 
 def writers(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
     """On each kind of store: 3 writers for as long as a part of five minutes is, for so many of three."""
-    seconds = _FULL_SECONDS if count >= _FULL else 8.0
+    seconds = _FULL_SECONDS if count >= _FULL else 5.0
     for setting in _SETTINGS[: max(1, count)]:
         seed = chance.random()
         yield Fault(f"3 writers on {setting} for {seconds:.0f} s", partial(_happens, bench, setting, seconds, seed))
