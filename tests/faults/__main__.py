@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from tests.faults.harness.kinds import KINDS
@@ -26,7 +27,7 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     share, seconds = (SHORT_SHARE, SHORT_SECONDS) if asked.short else (asked.share, asked.seconds)
-    rows = run(asked.seed, share, seconds, only=asked.only, case=asked.case)
+    rows = run(asked.seed, share, seconds, only=asked.only, case=asked.case, tell=partial(print, flush=True))
     written = table(rows, asked.seed, f"{datetime.now(UTC):%Y-%m-%d}", (time.monotonic() - began) / 60)
     print(written)
     if asked.table:

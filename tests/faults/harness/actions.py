@@ -289,6 +289,7 @@ def state(place: Place) -> State:
 
 def script(place: Place, names: Sequence[str], hours: Sequence[float], orders: shim.Orders) -> Script:
     """Actions are done one after the other, each so many hours after the last; each is marked when it has answered."""
+    shim.give(orders)
     states, eras = [state(place)], [tuple(orders.eras)]
     for name, later in zip(names, hours, strict=True):
         if later:
@@ -299,7 +300,6 @@ def script(place: Place, names: Sequence[str], hours: Sequence[float], orders: s
         with opened(place) as store:
             ACTIONS[name](store, place)
             shim.mark("answered")
-        shim.give(shim.Orders(eras=eras[-1]))
         states.append(state(place))
     return Script(states, eras)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from tests.faults.harness import actions, checks
 from tests.faults.harness.actions import ACTIONS, Place, State
@@ -23,6 +23,7 @@ from tests.object_server import running as object_server
 from tests.postgres import Postgres, database_of
 from tests.postgres import running as postgres_server
 
+T = TypeVar("T")
 Eras = Sequence[tuple[float, float]]
 DAYS_OLD = 3
 
@@ -65,7 +66,7 @@ class Bench:
         self._numbers = itertools.count(1)
         self._open = ExitStack()
         self.turn = threading.RLock()
-        self._references: dict[tuple[str, str], Reference] = {}
+        self._made_once: dict[Any, Any] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -146,18 +147,27 @@ class Bench:
         """What a function comes to in a process of its own."""
         return self.crew.call(function, *arguments, orders=orders, **options)
 
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What was made for the key, or is made now; by one thread."""
+        with self.turn:
+            if key not in self._made_once:
+                self._made_once[key] = make()
+            made: T = self._made_once[key]
+            return made
+
     def reference(self, action: str, setting: str = "laptop", *, sends: bool = False) -> Reference:
         """What the action does where nothing goes wrong."""
-        with self.turn:
-            if (action, setting) not in self._references:
-                with self.copy(setting) as (place, template):
-                    record = self.root / f"{action}-{setting}.record"
-                    orders = Orders(root=place.root, record=record, eras=template.eras, sends=sends)
-                    environment = self.environment(place)
-                    require(self.call(actions.do, ACTIONS[action], place, orders=orders, environment=environment))
-                    state = self.call(actions.state, place, orders=Orders(eras=template.eras), environment=environment)
-                    self._references[action, setting] = Reference(list(recorded(record)), require(state))
-            return self._references[action, setting]
+        return self.once((action, setting), partial(self._refer, action, setting, sends))
+
+    def _refer(self, action: str, setting: str, sends: bool) -> Reference:
+        with self.copy(setting) as (place, template):
+            record = self.root / f"{action}-{setting}.record"
+            orders = Orders(root=place.root, record=record, eras=template.eras, sends=sends)
+            environment = self.environment(place)
+            require(self.call(actions.do, ACTIONS[action], place, orders=orders, environment=environment))
+            later = Orders(eras=template.eras)
+            state = require(self.call(actions.state, place, orders=later, environment=environment))
+            return Reference(list(recorded(record)), state)
 
     def verify(
         self, place: Place, before: State, after: State, eras: Eras, chance: random.Random | None = None

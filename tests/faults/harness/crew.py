@@ -29,7 +29,7 @@ _IMPORTED = (
     *("resources.maintenance", "resources.migration", "resources.export_writer", "resources.arrivals"),
     *("resources.record_store.comparison", "resources.record_store.undo", "resources.file_reader.child"),
     *("resources.file_reader.delimited", "schemas.contacts", "schemas.flights"),
-    *("tests.forked_reading", "tests.faults.harness.actions", "tests.faults.harness.checks"),
+    *("tests.forked_reading", "tests.faults.harness.kinds"),
 )
 _HANDS = 6
 """How many calls there can be at once."""

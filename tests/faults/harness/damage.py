@@ -189,19 +189,15 @@ def _is_named(code: str, told: str, file: Path) -> bool:
     return bool(code) and any(name in told for name in names) and is_owner_named
 
 
-_known: dict[tuple[int, str, bool], tuple[Any, Any]] = {}
-
-
 def _right(bench: Bench, operation: str, is_begun: bool) -> tuple[Any, Any]:
     """What the operation comes to where nothing is damaged, and the records afterwards."""
-    key = (id(bench), operation, is_begun)
-    with bench.turn:
-        if key not in _known:
-            with bench.copy() as (place, template):
-                orders = Orders(eras=template.eras)
-                if is_begun:
-                    require(bench.call(actions.do, start_export, place, orders=orders))
-                value = require(bench.call(attempt, operation, place, orders=orders))
-                records = require(bench.call(actions.state, place, orders=orders)).records
-                _known[key] = value, {account: records[account] for account in records}
-        return _known[key]
+
+    def make() -> tuple[Any, Any]:
+        with bench.copy() as (place, template):
+            orders = Orders(eras=template.eras)
+            if is_begun:
+                require(bench.call(actions.do, start_export, place, orders=orders))
+            value = require(bench.call(attempt, operation, place, orders=orders))
+            return value, require(bench.call(actions.state, place, orders=orders)).records
+
+    return bench.once((operation, is_begun), make)

@@ -93,6 +93,8 @@ class Disk:
     def _read(self, folder: Path, number: int) -> None:
         self._numbers[folder.stat().st_ino] = number
         for path in folder.iterdir():
+            if path.name.endswith("-shm"):  # which SQLite makes anew
+                continue
             status = path.lstat()
             child = self._new(status.st_ino)
             self._folders[number][path.name] = child
@@ -130,6 +132,8 @@ class Disk:
         elif kind in (Kind.UNLINK, Kind.RMDIR):
             self._change((*self._find(operation.path), None))
         elif kind in (Kind.RENAME, Kind.LINK):
+            if operation.path == operation.other:
+                return
             folder, name = self._find(operation.path)
             target = (*self._find(operation.other), self._folders[folder][name])
             self._change(target, *([(folder, name, None)] if kind is Kind.RENAME else []))

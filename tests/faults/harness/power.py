@@ -33,11 +33,13 @@ def power_cuts(bench: Bench, chance: random.Random, count: int) -> Iterator[Faul
     names = list(SCRIPTS)[: -(-count // _LEAST)]
     share = -(-count // len(names))
     for name in names:
-        script, operations, disk = _recorded(bench, name)
+        script, operations, disk, end = _recorded(bench, name)
         yield from spread_cuts(bench, chance, name, script, operations, disk, share)
+        assert disk.image(Names.ALL, Data.ALL, chance).digest == end, f"the record of {name} is not complete"
 
 
-def _recorded(bench: Bench, name: str) -> tuple[Script, list[Operation], Disk]:
+def _recorded(bench: Bench, name: str) -> tuple[Script, list[Operation], Disk, str]:
+    """What a script came to, its record, the disk before, and the digest of the disk afterwards."""
     record = bench.root / f"{name}.record"
     record.unlink(missing_ok=True)
     with bench.copy() as (place, template):
@@ -46,7 +48,8 @@ def _recorded(bench: Bench, name: str) -> tuple[Script, list[Operation], Disk]:
         script: Script = require(
             bench.call(actions.script, place, *SCRIPTS[name], orders, orders=Orders(eras=template.eras))
         )
-    return script, list(recorded(record)), disk
+        end = Disk(place.root).image(Names.ALL, Data.ALL, random.Random(0)).digest
+    return script, list(recorded(record)), disk, end
 
 
 def spread_cuts(

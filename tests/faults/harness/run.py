@@ -30,12 +30,8 @@ class Row:
     @property
     def note(self) -> str:
         """In the table, beside the numbers."""
-        return "; ".join(
-            [
-                *filter(None, [self.why]),
-                *([f"{len(self.notes)} with a file gone that was to be removed"] if self.notes else []),
-            ]
-        )
+        gone = f"{len(self.notes)} with a file gone that was to be removed" if self.notes else ""
+        return "; ".join(filter(None, [self.why, gone]))
 
 
 def run(
@@ -81,6 +77,8 @@ def _run(bench: Bench, kind: Kind, seed: int, count: int, until: float, case: st
                 row.violations.append((fault.name, [text for text in found if text not in notes]))
     except NotRun as error:
         row.why = f"not run: {error}"
+    except AssertionError as error:  # what must go well before anything goes wrong
+        row.violations.append(("nothing was wrong", [str(error)]))
     row.seconds = time.monotonic() - began
     if time.monotonic() > until and row.times < count:
         row.why = f"of {count}: its time was over"
@@ -100,7 +98,9 @@ def _tried(faults: Iterator[Fault], at_once: int, until: float) -> Iterator[tupl
             if not trying:
                 return
             for done in wait(trying, return_when=FIRST_COMPLETED).done:
-                yield trying.pop(done), done.result()
+                error = done.exception()
+                found = done.result() if error is None else [f"it could not be tried: {type(error).__name__}: {error}"]
+                yield trying.pop(done), found
 
 
 def table(rows: Sequence[Row], seed: int, day: str, minutes: float) -> str:
