@@ -195,7 +195,7 @@ class Bench:
         return Template(place, before, tuple(eras))
 
 
-_DEEP = 0.12
+_DEEP = 0.06
 """The share of stores that are used on after a fault, which takes ten times as long as a look."""
 
 

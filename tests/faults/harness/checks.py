@@ -209,9 +209,10 @@ def damaged_exports(place: Place, now: State) -> list[str]:
     for named, sha256 in now.exports.items():
         path = place.root / "home" / named.partition("/home/")[2]
         if not named.startswith("s3://"):
-            content = path.read_bytes() if path.exists() else b""
-            if hashlib.sha256(content).hexdigest() != sha256:
-                found.append(f"the export {path.parent.name} has {len(content)} bytes, and others than were told")
+            if not path.exists():
+                found.append(f"the file of the export {path.parent.name} is missing")
+            elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+                found.append(f"the export {path.parent.name} has other bytes than were told")
     return found
 
 

@@ -32,22 +32,22 @@ class Kind:
 
 
 KINDS = (
-    Kind("power-cut", "the power is cut; what was not flushed is lost, in part or whole", power_cuts, 700, 25),
-    Kind("power-cut-on-server", "the same after answers, with the catalog in PostgreSQL", power_cuts_on_server, 70, 5),
+    Kind("power-cut", "the power is cut; what was not flushed is lost, in part or whole", power_cuts, 900, 25),
+    Kind("power-cut-on-server", "the same after answers, with the catalog in PostgreSQL", power_cuts_on_server, 50, 4),
     Kind(
-        "power-cut-of-ext4", "the same with a file system of its own, whose disk is copied", real_cuts, 36, 4, at_once=1
+        "power-cut-of-ext4", "the same with a file system of its own, whose disk is copied", real_cuts, 30, 4, at_once=1
     ),
-    Kind("kill", "a process is killed before, after or amid an operation", kills, 420, 16),
-    Kind("kill-on-server", "the same, with the catalog in PostgreSQL", kills_on_server, 100, 6),
-    Kind("disk-full", "the disk is full from an operation on", full_disks, 240, 9),
-    Kind("disk-fails", "a flush or a write fails once", failing_disks, 120, 5),
-    Kind("damage", "a file is damaged: a bit, its end, a block, or all of it", damages, 330, 12),
-    Kind("clock", "the clock of one process is wrong", clocks, 48, 6),
+    Kind("kill", "a process is killed before, after or amid an operation", kills, 280, 16),
+    Kind("kill-on-server", "the same, with the catalog in PostgreSQL", kills_on_server, 70, 6),
+    Kind("disk-full", "the disk is full from an operation on", full_disks, 180, 9),
+    Kind("disk-fails", "a flush or a write fails once", failing_disks, 80, 5),
+    Kind("damage", "a file is damaged: a bit, its end, a block, or all of it", damages, 300, 12),
+    Kind("clock", "the clock of one process is wrong", clocks, 36, 5),
     Kind("window", "one process has another RECORDS_ROLLBACK_HOURS", windows, 8, 1),
     Kind("second-catalog", "another catalog stands over the data", second_catalogs, 12, 2),
     Kind("old-catalog", "an older catalog is put back", old_catalogs, 25, 2),
-    Kind("postgres", "PostgreSQL is restarted, ends sessions or stands still", servers, 80, 6, at_once=1),
-    Kind("object-store", "an object store answers wrongly, late or not at all", wrong_answers, 84, 8),
+    Kind("postgres", "PostgreSQL is restarted, ends sessions or stands still", servers, 50, 5, at_once=1),
+    Kind("object-store", "an object store answers wrongly, late or not at all", wrong_answers, 48, 8),
     Kind("writers", "several write, take back, export and keep house at once", writers, 3, 20, at_once=1),
     Kind("history", "imports and rollbacks in any order", histories, 40, 3),
 )
