@@ -5,8 +5,8 @@ them ends in half a second.
 """
 
 import json
+import os
 import sys
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +23,13 @@ from pipelines.options import page as _page
 from pipelines.options import print_json as _print_json
 from pipelines.options import record_type as _record_type
 from pipelines.options import required_account as _required_account
-from pipelines.upkeep_commands import expire, maintain, migrate
+from pipelines.upkeep_commands import accept, expire, maintain, migrate
+from resources.defects import defect, keep_details
 from resources.record_store import RecordStore
+from resources.system_errors import system_error
 from schemas import load_record_types
 from schemas.batches import BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
-from schemas.errors import InvalidRequest, RecordsError
+from schemas.errors import InvalidRequest, NotAccessible, RecordsError
 from schemas.rollbacks import OnModified, RollbackRequest
 
 if TYPE_CHECKING:
@@ -52,13 +54,29 @@ class _Commands(click.Group):
             _fail(arguments, "wrong_usage", error.format_message(), "See what there is: records --help.", 2)
         except (click.Abort, KeyboardInterrupt):
             _fail(arguments, "interrupted", "Interrupted; nothing is half done.", "", 1)
-        except RecordsError as error:
-            _fail(arguments, error.code, f"{error.message} {error.quoted}".rstrip(), error.hint, error.exit_code)
-        except Exception as error:  # a full disk, a folder that may not be written, a defect
-            traceback.print_exc()
-            message = f"{type(error).__name__}: {error}"
-            _fail(arguments, "unexpected", message, "Where it happened is told on standard error.", 1)
+        except Exception as error:
+            told = _told(error)
+            _fail(arguments, told.code, f"{told.message} {told.quoted}".rstrip(), told.hint, told.exit_code)
         sys.exit(0)
+
+
+def _told(error: Exception) -> RecordsError:
+    """The error as people read it. What is a defect is told without its text, which may quote records."""
+    home = Path(os.environ.get("RECORDS_HOME") or ".records").absolute()
+    told = system_error(error, home)
+    if told is not None:
+        return told
+    if isinstance(error, FileNotFoundError) and error.filename is not None:
+        return NotAccessible(
+            f"{os.fsdecode(error.filename)} is not there.", "See whether it was moved, or its disk is not mounted."
+        )
+    details = keep_details(error, home)
+    where = "The store's folder could not take the details." if details is None else f"The details are in {details}."
+    unexpected = RecordsError(
+        f"{defect(error)}: this is a defect of records. {where}", "Please report it; the details may quote records."
+    )
+    unexpected.code = "unexpected"
+    return unexpected
 
 
 def _fail(arguments: Sequence[str], code: str, message: str, hint: str, exit_code: int) -> None:
@@ -395,7 +413,7 @@ def ui(port: int | None, read_only: bool, as_json: bool) -> None:
         run_ui(store.settings, 3000 if port is None else port, ready)
 
 
-for command in (export, exports, presets, expire, maintain, migrate):
+for command in (export, exports, presets, expire, maintain, accept, migrate):
     main.add_command(command)
 
 

@@ -86,6 +86,11 @@ class Deployment:
             )
             with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
                 told = json.load(answer)
+        except urllib.error.HTTPError as error:  # 421: its host is not in RECORDS_UI_HOSTS
+            raise NoDeployment(
+                f"What answers at {self._url} refuses: HTTP {error.code} {error.reason}.",
+                "See that RECORDS_DAGSTER_URL is the address of Dagster, and its host in RECORDS_UI_HOSTS.",
+            ) from error
         except (urllib.error.URLError, OSError, ValueError) as error:
             raise NoDeployment(f"No deployment answers at {self._url}.") from error
         if told.get("errors"):

@@ -45,7 +45,9 @@ class ExportConfig(dg.Config):
     encoding: str = Field(default="utf-8", description="Of CSV, for example utf-8-sig for Excel's users.")
     delimiter: str = Field(default=",", description="Of CSV: , ; | or tab.")
     raw: bool = Field(default=False, description="Put no ' before texts in CSV that a spreadsheet takes for formulas.")
-    path: str = Field(default="", description="File or folder. Empty: the account's export folder.")
+    path: str = Field(
+        default="", description="File or folder, in the account's export folder (empty) or in RECORDS_EXPORT_ROOTS."
+    )
     sheet_rows: int = Field(default=SHEET_ROWS, description="Records on a sheet of Excel.")
     part_rows: int = Field(
         default=0, description="Records of a part, about: one step makes one part. 0: as many as suit the format."
@@ -252,7 +254,7 @@ class _Observed:
 
 
 def _writer(context: dg.OpExecutionContext, store: RecordStore, actor: str = "") -> ExportWriter:
-    return ExportWriter(store, actor or store.settings.actor, context.run_id)
+    return ExportWriter(store, actor or store.settings.actor, context.run_id, confined=True)
 
 
 def _account(context: dg.OpExecutionContext) -> str:

@@ -12,30 +12,30 @@ from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from pipelines.web_guard import Guard
 from resources.file_storage import blocks_of, is_local
 from resources.record_store import RecordStore
 from resources.settings import Settings
-from schemas.errors import RecordsError
+from schemas.batches import ImportReport
+from schemas.errors import DamagedFile, RecordsError
 from schemas.location import Location
 
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+    "Referrer-Policy": "no-referrer",  # the address is the secret
 }
 
 
 @contextmanager
-def serving(settings: Settings, host: str, listener: socket.socket) -> Iterator[None]:
+def serving(settings: Settings, listener: socket.socket) -> Iterator[None]:
     """The files are served by a thread of this process."""
-    config = uvicorn.Config(application(settings, host), log_config=None, access_log=False, server_header=False)
+    config = uvicorn.Config(application(settings), log_config=None, access_log=False, server_header=False)
     server = uvicorn.Server(config)
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
@@ -46,11 +46,16 @@ def serving(settings: Settings, host: str, listener: socket.socket) -> Iterator[
         thread.join(timeout=10)
 
 
-def application(settings: Settings, host: str) -> Starlette:
-    """What answers GET alone, to requests that name this host and no other."""
+def application(settings: Settings) -> ASGIApp:
+    """What answers GET alone, to requests that name this machine by its loopback names."""
 
     def answer(request: Request) -> Response:
-        file = _file(settings, **request.path_params)
+        try:
+            file = _file(settings, **request.path_params)
+        except DamagedFile:
+            return PlainTextResponse(
+                "This file is damaged, so it is not shown: preview the file again.\n", 500, _HEADERS
+            )
         if file is None:
             return PlainTextResponse("There is no such file, or its time has ended.\n", 404, _HEADERS)
         is_page = file.suffix == ".html"
@@ -60,10 +65,7 @@ def application(settings: Settings, host: str) -> Starlette:
         named = {} if name is None else {"Content-Disposition": _attachment(name)}
         return StreamingResponse(blocks_of(file), headers=_HEADERS | named, media_type=media_type)
 
-    return Starlette(
-        routes=[Route("/{batch_id}/{path}/{what}", answer, methods=["GET"])],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[host, "localhost"], www_redirect=False)],
-    )
+    return Guard(Starlette(routes=[Route("/{batch_id}/{path}/{what}", answer, methods=["GET"])]))
 
 
 def _attachment(name: str) -> str:
@@ -73,13 +75,17 @@ def _attachment(name: str) -> str:
 
 
 def _file(settings: Settings, batch_id: str, path: str, what: str) -> Location | None:
-    """The file of a batch, for one who knows its path."""
+    """The file of a batch, for one who knows its path. Raises DamagedFile if it is not as it was written."""
     try:
         with RecordStore(settings) as store:
-            report = store.account(store.owner_of(batch_id)).report(batch_id)
+            records = store.account(store.owner_of(batch_id))
+            batch = records.batch(batch_id)
+            known = batch.binding.get("path")
+            if known is None or not secrets.compare_digest(known.encode(), path.encode()):
+                return None
+            records.require_whole(batch_id, ("rejects", "reports"))
+            return records.with_files(ImportReport(batch)).files.get(what)
+    except DamagedFile:
+        raise
     except RecordsError:
         return None
-    known = report.batch.binding.get("path")
-    if known is None or not secrets.compare_digest(known.encode(), path.encode()):
-        return None
-    return report.files.get(what)

@@ -8,6 +8,7 @@ import dagster as dg
 
 from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
+from resources.system_errors import system_error
 from schemas.errors import RecordsError
 
 RETRIES = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL)
@@ -30,19 +31,26 @@ class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
         Only what is transient is worth a retry. Of an error that nobody foresaw Dagster is told where it happened, and
         not what it says: there may be values of records in it.
         """
+        settings = None
         try:
-            with RecordStore(Settings.from_environment(), databases=_DATABASES) as store:
+            settings = Settings.from_environment()
+            with RecordStore(settings, databases=_DATABASES) as store:
                 yield store
         except RecordsError as error:
-            raise dg.Failure(
-                description=str(error), metadata={"code": error.code}, allow_retries=error.transient
-            ) from error
+            raise _failure(error) from error
         except (dg.Failure, dg.RetryRequested):
             raise
         except Exception as error:
+            told = system_error(error, *(() if settings is None else (settings.data, settings.home)))
+            if told is not None:
+                raise _failure(told) from None
             where = "".join(traceback.format_tb(error.__traceback__))
             raise dg.Failure(
                 description=f"{type(error).__name__}, which nobody foresaw. Please report it with what is below.",
                 metadata={"code": "unexpected", "where": dg.MetadataValue.text(where)},
                 allow_retries=False,
             ) from None
+
+
+def _failure(error: RecordsError) -> dg.Failure:
+    return dg.Failure(description=str(error), metadata={"code": error.code}, allow_retries=error.transient)

@@ -16,7 +16,7 @@ from schemas.exports import ExportManifest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.migration import MigrationReport
 from schemas.record_type import RecordType
-from schemas.rollbacks import RollbackReport
+from schemas.rollbacks import RollbackCounts, RollbackReport
 
 if TYPE_CHECKING:
     from resources.progress import Progress
@@ -95,6 +95,7 @@ def print_report(report: ImportReport, record_type: RecordType, now: datetime) -
     out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")
     if batch.undone is not None:
         out.print(f"has taken {batch.undone.batch_id} back, by {escape(batch.actor)}: {batch.undone.counts}")
+        _print_resting(batch.undone.counts)
         _print_what_next(report, now)
         return
     out.print(f"{escape(batch.file_name)} as {batch.record_type} of {batch.account}, by {escape(batch.actor)}")
@@ -161,6 +162,7 @@ def print_rollback(report: RollbackReport) -> None:
     counts = report.counts
     if report.status == BatchStatus.ROLLED_BACK.value:
         out.print(f"{report.undone} was taken back already, by {report.batch_id}: {counts}. Nothing was changed.")
+        _print_resting(counts)
         return
     if report.batch_id is None:
         out.print(f"[bold]{report.undone}[/]  would be taken back: {counts}")
@@ -172,10 +174,16 @@ def print_rollback(report: RollbackReport) -> None:
         out.print(escape(f"  {conflict.message()}"))
     if counts.modified > len(report.conflicts):
         out.print(f"  and {counts.modified - len(report.conflicts):,} more")
+    _print_resting(counts)
     if report.batch_id is None:
         out.print(f"\nNothing is changed yet. Do it: records rollback {report.undone}")
     else:
         out.print(f"\nTo undo this in turn: records rollback {report.batch_id}")
+
+
+def _print_resting(counts: RollbackCounts) -> None:
+    if counts.resting:
+        console().print(f"[yellow]{counts.resting_message}[/]")
 
 
 def time_left(until: datetime | None, now: datetime) -> str:
@@ -226,18 +234,24 @@ def print_maintenance(report: MaintenanceReport) -> None:
     out, done = console(), table("What", "Number", "Reclaimed", numbers=("Number", "Reclaimed"))
     done.add_row("batches expired", f"{len(report.expiry.expired):,}", "")
     done.add_row("previews discarded", f"{len(report.expiry.discarded):,}", "")
-    done.add_row("folders of closed batches removed", *_removed(report.expiry.removed))
+    done.add_row("folders of closed batches", *_removed(report.expiry.removed))
     done.add_row("snapshots expired", f"{report.snapshots:,}", "")
     done.add_row("small files merged", f"{report.merged:,}", "")
     done.add_row("files with deleted records written anew", f"{report.rewritten:,}", "")
-    done.add_row("replaced files removed", *_removed(report.old_files))
-    done.add_row("files of killed writers removed", *_removed(report.orphans))
-    done.add_row("exports past their days or never ended removed", *_removed(report.exports))
-    done.add_row("archived and quarantined files past their days removed", *_removed(report.archived))
+    done.add_row("replaced files", *_removed(report.old_files))
+    done.add_row("files of killed writers", *_removed(report.orphans))
+    done.add_row("exports past their days, or never ended", *_removed(report.exports))
+    done.add_row("archived and quarantined files past their days", *_removed(report.archived))
+    done.add_row("emptied from the trash", *_removed(report.trash))
     out.print(done)
+    if report.unknown:
+        out.print(
+            f"{len(report.unknown):,} files in the lake's folder are not this store's, and were left alone: "
+            f"{report.unknown[0]}{' …' if report.unknown[1:] else ''}"
+        )
     out.print(
-        f"Reclaimed {size(report.reclaimed)}. The records take {size(report.storage.current)}; for earlier snapshots, "
-        f"which rollbacks need, {size(report.storage.held)} more are kept."
+        f"Moved {size(report.reclaimed)} to the trash. The records take {size(report.storage.current)}; for earlier "
+        f"snapshots, which rollbacks need, {size(report.storage.held)} more are kept."
     )
 
 

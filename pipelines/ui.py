@@ -9,8 +9,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from schemas.errors import InvalidRequest, RecordsError
 
 _HOST = "127.0.0.1"
 _STARTUP_SECONDS = 120.0
+_WEB_SERVER = (sys.executable, "-W", "ignore", "-m", "pipelines.web_server")
 _WORKSPACE = {"load_from": [{"python_module": {"module_name": "pipelines.definitions", "location_name": "records"}}]}
 """What the workspace.yaml of the repository says, which an installed package does not bring."""
 _EMBEDDED = Path(__file__).parent.parent / "deploy" / "embedded" / "dagster.yaml"
@@ -35,10 +36,9 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
     """
     port = _free_port(port)
     _require_alone(settings)
-    command = ["dagster", "dev"]
-    with closing(_listener(port + 1)) as listener, _interruptible(), _started(settings, command, port, "ui.log") as ui:
+    with closing(_listener(port + 1)) as listener, _interruptible(), _started(settings, port, "ui.log") as ui:
         try:
-            with serving(settings, _HOST, listener):
+            with serving(settings, listener):
                 RunningUi(ui.url, f"http://{_HOST}:{listener.getsockname()[1]}", os.getpid()).write(settings)
                 ready(ui.url)
                 ui.wait()
@@ -52,8 +52,7 @@ def run_viewer(settings: Settings, port: int, ready: Callable[[str], None]) -> N
     There is no daemon, and `ui.json` is not written: both are those of the UI that may run beside it, which also serves
     the files of batches. Raises what `run_ui` raises, but for a UI that runs already.
     """
-    command = ["dagster_webserver", "--read-only"]
-    with _interruptible(), _started(settings, command, _free_port(port), "viewer.log") as viewer:
+    with _interruptible(), _started(settings, _free_port(port), "viewer.log", "--read-only") as viewer:
         ready(viewer.url)
         viewer.wait()
 
@@ -84,7 +83,7 @@ class _Servers:
 
 
 @contextmanager
-def _started(settings: Settings, command: Sequence[str], port: int, log_name: str) -> Iterator[_Servers]:
+def _started(settings: Settings, port: int, log_name: str, *options: str) -> Iterator[_Servers]:
     """Servers of Dagster that answer, until the end of the block."""
     dagster_home = prepare_dagster_home(settings)
     log = dagster_home / log_name
@@ -98,7 +97,7 @@ def _started(settings: Settings, command: Sequence[str], port: int, log_name: st
     with log.open("ab") as output:
         # In a session of its own: Ctrl-C reaches this process alone, which ends the children in order.
         process = subprocess.Popen(  # noqa: S603 - our own command
-            [sys.executable, "-W", "ignore", "-m", *command, "-w", str(workspace), "-h", _HOST, "-p", str(port)],
+            [*_WEB_SERVER, "--workspace", str(workspace), "--host", _HOST, "--port", str(port), *options],
             env=environment,
             stdout=output,
             stderr=output,
@@ -186,13 +185,19 @@ def _wait_until_ready(servers: _Servers) -> None:
 
 
 def _stop(servers: "subprocess.Popen[bytes]") -> None:
-    """End the servers in order, and by force what is left of their session after 30 seconds."""
+    """End the servers in order.
+
+    By force what is left of their session after 30 seconds, or when the first of them was killed: its daemon would
+    work on beside that of the next start.
+    """
     if servers.poll() is None:
         servers.send_signal(signal.SIGINT)
-    try:
-        servers.wait(timeout=30)
-    except subprocess.TimeoutExpired:
-        os.killpg(servers.pid, signal.SIGKILL)
+    ended = None
+    with suppress(subprocess.TimeoutExpired):
+        ended = servers.wait(timeout=30)
+    if ended != 0:
+        with suppress(ProcessLookupError):
+            os.killpg(servers.pid, signal.SIGKILL)
         servers.wait()
 
 

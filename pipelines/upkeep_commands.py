@@ -1,4 +1,4 @@
-"""`records expire` and `maintain`, what the sensor and the schedule do, by hand; and `migrate`."""
+"""`records expire` and `maintain`, what the sensor and the schedule do, by hand; `accept` and `migrate`."""
 
 import sys
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import click
 
 from pipelines import options
 from pipelines.options import open_store, print_json
-from schemas.errors import RecordsError
+from schemas.errors import RecordsError, Refused
 
 if TYPE_CHECKING:
     from resources.progress import Progress
@@ -48,6 +48,55 @@ def maintain(as_json: bool) -> None:
         from pipelines.terminal import print_maintenance
 
         print_maintenance(report)
+
+
+@click.group()
+def accept() -> None:
+    """Confirm what the store refuses to take for granted."""
+
+
+@accept.command("catalog")
+@click.option("--yes", is_flag=True, help="The catalog counts from now on. Without it, only say what is lost.")
+@options.as_json
+def accept_catalog(yes: bool, as_json: bool) -> None:
+    """The catalog counts although it is older than the data, as after a backup of it was restored.
+
+    What was committed after the backup is lost: its batches and exports are in no history, and its records are gone.
+    Its files stay where they are, and no maintenance touches them. The newer catalog does not fit the data any more.
+    """
+    with open_store() as store:
+        found = store.outdated_catalog()
+        if found is not None and yes:
+            store.accept_catalog()
+    told: dict[str, object] = {"accepted": found is not None}
+    if found is None:
+        sentence = "The catalog is as new as the data: there is nothing to accept."
+    else:
+        newest = "nothing" if found.newest is None else f"{found.newest:%Y-%m-%d %H:%M:%S} UTC"
+        told |= {name: vars(found)[name] for name in ("catalog_snapshot", "data_snapshot", "unknown_files")}
+        sentence = (
+            f"The catalog ends with snapshot {found.catalog_snapshot:,} of {newest}; the data were last written to at "
+            f"{found.last_used:%Y-%m-%d %H:%M:%S} UTC, in snapshot {found.data_snapshot:,}. What was committed in "
+            f"between is lost with the newer catalog; {found.unknown_files:,} files of the lake may belong to it."
+        )
+    if found is not None and not yes:
+        raise Refused(sentence, "If there is no newer catalog, accept this one: records accept catalog --yes.")
+    if as_json:
+        print_json(told)
+    else:
+        click.echo(f"Accepted. {sentence}" if yes and found is not None else sentence)
+
+
+@accept.command("clock")
+@options.as_json
+def accept_clock(as_json: bool) -> None:
+    """The clock of this machine is right, although nothing was written to the store for a long time."""
+    with open_store() as store:
+        at = store.accept_clock()
+    if as_json:
+        print_json({"at": at.isoformat()})
+    else:
+        click.echo(f"It is {at:%Y-%m-%d %H:%M:%S} UTC.")
 
 
 @click.command()

@@ -1,23 +1,35 @@
 """A bundle of files that arrived: each is imported, then archived or put into quarantine."""
 
-import errno
 import hashlib
-import os
-import traceback
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from resources.defects import defect
 from resources.importer import Importer, rejects_found
 from resources.inbox import BundledFile, inbox_of
 from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore
+from resources.system_errors import system_error
 from schemas.arrivals import APPROVE, Arrival, Arrived, CommitPolicy, InboxPolicies, Outcome, printable
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
-from schemas.errors import AlreadyImported, DiskFull, PreviewOutdated, RecordsError, Refused, StoreNotReady
+from schemas.errors import (
+    AlreadyImported,
+    CommitUnknown,
+    DiskFull,
+    NotAccessible,
+    OutOfMemory,
+    PreviewOutdated,
+    RecordsError,
+    Refused,
+    StoreNotReady,
+)
 from schemas.location import Location
 
 ACTOR = "inbox"
+
+_NO_FAULT_OF_THE_FILE = (CommitUnknown, DiskFull, NotAccessible, OutOfMemory, PreviewOutdated, StoreNotReady)
+"""Errors that leave a file where it is, to be tried again: after a commit that was not confirmed the ledger knows."""
 
 
 def read_policies(store: RecordStore) -> InboxPolicies:
@@ -59,18 +71,17 @@ class Arrivals:
                 try:
                     batch = self._batch(request, known)
                 except RecordsError as error:
-                    if error.transient or isinstance(error, DiskFull | PreviewOutdated | StoreNotReady):
+                    if error.transient or isinstance(error, _NO_FAULT_OF_THE_FILE):
                         raise
                     return self._failed(file, arrived, request, _sentences(error, request), error.quoted)
                 except Exception as error:
-                    if _is_full(error):
+                    if system_error(error) is not None:
                         raise
                     return self._failed(file, arrived, request, _unexpected(error))
             return self._put_away(file, replace(arrived, batch_id=batch.batch_id), policy, batch)
-        except RecordsError as error:
-            return replace(arrived, sentence=str(error))
         except Exception as error:
-            return replace(arrived, sentence="The disk is full." if _is_full(error) else _unexpected(error))
+            told = system_error(error, self._store.settings.data, self._store.settings.home)
+            return replace(arrived, sentence=_unexpected(error) if told is None else str(told))
 
     def _batch(self, request: ImportRequest, known: Batch | None) -> Batch:
         """The batch of the file: as it is known, or committed as it was previewed, or made anew."""
@@ -88,7 +99,9 @@ class Arrivals:
         if batch.failure is not None:
             return self._refused(file, arrived, batch.failure)
         if batch.waits and policy.commit != APPROVE:
-            report = self._store.account(batch.account).with_files(ImportReport(batch))
+            records = self._store.account(batch.account)
+            records.require_whole(batch.batch_id, ["rejects"])
+            report = records.with_files(ImportReport(batch))
             error = rejects_found(batch)
             told = f"{error.message} In this inbox {policy}. {error.hint}"
             return self._refused(file, arrived, told, _of_rejects(report, file), report.rejects_file)
@@ -145,16 +158,7 @@ def _sentences(error: RecordsError, request: ImportRequest) -> str:
 
 def _unexpected(error: Exception) -> str:
     """Which defect it is, without its text: that may quote the file."""
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    return (
-        f"{type(error).__name__} in {Path(where.filename).name}, line {where.lineno}. "
-        "This is a defect of records; please report it."
-    )
-
-
-def _is_full(error: Exception) -> bool:
-    """Whether a disk is, as the operating system says it, or DuckDB in its words."""
-    return any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EDQUOT))
+    return f"{defect(error)}. This is a defect of records; please report it."
 
 
 def _sha256(path: Path) -> str:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime
 
-from resources.export_writer import ExportWriter
+from resources.export_writer import ExportWriter, require_allowed
 from resources.operator_file import checked_entries, read_operator_file
 from resources.record_store import RecordStore
 from schemas.deliveries import Delivery, DeliveryFile, Due, last_time
@@ -51,7 +51,7 @@ class Deliveries:
         entry = self.entries[name]
         last = self._last(entry) if entry.changes_only else None
         request = entry.request(last_time(entry, now).day, None if last is None else last.export_id)
-        return ExportWriter(self._store, entry.actor, run_id).export(request)
+        return ExportWriter(self._store, entry.actor, run_id, confined=True).export(request)
 
     def _check(self, entry: Delivery) -> None:
         """The store has what the entry names, and the name is its own."""
@@ -61,7 +61,10 @@ class Deliveries:
                 "Give each a name of its own.",
             )
         try:
-            self._store.account(entry.account).select(entry.request(date.min, None))
+            request = entry.request(date.min, None)
+            self._store.account(entry.account).select(request)
+            if request.path is not None:
+                require_allowed(self._store.settings, entry.account, request.path)
         except RecordsError as error:
             raise InvalidRequest(f"{self._path}, export {entry.name!r}: {error.message}", error.hint) from error
 

@@ -14,11 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from schemas.errors import DiskFull, StoreUnreachable
+import xxhash
+
+from schemas.errors import DamagedFile, DiskFull, StoreUnreachable
 from schemas.location import Location
 
 if TYPE_CHECKING:
@@ -33,6 +36,8 @@ _CHUNK, _CHUNKS, _AT_ONCE = 16_000_000, 10_000, 4
 
 _BLOCK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_CHANGED = "did not match calculated checksum"
+"""What botocore says of an object whose bytes are not those of the checksum that was stored with it."""
 
 _OPTIONS: dict[str, Any] = {
     # What another process has just put there is to be seen.
@@ -106,7 +111,7 @@ class FileStorage:
         """Where a file or folder that will lie at `final` can be made: beside it, or in the scratch folder."""
         if is_local(final):
             folder = final.parent
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         else:
             folder = self.disk(final)
         return folder / f".{final.name}.{secrets.token_hex(4)}.partial"
@@ -122,9 +127,9 @@ class FileStorage:
         """What was made on this machine is at `final`, each file whole; in a folder it has moved there."""
         if is_local(final):
             for file in [*(made.rglob("*") if made.is_dir() else ()), made]:
-                _sync(file)
+                sync(file)
             os.replace(made, final)
-            _sync(final.parent)
+            sync(final.parent)
             return
         for file in sorted(made.rglob("*")) if made.is_dir() else [made]:
             target = final if file == made else final / str(file.relative_to(made))
@@ -156,19 +161,112 @@ class FileStorage:
             remove(folder)
 
 
+def sync(place: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
+    descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing, and flush each new name to the disk."""
+    missing = []
+    while not folder.is_dir():
+        missing.append(folder)
+        folder = folder.parent
+    for each in reversed(missing):
+        each.mkdir(exist_ok=True)
+        sync(each.parent)
+
+
+def move(place: Location, target: Location) -> None:
+    """Move a file or folder within one kind of storage; in a folder both names are flushed to the disk."""
+    if is_local(place) and is_local(target):
+        make_folder(target.parent)
+        try:
+            os.replace(place, target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            shutil.move(place, target)  # where a part of the data is a disk of its own
+        sync(target.parent)
+        sync(place.parent)
+    elif not is_local(place) and not is_local(target):
+        with answered():
+            for path in _objects(place):
+                place.fs.cp_file(path, target.path + path.removeprefix(place.path))
+            for path in _objects(place):
+                place.fs.rm_file(path)
+    else:
+        raise TypeError(f"{place} and {target} are not in one kind of storage")
+
+
+class Checksum:
+    """The checksum of bytes that come block by block; as text `xxh3:` and 32 hexadecimal digits.
+
+    XXH3 finds accidental changes, faster than a disk can be read; it is no proof against forgery.
+    """
+
+    def __init__(self) -> None:
+        self._digest = xxhash.xxh3_128()
+
+    def update(self, block: bytes) -> None:
+        """Add the next bytes."""
+        self._digest.update(block)
+
+    def __str__(self) -> str:
+        """The checksum of all bytes so far."""
+        return f"xxh3:{self._digest.hexdigest()}"
+
+
+def checksum(place: Location) -> str:
+    """Read a whole file; returns its checksum. Raises FileNotFoundError if there is none."""
+    digest = Checksum()
+    for block in blocks_of(place):
+        digest.update(block)
+    return str(digest)
+
+
+def known_checksum(place: Location) -> str:
+    """The same, but a file that this process has read before, and nobody has written to since, is not read again."""
+    return _checksum_of(place, *_state(place))
+
+
+@lru_cache(maxsize=100_000)
+def _checksum_of(place: Location, *_: object) -> str:
+    return checksum(place)
+
+
+def _state(place: Location) -> tuple[object, ...]:
+    """What changes whenever a file is written to or replaced."""
+    if is_local(place):
+        status = place.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    with answered():
+        told = place.fs.info(place.path)
+    return told["size"], told["LastModified"], told.get("ETag")
+
+
 @contextmanager
-def answered() -> Iterator[None]:
+def answered(place: object = "object store") -> Iterator[None]:
     """What the object store refuses, or that it does not answer, is StoreUnreachable, in its words: they quote no key.
 
-    That there is no such object is FileNotFoundError as ever, and a full disk of this machine what it always is.
+    That there is no such object is FileNotFoundError as ever, and a full disk of this machine what it always is. Where
+    the object at `place` has other bytes than the checksum says that S3 keeps with it, DamagedFile is raised.
     """
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedFile):
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _FULL:
             raise
+        if _CHANGED in str(error):
+            raise DamagedFile(
+                f"{place} has other bytes than were written.", "Nothing of it was used. Put it back from a backup."
+            ) from None
         if not isinstance(error, OSError) and not type(error).__module__.startswith(("botocore", "aiohttp")):
             raise
         raise unreachable(" ".join(str(error).split()).rstrip(".") or type(error).__name__) from None
@@ -219,7 +317,7 @@ def read(place: Location) -> bytes:
     """What is in a small file; FileNotFoundError where there is none."""
     if is_local(place):
         return place.read_bytes()
-    with answered():
+    with answered(place):
         data: bytes = place.fs.cat_file(place.path)
         return data
 
@@ -287,6 +385,16 @@ def files_below(root: Location) -> Iterator[KeptFile]:
                 yield KeptFile(path, status.st_size, datetime.fromtimestamp(status.st_ctime, UTC))
 
 
+def names_matching(root: Location, pattern: str) -> set[str]:
+    """The files below a folder whose paths from there match a pattern such as `lake/**/*.parquet`, as those paths."""
+    if is_local(root):
+        return {str(path.relative_to(root)) for path in root.glob(pattern)}
+    base = root.path.rstrip("/")
+    with suppress(FileNotFoundError), answered():
+        return {path.removeprefix(f"{base}/") for path in root.fs.glob(f"{base}/{pattern}")}
+    return set()
+
+
 def _objects(root: "UPath") -> dict[str, Any]:
     """What is told of the objects there and below, by their paths; StoreUnreachable where there is no such bucket."""
     try:
@@ -307,7 +415,8 @@ def _fetch(place: "UPath", folder: Path) -> None:
             for path in found:  # `get` would take a * in a name for a pattern
                 target = folder / place.name / path.removeprefix(place.path).lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                place.fs.get_file(path, str(target))
+                with answered(path):
+                    place.fs.get_file(path, str(target))
     except OSError as error:
         if error.errno not in _FULL:
             raise
@@ -318,13 +427,5 @@ def _fetch(place: "UPath", folder: Path) -> None:
 
 @contextmanager
 def _opened(place: "UPath") -> Iterator[IO[bytes]]:
-    with answered(), place.fs.open(place.path, "rb", block_size=4 * _BLOCK) as file:
+    with answered(place), place.fs.open(place.path, "rb", block_size=4 * _BLOCK) as file:
         yield file
-
-
-def _sync(place: Path) -> None:
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -66,25 +66,25 @@ class Importer:
         try:
             if staged.counts.rejected:
                 self._write_rejects(request, batch_id, staged.sha256)
-            batch = records.record_new(self._batch(batch_id, request, staged, mapped_by))
+            batch = self._batch(batch_id, request, staged, mapped_by)
+            report = records.with_files(
+                ImportReport(batch, columns=staged.columns, samples=staged.samples, changes=staged.changes)
+            )
+            with self._store.files.making(records.report_path(batch_id)) as page:
+                write_report(
+                    page,
+                    report,
+                    self._store.record_type(request.record_type),
+                    understood=staged.understood,
+                    changes=staged.changes,
+                    generated_at=batch.at,
+                )
+            batch = records.record_new(batch)
         except BaseException:
-            for kind in ("staging", "rejects"):
+            for kind in ("staging", "rejects", "reports"):
                 remove(records.folder(kind) / batch_id)
             raise
-        report = records.with_files(
-            ImportReport(batch, columns=staged.columns, samples=staged.samples, changes=staged.changes)
-        )
-        page = records.report_path(batch_id)
-        with self._store.files.making(page) as made:
-            write_report(
-                made,
-                report,
-                self._store.record_type(request.record_type),
-                understood=staged.understood,
-                changes=staged.changes,
-                generated_at=batch.at,
-            )
-        return replace(report, report_file=page)
+        return records.with_files(replace(report, batch=batch))
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
         """What was previewed is in the store, in one commit that names the batch.
@@ -103,14 +103,12 @@ class Importer:
         try:
             with self._store.files.fetched(folder) as staged:
                 staging = Staging(staged, tuple(batch.binding.get("fields", ())))
-                committed = records.commit(batch_id, record_type, staging, self._actor, self._run_id)
+                return records.commit(batch_id, record_type, staging, self._actor, self._run_id)
         except FileNotFoundError:
             now = records.batch(batch_id)
             if now.status is not BatchStatus.PREVIEWED:  # another process was faster
                 raise not_previewed(now, "committed") from None
             raise PreviewOutdated(f"What the preview {batch_id} staged is gone.", "Preview the file again.") from None
-        remove(folder)
-        return committed
 
     def import_file(
         self,
@@ -202,7 +200,7 @@ class Importer:
             record_type=request.record_type,
             status=BatchStatus.PREVIEWED,
             actor=self._actor,
-            at=self._store.clock.now(),
+            at=self._store.now(),
             run_id=self._run_id,
             file_name=_name(request.path),
             file_sha256=staged.sha256,

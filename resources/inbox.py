@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from resources.clock import new_id
-from resources.file_storage import is_local, local
+from resources.file_storage import is_local, local, make_folder, sync
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.arrivals import Look, Seen, bundled, printable
@@ -142,7 +142,7 @@ class FolderInbox:
             bundle = self._processing / new_id("a", now + timedelta(milliseconds=number))
             for path in together:
                 with _told(failures, path):
-                    (bundle / path).parent.mkdir(parents=True, exist_ok=True)
+                    make_folder((bundle / path).parent)
                     _move(self._inbox, path, bundle / path)
         return failures
 
@@ -188,8 +188,8 @@ class FolderInbox:
     def archive(self, file: BundledFile, batch_id: str) -> None:
         """The file lies in the archive, in a folder of its batch."""
         final = self._archive / file.account / file.record_type / batch_id / file.path.name
-        final.parent.mkdir(parents=True, exist_ok=True)
-        local(file.path).rename(final)
+        make_folder(final.parent)
+        _move(self._processing, str(local(file.path).relative_to(self._processing)), final)
 
     def quarantine(self, file: BundledFile, why: str, rejects: Location | None = None) -> None:
         """The file lies in quarantine, beside a text that says why and its rejects file."""
@@ -199,11 +199,13 @@ class FolderInbox:
 
     def _put_aside(self, root: Path, path: str, folder: Path, why: str, rejects: Location | None = None) -> None:
         final = folder / Path(path).name
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         text = folder / why_name(final.name)
         text.write_text(f"{why.rstrip()}\n", "utf-8")
+        sync(text)
         if rejects is not None:
             shutil.copyfile(local(rejects), folder / rejects.name)
+            sync(folder / rejects.name)
         _move(root, path, final)
 
     def _misplaced(self, path: str, accounts: Collection[str], record_types: Collection[str]) -> str | None:
@@ -309,8 +311,24 @@ def _parent(root: Path, path: str) -> Iterator[int]:
 
 
 def _move(root: Path, path: str, final: Path) -> None:
+    """Rename a file; its content and both folders are flushed, so that a power cut leaves it whole, in one place."""
+    name = path.rpartition("/")[2]
     with _parent(root, path) as folder:
-        os.rename(path.rpartition("/")[2], final, src_dir_fd=folder)
+        if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            _flush(name, folder)
+        os.rename(name, final, src_dir_fd=folder)
+        sync(final.parent)
+        os.fsync(folder)
+
+
+def _flush(name: str, folder: int) -> None:
+    """Flush what its writer may not have flushed; a file that may not be read is moved all the same."""
+    with suppress(PermissionError):
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 @contextmanager

@@ -1,14 +1,18 @@
 """Keeping house: batches whose time has ended, files that are small, superfluous or left behind."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from resources.export_writer import sweep_exports
 from resources.leftovers import UNKNOWN_FOR, sweep_archive, sweep_batches
 from resources.record_store import RecordStore, upkeep
 from resources.record_store.lake import Connection
+from resources.record_store.lake_files import LAKE
 from resources.record_store.snapshots import superseded
+from resources.trash import Trash
 from schemas.batches import BatchStatus
+from schemas.errors import DamagedFile
+from schemas.location import Location
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.record_type import RecordType
 
@@ -17,7 +21,7 @@ READING_FOR = timedelta(hours=24)
 
 _SNAPSHOTS_A_STEP = 200
 
-Step = Callable[[Connection, RecordType], tuple[int, int]]
+Step = Callable[[Connection, Location, RecordType], tuple[int, int]]
 
 
 class Maintenance:
@@ -31,6 +35,8 @@ class Maintenance:
         self._store = store
         self._actor = actor
         self._run_id = run_id
+        self._trash = Trash(store.settings)
+        self._damaged: DamagedFile | None = None
 
     def expire(self) -> ExpiryReport:
         """No batch is open whose time has ended, and the files that batches no longer need are gone."""
@@ -45,20 +51,24 @@ class Maintenance:
         """The lake's files are few, sorted and needed; snapshots below the horizon and files past their days are gone.
 
         The horizon is now less twice the rollback window: every snapshot that was current at a moment since then is
-        kept, so that a batch and then its rollback can be taken back.
+        kept, so that a batch and then its rollback can be taken back. Files go into the trash first.
+
+        Raises DamagedFile for a file that cannot be merged because it is damaged, when all the rest is done.
         """
         expiry = self.expire()
+        old_files = self._remove_old_files()
         snapshots = self._expire_snapshots()
         rewritten, rewritten_into = self._repeat("write files anew", upkeep.rewrite_deleted)
         merged, merged_into = self._repeat("merge files", upkeep.merge_small_files)
-        now = self._store.now()
-        with self._store.transaction("remove old files", self._actor) as transaction:
-            old_files = upkeep.remove_old_files(transaction.connection, now - READING_FOR)
-        with self._store.transaction("remove orphans", self._actor) as transaction:
-            orphans = upkeep.remove_orphans(transaction.connection, now - UNKNOWN_FOR)
+        orphans = self._remove_superfluous()
+        now = self._store.lived()
         exports, archived = sweep_exports(self._store.settings, now), sweep_archive(self._store)
+        trash = self._trash.sweep(now)
         with self._store.reading() as connection:
-            storage = upkeep.storage(connection)
+            storage = upkeep.storage(connection, self._store.settings.data)
+            unknown = upkeep.unknown_files(connection, self._store.settings.data)
+        if self._damaged is not None:
+            raise self._damaged
         return MaintenanceReport(
             expiry=expiry,
             snapshots=snapshots,
@@ -69,28 +79,83 @@ class Maintenance:
             orphans=orphans,
             exports=Removed(exports.unfinished + exports.files, exports.bytes),
             archived=archived,
+            trash=trash,
+            unknown=tuple(unknown),
             storage=storage,
         )
 
+    def _remove_old_files(self) -> Removed:
+        """What earlier rounds have replaced goes into the trash, once all that was written since was read whole.
+
+        It comes before this round replaces anything, so that no round removes what it has replaced itself.
+        """
+        now, data = self._store.lived(), self._store.settings.data
+        removed = Removed()
+        with self._store.transaction("remove old files", self._actor, writes=()) as transaction:
+            files = upkeep.replaced(transaction.connection, now - READING_FOR)
+            if not files:
+                return removed
+            try:
+                upkeep.require_replacements(transaction.connection, data, files)
+            except DamagedFile as error:
+                self._damaged = error
+                return removed
+            for file in files:
+                removed += self._trash.put(data / file.path, now)
+            upkeep.forget(transaction.connection, [file.path for file in files])
+        return removed
+
+    def _remove_superfluous(self) -> Removed:
+        """What killed writers of this store have left goes into the trash."""
+        now, data = self._store.lived(), self._store.settings.data
+        removed = Removed()
+        with self._store.transaction("remove orphans", self._actor, writes=()) as transaction:
+            for path in upkeep.superfluous(transaction.connection, data, now - UNKNOWN_FOR):
+                removed += self._trash.put(data / path, now)
+        return removed
+
     def _expire_snapshots(self) -> int:
-        horizon = self._store.now() - 2 * self._store.settings.rollback_window
+        horizon = self._horizon()
         expired = 0
         while True:
-            with self._store.transaction("expire snapshots", self._actor) as transaction:
+            with self._store.transaction("expire snapshots", self._actor, writes=()) as transaction:
                 step = superseded(transaction.connection, horizon)[:_SNAPSHOTS_A_STEP]
                 if not step:
                     return expired
                 upkeep.expire_snapshots(transaction.connection, step)
             expired += len(step)
 
+    def _horizon(self) -> datetime:
+        """Before now by twice the rollback window: this process's, or the longest that a batch was promised since."""
+        now, window = self._store.lived(), self._store.settings.rollback_window
+        windows = [
+            batch.window
+            for batch in self._store.batches()
+            if batch.window is not None
+            and batch.committed_at is not None
+            and now < batch.committed_at + 2 * batch.window
+        ]
+        return now - 2 * max([window, *windows])
+
     def _repeat(self, message: str, step: Step) -> tuple[int, int]:
         """The step is done for each record type until there is nothing to do; returns files before and after."""
         before = after = 0
         for record_type in self._store.record_types().values():
-            while True:
-                with self._store.transaction(f"{message} of {record_type.name}", self._actor) as transaction:
-                    taken, made = step(transaction.connection, record_type)
-                before, after = before + taken, after + made
-                if not taken:
+            taken = 1
+            while taken:
+                try:
+                    taken, made = self._step(message, record_type, step)
+                except DamagedFile as error:  # which stops nothing else
+                    self._damaged = error
                     break
+                before, after = before + taken, after + made
         return before, after
+
+    def _step(self, message: str, record_type: RecordType, step: Step) -> tuple[int, int]:
+        with self._store.transaction(
+            f"{message} of {record_type.name}",
+            self._actor,
+            writes=(f"{LAKE}/records/{record_type.name}/**/ducklake-*.parquet",),
+            apart=True,
+        ) as transaction:
+            return step(transaction.connection, self._store.settings.data, record_type)

@@ -1,11 +1,11 @@
 """A store copied to another place: to a server, from one, or from one to another. The source stays as it was."""
 
 import errno
-import hashlib
 import os
 import secrets
 import shutil
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,26 +16,32 @@ from pathlib import Path
 from resources.export_writer.plan import PLAN
 from resources.file_storage import (
     OBJECTS,
+    Checksum,
     FileStorage,
     KeptFile,
     blocks_of,
+    checksum,
     files_below,
     is_local,
+    make_folder,
     remove,
     size_of,
 )
 from resources.progress import Progress
-from resources.record_store import RecordStore
+from resources.record_store import RecordStore, ledger
 from resources.record_store.catalog import PostgresCatalog, catalog_of
 from resources.record_store.catalog_copy import STAGED, CatalogCopy
-from resources.record_store.refusals import not_ready
+from resources.record_store.identity import state_of
+from resources.record_store.refusals import damaged, not_ready
+from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.running_ui import RunningUi
 from resources.settings import Settings
 from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
+from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.migration import MigrationReport
 
-MARK = "migrating-"
+BEGUN = "migrating-"
 """How a file is called that lies among the data while they are not complete; its name ends with whose they are."""
 
 _NOT_A_STORE = b"A store is being copied to here. Until records migrate has ended, this is not a store.\n"
@@ -46,11 +52,12 @@ _NAMED = {"RECORDS_CATALOG": "--to", "RECORDS_DATA": "--data"}
 
 @dataclass(frozen=True)
 class _File:
-    """A file to copy: its path below the data, its bytes, and of what may change when it was put there."""
+    """A file to copy: its path below the data, its bytes, when it was put there if it may change, and what is known."""
 
     path: str
     bytes: int
     put_at: datetime | None = None
+    known: StoredFile | None = None
 
 
 class Migration:
@@ -77,18 +84,22 @@ class Migration:
         self._require_apart()
         with self._source.write_lock, self._scratch() as folder:
             copy = CatalogCopy(self._source, target, folder)
-            mark = target.data / f"{MARK}{copy.identity()}"
-            files = [*(_File(f"lake/{file.path}", file.bytes) for file in copy.files()), *_own_files(source)]
+            mark = target.data / f"{BEGUN}{copy.identity()}"
+            files = self._with_checksums(
+                [*(_File(file.path, file.bytes) for file in copy.files()), *_own_files(source)]
+            )
             self._require_empty(mark, files)
             self._require_room(files)
             copy.prepare()
             self._put(mark, [_NOT_A_STORE])
             self._copy(files, progress)
-            copied = copy.make()
+            store = str(uuid.uuid4())
+            copied = copy.make(store)
             by_hand = self._copy_operators_files()
-            if _own_files(source) != [file for file in files if file.put_at is not None]:
+            if _own_files(source) != [replace(file, known=None) for file in files if file.put_at is not None]:
                 raise _changed("some have come, gone or changed")
             self._source.write_lock.prove()
+            self._mark(store)
             copy.publish()
         remove(mark)
         return MigrationReport(
@@ -101,6 +112,20 @@ class Migration:
             environment=self._environment(),
             by_hand=by_hand,
         )
+
+    def _with_checksums(self, files: Sequence[_File]) -> list[_File]:
+        """The files with what the ledger knows of them."""
+        with self._source.reading() as connection:
+            known = ledger.files(connection, [file.path for file in files])
+        return [replace(file, known=known.get(file.path)) for file in files]
+
+    def _mark(self, store: str) -> None:
+        """The data are those of the store whose catalog comes next."""
+        with self._source.reading() as connection:
+            snapshot = state_of(connection).snapshot
+        mark = StoreMark(self._target.data)
+        mark.forget()  # of an attempt that was killed
+        mark.create(Mark(store, snapshot, self._source.clock.observe(None)))
 
     @property
     def _shown(self) -> str:
@@ -142,6 +167,7 @@ class Migration:
             found = [str(file.place) for file in files_below(self._target.data)]
             allowed = {str(mark)}
             if str(mark) in found:
+                allowed.add(f"{data}/{MARK}")
                 allowed |= {f"{data}/{file.path}" for file in files}
                 allowed |= {str(self._target.home / name) for name in _OPERATORS}
             if self._target.postgres is None:
@@ -181,7 +207,9 @@ class Migration:
     def _copy_file(self, file: _File) -> None:
         source, target = self._source.settings.data / file.path, self._target.data / file.path
         try:
-            if size_of(target) == file.bytes and _sha256(target) == _sha256(source):
+            if size_of(target) == file.bytes and checksum(target) == (
+                checksum(source) if file.known is None else file.known.checksum
+            ):
                 return
             sent, number = self._put(target, blocks_of(source))
             if is_local(source) and is_local(target):  # the inbox takes files in the order of their time
@@ -202,21 +230,24 @@ class Migration:
             ) from None
         if number != file.bytes:
             raise _changed(f"{file.path} has {number:,} bytes, and had {file.bytes:,}")
-        if _sha256(target) != sent:
+        if file.known is not None and file.known.checksum != sent:
+            remove(target)
+            raise damaged(source, "has other bytes than were written", file.known)
+        if checksum(target) != sent:
             raise Unaccounted(
                 f"{target} has other bytes than were written to it.",
                 "See whether the disk or the object store is sound; then migrate again, which copies the file anew.",
             )
 
     def _put(self, target: Location, blocks: Iterable[bytes]) -> tuple[str, int]:
-        """The bytes are at the target, safe from a crash; returns their SHA-256 and how many there are.
+        """The bytes are at the target, safe from a crash; returns their checksum and how many there are.
 
         Nothing is made beside the target, where a process that is killed would leave it.
         """
         if is_local(target):
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
         made = target if is_local(target) else self._files.working(target)
-        digest, number = hashlib.sha256(), 0
+        digest, number = Checksum(), 0
         try:
             with made.open("wb") as file:
                 for block in blocks:
@@ -228,7 +259,7 @@ class Migration:
         finally:
             if made != target:
                 remove(made)
-        return digest.hexdigest(), number
+        return str(digest), number
 
     def _copy_operators_files(self) -> tuple[str, ...]:
         """Returns those that are to be copied by hand, for the target's home is on whichever machine."""
@@ -287,13 +318,6 @@ def _is_whole(file: KeptFile, path: str) -> bool:
         return True
     is_made = any(part.startswith(".") and part.endswith(".partial") for part in parts)
     return not is_made and not (parts[1:2] == ["exports"] and parts[3:4] in ([PLAN], ["parts"]))
-
-
-def _sha256(place: Location) -> str:
-    digest = hashlib.sha256()
-    for block in blocks_of(place):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _is_alive(pid: int) -> bool:

@@ -3,7 +3,7 @@
 import getpass
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +15,9 @@ from schemas.location import Location
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=-]+)*/?")
 """A bucket and a prefix of letters, digits and . _ = -, which no reader of addresses takes for a pattern."""
+
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+"""A host name or address, an IPv6 address in brackets."""
 
 _BETWEEN = re.compile(r"\s*,\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")
 """What stands between addresses; a comma can also be in one."""
@@ -38,6 +41,8 @@ class Settings:
     """RECORDS_EXPORT_DAYS: how long files in the accounts' export folders are kept."""
     archive_days: timedelta = timedelta(days=30)
     """RECORDS_ARCHIVE_DAYS: how long files that arrived are kept in the archive and in quarantine."""
+    trash_days: timedelta = timedelta(days=7)
+    """RECORDS_TRASH_DAYS: how long files that are no longer needed lie in the trash before they are deleted."""
     lock_seconds: float = 600.0
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
     limits: ReadLimits = field(default_factory=ReadLimits)
@@ -52,6 +57,10 @@ class Settings:
     """RECORDS_NOTIFY: whom to tell of what happens, as Apprise's addresses. They are secrets."""
     duckdb_memory: str = "512MB"
     """RECORDS_DUCKDB_MEMORY: DuckDB's share of memory in each process; beyond it DuckDB uses the disk."""
+    ui_hosts: tuple[str, ...] = ()
+    """RECORDS_UI_HOSTS: names under which browsers reach the UI, besides those of loopback."""
+    export_roots: tuple[Path, ...] = ()
+    """RECORDS_EXPORT_ROOTS: folders for exports through Dagster, besides the accounts' own export folders."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -66,12 +75,15 @@ class Settings:
             rollback_hours=_number(environment, "RECORDS_ROLLBACK_HOURS", cls.rollback_hours, "hours"),
             export_days=_days(environment, "RECORDS_EXPORT_DAYS", cls.export_days),
             archive_days=_days(environment, "RECORDS_ARCHIVE_DAYS", cls.archive_days),
+            trash_days=_days(environment, "RECORDS_TRASH_DAYS", cls.trash_days),
             lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
             background_rows=int(_number(environment, "RECORDS_BACKGROUND_ROWS", cls.background_rows, "records")),
             export_processes=int(_number(environment, "RECORDS_EXPORT_PROCESSES", cls.export_processes, "processes")),
             dagster_url=(environment.get("RECORDS_DAGSTER_URL") or "").rstrip("/") or None,
             notify=tuple(filter(None, _BETWEEN.split(environment.get("RECORDS_NOTIFY", "").strip(" ,\t\r\n")))),
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
+            ui_hosts=tuple(map(_host, _listed(environment, "RECORDS_UI_HOSTS", ","))),
+            export_roots=tuple(map(_root, _listed(environment, "RECORDS_EXPORT_ROOTS", os.pathsep))),
         )
 
     @property
@@ -120,6 +132,11 @@ class Settings:
         return self.data / "quarantine"
 
     @property
+    def trash(self) -> Location:
+        """Where files that the store no longer needs lie for some days before they are deleted."""
+        return self.data / "trash"
+
+    @property
     def scratch(self) -> Path:
         """Where DuckDB puts what does not fit its memory, and files are on their way to an object store."""
         return self.home / "tmp"
@@ -146,6 +163,30 @@ def _postgres(address: str | None) -> str | None:
             "Give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or nothing for SQLite in RECORDS_HOME.",
         )
     return address
+
+
+def _listed(environment: Mapping[str, str], name: str, separator: str) -> Iterator[str]:
+    return filter(None, map(str.strip, environment.get(name, "").split(separator)))
+
+
+def _host(told: str) -> str:
+    """The name in small letters, without the brackets of an IPv6 address."""
+    if not _HOST.fullmatch(told):
+        raise InvalidRequest(
+            f"RECORDS_UI_HOSTS has {told!r}, which is no host name.",
+            "Give names as the browser shows them, without scheme and port, and commas between: records.example.org.",
+        )
+    return told.lower().strip("[]")
+
+
+def _root(told: str) -> Path:
+    root = Path(told)
+    if not root.is_absolute() or ".." in root.parts:
+        raise InvalidRequest(
+            f"RECORDS_EXPORT_ROOTS has {told!r}, which is no whole path of a folder.",
+            f"Give paths from / on, without '..', and {os.pathsep!r} between: /srv/exports.",
+        )
+    return root
 
 
 def _user() -> str:

@@ -168,8 +168,9 @@ class Batch:
     and what a later file of the same header row is mapped by. Of a file from the inbox it names the arrival, says
     whether the preview waits for a person, and why an import has failed.
     `understood` is how the file was read: label and value; `warnings` are sentences on what may be wrong
-    though no rule is broken. Neither holds a value of a record. `committed_at` is when it was first committed. A
-    rollback has what it has `undone`; its file and counts are empty.
+    though no rule is broken. Neither holds a value of a record. `committed_at` is when it was first committed, and
+    `window` for how long it was promised then that it can be taken back, or the preview committed. A rollback has what
+    it has `undone`; its file and counts are empty.
     """
 
     batch_id: str
@@ -189,6 +190,7 @@ class Batch:
     run_id: str | None = None
     committed_at: datetime | None = None
     undone: Undone | None = None
+    window: timedelta | None = None
 
     @property
     def written(self) -> int:
@@ -206,12 +208,19 @@ class Batch:
         return self.binding.get("failure")
 
     def open_until(self, window: timedelta) -> datetime | None:
-        """Until when, exclusively, a preview can be committed and a commit taken back; None in any other status."""
+        """Until when, exclusively, a preview can be committed and a commit taken back; None in any other status.
+
+        window: for how long, if the batch does not say it, as one that an earlier version has written.
+        """
         if self.status is BatchStatus.PREVIEWED:
-            return self.at + window
+            return self.at + self.promised(window)
         if self.status is BatchStatus.COMMITTED and self.committed_at is not None:
-            return self.committed_at + window
+            return self.committed_at + self.promised(window)
         return None
+
+    def promised(self, window: timedelta) -> timedelta:
+        """For how long it was promised that the batch can be taken back, or the preview committed; else `window`."""
+        return window if self.window is None else self.window
 
     def is_over(self, now: datetime, window: timedelta) -> bool:
         """Whether its time has ended and its status does not say so yet."""

@@ -10,12 +10,19 @@ RecordsError                exit 1   something failed; nothing was half done
 │   ├── ModifiedSince                records were modified since and the rollback may not touch them
 │   ├── WindowOver                   the time in which the batch could be committed or taken back has ended
 │   ├── PreviewOutdated              what was previewed is no longer what would be written
-│   └── BeyondHorizon                the records as of that time are not kept any more
+│   ├── BeyondHorizon                the records as of that time are not kept any more
+│   ├── ForeignData                  the catalog and the data are of two different stores
+│   ├── CatalogOutdated              the catalog is older than the data, as after a backup was restored
+│   └── ImplausibleClock             the time of this machine cannot be right
 ├── UnreadableFile          exit 1   the bytes are not the format they claim to be
+├── DamagedFile             exit 1   a file of the store is not as the store wrote it
 ├── DiskFull                exit 1   there is no room for what would be written
+├── OutOfMemory             exit 1   the operation takes more memory than it may
+├── NotAccessible           exit 1   the system refuses to read or write a file or folder
 ├── StoreNotReady           exit 1   the store is missing, or older than the record types
 ├── StoreBusy               exit 1   another process holds the write lock, or took it (transient)
-├── StoreUnreachable        exit 1   the catalog's server does not answer, or refuses (transient)
+├── StoreUnreachable        exit 1   the server of the catalog or of the data does not answer, or refuses (transient)
+├── CommitUnknown           exit 1   a commit was not confirmed: it is whole, or nothing of it is there
 ├── NoDeployment            exit 1   no Dagster deployment answers
 └── Unaccounted             exit 1   the counts do not balance; the run stops before it writes
 ```
@@ -108,6 +115,30 @@ class BeyondHorizon(Refused):
     code = "beyond_horizon"
 
 
+class ForeignData(Refused):
+    """The catalog and the data belong to two different stores, or the data to a store that is not known here."""
+
+    code = "foreign_data"
+
+
+class CatalogOutdated(Refused):
+    """The data have files of commits that the catalog does not know: it was restored from a backup."""
+
+    code = "catalog_outdated"
+
+
+class ImplausibleClock(Refused):
+    """The clock differs from another one, or has jumped; times that it gives would end what is promised."""
+
+    code = "implausible_clock"
+
+
+class DamagedFile(RecordsError):
+    """A file of the store is missing or has other bytes than were written; the message names what it touches."""
+
+    code = "damaged_file"
+
+
 class UnreadableFile(RecordsError):
     """The bytes are not the format they claim to be; the message names the first bad place."""
 
@@ -120,8 +151,20 @@ class DiskFull(RecordsError):
     code = "disk_full"
 
 
+class OutOfMemory(RecordsError):
+    """The operation takes more memory than the process, or DuckDB in it, may have."""
+
+    code = "out_of_memory"
+
+
+class NotAccessible(RecordsError):
+    """The operating system refuses to read or write a file or folder; the message has its words."""
+
+    code = "not_accessible"
+
+
 class StoreNotReady(RecordsError):
-    """The store does not exist, or was prepared for other record types than these."""
+    """The store does not exist, may not be used, is damaged, or was prepared for other record types than these."""
 
     code = "store_not_ready"
 
@@ -134,10 +177,16 @@ class StoreBusy(RecordsError):
 
 
 class StoreUnreachable(RecordsError):
-    """The server that has the catalog does not answer, or lets nobody in; the message has its words."""
+    """The server that has the catalog, or the data, does not answer, lets nobody in, or refuses."""
 
     code = "store_unreachable"
     transient = True
+
+
+class CommitUnknown(RecordsError):
+    """The catalog did not confirm a commit: whoever tries again without a look may do it twice."""
+
+    code = "commit_unknown"
 
 
 class NoDeployment(RecordsError):

@@ -47,9 +47,10 @@ class MaintenanceReport:
     """What a round of maintenance has done.
 
     `merged` small files and `rewritten` ones, of which many records were deleted, have become the `written` ones;
-    `snapshots` are no longer kept; `old_files` had been replaced, `orphans` had never been part of the lake,
-    `exports` were past their days or had never ended, `archived` files were past
-    their days. `storage` is what there is afterwards.
+    `snapshots` are no longer kept. Into the trash went `old_files`, which had been replaced, `orphans`, which killed
+    writers had left, and `archived` files past their days. `exports` past their days, or that never ended, and what was
+    in the `trash` for long enough are deleted. `unknown` files in the lake's folder, which the store has not written,
+    are left alone. `storage` is what there is afterwards.
     """
 
     expiry: ExpiryReport
@@ -61,11 +62,13 @@ class MaintenanceReport:
     orphans: Removed
     exports: Removed
     archived: Removed
+    trash: Removed
+    unknown: tuple[str, ...]
     storage: Storage
 
     @property
     def reclaimed(self) -> int:
-        """All bytes that are free again."""
+        """All bytes that are free again, or will be when the trash is emptied."""
         return (self.expiry.removed + self.old_files + self.orphans + self.exports + self.archived).bytes
 
     def to_dict(self) -> dict[str, Any]:

@@ -40,10 +40,12 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
     if batch.status is not BatchStatus.COMMITTED or batch.at != batch.committed_at:
         return None  # or it stands again, for the rollback of it was taken back
     if batch.undone is not None:
+        counts = batch.undone.counts
         return Message(
             f"{batch.account}: a batch of {batch.record_type} was taken back",
-            f"{batch.undone.batch_id} was taken back by {batch.actor}: {batch.undone.counts}.\n"
-            f"To undo that: records rollback {batch.batch_id}",
+            f"{batch.undone.batch_id} was taken back by {batch.actor}: {counts}.\n"
+            + (f"{counts.resting_message}\n" if counts.resting else "")
+            + f"To undo that: records rollback {batch.batch_id}",
             "info",
         )
     if batch.counts.rejected:

@@ -21,6 +21,8 @@ class RollbackCounts:
 
     `removed` and `restored` are as they were before the batch. `modified` were modified since; of them `merged` have
     the batch's part taken back and `kept` are left alone. `gone` were deleted since and stay so.
+    `resting` are those kept or restored that still have values of a rolled-back batch: kept ones of this batch,
+    restored ones of an earlier batch that created them.
     """
 
     removed: int = 0
@@ -29,11 +31,23 @@ class RollbackCounts:
     merged: int = 0
     kept: int = 0
     gone: int = 0
+    resting: int = 0
 
     def __str__(self) -> str:
         """The counts that there are: "10 removed, 2 kept"."""
-        told = [f"{number:,} {name}" for name, number in vars(self).items() if name != "modified" and number]
+        overlapping = ("modified", "resting")
+        told = [f"{number:,} {name}" for name, number in vars(self).items() if name not in overlapping and number]
         return ", ".join(told) or "no records"
+
+    @property
+    def resting_message(self) -> str:
+        """How many records rest on a rolled-back batch, and what to do about them; empty if there are none."""
+        if not self.resting:
+            return ""
+        return (
+            f"Records that still have values of a rolled-back batch: {self.resting:,}. "
+            "Roll back the later batches that changed them too, or import a correction."
+        )
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from resources.clock import Observation
 from resources.file_reader import reader
 from resources.file_storage import is_local
 from resources.importer import Importer
 from resources.record_store import Databases, RecordStore
 from resources.record_store.catalog import catalog_of
+from resources.record_store.store_mark import MARK
 from resources.settings import Settings
 from schemas import load_record_types
 from tests.duckdb_opening import ORDINARY, quick_databases
@@ -34,6 +36,12 @@ class StoppedClock:
 
     def advance(self, **by: float) -> None:
         self.time += timedelta(**by)
+
+    def observe(self, last: Observation | None) -> Observation:
+        return Observation(self.time)
+
+    def doubt(self, newest: datetime | None, file_time: datetime | None) -> None:
+        """It is what the test says."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -165,6 +173,7 @@ def ready(settings: Settings, request: pytest.FixtureRequest) -> None:
         shutil.copytree(template, settings.home)
         if not is_local(settings.data):
             shutil.copytree(template / "lake", on_disk(settings.lake), dirs_exist_ok=True)
+            shutil.copy(template / MARK, on_disk(settings.data / MARK))
     else:  # a test that asks for its store late has begun with an empty database
         with RecordStore(settings) as store:
             store.initialise(load_record_types())

@@ -20,6 +20,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.cli import main
+from resources.defects import keep_details
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
@@ -372,15 +373,52 @@ def test_without_a_store_there_is_nothing_to_read(home: Path) -> None:
     )
 
 
-def test_what_nobody_foresaw_is_an_error_object_too(home: Path) -> None:
+def test_what_the_system_refuses_is_a_sentence(home: Path) -> None:
     done("accounts", "add", "ua")
     (home / "accounts").write_text("")
 
     exit_code, error = failed("export", "-a", "ua", "-t", "contacts")
 
-    assert (exit_code, error["code"]) == (1, "unexpected")
-    assert error["message"].startswith("NotADirectoryError: ")
+    assert (exit_code, error["code"]) == (1, "not_accessible")
+    assert error["message"].startswith(f"{home}/accounts/ua/exports")
+    assert error["message"].endswith(" cannot be read or written: Not a directory.")
+    assert error["hint"] == "A part of that path is a file: name another place."
     assert done("exports") == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize("with_home", [True, False])
+def test_a_defect_is_told_without_its_text_and_its_details_are_for_the_operator_alone(
+    home: Path, monkeypatch: pytest.MonkeyPatch, with_home: bool
+) -> None:
+    def fails(_: RecordStore) -> list[str]:
+        raise ValueError("canary@secret.example")
+
+    monkeypatch.setattr(RecordStore, "accounts", fails)
+    if not with_home:
+        monkeypatch.setenv("RECORDS_HOME", str(home / "none"))
+
+    result = run("accounts", "list", "--json")
+
+    error = json.loads(result.stdout)["error"]
+    assert (result.exit_code, error["code"]) == (1, "unexpected")
+    assert error["message"].startswith("ValueError in test_cli.py, line ")
+    assert "canary" not in result.output
+    assert "Traceback" not in result.output
+    if with_home:
+        (details,) = (home / "errors").iterdir()
+        assert str(details) in error["message"]
+        assert (details.stat().st_mode & 0o777, details.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+        assert "ValueError: canary@secret.example" in details.read_text()
+    else:
+        assert not (home / "none").exists()
+
+
+def test_of_the_details_of_defects_the_newest_are_kept(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resources.defects._KEPT", 2)
+    for _ in range(3):
+        newest = keep_details(ValueError("it"), home)
+    assert len(kept := sorted((home / "errors").iterdir())) == 2
+    assert newest in kept
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
@@ -541,6 +579,30 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     assert lines[-1].endswith(f" UTC: records commit {batch_id} --on-invalid skip")
 
 
+def test_a_rollback_says_what_rests_on_the_batch_and_what_to_do() -> None:
+    first, second = (
+        done("import", contacts(f"{name}.csv", text), "-a", "ua", "-t", "contacts")["batch_id"]
+        for name, text in (
+            ("first", "external_id,status,company\nC-1,lead,a\nC-2,lead,a\n"),
+            ("second", "external_id,phone\nC-1,1\n"),
+        )
+    )
+    rollback = ("rollback", first, "--on-modified", "keep")
+    counts = {"removed": 1, "restored": 0, "modified": 1, "merged": 0, "kept": 1, "gone": 0, "resting": 1}
+    sentence = (
+        "Records that still have values of a rolled-back batch: 1. "
+        "Roll back the later batches that changed them too, or import a correction."
+    )
+    assert done(*rollback, "--dry-run").items() >= counts.items()
+    assert sentence in " ".join(run(*rollback, "--dry-run").stdout.split())
+
+    told = done(*rollback)
+    assert told.items() >= counts.items()
+    for again in (rollback, ("show", told["batch_id"])):
+        assert sentence in " ".join(run(*again).stdout.split())
+    assert done("rollback", second).items() >= {**counts, "modified": 0, "kept": 0, "resting": 0}.items()
+
+
 def test_lists_for_people_are_tables() -> None:
     assert run("accounts", "list").stdout == "There is no account yet: records accounts add NAME.\n"
     assert run("batches").stdout == "There is no batch: records import FILE.\n"
@@ -666,7 +728,7 @@ def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(as_json: bool) -> None:
     [
         (["import", "none.csv", "-a", "ua", "-t", "contacts"], 2, "not_found"),
         (["import", "bad.csv", "-a", "ua", "-t", "contacts"], 3, "rejects_found"),
-        (["export", "-a", "ua", "-t", "contacts", "-o", f"{'x' * 250}.csv"], 1, "failed"),
+        (["export", "-a", "ua", "-t", "contacts", "-o", f"{'x' * 250}.csv"], 1, "not_accessible"),
     ],
 )
 def test_the_installed_command_ends_with_its_exit_code(arguments: list[str], exit_code: int, code: str) -> None:

@@ -3,6 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -184,10 +185,11 @@ def test_only_changes_are_those_since_the_last_delivery(account: RecordStore, ho
 
 
 def test_a_run_delivers_each_and_fails_for_those_that_cannot_be(
-    account: RecordStore, home: Path, instance: dg.DagsterInstance, tmp_path: Path
+    account: RecordStore, home: Path, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = tmp_path / "out"
     there.mkdir()
+    monkeypatch.setenv("RECORDS_EXPORT_ROOTS", str(there))
     to = f", to: '{there}/ua-{{date}}.csv'}}"
     write(
         home,
@@ -279,6 +281,20 @@ def test_a_mistake_is_told_and_the_other_entries_stand(
     (mistake,) = deliveries.mistakes
     assert mistake.message.startswith(str(home / "exports.yaml"))
     assert sentence in mistake.message
+
+
+def test_a_destination_outside_the_allowed_folders_is_a_mistake(
+    account: RecordStore, home: Path, tmp_path: Path
+) -> None:
+    to = tmp_path / "ua.csv"
+    write(home, DAILY.replace("}", f", to: {to}}}"))
+    (mistake,) = Deliveries(account).mistakes
+    assert mistake.message.startswith(
+        f"{home / 'exports.yaml'}, export 'daily': {str(to)!r} is in no folder where exports through Dagster may lie"
+    )
+    roomy = replace(account.settings, export_roots=(tmp_path / "elsewhere", tmp_path))
+    with RecordStore(roomy) as store:
+        assert list(Deliveries(store).entries) == ["daily"]
 
 
 def test_a_mistake_fails_the_tick_once_the_other_entries_are_served(

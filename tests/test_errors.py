@@ -43,9 +43,12 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "BeyondHorizon": 3,
         "UnreadableFile": 1,
         "DiskFull": 1,
+        "OutOfMemory": 1,
+        "NotAccessible": 1,
         "StoreNotReady": 1,
         "StoreBusy": 1,
         "StoreUnreachable": 1,
+        "CommitUnknown": 1,
         "NoDeployment": 1,
         "Unaccounted": 1,
     }

@@ -1,6 +1,7 @@
 """The sensor that starts expire_batches: once for what is due, and again when that has failed."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from pipelines.expiry import batch_expiry, expire_batches
 from pipelines.store_resource import RecordsResource
 from resources.importer import Importer
 from resources.record_store import RecordStore
+from resources.settings import Settings
 from schemas.attempts import next_attempt
 from schemas.batches import BatchStatus
 from tests.records import contact, contacts_of, write_csv
@@ -34,6 +36,14 @@ def batch_id(importer: Importer, tmp_path: Path) -> str:
     return importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", [contact(1)]))).batch.batch_id
 
 
+@pytest.fixture
+def over(importer: Importer, settings: Settings, tmp_path: Path) -> str:
+    """A batch whose time ended with its commit."""
+    previewed = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", [contact(1)]))).batch.batch_id
+    with RecordStore(replace(settings, rollback_hours=0.0)) as store:
+        return Importer(store, "tester").commit("ua", previewed).batch.batch_id
+
+
 def tick(instance: dg.DagsterInstance) -> dg.RunRequest | dg.SkipReason:
     with dg.build_sensor_context(instance) as context:
         decided = batch_expiry(context, records=RecordsResource())
@@ -50,21 +60,20 @@ def test_nothing_is_started_before_the_time_of_a_batch_has_ended(
 
 
 def test_a_run_that_failed_is_followed_by_another_and_one_under_way_by_none(
-    store: RecordStore, batch_id: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+    store: RecordStore, over: str, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RECORDS_ROLLBACK_HOURS", "0")
     first = tick(instance)
     assert isinstance(first, dg.RunRequest)
-    assert first.run_key == f"{batch_id}:0"
+    assert first.run_key == f"{over}:0"
     run = instance.create_run_for_job(expire_batches, run_config=first.run_config, tags=first.tags)
-    assert tick(instance) == dg.SkipReason(f"A run for {batch_id} is under way.")
+    assert tick(instance) == dg.SkipReason(f"A run for {over} is under way.")
     instance.report_run_failed(run)
-    assert tick(instance) == dg.SkipReason(f"1 runs for {batch_id} have failed; the next one waits.")
+    assert tick(instance) == dg.SkipReason(f"1 runs for {over} have failed; the next one waits.")
 
     monkeypatch.setattr("pipelines.expiry.next_attempt", min)
     second = tick(instance)
     assert isinstance(second, dg.RunRequest)
-    assert second.run_key == f"{batch_id}:1"
+    assert second.run_key == f"{over}:1"
     result = expire_batches.execute_in_process(
         second.run_config, instance=instance, resources={"records": RecordsResource()}
     )

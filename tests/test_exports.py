@@ -33,7 +33,7 @@ from resources.importer import Importer
 from resources.maintenance import Maintenance
 from resources.record_store import RecordStore
 from resources.record_store.export_source import ExportSource, Range
-from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
+from schemas.errors import DiskFull, InvalidRequest, NotAccessible, NotFound, RecordsError, Refused, Unaccounted
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing, named_format
 from schemas.formulas import escape_formula
 from schemas.rollbacks import OnModified, RollbackRequest
@@ -677,7 +677,7 @@ def test_a_destination_that_cannot_be_written_is_refused_before_the_work(
     with pytest.raises(RecordsError) as error:
         writer.export(ask(path=Path(path)))
 
-    assert type(error.value) in (RecordsError, InvalidRequest)
+    assert type(error.value) in (NotAccessible, InvalidRequest)
     assert "-o PATH" in error.value.hint
 
 

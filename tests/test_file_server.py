@@ -2,17 +2,19 @@
 
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
+from pipelines.deployment import Deployment
 from pipelines.file_server import serving
 from resources.importer import Importer
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
 from schemas.batches import ImportReport
+from schemas.errors import NoDeployment
 from tests.records import contact, contacts_of, write_csv
 
 HOST = "127.0.0.1"
@@ -32,24 +34,29 @@ Ask = Callable[..., Answer]
 
 
 @pytest.fixture
-def ask(store: RecordStore) -> Iterator[Ask]:
-    """Asks a real server for a path."""
+def listener() -> Iterator[socket.socket]:
     with socket.socket() as listener:
         listener.bind((HOST, 0))
+        yield listener
 
-        def answer(path: str, method: str = "GET", host: str | None = None) -> Answer:
-            address: tuple[str, int] = listener.getsockname()
-            connection = HTTPConnection(address[0], address[1], timeout=30)
-            connection.request(method, path, headers={} if host is None else {"Host": host})
-            found = connection.getresponse()
-            headers = {name.lower(): value for name, value in found.getheaders()}
-            try:
-                return Answer(found.status, headers, found.read())
-            finally:
-                connection.close()
 
-        with serving(store.settings, HOST, listener):
-            yield answer
+@pytest.fixture
+def ask(store: RecordStore, listener: socket.socket) -> Iterator[Ask]:
+    """Asks a real server for a path."""
+
+    def answer(path: str, method: str = "GET", host: str | None = None) -> Answer:
+        address: tuple[str, int] = listener.getsockname()
+        connection = HTTPConnection(address[0], address[1], timeout=30)
+        connection.request(method, path, headers={} if host is None else {"Host": host})
+        found = connection.getresponse()
+        headers = {name.lower(): value for name, value in found.getheaders()}
+        try:
+            return Answer(found.status, headers, found.read())
+        finally:
+            connection.close()
+
+    with serving(store.settings, listener):
+        yield answer
 
 
 @pytest.fixture
@@ -78,6 +85,7 @@ def test_the_report_opens_and_the_rejects_file_is_saved(ask: Ask, report: Import
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["cache-control"] == "no-store"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
 def test_nothing_but_the_whole_path_leads_to_a_file(
@@ -106,9 +114,16 @@ def test_nothing_but_the_whole_path_leads_to_a_file(
 def test_only_get_is_answered_and_only_to_this_host(ask: Ask, links: dict[str, str]) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert ask(links["report"], method).status == 405
-    assert ask(links["report"], host="evil.example").status == 400
-    assert ask(links["report"], host="127.0.0.1.evil.example:3001").status == 400
+    assert ask(links["report"], host="evil.example").status == 421
+    assert ask(links["report"], host="127.0.0.1.evil.example:3001").status == 421
     assert ask(links["report"], host="localhost:3001").status == 200
+
+
+def test_a_server_that_refuses_is_no_deployment(ask: Ask, store: RecordStore, listener: socket.socket) -> None:
+    """It answers, and not as Dagster does: the export is made here, and it is said why."""
+    url = f"http://{HOST}:{listener.getsockname()[1]}"
+    with pytest.raises(NoDeployment, match=rf"What answers at {url} refuses: HTTP 405 Method Not Allowed\."):
+        Deployment(replace(store.settings, dagster_url=url)).submit("export_contacts", "ua", {})
 
 
 def test_the_path_dies_with_the_batch(

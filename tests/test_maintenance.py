@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from resources.clock import new_id
 from resources.file_storage import files_below
 from resources.importer import Importer
 from resources.maintenance import Maintenance
-from resources.record_store import RecordStore
+from resources.record_store import RecordStore, upkeep
+from resources.record_store.lake_files import EVERYWHERE
+from resources.record_store.store_mark import StoreMark, Writing
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, Counts, OnInvalid
 from schemas.errors import Refused, WindowOver
@@ -27,6 +30,7 @@ pytestmark = pytest.mark.runs_on("laptop", "server")
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 DAY = timedelta(hours=24)
+ALL = {"staging", "reports", "rejects"}
 
 
 class World:
@@ -104,12 +108,12 @@ def test_batches_expire_and_previews_are_discarded_with_their_files(world: World
     world.clock.advance(hours=23, minutes=59, seconds=59)
     young = world.previews(4)
     assert world.maintenance.expire() == ExpiryReport((), (), Removed())
-    assert (world.folders(committed), world.folders(previewed)) == ({"reports", "rejects"}, {"staging", "reports"})
+    assert (world.folders(committed), world.folders(previewed)) == (ALL, {"staging", "reports"})
 
     world.clock.advance(seconds=1)
     report = world.maintenance.expire()
 
-    assert (report.expired, report.discarded, report.removed.number) == ((committed,), (previewed,), 3)
+    assert (report.expired, report.discarded, report.removed.number) == ((committed,), (previewed,), 4)
     assert report.removed.bytes > 1000
     assert (world.folders(committed), world.folders(previewed)) == (set(), {"reports"})
     assert world.folders(young) == {"staging", "reports"}
@@ -137,8 +141,11 @@ def test_a_preview_is_committed_within_its_time_only(world: World) -> None:
 
 def test_what_a_crash_left_is_swept_when_it_is_old_enough(world: World) -> None:
     world.imports(1)
-    left = [world.ua.folder("staging") / "b-1.partial", world.ua.folder("rejects") / "b-1"]
-    left.append(world.store.settings.folder("never-previewed", "staging") / "b-2.partial")
+    batch_id = new_id("b", world.clock.time)
+    left = [world.ua.folder("staging") / f".{batch_id}.0123abcd.partial", world.ua.folder("rejects") / batch_id]
+    left.append(world.store.settings.folder("never-previewed", "staging") / f".{batch_id}.0123abcd.partial")
+    stranger = world.ua.folder("staging") / "of-the-operator"
+    on_disk(stranger).mkdir()
     made = world.clock.time.timestamp()
     for folder in map(on_disk, left):
         folder.mkdir(parents=True)
@@ -153,6 +160,7 @@ def test_what_a_crash_left_is_swept_when_it_is_old_enough(world: World) -> None:
     assert not any(folder.exists() for folder in left)
     assert removed.number >= 3
     assert removed.bytes >= 3000
+    assert on_disk(stranger).exists(), "the store has not made it"
 
 
 def test_what_a_killed_process_left_in_the_scratch_folder_is_swept_a_day_later(world: World) -> None:
@@ -247,16 +255,33 @@ def test_a_preview_stays_true_over_maintenance(world: World) -> None:
     assert world.importer.commit("ua", previewed).batch.counts == Counts(read=3, created=1, updated=2)
 
 
-def test_orphans_are_removed_when_they_are_old_enough(world: World) -> None:
+def test_what_a_killed_writer_left_goes_to_the_trash_and_what_others_put_there_stays(world: World) -> None:
     world.imports(1)
-    orphan = world.store.settings.lake / "records" / "contacts" / "orphan.parquet"
-    orphan.write_bytes(b"x" * 1000)
-    for hours, expected in ((23, Removed()), (25, Removed(1, 1000))):
-        written = (world.clock.time - timedelta(hours=hours)).timestamp()
-        os.utime(on_disk(orphan), (written, written))
-        assert world.maintains().orphans == expected
-    assert not orphan.exists()
-    assert len(stored(world.store)) == 1
+    lake, mark = world.store.settings.lake / "records" / "contacts", StoreMark(world.store.settings.data)
+    stranger, alike, left = (lake / name for name in ("notes.parquet", "ducklake-1.parquet", "ducklake-2.parquet"))
+    for file in (stranger, alike):
+        file.write_bytes(b"x" * 1000)
+        old = datetime.now(UTC).timestamp() - 3600
+        os.utime(on_disk(file), (old, old))
+    found = mark.read()
+    assert found is not None
+    mark.write(replace(found, writing=Writing(EVERYWHERE, datetime.now(UTC))))  # as one that begins to write
+    left.write_bytes(b"x" * 1000)
+
+    world.imports(2)  # whoever writes next notes what the other has left
+    assert world.maintains().orphans == Removed()
+    world.clock.advance(hours=24)
+    report = world.maintains()
+
+    assert report.orphans == Removed(1, 1000)
+    assert [file.exists() for file in (stranger, alike, left)] == [True, True, False]
+    assert report.unknown == ("lake/records/contacts/ducklake-1.parquet",)
+    (kept,) = [file.place for file in files_below(world.store.settings.trash) if file.place.name == left.name]
+    assert kept.parent.name == "contacts"
+    assert len(stored(world.store)) == 2
+    world.clock.advance(days=7)
+    assert world.maintains().trash.number >= 1
+    assert not kept.exists()
 
 
 def test_exports_and_archived_files_are_kept_for_days(world: World) -> None:
@@ -297,15 +322,29 @@ def test_a_clock_that_jumped_back_is_reported_and_does_not_give_time(
     assert "2026-01-06 06:30:00 UTC" in caplog.text
 
 
-def test_a_longer_window_brings_no_image_back(world: World) -> None:
+@pytest.mark.parametrize("hours", [0.001, 1000])
+def test_the_window_of_a_batch_is_the_one_it_was_promised(world: World, hours: float) -> None:
+    before = world.imports(0)
+    batch_id = world.imports(1)
+    previewed = world.previews(2)
+    world.clock.advance(hours=23)
+    with RecordStore(replace(world.store.settings, rollback_hours=hours), clock=world.clock) as other:
+        report = Maintenance(other, "tester").maintain()
+        assert (report.expiry, report.snapshots) == (ExpiryReport((), (), Removed()), 0)
+    assert world.takes_back(batch_id) == RollbackCounts(removed=1)
+    assert world.importer.commit("ua", previewed).batch.status is BatchStatus.COMMITTED
+    world.clock.advance(hours=1)
+    with RecordStore(replace(world.store.settings, rollback_hours=1000), clock=world.clock) as other:
+        assert Maintenance(other, "tester").expire().expired == (before,)
+
+
+def test_a_batch_whose_images_are_gone_cannot_be_taken_back(world: World) -> None:
     world.imports(0)
     batch_id = world.imports(1)
-    world.clock.advance(days=3)
-    world.store.over = list  # type: ignore[method-assign]  # nobody has expired it yet
-    world.maintains()
-    longer = RecordStore(replace(world.store.settings, rollback_hours=1000), clock=world.clock)
-    with longer, pytest.raises(WindowOver, match="are no longer kept, so it cannot be taken back"):
-        longer.account("ua").roll_back(RollbackRequest("ua", batch_id), "tester", None)
+    with world.store.transaction("expire snapshots", "somebody", writes=()) as transaction:
+        upkeep.expire_snapshots(transaction.connection, world.snapshots()[:-1])
+    with pytest.raises(WindowOver, match="are no longer kept, so it cannot be taken back"):
+        world.takes_back(batch_id)
 
 
 def test_a_snapshot_is_read_as_it_was_after_its_files_were_rewritten(store: RecordStore) -> None:

@@ -23,7 +23,7 @@ from resources.file_reader import reader
 from resources.file_storage import FileStorage
 from resources.importer import Importer
 from resources.maintenance import Maintenance
-from resources.migration import MARK, Migration
+from resources.migration import BEGUN, Migration
 from resources.record_store import RecordStore
 from resources.record_store.catalog_copy import STAGED, CatalogCopy
 from resources.running_ui import RunningUi
@@ -260,7 +260,7 @@ def test_what_is_copied_is_what_whole_files_there_are(source: RecordStore, lapto
     assert (home / "inbox/ua/contacts/to come.csv").stat().st_mtime == 1_700_000_000
     assert files(home / "lake").items() <= files(source.settings.home / "lake").items()
     assert not (home / STAGED).exists()
-    assert not list(home.glob(f"{MARK}*"))
+    assert not list(home.glob(f"{BEGUN}*"))
     assert not list(source.settings.scratch.iterdir())
 
 
@@ -393,7 +393,7 @@ def test_a_place_that_is_not_empty_is_refused_and_left_alone(
     source: RecordStore, server: Place, laptop: Place, tmp_path: Path
 ) -> None:
     places = {}
-    for number, path in enumerate(("mine.txt", "lake/mine", "catalog.sqlite", f"{MARK}of-another", "inbox.yaml")):
+    for number, path in enumerate(("mine.txt", "lake/mine", "catalog.sqlite", f"{BEGUN}of-another", "inbox.yaml")):
         place = tmp_path / f"place-{number}"
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         (place / path).write_text("mine")
@@ -467,11 +467,11 @@ def test_nobody_writes_meanwhile(source: RecordStore, laptop: Place, monkeypatch
     with RecordStore(replace(source.settings, lock_seconds=0.0)) as other:
         make = CatalogCopy.make
 
-        def beside(copy: CatalogCopy) -> Any:
+        def beside(copy: CatalogCopy, store_id: str) -> Any:
             with pytest.raises(StoreBusy):
                 other.add_account("late", "tester")
             assert other.accounts() == ["dl", "ua"]
-            return make(copy)
+            return make(copy, store_id)
 
         monkeypatch.setattr(CatalogCopy, "make", beside)
         migrate(source, laptop)
@@ -488,7 +488,7 @@ def test_a_source_that_lacks_a_file_is_said(source: RecordStore, laptop: Place) 
     assert is_no_store(laptop)
 
 
-def _interrupted(_: CatalogCopy) -> None:
+def _interrupted(_: CatalogCopy, store_id: str) -> None:
     raise KeyboardInterrupt
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -232,6 +233,29 @@ def test_a_reader_that_is_left_leaves_no_process(tmp_path: Path) -> None:
     with FileReader(path) as reader:
         pass
     assert not psutil.pid_exists(reader._child.pid)
+
+
+@pytest.mark.parametrize("records", [1, 1_000, 1_000_000])
+def test_a_process_whose_reader_has_left_says_nothing(
+    tmp_path: Path, records: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As where a file was imported before: its SHA-256 is enough to refuse it."""
+    path = write(tmp_path, b"a,b\n" + b"1,2\n" * records)
+    for _ in range(3):
+        with FileReader(path) as reader:
+            assert reader.sha256
+            reader._answers.close()
+            assert reader._child.wait(60) == 0
+    with FileReader(path) as reader:
+        assert reader.sha256
+    assert capfd.readouterr().err == ""
+
+
+def test_a_defect_of_the_process_is_a_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    defective: Any = 5
+    with pytest.raises(UnreadableFile, match=r"ended the process that did it \(TypeError in \w+\.py, line \d+\)"):
+        read(write(tmp_path, ROWS), ReadOptions(encoding=defective))
+    assert capfd.readouterr().err == ""
 
 
 def test_the_process_has_the_file_a_pipe_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

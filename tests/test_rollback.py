@@ -1,6 +1,7 @@
 """Taking a batch back: exactly, within its time, and without harm to later edits."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from resources.importer import Importer
 from resources.record_store import AccountRecords, RecordStore
+from resources.record_store.snapshots import images_of
 from schemas.batches import BatchStatus
 from schemas.errors import AlreadyImported, ModifiedSince, NotFound, Refused, WindowOver
 from schemas.rollbacks import OnModified, RollbackCounts, RollbackReport, RollbackRequest
@@ -190,12 +192,12 @@ def test_modified_records_stop_a_rollback_and_are_named(
     [
         (
             OnModified.KEEP,
-            RollbackCounts(removed=3, restored=2, modified=3, kept=3, gone=2),
+            RollbackCounts(removed=3, restored=2, modified=3, kept=3, gone=2, resting=2),
             expected(**UNTOUCHED, _6="new", _7="newest", _12="new"),
         ),
         (
             OnModified.MERGE,
-            RollbackCounts(removed=3, restored=2, modified=3, merged=1, kept=2, gone=2),
+            RollbackCounts(removed=3, restored=2, modified=3, merged=1, kept=2, gone=2, resting=1),
             expected(**UNTOUCHED, _6="old", _7="newest", _12="new"),
         ),
         (
@@ -270,3 +272,189 @@ def test_a_field_that_the_type_has_gained_since_is_null_before(
     edit(store, "ALTER TABLE contacts ADD COLUMN later VARCHAR")
     take_back(ua, batch)
     assert values(store, "company") == {f"C-{n:06}": "old" for n in range(10)}
+
+
+# Batches that were rolled back since
+
+
+class History:
+    """One contact's history, its batches named: A, B and so on; `rA` is the rollback of A."""
+
+    def __init__(self, store: RecordStore, imports: Imports) -> None:
+        self.store, self.imports, self.ua = store, imports, store.account("ua")
+        self.ids: dict[str, str] = {}
+
+    def play(self, steps: Iterable[str]) -> RollbackCounts:
+        """What the last rollback did. Steps: "A company=a", "edit phone = 'e'", "delete", "back A keep"."""
+        counts = RollbackCounts()
+        for step in steps:
+            match step.split():
+                case ["back", name, *choice]:
+                    how = OnModified(*choice or ["stop"])
+                    planned = plan(self.ua, self.ids[name], how).counts
+                    done = take_back(self.ua, self.ids[name], how)
+                    assert (planned, done.status) == (done.counts, "committed"), step
+                    counts, self.ids[f"r{name}"] = done.counts, str(done.batch_id)
+                case ["edit", *change]:
+                    edit(self.store, f"UPDATE contacts SET {' '.join(change)}")
+                case ["delete"]:
+                    edit(self.store, "DELETE FROM contacts")
+                case [name, *fields]:
+                    self.ids[name] = self.imports([contact(1, **dict(field.split("=") for field in fields))])
+        return counts
+
+    @property
+    def record(self) -> tuple[Any, Any, str] | None:
+        """Company, phone and the batch that the contact bears; None when it is not there."""
+        names = {batch_id: name for name, batch_id in self.ids.items()}
+        found = [(row["company"], row["phone"], names[row["_batch"]]) for row in stored(self.store)]
+        return found[0] if found else None
+
+
+@pytest.fixture
+def history(store: RecordStore, imports: Imports) -> History:
+    return History(store, imports)
+
+
+def test_a_batch_that_is_rolled_back_stays_so_when_a_later_one_is_too(
+    store: RecordStore, ua: AccountRecords, imports: Imports
+) -> None:
+    first = imports([contact(1, company="a"), contact(2, company="a")])
+    second = imports([contact(1, company="b")])
+
+    planned = plan(ua, first, OnModified.KEEP)
+    kept = take_back(ua, first, OnModified.KEEP)
+    assert planned.counts == kept.counts == RollbackCounts(removed=1, modified=1, kept=1, resting=1)
+    assert values(store, "company") == {"C-000001": "b"}
+
+    planned = plan(ua, second)
+    assert planned.counts == take_back(ua, second).counts == RollbackCounts(removed=1)
+    assert stored(store) == []
+    assert {ua.batch(batch).status for batch in (first, second)} == {BatchStatus.ROLLED_BACK}
+
+
+UPDATED = ("O company=x phone=1", "A company=a")
+RESTORED = RollbackCounts(restored=1)
+MODIFIED = RollbackCounts(modified=1)
+
+
+@pytest.mark.parametrize(
+    ("steps", "record", "counts"),
+    [
+        # A and B change the same field, or one field each.
+        ((*UPDATED, "B company=b", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
+        ((*UPDATED, "B phone=b", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
+        ((*UPDATED, "B phone=b", "back A keep", "edit phone = 'e'", "back B merge"), ("x", "e", "rB"), "merged"),
+        ((*UPDATED, "B phone=b", "back A merge", "back B merge"), ("x", "1", "rB"), "merged"),
+        ((*UPDATED, "B phone=b", "back A merge", "back B overwrite"), ("x", "1", "O"), "overwritten"),
+        # Three batches, of which the one between stands, or does not.
+        ((*UPDATED, "C phone=c", "B company=b", "back A keep", "back B"), ("x", "c", "rB"), RESTORED),
+        ((*UPDATED, "C phone=c", "B company=b", "back A keep", "back C keep", "back B"), ("x", "1", "O"), RESTORED),
+        # A person's edit between them is nobody's batch, though the record bears A's id.
+        ((*UPDATED, "edit phone = 'e'", "B company=b", "back A keep", "back B"), ("x", "e", "rB"), RESTORED),
+        # What A created lives on where others have changed it, and that is counted if A's values are back.
+        (("A company=a", "C phone=c", "B company=b", "back A keep", "back B"), ("a", "c", "C"), "restored resting"),
+        (
+            ("A company=a", "edit phone = 'e'", "B company=b", "back A keep", "back B"),
+            ("a", "e", "A"),
+            "restored resting",
+        ),
+        # A was rolled back before B: what it left had been chosen, and B found it so.
+        ((*UPDATED, "edit phone = 'e'", "back A keep", "B phone=b", "back B"), ("a", "e", "A"), RESTORED),
+        # A stands again: its rollback was taken back.
+        ((*UPDATED, "B phone=b", "back A keep", "back rA", "back B"), ("a", "1", "A"), RESTORED),
+        (("A company=a", "back A", "B company=b", "back rA keep", "back B"), ("a", None, "A"), RESTORED),
+        # And is rolled back once more, to what B had found.
+        ((*UPDATED, "back A", "B phone=b", "back rA keep", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
+        # A rollback is taken back, and looks past B likewise.
+        ((*UPDATED, "B phone=b", "back A overwrite", "back B keep", "back rA"), ("a", "1", "A"), RESTORED),
+        # Neither before nor now: there is nothing to do.
+        (("A company=a", "delete", "V company=v", "back A overwrite", "back V", "back rA"), None, "gone"),
+    ],
+)
+@pytest.mark.runs_on("laptop")
+@pytest.mark.usefixtures("quick_reading")
+def test_restoring_looks_past_what_is_rolled_back_since(
+    history: History, steps: tuple[str, ...], record: tuple[Any, ...] | None, counts: RollbackCounts | str
+) -> None:
+    named = {
+        "merged": replace(MODIFIED, merged=1),
+        "overwritten": replace(MODIFIED, restored=1),
+        "restored resting": RollbackCounts(restored=1, resting=1),
+        "gone": RollbackCounts(gone=1),
+    }
+    done = history.play(steps)
+    assert (history.record, done) == (record, counts if isinstance(counts, RollbackCounts) else named[counts])
+
+
+@pytest.mark.parametrize(
+    ("steps", "resting"),
+    [
+        ((*UPDATED, "B company=b", "back A keep"), 0),
+        (("O company=x", "A company=", "B phone=b", "back A keep"), 1),  # A has cleared it
+        (("A company=a", "B phone=b", "back A merge"), 1),
+        (("A company=a", "edit company = 'e', status = 'customer', amount = 0", "back A keep"), 0),
+        (("O company=x", "A company=a", "back A", "B phone=b", "back rA keep"), 1),
+    ],
+)
+@pytest.mark.runs_on("laptop")
+@pytest.mark.usefixtures("quick_reading")
+def test_kept_records_that_still_have_the_batchs_values_are_counted(
+    history: History, steps: tuple[str, ...], resting: int
+) -> None:
+    assert history.play(steps).resting == resting
+
+
+def test_where_an_earlier_image_is_not_kept_nothing_is_guessed(
+    store: RecordStore, ua: AccountRecords, imports: Imports
+) -> None:
+    imports(OLD)
+    first, second = imports(NEW), imports([contact(5, company="newest", phone="1")])
+    take_back(ua, first, OnModified.KEEP)
+    with store.reading() as connection:
+        images = images_of(connection, first)
+    assert images is not None
+    with store.transaction("expire", "tester") as transaction:
+        transaction.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{images[0]}])")
+    before = stored(store)
+    for attempt in (plan, take_back):
+        with pytest.raises(WindowOver, match=f"before {first} are no longer kept, so {second} cannot be taken back"):
+            attempt(ua, second)
+    assert stored(store) == before
+
+
+def test_rollbacks_of_a_ledger_that_did_not_count_them_are_read(
+    store: RecordStore, ua: AccountRecords, imports: Imports
+) -> None:
+    done = take_back(ua, imports(OLD))
+    with store.transaction("as it was written", "tester") as transaction:
+        (number,) = transaction.connection.fetch_one(
+            "UPDATE lake.ledger.batches SET detail = replace(detail, ', \"resting\": 0', '') "
+            "WHERE detail LIKE '%, \"resting\": 0%'"
+        )
+    assert number == 1
+    undone = ua.batch(str(done.batch_id)).undone
+    assert undone is not None
+    assert undone.counts == RollbackCounts(removed=10)
+
+
+def test_the_states_of_batches_say_what_the_records_are_through_rollbacks_of_rollbacks(
+    store: RecordStore, ua: AccountRecords, imports: Imports
+) -> None:
+    chain = [imports(OLD)]
+    with_records, without = stored(store), list[dict[str, Any]]()
+    for number in range(4):
+        done = take_back(ua, chain[-1])
+        assert done.batch_id is not None
+        chain.append(done.batch_id)
+        assert stored(store) == (with_records if number % 2 else without)
+        first, *rollbacks = [ua.batch(batch_id).status for batch_id in chain]
+        assert first is (BatchStatus.COMMITTED if number % 2 else BatchStatus.ROLLED_BACK)
+        assert rollbacks[-1] is BatchStatus.COMMITTED
+    assert [ua.batch(batch_id).status for batch_id in chain] == [
+        BatchStatus.COMMITTED,
+        BatchStatus.ROLLED_BACK,
+        BatchStatus.COMMITTED,
+        BatchStatus.ROLLED_BACK,
+        BatchStatus.COMMITTED,
+    ]

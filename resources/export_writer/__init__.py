@@ -1,6 +1,7 @@
 """Records of one account to one published file of any size: planned, made in parts, put together, published."""
 
+from resources.export_writer.allowed import require_allowed
 from resources.export_writer.sweeping import SweptExports, sweep_exports
 from resources.export_writer.writer import ExportWriter
 
-__all__ = ["ExportWriter", "SweptExports", "sweep_exports"]
+__all__ = ["ExportWriter", "SweptExports", "require_allowed", "sweep_exports"]

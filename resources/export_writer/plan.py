@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from resources.file_storage import FileStorage, is_local, location, read, remove
+from resources.file_storage import Checksum, FileStorage, is_local, location, read, remove
 from resources.record_store.export_source import Bound, Range, Selection
-from schemas.errors import NotFound
+from schemas.errors import DamagedFile, NotFound
 from schemas.exports import ExportFormat, ExportRequest
 from schemas.filters import parse_filter, parse_order, parse_value, value_text
 from schemas.location import Location
@@ -34,7 +34,7 @@ class ExportPlan:
     """All that is needed to make an export, or what is missing of it: by whichever process, the same bytes.
 
     `folder` is the export's own, which every process finds, `work` where this process makes parts, `path` where the
-    file will lie; `at` is when it was planned.
+    file will lie; `at` is when it was planned. `confined`: the path was named in Dagster, not at a terminal.
     """
 
     export_id: str
@@ -47,6 +47,7 @@ class ExportPlan:
     folder: Location
     work: Path = field(compare=False)
     path: Location
+    confined: bool = False
 
     @property
     def rows(self) -> int:
@@ -91,7 +92,8 @@ class ExportPlan:
     def save(self, files: FileStorage) -> None:
         """The plan is where every process finds it, all of it."""
         with files.making(_file(self.folder)) as partial:
-            partial.write_text(json.dumps(self._to_dict(), ensure_ascii=False), encoding="utf-8")
+            plan = json.dumps(self._to_dict(), ensure_ascii=False).encode()
+            partial.write_bytes(f"{_digest(plan)}\n".encode() + plan)
 
     def clear(self) -> None:
         """Parts and plan are gone, and the export's folder when nothing else is in it."""
@@ -113,7 +115,7 @@ class ExportPlan:
         try:
             if not EXPORT_ID.fullmatch(export_id):  # which could lead out of the folder
                 raise FileNotFoundError
-            told = json.loads(read(_file(folder)))
+            told = _read(_file(folder))
             if told["request"]["account"] != account:  # somebody has put it there
                 raise FileNotFoundError
         except FileNotFoundError:
@@ -145,6 +147,7 @@ class ExportPlan:
             folder=folder,
             work=working_folder(folder, files),
             path=location(told["path"]),
+            confined=told.get("confined", True),  # of a plan from before there were any
         )
 
     def _to_dict(self) -> Mapping[str, Any]:
@@ -159,6 +162,7 @@ class ExportPlan:
             "since": self.selection.since,
             "full": self.selection.full,
             "path": str(self.path),
+            "confined": self.confined,
             "parts": [
                 {"low": _texts(part.range.low), "high": _texts(part.range.high), "rows": part.rows}
                 for part in self.parts
@@ -167,8 +171,8 @@ class ExportPlan:
 
 
 def planned_path(file: Location) -> Location:
-    """Where the export of a plan's file was to lie. Raises OSError, ValueError or KeyError when it is no plan."""
-    return location(json.loads(read(file))["path"])
+    """Where the export of a plan's file was to lie. Raises OSError, KeyError or DamagedFile if it is no plan."""
+    return location(_read(file)["path"])
 
 
 def working_folder(folder: Location, files: FileStorage) -> Path:
@@ -178,6 +182,21 @@ def working_folder(folder: Location, files: FileStorage) -> Path:
     may be ended meanwhile, or take away what it has, as steps that outlive their run.
     """
     return folder / "parts" if is_local(folder) else files.working(folder)
+
+
+def _read(file: Location) -> dict[str, Any]:
+    """A plan as it was saved. Raises FileNotFoundError, or DamagedFile if it has other bytes than were written."""
+    digest, _, plan = read(file).partition(b"\n")
+    if digest != _digest(plan).encode():
+        raise DamagedFile(f"The plan of an export, {file}, has other bytes than were written.", "Export again.")
+    told: dict[str, Any] = json.loads(plan)
+    return told
+
+
+def _digest(plan: bytes) -> str:
+    digest = Checksum()
+    digest.update(plan)
+    return str(digest)
 
 
 def _file(folder: Location) -> Location:

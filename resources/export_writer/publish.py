@@ -1,6 +1,5 @@
 """Where a file is to lie: whether it can, and how it gets there, whole or not at all."""
 
-import errno
 import re
 import shutil
 import stat
@@ -8,16 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import duckdb
-
-from schemas.errors import DiskFull, InvalidRequest, RecordsError
+from resources.system_errors import system_error
+from schemas.errors import DiskFull, InvalidRequest, NotAccessible, RecordsError
 from schemas.location import Location
-
-_FULL = {
-    errno.ENOSPC: "the disk is full",
-    errno.EFBIG: "it is larger than a file may be",
-    errno.EDQUOT: "the quota is used up",
-}
 
 
 def destination(path: Path, name: str) -> Path:
@@ -49,8 +41,13 @@ def partial_path(path: Path, export_id: str) -> Path:
     return path.with_name(f".{path.name}.{export_id}.partial")
 
 
+def manifest_path(path: Path) -> Path:
+    """Where the manifest of a file lies: beside it."""
+    return path.with_name(f"{path.name}.manifest.json")
+
+
 def require_writable(path: Path, export_id: str) -> None:
-    """A file can be made beside the path, which leaves nothing; RecordsError when it cannot."""
+    """A file can be made beside the path, which leaves nothing; NotAccessible when it cannot."""
     probe = partial_path(path, export_id)
     with told_of(path.parent):
         probe.touch()
@@ -69,29 +66,26 @@ def require_room(folder: Path, needed: float, what: str) -> None:
 
 @contextmanager
 def told_of(folder: Location) -> Iterator[None]:
-    """What the disk refuses is said in two sentences: DiskFull when there is no room, RecordsError for the rest."""
+    """What the system refuses is said of the export: DiskFull when there is no room, NotAccessible, OutOfMemory."""
     try:
         yield
-    except duckdb.Error as error:
-        text = str(error)
-        if "No space left" in text or "File too large" in text or "quota exceeded" in text:
-            raise _disk_full(folder, "there is no room") from error
+    except RecordsError:
         raise
-    except OSError as error:
-        if error.errno in _FULL:
-            raise _disk_full(folder, _FULL[error.errno]) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG):
-            raise RecordsError(
+    except Exception as error:
+        if isinstance(error, FileNotFoundError):
+            raise NotAccessible(
                 f"In {folder} no file can be written: {error.strerror}.", "Name another place: -o PATH."
-            ) from error
-        raise
-
-
-def _disk_full(folder: Location, why: str) -> DiskFull:
-    return DiskFull(
-        f"The export to {folder} was stopped: {why}.",
-        "Nothing was published; an older file of that name is as it was. Make room, or name another place: -o PATH.",
-    )
+            ) from None
+        told = system_error(error, folder)
+        if told is None:
+            raise
+        if isinstance(told, DiskFull):
+            raise DiskFull(
+                f"The export to {folder} was stopped. {told.message}",
+                "Nothing was published; an older file of that name is as it was. "
+                "Make room, or name another place: -o PATH.",
+            ) from None
+        raise told from None
 
 
 def _megabytes(size: float) -> str:

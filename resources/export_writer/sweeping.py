@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
-from resources.export_writer.publish import partial_path
+from resources.export_writer.publish import manifest_path, partial_path
 from resources.file_storage import entries, is_local, kept, remove
 from resources.settings import Settings
+from resources.trash import Trash
+from schemas.errors import DamagedFile
 from schemas.location import Location
 
 _PARTS_AGE = timedelta(hours=24)
@@ -24,12 +26,13 @@ class SweptExports:
 
 
 def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
-    """Parts that nobody has added to for 24 hours are gone with their plans, and exports past RECORDS_EXPORT_DAYS.
+    """Delete parts that nobody has added to for 24 hours, with their plans; exports past their days go to the trash.
 
     Only what lies in the accounts' own folders: a file that was written elsewhere is its owner's. Safe beside exports
     that run, and to repeat.
     """
     unfinished = files = size = 0
+    trash = Trash(settings)
     for folder in _folders(settings):
         plan, parts = folder / PLAN, folder / "parts"
         held = {each.name for each in entries(folder)}
@@ -45,8 +48,7 @@ def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
             unfinished += 1
         if now - _planned_at(folder.name) >= settings.export_days:
             files += bool(held)
-            size += kept(folder).bytes
-            remove(folder)
+            size += trash.put(folder, now).bytes
         elif not held:
             remove(folder)
     return SweptExports(unfinished, files, size)
@@ -67,9 +69,9 @@ def _remove_partial(plan: Location, export_id: str) -> None:
     """What a killed process left beside the destination is gone."""
     try:
         path = planned_path(plan)
-    except (OSError, ValueError, KeyError):
+    except (OSError, KeyError, DamagedFile):
         return
     if is_local(path):
         partial = partial_path(path, export_id)
-        for left in (partial, partial.with_name(f"{partial.name}.manifest")):
+        for left in (partial, manifest_path(partial)):
             left.unlink(missing_ok=True)

@@ -13,18 +13,20 @@ from queue import SimpleQueue
 import duckdb
 
 from resources.clock import new_id
+from resources.export_writer.allowed import require_allowed, require_replaceable
 from resources.export_writer.assembly import TextFile, assemble
 from resources.export_writer.encodings import check_delimiter, check_encoding
 from resources.export_writer.parts import Part, make_part, part_made, share_part, write_part
 from resources.export_writer.plan import ExportPlan, PlannedPart, working_folder
 from resources.export_writer.publish import (
     destination,
+    manifest_path,
     partial_path,
     require_room,
     require_writable,
     told_of,
 )
-from resources.file_storage import is_local, opening
+from resources.file_storage import is_local, local, make_folder, opening
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.export_source import ExportSource
 from schemas.errors import Unaccounted
@@ -56,14 +58,16 @@ _SIZES = {
 class ExportWriter:
     """Exports from a store, as one actor and, inside Dagster, in one run.
 
+    `confined`: the paths of what is planned come from Dagster, so they must lie where `allowed` allows it.
     `export` does it all. In Dagster its steps are done one by one: `plan`, `make_part` and `finish` by whichever
     process, and again where one was ended.
     """
 
-    def __init__(self, store: RecordStore, actor: str, run_id: str | None = None) -> None:
+    def __init__(self, store: RecordStore, actor: str, run_id: str | None = None, *, confined: bool = False) -> None:
         self._store = store
         self._actor = actor
         self._run_id = run_id
+        self._confined = confined
         self._files = store.files
         self._reading = ExitStack()
 
@@ -90,13 +94,18 @@ class ExportWriter:
         records = self._store.account(request.account)
         if request.path is not None:
             records.require_destination(request.path)
+            if self._confined:
+                require_allowed(self._store.settings, records.name, request.path)
         selection, snapshot_at = records.select(request)
         now = self._store.clock.now()
         export_id = new_id("e", now)
         folder = records.folder("exports") / export_id
         path: Location = folder / request.file_name
+        confined = self._confined and request.path is not None
         if request.path is not None:
             path = destination(request.path, request.file_name)
+            if confined:
+                self._require_allowed(records, path)
             require_writable(path, export_id)
         with self._reading:
             source = self._reading.enter_context(records.export_source(selection))
@@ -115,10 +124,11 @@ class ExportWriter:
                 folder=folder,
                 work=working_folder(folder, self._files),
                 path=path,
+                confined=confined,
             )
             try:
                 with told_of(folder):
-                    plan.work.mkdir(parents=True)
+                    make_folder(plan.work)
                     _require_room(plan, self._files.disk(path.parent), row_bytes)
                     plan.save(self._files)
             except BaseException:
@@ -176,6 +186,8 @@ class ExportWriter:
         """
         published = self.published(plan.request.account, plan.export_id)
         if published is None:
+            if plan.confined:  # for it may be hours since it was planned
+                self._require_allowed(self._records(plan), local(plan.path))
             partial = _partial(plan)
             try:
                 self._complete(plan, made)
@@ -212,15 +224,21 @@ class ExportWriter:
     def _publish(self, plan: ExportPlan, partial: Path, sha256: str) -> ExportManifest:
         """The file and its manifest have their names, and the ledger tells of the export."""
         manifest = self._manifest(plan, sha256, partial.stat().st_size)
-        note = partial.with_name(f"{partial.name}.manifest")
+        note = manifest_path(partial)
         try:
             note.write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            if plan.confined:
+                self._require_allowed(self._records(plan), local(plan.path))
             self._files.put(partial, plan.path)
             self._files.put(note, manifest.manifest_path)
         finally:
             note.unlink(missing_ok=True)
         self._records(plan).record_export(manifest)
         return manifest
+
+    def _require_allowed(self, records: AccountRecords, path: Path) -> None:
+        require_allowed(self._store.settings, records.name, path)
+        require_replaceable(records, path)
 
     def _records(self, plan: ExportPlan) -> AccountRecords:
         return self._store.account(plan.request.account)

@@ -23,9 +23,10 @@ import pyarrow as pa
 import pyarrow.csv
 import zstandard
 
+from resources.defects import defect
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import open_format
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import DEFECT, ReadLimits, ReadOptions
 from schemas.errors import DiskFull, RecordsError, UnreadableFile
 
 _MARKS = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
@@ -43,12 +44,15 @@ def main() -> None:
     sys.meta_path.insert(0, _WithoutPandas)
     request = json.loads(sys.argv[1])
     limits = ReadLimits(**request["limits"])
-    with os.fdopen(request["answer"], "wb") as answer:
-        try:
+    try:
+        with os.fdopen(request["answer"], "wb") as answer:
             _limit_resources(limits)
             _read(request, limits, answer)
-        except BrokenPipeError:
-            pass  # nobody wants to know any more
+    except BrokenPipeError:
+        pass  # nobody wants to know any more
+    except Exception as error:  # without its text, which may quote the file
+        os.write(2, f"{DEFECT}{defect(error)}\n".encode())
+        os._exit(1)
     # Arrow's read-ahead thread may be inside Python; an ordinary exit would wait for it, or crash.
     os._exit(0)
 

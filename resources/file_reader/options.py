@@ -9,6 +9,10 @@ BLANK_FOR_A_RECORD = 10
 """Blank lines that may stand beside each record: some programs put one below every line."""
 
 
+DEFECT = "defect: "
+"""How the line begins in which the process that reads a file tells its standard error of a defect."""
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """What the person says of a file; None is detected. `encoding` is a Python codec's name."""

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Self
 
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
 from resources.file_reader.formats import Format
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import DEFECT, ReadLimits, ReadOptions
 from schemas.errors import DiskFull, InvalidRequest, NotFound, UnreadableFile
 
 _ERRORS = {error.code: error for error in (DiskFull, InvalidRequest, UnreadableFile)}
@@ -42,7 +42,7 @@ class FileReader:
         self._file = _open(path, self._name)
         self._before = os.fstat(self._file)
         try:
-            self._child, self._answers = self._start(options or ReadOptions(), limits or ReadLimits())
+            self._child, self._answers, self._errors = self._start(options or ReadOptions(), limits or ReadLimits())
         except BaseException:
             os.close(self._file)
             raise
@@ -52,12 +52,13 @@ class FileReader:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process and close the file."""
-        self._answers.close()
+        """End the process, which then writes to nobody, and close the file."""
         if self._child.poll() is None:
             with suppress(ProcessLookupError):
                 self._child.kill()
         self._child.wait()
+        self._answers.close()
+        self._errors.close()
         with suppress(OSError):
             os.close(self._file)
 
@@ -120,8 +121,10 @@ class FileReader:
         self._raise_if_wrong(last)
         self.read, self.notes = last["read"], tuple(last["notes"])
 
-    def _start(self, options: ReadOptions, limits: ReadLimits) -> "tuple[subprocess.Popen[bytes], BinaryIO]":
+    def _start(self, options: ReadOptions, limits: ReadLimits) -> "tuple[subprocess.Popen[bytes], BinaryIO, BinaryIO]":
         receiving, sending = os.pipe()
+        errors, erring = os.pipe()
+        os.set_blocking(erring, False)  # nobody reads it before the process has ended: what is too much is lost
         request = {
             "file": self._file,
             "answer": sending,
@@ -133,10 +136,12 @@ class FileReader:
             [sys.executable, "-P", "-m", "resources.file_reader.child", json.dumps(request)],
             pass_fds=(self._file, sending),
             stdin=subprocess.DEVNULL,
+            stderr=erring,
             env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         )
         os.close(sending)
-        return child, os.fdopen(receiving, "rb")
+        os.close(erring)
+        return child, os.fdopen(receiving, "rb"), os.fdopen(errors, "rb")
 
     def _raise_if_wrong(self, told: dict[str, Any]) -> None:
         if "error" not in told:
@@ -153,8 +158,13 @@ class FileReader:
             -signal.SIGXCPU: "takes longer than it may (RECORDS_MAX_READER_SECONDS)",
             -signal.SIGXFSZ: "unpacks to more than it may (RECORDS_MAX_FILE_MB)",
             -signal.SIGKILL: "was ended from outside, perhaps for want of memory",
-        }.get(code, f"ended the process that did it (exit code {code})")
+        }.get(code, f"ended the process that did it ({self._defect() or f'exit code {code}'})")
         return UnreadableFile(f"Reading {self._name} {why}.", "Nothing was read from it.")
+
+    def _defect(self) -> str:
+        """The line in which the process told of a defect, if it could."""
+        lines = self._errors.read().decode(errors="replace").splitlines()
+        return next((line.removeprefix(DEFECT) for line in lines if line.startswith(DEFECT)), "")
 
 
 def no_such_file(path: Path) -> NotFound:

@@ -1,7 +1,7 @@
 """`AccountRecords`: what can be done with the records of one account, and with nothing else."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 from resources.clock import new_id
 from resources.file_reader import no_such_file
-from resources.file_storage import entries, exists
-from resources.record_store import ledger, tables
+from resources.file_storage import entries, exists, files_below, known_checksum
+from resources.record_store import lake_files, ledger, tables
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection, identifier
+from resources.record_store.moments import current
 from resources.record_store.places import is_foreign
 from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
+    damaged,
+    earlier_images_gone,
     images_gone,
     modified_since,
     no_such_batch,
@@ -35,16 +38,19 @@ from resources.record_store.tables import table
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ImportReport, RowProblem
 from schemas.errors import Unaccounted
 from schemas.exports import ExportManifest, ExportRequest
+from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
 from schemas.rollbacks import Conflict, OnModified, RollbackReport, RollbackRequest, Undone
 
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
-    from resources.record_store.store import RecordStore
-    from resources.record_store.undo import Undo
+    from resources.record_store.store import RecordStore, Transaction
+    from resources.record_store.undo import Commit, Undo
 
 _CONFLICTS = 20
+_KINDS = ("staging", "rejects", "reports")
+"""The folders in which an account has files of a batch."""
 
 
 class _NothingToDo(Exception):
@@ -90,6 +96,7 @@ class AccountRecords:
         with self._store.reading() as connection:
             batch = self._batch(connection, batch_id)
             snapshot = snapshots_of(connection, [batch_id]).get(batch_id)
+            self._compare_files(connection, batch_id, ["staging"])
         samples: tuple[RowProblem, ...] = ()
         with suppress(FileNotFoundError), self._store.files.fetched(self.problems(batch_id)) as problems:
             samples = summarise(problems)[1]
@@ -122,6 +129,7 @@ class AccountRecords:
         from resources.record_store.comparison import StagedFile
 
         with self._store.reading(snapshot) as connection:
+            self._require_whole(connection, record_type.name, snapshot)
             yield StagedFile(connection, record_type, self.name, staging)
 
     def require_new(self, record_type: str, file_name: str, file_sha256: str) -> None:
@@ -135,17 +143,60 @@ class AccountRecords:
             return ledger.standing_batch(connection, self.name, record_type, header_row=header_row)
 
     def record_new(self, batch: Batch) -> Batch:
-        """The ledger tells of a preview, or of a failure; the account exists. Returns the batch with its time."""
-        with self._store.transaction(f"{batch.batch_id} is {batch.status.value}", batch.actor) as transaction:
+        """The ledger tells of a preview, or of a failure; the account exists. Returns the batch with its time.
+
+        What the account has of the batch is known with its checksums from then on: staged records, rejects, page.
+        """
+        files = list(self._files_of(batch.batch_id))
+        with self._transaction(f"{batch.batch_id} is {batch.status.value}", batch.actor) as transaction:
             if self.name not in ledger.accounts(transaction.connection):
                 transaction.append(ledger.append_account, transaction.at, self.name, batch.actor)
-            batch = replace(batch, at=transaction.at)
+            batch = replace(batch, at=transaction.at, window=self._store.settings.rollback_window)
             transaction.append(ledger.append_batch, batch)
+            transaction.write_down(files)
             return batch
+
+    def _files_of(self, batch_id: str) -> Iterator[StoredFile]:
+        for kind in _KINDS:
+            for file in files_below(self.folder(kind) / batch_id):
+                path = str(file.place).removeprefix(str(self._store.settings.data)).lstrip("/")
+                yield StoredFile(path, file.bytes, known_checksum(file.place), self.name, (batch_id,))
+
+    def require_whole(self, batch_id: str, kinds: Collection[str] = _KINDS) -> None:
+        """Compare the files of a batch with what was written. Raises DamagedFile for the first that differs.
+
+        kinds: of staging, rejects and reports. What was removed when its time had come is not compared.
+        """
+        with self._store.reading() as connection:
+            self._compare_files(connection, batch_id, kinds)
+
+    def _compare_files(self, connection: Connection, batch_id: str, kinds: Collection[str]) -> None:
+        data = self._store.settings.data
+        for kind in kinds:
+            folder = self.folder(kind) / batch_id
+            if entries(folder):
+                known = ledger.files_below(connection, str(folder).removeprefix(str(data)).lstrip("/"))
+                lake_files.compare(connection, data, [file.path for file in known])
+
+    def _transaction(self, message: str, actor: str) -> "AbstractContextManager[Transaction]":
+        """A transaction that writes rows of the ledger, and no records."""
+        return self._store.transaction(message, actor, writes=())
+
+    def _writing(
+        self, message: str, actor: str, batch_id: str, record_type: str
+    ) -> "AbstractContextManager[Transaction]":
+        """A transaction that writes records of a type."""
+        writes = lake_files.patterns_of(record_type, self.name)
+        return self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
+
+    def _require_whole(self, connection: Connection, record_type: str, *snapshots: int) -> None:
+        """The files that snapshots have of the account's records are as they were written, or DamagedFile."""
+        paths = lake_files.needed_by(connection, snapshots, record_type, self.name)
+        lake_files.compare(connection, self._store.settings.data, paths)
 
     def discard(self, batch_id: str, actor: str, run_id: str | None) -> Batch:
         """The previewed batch will never be committed. Refused when it is not (or no longer) previewed."""
-        with self._store.transaction(f"discard {batch_id}", actor) as transaction:
+        with self._transaction(f"discard {batch_id}", actor) as transaction:
             batch = self._previewed(transaction.connection, batch_id, "discarded")
             batch = replace(batch, status=BatchStatus.DISCARDED, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, batch)
@@ -160,14 +211,18 @@ class AccountRecords:
         another batch of the same content was faster, PreviewOutdated when a record it touches or the record type
         has changed since, Unaccounted when what was written is not what was previewed.
         """
-        with self._store.transaction(f"commit {batch_id} of {record_type.name}", actor, batch_id) as transaction:
+        message = f"commit {batch_id} of {record_type.name}"
+        with self._writing(message, actor, batch_id, record_type.name) as transaction:
             connection = transaction.connection
             batch = self._previewed(connection, batch_id, "committed")
             window = self._store.settings.rollback_window
-            if batch.is_over(transaction.at, window):
-                raise preview_over(batch, batch.at + window)
+            until = batch.open_until(window)
+            if until is not None and transaction.at >= until:
+                raise preview_over(batch, until)
             if not batch.binding.get("again"):
                 _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
+            self._compare_staged(connection, batch, staging)
+            self._require_whole(connection, record_type.name, current(connection).number, batch.binding["snapshot"])
             self._require_unchanged(connection, batch, record_type, staging)
             self._write(connection, batch, record_type, staging)
             batch = replace(
@@ -177,9 +232,23 @@ class AccountRecords:
                 run_id=run_id,
                 at=transaction.at,
                 committed_at=transaction.at,
+                window=window,
             )
             transaction.append(ledger.append_batch, batch)
         return self.with_files(ImportReport(batch, snapshot=transaction.snapshot))
+
+    def _compare_staged(self, connection: Connection, batch: Batch, staging: Staging) -> None:
+        """What was staged, and lies on this machine now, has the bytes that it had after the preview."""
+        folder = f"accounts/{self.name}/staging/{batch.batch_id}"
+        known = ledger.files_below(connection, folder)
+        if not known:
+            raise outdated(batch, "an earlier version of records has made it, which wrote down no checksums")
+        for file in known:
+            place = staging.folder / file.path.removeprefix(f"{folder}/")
+            if not place.exists() or known_checksum(place) != file.checksum:
+                raise damaged(
+                    self._store.settings.data / file.path, "has other bytes than the preview has staged", file
+                )
 
     def plan_rollback(self, request: RollbackRequest) -> RollbackReport:
         """What a rollback would do now; nothing is written. Raises what `roll_back` raises, but for ModifiedSince."""
@@ -187,7 +256,7 @@ class AccountRecords:
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
                 return self._taken_back(connection, batch)
-            whole = request.on_modified is OnModified.MERGE
+            whole = request.on_modified in (OnModified.KEEP, OnModified.MERGE)
             undo = self._undo(connection, batch, self._store.time(connection), whole=whole)
             counts = undo.counts(request.on_modified)
             conflicts = tuple(undo.conflicts(_CONFLICTS)) if counts.modified else ()
@@ -201,8 +270,8 @@ class AccountRecords:
         it is not committed, WindowOver, ModifiedSince when records were modified and the request says STOP.
         """
         rollback_id = new_id("r", self._store.clock.now())
-        message = f"take {request.batch_id} back"
-        with suppress(_NothingToDo), self._store.transaction(message, actor, rollback_id) as transaction:
+        message, record_type = f"take {request.batch_id} back", self.batch(request.batch_id).record_type
+        with suppress(_NothingToDo), self._writing(message, actor, rollback_id, record_type) as transaction:
             connection = transaction.connection
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
@@ -230,19 +299,15 @@ class AccountRecords:
                 binding={"on_modified": request.on_modified.value},
                 committed_at=transaction.at,
                 undone=undone,
+                window=self._store.settings.rollback_window,
             )
             taken_back = replace(batch, status=BatchStatus.ROLLED_BACK, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, rollback)
             transaction.append(ledger.append_batch, taken_back)
-            if batch.undone is not None:  # what the rollback had undone stands again
-                stands = replace(
-                    self._batch(connection, batch.undone.batch_id),
-                    status=BatchStatus.COMMITTED,
-                    actor=actor,
-                    run_id=run_id,
-                    at=transaction.at,
-                )
-                transaction.append(ledger.append_batch, stands)
+            for number, other in enumerate(ledger.undone_by(connection, batch)):
+                status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
+                changed = replace(other, status=status, actor=actor, run_id=run_id, at=transaction.at)
+                transaction.append(ledger.append_batch, changed)
             done = _rollback_report(rollback, undone, conflicts)
         return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
 
@@ -266,13 +331,19 @@ class AccountRecords:
     @contextmanager
     def export_source(self, selection: Selection) -> Iterator[ExportSource]:
         """The account's records of a selection, of its snapshot, which cannot be written through it."""
-        with self._store.reading(selection.snapshot) as connection:
+        name, snapshots = selection.record_type.name, {selection.snapshot, selection.since or selection.snapshot}
+        with self._store.reading_whole(selection.snapshot, name, self.name, snapshots) as connection:
             yield ExportSource(connection, self.name, selection)
 
     def export(self, export_id: str) -> ExportManifest | None:
         """The account's export of that id, when it is published."""
         with self._store.reading() as connection:
             return next(iter(ledger.exports(connection, account=self.name, export_id=export_id)), None)
+
+    def exports_of(self, sha256: str) -> list[ExportManifest]:
+        """The account's exports of a file with these bytes."""
+        with self._store.reading() as connection:
+            return ledger.exports(connection, account=self.name, sha256=sha256)
 
     def last_export(self, record_type: str, actor: str) -> ExportManifest | None:
         """The account's newest export of a type by somebody."""
@@ -282,12 +353,12 @@ class AccountRecords:
 
     def save_preset(self, record_type: str, name: str, columns: Sequence[str], actor: str) -> None:
         """The account's preset of that name has these columns from now on."""
-        with self._store.transaction(f"preset {name}", actor) as transaction:
+        with self._transaction(f"preset {name}", actor) as transaction:
             save_preset(transaction, self.name, record_type, name, columns, actor)
 
     def record_export(self, manifest: ExportManifest) -> None:
         """The ledger tells of the export, once, though two should have finished it."""
-        with self._store.transaction(f"export {manifest.export_id}", manifest.actor) as transaction:
+        with self._transaction(f"export {manifest.export_id}", manifest.actor) as transaction:
             if not ledger.exports(transaction.connection, account=self.name, export_id=manifest.export_id):
                 transaction.append(ledger.append_export, manifest)
 
@@ -303,24 +374,22 @@ class AccountRecords:
 
         if batch.status not in STANDING or batch.committed_at is None:
             raise not_committed(batch)
-        window = self._store.settings.rollback_window
+        window = batch.promised(self._store.settings.rollback_window)
         if batch.status is BatchStatus.EXPIRED or batch.is_over(now, window):
             raise window_over(batch, batch.committed_at + window)
-        images = images_of(connection, batch.batch_id)
-        if images is None:
+        own = _commit(connection, batch)
+        if own is None:
             raise images_gone(batch)
-        before, after = images
+        earlier = []
+        for other in ledger.rolled_back_since(connection, batch):
+            commit = _commit(connection, other)
+            if commit is None:
+                raise earlier_images_gone(batch, other)
+            earlier.append(commit)
+        read = [snapshot for commit in (own, *earlier) for snapshot in (commit.before, commit.after)]
+        self._require_whole(connection, batch.record_type, *read, current(connection).number)
         record_type = ledger.record_types(connection)[batch.record_type]
-        return Undo(
-            connection,
-            record_type,
-            self.name,
-            batch.batch_id,
-            before=before,
-            after=after,
-            is_import=batch.undone is None,
-            whole=whole,
-        )
+        return Undo(connection, record_type, self.name, own, earlier, whole=whole)
 
     def _taken_back(self, connection: Connection, batch: Batch) -> RollbackReport:
         return replace(
@@ -407,6 +476,14 @@ class AccountRecords:
                 f"Batch {batch.batch_id} would have created {inserted:,} and updated {updated:,} records; the preview "
                 f"had {counts.created:,} and {counts.updated:,}. Nothing was written."
             )
+
+
+def _commit(connection: Connection, batch: Batch) -> "Commit | None":
+    """The snapshots around a batch's commit; None where they are not kept any more."""
+    from resources.record_store.undo import Commit
+
+    images = images_of(connection, batch.batch_id)
+    return None if images is None else Commit(batch.batch_id, *images, is_import=batch.undone is None)
 
 
 def _rollback_report(rollback: Batch, undone: Undone, conflicts: Sequence[Conflict]) -> RollbackReport:

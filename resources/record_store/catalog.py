@@ -1,6 +1,5 @@
 """Where the lake's catalog is, and what follows from it: how it is attached, who may write, and whose time counts."""
 
-import re
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
@@ -13,17 +12,17 @@ import duckdb
 
 from resources.clock import Clock, ServerClock, SystemClock
 from resources.record_store.projection import Projection
+from resources.record_store.server_errors import commit_error, connected, refused_connection, server_error
+from resources.record_store.sqlite_errors import sqlite_error
 from resources.record_store.write_lock import AdvisoryLock, FileLock, WriteLock
 from resources.settings import Settings
-from schemas.errors import InvalidRequest, StoreBusy, StoreUnreachable
+from schemas.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
 
 
 _LOCK_FILES = 16
-_ENDED = re.compile("server closed the connection|terminating connection|no connection to the server|could not receive")
-"""What PostgreSQL's library says of a session that was ended."""
 
 PUBLIC = "public"
 """The schema of PostgreSQL that has DuckLake's tables."""
@@ -70,12 +69,16 @@ class Catalog(Protocol):
         """Where others read the history of imports; None where nobody else can log in."""
         ...
 
-    def refusal(self, error: Exception) -> Exception:
-        """What to raise where attaching it, or a commit to it, raised this error."""
+    def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
+        """Execute the statement that attaches it."""
         ...
 
-    def interruption(self, error: Exception) -> Exception:
-        """What to raise where this error was raised while it was attached."""
+    def error(self, error: Exception) -> Exception:
+        """The error of ours for one that was raised while it was attached; the same one where that says nothing."""
+        ...
+
+    def commit_error(self, error: Exception) -> Exception:
+        """The same for one that a COMMIT raised."""
         ...
 
 
@@ -106,10 +109,13 @@ class SqliteCatalog:
 
     def tables(self) -> list[str]:
         """As the file tells, which is only read."""
-        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
-            rows = connection.execute(
-                "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'ducklake_*' ORDER BY name"
-            ).fetchall()
+        try:
+            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
+                rows = connection.execute(
+                    "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'ducklake_*' ORDER BY name"
+                ).fetchall()
+        except sqlite3.Error as error:
+            raise self.error(error) from None
         return [name for (name,) in rows]
 
     def lock(self) -> WriteLock:
@@ -128,11 +134,17 @@ class SqliteCatalog:
     def projection(self, window: timedelta) -> None:
         """None: whoever can read the file reads everything."""
 
-    def refusal(self, error: Exception) -> Exception:
-        """The error itself: it tells of a file."""
-        return error
+    def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
+        """Execute the statement that attaches it."""
+        database.execute(statement)
 
-    interruption = refusal
+    def error(self, error: Exception) -> Exception:
+        """What SQLite refused."""
+        return sqlite_error(error, self._path)
+
+    def commit_error(self, error: Exception) -> Exception:
+        """What SQLite refused, of a COMMIT."""
+        return sqlite_error(error, self._path, commits=True)
 
 
 class PostgresCatalog:
@@ -214,34 +226,28 @@ class PostgresCatalog:
         """A table of the same database."""
         return Projection(self._session_of_lock, window)
 
-    def refusal(self, error: Exception) -> Exception:
-        """That the server cannot be reached, in its own words; of a commit without them, for they quote records."""
-        if not isinstance(error, duckdb.TransactionException):
-            return _unreachable(error)
-        if "ducklake_snapshot_pkey" in str(error):
-            return StoreBusy(
-                "Another process has written to the store meanwhile; nothing of this was written.", "Try again."
-            )
-        return StoreUnreachable(
-            "The catalog in PostgreSQL did not confirm a commit: it is whole, or nothing of it is there.",
-            "See which it is (records batches, records exports), then try again.",
-        )
+    def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
+        """Execute the statement that attaches it; tried again while the server takes nobody for now."""
+        connected(lambda: database.execute(statement))
 
-    def interruption(self, error: Exception) -> Exception:
-        """That the server has ended the session, without its words, for they quote records; or the error itself."""
-        if not _ENDED.search(str(error)):
-            return error
-        return StoreUnreachable(
-            "The catalog's server in PostgreSQL ended the session; nothing that was not committed is written.",
-            "See that the server runs, then try again.",
-        )
+    def error(self, error: Exception) -> Exception:
+        """What the server refused; without its words, for they quote records."""
+        return server_error(error)
+
+    def commit_error(self, error: Exception) -> Exception:
+        """Whether the server refused a COMMIT, or nobody knows."""
+        return commit_error(error)
 
     @contextmanager
     def session(self) -> Iterator["Session"]:
         """A session of its own, for as long as it is used; StoreUnreachable where there is none to be had."""
+        import psycopg2
+
         session = self._open()
         try:
             yield session
+        except psycopg2.Error as error:
+            raise server_error(error) from None
         finally:
             session.close()
 
@@ -251,16 +257,16 @@ class PostgresCatalog:
         if self._lock.session is not None:
             yield self._lock.session
             return
-        with self.session() as session:
+        with closing(self._open()) as session:
             yield session
 
     def _open(self) -> "Session":
         import psycopg2
 
         try:
-            session: Session = psycopg2.connect(**self._parameters)
+            session: Session = connected(lambda: psycopg2.connect(**self._parameters))
         except psycopg2.OperationalError as error:
-            raise _unreachable(error) from None
+            raise refused_connection(error) from None
         session.autocommit = True
         return session
 
@@ -270,12 +276,3 @@ class PostgresCatalog:
             ((now,),) = cursor.fetchall()
         at: datetime = now.replace(tzinfo=UTC)
         return at
-
-
-def _unreachable(error: Exception) -> StoreUnreachable:
-    """In the server's words, which quote no password; all on one line."""
-    said = " ".join(str(error).split())
-    return StoreUnreachable(
-        f"The catalog in PostgreSQL cannot be reached: {said}",
-        "See that the server runs and that RECORDS_CATALOG names its host, database and user; then try again.",
-    )

@@ -15,7 +15,10 @@ from resources.file_storage import FileStorage, remove
 from resources.record_store import ledger
 from resources.record_store.catalog import PUBLIC, Catalog, PostgresCatalog, SqliteCatalog, catalog_of
 from resources.record_store.databases import Databases, literal
+from resources.record_store.identity import KEY, set_store
 from resources.record_store.lake import METADATA, Connection, Lake, identifier
+from resources.record_store.lake_files import NamedFile, named
+from resources.record_store.server_errors import is_ended, server_error
 from resources.record_store.snapshots import images_of
 from resources.record_store.store import RecordStore
 from resources.record_store.tables import LEDGER, table
@@ -37,14 +40,6 @@ _INLINED_TABLES = "ducklake_inlined_data_tables"
 
 Tally = dict[tuple[str, str], tuple[int, int]]
 """By table and account: how many rows, and the sum of their hashes."""
-
-
-@dataclass(frozen=True)
-class LakeFile:
-    """A file that a snapshot needs: its path below the lake's folder, and its bytes as the catalog knows them."""
-
-    path: str
-    bytes: int
 
 
 @dataclass(frozen=True)
@@ -122,6 +117,8 @@ class _PostgresStaging:
             try:
                 cursor.execute(statements)
             except psycopg2.Error as error:
+                if is_ended(error):
+                    raise server_error(error) from None
                 said = str(error).splitlines()[0]
                 raise StoreUnreachable(
                     f"PostgreSQL refuses to make the catalog: {said}.",
@@ -151,41 +148,30 @@ class CatalogCopy:
             )
         return str(uuid)
 
-    def files(self) -> list[LakeFile]:
+    def files(self) -> list[NamedFile]:
         """The files that any snapshot needs that is kept, by path."""
         with self._source.reading() as connection:
-            rows = connection.execute(
-                f"""
-                WITH tables AS (
-                    SELECT DISTINCT table_id, s.path || t.path AS folder,
-                        s.path_is_relative::BOOLEAN AND t.path_is_relative::BOOLEAN AS relative
-                    FROM {METADATA}.ducklake_table t JOIN {METADATA}.ducklake_schema s USING (schema_id)
-                ), files AS (
-                    SELECT table_id, path, path_is_relative, file_size_bytes FROM {METADATA}.ducklake_data_file
-                    UNION ALL
-                    SELECT table_id, path, path_is_relative, file_size_bytes FROM {METADATA}.ducklake_delete_file
-                )
-                SELECT DISTINCT folder || path, file_size_bytes, relative AND path_is_relative::BOOLEAN
-                FROM files JOIN tables USING (table_id) ORDER BY ALL
-                """
-            ).fetch_all()
-        if not all(relative for _, _, relative in rows):
+            files = named(connection)
+        if not all(file.relative for file in files):
             raise Refused(
                 "The store has files that lie outside its folder of data; they would stay where they are.",
                 "It was not made by records alone. Export its records and import them there.",
             )
-        return [LakeFile(path, size) for path, size, _ in rows]
+        return files
 
     def prepare(self) -> None:
         """The target can have a catalog, which is yet to be made."""
         self._staging.clear()
 
-    def make(self) -> Copied:
-        """The catalog is made beside its place, and shows the same rows, and the same records, as the source's."""
+    def make(self, store: str) -> Copied:
+        """The catalog is made beside its place, and shows the same rows, and the same records, as the source's.
+
+        store: the id of the store that the copy is.
+        """
         tables = self._unload()
         with self._staged() as lake:
             with lake.attached() as connection:
-                self._load(connection, tables)
+                self._load(connection, tables, store)
             lake.close()
             return self._compare(lake)
 
@@ -211,8 +197,11 @@ class CatalogCopy:
                 )
         return tables
 
-    def _load(self, connection: Connection, tables: list[str]) -> None:
-        """The tables that DuckLake has made here have the rows of the source's and no others, in one transaction."""
+    def _load(self, connection: Connection, tables: list[str], store: str) -> None:
+        """The tables that DuckLake has made here have the rows of the source's and no others, in one transaction.
+
+        store: the id of the store that the copy is.
+        """
         made = set(self._staging.catalog.tables())
         connection.execute("BEGIN")
         for name in tables:
@@ -227,10 +216,11 @@ class CatalogCopy:
                 )
             converted = ", ".join(_converted(column, given[column], kind) for column, kind in wanted.items())
             rows = f"SELECT {converted} {self._rows(name)}"
-            if name == _METADATA:
-                rows += " WHERE key <> 'data_path'"
-                connection.execute(f"DELETE FROM {here} WHERE key <> 'data_path'")
-                there = f"FROM {here} WHERE key <> 'data_path'"
+            if name == _METADATA:  # the copy is another store, and elsewhere
+                others = f"key NOT IN ('data_path', '{KEY}')"
+                rows += f" WHERE {others}"
+                connection.execute(f"DELETE FROM {here} WHERE {others}")
+                there = f"FROM {here} WHERE {others}"
             else:
                 connection.execute(f"DELETE FROM {here}")
                 there = f"FROM {here}"
@@ -243,6 +233,7 @@ class CatalogCopy:
                 raise Unaccounted(
                     f"{different:,} rows of the catalog's table {name} differ from those that were copied.", _NOT_PUT
                 )
+        set_store(connection, store)
         connection.execute("COMMIT")
 
     def _inlined_columns(self, connection: Connection, name: str) -> str:
@@ -297,7 +288,7 @@ class CatalogCopy:
 
     def _images(self, connection: Connection) -> dict[int, set[tuple[str, str]]]:
         """The snapshots before and after each commit that can be taken back, with its record type and account."""
-        now, window = self._source.time(connection), self._source.settings.rollback_window
+        now, window = self._source.time(connection), self._source.settings.rollback_window  # of older batches
         images: dict[int, set[tuple[str, str]]] = {}
         for batch in ledger.batches(connection, status=BatchStatus.COMMITTED):
             if batch.is_over(now, window):

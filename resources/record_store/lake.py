@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
@@ -12,6 +13,7 @@ from resources.record_store.catalog import Catalog
 from resources.record_store.databases import Databases, literal
 from resources.record_store.object_store import ObjectAccess, refusal
 from resources.settings import Settings
+from resources.system_errors import system_error
 from schemas.location import Location
 
 if TYPE_CHECKING:
@@ -147,29 +149,29 @@ class Lake:
         """Each with the statement that attached its lake, where it is attached still."""
 
     @contextmanager
-    def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[Connection]:
+    def attached(
+        self, *, read_only: bool = False, snapshot: int | None = None, lake: Path | None = None
+    ) -> Iterator[Connection]:
         """A connection whose database `lake` is the store, as of a snapshot when one is given.
 
         It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. What
-        is not committed when it ends, or fails, is rolled back.
+        is not committed when it ends, or fails, is rolled back. lake: where a snapshot's files are read, if it is not
+        where the settings say.
         """
-        attach = self._attach("lake", read_only, snapshot)
+        attach = self._attach("lake", read_only, snapshot, lake)
         database, attached = self._take(attach, read_only)
         try:
             objects = ObjectAccess(database, self._settings) if self._has_objects else None
             if attached != attach:
                 if attached:
                     database.execute("DETACH lake")
-                try:
-                    database.execute(attach)
-                except duckdb.IOException as error:
-                    raise self._catalog.refusal(error) from None
+                self._catalog.attach(database, attach)
             with database.cursor() as cursor:
                 cursor.execute("SET TimeZone = 'UTC'")
                 cursor.execute(f"SET disabled_optimizers = '{_DISABLED}'")
                 connection = Connection(
                     cursor,
-                    lambda name, number: self._attach(name, True, number),
+                    lambda name, number: self._attach(name, True, number, lake),
                     {},
                     self._settings.accounts,
                     objects,
@@ -185,9 +187,12 @@ class Lake:
             if snapshot is not None:
                 database.execute("DETACH lake")
                 attach = ""
-        except (duckdb.Error, OSError) as error:
+        except (duckdb.Error, OSError, MemoryError) as error:
             database.close()
-            raise self._told(error) from None
+            told = self._told(error)
+            if told is error:
+                raise
+            raise told from None
         except BaseException:
             database.close()
             raise
@@ -221,10 +226,13 @@ class Lake:
                 self._databases.give_back(self._settings, database)
 
     def _told(self, error: Exception) -> Exception:
-        """The error as it is told, where the catalog's server or the object store has refused or gone."""
-        told = self._catalog.interruption(error)
+        """What the catalog, the object store, the disk or the memory has refused; else the error itself."""
+        told = self._catalog.error(error)
         if told is error and self._has_objects and isinstance(error, duckdb.IOException):
-            return refusal(error)
+            told = refusal(error)
+        if told is error:
+            settings = self._settings
+            told = system_error(error, settings.data, settings.home, settings.scratch) or error
         return told
 
     def _take(self, attach: str, read_only: bool) -> tuple[duckdb.DuckDBPyConnection, str]:
@@ -240,12 +248,12 @@ class Lake:
             return self._idle.pop()
         return self._databases.take(self._settings, self._catalog), ""
 
-    def _attach(self, name: str, read_only: bool, snapshot: int | None) -> str:
+    def _attach(self, name: str, read_only: bool, snapshot: int | None, lake: Path | None) -> str:
         options: dict[str, Any] = {
             # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
             "DATA_INLINING_ROW_LIMIT": 0,
             # The settings say where the data lies, so that a store can be moved.
-            "DATA_PATH": literal(f"{self._settings.lake}/"),
+            "DATA_PATH": literal(f"{lake or self._settings.lake}/"),
             "OVERRIDE_DATA_PATH": "true",
             **self._catalog.options(read_only=read_only),
         }

@@ -1,15 +1,16 @@
 """Rows of the ledger to values and back. The state of a batch is its last row."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from resources.file_storage import location
 from resources.record_store.lake import METADATA, Connection
 from schemas.batches import STANDING, Batch, BatchStatus, Counts, ProblemCount
 from schemas.exports import ExportManifest, ExportRequest
+from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
 from schemas.rollbacks import RollbackCounts, Undone
@@ -62,6 +63,7 @@ def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
         "binding": dict(batch.binding),
         "committed_at": None if batch.committed_at is None else batch.committed_at.isoformat(),
         "undone": None if batch.undone is None else asdict(batch.undone),
+        "window_seconds": None if batch.window is None else batch.window.total_seconds(),
     }
     _append(
         transaction,
@@ -131,6 +133,31 @@ def append_record_type(transaction: Connection, seq: int, at: datetime, record_t
         "description": record_type.to_json(),
     }
     _append(transaction, "record_types", description)
+
+
+def append_file(transaction: Connection, seq: int, at: datetime, file: StoredFile) -> None:
+    """The store knows the file: what it holds, or that a writer left it behind that was killed."""
+    values = {"seq": seq, "recorded_at": at, "path": file.path, "bytes": file.bytes, "checksum": file.checksum}
+    _append(transaction, "files", values | {"account": file.account, "batches": list(file.batches)})
+
+
+def files(connection: Connection, paths: Collection[str]) -> dict[str, StoredFile]:
+    """What the store knows of the files with these paths, by path; nothing of those that it did not write."""
+    rows = connection.execute(
+        "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files "
+        "WHERE list_contains(?::VARCHAR[], path) ORDER BY seq",
+        [list(paths)],
+    ).fetch_all()
+    return {row[0]: _file(row) for row in rows}
+
+
+def files_below(connection: Connection, folder: str) -> list[StoredFile]:
+    """What the store knows of the files in a folder, however deep."""
+    rows = connection.execute(
+        "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files WHERE starts_with(path, ?) ORDER BY seq",
+        [f"{folder}/"],
+    ).fetch_all()
+    return [_file(row) for row in rows]
 
 
 def record_types(connection: Connection) -> dict[str, RecordType]:
@@ -245,6 +272,41 @@ def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
     return rollback, undone
 
 
+def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
+    """The batches that stood directly before this one's commit and are rolled back now, newest first.
+
+    They are of the same account and type. Left out are the batches that stand again when
+    this one is taken back, and a rollback if what it had undone is rolled back again: the records are as it left them.
+    """
+    rows = connection.execute(
+        """
+        WITH its AS (SELECT batch_id, status, seq FROM lake.ledger.batches WHERE account = ? AND record_type = ?),
+            moment AS (SELECT min(seq) AS its_commit FROM its WHERE batch_id = ? AND status = 'committed')
+        SELECT batch_id FROM its CROSS JOIN moment GROUP BY batch_id
+        HAVING arg_max(status, seq) = 'rolled_back'
+            AND arg_max(status, seq) FILTER (seq < its_commit) = 'committed'
+        ORDER BY min(seq) FILTER (status = 'committed') DESC
+        """,
+        [batch.account, batch.record_type, batch.batch_id],
+    ).fetch_all()
+
+    def is_rolled_back(undone: Undone) -> bool:
+        return batches(connection, batch_id=undone.batch_id)[0].status is BatchStatus.ROLLED_BACK
+
+    found = [batches(connection, batch_id=batch_id)[0] for (batch_id,) in rows]
+    again = {it.batch_id for it in undone_by(connection, batch)[::2]}
+    return [it for it in found if it.batch_id not in again and (it.undone is None or not is_rolled_back(it.undone))]
+
+
+def undone_by(connection: Connection, batch: Batch) -> list[Batch]:
+    """What a rollback had undone, then what that had undone, and so on: each second one stands again without it."""
+    found: list[Batch] = []
+    while batch.undone is not None:
+        (batch,) = batches(connection, batch_id=batch.undone.batch_id)
+        found.append(batch)
+    return found
+
+
 def exports(
     connection: Connection,
     *,
@@ -322,6 +384,7 @@ def _batch(row: Iterable[Any]) -> Batch:
         binding=told["binding"],
         committed_at=_time(told.get("committed_at")) or (at if status == BatchStatus.COMMITTED.value else None),
         undone=_undone(told.get("undone")),
+        window=_seconds(told.get("window_seconds")),
     )
 
 
@@ -331,6 +394,15 @@ def _undone(told: dict[str, Any] | None) -> Undone | None:
 
 def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def _file(row: Sequence[Any]) -> StoredFile:
+    path, size, checksum, account, batches = row
+    return StoredFile(path, size, checksum, account, tuple(batches))
+
+
+def _seconds(number: float | None) -> timedelta | None:
+    return None if number is None else timedelta(seconds=number)
 
 
 def _export(connection: Connection, row: Sequence[Any]) -> ExportManifest:

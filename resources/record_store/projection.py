@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from resources.record_store.server_errors import is_ended, server_error
 from schemas.batches import Batch, Counts
 from schemas.errors import NotFound, RecordsError, Refused, StoreNotReady
 from schemas.rollbacks import RollbackCounts
@@ -32,7 +33,10 @@ _COLUMNS = {
     "undone": "text",
     **dict.fromkeys((field.name for field in fields(RollbackCounts)), "bigint"),
 }
-"""Of `records_history.batches`: what `Batch` calls so; `undone` is the batch that a rollback has taken back."""
+"""Of `records_history.batches`: what `Batch` calls so; `undone` is the batch that a rollback has taken back.
+
+A new column goes to the end: the view is replaced, and PostgreSQL adds columns to a view only there.
+"""
 
 # A search path with anyone's operators in it would decide what the policies mean.
 _BEGIN = """
@@ -46,6 +50,8 @@ _TABLES = f"""
     CREATE TABLE IF NOT EXISTS records_history.batches (
         {", ".join(f"{name} {sql_type}" for name, sql_type in _COLUMNS.items())}
     );
+    ALTER TABLE records_history.batches
+        {", ".join(f"ADD COLUMN IF NOT EXISTS {field.name} bigint" for field in fields(RollbackCounts))};
     CREATE INDEX IF NOT EXISTS batches_of_account ON records_history.batches (account);
     CREATE TABLE IF NOT EXISTS records_history.readers (role regrole PRIMARY KEY, account text NOT NULL);
     CREATE TABLE IF NOT EXISTS records_history.projected (seq bigint NOT NULL)
@@ -183,6 +189,8 @@ class Projection:
             with self._transaction() as cursor:
                 yield cursor
         except psycopg2.Error as error:
+            if is_ended(error):
+                raise server_error(error) from None
             raise StoreNotReady(
                 f"The import history in PostgreSQL cannot be granted: {_said(error)}.",
                 "Its schema records_history must be there and belong to the user of RECORDS_CATALOG: records init.",

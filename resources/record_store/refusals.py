@@ -9,6 +9,10 @@ from resources.settings import Settings
 from schemas.batches import Batch
 from schemas.errors import (
     AlreadyImported,
+    CatalogOutdated,
+    DamagedFile,
+    ForeignData,
+    ImplausibleClock,
     InvalidRequest,
     ModifiedSince,
     NotFound,
@@ -17,8 +21,11 @@ from schemas.errors import (
     StoreNotReady,
     WindowOver,
 )
+from schemas.files import StoredFile
+from schemas.location import Location
 from schemas.rollbacks import Conflict, RollbackCounts
 
+_BATCHES = 5
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -35,6 +42,65 @@ def check_account(name: str | None) -> str:
 def not_ready(settings: Settings) -> StoreNotReady:
     """The error for a store that is not there."""
     return StoreNotReady(f"There is no store in {settings.place}.", "Make it: records init.")
+
+
+def not_marked(settings: Settings) -> StoreNotReady:
+    """The error for a catalog or data without the store's id, as of a store that an earlier version made."""
+    return StoreNotReady(
+        f"Nothing says that the data in {settings.data} belong to the catalog in {settings.place}.",
+        "Nothing was read or written. If RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA are right, run: records init. "
+        "It compares the catalog with the files first.",
+    )
+
+
+def foreign_data(settings: Settings, why: str) -> ForeignData:
+    """The error for a catalog and data that are of two stores."""
+    return ForeignData(
+        f"The data in {settings.data} do not belong to the catalog in {settings.place}: {why}.",
+        "Nothing was read or written. See RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA: one of them is wrong.",
+    )
+
+
+def catalog_outdated(settings: Settings, catalog: int, data: int) -> CatalogOutdated:
+    """The error for a catalog that does not know the newest commits of its data."""
+    return CatalogOutdated(
+        f"The catalog in {settings.place} ends with snapshot {catalog:,}, and the data in {settings.data} have files "
+        f"up to snapshot {data:,}: the catalog was restored from a backup, or the data are of a copy.",
+        "Nothing was read or written. Put the newest catalog back if there is one. What is lost if there is none: "
+        "records accept catalog.",
+    )
+
+
+def implausible_clock(doubt: str) -> ImplausibleClock:
+    """The error for a time that cannot be right."""
+    return ImplausibleClock(
+        f"{doubt} Nothing was written, for what is kept until a certain time could be lost.",
+        "Set the clock right. If it is right, say so once: records accept clock.",
+    )
+
+
+def no_checksum(place: Location) -> StoreNotReady:
+    """The error for a file of the lake of which no checksum is known."""
+    return StoreNotReady(
+        f"No checksum is known of the store's file {place}.",
+        "Nothing was written. Run: records init. It writes down the checksums of files that have none.",
+    )
+
+
+def damaged(place: Location, what: str, known: StoredFile | None) -> DamagedFile:
+    """The error for a file of the store that is not as it was written, with what it touches."""
+    told = ""
+    if known is not None:
+        batches = ", ".join(known.batches[:_BATCHES]) + (
+            f" and {len(known.batches) - _BATCHES:,} more" if known.batches[_BATCHES:] else ""
+        )
+        told = f" It holds {'records' if known.account is None else f'records of account {known.account}'}"
+        told += f", written by {batches}." if batches else "."
+    return DamagedFile(
+        f"The store's file {place} {what}.{told}",
+        "Nothing was written, and nothing of the file was passed on. Put the file back from a backup or from the "
+        "trash; or export the records as they were before those batches (--as-of), and import the batches' files anew.",
+    )
 
 
 def no_such_batch(batch_id: str) -> NotFound:
@@ -80,6 +146,15 @@ def images_gone(batch: Batch) -> WindowOver:
     """The error for a rollback of a batch whose before-image is no longer kept, as after the window was made longer."""
     return WindowOver(
         f"The records as they were before batch {batch.batch_id} are no longer kept, so it cannot be taken back.",
+        "Correct its records with another import.",
+    )
+
+
+def earlier_images_gone(batch: Batch, earlier: Batch) -> WindowOver:
+    """The error for a rollback that must look past an earlier batch whose before-image is no longer kept."""
+    return WindowOver(
+        f"Batch {earlier.batch_id}, which is rolled back, came before batch {batch.batch_id}. The records as they were "
+        f"before {earlier.batch_id} are no longer kept, so {batch.batch_id} cannot be taken back.",
         "Correct its records with another import.",
     )
 

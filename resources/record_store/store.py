@@ -2,39 +2,56 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import duckdb
 
-from resources.clock import Clock
-from resources.file_storage import FileStorage, is_local
-from resources.record_store import ledger, tables
+from resources.clock import Clock, Observation, file_time
+from resources.file_storage import FileStorage, is_local, kept, make_folder
+from resources.record_store import lake_files, ledger, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.catalog import catalog_of
 from resources.record_store.databases import Databases
-from resources.record_store.lake import METADATA, Connection, Lake
+from resources.record_store.identity import (
+    OutdatedCatalog,
+    accept,
+    claim,
+    is_outdated,
+    require_one_store,
+    require_unclaimed,
+    state_of,
+)
+from resources.record_store.lake import Connection, Lake
+from resources.record_store.lake_mirror import LakeMirror
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
     check_account,
+    implausible_clock,
     no_such_batch,
     not_ready,
 )
 from resources.record_store.selecting import known_type, require_account
 from resources.record_store.snapshots import snapshots_of
+from resources.record_store.store_mark import Mark, StoreMark, Writing
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus, ImportReport
-from schemas.errors import InvalidRequest
+from schemas.errors import InvalidRequest, RecordsError
 from schemas.exports import ExportManifest
+from schemas.files import StoredFile
+from schemas.location import Location
 from schemas.record_type import RecordType
 
 _LOG = logging.getLogger(__name__)
 _UNTOLD = timedelta(seconds=1)
 """How far a clock may be behind the ledger before it is reported."""
+
+_SKEW = timedelta(minutes=1)
+"""How far the clock of a file system or an object store may be behind another one."""
 
 
 @dataclass
@@ -56,6 +73,11 @@ class Transaction:
         write(self.connection, self.seq, *values)
         self.batches += [value for value in values if isinstance(value, Batch)]
         self.seq += 1
+
+    def write_down(self, files: Iterable[StoredFile]) -> None:
+        """Tell the ledger of files."""
+        for file in files:
+            self.append(ledger.append_file, self.at, file)
 
 
 @dataclass(frozen=True)
@@ -81,6 +103,8 @@ class RecordStore:
         self._projection = self._catalog.projection(settings.rollback_window)
         self._lake = Lake(settings, self._catalog, databases or Databases())
         self.files = FileStorage(settings.scratch)
+        self._mark = StoreMark(settings.data)
+        self._is_one_store = False
         self._told_of_clock = False
 
     def __enter__(self) -> Self:
@@ -104,19 +128,23 @@ class RecordStore:
         """The store exists and knows the record types; returns what was done, in sentences.
 
         A type that has gained fields which may be null gains the columns. Safe to repeat, and at once
-        with others. Raises StoreNotReady when a type has changed in any other way.
+        with others. Raises StoreNotReady when a type has changed in any other way, ForeignData when the data are of
+        another store.
         """
-        self.settings.home.mkdir(parents=True, exist_ok=True)
-        if is_local(self.settings.lake):
-            self.settings.lake.mkdir(parents=True, exist_ok=True)
+        make_folder(self.settings.home)
         done = []
         with self.write_lock:
+            if not self.exists:
+                require_unclaimed(self.settings, self._mark.read())
+            if is_local(self.settings.lake):
+                make_folder(self.settings.lake)
             with self._lake.attached() as connection:
                 tables.create_ledger(connection)
+                claim(connection, self.settings, self._mark, self.clock.observe(None))
                 if self._projection is not None:
                     last = ledger.newest(connection)[0]
                     self._projection.rebuild(last, lambda: ledger.batches(connection))
-            with self.transaction("prepare the store", "records") as transaction:
+            with self.transaction("prepare the store", "records", apart=True) as transaction:
                 known = ledger.record_types(transaction.connection)
                 for record_type in record_types:
                     before = known.get(record_type.name)
@@ -129,6 +157,12 @@ class RecordStore:
                         gained = tables.grow_table(transaction.connection, before, record_type)
                         done.append(f"{record_type.name} has gained {', '.join(gained) or 'no field'}.")
                     transaction.append(ledger.append_record_type, transaction.at, record_type)
+            with self.transaction("write down checksums", "records", writes=()) as transaction:
+                paths = [file.path for file in lake_files.named(transaction.connection)]
+                unknown = set(paths) - ledger.files(transaction.connection, paths).keys()
+                transaction.write_down(
+                    lake_files.written(transaction.connection, self.settings.data, unknown, None, None)
+                )
         return done
 
     def record_types(self) -> dict[str, RecordType]:
@@ -149,7 +183,7 @@ class RecordStore:
     def add_account(self, account: str, actor: str) -> bool:
         """The account exists; returns whether it is new. InvalidRequest for a name that cannot be one."""
         checked = check_account(account)
-        with self.transaction(f"account {checked}", actor) as transaction:
+        with self.transaction(f"account {checked}", actor, writes=()) as transaction:
             if checked in ledger.accounts(transaction.connection):
                 return False
             transaction.append(ledger.append_account, transaction.at, checked, actor)
@@ -218,7 +252,7 @@ class RecordStore:
         """Commits whose time has ended are expired and previews discarded; returns them in their new status."""
         if not self.over():
             return []
-        with self.transaction("expire batches", actor) as transaction:
+        with self.transaction("expire batches", actor, writes=()) as transaction:
             ended = []
             for batch in self._over(transaction.connection):
                 is_preview = batch.status is BatchStatus.PREVIEWED
@@ -288,9 +322,64 @@ class RecordStore:
     def time(self, connection: Connection) -> datetime:
         """The time that counts: the catalog's server's or this machine's, never before the newest row of the ledger.
 
-        A clock that has jumped back would let times end later than they were said to; it is reported, once.
+        A clock that has jumped back would let times end later than they were said to; it is reported, once. Raises
+        ImplausibleClock when the time cannot be right.
         """
-        return self._not_before(ledger.newest(connection)[1])
+        return self._plausible(ledger.newest(connection)[1], self._mark.read())
+
+    def lived(self) -> datetime:
+        """The time by which what is past its days is given up: no more than has certainly passed.
+
+        A clock that was set ahead while the machine ran makes nothing older. Raises ImplausibleClock.
+        """
+        with self.reading() as connection:
+            mark = self._mark.read()
+            now = self._plausible(ledger.newest(connection)[1], mark)
+            return min(now, self._observe(mark).at)
+
+    def accept_clock(self) -> datetime:
+        """The clock is right though nothing was written for long; returns its time."""
+        with self.write_lock, self._lake.attached() as connection:
+            mark = self._require_one_store(connection)
+            doubt = self.clock.doubt(None, self._file_time())
+            if doubt is not None:
+                raise implausible_clock(doubt)
+            seen = self.clock.observe(None)
+            self._mark.write(replace(mark, seen=seen))
+            return seen.at
+
+    def outdated_catalog(self) -> OutdatedCatalog | None:
+        """What is lost with a catalog that is older than its data; None if it is not. Raises ForeignData."""
+        if not self.exists:
+            raise not_ready(self.settings)
+        with self._lake.attached(read_only=True) as connection:
+            mark = self._mark.read()
+            catalog = state_of(connection)
+            if not is_outdated(self.settings, mark, catalog) or mark is None:
+                return None
+            unknown = lake_files.unknown(connection, lake_files.lying(self.settings.data, lake_files.EVERYWHERE))
+            newest = ledger.newest(connection)[1]
+            return OutdatedCatalog(catalog.snapshot, mark.snapshot, newest, mark.seen.at, len(unknown))
+
+    def accept_catalog(self) -> None:
+        """The catalog counts although it is older than its data; what it does not know of them is left alone."""
+        with self.write_lock, self._lake.attached() as connection:
+            mark = self._mark.read()
+            if is_outdated(self.settings, mark, state_of(connection)) and mark is not None:
+                accept(connection, self._mark, mark, self.clock.observe(None))
+
+    def _plausible(self, newest: datetime | None, mark: Mark | None) -> datetime:
+        times = [*([] if newest is None else [newest]), *([] if mark is None else [mark.seen.at])]
+        doubt = self.clock.doubt(max(times, default=None), self._file_time())
+        if doubt is not None:
+            raise implausible_clock(doubt)
+        return self._not_before(newest)
+
+    def _file_time(self) -> datetime | None:
+        return file_time(self.settings.scratch)
+
+    def _observe(self, mark: Mark | None) -> Observation:
+        return self.clock.observe(None if mark is None else mark.seen)
 
     def _not_before(self, newest: datetime | None) -> datetime:
         now = self.clock.now()
@@ -318,35 +407,80 @@ class RecordStore:
 
     @contextmanager
     def reading(self, snapshot: int | None = None) -> Iterator[Connection]:
-        """A connection that can read the lake, as of a snapshot when one is given, and cannot write it."""
+        """A connection that can read the lake, as of a snapshot when one is given, and cannot write it.
+
+        Raises what `require_one_store` raises.
+        """
         if not self.exists:
             raise not_ready(self.settings)
         with self._lake.attached(read_only=True, snapshot=snapshot) as connection:
-            self._require_ledger(connection)
+            if not self._is_one_store:
+                self._require_one_store(connection)
             yield connection
 
     @contextmanager
-    def transaction(self, message: str, actor: str, batch_id: str | None = None) -> Iterator[Transaction]:
+    def reading_whole(
+        self, snapshot: int, record_type: str, account: str, snapshots: Collection[int]
+    ) -> Iterator[Connection]:
+        """The same, of files that have been compared: those that snapshots need of an account's records of a type.
+
+        What is in an object store is fetched first. Raises DamagedFile for a file that is missing or differs.
+        """
+        with self.reading(snapshot) as connection:
+            paths = lake_files.needed_by(connection, snapshots, record_type, account)
+            if is_local(self.settings.data):
+                lake_files.compare(connection, self.settings.data, paths)
+                yield connection
+                return
+            mirror = LakeMirror(self.settings, self.files)
+            mirror.fetch(connection, paths)
+        with self._lake.attached(read_only=True, snapshot=snapshot, lake=mirror.lake) as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(
+        self,
+        message: str,
+        actor: str,
+        batch_id: str | None = None,
+        *,
+        account: str | None = None,
+        writes: Sequence[str] = lake_files.EVERYWHERE,
+        apart: bool = False,
+    ) -> Iterator[Transaction]:
         """A transaction under the write lock: all of it is committed, or nothing.
 
-        The commit bears the message and the actor, and names the batch whose records it writes.
+        The commit bears the message and the actor, and names the batch whose records it writes. Every file that it
+        makes is on the disk, and known to the ledger with its checksum, before it commits.
+
+        writes: patterns of the files that may be made; none for rows of the ledger alone. account: whose they are.
+        apart: checksums are written down by a commit of their own. DuckLake 1.0 neither compacts files and writes rows
+        in one commit, nor finds a table in earlier snapshots where the one that made it has inlined rows (found here).
         """
         if not self.exists:
             raise not_ready(self.settings)
         with self.write_lock, self._lake.attached() as connection:
+            mark = self._require_one_store(connection)
+            data, seen = self.settings.data, self._observe(mark)
+            if writes:
+                # Before a file is made, so that what a killed process leaves behind is known to be this store's.
+                self._mark.write(replace(mark, writing=self._writing(mark, writes)))
+            before = lake_files.lying(data, writes)
             connection.execute("BEGIN")
-            self._require_ledger(connection)
             seq, newest = ledger.newest(connection)
-            transaction = Transaction(connection, seq + 1, self._not_before(newest))
+            transaction = Transaction(connection, seq + 1, self._plausible(newest, mark))
+            known = self._unfinished(connection, mark)
             yield transaction
-            extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
-            connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
-            self.write_lock.prove()
-            try:
-                connection.execute("COMMIT")
-            except duckdb.TransactionException as error:
-                raise self._catalog.refusal(error) from None
-            transaction.snapshot = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")[0]
+            made = lake_files.lying(data, writes) - before
+            known += lake_files.written(connection, data, made, account, batch_id)
+            if not apart:
+                transaction.write_down(known)
+            self._commit(transaction, message, actor, batch_id)
+            if apart and known:
+                connection.execute("BEGIN")
+                transaction.write_down(known)
+                self._commit(transaction, f"{message}: checksums", actor)
+            self._advance(replace(mark, writing=None, seen=seen), transaction.snapshot)
             if self._projection is not None and transaction.seq > seq + 1:
                 self._projection.catch_up(
                     transaction.seq - 1,
@@ -354,6 +488,43 @@ class RecordStore:
                         transaction.batches if reached == seq else ledger.transitions_after(connection, reached)
                     ),
                 )
+
+    def _commit(self, transaction: Transaction, message: str, actor: str, batch_id: str | None = None) -> None:
+        connection = transaction.connection
+        extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
+        connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
+        self.write_lock.prove()
+        try:
+            connection.execute("COMMIT")
+        except duckdb.Error as error:
+            raise self._catalog.commit_error(error) from None
+        (transaction.snapshot,) = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")
+
+    def _require_one_store(self, connection: Connection) -> Mark:
+        mark = self._mark.read()
+        mark = require_one_store(self.settings, mark, state_of(connection))
+        self._is_one_store = True
+        return mark
+
+    def _writing(self, mark: Mark, writes: Sequence[str]) -> Writing:
+        """The transaction that begins, and those before it that did not end."""
+        since = self._file_time() or self.clock.now()
+        if mark.writing is None:
+            return Writing(tuple(writes), since)
+        return Writing(tuple({*writes, *mark.writing.patterns}), min(since, mark.writing.since))
+
+    def _unfinished(self, connection: Connection, mark: Mark) -> list[StoredFile]:
+        """The files of a writer that was killed before it had written them down, or before it had committed them."""
+        if mark.writing is None:
+            return []
+        data, since = self.settings.data, mark.writing.since - _SKEW
+        young = {path for path in lake_files.lying(data, mark.writing.patterns) if _written_at(data / path) >= since}
+        return lake_files.unlisted(connection, data, young)
+
+    def _advance(self, mark: Mark, snapshot: int | None) -> None:
+        """The mark names the newest snapshot. One that stays behind refuses nothing, and what was committed stands."""
+        with suppress(OSError, RecordsError):
+            self._mark.write(replace(mark, snapshot=max(mark.snapshot, snapshot or 0)), flushed=False)
 
     def _projected(self) -> Projection:
         if self._projection is None:
@@ -364,7 +535,8 @@ class RecordStore:
         return self._projection
 
     def _over(self, connection: Connection) -> list[Batch]:
-        now, window = self.time(connection), self.settings.rollback_window
+        window = self.settings.rollback_window
+        now = min(self.time(connection), self._observe(self._mark.read()).at)
         candidates = (
             batch
             for status in (BatchStatus.PREVIEWED, BatchStatus.COMMITTED)
@@ -372,8 +544,6 @@ class RecordStore:
         )
         return [batch for batch in candidates if batch.is_over(now, window)]
 
-    def _require_ledger(self, connection: Connection) -> None:
-        """A crash while the store was made can leave a catalog without tables."""
-        query = f"SELECT count(*) FROM {METADATA}.ducklake_schema WHERE schema_name = 'ledger'"
-        if not connection.fetch_one(query)[0]:
-            raise not_ready(self.settings)
+
+def _written_at(place: Location) -> datetime:
+    return kept(place).at or datetime.max.replace(tzinfo=UTC)

@@ -27,10 +27,13 @@ LEDGER: dict[str, str] = {
     "record_types": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, record_type VARCHAR NOT NULL, hash VARCHAR NOT NULL,
         description VARCHAR NOT NULL""",
+    "files": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, path VARCHAR NOT NULL, bytes BIGINT, checksum VARCHAR,
+        account VARCHAR, batches VARCHAR[] NOT NULL""",
 }
 """The append-only tables: name to columns. `seq` numbers the rows of all of them, without gaps."""
 
-_FILE_SIZE = "64MB"
+FILE_BYTES = 64_000_000
 """Of a file of records. Two smaller ones are merged and sorted in one step, which takes seconds."""
 
 OWN_COLUMNS = ("_account", "_batch")
@@ -70,7 +73,7 @@ def create_ledger(connection: Connection) -> None:
     connection.execute("ALTER TABLE lake.ledger.exports ADD COLUMN IF NOT EXISTS detail VARCHAR")
     connection.execute("COMMIT")
     # Settings that DuckLake takes outside a transaction only.
-    connection.execute("CALL lake.set_option('target_file_size', ?, schema => 'records')", [_FILE_SIZE])
+    connection.execute("CALL lake.set_option('target_file_size', ?, schema => 'records')", [f"{FILE_BYTES}B"])
     for name in LEDGER.keys() - {"record_types"}:
         connection.execute(
             "CALL lake.set_option('data_inlining_row_limit', 100, schema => 'ledger', table_name => ?)", [name]

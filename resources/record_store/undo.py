@@ -1,7 +1,22 @@
-"""A batch taken back: each of its records as it was before, where nobody has modified it since."""
+"""A batch taken back: each of its records as it was before, where nobody has modified it since.
+
+"As it was before" leaves out what rolled-back batches wrote. Example: batch A creates a record, batch B changes it, A
+is rolled back with `keep`, then B is rolled back. The record is removed, because A is rolled back too. The rule:
+
+1. Take the record from the snapshot directly before the batch.
+2. Look past each batch A that stood at that moment and is rolled back now, newest first.
+   - If the record is as A left it, take it as it was before A. It may not have existed.
+   - If it has changed since A, and A had updated it: each field that still has A's value gets the value from before A.
+     Other fields stay, because a later batch or a person wrote them.
+   - If it has changed since A, and A had created it: it stays. It rests on A if any value of A is left.
+
+The rule compares snapshots. The batch id in a record is not enough: SQL edits leave it, and rollbacks restore an older
+one. A batch that was rolled back before that moment is not looked past: what it left was chosen then. A rollback is a
+batch too. One that was undone is looked past, unless the batch that it had taken back is rolled back again.
+"""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from resources.record_store.databases import literal
@@ -14,10 +29,20 @@ from schemas.errors import Unaccounted
 from schemas.record_type import RecordType
 from schemas.rollbacks import Conflict, OnModified, RollbackCounts
 
-_UNTOUCHED = "((left_by AND present AND same) OR NOT (left_by OR present))"
-_GONE = "(left_by AND NOT present)"
+_UNTOUCHED = "((left_by AND present AND same) OR (was_there AND NOT (left_by OR present)))"
+_GONE = "(NOT present AND (left_by OR NOT was_there))"
 _MODIFIED = f"NOT ({_UNTOUCHED} OR {_GONE})"
 _COMMITS_SEARCHED = 50
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A batch's commit: the snapshots directly before and after it. An import marks what it writes with its id."""
+
+    batch_id: str
+    before: int
+    after: int
+    is_import: bool
 
 
 class Undo:
@@ -26,7 +51,10 @@ class Undo:
     They are compared once, into a temporary table `undo`, with a row for the key of each record whose state after
     the batch is another than before: `was_there` before, `left_by` the batch, `present` now and the `same` as the
     batch left it. `images` are those that were there, as they were; without `whole` no more than their keys, which is
-    enough to count what is not to be merged. Nothing is written but by `apply`.
+    enough to count where no values are compared. Nothing is written but by `apply`.
+
+    rolled_back: the commits to look past, newest first, as the module says. `rests` are records whose image still has
+    values of one of them.
     """
 
     def __init__(
@@ -34,26 +62,26 @@ class Undo:
         connection: Connection,
         record_type: RecordType,
         account: str,
-        batch_id: str,
+        commit: Commit,
+        rolled_back: Sequence[Commit],
         *,
-        before: int,
-        after: int,
-        is_import: bool,
         whole: bool,
     ) -> None:
         self._connection = connection
         self._type = record_type
         self._account = account
-        self._batch_id = batch_id
-        self._after = after
-        self._is_import = is_import
+        self._batch_id = commit.batch_id
+        self._after = commit.after
+        self._is_import = commit.is_import
+        self._rolled_back = rolled_back
         self._columns = (*OWN_COLUMNS, *record_type.field_names)
-        self._before_sql = self._at(before)
-        self._after_sql = self._at(after)
+        self._others = [identifier(name) for name in record_type.field_names if name not in record_type.key]
+        self._before_sql = self._at(commit.before)
+        self._after_sql = self._at(commit.after)
         self._now_sql = f"SELECT * FROM {table(record_type.name)} WHERE _account = ?"
-        columns = self._columns if whole else self._type.key
+        columns = self._columns if whole or rolled_back else self._type.key
         self._image = ", ".join(map(identifier, columns))
-        self._compare_import() if is_import else self._compare_any()
+        self._compare_import() if commit.is_import else self._compare_any()
 
     def counts(self, on_modified: OnModified) -> RollbackCounts:
         """What becomes of the records with this choice; with STOP, of those that were not modified."""
@@ -61,16 +89,21 @@ class Undo:
             f"""
             SELECT count(*) FILTER (NOT was_there AND {_UNTOUCHED}), count(*) FILTER (was_there AND {_UNTOUCHED}),
                 count(*) FILTER ({_MODIFIED}), count(*) FILTER ({_GONE}),
-                count(*) FILTER ({_MODIFIED} AND NOT was_there AND present)
+                count(*) FILTER ({_MODIFIED} AND NOT was_there AND present),
+                count(*) FILTER (rests AND {_chosen(on_modified)})
             FROM undo
             """
         )
-        removed, restored, modified, gone, modified_creations = row
+        removed, restored, modified, gone, modified_creations, resting = row
         if on_modified is OnModified.OVERWRITE:
             removed, restored = removed + modified_creations, restored + modified - modified_creations
-        merged = self._mergeable() if on_modified is OnModified.MERGE else 0
-        kept = modified - merged if on_modified in (OnModified.KEEP, OnModified.MERGE) else 0
-        return RollbackCounts(removed, restored, modified, merged, kept, gone)
+        merged = kept = 0
+        if modified and on_modified in (OnModified.KEEP, OnModified.MERGE):
+            mergeable, showing = self._modified_with_values()
+            merged = mergeable if on_modified is OnModified.MERGE else 0
+            kept = modified - merged
+            resting += showing - merged
+        return RollbackCounts(removed, restored, modified, merged, kept, gone, resting)
 
     def conflicts(self, records: int) -> list[Conflict]:
         """The first records that were modified since, at most so many, by key."""
@@ -105,11 +138,14 @@ class Undo:
     def apply(self, on_modified: OnModified, rollback_id: str) -> RollbackCounts:
         """The records are as `counts` says for this choice. Raises Unaccounted, before any commit, when they are not.
 
-        A record that is merged bears the rollback's id; one that is restored bears what it bore before.
+        A record that is merged, or restored without some of its values, bears the rollback's id; any other one that is
+        restored bears what it bore before.
         """
         counts = self.counts(on_modified)
         total = self._count()
-        chosen = f"({_UNTOUCHED} OR {_MODIFIED})" if on_modified is OnModified.OVERWRITE else _UNTOUCHED
+        chosen = _chosen(on_modified)
+        if self._rolled_back:
+            self._connection.execute("UPDATE images SET _batch = ? WHERE _batch IS NULL", [rollback_id])
         if counts.merged:
             self._connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE merged AS {self._merged_sql()}", [self._account] * 2
@@ -131,7 +167,7 @@ class Undo:
                 inserted = self._insert(self._images_of(f"NOT present AND {chosen}"))
         if counts.merged:
             merged = self._update("FROM merged", literal(rollback_id), "true")
-        done = RollbackCounts(removed, updated + inserted, counts.modified, merged, counts.kept, counts.gone)
+        done = replace(counts, removed=removed, restored=updated + inserted, merged=merged)
         if done != counts or self._count() != total - removed + inserted:
             raise Unaccounted(
                 f"Taking {self._batch_id} back would have {done} where {counts} was planned. Nothing was written.",
@@ -156,8 +192,7 @@ class Undo:
         The many records of the account are looked up in the few of the batch, never the other way round; those of now
         only where any commit came after, and then only for records that no longer bear the batch.
         """
-        keys = [identifier(name) for name in self._type.key]
-        listed = ", ".join(keys)
+        listed = ", ".join(map(identifier, self._type.key))
         changed_since = bool(commits_since(self._connection, self._type, self._after))
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE wrote AS SELECT {'*' if changed_since else listed} "
@@ -165,10 +200,7 @@ class Undo:
             [self._account, self._batch_id],
         )
         self._take_images("wrote")
-        was_there = f"""
-            SELECT {", ".join(f"a.{key}" for key in keys)}, b.there IS NOT NULL AS was_there, true AS left_by
-            FROM wrote a LEFT JOIN (SELECT {listed}, true AS there FROM images) b ON {same_key(self._type, "a", "b")}
-        """
+        was_there = self._was_there("(SELECT *, true AS left_by FROM wrote)")
         if not changed_since:
             self._connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE undo AS SELECT *, true AS present, true AS same FROM ({was_there})"
@@ -193,35 +225,90 @@ class Undo:
             [self._account, self._batch_id, self._account],
         )
 
-    def _take_images(self, touched: str) -> None:
-        """The records with the keys of a table, as they were before the batch."""
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE images AS SELECT {self._image} FROM ({self._before_sql}) b "
-            f"SEMI JOIN {touched} t ON {same_key(self._type, 't', 'b')}",
-            [self._account],
-        )
-
     def _compare_any(self) -> None:
         """A rollback leaves no mark on what it restored: all records before it are compared with those after."""
-        keys = [identifier(name) for name in self._type.key]
+        keys = ", ".join(f"coalesce(a.{key}, b.{key}) AS {key}" for key in map(identifier, self._type.key))
+        self._connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE touched AS
+            SELECT {keys}, a._account IS NOT NULL AS left_by
+            FROM ({self._after_sql}) a FULL JOIN ({self._before_sql}) b ON {same_key(self._type, "a", "b")}
+            WHERE a._account IS NULL OR b._account IS NULL OR {self._differs("a", "b")}
+            """,
+            [self._account] * 2,
+        )
+        self._take_images("touched")
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE undo AS
-            WITH touched AS (
-                SELECT {", ".join(f"coalesce(a.{key}, b.{key}) AS {key}" for key in keys)},
-                    b._account IS NOT NULL AS was_there, a._account IS NOT NULL AS left_by
-                FROM ({self._after_sql}) a FULL JOIN ({self._before_sql}) b ON {same_key(self._type, "a", "b")}
-                WHERE a._account IS NULL OR b._account IS NULL OR {self._differs("a", "b")}
-            )
-            SELECT t.*, c._account IS NOT NULL AS present,
+            SELECT u.*, c._account IS NOT NULL AS present,
                 a._account IS NOT NULL AND c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS same
-            FROM touched t
-            LEFT JOIN ({self._after_sql}) a ON {same_key(self._type, "t", "a")}
-            LEFT JOIN ({self._now_sql}) c ON {same_key(self._type, "t", "c")}
+            FROM ({self._was_there("touched")}) u
+            LEFT JOIN ({self._after_sql}) a ON {same_key(self._type, "u", "a")}
+            LEFT JOIN ({self._now_sql}) c ON {same_key(self._type, "u", "c")}
             """,
-            [self._account] * 4,
+            [self._account] * 2,
         )
-        self._take_images("undo")
+
+    def _take_images(self, touched: str) -> None:
+        """The records with the keys of a table, as they were before the batch."""
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE images AS SELECT {self._image}, false AS _rests FROM ({self._before_sql}) b "
+            f"SEMI JOIN {touched} t ON {same_key(self._type, 't', 'b')}",
+            [self._account],
+        )
+        for commit in self._rolled_back:
+            self._look_past(commit, touched)
+
+    def _look_past(self, commit: Commit, touched: str) -> None:
+        """The images of the table's keys without what the commit wrote. An image of several versions bears no batch."""
+        mark, marks = (" AND _batch = ?", [commit.batch_id]) if commit.is_import else ("", [])
+        (number,) = self._connection.fetch_one(
+            f"CREATE OR REPLACE TEMP TABLE theirs AS FROM ({self._at(commit.after)}{mark}) a "
+            f"SEMI JOIN {touched} t ON {same_key(self._type, 't', 'a')}",
+            [self._account, *marks],
+        )
+        if commit.is_import and not number:
+            return
+        same = f"NOT ({self._differs('i', 'a')})"
+        updated = "(a._account IS NOT NULL AND b._account IS NOT NULL)"
+        its_values = self._its_values("i")
+        any_of_its = f"({' OR '.join(its_values.values()) or 'false'})"
+        columns = [
+            f"CASE WHEN {same} THEN b._account ELSE i._account END AS _account",
+            f"CASE WHEN {same} THEN b._batch WHEN {updated} AND {any_of_its} THEN NULL ELSE i._batch END AS _batch",
+            *(f"t.{identifier(name)}" for name in self._type.key),
+            *(
+                f"CASE WHEN {same} OR ({updated} AND {test}) THEN b.{it} ELSE i.{it} END AS {it}"
+                for it, test in its_values.items()
+            ),
+            f"NOT {same} AND (i._rests OR (b._account IS NULL AND a._account IS NOT NULL AND {any_of_its})) AS _rests",
+        ]
+        self._connection.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE images AS
+            WITH b AS MATERIALIZED (
+                FROM ({self._at(commit.before)}) b
+                SEMI JOIN {"theirs" if commit.is_import else touched} t ON {same_key(self._type, "t", "b")}
+            )
+            SELECT {", ".join(columns)} FROM {touched} t
+            LEFT JOIN images i ON {same_key(self._type, "t", "i")}
+            LEFT JOIN theirs a ON {same_key(self._type, "t", "a")}
+            LEFT JOIN b ON {same_key(self._type, "t", "b")}
+            WHERE CASE WHEN {same} THEN b._account IS NOT NULL ELSE i._account IS NOT NULL END
+            """,
+            [self._account],
+        )
+
+    def _was_there(self, touched: str) -> str:
+        """The keys of a table, with what is known of their images."""
+        listed = ", ".join(map(identifier, self._type.key))
+        return f"""
+            SELECT {", ".join(f"t.{identifier(name)}" for name in self._type.key)}, t.left_by,
+                b.there IS NOT NULL AS was_there, coalesce(b._rests, false) AS rests
+            FROM {touched} t
+            LEFT JOIN (SELECT {listed}, _rests, true AS there FROM images) b ON {same_key(self._type, "t", "b")}
+        """
 
     def _differs(self, left: str, right: str) -> str:
         """A condition that two rows differ in any column, the store's own included."""
@@ -234,8 +321,7 @@ class Undo:
 
         condition: what is known of all of them.
         """
-        others = [identifier(name) for name in self._type.field_names if name not in self._type.key]
-        assignments = ", ".join([*(f"{column} = s.{column}" for column in others), f"_batch = {batch}"])
+        assignments = ", ".join([*(f"{column} = s.{column}" for column in self._others), f"_batch = {batch}"])
         number: int = self._connection.fetch_one(
             f"""
             MERGE INTO {table(self._type.name)} t USING ({source}) s
@@ -269,21 +355,32 @@ class Undo:
 
     def _merged_sql(self) -> str:
         """The modified records of which a part can be taken back, as they are then; binds the account twice."""
-        fields = [identifier(name) for name in self._type.field_names if name not in self._type.key]
-        restorable = {
-            column: f"(a.{column} IS DISTINCT FROM b.{column} AND c.{column} IS NOT DISTINCT FROM a.{column})"
-            for column in fields
-        }
         keys = [f"u.{identifier(name)}" for name in self._type.key]
-        merged = [f"CASE WHEN {test} THEN b.{it} ELSE c.{it} END AS {it}" for it, test in restorable.items()]
+        merged = [f"CASE WHEN {test} THEN b.{it} ELSE c.{it} END AS {it}" for it, test in self._its_values("c").items()]
+        return f"SELECT {', '.join([*keys, *merged])} {self._modified_with_values_sql()} AND u.was_there"
+
+    def _modified_with_values(self) -> tuple[int, int]:
+        """How many modified records have values of the batch: those that were there before it, and all."""
+        there, everywhere = self._connection.fetch_one(
+            f"SELECT count(*) FILTER (u.was_there), count(*) {self._modified_with_values_sql()}", [self._account] * 2
+        )
+        return there, everywhere
+
+    def _modified_with_values_sql(self) -> str:
+        """The modified records that have values of the batch still, as what follows SELECT; binds the account twice."""
         return f"""
-            SELECT {", ".join([*keys, *merged])}
             FROM undo u
-            JOIN images b ON {same_key(self._type, "u", "b")}
+            LEFT JOIN images b ON {same_key(self._type, "u", "b")}
             JOIN ({self._after_sql}) a ON {same_key(self._type, "u", "a")}
             JOIN ({self._now_sql}) c ON {same_key(self._type, "u", "c")}
-            WHERE {_MODIFIED} AND ({" OR ".join(restorable.values()) or "false"})
+            WHERE {_MODIFIED} AND ({" OR ".join(self._its_values("c").values()) or "false"})
         """
+
+    def _its_values(self, record: str) -> dict[str, str]:
+        """For each field a condition that a record has the value that a commit, of `b` and `a`, gave it."""
+        return {
+            it: f"(a.{it} IS DISTINCT FROM b.{it} AND {record}.{it} IS NOT DISTINCT FROM a.{it})" for it in self._others
+        }
 
     def _with_causes(self, found: Sequence[tuple[Sequence[Any], Conflict]]) -> list[Conflict]:
         """The conflicts with the snapshot in which each record came to be as it is.
@@ -316,10 +413,11 @@ class Undo:
             f"SELECT DISTINCT {names} FROM ((({new}) EXCEPT ({old})) UNION ALL (({old}) EXCEPT ({new})))", values * 4
         ).fetch_all()
 
-    def _mergeable(self) -> int:
-        number: int = self._connection.fetch_one(f"SELECT count(*) FROM ({self._merged_sql()})", [self._account] * 2)[0]
-        return number
-
     def _count(self) -> int:
         number: int = self._connection.fetch_one(f"SELECT count(*) FROM ({self._now_sql})", [self._account])[0]
         return number
+
+
+def _chosen(on_modified: OnModified) -> str:
+    """A condition on `undo`: what is to be as it was before."""
+    return f"({_UNTOUCHED} OR {_MODIFIED})" if on_modified is OnModified.OVERWRITE else _UNTOUCHED

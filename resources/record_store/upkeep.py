@@ -4,11 +4,17 @@ Each function is one step for a transaction of its own. None changes a record: w
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
 
-from resources.record_store.databases import literal
+from resources.file_storage import size_of
 from resources.record_store.lake import METADATA, Connection
-from schemas.maintenance import Removed, Storage
+from resources.record_store.lake_files import EVERYWHERE, LAKE, compare, lying, named, needed_by, retired, unknown
+from resources.record_store.moments import current
+from resources.record_store.tables import FILE_BYTES
+from schemas.location import Location
+from schemas.maintenance import Storage
 from schemas.record_type import RecordType
 
 _DELETED_SHARE = 0.2
@@ -17,9 +23,25 @@ _DELETED_SHARE = 0.2
 _RECORDS_A_STEP = 2_000_000
 """How many records are written anew in one step, or one file's where it has more."""
 
+_COMMIT = timedelta(hours=1)
+"""How long a commit may take: its ledger's rows and its files bear different moments of it."""
 
-def merge_small_files(connection: Connection, record_type: RecordType) -> tuple[int, int]:
-    """Adjacent small files of one account are one file, sorted by key; returns how many were, and are. None: (0, 0)."""
+
+@dataclass(frozen=True)
+class Replaced:
+    """A file that no snapshot needs any more, and since when."""
+
+    path: str
+    since: datetime
+
+
+def merge_small_files(connection: Connection, data: Location, record_type: RecordType) -> tuple[int, int]:
+    """Adjacent small files of one account are one file, sorted by key; returns how many were, and are. None: (0, 0).
+
+    Raises DamagedFile before a damaged file is merged.
+    """
+    now = current(connection).number
+    compare(connection, data, needed_by(connection, [now], record_type.name, None, f"bytes < {FILE_BYTES}"))
     return _files(
         connection.execute(
             "CALL ducklake_merge_adjacent_files('lake', ?, schema => 'records', max_compacted_files => 1)",
@@ -28,10 +50,11 @@ def merge_small_files(connection: Connection, record_type: RecordType) -> tuple[
     )
 
 
-def rewrite_deleted(connection: Connection, record_type: RecordType) -> tuple[int, int]:
+def rewrite_deleted(connection: Connection, data: Location, record_type: RecordType) -> tuple[int, int]:
     """The files of which the most records are deleted hold only the others; returns how many were, and are.
 
-    DuckLake rewrites every file from a share on; the share is chosen so that a step has few of them.
+    DuckLake rewrites every file from a share on; the share is chosen so that a step has few of them. Raises DamagedFile
+    before a damaged file is rewritten.
     """
     files = connection.execute(
         f"""
@@ -46,6 +69,7 @@ def rewrite_deleted(connection: Connection, record_type: RecordType) -> tuple[in
     ).fetch_all()
     if not files:
         return 0, 0
+    compare(connection, data, needed_by(connection, [current(connection).number], record_type.name, None))
     threshold, records = files[0][1], 0
     for count, share in files:
         records += count
@@ -69,17 +93,55 @@ def expire_snapshots(connection: Connection, snapshots: Sequence[int]) -> None:
     connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{listed}])")
 
 
-def remove_old_files(connection: Connection, before: datetime) -> Removed:
-    """The files that no snapshot has needed since `before` are gone: whoever has read them then has done by now."""
-    return _remove(connection, "ducklake_cleanup_old_files", before)
+def replaced(connection: Connection, before: datetime) -> list[Replaced]:
+    """The files that no snapshot has needed since `before`: whoever has read them then has done by now."""
+    rows = connection.execute(
+        f"""
+        SELECT '{LAKE}/' || path, schedule_start::TIMESTAMPTZ AS since
+        FROM {METADATA}.ducklake_files_scheduled_for_deletion
+        WHERE path_is_relative::BOOLEAN AND since < ? ORDER BY ALL
+        """,
+        [before],
+    ).fetch_all()
+    return [Replaced(*row) for row in rows]
 
 
-def remove_orphans(connection: Connection, before: datetime) -> Removed:
-    """The files last written before `before` that were never part of the lake are gone: what killed writers leave."""
-    return _remove(connection, "ducklake_delete_orphaned_files", before)
+def require_replacements(connection: Connection, data: Location, files: Sequence[Replaced]) -> None:
+    """Read every file whole that was written in the place of others, or since. Raises DamagedFile.
+
+    A file that was merged into another one is in no snapshot any more: it is all there is if the other one is damaged.
+    """
+    folders = {str(PurePosixPath(file.path).parent) for file in files}
+    since = min(file.since for file in files) - _COMMIT
+    rows = connection.execute(
+        "SELECT path FROM lake.ledger.files WHERE recorded_at >= ? AND checksum IS NOT NULL", [since]
+    ).fetch_all()
+    alive = {file.path for file in named(connection)}
+    paths = [path for (path,) in rows if path in alive and str(PurePosixPath(path).parent) in folders]
+    compare(connection, data, paths, anew=True)
 
 
-def storage(connection: Connection) -> Storage:
+def forget(connection: Connection, paths: Sequence[str]) -> None:
+    """The catalog does not list files any more that were retired and are removed."""
+    connection.execute(
+        f"DELETE FROM {METADATA}.ducklake_files_scheduled_for_deletion WHERE list_contains(?::VARCHAR[], path)",
+        [[path.removeprefix(f"{LAKE}/") for path in paths]],
+    )
+
+
+def superfluous(connection: Connection, data: Location, before: datetime) -> list[str]:
+    """The files that the store has written before `before`, or a killed writer of it, and that nothing names."""
+    rows = connection.execute("SELECT path FROM lake.ledger.files WHERE recorded_at <= ?", [before]).fetch_all()
+    ours = {path for (path,) in rows} & lying(data, EVERYWHERE)
+    return sorted(ours - {file.path for file in named(connection)} - set(retired(connection)))
+
+
+def unknown_files(connection: Connection, data: Location) -> list[str]:
+    """The files in the lake's folder that neither the catalog nor the ledger knows. They are left alone."""
+    return sorted(unknown(connection, lying(data, EVERYWHERE)))
+
+
+def storage(connection: Connection, data: Location) -> Storage:
     """What the lake's files take now."""
     current, held = connection.fetch_one(
         f"""
@@ -91,8 +153,7 @@ def storage(connection: Connection) -> Storage:
         )
         """
     )
-    scheduled = connection.execute("FROM ducklake_cleanup_old_files('lake', dry_run => true, cleanup_all => true)")
-    return Storage(current, held + _bytes(connection, [path for (path,) in scheduled.fetch_all()]))
+    return Storage(current, held + sum(size_of(data / path) or 0 for path in retired(connection)))
 
 
 def _files(done: Connection) -> tuple[int, int]:
@@ -100,23 +161,3 @@ def _files(done: Connection) -> tuple[int, int]:
     rows = done.fetch_all()
     taken, made = (done.columns.index(name) for name in ("files_processed", "files_created"))
     return sum(row[taken] for row in rows), sum(row[made] for row in rows)
-
-
-def _remove(connection: Connection, function: str, before: datetime) -> Removed:
-    """What a dry run names is measured, then removed."""
-    limit = literal(before.isoformat())
-    found = connection.execute(f"FROM {function}('lake', dry_run => true, older_than => {limit}::TIMESTAMPTZ)")
-    paths = [path for (path,) in found.fetch_all()]
-    if not paths:
-        return Removed()
-    taken = _bytes(connection, paths)
-    connection.execute(f"CALL {function}('lake', older_than => {limit}::TIMESTAMPTZ)")
-    return Removed(len(paths), taken)
-
-
-def _bytes(connection: Connection, paths: Sequence[str]) -> int:
-    """What files take; one that is gone already, by a process that was killed over it, takes nothing."""
-    total = 0
-    for path in paths:
-        total += connection.fetch_one("SELECT coalesce(sum(size), 0)::BIGINT FROM read_blob(?)", [f"{path}*"])[0]
-    return total

@@ -1,5 +1,6 @@
 """One writer at a time per store."""
 
+import time
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import filelock
 
-from schemas.errors import StoreBusy
+from resources.record_store.server_errors import is_ended, server_error, tried
+from schemas.errors import StoreBusy, StoreUnreachable
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
@@ -20,6 +22,8 @@ _KEY = 0x7265636F726473
 _LONGEST = 2**31 - 1
 """Milliseconds that PostgreSQL can wait at most."""
 
+_RESTART = 10.0
+"""Seconds for which a server that ended the session of a writer who waits may be away."""
 
 _LOCKS_OF_THE_SESSION = """
     SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
@@ -89,7 +93,7 @@ class AdvisoryLock:
     def __enter__(self) -> None:
         """Hold the lock, or raise StoreBusy after the seconds it was willing to wait."""
         if not self._depth:
-            self.session = self._locked()
+            self.session = self._acquired()
         self._depth += 1
 
     def __exit__(
@@ -116,10 +120,29 @@ class AdvisoryLock:
                 "Try again. When it happens often, see who ends sessions: PostgreSQL's log, a proxy or a firewall.",
             )
 
-    def _locked(self) -> "Session":
+    def _acquired(self) -> "Session":
+        """A session that has the lock; one more where the server ends the first, for nothing is done yet."""
         import psycopg2
 
-        session = self._open()
+        deadline = time.monotonic() + self._seconds
+        try:
+            try:
+                return self._locked(self._open(), deadline)
+            except psycopg2.Error as error:
+                if not is_ended(error):
+                    raise
+            return tried(
+                lambda: self._locked(self._open(), deadline),
+                lambda error: isinstance(error, StoreUnreachable),
+                _RESTART,
+            )
+        except psycopg2.Error as error:
+            raise server_error(error) from None
+
+    def _locked(self, session: "Session", deadline: float) -> "Session":
+        import psycopg2
+
+        seconds = deadline - time.monotonic()
         try:
             with session.cursor() as cursor:
                 # A holder whose machine is gone without a word is found within a minute.
@@ -127,7 +150,7 @@ class AdvisoryLock:
                 cursor.execute("SET tcp_keepalives_interval = 10")
                 cursor.execute("SET tcp_keepalives_count = 3")
                 cursor.execute("SET idle_session_timeout = 0")
-                cursor.execute("SET lock_timeout = %s", [min(max(1, round(self._seconds * 1000)), _LONGEST)])
+                cursor.execute("SET lock_timeout = %s", [min(max(1, round(seconds * 1000)), _LONGEST)])
                 cursor.execute("SET statement_timeout = 0")
                 cursor.execute("SELECT pg_advisory_lock(%s)", [self._key])
         except psycopg2.errors.LockNotAvailable:

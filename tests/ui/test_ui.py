@@ -4,9 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import psutil
 import pytest
@@ -145,11 +150,109 @@ def test_viewers_see_what_there_is_and_can_change_nothing(server: Server, import
     assert (server.home / "ui.json").read_text() == served
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a raw request is answered."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: str
+
+
+def ask_raw(url: str, method: str, path: str, body: str | None = None, **headers: str) -> Asked:
+    """The answer to a request with these headers, given with _ for -, and no other ones."""
+    connection = HTTPConnection(urlsplit(url).netloc, timeout=30)
+    connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    answer = connection.getresponse()
+    try:
+        return Asked(
+            answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read().decode()
+        )
+    finally:
+        connection.close()
+
+
+RUNS = "{ runsOrError { ... on Runs { results { runId } } } }"
+ATTACK = (
+    'mutation { launchRun(executionParams: {selector: {repositoryLocationName: "records", '
+    'repositoryName: "__repository__", pipelineName: "preview_import"}, runConfigData: "{}"}) { __typename } }'
+)
+
+
+@pytest.mark.parametrize("which", ["the UI", "viewers"])
+def test_no_page_of_another_site_is_answered(which: str, server: Server) -> None:
+    with ExitStack() as stack:
+        asked = server if which == "the UI" else stack.enter_context(serving(server.home.parent, "--read-only"))
+        host, json_type, evil = urlsplit(asked.url).netloc, {"Content_Type": "application/json"}, "http://evil.test"
+        before, body = server.ask(RUNS), json.dumps({"query": ATTACK})
+        refused = [
+            ask_raw(asked.url, "GET", f"/graphql?query={quote(ATTACK)}"),
+            ask_raw(asked.url, "POST", "/graphql", body, Content_Type="text/plain", Origin=evil),
+            ask_raw(asked.url, "POST", "/graphql", body, Content_Type="text/plain"),
+            ask_raw(asked.url, "POST", f"/graphql?query={quote(ATTACK)}"),
+            ask_raw(asked.url, "POST", "/graphql", body, Origin=evil, **json_type),
+            ask_raw(asked.url, "POST", "/graphql", body, Host="evil.test", Origin=evil, **json_type),
+            ask_raw(asked.url, "POST", "/graphql", body, Sec_Fetch_Site="cross-site", **json_type),
+            ask_raw(asked.url, "POST", "/report_asset_materialization/records/contacts?partition=ua"),
+            ask_raw(asked.url, "GET", "/", Host="evil.test"),
+            ask_raw(
+                asked.url, "GET", "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="iframe"
+            ),
+        ]
+        assert [each.status for each in refused] == [405, 403, 415, 415, 403, 421, 403, 415, 421, 403]
+        for each in refused:
+            assert each.body.count("\n") == 1, each.body
+        socket = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13"}
+        socket |= {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec_WebSocket_Protocol": "graphql-ws"}
+        opened = [
+            ask_raw(asked.url, "GET", "/graphql", **socket, **each).status
+            for each in ({"Origin": f"http://{host}"}, {"Origin": evil}, {"Origin": "http://localhost:1"}, {})
+        ]
+        assert opened == [101, 403, 403, 403]
+        assert server.ask(RUNS) == before
+        page = ask_raw(asked.url, "GET", "/runs")
+        assert page.status == 200
+        assert "nonce-" in page.headers["content-security-policy"]
+        assert page.headers["content-security-policy"].endswith(", frame-ancestors 'none'")
+        assert page.headers["x-frame-options"] == "DENY"
+        assert page.headers["referrer-policy"] == "same-origin"
+
+
+def test_no_port_of_the_servers_is_without_the_guard(server: Server) -> None:
+    """All that listens of `records ui` and its children refuses a foreign host, or speaks no HTTP at all."""
+    processes = [psutil.Process(server.process.pid), *children(server.process)]
+    listening = {
+        connection.laddr
+        for process in processes
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert {address.ip for address in listening} == {"127.0.0.1"}
+    files = json.loads((server.home / "ui.json").read_text())["files"]
+    assert {address.port for address in listening} == {urlsplit(url).port for url in (server.url, files)}
+    for url in (server.url, files):
+        assert ask_raw(url, "GET", "/", Host="evil.test").status == 421
+
+
 def test_there_are_no_pages_of_a_home_without_a_store(tmp_path: Path) -> None:
     command = [COMMAND, "ui", "--read-only", "--json"]
     ended = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
     assert (ended.returncode, json.loads(ended.stdout)["error"]["code"]) == (1, "store_not_ready")
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("killed", ["pipelines.web_server", "dagster._daemon"])
+def test_when_one_of_the_servers_is_killed_all_end(killed: str, tmp_path: Path) -> None:
+    """A daemon that lives on would do everything twice beside that of the next start."""
+    with serving(tmp_path) as server:
+        started = children(server.process)
+        (victim,) = (each for each in started if killed in each.cmdline())
+        victim.kill()
+
+        assert server.process.wait(timeout=60) == 1
+        _, alive = psutil.wait_procs(started, timeout=5)
+        assert alive == []
+        assert not (server.home / "ui.json").exists()
 
 
 def test_an_interrupt_ends_everything(server: Server) -> None:

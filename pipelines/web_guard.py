@@ -1,0 +1,149 @@
+"""`Guard`: what every web server of ours checks before it answers, so that no page of another site acts as its user.
+
+A browser sends requests to this machine for any page that it shows, whether or not its user wants them. They are known
+by `Host` (another name that was bound to 127.0.0.1: DNS rebinding), by `Origin` and by `Sec-Fetch-Site`.
+See https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_SAFE = ("GET", "HEAD")
+_STRICT_REFERRERS = ("no-referrer", "same-origin")
+_OWN_SITE = (None, "same-origin")
+"""`Sec-Fetch-Site` of our own pages, and of clients that are no browsers."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A request that is not answered: the status, and a sentence for whoever reads it."""
+
+    status: int
+    sentence: str
+
+
+class Guard:
+    """An ASGI application in front of another one, which passes on what no foreign page can have sent.
+
+    `hosts` are the names under which the server is reached besides those of loopback, `methods` the HTTP methods that
+    it takes. Every answer forbids frames and keeps the address of the page from other sites.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str] = (), methods: Collection[str] = _SAFE) -> None:
+        self._app = app
+        self._hosts = frozenset((*LOOPBACK, *hosts))
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+
+        async def send_protected(message: Message) -> None:
+            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+                _protect(MutableHeaders(scope=message))
+            await send(message)
+
+        refusal = self.refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, send_protected)
+            return
+        response = PlainTextResponse(f"{refusal.sentence}\n", refusal.status)
+        if scope["type"] == "http":
+            await response(scope, receive, send_protected)
+        else:
+            await WebSocket(scope, receive, send_protected).send_denial_response(response)
+
+    def refusal(self, scope: Scope) -> Refusal | None:
+        """Why a request is not answered; None when it is."""
+        headers = Headers(scope=scope)
+        return (
+            self._refused_host(headers)
+            or _refused_origin(scope, headers)
+            or (self._refused_method(scope, headers) if scope["type"] == "http" else None)
+        )
+
+    def _refused_host(self, headers: Headers) -> Refusal | None:
+        given = headers.getlist("host")
+        if len(given) == 1 and _host_name(given[0]) in self._hosts:
+            return None
+        told = f"the host {given[0]!r}" if len(given) == 1 else f"{len(given)} hosts"
+        return Refusal(
+            421,
+            f"The request names {told}, and this server answers to {', '.join(sorted(self._hosts))}. "
+            "Use one of them, or name the host in RECORDS_UI_HOSTS.",
+        )
+
+    def _refused_method(self, scope: Scope, headers: Headers) -> Refusal | None:
+        method = scope["method"]
+        if method not in self._methods:
+            return Refusal(405, f"The method {method} is not answered here: use {' or '.join(self._methods)}.")
+        if method in _SAFE:
+            if scope["path"].rstrip("/") == "/graphql" and scope["query_string"]:
+                return Refusal(405, "GraphQL is not asked in an address: send the query by POST, as application/json.")
+            return None
+        media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json":
+            return Refusal(415, f"A {method} of {media_type or 'no type'} is not taken: send application/json.")
+        return None
+
+
+def _refused_origin(scope: Scope, headers: Headers) -> Refusal | None:
+    """Refuse what a page of another origin sends, but for a link that its reader follows."""
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    is_socket = scope["type"] == "websocket"
+    if origin is None and is_socket:
+        return Refusal(403, "A web socket without an Origin is not opened: open it from a page of this server.")
+    if origin is not None and not _is_same(origin, headers["host"]):
+        return Refusal(403, f"Pages of {origin} may not use this server. Open it at its own address.")
+    is_safe = not is_socket and scope["method"] in _SAFE
+    if site in _OWN_SITE or (site == "none" and is_safe) or (is_safe and _is_followed_link(headers)):
+        return None
+    return Refusal(403, "Pages of other sites may not use this server. Open it at its own address.")
+
+
+def _is_followed_link(headers: Headers) -> bool:
+    """Whether the answer is shown in a tab of its own, or saved ("empty"): the page with the link cannot read it."""
+    return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in ("document", "empty")
+
+
+def _is_same(origin: str, host: str) -> bool:
+    """Whether an origin is that of the host, port and all: the file server at the next port is another one.
+
+    The scheme may be either, for a proxy in front may have taken TLS off.
+    """
+    scheme, _, authority = origin.lower().partition("://")
+    return scheme in ("http", "https") and authority == host.lower()
+
+
+def _host_name(host: str) -> str | None:
+    """The name in a Host header, in small letters and without its port; None where it is none."""
+    if any(character in host for character in "/?#@\\ \t"):
+        return None
+    try:
+        parts = urlsplit(f"//{host}")
+        _ = parts.port  # ValueError when it is no number
+    except ValueError:
+        return None
+    return parts.hostname
+
+
+def _protect(headers: MutableHeaders) -> None:
+    """The answer is shown in no frame, is what its type says, and tells no other site where it was."""
+    # A policy of its own behind the application's, if that has one: a browser keeps to both.
+    policies = [*headers.getlist("Content-Security-Policy"), "frame-ancestors 'none'"]
+    headers["Content-Security-Policy"] = ", ".join(policies)
+    headers["X-Frame-Options"] = "DENY"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
+    if headers.get("Referrer-Policy") not in _STRICT_REFERRERS:
+        headers["Referrer-Policy"] = "same-origin"

@@ -1,0 +1,111 @@
+"""Dagster's web server behind our guard, with its daemon and code server: what `records ui` starts as a process.
+
+`dagster dev` starts a web server that answers to everybody, so its parts are started here instead.
+"""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event, Thread
+
+import click
+import uvicorn
+from dagster import DagsterInstance
+from dagster._cli.proxy_server_manager import ProxyServerManager
+from dagster._cli.utils import get_instance_for_cli
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
+from dagster._serdes import serialize_value
+from dagster._utils.log import configure_loggers
+from dagster_webserver.app import create_app_from_workspace_process_context
+from dagster_webserver.cli import DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_MAX_OVERFLOW, DEFAULT_POOL_RECYCLE
+from dagster_webserver.version import __version__
+
+from pipelines.web_guard import Guard
+from resources.settings import Settings
+
+_POLL_MILLISECONDS = 2000
+_DAEMON_SECONDS = 15
+_METHODS = ("GET", "HEAD", "POST")
+
+
+@click.command()
+@click.option("--workspace", type=click.Path(path_type=Path), required=True, help="The workspace.yaml to serve.")
+@click.option("--host", required=True, help="The address to listen at.")
+@click.option("--port", type=int, required=True, help="The port to listen at.")
+@click.option("--read-only", is_flag=True, help="Refuse to change anything, and start no daemon.")
+def main(workspace: Path, host: str, port: int, read_only: bool) -> None:
+    """Serve Dagster's pages until an interrupt, which ends all that was started with 0; 1: the daemon ended before."""
+    configure_loggers(log_level="INFO")
+    settings = Settings.from_environment()
+    lost = Event()
+    with suppress(KeyboardInterrupt), get_instance_for_cli() as instance:
+        instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
+        if read_only:
+            _serve(instance, settings, workspace, host, port, read_only=True)
+        else:
+            with _code_server(instance, workspace) as shared, _daemon(instance, shared, lost):
+                _serve(instance, settings, shared, host, port, read_only=False)
+    sys.exit(1 if lost.is_set() else 0)
+
+
+def _serve(
+    instance: DagsterInstance, settings: Settings, workspace: Path, host: str, port: int, *, read_only: bool
+) -> None:
+    """Answer until an interrupt, which is raised as KeyboardInterrupt when all answers are given."""
+    with WorkspaceProcessContext(
+        instance, version=__version__, read_only=read_only, workspace_load_target=WorkspaceFileTarget([str(workspace)])
+    ) as context:
+        dagster = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS)
+        uvicorn.run(
+            Guard(dagster, settings.ui_hosts, _METHODS), host=host, port=port, log_level="warning", lifespan="off"
+        )
+
+
+@contextmanager
+def _code_server(instance: DagsterInstance, workspace: Path) -> Iterator[Path]:
+    """A workspace.yaml of code servers that run, for web server and daemon to share; they listen on Unix sockets."""
+    target = WorkspaceFileTarget([str(workspace)])
+    with ProxyServerManager(instance, target) as servers, TemporaryDirectory() as folder:
+        shared = Path(folder) / "workspace.yaml"
+        shared.write_text(json.dumps({"load_from": list(servers.get_code_server_specs())}), "utf-8")
+        yield shared
+
+
+@contextmanager
+def _daemon(instance: DagsterInstance, workspace: Path, lost: Event) -> Iterator[None]:
+    """Dagster's daemon; when it ends before the block, `lost` is set and this process is interrupted."""
+    reference = ["--instance-ref", serialize_value(instance.get_ref())]
+    command = [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace), *reference]
+    process = subprocess.Popen(command)  # noqa: S603 - our own command
+    leaving = Event()
+
+    def watch() -> None:
+        process.wait()
+        if not leaving.is_set():
+            logging.getLogger("dagster").error("The daemon ended by itself, with %s.", process.returncode)
+            lost.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        leaving.set()
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(timeout=_DAEMON_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    main()

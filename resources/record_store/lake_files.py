@@ -1,0 +1,187 @@
+"""The files of the lake: those that the catalog names, those that a transaction makes, and whether they are whole.
+
+DuckLake leaves the Parquet files that it writes to the operating system and never looks at their bytes again. So each
+transaction flushes what it has made before it commits, and writes down a checksum of each file. Whoever reads a file
+compares it first: a bit that has changed on the disk would otherwise come back as a value.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from resources.file_storage import checksum, is_local, known_checksum, names_matching, size_of, sync
+from resources.record_store import ledger
+from resources.record_store.databases import literal
+from resources.record_store.lake import METADATA, Connection
+from resources.record_store.refusals import damaged, no_checksum
+from schemas.errors import DamagedFile, RecordsError
+from schemas.files import StoredFile
+from schemas.location import Location
+
+LAKE = "lake"
+"""The lake's folder below the data, as the paths of its files begin."""
+
+EVERYWHERE = (f"{LAKE}/**/ducklake-*.parquet",)
+"""Matches all files that DuckLake may have written."""
+
+_AT_ONCE = 4
+"""Files of an object store that are compared at a time."""
+
+_NAMED = f"""
+    SELECT '{LAKE}/' || t.folder || f.path AS path, f.file_size_bytes AS bytes, t.table_name, f.begin_snapshot,
+        f.end_snapshot, f.is_delete, p.partition_value AS account, t.relative AND f.relative AS relative
+    FROM (
+        SELECT data_file_id, table_id, path, file_size_bytes, begin_snapshot, end_snapshot, false AS is_delete,
+            path_is_relative::BOOLEAN AS relative FROM {METADATA}.ducklake_data_file
+        UNION ALL
+        SELECT data_file_id, table_id, path, file_size_bytes, begin_snapshot, end_snapshot, true,
+            path_is_relative::BOOLEAN FROM {METADATA}.ducklake_delete_file
+    ) f
+    JOIN (
+        SELECT DISTINCT table_id, table_name, s.path || t.path AS folder,
+            s.path_is_relative::BOOLEAN AND t.path_is_relative::BOOLEAN AS relative
+        FROM {METADATA}.ducklake_table t JOIN {METADATA}.ducklake_schema s USING (schema_id)
+    ) t USING (table_id)
+    LEFT JOIN {METADATA}.ducklake_file_partition_value p ON f.data_file_id = p.data_file_id
+"""
+"""Every file that any snapshot needs. A file of deletions belongs to the account of the records that it deletes."""
+
+
+@dataclass(frozen=True)
+class NamedFile:
+    """A file that the catalog names: its path below the data, its bytes, and whether it lies in the lake's folder."""
+
+    path: str
+    bytes: int
+    relative: bool = True
+
+
+def patterns_of(record_type: str, account: str) -> tuple[str, ...]:
+    """Match all files that a change of one account's records of a type can make."""
+    folder = f"{LAKE}/records/{record_type}"
+    return f"{folder}/ducklake-*.parquet", f"{folder}/_account={account}/ducklake-*.parquet"
+
+
+def named(connection: Connection) -> list[NamedFile]:
+    """The files that any snapshot needs which is kept, by path."""
+    rows = connection.execute(f"SELECT DISTINCT path, bytes, relative FROM ({_NAMED}) ORDER BY ALL").fetch_all()
+    return [NamedFile(*row) for row in rows]
+
+
+def retired(connection: Connection) -> list[str]:
+    """The files that no snapshot needs any more, and that are not removed yet, by path."""
+    rows = connection.execute(
+        f"SELECT path FROM {METADATA}.ducklake_files_scheduled_for_deletion "
+        "WHERE path_is_relative::BOOLEAN ORDER BY path"
+    ).fetch_all()
+    return [f"{LAKE}/{path}" for (path,) in rows]
+
+
+def lying(data: Location, patterns: Iterable[str]) -> set[str]:
+    """The paths of the files below the data that match the patterns."""
+    return {path for pattern in patterns for path in names_matching(data, pattern)}
+
+
+def unknown(connection: Connection, paths: Collection[str]) -> set[str]:
+    """Those of the paths that neither the catalog nor the ledger knows."""
+    listed = {file.path for file in named(connection)} | set(retired(connection))
+    return set(paths) - listed - ledger.files(connection, paths).keys()
+
+
+def unlisted(connection: Connection, data: Location, paths: Collection[str]) -> list[StoredFile]:
+    """Those of the paths that the ledger does not know; with checksums, if the catalog names them."""
+    new = set(paths) - ledger.files(connection, paths).keys()
+    listed = {file.path for file in named(connection)}
+    left = new - listed - set(retired(connection))
+    return [*written(connection, data, new & listed, None, None), *map(StoredFile, sorted(left))]
+
+
+def written(
+    connection: Connection, data: Location, paths: Iterable[str], account: str | None, batch_id: str | None
+) -> list[StoredFile]:
+    """Flush files that were just made, and the names of their folders; returns them with their checksums."""
+    files = []
+    for path in sorted(paths):
+        place = data / path
+        if is_local(place):
+            sync(place)
+        batches = (batch_id,) if batch_id else _batches_in(connection, place)
+        files.append(StoredFile(path, size_of(place), known_checksum(place), account or _account_of(path), batches))
+    if is_local(data):
+        folders = {folder for file in files for folder in PurePosixPath(file.path).parents}
+        for folder in sorted(folders, reverse=True):
+            sync(data / folder)
+    return files
+
+
+def needed_by(
+    connection: Connection, snapshots: Collection[int], record_type: str, account: str | None, condition: str = "true"
+) -> list[str]:
+    """The files that snapshots need of an account's records of a type, or of all accounts', by path.
+
+    Those that describe the record types are among them. condition: on `bytes` and `is_delete`, for fewer files.
+    """
+    whose = "true" if account is None else f"(account = {literal(account)} OR account IS NULL)"
+    needed = " OR ".join(
+        f"(begin_snapshot <= {number} AND (end_snapshot IS NULL OR end_snapshot > {number}))" for number in snapshots
+    )
+    rows = connection.execute(
+        f"SELECT DISTINCT path FROM ({_NAMED}) WHERE ({needed}) AND "
+        f"((table_name = ? AND {whose} AND ({condition})) OR table_name = 'record_types') ORDER BY path",
+        [record_type],
+    ).fetch_all()
+    return [path for (path,) in rows]
+
+
+def compare(connection: Connection, data: Location, paths: Sequence[str], *, anew: bool = False) -> None:
+    """Compare files with what the store has written. Raises DamagedFile for the first that is missing or differs."""
+    known = ledger.files(connection, paths)
+    read = checksum if anew else known_checksum
+
+    def is_whole(path: str) -> bool:
+        try:
+            return path in known and read(data / path) == known[path].checksum
+        except (FileNotFoundError, DamagedFile):
+            return False
+
+    if is_local(data):
+        whole = [is_whole(path) for path in paths]
+    else:
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            whole = list(threads.map(is_whole, paths))
+    for path, is_as_written in zip(paths, whole, strict=True):
+        if not is_as_written:
+            raise not_whole(data, path, known.get(path))
+
+
+def not_whole(data: Location, path: str, known: StoredFile | None) -> RecordsError:
+    """The error for a file that is missing or differs from what is known of it."""
+    place = data / path
+    size = size_of(place)
+    if size is None:
+        what = "is not there"
+    elif known is None:  # of a store that an earlier version has written to
+        return no_checksum(place)
+    elif size != known.bytes:
+        what = f"has {size:,} bytes, and {known.bytes or 0:,} were written"
+    else:
+        what = "has other bytes than were written"
+    return damaged(place, what, known)
+
+
+def _account_of(path: str) -> str | None:
+    """The account in whose folder a file lies."""
+    folder = PurePosixPath(path).parent.name
+    return folder.removeprefix("_account=") if folder.startswith("_account=") else None
+
+
+def _batches_in(connection: Connection, place: Location) -> tuple[str, ...]:
+    """The batches whose records lie in a file; none for a file that holds no records."""
+    if place.name.endswith("-delete.parquet") or _account_of(str(place)) is None:
+        return ()
+    (batches,) = connection.fetch_one(
+        "SELECT list(DISTINCT _batch ORDER BY _batch) "
+        f"FROM read_parquet({literal(str(place))}, hive_partitioning = false)"
+    )
+    return tuple(batches or ())

@@ -1,0 +1,158 @@
+"""A byte that has changed on the disk is found by whoever reads the file, and is never passed on as a value."""
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from resources import maintenance
+from resources.export_writer import ExportWriter
+from resources.file_storage import files_below
+from resources.importer import Importer
+from resources.maintenance import Maintenance
+from resources.migration import Migration
+from resources.record_store import RecordStore, lake_files
+from schemas.batches import BatchStatus
+from schemas.errors import DamagedFile
+from schemas.exports import ExportRequest
+from schemas.location import Location
+from schemas.rollbacks import RollbackRequest
+from tests.object_server import on_disk
+from tests.records import change, contact, contacts_of, stored, write_csv
+
+pytestmark = pytest.mark.runs_on("laptop", "server")
+
+
+def flip(place: Location, position: float = 0.5) -> None:
+    """One bit of a file is another one; its times are what they were."""
+    path = on_disk(place)
+    status, content = path.stat(), bytearray(path.read_bytes())
+    content[int(len(content) * position)] ^= 1 << random.Random(position).randrange(8)
+    path.write_bytes(content)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+class World:
+    """An account with two imports, of which the second has updated records, and a preview."""
+
+    def __init__(self, store: RecordStore, folder: Path) -> None:
+        self.store, self.folder = store, folder
+        self.importer, self.ua = Importer(store, "tester"), store.account("ua")
+        self.first = self.imports(contact(n, company="old", notes=f"of {n}") for n in range(40))
+        self.second = self.imports(contact(n, company="new", notes=f"of {n}") for n in range(30, 60))
+        path = write_csv(folder / "next.csv", [contact(n, company="next") for n in range(50, 70)])
+        self.previewed = self.importer.preview(contacts_of(path)).batch.batch_id
+
+    def imports(self, rows: Iterator[object]) -> str:
+        path = write_csv(self.folder / f"{len(list(self.folder.glob('*.csv')))}.csv", rows)  # type: ignore[arg-type]
+        return self.importer.import_file(contacts_of(path)).batch.batch_id
+
+    def files(self, kind: str) -> list[Location]:
+        """The lake's files of records, or of deletions."""
+        files = [file.place for file in files_below(self.store.settings.lake / "records" / "contacts")]
+        return [file for file in files if ("-delete" in file.name) == (kind == "deletions")]
+
+    def export(self) -> object:
+        return ExportWriter(self.store, "tester").export(ExportRequest("ua", "contacts"))
+
+    def commit(self) -> object:
+        return self.importer.commit("ua", self.previewed)
+
+    def roll_back(self) -> object:
+        return self.ua.roll_back(RollbackRequest("ua", self.second), "tester", None)
+
+    def merge(self) -> object:
+        return Maintenance(self.store, "tester").maintain()
+
+    def migrate(self) -> object:
+        return Migration(self.store, str(self.folder / "there"), str(self.folder / "there")).run()
+
+
+@pytest.fixture
+def world(store: RecordStore, tmp_path: Path) -> World:
+    return World(store, tmp_path)
+
+
+@pytest.mark.parametrize("action", [World.export, World.commit, World.roll_back, World.merge, World.migrate])
+@pytest.mark.parametrize("kind", ["records", "deletions"])
+def test_a_damaged_file_of_the_lake_is_named_with_what_it_touches(
+    world: World, action: Callable[[World], object], kind: str
+) -> None:
+    damaged = world.files(kind)[0]
+    states, records = [batch.status for batch in world.store.batches()], stored(world.store)
+    flip(damaged)
+    with pytest.raises(DamagedFile) as found:
+        action(world)
+    assert str(damaged) in found.value.message
+    assert "records of account ua, written by b-" in found.value.message
+    assert [batch.status for batch in world.store.batches()] == states
+    flip(damaged)
+    assert stored(world.store) == records
+    assert not list(files_below(world.ua.folder("exports")))
+
+
+def test_a_file_of_the_lake_that_is_cut_off_or_gone_is_named(world: World) -> None:
+    damaged = on_disk(world.files("records")[0])
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-100])
+    with pytest.raises(DamagedFile, match=f"has {len(content) - 100:,} bytes, and {len(content):,} were written"):
+        world.export()
+    damaged.unlink()
+    with pytest.raises(DamagedFile, match="is not there"):
+        world.export()
+
+
+@pytest.mark.parametrize("name", ["records.parquet", "excluded.parquet", "problems.parquet"])
+def test_what_was_staged_is_compared_before_it_is_committed(world: World, name: str) -> None:
+    before = stored(world.store)
+    flip(world.ua.folder("staging") / world.previewed / name)
+    with pytest.raises(DamagedFile, match=f"{name} has other bytes than"):
+        world.commit()
+    assert stored(world.store) == before
+    assert world.ua.batch(world.previewed).status is BatchStatus.PREVIEWED
+
+
+def test_a_page_and_a_file_of_rejects_are_compared(world: World) -> None:
+    path = write_csv(world.folder / "rejected.csv", [contact(1, status="unknown")])
+    batch_id = world.importer.preview(contacts_of(path)).batch.batch_id
+    world.ua.require_whole(batch_id)
+    report = world.ua.report(batch_id)
+    for place in report.files.values():
+        flip(place)
+        with pytest.raises(DamagedFile, match=place.name):
+            world.ua.require_whole(batch_id)
+        flip(place)
+    world.ua.require_whole(batch_id)
+
+
+def test_a_merge_goes_on_where_nothing_is_damaged_and_tells_at_the_end(world: World) -> None:
+    for number in range(2):
+        path = write_csv(world.folder / f"b6-{number}.csv", [contact(number)])
+        world.importer.import_file(contacts_of(path, "b6"))
+    change(world.store, "DELETE FROM lake.records.contacts WHERE external_id = 'C-000001' AND _account = 'b6'")
+    flip(world.files("records")[0])
+    with pytest.raises(DamagedFile):
+        world.merge()
+    assert len(stored(world.store, account="b6")) == 1
+
+
+def test_a_replaced_file_stays_until_its_replacement_was_read_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(map(str, world.files("records")))
+    assert Maintenance(world.store, "tester").maintain().merged > 1
+    with world.store.reading() as connection:
+        named = {Path(file.path).name for file in lake_files.named(connection)}
+    (merged,) = [file for file in world.files("records") if file.name in named and str(file) not in before]
+    monkeypatch.setattr(maintenance, "READING_FOR", timedelta(0))
+    flip(merged)
+    with pytest.raises(DamagedFile, match=merged.name):
+        world.merge()
+    assert before <= set(map(str, world.files("records"))), "what was merged is all there is"
+    flip(merged)
+    assert Maintenance(world.store, "tester").maintain().old_files.number > 1
+    assert [file.name for file in world.files("records") if file.name not in named] == []
+    assert len(stored(world.store)) == 60

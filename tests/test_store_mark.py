@@ -1,0 +1,246 @@
+"""A catalog and data that do not belong together: refused before anything is read, written or swept away."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from resources.file_storage import files_below, read, remove
+from resources.importer import Importer
+from resources.maintenance import Maintenance
+from resources.record_store import RecordStore
+from resources.record_store.store_mark import Mark, StoreMark
+from resources.settings import Settings
+from schemas import load_record_types
+from schemas.errors import CatalogOutdated, DamagedFile, ForeignData, StoreNotReady
+from schemas.rollbacks import RollbackRequest
+from tests.object_server import on_disk
+from tests.records import contact, contacts_of, put, stored, write_csv
+from tests.timeline import execute_on_catalog
+
+
+def lying(settings: Settings) -> dict[str, bytes]:
+    """What lies among the data, without the mark."""
+    files = [file.place for root in (settings.lake, settings.accounts) for file in files_below(root)]
+    return {str(file): read(file) for file in files}
+
+
+@pytest.fixture
+def other(settings: Settings, tmp_path: Path) -> Settings:
+    """Another catalog, by mistake, over the same data."""
+    return replace(settings, home=tmp_path / "other", postgres=None)
+
+
+@pytest.mark.runs_on("laptop", "server")
+def test_a_second_catalog_cannot_take_the_data(store: RecordStore, other: Settings) -> None:
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    before = lying(store.settings)
+    with RecordStore(other) as second:
+        with pytest.raises(ForeignData, match="here is no catalog yet"):
+            second.initialise(load_record_types())
+        with pytest.raises(StoreNotReady, match="There is no store"):
+            Maintenance(second, "tester").maintain()
+        assert not second.exists, "nothing was made that would have to be removed"
+    assert lying(store.settings) == before
+    assert len(stored(store)) == 1
+
+
+@pytest.mark.runs_on("laptop", "server")
+def test_two_stores_are_not_mixed(store: RecordStore, settings: Settings, tmp_path: Path) -> None:
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    apart = replace(settings, home=tmp_path / "apart", postgres=None, data=tmp_path / "apart")
+    with RecordStore(apart) as second:
+        second.initialise(load_record_types())
+    mixed = replace(settings, home=apart.home, postgres=None)
+    before = lying(settings)
+    with RecordStore(mixed) as confused:
+        for action in (
+            lambda: confused.initialise(load_record_types()),
+            confused.batches,
+            lambda: confused.add_account("ua", "tester"),
+            lambda: Maintenance(confused, "tester").maintain(),
+        ):
+            with pytest.raises(ForeignData, match="Nothing was read or written"):
+                action()
+    assert lying(settings) == before
+
+
+def test_files_without_an_id_are_not_taken(settings: Settings, home: Path) -> None:
+    stranger = home / "lake" / "records" / "contacts" / "ducklake-1.parquet"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_bytes(b"a stranger's")
+    with RecordStore(settings) as store, pytest.raises(ForeignData, match="there are files already"):
+        store.initialise(load_record_types())
+    assert stranger.read_bytes() == b"a stranger's"
+    assert not (home / "catalog.sqlite").exists()
+
+
+def test_a_store_of_an_earlier_version_gets_an_id_when_its_files_are_there(store: RecordStore) -> None:
+    """As without the mark, and without an id in the catalog."""
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    settings = store.settings
+    remove(settings.data / "store.json")
+    execute_on_catalog(settings, "DELETE FROM ducklake_metadata WHERE key = 'records_store'")
+    with RecordStore(settings) as old:
+        with pytest.raises(StoreNotReady, match="records init"):
+            old.batches()
+        (file,) = [file.place for file in files_below(settings.lake / "records")]
+        hidden = on_disk(file).rename(on_disk(file).with_suffix(".hidden"))
+        with pytest.raises(ForeignData, match="1 of the files that the catalog names are not there"):
+            old.initialise(load_record_types())
+        hidden.rename(on_disk(file))
+        old.initialise(load_record_types())
+        assert len(stored(old)) == 1
+
+
+def restored(settings: Settings, backup: Path, action: Callable[[], object]) -> None:
+    """The catalog is as it was before an action."""
+    names = [path.name for path in settings.home.glob("catalog.sqlite*")]
+    for name in names:
+        shutil.copy(settings.home / name, backup / name)
+    action()
+    for path in settings.home.glob("catalog.sqlite*"):
+        path.unlink()
+    for name in names:
+        shutil.copy(backup / name, settings.home / name)
+
+
+@pytest.fixture
+def outdated(settings: Settings, empty_store: Path, tmp_path: Path) -> Settings:
+    """A store of whose two imports the catalog knows the first; it was restored from a backup."""
+    shutil.copytree(empty_store, settings.home)
+    files = [write_csv(tmp_path / f"{n}.csv", [contact(n)]) for n in (1, 2)]
+
+    def imports(file: Path) -> None:
+        with RecordStore(settings) as store:
+            Importer(store, "tester").import_file(contacts_of(file))
+
+    imports(files[0])
+    backup = tmp_path / "backup"
+    backup.mkdir()
+    restored(settings, backup, lambda: imports(files[1]))
+    return settings
+
+
+def test_a_catalog_that_is_older_than_its_data_is_refused_until_it_is_accepted(
+    outdated: Settings, quick_reading: None, tmp_path: Path
+) -> None:
+    newer = tmp_path / "newer"
+    newer.mkdir()
+    with RecordStore(outdated) as store:
+        for action in (store.batches, lambda: Maintenance(store, "tester").maintain(), store.accounts):
+            with pytest.raises(CatalogOutdated, match="records accept catalog"):
+                action()
+        told = store.outdated_catalog()
+        assert told is not None
+        assert told.data_snapshot > told.catalog_snapshot
+        assert told.unknown_files == 1
+        before = lying(outdated)
+        store.accept_catalog()
+        assert store.outdated_catalog() is None
+    with RecordStore(outdated) as store:
+        assert len(stored(store)) == 1
+        Importer(store, "tester").import_file(contacts_of(write_csv(tmp_path / "3.csv", [contact(3)])))
+        report = Maintenance(store, "tester").maintain()
+        assert len(report.unknown) == 1
+        assert {path: content for path, content in lying(outdated).items() if path in before} == before
+
+
+def test_the_newer_catalog_does_not_fit_data_of_which_an_older_one_was_accepted(
+    outdated: Settings, tmp_path: Path
+) -> None:
+    with RecordStore(outdated) as store:
+        mark = store._mark.read()
+        store.accept_catalog()
+        assert mark is not None
+    execute_on_catalog(outdated, "UPDATE ducklake_metadata SET value = ? WHERE key = 'records_store'", [mark.store])
+    with RecordStore(outdated) as store, pytest.raises(ForeignData, match="the data are of the store"):
+        store.accounts()
+
+
+@pytest.mark.parametrize("step", ["first mark", "catalog", "last mark"])
+def test_accepting_that_was_killed_goes_on(outdated: Settings, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = StoreMark.write
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def killed_at_mark(place: StoreMark, mark: Mark) -> None:
+        if (step == "last mark") == (mark.accepted is None):
+            raise KeyboardInterrupt
+        write(place, mark)
+
+    with monkeypatch.context() as patch:
+        if step == "catalog":
+            patch.setattr("resources.record_store.identity.set_store", killed)
+        else:
+            patch.setattr(StoreMark, "write", killed_at_mark)
+        with RecordStore(outdated) as store, pytest.raises(KeyboardInterrupt):
+            store.accept_catalog()
+    with RecordStore(outdated) as store:
+        assert store.outdated_catalog() is not None
+        store.accept_catalog()
+    with RecordStore(outdated) as store:
+        assert store.accounts() == ["ua"]
+
+
+def test_a_mark_that_cannot_be_read_is_said(store: RecordStore) -> None:
+    place = on_disk(store.settings.data / "store.json")
+    told = json.loads(place.read_text())
+    for content in ("", "{", "[]", json.dumps(told | {"snapshot": "many"})):
+        place.write_text(content)
+        with RecordStore(store.settings) as again, pytest.raises(DamagedFile, match="which store the data belong to"):
+            again.accounts()
+    place.unlink()
+    with RecordStore(store.settings) as again:
+        with pytest.raises(StoreNotReady):
+            again.accounts()
+        again.initialise(load_record_types())
+        assert again.accounts() == []
+
+
+def test_init_that_was_killed_is_completed_by_the_next(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    for place in ("identity.set_store", "store_mark.StoreMark.create", "tables.create_table"):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"resources.record_store.{place}", killed)
+            with RecordStore(settings) as store, pytest.raises(KeyboardInterrupt):
+                store.initialise(load_record_types())
+    with RecordStore(settings) as store:
+        store.initialise(load_record_types())
+        assert store.accounts() == []
+
+
+@pytest.mark.runs_on("laptop", "server")
+def test_every_file_that_the_catalog_names_is_known_with_its_checksum(store: RecordStore, tmp_path: Path) -> None:
+    from resources.record_store import lake_files, ledger
+
+    importer, ua = Importer(store, "tester"), store.account("ua")
+    for number in range(3):
+        path = write_csv(tmp_path / f"{number}.csv", [contact(n, company=f"{number}") for n in range(number, 9)])
+        batch = importer.import_file(contacts_of(path)).batch.batch_id
+    ua.roll_back(RollbackRequest("ua", batch), "tester", None)
+    Maintenance(store, "tester").maintain()
+    with store.reading() as connection:
+        named = [file.path for file in lake_files.named(connection)]
+        known = ledger.files(connection, named)
+        lake_files.compare(connection, store.settings.data, named, anew=True)
+    assert known.keys() == set(named)
+    for file in known.values():
+        if "/records/" in file.path and not file.path.endswith("-delete.parquet"):
+            assert file.account == "ua"
+            assert set(file.batches) <= {batch.batch_id for batch in store.batches()}
+
+
+def test_the_mark_says_when_the_store_was_last_used(store: RecordStore) -> None:
+    store.add_account("ua", "tester")
+    mark = StoreMark(store.settings.data).read()
+    assert mark is not None
+    assert abs(mark.seen.at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert mark.writing is None
