@@ -230,7 +230,7 @@ def _do(
     sender: int,
 ) -> None:
     """The function is called, and the process gone."""
-    from schemas.errors import RecordsError
+    from resources.system_errors import system_error
 
     os.environ.update(environment)
     devnull = os.open(os.devnull, os.O_WRONLY)
@@ -243,8 +243,9 @@ def _do(
         told = {"value": function(*arguments)}
     except BaseException as error:
         told = {"error": type(error).__name__, "told": str(error), "trace": traceback.format_exc()}
-        if isinstance(error, RecordsError):
-            told["code"] = error.code
+        said = system_error(error)  # as the command line and Dagster's runs say it
+        if said is not None:
+            told |= {"code": said.code, "told": str(said)}
     shim.end()
     with os.fdopen(sender, "wb") as answer:
         answer.write(pickle.dumps(told))

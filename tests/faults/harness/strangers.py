@@ -104,7 +104,7 @@ def accepted(place: Place, orders: Orders) -> list[str]:
     found = Findings()
     with found.during("to accept it"):
         os.environ.update(place.environment)
-        result = CliRunner().invoke(main, ["accept", "catalog", "--json"])
+        result = CliRunner().invoke(main, ["accept", "catalog", "--yes", "--json"])
         if result.exit_code:
             found.append(f"it cannot be accepted: {result.output[:200]}")
         with actions.opened(place) as store:
