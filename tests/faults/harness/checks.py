@@ -44,6 +44,8 @@ JOIN ducklake_schema s ON s.schema_id = t.schema_id ORDER BY f.kind, f.id
 """
 _SCHEDULED = "SELECT path, data_file_id FROM ducklake_files_scheduled_for_deletion"
 _DAY = 86400.0
+_LATER = (0, 3, 10)
+"""After how many days, each from the last, a store is kept in order once more."""
 
 NOTE = "note: "
 """How a text begins that tells of what is no violation."""
@@ -84,11 +86,11 @@ def verify(place: Place, before: State, after: State, orders: Orders, *, deep: b
         found += damaged_exports(place, now)
     if deep and all(text.startswith(NOTE) for text in found):
         with found.during("afterwards"):
-            found += go_on(place, orders)
+            found += go_on(place, orders, days=(0,) if place.catalog else _LATER)  # a server's clock cannot be set
     return found
 
 
-def go_on(place: Place, orders: Orders, *, days: tuple[float, ...] = (0, 3, 10)) -> list[str]:
+def go_on(place: Place, orders: Orders, *, days: tuple[float, ...]) -> list[str]:
     """What does not hold when the store is used on: by an export of everything, an import, and maintenance later."""
     found = Findings()
     with opened(place) as store:
