@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Compiled once, not by each of the many processes that a test or a demo starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check bench audit lock clean
+.PHONY: demo test check faults bench audit lock clean
 
 demo: .venv/.ready
 	$(BIN)/records demo
@@ -17,6 +17,11 @@ check: .venv/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Thousands of faults: SEED=2 tries others, ONLY=kill one kind, CASE='…' one of them, TABLE=1 writes deploy/FAULTS.md.
+faults: .venv/.ready
+	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SHARE),--share $(SHARE)) \
+	  $(if $(CASE),--case '$(CASE)') $(if $(TABLE),--table)
 
 bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg2
 
 from tests.memory import volatile_folder
@@ -43,14 +44,19 @@ class Postgres:
     def drop(self, name: str) -> None:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def restart(self) -> None:
-        """The server has ended, with all sessions, and runs again."""
-        self.stop()
+    @property
+    def process(self) -> psutil.Process:
+        """The server's first process; the others are its children."""
+        return psutil.Process(self._server.pid)
+
+    def restart(self, how: signal.Signals = signal.SIGINT) -> None:
+        """The server has ended, with all sessions, and runs again; SIGQUIT ends it amid whatever it does."""
+        self.stop(how)
         self._server = self._start()
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """The server has ended; sessions that a failed test left are ended too."""
-        self._server.send_signal(signal.SIGINT)
+        self._server.send_signal(how)
         self._server.wait(60)
 
     def _start(self) -> "subprocess.Popen[str]":
