@@ -100,9 +100,10 @@ class Maintenance:
             except DamagedFile as error:
                 self._damaged = error
                 return removed
-            for file in files:
-                removed += self._trash.put(data / file.path, now)
+            # First from the catalog, so that it never names a file that is gone: what is left then is superfluous.
             upkeep.forget(connection, [file.path for file in files])
+        for file in files:
+            removed += self._trash.put(data / file.path, now)
         return removed
 
     def _remove_superfluous(self) -> Removed:

@@ -97,6 +97,7 @@ class SqliteCatalog:
     def __init__(self, settings: Settings) -> None:
         self._path = settings.catalog
         self._seconds = settings.lock_seconds
+        self._found = False
         self.source = f"sqlite:{self._path}"
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
@@ -104,8 +105,10 @@ class SqliteCatalog:
         return {"META_BUSY_TIMEOUT": 20000} | ({} if read_only else {"META_JOURNAL_MODE": "'WAL'"})
 
     def exists(self) -> bool:
-        """Whether the file is there."""
-        return self._path.exists()
+        """Whether the file is there and has DuckLake's tables, which whoever made it may not have come to."""
+        if not self._found:
+            self._found = self._path.exists() and "ducklake_snapshot" in self.tables()
+        return self._found
 
     def tables(self) -> list[str]:
         """As the file tells, which is only read."""

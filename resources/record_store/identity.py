@@ -30,14 +30,13 @@ class CatalogState:
 class OutdatedCatalog:
     """A catalog that is older than its data.
 
-    The newest snapshot that each of the two knows, the time of the catalog's newest entry and of the last use of the
-    data, and how many files of the lake the catalog does not know.
+    The newest snapshot that each of the two knows, the time of the catalog's newest entry, and how many files of the
+    lake the catalog does not know.
     """
 
     catalog_snapshot: int
     data_snapshot: int
     newest: datetime | None
-    last_used: datetime
     unknown_files: int
 
 

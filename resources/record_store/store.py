@@ -343,7 +343,7 @@ class RecordStore:
                 return None
             unknown = lake_files.unknown(connection, lake_files.lying(self.settings.data, lake_files.EVERYWHERE))
             newest = ledger.newest(connection)[1]
-            return OutdatedCatalog(catalog.snapshot, mark.snapshot, newest, mark.seen.at, len(unknown))
+            return OutdatedCatalog(catalog.snapshot, mark.snapshot, newest, len(unknown))
 
     def accept_catalog(self) -> None:
         """The catalog counts although it is older than its data; what it does not know of them is left alone."""

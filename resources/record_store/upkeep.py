@@ -122,7 +122,7 @@ def require_replacements(connection: Connection, data: Location, files: Sequence
 
 
 def forget(connection: Connection, paths: Sequence[str]) -> None:
-    """The catalog does not list files any more that were retired and are removed."""
+    """The catalog does not list retired files any more, which are to be removed."""
     connection.execute(
         f"DELETE FROM {METADATA}.ducklake_files_scheduled_for_deletion WHERE list_contains(?::VARCHAR[], path)",
         [[path.removeprefix(f"{LAKE}/") for path in paths]],
