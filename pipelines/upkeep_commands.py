@@ -75,9 +75,9 @@ def accept_catalog(yes: bool, as_json: bool) -> None:
         newest = "nothing" if found.newest is None else f"{found.newest:%Y-%m-%d %H:%M:%S} UTC"
         told |= {name: vars(found)[name] for name in ("catalog_snapshot", "data_snapshot", "unknown_files")}
         sentence = (
-            f"The catalog ends with snapshot {found.catalog_snapshot:,}, whose newest entry is of {newest}; the data have "
-            f"files up to snapshot {found.data_snapshot:,}. What was committed in between is lost with the newer catalog. "
-            f"It does not know {found.unknown_files:,} files of the lake, which stay where they are."
+            f"The catalog ends with snapshot {found.catalog_snapshot:,}, and its newest entry is of {newest}. The data "
+            f"have files up to snapshot {found.data_snapshot:,}. What was committed in between is lost with the newer "
+            f"catalog. It does not know {found.unknown_files:,} files of the lake, which stay where they are."
         )
     if found is not None and not yes:
         raise Refused(sentence, "If there is no newer catalog, accept this one: records accept catalog --yes.")
