@@ -122,7 +122,9 @@ def accept(connection: Connection, store_mark: StoreMark, mark: Mark, seen: Obse
     """
     store = mark.accepted or str(uuid.uuid4())
     store_mark.write(replace(mark, accepted=store))
+    connection.execute("BEGIN")
     set_store(connection, store)
+    connection.execute("COMMIT")
     store_mark.write(Mark(store, state_of(connection).snapshot, seen))
 
 
