@@ -16,6 +16,8 @@ from starlette.websockets import WebSocket
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SAFE = ("GET", "HEAD")
+_MESSAGES = 16
+"""Of a body whose request is refused; the server passes on 64 kB in each, at most."""
 _STRICT_REFERRERS = ("no-referrer", "same-origin")
 _OWN_SITE = (None, "same-origin")
 """`Sec-Fetch-Site` of our own pages, and of clients that are no browsers."""
@@ -58,6 +60,7 @@ class Guard:
             return
         response = PlainTextResponse(f"{refusal.sentence}\n", refusal.status)
         if scope["type"] == "http":
+            await _take_body(receive)
             await response(scope, receive, send_protected)
         else:
             await WebSocket(scope, receive, send_protected).send_denial_response(response)
@@ -94,6 +97,14 @@ class Guard:
         if media_type != "application/json":
             return Refusal(415, f"A {method} of {media_type or 'no type'} is not taken: send application/json.")
         return None
+
+
+async def _take_body(receive: Receive) -> None:
+    """Receive a small body to its end: a client that is still sending would not read the answer."""
+    for _ in range(_MESSAGES):
+        message = await receive()
+        if message["type"] != "http.request" or not message.get("more_body"):
+            return
 
 
 def _refused_origin(scope: Scope, headers: Headers) -> Refusal | None:

@@ -14,8 +14,8 @@ RecordsError                exit 1   something failed; nothing was half done
 │   ├── ForeignData                  the catalog and the data are of two different stores
 │   ├── CatalogOutdated              the catalog is older than the data, as after a backup was restored
 │   └── ImplausibleClock             the time of this machine cannot be right
-├── UnreadableFile          exit 1   the bytes are not the format they claim to be
 ├── DamagedFile             exit 1   a file of the store is not as the store wrote it
+├── UnreadableFile          exit 1   the bytes are not the format they claim to be
 ├── DiskFull                exit 1   there is no room for what would be written
 ├── OutOfMemory             exit 1   the operation takes more memory than it may
 ├── NotAccessible           exit 1   the system refuses to read or write a file or folder

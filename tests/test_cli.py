@@ -656,6 +656,7 @@ def test_these_are_the_commands() -> None:
         *("records batches", "records show", "records export", "records exports", "records ui"),
         *("records presets", "records presets save", "records presets list"),
         *("records types draft", "records accounts reader", "records migrate"),
+        *("records accept", "records accept catalog", "records accept clock"),
     }
 
 

@@ -160,10 +160,10 @@ def test_what_the_system_did_not_refuse_is_left_alone(error: Exception) -> None:
 
 @pytest.mark.runs_on("laptop")
 def test_memory_that_is_not_enough_is_a_sentence(store: RecordStore) -> None:
-    settings = replace(store.settings, duckdb_memory="20MB")
+    settings = replace(store.settings, duckdb_memory="60MB")
     with pytest.raises(OutOfMemory), RecordStore(settings) as small, small.reading() as connection:  # noqa: PT012
         connection.execute("SET temp_directory = ''")
-        connection.execute("SELECT list(md5(n::VARCHAR)) FROM range(2000000) t(n)").fetch_all()
+        connection.execute("SELECT list(md5(n::VARCHAR)) FROM range(4000000) t(n)").fetch_all()
     assert store.accounts() == []
 
 

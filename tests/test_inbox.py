@@ -364,9 +364,9 @@ def test_what_is_in_quarantine_is_kept_as_long_as_what_is_archived(
     import_all(inbox_store)
     assert {kind for where in kinds(inbox_store).values() for kind in where} == {"archive", "quarantine"}
     now = datetime.now(UTC)
-    monkeypatch.setattr(inbox_store, "now", lambda: now + timedelta(days=29))
+    monkeypatch.setattr(inbox_store, "lived", lambda: now + timedelta(days=29))
     assert sweep_archive(inbox_store) == Removed()
-    monkeypatch.setattr(inbox_store, "now", lambda: now + timedelta(days=31))
+    monkeypatch.setattr(inbox_store, "lived", lambda: now + timedelta(days=31))
     assert sweep_archive(inbox_store).number == 4
     assert places(inbox_store) == {}
 

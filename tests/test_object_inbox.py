@@ -189,8 +189,8 @@ def test_what_was_put_away_is_kept_for_days(inbox_store: RecordStore, monkeypatc
     lands(inbox_store, "lost.csv", [contact(3)], "nobody/contacts")
     arrive(inbox_store)
     now = datetime.now(UTC)
-    monkeypatch.setattr(inbox_store, "now", lambda: now + timedelta(days=29))
+    monkeypatch.setattr(inbox_store, "lived", lambda: now + timedelta(days=29))
     assert sweep_archive(inbox_store).number == 0
-    monkeypatch.setattr(inbox_store, "now", lambda: now + timedelta(days=31))
+    monkeypatch.setattr(inbox_store, "lived", lambda: now + timedelta(days=31))
     assert sweep_archive(inbox_store).number == 3
     assert places(inbox_store) == {}

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from schemas import load_record_types
 from schemas.batches import Batch, BatchStatus, Counts, OnInvalid
 from schemas.errors import InvalidRequest, NotFound, Refused, StoreNotReady
 from schemas.rollbacks import RollbackCounts, RollbackRequest
+from tests.conftest import StoppedClock
 from tests.faults.steps import processes, settings_of
 from tests.postgres import Postgres, database_of
 from tests.records import contact, contacts_of, write_csv
@@ -168,7 +169,9 @@ def test_each_transition_is_told_at_once(store: RecordStore, importer: Importer,
     step("committed", "rolled_back", "committed", "discarded")
     tell(store, "dl", status=BatchStatus.FAILED, counts=Counts(), binding={"failure": "It could not be read."})
     step("failed", "committed", "rolled_back", "committed", "discarded")
-    with RecordStore(replace(store.settings, rollback_hours=0)) as later:
+    clock = StoppedClock()
+    clock.time = datetime.now(UTC) + timedelta(hours=25)
+    with RecordStore(store.settings, clock=clock) as later:
         later.expire_batches("tester")
     step("failed", "expired", "rolled_back", "expired", "discarded")
     assert history(catalog)[-2]["created"] == 1
@@ -314,7 +317,7 @@ def test_one_at_a_time_writes_to_it(
         tell(store)
         return []
 
-    catalog_of(store.settings).projection(store.settings.rollback_window).catch_up(3, write_meanwhile)  # type: ignore[union-attr]
+    catalog_of(store.settings).projection(store.settings.rollback_window).catch_up(1000, write_meanwhile)  # type: ignore[union-attr]
 
     assert "canceling statement due to lock timeout" in caplog.text
     store.catch_up()

@@ -16,7 +16,7 @@ from resources.record_store.server_errors import commit_error, connected, refuse
 from resources.record_store.sqlite_errors import sqlite_error
 from resources.record_store.write_lock import AdvisoryLock, FileLock, WriteLock
 from resources.settings import Settings
-from schemas.errors import InvalidRequest
+from schemas.errors import InvalidRequest, RecordsError
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
@@ -105,9 +105,15 @@ class SqliteCatalog:
         return {"META_BUSY_TIMEOUT": 20000} | ({} if read_only else {"META_JOURNAL_MODE": "'WAL'"})
 
     def exists(self) -> bool:
-        """Whether the file is there and has DuckLake's tables, which whoever made it may not have come to."""
-        if not self._found:
-            self._found = self._path.exists() and "ducklake_snapshot" in self.tables()
+        """Whether the file is there and has DuckLake's tables, which whoever made it may not have come to.
+
+        One that cannot be read is there: it is not to be made anew.
+        """
+        if not self._found and self._path.exists():
+            try:
+                self._found = "ducklake_snapshot" in self.tables()
+            except RecordsError:
+                return True
         return self._found
 
     def tables(self) -> list[str]:
