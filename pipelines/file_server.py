@@ -37,6 +37,7 @@ def serving(settings: Settings, listener: socket.socket) -> Iterator[None]:
     """The files are served by a thread of this process."""
     config = uvicorn.Config(application(settings), log_config=None, access_log=False, server_header=False)
     server = uvicorn.Server(config)
+    listener.listen()  # at once, so that whoever asks before the thread is ready waits for it
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     try:

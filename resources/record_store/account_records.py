@@ -128,8 +128,7 @@ class AccountRecords:
         """A staged file beside the records of a snapshot, which cannot be written through it."""
         from resources.record_store.comparison import StagedFile
 
-        with self._store.reading(snapshot) as connection:
-            self._require_whole(connection, record_type.name, snapshot)
+        with self._store.reading_whole(snapshot, record_type.name, self.name, [snapshot]) as connection:
             yield StagedFile(connection, record_type, self.name, staging)
 
     def require_new(self, record_type: str, file_name: str, file_sha256: str) -> None:

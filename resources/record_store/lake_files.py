@@ -14,6 +14,7 @@ from resources.file_storage import checksum, is_local, known_checksum, names_mat
 from resources.record_store import ledger
 from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection
+from resources.record_store.pending_files import pending_files
 from resources.record_store.refusals import damaged, no_checksum
 from schemas.errors import DamagedFile, RecordsError
 from schemas.files import StoredFile
@@ -93,8 +94,22 @@ def unlisted(connection: Connection, data: Location, paths: Collection[str]) -> 
     """Those of the paths that the ledger does not know; with checksums, if the catalog names them."""
     new = set(paths) - ledger.files(connection, paths).keys()
     listed = {file.path for file in named(connection)}
-    left = new - listed - set(retired(connection))
-    return [*written(connection, data, new & listed, None, None), *map(StoredFile, sorted(left))]
+    left, pending = new - listed - set(retired(connection)), pending_files(data)
+    return [
+        *(pending[path] for path in sorted(new & listed & pending.keys())),
+        *written(connection, data, (new & listed) - pending.keys(), None, None),
+        *map(StoredFile, sorted(left)),
+    ]
+
+
+def known_files(connection: Connection, data: Location, paths: Collection[str]) -> dict[str, StoredFile]:
+    """What the store knows of the files with these paths, though a commit of the ledger's be still to come."""
+    known = ledger.files(connection, paths)
+    if set(paths) > known.keys():
+        known |= pending_files(data)
+        if set(paths) > known.keys():  # it may have come meanwhile
+            known |= ledger.files(connection, paths)
+    return known
 
 
 def written(
@@ -145,7 +160,7 @@ def needed_by(
 
 def compare(connection: Connection, data: Location, paths: Sequence[str], *, anew: bool = False) -> None:
     """Compare files with what the store has written. Raises DamagedFile for the first that is missing or differs."""
-    known = ledger.files(connection, paths)
+    known = known_files(connection, data, paths)
     read = checksum if anew else known_checksum
 
     def is_whole(path: str) -> bool:

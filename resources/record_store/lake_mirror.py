@@ -13,9 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from resources.file_storage import FileStorage, known_checksum, remove
-from resources.record_store import ledger
 from resources.record_store.lake import Connection
-from resources.record_store.lake_files import LAKE, not_whole
+from resources.record_store.lake_files import LAKE, known_files, not_whole
 from resources.settings import Settings
 from schemas.errors import DamagedFile
 
@@ -39,7 +38,7 @@ class LakeMirror:
 
     def fetch(self, connection: Connection, paths: Sequence[str]) -> None:
         """Copy files here, as they were written. Raises DamagedFile for the first that is missing or differs."""
-        known = ledger.files(connection, paths)
+        known = known_files(connection, self._data, paths)
         self._forget_old()
 
         def fetched(path: str) -> bool:

@@ -26,6 +26,7 @@ from resources.record_store.identity import (
 )
 from resources.record_store.lake import Connection, Lake
 from resources.record_store.lake_mirror import LakeMirror
+from resources.record_store.pending_files import PendingFiles
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
     check_account,
@@ -99,6 +100,7 @@ class RecordStore:
         self._lake = Lake(settings, self._catalog, databases or Databases())
         self.files = FileStorage(settings.scratch)
         self._mark = StoreMark(settings.data)
+        self._pending = PendingFiles(settings.data, self.files)
         self._is_one_store = False
         self._times = Timekeeper(self.clock, settings.scratch)
 
@@ -382,15 +384,15 @@ class RecordStore:
 
         What is in an object store is fetched first. Raises DamagedFile for a file that is missing or differs.
         """
-        with self.reading(snapshot) as connection:
+        mirror = None if is_local(self.settings.data) else LakeMirror(self.settings, self.files)
+        with self.reading() as connection:  # of now: checksums may be younger than the snapshot
             paths = lake_files.needed_by(connection, snapshots, record_type, account)
-            if is_local(self.settings.data):
+            if mirror is None:
                 lake_files.compare(connection, self.settings.data, paths)
-                yield connection
-                return
-            mirror = LakeMirror(self.settings, self.files)
-            mirror.fetch(connection, paths)
-        with self._lake.attached(read_only=True, snapshot=snapshot, lake=mirror.lake) as connection:
+            else:
+                mirror.fetch(connection, paths)
+        lake = None if mirror is None else mirror.lake
+        with self._lake.attached(read_only=True, snapshot=snapshot, lake=lake) as connection:
             yield connection
 
     @contextmanager
@@ -410,8 +412,9 @@ class RecordStore:
         makes is on the disk, and known to the ledger with its checksum, before it commits.
 
         writes: patterns of the files that may be made; none for rows of the ledger alone. account: whose they are.
-        apart: checksums are written down by a commit of their own. DuckLake 1.0 neither compacts files and writes rows
-        in one commit, nor finds a table in earlier snapshots where the one that made it has inlined rows (found here).
+        apart: checksums are written down by a commit of their own, and until then in a file. DuckLake 1.0 neither
+        compacts files and writes rows in one commit, nor finds a table in earlier snapshots where the one that made it
+        has inlined rows (found here).
         """
         if not self.exists:
             raise not_ready(self.settings)
@@ -429,13 +432,16 @@ class RecordStore:
             yield transaction
             made = lake_files.lying(data, writes) - before
             known += lake_files.written(connection, data, made, account, batch_id)
-            if not apart:
+            if apart:
+                self._pending.save(known)
+            else:
                 transaction.write_down(known)
             self._commit(transaction, message, actor, batch_id)
-            if apart and known:
+            if apart:
                 connection.execute("BEGIN")
                 transaction.write_down(known)
                 self._commit(transaction, f"{message}: checksums", actor)
+                self._pending.clear()
             self._advance(replace(mark, writing=None, seen=seen), transaction.snapshot)
             if self._projection is not None and transaction.seq > seq + 1:
                 self._projection.catch_up(
