@@ -37,11 +37,11 @@ KINDS = (
     Kind(
         "power-cut-of-ext4", "the same with a file system of its own, whose disk is copied", real_cuts, 30, 4, at_once=1
     ),
-    Kind("kill", "a process is killed before, after or amid an operation", kills, 280, 16),
+    Kind("kill", "a process is killed before, after or amid an operation", kills, 360, 16),
     Kind("kill-on-server", "the same, with the catalog in PostgreSQL", kills_on_server, 70, 6),
-    Kind("disk-full", "the disk is full from an operation on", full_disks, 180, 9),
+    Kind("disk-full", "the disk is full from an operation on", full_disks, 220, 9),
     Kind("disk-fails", "a flush or a write fails once", failing_disks, 80, 5),
-    Kind("damage", "a file is damaged: a bit, its end, a block, or all of it", damages, 300, 12),
+    Kind("damage", "a file is damaged: a bit, its end, a block, or all of it", damages, 380, 12),
     Kind("clock", "the clock of one process is wrong", clocks, 36, 5),
     Kind("window", "one process has another RECORDS_ROLLBACK_HOURS", windows, 8, 1),
     Kind("second-catalog", "another catalog stands over the data", second_catalogs, 12, 2),
