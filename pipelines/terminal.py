@@ -246,8 +246,8 @@ def print_maintenance(report: MaintenanceReport) -> None:
     out.print(done)
     if report.unknown:
         out.print(
-            f"{len(report.unknown):,} files in the lake's folder are not this store's, and were left alone: "
-            f"{report.unknown[0]}{' …' if report.unknown[1:] else ''}"
+            f"Files in the lake's folder that are not this store's were left alone: {len(report.unknown):,}, as "
+            f"{report.unknown[0]}"
         )
     out.print(
         f"Moved {size(report.reclaimed)} to the trash. The records take {size(report.storage.current)}; for earlier "

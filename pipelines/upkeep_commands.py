@@ -77,7 +77,7 @@ def accept_catalog(yes: bool, as_json: bool) -> None:
         sentence = (
             f"The catalog ends with snapshot {found.catalog_snapshot:,}, and its newest entry is of {newest}. The data "
             f"have files up to snapshot {found.data_snapshot:,}. What was committed in between is lost with the newer "
-            f"catalog. It does not know {found.unknown_files:,} files of the lake, which stay where they are."
+            f"catalog. Files of the lake that it does not know stay where they are: {found.unknown_files:,}."
         )
     if found is not None and not yes:
         raise Refused(sentence, "If there is no newer catalog, accept this one: records accept catalog --yes.")
