@@ -90,7 +90,7 @@ def test_a_store_of_an_earlier_version_gets_an_id_when_its_files_are_there(store
             old.batches()
         (file,) = [file.place for file in files_below(settings.lake / "records")]
         hidden = on_disk(file).rename(on_disk(file).with_suffix(".hidden"))
-        with pytest.raises(ForeignData, match="1 of the files that the catalog names are not there"):
+        with pytest.raises(ForeignData, match="which the catalog names, is not there"):
             old.initialise(load_record_types())
         hidden.rename(on_disk(file))
         old.initialise(load_record_types())

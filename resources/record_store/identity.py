@@ -141,7 +141,5 @@ def _files_of_others(settings: Settings) -> bool:
 
 
 def _missing(files: list[NamedFile]) -> str:
-    return (
-        f"{len(files):,} of the files that the catalog names are not there, or have another size: {files[0].path}"
-        + (" …" if files[1:] else "")
-    )
+    more = f" and {len(files) - 1:,} more" if files[1:] else ""
+    return f"{files[0].path}{more}, which the catalog names, is not there or has another size"

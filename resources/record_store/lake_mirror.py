@@ -1,7 +1,7 @@
-"""Copies of the lake's files on this machine, for exports from an object store.
+"""Copies of the lake's files on this machine, for previews of records in an object store and exports of them.
 
-What DuckDB reads of an object, a range at a time, cannot be compared with a checksum of the whole. So the files that an
-export needs are fetched whole, compared, and read from the disk. They stay for a while, for the other parts.
+What DuckDB reads of an object, a range at a time, cannot be compared with a checksum of the whole. So the files that are
+needed are fetched whole, compared, and read from the disk. They stay for a while: the next part needs them as well.
 """
 
 import os
@@ -20,7 +20,7 @@ from schemas.errors import DamagedFile
 
 _AT_ONCE = 4
 _KEPT_SECONDS = 6 * 3600.0
-"""How long a copy stays that no export needs: much longer than a part takes."""
+"""How long a copy stays that nobody uses: much longer than a part takes."""
 
 
 class LakeMirror:
