@@ -1,7 +1,7 @@
 """Copies of the lake's files on this machine, for previews of records in an object store and exports of them.
 
-What DuckDB reads of an object, a range at a time, cannot be compared with a checksum of the whole. So the files that are
-needed are fetched whole, compared, and read from the disk. They stay for a while: the next part needs them as well.
+What DuckDB reads of an object, a range at a time, cannot be compared with a checksum of the whole. So the files that
+are needed are fetched whole, compared, and read from the disk. They stay for a while: the next part needs them as well.
 """
 
 import os
