@@ -432,12 +432,12 @@ class RecordStore:
             yield transaction
             made = lake_files.lying(data, writes) - before
             known += lake_files.written(connection, data, made, account, batch_id)
-            if apart:
+            if apart and known:
                 self._pending.save(known)
             else:
                 transaction.write_down(known)
             self._commit(transaction, message, actor, batch_id)
-            if apart:
+            if apart and known:
                 connection.execute("BEGIN")
                 transaction.write_down(known)
                 self._commit(transaction, f"{message}: checksums", actor)
