@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from resources.record_store import RecordStore
 from resources.record_store.store_mark import Mark, StoreMark
 from resources.settings import Settings
 from schemas import load_record_types
-from schemas.errors import CatalogOutdated, DamagedFile, ForeignData, StoreNotReady
+from schemas.errors import CatalogOutdated, CommitUnknown, DamagedFile, ForeignData, StoreNotReady
 from schemas.rollbacks import RollbackRequest
 from tests.object_server import on_disk
 from tests.records import contact, contacts_of, put, stored, write_csv
@@ -244,3 +245,25 @@ def test_the_mark_says_when_the_store_was_last_used(store: RecordStore) -> None:
     assert mark is not None
     assert abs(mark.seen.at - datetime.now(UTC)) < timedelta(minutes=1)
     assert mark.writing is None
+
+
+def test_files_of_a_commit_that_was_not_confirmed_are_put_back(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DuckLake deletes them, and the catalog may name them all the same."""
+    commit = RecordStore._execute_commit
+
+    def unconfirmed(of: RecordStore, connection: Any) -> None:
+        commit(of, connection)
+        for file in files_below(of.settings.lake / "records"):
+            remove(file.place)
+        raise CommitUnknown("The catalog did not confirm a commit.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordStore, "_execute_commit", unconfirmed)
+        with pytest.raises(CommitUnknown):
+            put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    assert len(stored(store)) == 1
+    put(store, "SELECT 'C-2' AS external_id, 'lead' AS status")
+    assert len(stored(store)) == 2
+    assert list(files_below(store.settings.data / "committing")) == []

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from resources.file_storage import is_local
 from resources.record_store.pending_files import PENDING
+from resources.record_store.second_names import FOLDER
 from resources.record_store.store_mark import MARK
 from resources.settings import Settings
 
@@ -21,7 +22,9 @@ def is_foreign(settings: Settings, account: str, path: Path) -> bool:
         if parts is not None:
             level = 1 if root == settings.processing else 0  # below a bundle
             return parts[level : level + 1] != (account,)
-    of_data = filter(is_local, [settings.lake, settings.trash, settings.data / MARK, settings.data / PENDING])
+    of_data = filter(
+        is_local, [settings.lake, settings.trash, settings.data / MARK, settings.data / PENDING, settings.data / FOLDER]
+    )
     kept = [*of_data, settings.scratch, *(settings.home / name for name in _OF_HOME)]
     is_catalog = place.parent == settings.catalog.parent.resolve() and place.name.startswith(settings.catalog.name)
     return is_catalog or any(_below(place, folder) is not None for folder in kept)

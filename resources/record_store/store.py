@@ -33,6 +33,7 @@ from resources.record_store.refusals import (
     no_such_batch,
     not_ready,
 )
+from resources.record_store.second_names import SecondNames
 from resources.record_store.selecting import known_type, require_account
 from resources.record_store.snapshots import snapshots_of
 from resources.record_store.store_mark import Mark, StoreMark, Writing
@@ -101,6 +102,7 @@ class RecordStore:
         self.files = FileStorage(settings.scratch)
         self._mark = StoreMark(settings.data)
         self._pending = PendingFiles(settings.data, self.files)
+        self._second_names = SecondNames(settings)
         self._is_one_store = False
         self._times = Timekeeper(self.clock, settings.scratch)
 
@@ -428,15 +430,23 @@ class RecordStore:
             connection.execute("BEGIN")
             seq, newest = ledger.newest(connection)
             transaction = Transaction(connection, seq + 1, self._times.now(newest, mark))
+            if mark.writing is not None:
+                self._second_names.put_back()
             known = self._unfinished(connection, mark)
             yield transaction
             made = lake_files.lying(data, writes) - before
+            self._second_names.give(made)
             known += lake_files.written(connection, data, made, account, batch_id)
             if apart and known:
                 self._pending.save(known)
             else:
                 transaction.write_down(known)
-            self._commit(transaction, message, actor, batch_id)
+            try:
+                self._commit(transaction, message, actor, batch_id)
+            except BaseException:
+                self._second_names.put_back()
+                raise
+            self._second_names.take_away()
             if apart and known:
                 connection.execute("BEGIN")
                 transaction.write_down(known)

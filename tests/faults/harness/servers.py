@@ -46,7 +46,7 @@ def servers(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
     for action in _ACTIONS[:count]:
         operations = bench.reference(action, "postgres", sends=True).operations
         numbers = [it.number for it in operations if it.kind is not Kind.MARK]
-        sends = sorted(set(range(1, max(numbers))) - set(numbers))  # what is sent is in no record
+        sends = sorted(set(range(1, max(numbers, default=1))) - set(numbers))  # what is sent is in no record
         share = -(-count // len(_ACTIONS))
         for number in [*spread(chance, sends, share - share // 4), *spread(chance, numbers, share // 4)]:
             how = chance.choice(("restarted", "restarted", "cut", "cut", "still"))
