@@ -23,6 +23,9 @@ _DISABLED = "statistics_propagation"
 """DuckLake keeps statistics of the newest snapshot alone, which are wrong of others (ducklake#1377): a filter would
 find nothing, once a rewrite has narrowed them."""
 
+_SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
+"""Of every connection. DuckDB shows a bar on standard output, where it takes `python -c` for somebody at a prompt."""
+
 METADATA = "__ducklake_metadata_lake"
 """DuckLake's own tables, as its specification describes them."""
 
@@ -94,7 +97,7 @@ class Connection:
             connections = []
             for _ in range(count):
                 cursor = cursors.enter_context(self._connection.cursor())
-                cursor.execute("SET TimeZone = 'UTC'")
+                cursor.execute(_SESSION)
                 connections.append(Connection(cursor, self._attach, self.snapshots, self.accounts, self._objects))
             yield connections
 
@@ -167,7 +170,7 @@ class Lake:
                     database.execute("DETACH lake")
                 self._catalog.attach(database, attach)
             with database.cursor() as cursor:
-                cursor.execute("SET TimeZone = 'UTC'")
+                cursor.execute(_SESSION)
                 cursor.execute(f"SET disabled_optimizers = '{_DISABLED}'")
                 connection = Connection(
                     cursor,
