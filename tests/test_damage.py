@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -56,10 +55,6 @@ class World:
         files = [file.place for file in files_below(self.store.settings.lake / "records" / "contacts")]
         return [file for file in files if ("-delete" in file.name) == (kind == "deletions")]
 
-    def forget_copies(self) -> None:
-        """As on another machine, which has no copy of what is in an object store."""
-        shutil.rmtree(self.store.settings.scratch / "mirror", ignore_errors=True)
-
     def export(self) -> object:
         return ExportWriter(self.store, "tester").export(ExportRequest("ua", "contacts"))
 
@@ -89,7 +84,6 @@ def test_a_damaged_file_of_the_lake_is_named_with_what_it_touches(
     damaged = world.files(kind)[0]
     states, records = [batch.status for batch in world.store.batches()], stored(world.store)
     flip(damaged)
-    world.forget_copies()
     with pytest.raises(DamagedFile) as found:
         action(world)
     assert str(damaged) in found.value.message
@@ -103,7 +97,6 @@ def test_a_damaged_file_of_the_lake_is_named_with_what_it_touches(
 def test_a_file_of_the_lake_that_is_cut_off_or_gone_is_named(world: World) -> None:
     damaged = on_disk(world.files("records")[0])
     content = damaged.read_bytes()
-    world.forget_copies()
     damaged.write_bytes(content[:-100])
     with pytest.raises(DamagedFile, match=f"has {len(content) - 100:,} bytes, and {len(content):,} were written"):
         world.export()

@@ -1,9 +1,9 @@
 """The lake attached to DuckDB: how it is read and written, and quoting."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
@@ -12,6 +12,7 @@ from resources.file_storage import is_local
 from resources.record_store.catalog import Catalog
 from resources.record_store.databases import Databases, literal
 from resources.record_store.object_store import ObjectAccess, refusal
+from resources.record_store.refusals import unreadable
 from resources.settings import Settings
 from resources.system_errors import system_error
 from schemas.location import Location
@@ -25,6 +26,9 @@ find nothing, once a rewrite has narrowed them."""
 
 _SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
 """Of every connection. DuckDB shows a bar on standard output, where it takes `python -c` for somebody at a prompt."""
+
+_OF_LAKE = re.compile(r"""["'](\S+/lake/\S+\.parquet)["']""")
+"""A file of the lake in what DuckDB says of one that it cannot read."""
 
 METADATA = "__ducklake_metadata_lake"
 """DuckLake's own tables, as its specification describes them."""
@@ -152,16 +156,13 @@ class Lake:
         """Each with the statement that attached its lake, where it is attached still."""
 
     @contextmanager
-    def attached(
-        self, *, read_only: bool = False, snapshot: int | None = None, lake: Path | None = None
-    ) -> Iterator[Connection]:
+    def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[Connection]:
         """A connection whose database `lake` is the store, as of a snapshot when one is given.
 
         It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. What
-        is not committed when it ends, or fails, is rolled back. lake: where a snapshot's files are read, if it is not
-        where the settings say.
+        is not committed when it ends, or fails, is rolled back.
         """
-        attach = self._attach("lake", read_only, snapshot, lake)
+        attach = self._attach("lake", read_only, snapshot)
         database, attached = self._take(attach, read_only)
         try:
             objects = ObjectAccess(database, self._settings) if self._has_objects else None
@@ -174,7 +175,7 @@ class Lake:
                 cursor.execute(f"SET disabled_optimizers = '{_DISABLED}'")
                 connection = Connection(
                     cursor,
-                    lambda name, number: self._attach(name, True, number, lake),
+                    lambda name, number: self._attach(name, True, number),
                     {},
                     self._settings.accounts,
                     objects,
@@ -236,6 +237,9 @@ class Lake:
         if told is error:
             settings = self._settings
             told = system_error(error, settings.data, settings.home, settings.scratch) or error
+        if told is error:
+            file = _OF_LAKE.search(str(error))
+            told = error if file is None else unreadable(file[1])
         return told
 
     def _take(self, attach: str, read_only: bool) -> tuple[duckdb.DuckDBPyConnection, str]:
@@ -251,12 +255,12 @@ class Lake:
             return self._idle.pop()
         return self._databases.take(self._settings, self._catalog), ""
 
-    def _attach(self, name: str, read_only: bool, snapshot: int | None, lake: Path | None) -> str:
+    def _attach(self, name: str, read_only: bool, snapshot: int | None) -> str:
         options: dict[str, Any] = {
             # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
             "DATA_INLINING_ROW_LIMIT": 0,
             # The settings say where the data lies, so that a store can be moved.
-            "DATA_PATH": literal(f"{lake or self._settings.lake}/"),
+            "DATA_PATH": literal(f"{self._settings.lake}/"),
             "OVERRIDE_DATA_PATH": "true",
             **self._catalog.options(read_only=read_only),
         }

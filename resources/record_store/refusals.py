@@ -79,6 +79,14 @@ def implausible_clock(doubt: str) -> ImplausibleClock:
     )
 
 
+def unreadable(place: str) -> DamagedFile:
+    """The error for a file of the lake that DuckDB cannot read, though it was compared or need not be."""
+    return DamagedFile(
+        f"The store's file {place} is missing, or cannot be read.",
+        "Nothing was written. Try again; if it stays so, put the file back from a backup or from the trash.",
+    )
+
+
 def no_checksum(place: Location) -> StoreNotReady:
     """The error for a file of the lake of which no checksum is known."""
     return StoreNotReady(

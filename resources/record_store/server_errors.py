@@ -42,6 +42,7 @@ _NOTHING = "nothing that was not committed is written"
 _ENDED = _Kind(
     ("08", "57P01", "57P02", "57P04", "57P05", "25P03", "25P04"),
     re.compile(
+        r"Current transaction is aborted|"
         r"terminating connection|server closed the connection|no connection to the server|could not (receive|send)|"
         r"connection (not open|already closed|reset|timed out)|SSL (SYSCALL|connection)|broken pipe",
         re.IGNORECASE,

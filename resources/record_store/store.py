@@ -25,7 +25,6 @@ from resources.record_store.identity import (
     state_of,
 )
 from resources.record_store.lake import Connection, Lake
-from resources.record_store.lake_mirror import LakeMirror
 from resources.record_store.pending_files import PendingFiles
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
@@ -384,17 +383,12 @@ class RecordStore:
     ) -> Iterator[Connection]:
         """The same, of files that have been compared: those that snapshots need of an account's records of a type.
 
-        What is in an object store is fetched first. Raises DamagedFile for a file that is missing or differs.
+        Raises DamagedFile for a file that is missing or differs.
         """
-        mirror = None if is_local(self.settings.data) else LakeMirror(self.settings, self.files)
         with self.reading() as connection:  # of now: checksums may be younger than the snapshot
             paths = lake_files.needed_by(connection, snapshots, record_type, account)
-            if mirror is None:
-                lake_files.compare(connection, self.settings.data, paths)
-            else:
-                mirror.fetch(connection, paths)
-        lake = None if mirror is None else mirror.lake
-        with self._lake.attached(read_only=True, snapshot=snapshot, lake=lake) as connection:
+            lake_files.compare(connection, self.settings.data, paths)
+        with self.reading(snapshot) as connection:
             yield connection
 
     @contextmanager
