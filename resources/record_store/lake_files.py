@@ -105,9 +105,9 @@ def unlisted(connection: Connection, data: Location, paths: Collection[str]) -> 
 def known_files(connection: Connection, data: Location, paths: Collection[str]) -> dict[str, StoredFile]:
     """What the store knows of the files with these paths, though a commit of the ledger's be still to come."""
     known = ledger.files(connection, paths)
-    if set(paths) > known.keys():
+    if set(paths) - known.keys():
         known = pending_files(data) | known
-        if set(paths) > known.keys():  # it may have come meanwhile
+        if set(paths) - known.keys():  # it may have come meanwhile
             known |= ledger.files(connection, paths)
     return known
 
