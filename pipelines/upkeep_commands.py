@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @options.as_json
 def expire(as_json: bool) -> None:
-    """Close the batches whose time has ended, and remove what they no longer need.
+    """Close the batches whose time has ended, and move what they no longer need to the trash.
 
     Commits can no longer be taken back then, and previews no longer be committed.
     """
