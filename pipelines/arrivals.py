@@ -16,10 +16,10 @@ from pydantic import Field
 from pipelines.launchpad import flat
 from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
-from resources.arrivals import ACTOR, Arrivals, read_policies
 from resources.inbox import Inbox, inbox_of
+from resources.inbox.arrivals import ACTOR, Arrivals, read_policies
 from schemas.arrivals import PART, Arrived, Look, Outcome, complete
-from schemas.attempts import next_attempt
+from schemas.retries import next_attempt
 
 _OF_BUNDLE = "records/bundle"
 _MOST_RUNS = 10

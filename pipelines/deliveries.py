@@ -14,11 +14,11 @@ from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
 from resources.deliveries import Deliveries
 from resources.record_store import RecordStore
-from schemas.attempts import next_attempt
 from schemas.deliveries import Due, next_time
 from schemas.errors import RecordsError
 from schemas.exports import ExportManifest
 from schemas.filters import parse_moment
+from schemas.retries import next_attempt
 
 _NAMES, _MOMENT = "records/deliveries", "records/moment"
 _LONGEST_RUN = timedelta(days=1)

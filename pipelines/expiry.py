@@ -7,8 +7,8 @@ from pipelines.imports import ACTOR
 from pipelines.launchpad import flat
 from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, UPKEEP, RecordsResource
-from resources.maintenance import Maintenance
-from schemas.attempts import next_attempt
+from resources.upkeep.maintenance import Maintenance
+from schemas.retries import next_attempt
 
 _SENSOR = "sensor:batch_expiry"
 _OF_BATCH = "records/first_batch"

@@ -11,7 +11,7 @@ from pipelines.launchpad import flat
 from pipelines.partitions import ACCOUNTS
 from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
 from schemas import RECORD_TYPES

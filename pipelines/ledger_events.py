@@ -16,8 +16,8 @@ from resources.record_store import RecordStore
 from schemas import RECORD_TYPES
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest
+from schemas.notice_cursor import Entry, Told
 from schemas.notices import of_batch, of_export
-from schemas.told import Entry, Told
 
 _ROWS_A_TICK = 200
 _RECORDS_A_TICK = 500_000

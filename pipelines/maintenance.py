@@ -7,7 +7,7 @@ from pipelines.imports import ACTOR
 from pipelines.launchpad import flat
 from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, UPKEEP, RecordsResource
-from resources.maintenance import Maintenance
+from resources.upkeep.maintenance import Maintenance
 
 
 class MaintenanceConfig(dg.Config):

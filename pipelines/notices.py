@@ -12,8 +12,8 @@ from pipelines.store_resource import RecordsResource
 from resources.notifier import Notifier
 from resources.settings import Settings
 from schemas.errors import InvalidRequest
+from schemas.notice_cursor import Entry, Told
 from schemas.notices import Message, first_sentence, of_failure
-from schemas.told import Entry, Told
 
 _LOG = logging.getLogger(__name__)
 _FAILURES_A_TICK = 50

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from resources.settings import Settings
 from schemas.errors import InvalidRequest
+from schemas.notice_cursor import Entry, Reached, Told, all_told
 from schemas.notices import Message
-from schemas.told import Entry, Reached, Told, all_told
 
 if TYPE_CHECKING:
     from apprise import Apprise

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from re import fullmatch
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-if TYPE_CHECKING:
-    from schemas.batches import Counts
+from schemas.counts import Counts
 
 PART = ".part"
 """How a name ends that its writer will change once the file is complete."""
@@ -43,7 +42,7 @@ class CommitPolicy(BaseModel):
             return commit
         raise PydanticCustomError("commit", "input should be clean, approve or a percentage such as 2%")
 
-    def commits(self, counts: "Counts") -> bool:
+    def commits(self, counts: Counts) -> bool:
         """Whether a file with these counts is committed without asking."""
         if self.commit == APPROVE:
             return False

@@ -5,13 +5,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from schemas.arrivals import Arrival
+from schemas.counts import Counts
 from schemas.location import Location
 from schemas.rollbacks import Undone
-
-if TYPE_CHECKING:
-    from schemas.arrivals import Arrival
 
 MASK = "•••"
 """What is shown of a value of a personal field."""
@@ -64,28 +63,6 @@ STANDING = frozenset({BatchStatus.COMMITTED, BatchStatus.EXPIRED})
 
 
 @dataclass(frozen=True)
-class Counts:
-    """What became of the records of one file; `read` is the sum of the others, or the run has failed."""
-
-    read: int = 0
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    rejected: int = 0
-    duplicate: int = 0
-
-    @property
-    def accounted(self) -> int:
-        """How many records have an outcome."""
-        return self.created + self.updated + self.unchanged + self.rejected + self.duplicate
-
-    def __str__(self) -> str:
-        """The outcomes that there are: "10 created, 2 rejected"."""
-        outcomes = [f"{number:,} {name}" for name, number in vars(self).items() if name != "read" and number]
-        return ", ".join(outcomes) or "no records"
-
-
-@dataclass(frozen=True)
 class ImportRequest:
     """One file to import for one account.
 
@@ -108,7 +85,7 @@ class ImportRequest:
     date_order: DateOrder | None = None
     unescape: bool = False
     again: bool = False
-    arrival: "Arrival | None" = None
+    arrival: Arrival | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pandera.typing import Series
 
 from schemas.record_type import Field, RecordType
-from schemas.validation import rule_in_words
+from schemas.rules import rule_in_words
 
 Text = Series[Annotated[pd.ArrowDtype, pa.string()]]
 Integer = Series[Annotated[pd.ArrowDtype, pa.int64()]]

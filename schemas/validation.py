@@ -1,9 +1,8 @@
 """A chunk of text records to typed, validated records: pandera's failures as problems of records."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pandera.pandas as pandera
@@ -13,11 +12,10 @@ from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
 from schemas.batches import DateOrder
 from schemas.dates import needs_order
+from schemas.model import RecordModel
 from schemas.parsing import parse_column, type_in_words
 from schemas.record_type import Field, RecordType
-
-if TYPE_CHECKING:
-    from schemas.model import RecordModel
+from schemas.rules import rule_in_words
 
 NOT_EMPTY = "must not be empty"
 NEEDS_ORDER = "in another order of day, month and year only with --date-order"
@@ -39,7 +37,7 @@ class Failures:
 
 
 def validate(
-    model: "type[RecordModel]",
+    model: type[RecordModel],
     texts: pa.Table,
     *,
     assume_utc: bool = False,
@@ -84,7 +82,7 @@ def _unparsed(field: Field, rows: pa.Array, values: pa.Array, date_order: DateOr
         yield Failures(field.name, "type", expected, rows, values)
 
 
-def _check(model: "type[RecordModel]", typed: pa.Table) -> list[tuple[str, str, str, pa.Array]]:
+def _check(model: type[RecordModel], typed: pa.Table) -> list[tuple[str, str, str, pa.Array]]:
     """Field, rule, rule in words and failing rows of each failed check.
 
     The rows come from the mask that pandera computed, not from its table of failure cases, which has
@@ -110,63 +108,10 @@ def _failed_rows(error: SchemaError) -> tuple[str, str, str, pa.Array]:
 
 
 @lru_cache(maxsize=16)
-def _schema(model: "type[RecordModel]", columns: tuple[str, ...]) -> pandera.DataFrameSchema:
+def _schema(model: type[RecordModel], columns: tuple[str, ...]) -> pandera.DataFrameSchema:
     return model.to_schema().select_columns(list(columns))
 
 
 @lru_cache(maxsize=16)
-def _record_type(model: "type[RecordModel]") -> RecordType:
+def _record_type(model: type[RecordModel]) -> RecordType:
     return model.record_type()
-
-
-def rule_in_words(check: pandera.Check) -> str:
-    """A pandera check as the rest of a sentence that begins with the field's name: "must be 0 or more".
-
-    The author's own words win: `str_matches={"pattern": "…", "error": "must be an e-mail address"}`.
-    """
-    if check.error and check.error.startswith("must "):
-        return check.error
-    words = _RULES.get(check.name or "")
-    return words(check.statistics or {}) if words else check.description or f"must pass {check.name}"
-
-
-def _listed(values: Sequence[Any]) -> str:
-    return ", ".join(map(str, values))
-
-
-def _length(limits: Mapping[str, Any]) -> str:
-    if limits.get("exact_value") is not None:
-        return f"must have {limits['exact_value']:,} characters"
-    least, most = limits.get("min_value"), limits.get("max_value")
-    if least is None:
-        return f"must have at most {most:,} characters"
-    if most is None:
-        return f"must have at least {least:,} characters"
-    return f"must have {least:,} to {most:,} characters"
-
-
-def _range(limits: Mapping[str, Any]) -> str:
-    least, most = limits["min_value"], limits["max_value"]
-    if limits.get("include_min", True) and limits.get("include_max", True):
-        return f"must be from {least} to {most}"
-    low = f"{least} or more" if limits.get("include_min", True) else f"more than {least}"
-    high = f"{most} or less" if limits.get("include_max", True) else f"less than {most}"
-    return f"must be {low} and {high}"
-
-
-_RULES: Mapping[str, Any] = {
-    "equal_to": lambda it: f"must be {it['value']}",
-    "not_equal_to": lambda it: f"must not be {it['value']}",
-    "greater_than": lambda it: f"must be more than {it['min_value']}",
-    "greater_than_or_equal_to": lambda it: f"must be {it['min_value']} or more",
-    "less_than": lambda it: f"must be less than {it['max_value']}",
-    "less_than_or_equal_to": lambda it: f"must be {it['max_value']} or less",
-    "in_range": _range,
-    "isin": lambda it: f"must be one of {_listed(it['allowed_values'])}",
-    "notin": lambda it: f"must be none of {_listed(it['forbidden_values'])}",
-    "str_matches": lambda it: f"must match {it['pattern']}",
-    "str_contains": lambda it: f"must contain {it['pattern']}",
-    "str_startswith": lambda it: f"must start with {it['string']}",
-    "str_endswith": lambda it: f"must end with {it['string']}",
-    "str_length": _length,
-}

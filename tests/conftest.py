@@ -12,7 +12,7 @@ import pytest
 from resources.clock import Observation
 from resources.file_reader import reader
 from resources.file_storage import is_local
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import Databases, RecordStore
 from resources.record_store.catalog import catalog_of
 from resources.record_store.store_mark import MARK

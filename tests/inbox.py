@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from resources.arrivals import Arrivals
 from resources.inbox import inbox_of
+from resources.inbox.arrivals import Arrivals
 from resources.record_store import RecordStore
 from schemas.arrivals import Arrived, complete
 from tests.object_server import on_disk

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from resources import arrivals
-from resources.arrivals import Arrivals
 from resources.file_storage import entries
-from resources.importer import Importer
-from resources.inbox import inbox_of
+from resources.importing.importer import Importer
+from resources.inbox import arrivals, inbox_of
+from resources.inbox.arrivals import Arrivals
 from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore
 from schemas.arrivals import CommitPolicy, InboxPolicies, Outcome, bundled, complete, printable
-from schemas.batches import BatchStatus, Counts, OnInvalid
+from schemas.batches import BatchStatus, OnInvalid
+from schemas.counts import Counts
 from schemas.errors import InvalidRequest, StoreBusy
 from tests.inbox import import_all, kinds, lands, places, take
 from tests.object_server import on_disk

@@ -19,9 +19,9 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from resources.defects import keep_details
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.batches import ImportRequest

@@ -8,10 +8,10 @@ import pytest
 
 from resources.clock import Observation, ServerClock, SystemClock, file_time
 from resources.export_writer import ExportWriter
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.store_mark import StoreMark
+from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus
 from schemas.errors import ImplausibleClock
 from schemas.exports import ExportRequest
@@ -27,7 +27,7 @@ class Machine:
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.ahead = self.files_ahead = timedelta(0)
         patch.setattr(SystemClock, "now", lambda _: datetime.now(UTC) + self.ahead)
-        for user in ("resources.record_store.timekeeper", "resources.leftovers"):
+        for user in ("resources.record_store.timekeeper", "resources.upkeep.leftovers"):
             patch.setattr(f"{user}.file_time", self._file_time)
 
     def _file_time(self, folder: Path) -> datetime | None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from resources import maintenance
 from resources.export_writer import ExportWriter
 from resources.file_storage import files_below
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
 from resources.migration import Migration
 from resources.record_store import RecordStore, lake_files
+from resources.upkeep import maintenance
+from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus
 from schemas.errors import DamagedFile
 from schemas.exports import ExportRequest

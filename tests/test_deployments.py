@@ -23,10 +23,10 @@ from pipelines.store_resource import RecordsResource
 from resources import file_storage
 from resources.export_writer import ExportWriter
 from resources.file_storage import FileStorage
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
+from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.rollbacks import RollbackRequest

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.store_resource import RecordsResource
 from resources.record_store import RecordStore
 from resources.settings import Settings

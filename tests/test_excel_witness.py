@@ -14,7 +14,7 @@ from resources.file_reader.chunk import MalformedRecord, TextChunk
 from resources.file_reader.excel import ExcelFile, ExcelLimits
 from resources.file_reader.excel.canonical import CanonicalParser
 from resources.file_reader.excel.rows import RowParser
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from schemas.errors import UnreadableFile
 from tests.object_server import on_disk
 from tests.records import contacts_of

@@ -10,11 +10,11 @@ import pytest
 
 from pipelines.expiry import batch_expiry, expire_batches
 from pipelines.store_resource import RecordsResource
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
-from schemas.attempts import next_attempt
 from schemas.batches import BatchStatus
+from schemas.retries import next_attempt
 from tests.records import contact, contacts_of, write_csv
 
 pytestmark = [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from resources.record_store import RecordStore
 from tests.records import change, put
 

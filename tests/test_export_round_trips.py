@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resources.export_writer import ExportWriter
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
-from schemas.batches import Counts, ImportReport, ImportRequest
+from schemas.batches import ImportReport, ImportRequest
+from schemas.counts import Counts
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing
 from tests.object_server import on_disk
 from tests.records import change, put

@@ -29,10 +29,10 @@ from resources.export_writer import ExportWriter, SweptExports, sweep_exports
 from resources.export_writer import parts as parts_module
 from resources.export_writer.parts import make_part
 from resources.file_storage import entries, exists, kept
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.export_source import ExportSource, Range
+from resources.upkeep.maintenance import Maintenance
 from schemas.errors import DiskFull, InvalidRequest, NotAccessible, NotFound, RecordsError, Refused, Unaccounted
 from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing, named_format
 from schemas.formulas import escape_formula

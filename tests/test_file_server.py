@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.deployment import Deployment
-from pipelines.file_server import serving
-from resources.importer import Importer
+from pipelines.web.file_server import serving
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
 from schemas.batches import ImportReport

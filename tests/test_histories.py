@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus, Mode, OnInvalid
 from schemas.errors import ModifiedSince, WindowOver
 from schemas.rollbacks import OnModified, RollbackCounts, RollbackRequest

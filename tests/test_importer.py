@@ -11,10 +11,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resources.file_storage import entries
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.catalog import catalog_of
-from schemas.batches import BatchStatus, Counts, DateOrder, Mode, OnDuplicate, OnInvalid
+from schemas.batches import BatchStatus, DateOrder, Mode, OnDuplicate, OnInvalid
+from schemas.counts import Counts
 from schemas.errors import (
     AlreadyImported,
     InvalidRequest,

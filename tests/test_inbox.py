@@ -16,8 +16,8 @@ import pytest
 from pipelines.arrivals import file_arrival, import_arrivals
 from pipelines.store_resource import RecordsResource
 from resources.inbox import inbox_of
-from resources.leftovers import sweep_archive
 from resources.record_store import RecordStore
+from resources.upkeep.leftovers import sweep_archive
 from schemas.maintenance import Removed
 from tests.inbox import import_all, kinds, lands, places, take
 from tests.object_server import on_disk
@@ -264,7 +264,7 @@ def test_a_run_that_was_made_and_not_launched_is_asked_for_under_its_key(
 def test_bundles_of_one_folder_are_imported_in_their_order_and_one_that_failed_holds_none_up(
     inbox_store: RecordStore, ticks: Ticks, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resources.inbox._FILES_A_BUNDLE", 1)
+    monkeypatch.setattr("resources.inbox.bundles._FILES_A_BUNDLE", 1)
     inbox_store.add_account("dl", "tester")
     for number in range(3):
         os.utime(lands(inbox_store, f"{number}.csv", [contact(number)]), (number, number))
@@ -287,7 +287,7 @@ def _file(store: RecordStore, request: dg.RunRequest) -> str:
 def test_no_more_runs_than_ten_are_under_way(
     inbox_store: RecordStore, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("resources.inbox._FILES_A_BUNDLE", 1)
+    monkeypatch.setattr("resources.inbox.bundles._FILES_A_BUNDLE", 1)
     for number in range(12):
         inbox_store.add_account(f"a{number}", "tester")
         lands(inbox_store, "in.csv", [contact(1)], f"a{number}/contacts")
@@ -301,7 +301,7 @@ def test_no_more_runs_than_ten_are_under_way(
 def test_a_run_that_has_postponed_files_fails_and_says_what_became_of_the_others(
     inbox_store: RecordStore, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from resources.importer import Importer
+    from resources.importing.importer import Importer
     from schemas.batches import ImportReport, ImportRequest, OnInvalid
     from schemas.errors import DiskFull
 

@@ -28,7 +28,7 @@ from resources.export_writer import ExportWriter
 from resources.export_writer.plan import ExportPlan
 from resources.file_reader import reader
 from resources.file_storage import files_below, is_local, read
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types

@@ -14,11 +14,12 @@ from pipelines.definitions import defs
 from pipelines.imports import import_file
 from pipelines.store_resource import RecordsResource
 from resources.export_writer import ExportWriter
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.ledger import append_batch
 from resources.settings import Settings
-from schemas.batches import Batch, BatchStatus, Counts, ImportRequest
+from schemas.batches import Batch, BatchStatus, ImportRequest
+from schemas.counts import Counts
 from schemas.exports import ExportRequest
 from tests.records import contact, contacts_of, put, values, write_csv
 

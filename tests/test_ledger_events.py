@@ -13,7 +13,7 @@ from pipelines.export_checks import check_export
 from pipelines.ledger_events import ledger_events
 from pipelines.store_resource import RecordsResource
 from resources.export_writer import ExportWriter
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.ledger import append_batch
 from resources.running_ui import RunningUi

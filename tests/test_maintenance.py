@@ -11,13 +11,14 @@ import pytest
 
 from resources.clock import new_id
 from resources.file_storage import files_below
-from resources.importer import Importer
-from resources.maintenance import Maintenance
-from resources.record_store import RecordStore, upkeep
+from resources.importing.importer import Importer
+from resources.record_store import RecordStore, compaction
 from resources.record_store.lake_files import EVERYWHERE
 from resources.record_store.store_mark import StoreMark, Writing
 from resources.settings import Settings
-from schemas.batches import Batch, BatchStatus, Counts, OnInvalid
+from resources.upkeep.maintenance import Maintenance
+from schemas.batches import Batch, BatchStatus, OnInvalid
+from schemas.counts import Counts
 from schemas.errors import Refused, WindowOver
 from schemas.exports import ExportRequest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
@@ -345,7 +346,7 @@ def test_a_batch_whose_images_are_gone_cannot_be_taken_back(world: World) -> Non
     world.imports(0)
     batch_id = world.imports(1)
     with world.store.transaction("expire snapshots", "somebody", writes=()) as transaction:
-        upkeep.expire_snapshots(transaction.connection, world.snapshots()[:-1])
+        compaction.expire_snapshots(transaction.connection, world.snapshots()[:-1])
     with pytest.raises(WindowOver, match="are no longer kept, so it cannot be taken back"):
         world.takes_back(batch_id)
 

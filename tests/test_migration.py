@@ -15,19 +15,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from pipelines.cli import main
-from pipelines.terminal import progress_bar
-from resources import migration
+from pipelines.commands.cli import main
+from pipelines.commands.terminal import progress_bar
 from resources.export_writer import ExportWriter
 from resources.file_reader import reader
 from resources.file_storage import FileStorage
-from resources.importer import Importer
-from resources.maintenance import Maintenance
-from resources.migration import BEGUN, Migration
+from resources.importing.importer import Importer
+from resources.migration import migration
+from resources.migration.catalog_copy import STAGED, CatalogCopy
+from resources.migration.migration import BEGUN, Migration
 from resources.record_store import RecordStore
-from resources.record_store.catalog_copy import STAGED, CatalogCopy
 from resources.running_ui import RunningUi
 from resources.settings import Settings
+from resources.upkeep.maintenance import Maintenance
 from schemas import load_record_types
 from schemas.batches import BatchStatus, OnInvalid
 from schemas.errors import (

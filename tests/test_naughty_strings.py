@@ -17,12 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 from openpyxl.cell import WriteOnlyCell
 
-from pipelines.terminal import print_report
+from pipelines.commands.terminal import print_report
 from resources.file_reader import FileReader, ReadLimits, ReadOptions
 from resources.file_reader.delimited import DelimitedFile
-from resources.importer import Importer
+from resources.importing.importer import Importer
+from resources.importing.report_writer import write_report
 from resources.record_store import RecordStore, ledger
-from resources.report_writer import write_report
 from tests.records import contacts_of, values
 
 CORPORA = Path(os.environ.get("RECORDS_CORPORA") or Path(__file__).parents[2] / "shared/corpora")

@@ -75,7 +75,7 @@ def python(project: Path, code: str, *arguments: str) -> Any:
 
 
 def records(project: Path, *arguments: str) -> Any:
-    return python(project, "from pipelines.cli import main; main()", *arguments, "--json")
+    return python(project, "from pipelines.commands.cli import main; main()", *arguments, "--json")
 
 
 @pytest.mark.runs_on("laptop", "postgres")

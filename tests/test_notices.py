@@ -17,14 +17,14 @@ from pipelines.ledger_events import ledger_events
 from pipelines.notices import run_failures
 from pipelines.store_resource import RecordsResource
 from resources.export_writer import ExportWriter
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.ledger import append_batch
 from resources.running_ui import RunningUi
-from schemas.attempts import next_attempt
 from schemas.batches import OnInvalid
 from schemas.exports import ExportRequest
 from schemas.notices import first_sentence, of_batch
+from schemas.retries import next_attempt
 from schemas.rollbacks import RollbackRequest
 from tests.http_receiver import Receiver, receiving
 from tests.records import contact, contacts_of, put, write_csv
@@ -150,7 +150,7 @@ def test_a_receiver_that_fails_holds_up_no_event_and_is_told_later(
     assert receiver.asked == 1  # it is too soon to try again
 
     receiver.status = 200
-    monkeypatch.setattr("schemas.told.next_attempt", min)
+    monkeypatch.setattr("schemas.notice_cursor.next_attempt", min)
     healthy = tick(ledger_events, instance, later)
     assert receiver.titles == ["ua: an import of contacts left out 1 record", "ua: an export of contacts is ready"]
     assert healthy == "{0}:{0}".format(later.partition(":")[0])
@@ -248,7 +248,7 @@ def test_a_defect_is_told_by_its_class_and_tried_again(
     cursor = tick(run_failures, instance, cursor)
     assert tick(run_failures, instance, cursor) == cursor
     receiver.status = 200
-    monkeypatch.setattr("schemas.told.next_attempt", min)
+    monkeypatch.setattr("schemas.notice_cursor.next_attempt", min)
     tick(run_failures, instance, cursor)
 
     assert receiver.asked == 2

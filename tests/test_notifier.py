@@ -14,8 +14,8 @@ from resources import notifier as notifier_module
 from resources.notifier import Notifier
 from resources.settings import Settings
 from schemas.errors import InvalidRequest
+from schemas.notice_cursor import Entry, Reached, Told
 from schemas.notices import Message
-from schemas.told import Entry, Reached, Told
 from tests.http_receiver import Receiver, receiving
 
 NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from resources.arrivals import Arrivals
 from resources.inbox import inbox_of
-from resources.leftovers import sweep_archive
-from resources.object_inbox import _misplaced, _Place
+from resources.inbox.arrivals import Arrivals
+from resources.inbox.object_store import _misplaced, _Place
 from resources.record_store import RecordStore
+from resources.upkeep.leftovers import sweep_archive
 from schemas.arrivals import Outcome
 from tests.inbox import arrive, import_all, kinds, lands, places, take
 from tests.object_server import on_disk

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from resources.export_writer import ExportWriter
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore, object_store
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, StoreUnreachable

@@ -8,9 +8,10 @@ import pytest
 
 from resources.file_reader import ReadLimits, ReadOptions
 from resources.file_reader.delimited import DelimitedFile
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore, Staging
-from schemas.batches import Counts, ImportReport
+from schemas.batches import ImportReport
+from schemas.counts import Counts
 from schemas.errors import UnreadableFile
 from tests.object_server import on_disk
 from tests.records import contacts_of

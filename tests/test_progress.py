@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from resources.file_reader import FileReader
-from resources.progress import observed_chunks
+from resources.importing.progress import observed_chunks
 
 ROWS = 120_000
 

@@ -15,16 +15,17 @@ import psycopg2
 import pytest
 from click.testing import CliRunner
 
-from pipelines.cli import main
+from pipelines.commands.cli import main
 from pipelines.ledger_events import ledger_events
 from pipelines.store_resource import RecordsResource
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore, ledger, projection, write_lock
 from resources.record_store.catalog import catalog_of
 from resources.record_store.projection import Projection
 from resources.settings import Settings
 from schemas import load_record_types
-from schemas.batches import Batch, BatchStatus, Counts, OnInvalid
+from schemas.batches import Batch, BatchStatus, OnInvalid
+from schemas.counts import Counts
 from schemas.errors import InvalidRequest, NotFound, Refused, StoreNotReady
 from schemas.rollbacks import RollbackCounts, RollbackRequest
 from tests.conftest import StoppedClock

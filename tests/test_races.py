@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from resources.export_writer import ExportWriter
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
+from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus
 from schemas.errors import ModifiedSince, RecordsError, WindowOver
 from schemas.exports import ExportRequest

@@ -13,12 +13,12 @@ import pytest
 
 import resources.record_store.sorting
 import schemas
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import Databases, RecordStore
 from resources.record_store import databases as databases_module
 from resources.settings import Settings
 from schemas import load_model, load_record_types
-from schemas.batches import Counts
+from schemas.counts import Counts
 from schemas.errors import InvalidRequest, NotFound, StoreBusy, StoreNotReady
 from schemas.model import Integer, RecordModel, Text, field
 from schemas.record_type import Field, RecordType

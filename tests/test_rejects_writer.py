@@ -20,11 +20,12 @@ from openpyxl.cell import WriteOnlyCell
 from resources.file_reader import FileReader
 from resources.file_reader.excel import ExcelFile
 from resources.file_reader.excel.texts import decode
-from resources.importer import Importer
-from resources.problems import PROBLEMS, ProblemFile
+from resources.importing.importer import Importer
+from resources.importing.rejects_writer import _ExcelFile, _problems, write_rejects
 from resources.record_store import RecordStore
-from resources.rejects_writer import _ExcelFile, _problems, write_rejects
-from schemas.batches import Counts, OnInvalid
+from resources.record_store.problems import PROBLEMS, ProblemFile
+from schemas.batches import OnInvalid
+from schemas.counts import Counts
 from schemas.formulas import escape_formula, unescape_formula
 from tests.object_server import on_disk
 from tests.records import Row, contact, contacts_of, values, write_csv

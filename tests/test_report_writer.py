@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources import report_writer
-from resources.report_writer import LONGEST, write_report
+from resources.importing import report_writer
+from resources.importing.report_writer import LONGEST, write_report
 from schemas import load_model
-from schemas.batches import Batch, BatchStatus, ChangedValue, Counts, ImportReport, ProblemCount, RowProblem
+from schemas.batches import Batch, BatchStatus, ChangedValue, ImportReport, ProblemCount, RowProblem
+from schemas.counts import Counts
 from schemas.record_type import RecordType
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)

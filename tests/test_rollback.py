@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.snapshots import images_of
 from schemas.batches import BatchStatus

@@ -13,7 +13,7 @@ import dagster as dg
 import pytest
 
 from pipelines.definitions import defs
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from tests.records import contact, contacts_of, write_csv
 
@@ -23,7 +23,7 @@ COMMAND = str(Path(sys.executable).with_name("records"))
 HEAVY = ["dagster", "pandas", "pandera"]
 IMPORTED = f"""
 import json, sys
-from pipelines.cli import main
+from pipelines.commands.cli import main
 try:
     main()
 finally:

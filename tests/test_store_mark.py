@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from resources.file_storage import files_below, read, remove
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.store_mark import Mark, StoreMark
 from resources.settings import Settings
+from resources.upkeep.maintenance import Maintenance
 from schemas import load_record_types
 from schemas.errors import CatalogOutdated, CommitUnknown, DamagedFile, ForeignData, StoreNotReady
 from schemas.rollbacks import RollbackRequest

@@ -7,11 +7,12 @@ from types import TracebackType
 
 import pytest
 
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
-from schemas.batches import BatchStatus, Counts
+from schemas.batches import BatchStatus
+from schemas.counts import Counts
 from schemas.errors import AlreadyImported
 from tests.faults.steps import processes
 from tests.records import contact, contacts_of, stored, write_csv

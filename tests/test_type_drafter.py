@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.demo import flights_archive
+from pipelines.commands.demo import flights_archive
 from resources.file_reader import FileReader, MalformedRecord, TextChunk
 from resources.type_drafter import draft, draft_from
 from schemas.errors import InvalidRequest, NotFound

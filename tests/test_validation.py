@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from schemas.contacts import Contacts
 from schemas.model import Integer, RecordModel, Text, field
-from schemas.validation import Failures, rule_in_words, validate
+from schemas.rules import rule_in_words
+from schemas.validation import Failures, validate
 
 GOOD = {
     "external_id": "C-1",

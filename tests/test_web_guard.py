@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from pipelines.web_guard import Guard
+from pipelines.web.guard import Guard
 from resources.settings import Settings
 from schemas.errors import InvalidRequest
 

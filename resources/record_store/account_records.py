@@ -11,10 +11,9 @@ from resources.clock import new_id
 from resources.file_reader import no_such_file
 from resources.file_storage import entries, exists, files_below, known_checksum
 from resources.record_store import lake_files, ledger, tables
+from resources.record_store.access import is_foreign
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection, identifier
-from resources.record_store.moments import current
-from resources.record_store.places import is_foreign
 from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
@@ -31,11 +30,13 @@ from resources.record_store.refusals import (
     preview_over,
     window_over,
 )
-from resources.record_store.selecting import select
+from resources.record_store.selection import select
 from resources.record_store.snapshots import commits_since, images_of, snapshots_of
 from resources.record_store.staging import PROBLEMS, Staging, differs, same_key, within
 from resources.record_store.tables import table
-from schemas.batches import STANDING, Batch, BatchStatus, Counts, ImportReport, RowProblem
+from resources.record_store.time_travel import current
+from schemas.batches import STANDING, Batch, BatchStatus, ImportReport, RowProblem
+from schemas.counts import Counts
 from schemas.errors import Unaccounted
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.files import StoredFile
@@ -91,7 +92,7 @@ class AccountRecords:
 
     def report(self, batch_id: str) -> ImportReport:
         """The batch as it stands, with its first problems while it is staged, and the snapshot that it made."""
-        from resources.problems import summarise
+        from resources.record_store.problems import summarise
 
         with self._store.reading() as connection:
             batch = self._batch(connection, batch_id)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from resources.problems import PROBLEMS
 from resources.record_store.databases import literal
 from resources.record_store.lake import Connection, identifier
+from resources.record_store.problems import PROBLEMS
 from resources.record_store.staging import Comparison, Staging, differs, same_key
 from resources.record_store.tables import table
 from schemas.batches import ChangedValue, Mode, OnDuplicate

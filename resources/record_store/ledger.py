@@ -8,7 +8,8 @@ from typing import Any
 
 from resources.file_storage import location
 from resources.record_store.lake import METADATA, Connection
-from schemas.batches import STANDING, Batch, BatchStatus, Counts, ProblemCount
+from schemas.batches import STANDING, Batch, BatchStatus, ProblemCount
+from schemas.counts import Counts
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.files import StoredFile
 from schemas.location import Location

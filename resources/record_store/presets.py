@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from resources.record_store import ledger
-from resources.record_store.selecting import known_type, require_account
+from resources.record_store.selection import known_type, require_account
 from schemas.errors import InvalidRequest
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from resources.record_store.server_errors import is_ended, server_error
-from schemas.batches import Batch, Counts
+from schemas.batches import Batch
+from schemas.counts import Counts
 from schemas.errors import NotFound, RecordsError, Refused, StoreNotReady
 from schemas.rollbacks import RollbackCounts
 

@@ -15,6 +15,7 @@ from resources.record_store import lake_files, ledger, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.catalog import catalog_of
 from resources.record_store.databases import Databases
+from resources.record_store.hard_links import SecondNames
 from resources.record_store.identity import (
     OutdatedCatalog,
     accept,
@@ -32,8 +33,7 @@ from resources.record_store.refusals import (
     no_such_batch,
     not_ready,
 )
-from resources.record_store.second_names import SecondNames
-from resources.record_store.selecting import known_type, require_account
+from resources.record_store.selection import known_type, require_account
 from resources.record_store.snapshots import snapshots_of
 from resources.record_store.store_mark import Mark, StoreMark, Writing
 from resources.record_store.timekeeper import Timekeeper

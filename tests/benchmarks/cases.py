@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from pipelines.demo import flights_archive
+from pipelines.commands.demo import flights_archive
 from tests.benchmarks.contacts_file import write_contacts
 from tests.benchmarks.contacts_store import COLUMNS, fill
 from tests.benchmarks.excel_file import write_workbook

@@ -9,11 +9,12 @@ import shutil
 import sys
 from pathlib import Path
 
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
-from schemas.batches import Counts, ImportRequest
+from schemas.batches import ImportRequest
+from schemas.counts import Counts
 from tests.benchmarks.contacts_file import HEADER
 
 BATCH = 200_000

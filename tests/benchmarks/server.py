@@ -16,7 +16,8 @@ from pathlib import Path
 from resources.record_store import RecordStore, ledger
 from resources.settings import Settings
 from schemas import load_record_types
-from schemas.batches import Batch, BatchStatus, Counts
+from schemas.batches import Batch, BatchStatus
+from schemas.counts import Counts
 from tests import object_server, postgres
 from tests.benchmarks.contacts_store import COLUMNS, fill_store, in_order
 from tests.benchmarks.measure import BenchmarkError, measure, reported_rows

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from resources.report_writer import LONGEST, write_report
+from resources.importing.report_writer import LONGEST, write_report
 from schemas import load_model
 from schemas.batches import ChangedValue, RowProblem
 from schemas.record_type import RecordType

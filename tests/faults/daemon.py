@@ -28,7 +28,7 @@ run_launcher: {module: dagster._core.launcher.sync_in_memory_run_launcher, class
 """
 _IMPORTED = (
     *("dagster._core.storage.sqlite_storage", "dagster._core.test_utils", "dagster._core.workspace.context"),
-    *("dagster._daemon.sensor", "resources.importer"),
+    *("dagster._daemon.sensor", "resources.importing.importer"),
 )
 _SECONDS = 10
 

@@ -20,7 +20,13 @@ from tests.duckdb_opening import quick_databases
 Action = Callable[[RecordStore], object]
 
 _PRELOAD = [
-    *("duckdb", "resources.stager", "resources.importer", "resources.report_writer", "resources.maintenance"),
+    *(
+        "duckdb",
+        "resources.importing.stager",
+        "resources.importing.importer",
+        "resources.importing.report_writer",
+        "resources.upkeep.maintenance",
+    ),
     *("resources.file_reader.child", "resources.file_reader.delimited", "resources.file_reader.excel"),
     *("resources.file_reader.json_records", "resources.file_reader.parquet", "schemas.contacts"),
     "pytest",  # a process of multiprocessing imports the program that starts it

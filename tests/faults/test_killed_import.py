@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
-from schemas.batches import BatchStatus, Counts
+from schemas.batches import BatchStatus
+from schemas.counts import Counts
 from schemas.errors import AlreadyImported
 from tests.faults.copies import Copies
 from tests.faults.steps import run

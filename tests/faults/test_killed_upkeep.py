@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from resources import maintenance
 from resources.clock import Observation
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.timekeeper import Timekeeper
 from resources.settings import Settings
+from resources.upkeep import maintenance
+from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus, OnInvalid
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.faults.copies import Copies

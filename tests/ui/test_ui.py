@@ -241,7 +241,7 @@ def test_there_are_no_pages_of_a_home_without_a_store(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("killed", ["pipelines.web_server", "dagster._daemon"])
+@pytest.mark.parametrize("killed", ["pipelines.web.server", "dagster._daemon"])
 def test_when_one_of_the_servers_is_killed_all_end(killed: str, tmp_path: Path) -> None:
     """A daemon that lives on would do everything twice beside that of the next start."""
     with serving(tmp_path) as server:

@@ -10,10 +10,10 @@ from typing import Any
 from resources.export_writer import ExportWriter
 from resources.file_reader import reader
 from resources.file_storage import is_local
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
 from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
+from resources.upkeep.maintenance import Maintenance
 from schemas import load_record_types
 from schemas.batches import Batch, BatchStatus, OnInvalid
 from schemas.errors import StoreNotReady

@@ -25,8 +25,18 @@ from tests.faults.harness.shim import NOTHING, Orders
 _IMPORTED = (
     *("duckdb", "pandas", "pyarrow.parquet", "psycopg2", "sqlite3", "hypothesis", "s3fs", "upath"),
     *("pandera.backends.pandas.register", "pandera.backends.pandas.builtin_checks"),
-    *("resources.importer", "resources.stager", "resources.report_writer", "resources.rejects_writer"),
-    *("resources.maintenance", "resources.migration", "resources.export_writer", "resources.arrivals"),
+    *(
+        "resources.importing.importer",
+        "resources.importing.stager",
+        "resources.importing.report_writer",
+        "resources.importing.rejects_writer",
+    ),
+    *(
+        "resources.upkeep.maintenance",
+        "resources.migration.migration",
+        "resources.export_writer",
+        "resources.inbox.arrivals",
+    ),
     *("resources.record_store.comparison", "resources.record_store.undo", "resources.file_reader.child"),
     *("resources.file_reader.delimited", "schemas.contacts", "schemas.flights"),
     *("tests.forked_reading", "tests.faults.harness.kinds"),

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterator
 from functools import partial
 
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from schemas.errors import RecordsError
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.faults.harness.actions import Place, opened, state_of

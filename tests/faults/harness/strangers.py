@@ -99,7 +99,7 @@ def accepted(place: Place, orders: Orders) -> list[str]:
 
     from click.testing import CliRunner
 
-    from pipelines.cli import main
+    from pipelines.commands.cli import main
 
     found = Findings()
     with found.during("to accept it"):

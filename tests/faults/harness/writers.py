@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from resources.export_writer import ExportWriter
-from resources.importer import Importer
-from resources.maintenance import Maintenance
+from resources.importing.importer import Importer
+from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus
 from schemas.errors import RecordsError
 from schemas.exports import ExportFormat, ExportRequest

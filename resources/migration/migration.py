@@ -27,10 +27,10 @@ from resources.file_storage import (
     remove,
     size_of,
 )
-from resources.progress import Progress
+from resources.importing.progress import Progress
+from resources.migration.catalog_copy import STAGED, CatalogCopy
 from resources.record_store import RecordStore, ledger
 from resources.record_store.catalog import PostgresCatalog, catalog_of
-from resources.record_store.catalog_copy import STAGED, CatalogCopy
 from resources.record_store.identity import state_of
 from resources.record_store.refusals import damaged, not_ready
 from resources.record_store.store_mark import MARK, Mark, StoreMark

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from pipelines.web_guard import Guard
+from pipelines.web.guard import Guard
 from resources.file_storage import blocks_of, is_local
 from resources.record_store import RecordStore
 from resources.settings import Settings

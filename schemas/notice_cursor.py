@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from schemas.attempts import next_attempt
 from schemas.notices import Message
+from schemas.retries import next_attempt
 
 PATIENCE = timedelta(hours=24)
 """How long something is worth being told."""

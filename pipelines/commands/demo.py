@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from resources.export_writer import ExportWriter
-from resources.importer import Importer
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
-from schemas.batches import Counts, ImportReport, ImportRequest
+from schemas.batches import ImportReport, ImportRequest
+from schemas.counts import Counts
 from schemas.errors import RecordsError
 from schemas.exports import ExportRequest
 
@@ -151,7 +152,7 @@ def _outcome(reports: list[ImportReport]) -> tuple[int, str]:
 
 
 def _print(steps: list[Step], peak: int, account: str) -> None:
-    from pipelines.terminal import console, size, table
+    from pipelines.commands.terminal import console, size, table
 
     shown = table("Step", "Rows", "Seconds", "Rows/s", "Outcome", numbers=("Rows", "Seconds", "Rows/s"))
     for step in steps:

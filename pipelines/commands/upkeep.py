@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines import options
-from pipelines.options import open_store, print_json
+from pipelines.commands import options
+from pipelines.commands.options import open_store, print_json
 from schemas.errors import RecordsError, Refused
 
 if TYPE_CHECKING:
-    from resources.progress import Progress
+    from resources.importing.progress import Progress
 
 
 @click.command()
@@ -22,14 +22,14 @@ def expire(as_json: bool) -> None:
 
     Commits can no longer be taken back then, and previews no longer be committed.
     """
-    from resources.maintenance import Maintenance
+    from resources.upkeep.maintenance import Maintenance
 
     with open_store() as store:
         report = Maintenance(store, store.settings.actor).expire()
     if as_json:
         print_json(report.to_dict())
     else:
-        from pipelines.terminal import print_expiry
+        from pipelines.commands.terminal import print_expiry
 
         print_expiry(report)
 
@@ -38,14 +38,14 @@ def expire(as_json: bool) -> None:
 @options.as_json
 def maintain(as_json: bool) -> None:
     """Keep the store's files few, sorted and needed; may be done at any time, beside anything else."""
-    from resources.maintenance import Maintenance
+    from resources.upkeep.maintenance import Maintenance
 
     with open_store() as store:
         report = Maintenance(store, store.settings.actor).maintain()
     if as_json:
         print_json(report.to_dict())
     else:
-        from pipelines.terminal import print_maintenance
+        from pipelines.commands.terminal import print_maintenance
 
         print_maintenance(report)
 
@@ -137,7 +137,7 @@ def migrate(to: str, data: str, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
     else:
-        from pipelines.terminal import print_migration
+        from pipelines.commands.terminal import print_migration
 
         print_migration(report)
 
@@ -148,7 +148,7 @@ def _progress(as_json: bool) -> "Iterator[Progress | None]":
     if as_json or not sys.stderr.isatty():
         yield None
         return
-    from pipelines.terminal import progress_bar
+    from pipelines.commands.terminal import progress_bar
 
     with progress_bar("Copying and comparing", exact=True, of_bytes=True) as progress:
         yield progress

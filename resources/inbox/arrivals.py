@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from resources.defects import defect
-from resources.importer import Importer, rejects_found
+from resources.importing.importer import Importer, rejects_found
 from resources.inbox import BundledFile, inbox_of
 from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore

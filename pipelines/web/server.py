@@ -28,7 +28,7 @@ from dagster_webserver.app import create_app_from_workspace_process_context
 from dagster_webserver.cli import DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_MAX_OVERFLOW, DEFAULT_POOL_RECYCLE
 from dagster_webserver.version import __version__
 
-from pipelines.web_guard import Guard
+from pipelines.web.guard import Guard
 from resources.settings import Settings
 
 _POLL_MILLISECONDS = 2000

@@ -11,8 +11,8 @@ from pathlib import PurePosixPath
 from resources.file_storage import size_of
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.lake_files import EVERYWHERE, LAKE, compare, lying, named, needed_by, retired, unknown
-from resources.record_store.moments import current
 from resources.record_store.tables import FILE_BYTES
+from resources.record_store.time_travel import current
 from schemas.location import Location
 from schemas.maintenance import Storage
 from schemas.record_type import RecordType

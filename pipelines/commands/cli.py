@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from pipelines.export_commands import export, exports, presets
-from pipelines.options import PAGE as _PAGE
-from pipelines.options import account as _account
-from pipelines.options import as_json as _as_json
-from pipelines.options import open_store as _store
-from pipelines.options import page as _page
-from pipelines.options import print_json as _print_json
-from pipelines.options import record_type as _record_type
-from pipelines.options import required_account as _required_account
-from pipelines.upkeep_commands import accept, expire, maintain, migrate
+from pipelines.commands.exports import export, exports, presets
+from pipelines.commands.options import PAGE as _PAGE
+from pipelines.commands.options import account as _account
+from pipelines.commands.options import as_json as _as_json
+from pipelines.commands.options import open_store as _store
+from pipelines.commands.options import page as _page
+from pipelines.commands.options import print_json as _print_json
+from pipelines.commands.options import record_type as _record_type
+from pipelines.commands.options import required_account as _required_account
+from pipelines.commands.upkeep import accept, expire, maintain, migrate
 from resources.defects import defect, keep_details
 from resources.record_store import RecordStore
 from resources.system_errors import system_error
@@ -33,8 +33,8 @@ from schemas.errors import InvalidRequest, NotAccessible, RecordsError
 from schemas.rollbacks import OnModified, RollbackRequest
 
 if TYPE_CHECKING:
-    from resources.importer import Importer
-    from resources.progress import Progress
+    from resources.importing.importer import Importer
+    from resources.importing.progress import Progress
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -138,7 +138,7 @@ def _preview_options(command: _Function) -> _Function:
 
 @contextmanager
 def _importer(*, make: bool = False) -> Iterator["tuple[RecordStore, Importer]"]:
-    from resources.importer import Importer
+    from resources.importing.importer import Importer
 
     with _store(make=make) as store:
         yield store, Importer(store, store.settings.actor)
@@ -150,7 +150,7 @@ def _progress(file: Path, as_json: bool) -> "Iterator[Progress | None]":
     if as_json or not sys.stderr.isatty():
         yield None
         return
-    from pipelines.terminal import progress_bar
+    from pipelines.commands.terminal import progress_bar
 
     with progress_bar(f"Reading {file.name}") as progress:
         yield progress
@@ -182,7 +182,7 @@ def init(as_json: bool) -> None:
 @_as_json
 def demo(as_json: bool) -> None:
     """The main job on real data: 16 airlines, 336,776 flights, in, out and in again."""
-    from pipelines.demo import run_demo
+    from pipelines.commands.demo import run_demo
 
     with _store(make=True) as store:
         report = run_demo(store, quiet=as_json)
@@ -251,7 +251,7 @@ def types(context: click.Context, as_json: bool) -> None:
     if as_json:
         _print_json({"items": [json.loads(record_type.to_json()) for record_type in known.values()], "next": None})
     else:
-        from pipelines.terminal import print_record_types
+        from pipelines.commands.terminal import print_record_types
 
         print_record_types(known.values())
 
@@ -344,7 +344,7 @@ def rollback(batch_id: str, account: str | None, on_modified: OnModified, dry_ru
     if as_json:
         _print_json(report.to_dict())
     else:
-        from pipelines.terminal import print_rollback
+        from pipelines.commands.terminal import print_rollback
 
         print_rollback(report)
 
@@ -365,7 +365,7 @@ def batches(account: str | None, record_type: str | None, status: BatchStatus | 
     if as_json:
         _print_json({"items": [report.to_dict() for report in reports], "next": following})
     else:
-        from pipelines.terminal import print_batches
+        from pipelines.commands.terminal import print_batches
 
         print_batches(reports, now, following)
 
@@ -395,7 +395,7 @@ def show(batch_id: str, account: str | None, as_json: bool) -> None:
 @_as_json
 def ui(port: int | None, read_only: bool, as_json: bool) -> None:
     """Dagster's UI and daemon, on this machine only, until Ctrl-C."""
-    from pipelines.ui import run_ui, run_viewer
+    from pipelines.commands.ui import run_ui, run_viewer
     from resources.deliveries import Deliveries
     from resources.notifier import Notifier
 
@@ -462,6 +462,6 @@ def _print_report(store: RecordStore, report: ImportReport, as_json: bool) -> No
     if as_json:
         _print_json(report.to_dict())
     else:
-        from pipelines.terminal import print_report
+        from pipelines.commands.terminal import print_report
 
         print_report(report, store.record_type(report.batch.record_type), store.clock.now())

@@ -14,17 +14,17 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.file_server import serving
+from pipelines.web.file_server import serving
 from resources.running_ui import RunningUi
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, RecordsError
 
 _HOST = "127.0.0.1"
 _STARTUP_SECONDS = 120.0
-_WEB_SERVER = (sys.executable, "-W", "ignore", "-m", "pipelines.web_server")
+_WEB_SERVER = (sys.executable, "-W", "ignore", "-m", "pipelines.web.server")
 _WORKSPACE = {"load_from": [{"python_module": {"module_name": "pipelines.definitions", "location_name": "records"}}]}
 """What the workspace.yaml of the repository says, which an installed package does not bring."""
-_EMBEDDED = Path(__file__).parent.parent / "deploy" / "embedded" / "dagster.yaml"
+_EMBEDDED = Path(__file__).parent.parent.parent / "deploy" / "embedded" / "dagster.yaml"
 
 
 def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:

@@ -10,12 +10,13 @@ from resources.file_reader import FileReader, ReadOptions, require_room
 from resources.file_storage import remove
 from resources.record_store import RecordStore, Staging
 from resources.record_store.refusals import not_previewed
-from schemas.batches import Batch, BatchStatus, Counts, ImportReport, ImportRequest, OnInvalid
+from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
+from schemas.counts import Counts
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
 
 if TYPE_CHECKING:
-    from resources.progress import Progress
-    from resources.stager import StagedPreview
+    from resources.importing.progress import Progress
+    from resources.importing.stager import StagedPreview
 
 _PREVIEWS_PER_IMPORT = 5
 _SHOWN_CHANGES = 10
@@ -46,8 +47,8 @@ class Importer:
         with self._reader(request) as reader:
             with self._store.opening():
                 # What brings pandas and pandera, while the file is being read; a commit does without.
-                from resources.report_writer import write_report
-                from resources.stager import stage_file
+                from resources.importing.report_writer import write_report
+                from resources.importing.stager import stage_file
                 from schemas.mapping import header_row
 
             if not request.again:
@@ -173,7 +174,7 @@ class Importer:
 
     def _write_rejects(self, request: ImportRequest, batch_id: str, sha256: str) -> None:
         """The file is read once more, for the texts of its rejected records."""
-        from resources.rejects_writer import write_rejects
+        from resources.importing.rejects_writer import write_rejects
 
         records = self._store.account(request.account)
         with (

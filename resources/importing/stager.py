@@ -12,12 +12,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.file_reader import CellProblem, FileReader, TextChunk
-from resources.problems import PROBLEMS, ProblemFile, summarise
-from resources.progress import Progress, observed_chunks
+from resources.importing.progress import Progress, observed_chunks
 from resources.record_store import Comparison, RecordStore, Staging
+from resources.record_store.problems import PROBLEMS, ProblemFile, summarise
 from resources.record_store.refusals import outdated_type
 from schemas import load_model
-from schemas.batches import ChangedValue, Counts, ImportRequest, ProblemCount, RowProblem
+from schemas.batches import ChangedValue, ImportRequest, ProblemCount, RowProblem
+from schemas.counts import Counts
 from schemas.dates import DateOrders
 from schemas.errors import Unaccounted
 from schemas.mapping import OURS, Mapping, map_headers
@@ -76,7 +77,7 @@ def stage_file(
     ours = store.has_escaped(reader.sha256)
     unescape = request.unescape or ours
     if OURS.issubset(reader.headers):
-        from resources.rejects_writer import ESCAPED  # brings openpyxl, which few files need
+        from resources.importing.rejects_writer import ESCAPED  # brings openpyxl, which few files need
 
         unescape = unescape or reader.format in ESCAPED
     dates = DateOrders(record_type, fields, request.date_order)

@@ -14,7 +14,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from schemas.batches import BatchStatus, ChangedValue, Counts, ImportReport
+from schemas.batches import BatchStatus, ChangedValue, ImportReport
+from schemas.counts import Counts
 from schemas.record_type import RecordType
 
 LONGEST = 300
@@ -133,7 +134,7 @@ def _render(
 def _environment() -> Environment:
     """Templates in which whatever is put in is escaped and made visible, and nothing may be undefined."""
     environment = Environment(
-        loader=PackageLoader("resources", "templates"),
+        loader=PackageLoader("resources.importing", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=lambda value: _as_html(value) if type(value) is str else value,

@@ -17,7 +17,7 @@ from upath import UPath
 
 from resources.clock import new_id
 from resources.file_storage import FileStorage, answered, is_local
-from resources.inbox import BundledFile, checked_bundle, digest, in_bundles, misplaced, why_name
+from resources.inbox.bundles import BundledFile, checked_bundle, digest, in_bundles, misplaced, why_name
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.arrivals import Look, Seen

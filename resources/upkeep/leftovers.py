@@ -11,7 +11,7 @@ from pathlib import Path
 
 from resources.clock import BATCH_ID, file_time
 from resources.file_storage import entries, files_below, kept, remove
-from resources.inbox import WHY
+from resources.inbox.bundles import WHY
 from resources.record_store import RecordStore
 from resources.trash import Trash
 from schemas.batches import Batch, BatchStatus

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from resources.export_writer import sweep_exports
-from resources.leftovers import UNKNOWN_FOR, sweep_archive, sweep_batches
-from resources.record_store import RecordStore, upkeep
+from resources.record_store import RecordStore, compaction
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE
 from resources.record_store.snapshots import superseded
 from resources.trash import Trash
+from resources.upkeep.leftovers import UNKNOWN_FOR, sweep_archive, sweep_batches
 from schemas.batches import BatchStatus
 from schemas.errors import DamagedFile
 from schemas.location import Location
@@ -58,15 +58,15 @@ class Maintenance:
         expiry = self.expire()
         old_files = self._remove_old_files()
         snapshots = self._expire_snapshots()
-        rewritten, rewritten_into = self._repeat("write files anew", upkeep.rewrite_deleted)
-        merged, merged_into = self._repeat("merge files", upkeep.merge_small_files)
+        rewritten, rewritten_into = self._repeat("write files anew", compaction.rewrite_deleted)
+        merged, merged_into = self._repeat("merge files", compaction.merge_small_files)
         orphans = self._remove_superfluous()
         now = self._store.lived()
         exports, archived = sweep_exports(self._store.settings, now), sweep_archive(self._store)
         trash = self._trash.sweep(now)
         with self._store.reading() as connection:
-            storage = upkeep.storage(connection, self._store.settings.data)
-            unknown = upkeep.unknown_files(connection, self._store.settings.data)
+            storage = compaction.storage(connection, self._store.settings.data)
+            unknown = compaction.unknown_files(connection, self._store.settings.data)
         if self._damaged is not None:
             raise self._damaged
         return MaintenanceReport(
@@ -92,16 +92,16 @@ class Maintenance:
         now, data = self._store.lived(), self._store.settings.data
         removed = Removed()
         with self._store.catalog_change() as connection:
-            files = upkeep.replaced(connection, now - READING_FOR)
+            files = compaction.replaced(connection, now - READING_FOR)
             if not files:
                 return removed
             try:
-                upkeep.require_replacements(connection, data, files)
+                compaction.require_replacements(connection, data, files)
             except DamagedFile as error:
                 self._damaged = error
                 return removed
             # First from the catalog, so that it never names a file that is gone: what is left then is superfluous.
-            upkeep.forget(connection, [file.path for file in files])
+            compaction.forget(connection, [file.path for file in files])
         for file in files:
             removed += self._trash.put(data / file.path, now)
         return removed
@@ -111,7 +111,7 @@ class Maintenance:
         now, data = self._store.lived(), self._store.settings.data
         removed = Removed()
         with self._store.transaction("remove orphans", self._actor, writes=()) as transaction:
-            for path in upkeep.superfluous(transaction.connection, data, now - UNKNOWN_FOR):
+            for path in compaction.superfluous(transaction.connection, data, now - UNKNOWN_FOR):
                 removed += self._trash.put(data / path, now)
         return removed
 
@@ -123,7 +123,7 @@ class Maintenance:
                 step = superseded(transaction.connection, horizon)[:_SNAPSHOTS_A_STEP]
                 if not step:
                     return expired
-                upkeep.expire_snapshots(transaction.connection, step)
+                compaction.expire_snapshots(transaction.connection, step)
             expired += len(step)
 
     def _horizon(self) -> datetime:

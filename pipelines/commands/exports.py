@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipelines import options
-from pipelines.options import PAGE, open_store, print_json
+from pipelines.commands import options
+from pipelines.commands.options import PAGE, open_store, print_json
 from resources.settings import Settings
 from schemas.errors import NoDeployment
 from schemas.exports import ExportFormat, ExportRequest, Packing, named_format
@@ -121,7 +121,7 @@ def export(
     if as_json:
         print_json(manifest.to_dict())
     else:
-        from pipelines.terminal import print_export
+        from pipelines.commands.terminal import print_export
 
         print_export(manifest)
 
@@ -165,7 +165,7 @@ def exports(account: str | None, page: int, as_json: bool) -> None:
     if as_json:
         print_json({"items": [manifest.to_dict() for manifest in found[:PAGE]], "next": following})
     else:
-        from pipelines.terminal import print_exports
+        from pipelines.commands.terminal import print_exports
 
         print_exports(found[:PAGE], following)
 
@@ -207,7 +207,7 @@ def list_presets(account: str, record_type: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"items": found, "next": None})
     else:
-        from pipelines.terminal import print_presets
+        from pipelines.commands.terminal import print_presets
 
         print_presets(found)
 
@@ -218,7 +218,7 @@ def _progress(what: str, as_json: bool) -> "Iterator[Progress | None]":
     if as_json or not sys.stderr.isatty():
         yield None
         return
-    from pipelines.terminal import progress_bar
+    from pipelines.commands.terminal import progress_bar
 
     with progress_bar(f"Exporting {what}", exact=True) as progress:
         yield progress

@@ -19,7 +19,7 @@ from schemas.record_type import RecordType
 from schemas.rollbacks import RollbackCounts, RollbackReport
 
 if TYPE_CHECKING:
-    from resources.progress import Progress
+    from resources.importing.progress import Progress
 
 _OUTCOMES = {"created": "green", "updated": "cyan", "unchanged": "dim", "rejected": "red", "duplicate": "yellow"}
 _BAR = 30

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from resources.record_store import ledger
 from resources.record_store.export_source import Selection
 from resources.record_store.lake import Connection
-from resources.record_store.moments import Snapshot, snapshot_of
+from resources.record_store.time_travel import Snapshot, snapshot_of
 from schemas.errors import BeyondHorizon, InvalidRequest, NotFound
 from schemas.exports import ExportRequest
 from schemas.filters import parse_filter, parse_order

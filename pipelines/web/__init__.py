@@ -1,0 +1,1 @@
+"""The web server: Dagster's application and the accounts' files, behind our own guard."""

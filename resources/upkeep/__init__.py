@@ -1,0 +1,1 @@
+"""What keeps a store small and quick: the lake's maintenance, and files whose time is over."""

@@ -1,0 +1,25 @@
+"""How many records of a file have each outcome."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the records of one file; `read` is the sum of the others, or the run has failed."""
+
+    read: int = 0
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+
+    @property
+    def accounted(self) -> int:
+        """How many records have an outcome."""
+        return self.created + self.updated + self.unchanged + self.rejected + self.duplicate
+
+    def __str__(self) -> str:
+        """The outcomes that there are: "10 created, 2 rejected"."""
+        outcomes = [f"{number:,} {name}" for name, number in vars(self).items() if name != "read" and number]
+        return ", ".join(outcomes) or "no records"
