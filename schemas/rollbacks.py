@@ -1,4 +1,4 @@
-"""Taking a batch back, as values: what was asked, what stands in the way, what became of it."""
+"""Rollbacks as values: what was asked, what stands in the way, what became of the records."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,12 +7,34 @@ from typing import Any
 
 
 class OnModified(StrEnum):
-    """What becomes of records that were modified since: refuse, leave them, take back what nobody touched, restore."""
+    """The choices about records that were modified since their batch; `DECISIONS` says what each means."""
 
     STOP = "stop"
     KEEP = "keep"
     MERGE = "merge"
     OVERWRITE = "overwrite"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a rollback does with records that were modified since their batch. Without any of these it leaves them.
+
+    refuses: roll nothing back.
+    merges: restore the fields that still have the batch's value; fields that were modified since stay.
+    restores: restore the record as it was before the batch; later changes are lost.
+    """
+
+    refuses: bool = False
+    merges: bool = False
+    restores: bool = False
+
+
+DECISIONS = {
+    OnModified.STOP: Decision(refuses=True),
+    OnModified.KEEP: Decision(),
+    OnModified.MERGE: Decision(merges=True),
+    OnModified.OVERWRITE: Decision(restores=True),
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +74,7 @@ class RollbackCounts:
 
 @dataclass(frozen=True)
 class Undone:
-    """The batch that a rollback has taken back, and what became of its records."""
+    """The batch that a rollback has rolled back, and what became of its records."""
 
     batch_id: str
     counts: RollbackCounts
@@ -89,7 +111,7 @@ class Conflict:
 
 @dataclass(frozen=True)
 class RollbackRequest:
-    """One batch of one account to be taken back, and what is to become of records that were modified since."""
+    """One batch of one account to be rolled back, and what is to become of records that were modified since."""
 
     account: str
     batch_id: str

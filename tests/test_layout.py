@@ -3,6 +3,7 @@
 import ast
 import tomllib
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,48 @@ def test_there_are_sources_of_every_layer() -> None:
 def test_imports_go_one_way(path: Path) -> None:
     above = LAYERS[LAYERS.index(path.relative_to(ROOT).parts[0]) + 1 :]
     assert [module for module in _imported(_tree(path)) if module.split(".")[0] in (*above, "tests")] == []
+
+
+def test_no_module_imports_one_that_imports_it() -> None:
+    """No circle, however long; imports inside functions and those for types count as well."""
+    modules = {_module(path): path for path in SOURCES}
+    imports = {
+        name: {module for module in _modules_imported(_tree(path)) if module in modules} - {name}
+        for name, path in modules.items()
+    }
+    TopologicalSorter(imports).prepare()  # CycleError names the circle
+
+
+def test_no_room_imports_one_that_imports_it() -> None:
+    """A room is a folder below a layer, with all that is in it."""
+    rooms: dict[str, set[str]] = {}
+    for path in SOURCES:
+        room = _room(_module(path))
+        rooms.setdefault(room, set()).update(
+            _room(module) for module in _modules_imported(_tree(path)) if module.split(".")[0] in LAYERS
+        )
+    TopologicalSorter({room: others - {room} for room, others in rooms.items()}).prepare()
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _room(module: str) -> str:
+    """The folder of a module that lies in one; a module directly in a layer is a room of its own."""
+    return ".".join(module.split(".")[:2])
+
+
+def _modules_imported(tree: ast.Module) -> Iterator[str]:
+    """Every module that is imported; `from folder import module` is an import of the module."""
+    known = {_module(path) for path in SOURCES}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                module = f"{node.module}.{alias.name}"
+                yield module if module in known else node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
 
 
 def test_only_the_clock_asks_for_the_time() -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from resources.clock import new_id
 from resources.file_reader import no_such_file
 from resources.file_storage import entries, exists, files_below, known_checksum
-from resources.record_store import lake_files, ledger, tables
+from resources.record_store import lake_files, ledger
 from resources.record_store.access import is_foreign
+from resources.record_store.commit import Commit
 from resources.record_store.export_source import ExportSource, Selection
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import Connection
 from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
@@ -26,28 +27,27 @@ from resources.record_store.refusals import (
     not_previewed,
     not_writable,
     outdated,
-    outdated_type,
     preview_over,
     window_over,
 )
+from resources.record_store.rollback import Images, Rollback
 from resources.record_store.selection import select
-from resources.record_store.snapshots import commits_since, images_of, snapshots_of
-from resources.record_store.staging import PROBLEMS, Staging, differs, same_key, within
+from resources.record_store.snapshots import snapshots_of
+from resources.record_store.staging import PROBLEMS, Staging
 from resources.record_store.tables import table
 from resources.record_store.time_travel import current
+from resources.record_store.transaction import Transaction, TransactionalStore
 from schemas.batches import STANDING, Batch, BatchStatus, ImportReport, RowProblem
 from schemas.counts import Counts
-from schemas.errors import Unaccounted
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
-from schemas.rollbacks import Conflict, OnModified, RollbackReport, RollbackRequest, Undone
+from schemas.rollbacks import DECISIONS, Conflict, RollbackReport, RollbackRequest, Undone
 
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
-    from resources.record_store.store import RecordStore, Transaction
-    from resources.record_store.undo import Commit, Undo
+    from resources.record_store.transaction import Transaction
 
 _CONFLICTS = 20
 _KINDS = ("staging", "rejects", "reports")
@@ -61,7 +61,7 @@ class _NothingToDo(Exception):
 class AccountRecords:
     """One account's records, batches and exports. Nothing of another account can be named through it."""
 
-    def __init__(self, store: "RecordStore", account: str) -> None:
+    def __init__(self, store: TransactionalStore, account: str) -> None:
         self._store = store
         self.name = account
         self.files = store.files
@@ -178,13 +178,13 @@ class AccountRecords:
                 known = ledger.files_below(connection, str(folder).removeprefix(str(data)).lstrip("/"))
                 lake_files.compare(connection, data, [file.path for file in known])
 
-    def _transaction(self, message: str, actor: str) -> "AbstractContextManager[Transaction]":
+    def _transaction(self, message: str, actor: str) -> AbstractContextManager[Transaction]:
         """A transaction that writes rows of the ledger, and no records."""
         return self._store.transaction(message, actor, writes=())
 
     def _writing(
         self, message: str, actor: str, batch_id: str, record_type: str
-    ) -> "AbstractContextManager[Transaction]":
+    ) -> AbstractContextManager[Transaction]:
         """A transaction that writes records of a type."""
         writes = lake_files.patterns_of(record_type, self.name)
         return self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
@@ -223,8 +223,9 @@ class AccountRecords:
                 _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
             self._compare_staged(connection, batch, staging)
             self._require_whole(connection, record_type.name, current(connection).number, batch.binding["snapshot"])
-            self._require_unchanged(connection, batch, record_type, staging)
-            self._write(connection, batch, record_type, staging)
+            commit = Commit(connection, record_type, self.name, batch, staging)
+            commit.require_unchanged()
+            commit.apply()
             batch = replace(
                 batch,
                 status=BatchStatus.COMMITTED,
@@ -256,10 +257,11 @@ class AccountRecords:
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
                 return self._taken_back(connection, batch)
-            whole = request.on_modified in (OnModified.KEEP, OnModified.MERGE)
-            undo = self._undo(connection, batch, self._store.time(connection), whole=whole)
-            counts = undo.counts(request.on_modified)
-            conflicts = tuple(undo.conflicts(_CONFLICTS)) if counts.modified else ()
+            decision = DECISIONS[request.on_modified]
+            rollback = self._rollback(connection, batch, self._store.time(connection))
+            rollback.compare(whole=not (decision.refuses or decision.restores))
+            counts = rollback.counts(decision)
+            conflicts = tuple(rollback.conflicts(_CONFLICTS)) if counts.modified else ()
             return RollbackReport(None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts)
 
     def roll_back(self, request: RollbackRequest, actor: str, run_id: str | None) -> RollbackReport:
@@ -277,13 +279,14 @@ class AccountRecords:
             if batch.status is BatchStatus.ROLLED_BACK:
                 done = self._taken_back(connection, batch)
                 raise _NothingToDo
-            undo = self._undo(connection, batch, transaction.at, whole=True)
-            planned = undo.counts(request.on_modified)
-            conflicts = undo.conflicts(_CONFLICTS) if planned.modified else []
-            if planned.modified and request.on_modified is OnModified.STOP:
+            decision = DECISIONS[request.on_modified]
+            rollback = self._rollback(connection, batch, transaction.at).compare(whole=True)
+            planned = rollback.counts(decision)
+            conflicts = rollback.conflicts(_CONFLICTS) if planned.modified else []
+            if planned.modified and decision.refuses:
                 raise modified_since(batch, planned, conflicts)
-            undone = Undone(batch.batch_id, undo.apply(request.on_modified, rollback_id))
-            rollback = Batch(
+            undone = Undone(batch.batch_id, rollback.apply(decision, rollback_id))
+            rollback_batch = Batch(
                 batch_id=rollback_id,
                 account=self.name,
                 record_type=batch.record_type,
@@ -302,13 +305,13 @@ class AccountRecords:
                 window=self._store.settings.rollback_window,
             )
             taken_back = replace(batch, status=BatchStatus.ROLLED_BACK, actor=actor, run_id=run_id, at=transaction.at)
-            transaction.append(ledger.append_batch, rollback)
+            transaction.append(ledger.append_batch, rollback_batch)
             transaction.append(ledger.append_batch, taken_back)
             for number, other in enumerate(ledger.undone_by(connection, batch)):
                 status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
                 changed = replace(other, status=status, actor=actor, run_id=run_id, at=transaction.at)
                 transaction.append(ledger.append_batch, changed)
-            done = _rollback_report(rollback, undone, conflicts)
+            done = _rollback_report(rollback_batch, undone, conflicts)
         return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
 
     def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:
@@ -368,28 +371,26 @@ class AccountRecords:
             raise no_such_batch(batch_id)
         return found[0]
 
-    def _undo(self, connection: Connection, batch: Batch, now: datetime, *, whole: bool) -> "Undo":
-        """What the batch did, compared with now; refused when it cannot be taken back any more."""
-        from resources.record_store.undo import Undo
-
+    def _rollback(self, connection: Connection, batch: Batch, now: datetime) -> Rollback:
+        """The rollback of the batch; refused when it cannot be rolled back any more."""
         if batch.status not in STANDING or batch.committed_at is None:
             raise not_committed(batch)
         window = batch.promised(self._store.settings.rollback_window)
         if batch.status is BatchStatus.EXPIRED or batch.is_over(now, window):
             raise window_over(batch, batch.committed_at + window)
-        own = _commit(connection, batch)
+        own = Images.of(connection, batch)
         if own is None:
             raise images_gone(batch)
         earlier = []
         for other in ledger.rolled_back_since(connection, batch):
-            commit = _commit(connection, other)
-            if commit is None:
+            images = Images.of(connection, other)
+            if images is None:
                 raise earlier_images_gone(batch, other)
-            earlier.append(commit)
-        read = [snapshot for commit in (own, *earlier) for snapshot in (commit.before, commit.after)]
+            earlier.append(images)
+        read = [snapshot for images in (own, *earlier) for snapshot in (images.before, images.after)]
         self._require_whole(connection, batch.record_type, *read, current(connection).number)
         record_type = ledger.record_types(connection)[batch.record_type]
-        return Undo(connection, record_type, self.name, own, earlier, whole=whole)
+        return Rollback(connection, record_type, self.name, own, earlier)
 
     def _taken_back(self, connection: Connection, batch: Batch) -> RollbackReport:
         return replace(
@@ -401,89 +402,6 @@ class AccountRecords:
         if batch.status is not BatchStatus.PREVIEWED:
             raise not_previewed(batch, wish)
         return batch
-
-    def _require_unchanged(
-        self, connection: Connection, batch: Batch, record_type: RecordType, staging: Staging
-    ) -> None:
-        if batch.binding["record_type_hash"] != record_type.hash:
-            raise outdated(batch, f"the record type {record_type.name} is another one since")
-        known = ledger.record_types(connection)[record_type.name]
-        if known.hash != record_type.hash:
-            raise outdated_type(record_type.name)
-        snapshot = batch.binding["snapshot"]
-        if not commits_since(connection, record_type, snapshot):
-            return
-        columns = ", ".join(map(identifier, [*tables.OWN_COLUMNS, *record_type.field_names]))
-        now, then = (
-            f"SELECT {columns} FROM (SELECT * FROM {table(record_type.name, lake)} WHERE _account = ?) t "
-            f"SEMI JOIN ({staging.included_sql}) s ON {same_key(record_type, 't', 's')}"
-            for lake in ("lake", connection.snapshot(snapshot))
-        )
-        key = ", ".join(map(identifier, record_type.key))
-        (changed,) = connection.fetch_one(
-            f"""
-            SELECT count(DISTINCT ({key})) FROM (
-                (({now}) EXCEPT ({then})) UNION ALL (({then}) EXCEPT ({now}))
-            )
-            """,
-            [self.name] * 4,
-        )
-        if changed:
-            raise outdated(batch, f"{changed:,} of the records it touches have changed since")
-
-    def _write(self, connection: Connection, batch: Batch, record_type: RecordType, staging: Staging) -> None:
-        """Update, then insert: MERGE would do both at once, but what it inserts is not sorted by key."""
-        name, counts = table(record_type.name), batch.counts
-        mine = f"FROM {name} WHERE _account = ?"
-        fields = [identifier(field) for field in staging.fields]
-        before = connection.fetch_one(f"SELECT count(*) {mine}", [self.name])[0]
-        updated = inserted = 0
-        if counts.updated:
-            changed = [identifier(field) for field in staging.fields if field not in record_type.key]
-            updates = ", ".join([f"{field} = s.{field}" for field in changed] + ["_batch = ?"])
-            (updated,) = connection.fetch_one(
-                f"""
-                MERGE INTO {name} t USING ({staging.included_sql}) s
-                ON t._account = ? AND {same_key(record_type, "t", "s")}
-                WHEN MATCHED AND ({differs(record_type, staging.fields, "t", "s")}) THEN UPDATE SET {updates}
-                """,
-                [self.name, batch.batch_id],
-            )
-        if counts.created:
-            connection.execute(
-                f"""
-                CREATE OR REPLACE TEMP TABLE stored AS SELECT s._record FROM ({staging.included_sql}) s
-                SEMI JOIN (SELECT * {mine}) t ON {same_key(record_type, "t", "s")}
-                """,
-                [self.name],
-            )
-            for numbers, condition, bounds in staging.sortable_parts(connection, record_type, counts.created):
-                inserted += connection.fetch_one(
-                    f"""
-                    INSERT INTO {name} (_account, _batch, {", ".join(fields)})
-                    SELECT ?, ?, {", ".join(f"s.{field}" for field in fields)}
-                    FROM (FROM ({staging.included_sql}) WHERE {within("_record", numbers)}) s
-                    ANTI JOIN (FROM stored WHERE {within("_record", numbers)}) USING (_record) WHERE {condition}
-                    """,
-                    [self.name, batch.batch_id, *bounds],
-                )[0]
-        after, marked = connection.fetch_one(
-            f"SELECT count(*), count(*) FILTER (_batch = ?) {mine}", [batch.batch_id, self.name]
-        )
-        found = (inserted, updated, after - before, marked)
-        if found != (counts.created, counts.updated, counts.created, counts.created + counts.updated):
-            raise Unaccounted(
-                f"Batch {batch.batch_id} would have created {inserted:,} and updated {updated:,} records; the preview "
-                f"had {counts.created:,} and {counts.updated:,}. Nothing was written."
-            )
-
-
-def _commit(connection: Connection, batch: Batch) -> "Commit | None":
-    """The snapshots around a batch's commit; None where they are not kept any more."""
-    from resources.record_store.undo import Commit
-
-    images = images_of(connection, batch.batch_id)
-    return None if images is None else Commit(batch.batch_id, *images, is_import=batch.undone is None)
 
 
 def _rollback_report(rollback: Batch, undone: Undone, conflicts: Sequence[Conflict]) -> RollbackReport:

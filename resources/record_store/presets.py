@@ -2,20 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from resources.record_store import ledger
 from resources.record_store.selection import known_type, require_account
+from resources.record_store.transaction import Transaction
 from schemas.errors import InvalidRequest
-
-if TYPE_CHECKING:
-    from resources.record_store.store import Transaction
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 def save_preset(
-    transaction: "Transaction", account: str, record_type: str, name: str, columns: Sequence[str], actor: str
+    transaction: Transaction, account: str, record_type: str, name: str, columns: Sequence[str], actor: str
 ) -> None:
     """The account's preset of that name has these columns from now on.
 

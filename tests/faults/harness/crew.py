@@ -37,7 +37,7 @@ _IMPORTED = (
         "resources.export_writer",
         "resources.inbox.arrivals",
     ),
-    *("resources.record_store.comparison", "resources.record_store.undo", "resources.file_reader.child"),
+    *("resources.record_store.comparison", "resources.record_store.rollback", "resources.file_reader.child"),
     *("resources.file_reader.delimited", "schemas.contacts", "schemas.flights"),
     *("tests.forked_reading", "tests.faults.harness.kinds"),
 )

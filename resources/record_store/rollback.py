@@ -1,4 +1,4 @@
-"""A batch taken back: each of its records as it was before, where nobody has modified it since.
+"""Rolling a batch back: each of its records becomes what it was before, where nobody has modified it since.
 
 "As it was before" leaves out what rolled-back batches wrote. Example: batch A creates a record, batch B changes it, A
 is rolled back with `keep`, then B is rolled back. The record is removed, because A is rolled back too. The rule:
@@ -12,22 +12,23 @@ is rolled back with `keep`, then B is rolled back. The record is removed, becaus
 
 The rule compares snapshots. The batch id in a record is not enough: SQL edits leave it, and rollbacks restore an older
 one. A batch that was rolled back before that moment is not looked past: what it left was chosen then. A rollback is a
-batch too. One that was undone is looked past, unless the batch that it had taken back is rolled back again.
+batch too. One that was rolled back is looked past, unless the batch that it had rolled back is rolled back again.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 from resources.record_store.databases import literal
 from resources.record_store.lake import Connection, identifier
-from resources.record_store.snapshots import commits_since
+from resources.record_store.snapshots import commits_since, images_of
 from resources.record_store.sorting import key_ranges, parts_to_sort
 from resources.record_store.staging import same_key
 from resources.record_store.tables import OWN_COLUMNS, sql_type, table
+from schemas.batches import Batch
 from schemas.errors import Unaccounted
 from schemas.record_type import RecordType
-from schemas.rollbacks import Conflict, OnModified, RollbackCounts
+from schemas.rollbacks import Conflict, Decision, RollbackCounts
 
 _UNTOUCHED = "((left_by AND present AND same) OR (was_there AND NOT (left_by OR present)))"
 _GONE = "(NOT present AND (left_by OR NOT was_there))"
@@ -36,25 +37,25 @@ _COMMITS_SEARCHED = 50
 
 
 @dataclass(frozen=True)
-class Commit:
-    """A batch's commit: the snapshots directly before and after it. An import marks what it writes with its id."""
+class Images:
+    """The snapshots directly before and after a batch's commit. An import marks what it writes with its id."""
 
     batch_id: str
     before: int
     after: int
     is_import: bool
 
+    @classmethod
+    def of(cls, connection: Connection, batch: Batch) -> Self | None:
+        """The images of a batch's commit; None where they are not kept any more."""
+        snapshots = images_of(connection, batch.batch_id)
+        return None if snapshots is None else cls(batch.batch_id, *snapshots, is_import=batch.undone is None)
 
-class Undo:
-    """The records that a batch touched, at three moments: before it, after it, and now.
 
-    They are compared once, into a temporary table `undo`, with a row for the key of each record whose state after
-    the batch is another than before: `was_there` before, `left_by` the batch, `present` now and the `same` as the
-    batch left it. `images` are those that were there, as they were; without `whole` no more than their keys, which is
-    enough to count where no values are compared. Nothing is written but by `apply`.
+class Rollback:
+    """Rolls back the records that a batch touched. `compare` comes first; nothing is written but by `apply`.
 
-    rolled_back: the commits to look past, newest first, as the module says. `rests` are records whose image still has
-    values of one of them.
+    rolled_back: the images of the batches to look past, newest first, as the module says.
     """
 
     def __init__(
@@ -62,45 +63,53 @@ class Undo:
         connection: Connection,
         record_type: RecordType,
         account: str,
-        commit: Commit,
-        rolled_back: Sequence[Commit],
-        *,
-        whole: bool,
+        images: Images,
+        rolled_back: Sequence[Images],
     ) -> None:
         self._connection = connection
         self._type = record_type
         self._account = account
-        self._batch_id = commit.batch_id
-        self._after = commit.after
-        self._is_import = commit.is_import
+        self._batch_id = images.batch_id
+        self._after = images.after
+        self._is_import = images.is_import
         self._rolled_back = rolled_back
         self._columns = (*OWN_COLUMNS, *record_type.field_names)
         self._others = [identifier(name) for name in record_type.field_names if name not in record_type.key]
-        self._before_sql = self._at(commit.before)
-        self._after_sql = self._at(commit.after)
+        self._before_sql = self._at(images.before)
+        self._after_sql = self._at(images.after)
         self._now_sql = f"SELECT * FROM {table(record_type.name)} WHERE _account = ?"
-        columns = self._columns if whole or rolled_back else self._type.key
-        self._image = ", ".join(map(identifier, columns))
-        self._compare_import() if commit.is_import else self._compare_any()
 
-    def counts(self, on_modified: OnModified) -> RollbackCounts:
-        """What becomes of the records with this choice; with STOP, of those that were not modified."""
+    def compare(self, *, whole: bool) -> Self:
+        """Compare the records before the batch, after it, and now; returns itself.
+
+        The temporary table `compared` has a row for the key of each record whose state after the batch is another than
+        before: `was_there` before, `left_by` the batch, `present` now and the `same` as the batch left it. `rests` are
+        records whose image still has values of a batch that is looked past. The table `images` has those that were
+        there, as they were; without `whole` only their keys, which is enough to count where no values are compared.
+        """
+        columns = self._columns if whole or self._rolled_back else self._type.key
+        self._image = ", ".join(map(identifier, columns))
+        self._compare_import() if self._is_import else self._compare_any()
+        return self
+
+    def counts(self, decision: Decision) -> RollbackCounts:
+        """What becomes of the records with this decision; where it refuses, of those that were not modified."""
         row = self._connection.fetch_one(
             f"""
             SELECT count(*) FILTER (NOT was_there AND {_UNTOUCHED}), count(*) FILTER (was_there AND {_UNTOUCHED}),
                 count(*) FILTER ({_MODIFIED}), count(*) FILTER ({_GONE}),
                 count(*) FILTER ({_MODIFIED} AND NOT was_there AND present),
-                count(*) FILTER (rests AND {_chosen(on_modified)})
-            FROM undo
+                count(*) FILTER (rests AND {_chosen(decision)})
+            FROM compared
             """
         )
         removed, restored, modified, gone, modified_creations, resting = row
-        if on_modified is OnModified.OVERWRITE:
-            removed, restored = removed + modified_creations, restored + modified - modified_creations
         merged = kept = 0
-        if modified and on_modified in (OnModified.KEEP, OnModified.MERGE):
+        if decision.restores:
+            removed, restored = removed + modified_creations, restored + modified - modified_creations
+        elif modified and not decision.refuses:
             mergeable, showing = self._modified_with_values()
-            merged = mergeable if on_modified is OnModified.MERGE else 0
+            merged = mergeable if decision.merges else 0
             kept = modified - merged
             resting += showing - merged
         return RollbackCounts(removed, restored, modified, merged, kept, gone, resting)
@@ -115,7 +124,7 @@ class Undo:
         rows = self._connection.execute(
             f"""
             WITH u AS MATERIALIZED (
-                    SELECT * FROM undo WHERE {_MODIFIED} ORDER BY {", ".join(keys)} LIMIT {int(records)}
+                    SELECT * FROM compared WHERE {_MODIFIED} ORDER BY {", ".join(keys)} LIMIT {int(records)}
                 ), c AS (
                     FROM ({self._now_sql}) c SEMI JOIN u ON {same_key(self._type, "u", "c")}
                 ), a AS (
@@ -135,15 +144,15 @@ class Undo:
         ]
         return self._with_causes(found) if found else []
 
-    def apply(self, on_modified: OnModified, rollback_id: str) -> RollbackCounts:
-        """The records are as `counts` says for this choice. Raises Unaccounted, before any commit, when they are not.
+    def apply(self, decision: Decision, rollback_id: str) -> RollbackCounts:
+        """The records are as `counts` says for this decision. Raises Unaccounted, before any commit, when they are not.
 
         A record that is merged, or restored without some of its values, bears the rollback's id; any other one that is
         restored bears what it bore before.
         """
-        counts = self.counts(on_modified)
+        counts = self.counts(decision)
         total = self._count()
-        chosen = _chosen(on_modified)
+        chosen = _chosen(decision)
         if self._rolled_back:
             self._connection.execute("UPDATE images SET _batch = ? WHERE _batch IS NULL", [rollback_id])
         if counts.merged:
@@ -151,14 +160,14 @@ class Undo:
                 f"CREATE OR REPLACE TEMP TABLE merged AS {self._merged_sql()}", [self._account] * 2
             )
         # What nobody has touched bears the batch still, and lies where few others do.
-        untouched_import = self._is_import and on_modified is not OnModified.OVERWRITE
+        untouched_import = self._is_import and not decision.restores
         still = f"t._batch = {literal(self._batch_id)}" if untouched_import else "true"
         removed = updated = inserted = merged = 0
         if counts.removed:
             keys = ", ".join(map(identifier, self._type.key))
             (removed,) = self._connection.fetch_one(
                 f"DELETE FROM {table(self._type.name)} t WHERE _account = ? AND {still} AND ({keys}) IN "
-                f"(SELECT ({keys}) FROM undo WHERE NOT was_there AND present AND {chosen})",
+                f"(SELECT ({keys}) FROM compared WHERE NOT was_there AND present AND {chosen})",
                 [self._account],
             )
         if counts.restored:
@@ -170,7 +179,7 @@ class Undo:
         done = replace(counts, removed=removed, restored=updated + inserted, merged=merged)
         if done != counts or self._count() != total - removed + inserted:
             raise Unaccounted(
-                f"Taking {self._batch_id} back would have {done} where {counts} was planned. Nothing was written.",
+                f"Rolling {self._batch_id} back would have {done} where {counts} was planned. Nothing was written.",
                 "This is a defect of records; please report it.",
             )
         return done
@@ -203,12 +212,12 @@ class Undo:
         was_there = self._was_there("(SELECT *, true AS left_by FROM wrote)")
         if not changed_since:
             self._connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE undo AS SELECT *, true AS present, true AS same FROM ({was_there})"
+                f"CREATE OR REPLACE TEMP TABLE compared AS SELECT *, true AS present, true AS same FROM ({was_there})"
             )
             return
         self._connection.execute(
             f"""
-            CREATE OR REPLACE TEMP TABLE undo AS
+            CREATE OR REPLACE TEMP TABLE compared AS
             WITH c AS MATERIALIZED ({self._now_sql} AND _batch = ?),
                 lost AS MATERIALIZED (FROM wrote a ANTI JOIN c ON {same_key(self._type, "a", "c")}),
                 n AS (
@@ -240,7 +249,7 @@ class Undo:
         self._take_images("touched")
         self._connection.execute(
             f"""
-            CREATE OR REPLACE TEMP TABLE undo AS
+            CREATE OR REPLACE TEMP TABLE compared AS
             SELECT u.*, c._account IS NOT NULL AS present,
                 a._account IS NOT NULL AND c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS same
             FROM ({self._was_there("touched")}) u
@@ -257,18 +266,18 @@ class Undo:
             f"SEMI JOIN {touched} t ON {same_key(self._type, 't', 'b')}",
             [self._account],
         )
-        for commit in self._rolled_back:
-            self._look_past(commit, touched)
+        for images in self._rolled_back:
+            self._look_past(images, touched)
 
-    def _look_past(self, commit: Commit, touched: str) -> None:
-        """The images of the table's keys without what the commit wrote. An image of several versions bears no batch."""
-        mark, marks = (" AND _batch = ?", [commit.batch_id]) if commit.is_import else ("", [])
+    def _look_past(self, images: Images, touched: str) -> None:
+        """The images of the table's keys without what the batch wrote. An image of several versions bears no batch."""
+        mark, marks = (" AND _batch = ?", [images.batch_id]) if images.is_import else ("", [])
         (number,) = self._connection.fetch_one(
-            f"CREATE OR REPLACE TEMP TABLE theirs AS FROM ({self._at(commit.after)}{mark}) a "
+            f"CREATE OR REPLACE TEMP TABLE theirs AS FROM ({self._at(images.after)}{mark}) a "
             f"SEMI JOIN {touched} t ON {same_key(self._type, 't', 'a')}",
             [self._account, *marks],
         )
-        if commit.is_import and not number:
+        if images.is_import and not number:
             return
         same = f"NOT ({self._differs('i', 'a')})"
         updated = "(a._account IS NOT NULL AND b._account IS NOT NULL)"
@@ -288,8 +297,8 @@ class Undo:
             f"""
             CREATE OR REPLACE TEMP TABLE images AS
             WITH b AS MATERIALIZED (
-                FROM ({self._at(commit.before)}) b
-                SEMI JOIN {"theirs" if commit.is_import else touched} t ON {same_key(self._type, "t", "b")}
+                FROM ({self._at(images.before)}) b
+                SEMI JOIN {"theirs" if images.is_import else touched} t ON {same_key(self._type, "t", "b")}
             )
             SELECT {", ".join(columns)} FROM {touched} t
             LEFT JOIN images i ON {same_key(self._type, "t", "i")}
@@ -350,7 +359,7 @@ class Undo:
     def _images_of(self, condition: str) -> str:
         """The images `s` of the records that were there and meet a condition, as what follows FROM; more may follow."""
         keys = ", ".join(map(identifier, self._type.key))
-        wanted = f"SELECT {keys} FROM undo WHERE was_there AND {condition}"
+        wanted = f"SELECT {keys} FROM compared WHERE was_there AND {condition}"
         return f"images s SEMI JOIN ({wanted}) u ON {same_key(self._type, 's', 'u')} WHERE true"
 
     def _merged_sql(self) -> str:
@@ -369,7 +378,7 @@ class Undo:
     def _modified_with_values_sql(self) -> str:
         """The modified records that have values of the batch still, as what follows SELECT; binds the account twice."""
         return f"""
-            FROM undo u
+            FROM compared u
             LEFT JOIN images b ON {same_key(self._type, "u", "b")}
             JOIN ({self._after_sql}) a ON {same_key(self._type, "u", "a")}
             JOIN ({self._now_sql}) c ON {same_key(self._type, "u", "c")}
@@ -418,6 +427,6 @@ class Undo:
         return number
 
 
-def _chosen(on_modified: OnModified) -> str:
-    """A condition on `undo`: what is to be as it was before."""
-    return f"({_UNTOUCHED} OR {_MODIFIED})" if on_modified is OnModified.OVERWRITE else _UNTOUCHED
+def _chosen(decision: Decision) -> str:
+    """A condition on `compared`: what is to be as it was before."""
+    return f"({_UNTOUCHED} OR {_MODIFIED})" if decision.restores else _UNTOUCHED
