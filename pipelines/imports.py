@@ -242,9 +242,14 @@ def batch_metadata(store: RecordStore, report: ImportReport) -> dict[str, Any]:
         shown[name] = dg.MetadataValue.path(str(path))
         if name in links:
             shown[f"{name}_link"] = dg.MetadataValue.url(links[name])
-    changes = batch.binding.get("changes")
-    if changes:
-        shown["changes"] = dg.MetadataValue.table([dg.TableRecord(change) for change in changes], schema=_CHANGES)
+    if batch.changes:
+        shown["changes"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord({"record": it.record, "field": it.field, "old": it.old, "new": it.new})
+                for it in batch.changes
+            ],
+            schema=_CHANGES,
+        )
     if batch.problems:
         shown["problems"] = dg.MetadataValue.table(
             [

@@ -34,7 +34,7 @@ class RunningUi:
 
     def links(self, report: ImportReport) -> dict[str, str]:
         """Where the browser finds the files of a batch, by what they are."""
-        path = report.batch.binding.get("path")  # of batches from before there is none
+        path = report.batch.link_token
         return {what: f"{self.files}/{report.batch.batch_id}/{path}/{what}" for what in report.files if path}
 
     @staticmethod

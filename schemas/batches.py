@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from schemas.arrivals import Arrival
+from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.location import Location
-from schemas.rollbacks import Undone
+from schemas.rollbacks import OnModified, Undone
 
 MASK = "•••"
 """What is shown of a value of a personal field."""
@@ -137,17 +138,48 @@ class ProblemCount:
 
 
 @dataclass(frozen=True)
+class Basis:
+    """What a preview was made with. A commit requires that it still holds.
+
+    `fields` are those that a column feeds. `snapshot` is the version of the records that the file was compared with.
+    `again` allows a file that has been imported before.
+    """
+
+    record_type_hash: str
+    fields: tuple[str, ...]
+    mode: Mode
+    on_duplicate: OnDuplicate
+    snapshot: int
+    again: bool = False
+
+
+@dataclass(frozen=True)
+class RememberedMapping:
+    """How a person mapped columns. A later file with the same `header_row` (a digest) is mapped alike.
+
+    `column_map` is header to field. `remembered_from` is the batch whose mapping this one was read with.
+    """
+
+    header_row: str
+    column_map: MappingOf[str, str]
+    remembered_from: str | None = None
+
+
+@dataclass(frozen=True)
 class Batch:
     """One import of one file, or one rollback of a batch, as the last row of its ledger tells.
 
-    `at` is when it came into this status, UTC. `binding` is what a preview was bound to and a commit
-    compares: the hash of the record type, the mapped fields, mode, snapshot and choice about duplicates;
-    and what a later file of the same header row is mapped by. Of a file from the inbox it names the arrival, says
-    whether the preview waits for a person, and why an import has failed.
-    `understood` is how the file was read: label and value; `warnings` are sentences on what may be wrong
-    though no rule is broken. Neither holds a value of a record. `committed_at` is when it was first committed, and
-    `window` for how long it was promised then that it can be taken back, or the preview committed. A rollback has what
-    it has `undone`; its file and counts are empty.
+    `at` is when it came into this status, UTC. `understood` is how the file was read, as label and value. `warnings`
+    are sentences about what may be wrong although no rule is broken. Neither holds a value of a record.
+
+    A preview has a `basis`, a `mapping`, and the first `changes` without keys and personal values. `parent` is the
+    batch whose rejects file it corrects. `link_token` is the secret part of the address of its report and rejects.
+    Of a file from the inbox, `arrival_id` names the arrival, and `needs_approval` says that a person decides about it.
+    `failure` says why a file could not be imported, and what to do.
+
+    `committed_at` is when it was first committed. `window` is how long it can be committed or rolled back, as promised
+    when it was previewed or committed. A rollback has what it has `undone`, and its choice `on_modified`; its file and
+    counts are empty.
     """
 
     batch_id: str
@@ -159,11 +191,19 @@ class Batch:
     file_name: str
     file_sha256: str
     counts: Counts
-    problems: tuple[ProblemCount, ...]
-    cleared: MappingOf[str, int]
-    binding: MappingOf[str, Any]
+    problems: tuple[ProblemCount, ...] = ()
+    cleared: MappingOf[str, int] = field(default_factory=dict)
     understood: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    basis: Basis | None = None
+    mapping: RememberedMapping | None = None
+    changes: tuple[ChangedValue, ...] = ()
+    parent: str | None = None
+    link_token: str | None = None
+    arrival_id: str | None = None
+    needs_approval: bool = False
+    failure: str | None = None
+    on_modified: OnModified | None = None
     run_id: str | None = None
     committed_at: datetime | None = None
     undone: Undone | None = None
@@ -177,12 +217,7 @@ class Batch:
     @property
     def waits(self) -> bool:
         """Whether it is a preview of a file from the inbox that a person must commit or discard."""
-        return self.status is BatchStatus.PREVIEWED and bool(self.binding.get("waits"))
-
-    @property
-    def failure(self) -> str | None:
-        """Why its file could not be imported, and what to do, when it has failed."""
-        return self.binding.get("failure")
+        return self.status is BatchStatus.PREVIEWED and self.needs_approval
 
     def open_until(self, window: timedelta) -> datetime | None:
         """Until when, exclusively, a preview can be committed and a commit taken back; None in any other status.
@@ -213,7 +248,7 @@ class ImportReport:
     """
 
     batch: Batch
-    columns: tuple[MappingOf[str, Any], ...] = ()
+    columns: tuple[Column, ...] = ()
     samples: tuple[RowProblem, ...] = ()
     changes: tuple[ChangedValue, ...] = ()
     snapshot: int | None = None
@@ -260,8 +295,8 @@ class ImportReport:
             "warnings": list(batch.warnings),
             "failure": batch.failure,
             "waits": batch.waits,
-            "parent": batch.binding.get("parent"),
-            "remembered_from": batch.binding.get("remembered_from"),
+            "parent": batch.parent,
+            "remembered_from": None if batch.mapping is None else batch.mapping.remembered_from,
             "rejects_file": None if self.rejects_file is None else str(self.rejects_file),
             "report_file": None if self.report_file is None else str(self.report_file),
             "snapshot": self.snapshot,

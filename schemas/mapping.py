@@ -10,14 +10,13 @@ import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
-from typing import Literal
 
 from rapidfuzz import fuzz
 
+from schemas.columns import Column, Reason
 from schemas.errors import InvalidRequest
 from schemas.record_type import RecordType
 
-Reason = Literal["given", "remembered", "ours", "name", "alias", "normalised", "likeness", "ignored"]
 _Stage = tuple[Reason, Callable[[str], str | None]]
 
 OURS = frozenset({"_batch", "_record", "_line", "_problems"})
@@ -30,21 +29,6 @@ _SHORT = 4
 _LONG = 60
 """Characters of a header, and headers of a file, beyond which a message abbreviates."""
 _HEADERS_SHOWN, _CANDIDATES_SHOWN, _CANDIDATE = 20, 3, 60
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column of a file: where it stands (from 0), its header, the field it feeds, and why.
-
-    `score` tells how alike header and field are, 0 to 100, where likeness is the reason. A column that
-    an earlier import left out has no field and the reason "remembered".
-    """
-
-    position: int
-    header: str
-    field: str | None
-    reason: Reason
-    score: int | None = None
 
 
 @dataclass(frozen=True)

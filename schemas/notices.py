@@ -26,7 +26,7 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
     `window` is how long a preview can be committed.
     """
     whose = f"{batch.account}: an import of {batch.record_type}"
-    if batch.status is BatchStatus.PREVIEWED and batch.binding.get("waits"):
+    if batch.waits:
         until = batch.open_until(window)
         skip = " --on-invalid skip" if batch.counts.rejected else ""
         return Message(

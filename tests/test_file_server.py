@@ -91,15 +91,16 @@ def test_the_report_opens_and_the_rejects_file_is_saved(ask: Ask, report: Import
 def test_nothing_but_the_whole_path_leads_to_a_file(
     ask: Ask, report: ImportReport, links: dict[str, str], importer: Importer, tmp_path: Path
 ) -> None:
-    path = report.batch.binding["path"]
+    path = report.batch.link_token
+    assert path is not None
     other = importer.preview(contacts_of(write_csv(tmp_path / "b.csv", [contact(5)]), "dl")).batch
     assert len(path) >= 32
-    assert path != other.binding["path"]
+    assert path != other.link_token
     batch_id = report.batch.batch_id
     for wrong in (
         *("/", f"/{batch_id}", f"/{batch_id}/", f"/{batch_id}/{path}", f"/{batch_id}/{path}/", f"/{batch_id}//report"),
         *(f"/{batch_id}/{path[:-1]}/report", f"/{batch_id}/None/report", f"/b-none/{path}/report"),
-        *(f"/{other.batch_id}/{path}/report", f"/{batch_id}/{other.binding['path']}/report"),
+        *(f"/{other.batch_id}/{path}/report", f"/{batch_id}/{other.link_token}/report"),
         *(
             f"/{batch_id}/{path}/report.html",
             f"/{batch_id}/{path}/..%2f..%2fcatalog.sqlite",

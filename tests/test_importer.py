@@ -315,21 +315,23 @@ def test_what_was_said_of_a_header_row_is_remembered_once_it_is_committed(
 
     said = {"Nr": "external_id", "id": "", "Kommentar": "notes"}
     importer.preview(contacts_of(file(1), column_map=said))
-    assert importer.preview(contacts_of(file(2))).columns[1]["field"] == "external_id", "a preview is not remembered"
+    assert importer.preview(contacts_of(file(2))).columns[1].field == "external_id", "a preview is not remembered"
 
     first = importer.import_file(contacts_of(file(1), column_map=said)).batch
     second = importer.import_file(contacts_of(file(2), column_map={"Kommentar": "company"}))
     third = importer.preview(contacts_of(file(3)))
 
-    assert first.binding["remembered_from"] is None
-    assert [(it["field"], it["reason"]) for it in second.columns] == [
+    assert first.mapping is not None
+    assert first.mapping.remembered_from is None
+    assert [(it.field, it.reason) for it in second.columns] == [
         ("external_id", "remembered"),
         (None, "remembered"),
         ("company", "given"),
         ("status", "name"),
     ]
-    assert second.batch.binding["remembered_from"] == first.batch_id
-    assert [(it["field"], it["reason"]) for it in third.columns] == [
+    assert second.batch.mapping is not None
+    assert second.batch.mapping.remembered_from == first.batch_id
+    assert [(it.field, it.reason) for it in third.columns] == [
         ("external_id", "remembered"),
         (None, "remembered"),
         ("company", "remembered"),
@@ -338,7 +340,7 @@ def test_what_was_said_of_a_header_row_is_remembered_once_it_is_committed(
     assert third.to_dict()["remembered_from"] == second.batch.batch_id
     assert values(store, "company") == {"C-1": None, "C-2": "2"}
     for request in (contacts_of(file(3), account="b6"), contacts_of(file(3, "id,Nr,Kommentar"))):
-        assert [it["reason"] for it in importer.preview(request).columns if it["reason"] == "remembered"] == []
+        assert [it.reason for it in importer.preview(request).columns if it.reason == "remembered"] == []
 
 
 def test_dates_are_read_by_the_order_that_is_said_and_doubts_are_told(

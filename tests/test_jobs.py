@@ -18,7 +18,7 @@ from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.ledger import append_batch
 from resources.settings import Settings
-from schemas.batches import Batch, BatchStatus, ImportRequest
+from schemas.batches import Batch, BatchStatus, ImportRequest, Mode
 from schemas.counts import Counts
 from schemas.exports import ExportRequest
 from tests.records import contact, contacts_of, put, values, write_csv
@@ -130,7 +130,8 @@ def test_a_preview_is_committed_by_another_run_and_another_actor(
     assert previewed.output_for_node("preview") == first.batch_id
     assert (first.status, first.actor, first.run_id) == (BatchStatus.PREVIEWED, "olga", previewed.run_id)
     assert first.counts == Counts(read=2, created=1, duplicate=1)
-    assert first.binding["mode"] == "insert"
+    assert first.basis is not None
+    assert first.basis.mode is Mode.INSERT
     assert values(store, "status") == {}
 
     committed = run(instance, "commit_batch", {"account": "ua", "batch_id": first.batch_id, "actor": "ivan"})

@@ -151,7 +151,7 @@ def test_the_files_of_a_batch_are_links_while_the_ui_runs(
 
     (told,) = told_of_assets(news(instance))
 
-    base = f"http://127.0.0.1:3001/{batch.batch_id}/{batch.binding['path']}"
+    base = f"http://127.0.0.1:3001/{batch.batch_id}/{batch.link_token}"
     metadata = shown(told)[3]
     assert metadata["report_link"] == f"{base}/report"
     assert metadata["rejects_file_link"] == f"{base}/rejects_file"

@@ -85,7 +85,7 @@ def world(settings: Settings, tmp_path: Path, quick_reading: None) -> Iterator[W
 
 
 def batch(status: BatchStatus) -> Batch:
-    made = Batch("b-1", "ua", "contacts", status, "tester", AT, "in.csv", "", Counts(), (), {}, {})
+    made = Batch("b-1", "ua", "contacts", status, "tester", AT, "in.csv", "", Counts())
     return replace(made, committed_at=None if status is BatchStatus.PREVIEWED else AT)
 
 

@@ -8,8 +8,9 @@ from hypothesis import given as for_all
 from hypothesis import strategies as st
 
 from schemas import load_model
+from schemas.columns import Column
 from schemas.errors import InvalidRequest
-from schemas.mapping import OURS, Column, Mapping, header_row, map_headers
+from schemas.mapping import OURS, Mapping, header_row, map_headers
 from schemas.record_type import Field, RecordType
 
 TYPE = RecordType(

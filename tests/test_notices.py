@@ -108,7 +108,7 @@ def test_an_import_that_waits_for_approval_says_how_to_approve_it(
     importer.preview(contacts_of(file))  # one that somebody looks at anyway
     batch = importer.preview(contacts_of(file)).batch
     with store.transaction("let it wait", "inbox") as transaction:
-        waiting = replace(batch, binding={**batch.binding, "waits": True}, actor="inbox", at=transaction.at)
+        waiting = replace(batch, needs_approval=True, actor="inbox", at=transaction.at)
         transaction.append(append_batch, waiting)
 
     tick(ledger_events, instance, None)

@@ -135,9 +135,6 @@ def tell(store: RecordStore, account: str = "ua", file_name: str = "in.csv", **v
         file_name=file_name,
         file_sha256="0" * 64,
         counts=Counts(read=3, created=2, rejected=1),
-        problems=(),
-        cleared={},
-        binding={},
     )
     return store.account(account).record_new(replace(batch, **values))
 
@@ -168,7 +165,7 @@ def test_each_transition_is_told_at_once(store: RecordStore, importer: Importer,
     step("committed", "rolled_back", "discarded")
     records.roll_back(RollbackRequest("ua", taken_back), "tester", None)
     step("committed", "rolled_back", "committed", "discarded")
-    tell(store, "dl", status=BatchStatus.FAILED, counts=Counts(), binding={"failure": "It could not be read."})
+    tell(store, "dl", status=BatchStatus.FAILED, counts=Counts(), failure="It could not be read.")
     step("failed", "committed", "rolled_back", "committed", "discarded")
     clock = StoppedClock()
     clock.time = datetime.now(UTC) + timedelta(hours=25)

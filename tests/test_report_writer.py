@@ -3,12 +3,11 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +16,19 @@ from hypothesis import strategies as st
 from resources.importing import report_writer
 from resources.importing.report_writer import LONGEST, write_report
 from schemas import load_model
-from schemas.batches import Batch, BatchStatus, ChangedValue, ImportReport, ProblemCount, RowProblem
+from schemas.batches import (
+    Basis,
+    Batch,
+    BatchStatus,
+    ChangedValue,
+    ImportReport,
+    Mode,
+    OnDuplicate,
+    ProblemCount,
+    RememberedMapping,
+    RowProblem,
+)
+from schemas.columns import Column, Reason
 from schemas.counts import Counts
 from schemas.record_type import RecordType
 
@@ -26,8 +37,8 @@ UNDERSTOOD = (("Format", "CSV"), ("Encoding", "UTF-8, certain"), ("Delimiter", "
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
-def column(position: int, header: str, field: str | None, reason: str, **more: Any) -> Mapping[str, Any]:
-    return {"position": position, "header": header, "field": field, "reason": reason, **more}
+def column(position: int, header: str, field: str | None, reason: Reason, score: int | None = None) -> Column:
+    return Column(position, header, field, reason, score)
 
 
 def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportReport:
@@ -50,11 +61,8 @@ def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportRep
             ProblemCount(None, "field_count", "must have 6 fields, as the header has", 2),
         ),
         cleared={"phone": 1017, "notes": 3},
-        binding={
-            "fields": ["external_id", "email", "phone", "amount", "notes"],
-            "snapshot": 7,
-            "remembered_from": "b-20251201-081500000-0aa1b2",
-        },
+        basis=Basis("0" * 64, ("external_id", "email", "phone", "amount", "notes"), Mode.UPSERT, OnDuplicate.REJECT, 7),
+        mapping=RememberedMapping("0" * 64, {}, "b-20251201-081500000-0aa1b2"),
         warnings=(
             "`birthday`: 1,204 dates could be day first or month first. Say which: --date-order dmy or mdy.",
             "`signed_up`: 3 dates can only be year first (first: record 7), but not written 2024-05-31. "
@@ -69,7 +77,7 @@ def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportRep
             column(2, "telephone", "phone", "alias"),
             column(3, "amnt", "amount", "likeness", score=92),
             column(4, "Bemerkung", "notes", "remembered"),
-            column(5, "Faxnummer", None, "ignored", score=None),
+            column(5, "Faxnummer", None, "ignored"),
         ),
         samples=(
             RowProblem(17, 19, "email", "str_matches", "must be an e-mail address", "ada(at)example.org"),
@@ -181,7 +189,9 @@ def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: Reco
 
 def test_a_preview_without_problems_says_so_and_can_be_committed_as_it_is(tmp_path: Path, contacts: RecordType) -> None:
     report = realistic(read=1, created=1)
-    report = replace(report, batch=replace(report.batch, problems=(), cleared={}, warnings=(), binding={}), samples=())
+    report = replace(
+        report, batch=replace(report.batch, problems=(), cleared={}, warnings=(), basis=None, mapping=None), samples=()
+    )
     text = Page(written(tmp_path / "report.html", report, contacts, changes=())).text
     assert "No record is rejected: 1 would be created, 0 updated." in text
     assert "Problems None was found." in text
@@ -270,11 +280,11 @@ def test_markup_is_text_wherever_it_stands(tmp_path: Path, contacts: RecordType)
         record_type=MARKUP,
         cleared={MARKUP: 1},
         warnings=(MARKUP,),
-        binding={"remembered_from": MARKUP},
+        mapping=RememberedMapping(MARKUP, {}, MARKUP),
         problems=(ProblemCount(MARKUP, MARKUP, MARKUP, 1),),
     )
     report = replace(
-        report, batch=batch, columns=(column(0, MARKUP, MARKUP, MARKUP, score=50),), samples=(problem,),
+        report, batch=batch, columns=(column(0, MARKUP, MARKUP, "likeness", score=50),), samples=(problem,),
         rejects_file=Path(MARKUP),
     )  # fmt: skip
     path = tmp_path / "report.html"

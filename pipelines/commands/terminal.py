@@ -12,6 +12,7 @@ from rich.markup import escape as escape_markup
 from rich.table import Table
 
 from schemas.batches import BatchStatus, ImportReport
+from schemas.columns import Column
 from schemas.exports import ExportManifest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.migration import MigrationReport
@@ -104,10 +105,10 @@ def print_report(report: ImportReport, record_type: RecordType, now: datetime) -
         return
     if batch.understood:
         out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
-    if batch.binding.get("remembered_from"):
-        remembered = [_mapped(column) for column in report.columns if column["reason"] == "remembered"]
+    if batch.mapping is not None and batch.mapping.remembered_from:
+        remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
         listed = f": {', '.join(remembered)}" if remembered else ""
-        out.print(f"Columns mapped as remembered from {batch.binding['remembered_from']}{escape(listed)}")
+        out.print(f"Columns mapped as remembered from {batch.mapping.remembered_from}{escape(listed)}")
     for warning in batch.warnings:
         out.print(f"[yellow]Warning:[/] {escape(warning)}")
     out.print()
@@ -136,7 +137,7 @@ def print_report(report: ImportReport, record_type: RecordType, now: datetime) -
         out.print(f"\nThe rejected records, ready to correct and import: {escape(str(report.rejects_file))}")
     if report.report_file is not None:
         out.print(f"\nAll of it as a page: {escape(str(report.report_file))}")
-    ignored = [column["header"] for column in report.columns if column["field"] is None]
+    ignored = [column.header for column in report.columns if column.field is None]
     if ignored:
         more = f" and {len(ignored) - _IGNORED:,} more" if len(ignored) > _IGNORED else ""
         out.print(f"\nColumns that no field takes: {escape(', '.join(map(repr, ignored[:_IGNORED])))}{more}")
@@ -341,8 +342,8 @@ def _print_list(shown: Table, number: int, nothing: str, following: int | None) 
         out.print(f"There are more: --page {following}")
 
 
-def _mapped(column: Mapping[str, Any]) -> str:
-    return f"{column['header']!r} {'left out' if column['field'] is None else 'to ' + column['field']}"
+def _mapped(column: Column) -> str:
+    return f"{column.header!r} {'left out' if column.field is None else 'to ' + column.field}"
 
 
 def _bar(number: int, total: int) -> str:

@@ -81,7 +81,7 @@ def _file(settings: Settings, batch_id: str, path: str, what: str) -> Location |
         with RecordStore(settings) as store:
             records = store.account(store.owner_of(batch_id))
             batch = records.batch(batch_id)
-            known = batch.binding.get("path")
+            known = batch.link_token
             if known is None or not secrets.compare_digest(known.encode(), path.encode()):
                 return None
             records.require_whole(batch_id, ("rejects", "reports"))

@@ -3,14 +3,23 @@
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from resources.clock import new_id
 from resources.file_reader import FileReader, ReadOptions, require_room
 from resources.file_storage import remove
 from resources.record_store import RecordStore, Staging
 from resources.record_store.refusals import not_previewed
-from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, OnInvalid
+from schemas.batches import (
+    Basis,
+    Batch,
+    BatchStatus,
+    ChangedValue,
+    ImportReport,
+    ImportRequest,
+    OnInvalid,
+    RememberedMapping,
+)
 from schemas.counts import Counts
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
 
@@ -55,19 +64,15 @@ class Importer:
                 records.require_new(request.record_type, _name(request.path), reader.sha256)
             headers = header_row(reader.headers)
             earlier = records.last_of_header_row(request.record_type, headers)
-            remembered = earlier.binding["column_map"] if earlier else {}
+            remembered = earlier.mapping.column_map if earlier and earlier.mapping else {}
             staged = stage_file(self._store, request, batch_id, reader, remembered=remembered, progress=progress)
-            applied = any(column["reason"] == "remembered" for column in staged.columns)
-            mapped_by = {
-                "header_row": headers,
-                "column_map": dict(staged.said),
-                "remembered_from": earlier.batch_id if earlier and applied else None,
-                "parent": staged.parent if staged.parent and records.has_batch(staged.parent) else None,
-            }
+            applied = any(column.reason == "remembered" for column in staged.columns)
+            mapping = RememberedMapping(headers, staged.said, earlier.batch_id if earlier and applied else None)
+            parent = staged.parent if staged.parent and records.has_batch(staged.parent) else None
         try:
             if staged.counts.rejected:
                 self._write_rejects(request, batch_id, staged.sha256)
-            batch = self._batch(batch_id, request, staged, mapped_by)
+            batch = self._batch(batch_id, request, staged, mapping, parent)
             report = records.with_files(
                 ImportReport(batch, columns=staged.columns, samples=staged.samples, changes=staged.changes)
             )
@@ -103,7 +108,7 @@ class Importer:
         record_type = self._store.record_type(batch.record_type)
         try:
             with self._store.files.fetched(folder) as staged:
-                staging = Staging(staged, tuple(batch.binding.get("fields", ())))
+                staging = Staging(staged, batch.basis.fields if batch.basis else ())
                 return records.commit(batch_id, record_type, staging, self._actor, self._run_id)
         except FileNotFoundError:
             now = records.batch(batch_id)
@@ -162,9 +167,8 @@ class Importer:
             file_name=_name(request.path),
             file_sha256=file_sha256,
             counts=Counts(),
-            problems=(),
-            cleared={},
-            binding={"failure": why} | ({} if request.arrival is None else {"arrival": request.arrival.arrival_id}),
+            failure=why,
+            arrival_id=None if request.arrival is None else request.arrival.arrival_id,
         )
         return self._store.account(request.account).record_new(batch)
 
@@ -186,15 +190,21 @@ class Importer:
         if reader.sha256 != sha256:
             raise UnreadableFile(f"{request.path.name} was changed while it was read.", "Preview it again.")
 
-    def _shown_changes(self, record_type: str, staged: "StagedPreview") -> list[dict[str, Any]]:
-        """The first changed values, for the ledger to tell; those of personal fields are masked."""
+    def _shown_changes(self, record_type: str, staged: "StagedPreview") -> tuple[ChangedValue, ...]:
+        """The first changed values, to be recorded: without keys, and with the values of personal fields masked."""
         personal = {field.name for field in self._store.record_type(record_type).fields if field.personal}
         shown = [change.masked() if change.field in personal else change for change in staged.changes[:_SHOWN_CHANGES]]
-        return [{"record": it.record, "field": it.field, "old": it.old, "new": it.new} for it in shown]
+        return tuple(replace(change, key="") for change in shown)
 
     def _batch(
-        self, batch_id: str, request: ImportRequest, staged: "StagedPreview", mapped_by: dict[str, Any]
+        self,
+        batch_id: str,
+        request: ImportRequest,
+        staged: "StagedPreview",
+        mapping: RememberedMapping,
+        parent: str | None,
     ) -> Batch:
+        arrival = request.arrival
         return Batch(
             batch_id=batch_id,
             account=request.account,
@@ -210,26 +220,21 @@ class Importer:
             cleared=staged.cleared,
             understood=staged.understood,
             warnings=staged.warnings,
-            binding={
-                "record_type_hash": staged.record_type_hash,
-                "fields": list(staged.fields),
-                "mode": request.mode.value,
-                "on_duplicate": request.on_duplicate.value,
-                "snapshot": staged.snapshot,
-                "again": request.again,
-                "path": secrets.token_urlsafe(24),
-                "changes": self._shown_changes(request.record_type, staged),
-                **mapped_by,
-                **_of_arrival(request, staged.counts),
-            },
+            basis=Basis(
+                record_type_hash=staged.record_type_hash,
+                fields=staged.fields,
+                mode=request.mode,
+                on_duplicate=request.on_duplicate,
+                snapshot=staged.snapshot,
+                again=request.again,
+            ),
+            mapping=mapping,
+            changes=self._shown_changes(request.record_type, staged),
+            parent=parent,
+            link_token=secrets.token_urlsafe(24),
+            arrival_id=None if arrival is None else arrival.arrival_id,
+            needs_approval=arrival is not None and not arrival.policy.commits(staged.counts),
         )
-
-
-def _of_arrival(request: ImportRequest, counts: Counts) -> dict[str, Any]:
-    """What the ledger tells of a file's arrival; nothing of a file that was not in the inbox."""
-    if request.arrival is None:
-        return {}
-    return {"arrival": request.arrival.arrival_id, "waits": not request.arrival.policy.commits(counts)}
 
 
 def _name(path: Path) -> str:

@@ -3,18 +3,18 @@
 import base64
 import hashlib
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from schemas.batches import BatchStatus, ChangedValue, ImportReport
+from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.record_type import RecordType
 
@@ -187,11 +187,11 @@ def _records(number: int) -> str:
     return f"{number:,} record{'' if number == 1 else 's'}"
 
 
-def _column(column: Mapping[str, Any]) -> _Column:
-    reason = _REASONS.get(column["reason"], str(column["reason"]))
-    if column.get("score") is not None:
-        reason += f" ({column['score']}% alike)"
-    return _Column(column["position"] + 1, column["header"], column["field"], reason)
+def _column(column: Column) -> _Column:
+    reason = _REASONS[column.reason]
+    if column.score is not None:
+        reason += f" ({column.score}% alike)"
+    return _Column(column.position + 1, column.header, column.field, reason)
 
 
 def _as_html(text: str) -> Markup:

@@ -5,7 +5,7 @@ from collections.abc import Mapping as MappingOf
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +18,7 @@ from resources.record_store.problems import PROBLEMS, ProblemFile, summarise
 from resources.record_store.refusals import outdated_type
 from schemas import load_model
 from schemas.batches import ChangedValue, ImportRequest, ProblemCount, RowProblem
+from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.dates import DateOrders
 from schemas.errors import Unaccounted
@@ -41,7 +42,7 @@ class StagedPreview:
     samples: tuple[RowProblem, ...]
     cleared: MappingOf[str, int]
     changes: tuple[ChangedValue, ...]
-    columns: tuple[MappingOf[str, Any], ...]
+    columns: tuple[Column, ...]
     said: MappingOf[str, str]
     understood: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
@@ -101,7 +102,7 @@ def stage_file(
         samples=samples,
         cleared=comparison.cleared,
         changes=tuple(changes),
-        columns=tuple(asdict(column) for column in mapping.columns),
+        columns=mapping.columns,
         said=mapping.said(request.column_map),
         understood=(
             *reader.understood,

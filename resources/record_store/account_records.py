@@ -219,11 +219,14 @@ class AccountRecords:
             until = batch.open_until(window)
             if until is not None and transaction.at >= until:
                 raise preview_over(batch, until)
-            if not batch.binding.get("again"):
+            basis = batch.basis
+            if basis is None:
+                raise outdated(batch, "an earlier version of records has made it")
+            if not basis.again:
                 _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
             self._compare_staged(connection, batch, staging)
-            self._require_whole(connection, record_type.name, current(connection).number, batch.binding["snapshot"])
-            commit = Commit(connection, record_type, self.name, batch, staging)
+            self._require_whole(connection, record_type.name, current(connection).number, basis.snapshot)
+            commit = Commit(connection, record_type, self.name, batch, basis, staging)
             commit.require_unchanged()
             commit.apply()
             batch = replace(
@@ -297,9 +300,7 @@ class AccountRecords:
                 file_name="",
                 file_sha256="",
                 counts=Counts(),
-                problems=(),
-                cleared={},
-                binding={"on_modified": request.on_modified.value},
+                on_modified=request.on_modified,
                 committed_at=transaction.at,
                 undone=undone,
                 window=self._store.settings.rollback_window,

@@ -6,7 +6,7 @@ from resources.record_store.refusals import outdated, outdated_type
 from resources.record_store.snapshots import commits_since
 from resources.record_store.staging import Staging, differs, same_key, within
 from resources.record_store.tables import table
-from schemas.batches import Batch
+from schemas.batches import Basis, Batch
 from schemas.errors import Unaccounted
 from schemas.record_type import RecordType
 
@@ -15,23 +15,30 @@ class Commit:
     """Commits the records that a preview staged. Nothing is written but by `apply`."""
 
     def __init__(
-        self, connection: Connection, record_type: RecordType, account: str, batch: Batch, staging: Staging
+        self,
+        connection: Connection,
+        record_type: RecordType,
+        account: str,
+        batch: Batch,
+        basis: Basis,
+        staging: Staging,
     ) -> None:
         self._connection = connection
         self._type = record_type
         self._account = account
         self._batch = batch
+        self._basis = basis
         self._staging = staging
 
     def require_unchanged(self) -> None:
         """Raises PreviewOutdated if the record type, or a record that the file touches, is not as at the preview."""
         connection, batch, record_type, staging = self._connection, self._batch, self._type, self._staging
-        if batch.binding["record_type_hash"] != record_type.hash:
+        if self._basis.record_type_hash != record_type.hash:
             raise outdated(batch, f"the record type {record_type.name} is another one since")
         known = ledger.record_types(connection)[record_type.name]
         if known.hash != record_type.hash:
             raise outdated_type(record_type.name)
-        snapshot = batch.binding["snapshot"]
+        snapshot = self._basis.snapshot
         if not commits_since(connection, record_type, snapshot):
             return
         columns = ", ".join(map(identifier, [*tables.OWN_COLUMNS, *record_type.field_names]))

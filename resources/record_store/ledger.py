@@ -3,18 +3,19 @@
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from resources.file_storage import location
+from resources.record_store import batch_detail
 from resources.record_store.lake import METADATA, Connection
-from schemas.batches import STANDING, Batch, BatchStatus, ProblemCount
+from schemas.batches import STANDING, Batch, BatchStatus
 from schemas.counts import Counts
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
-from schemas.rollbacks import RollbackCounts, Undone
+from schemas.rollbacks import Undone
 
 _BATCH_COLUMNS = (
     "batch_id, account, record_type, status, actor, recorded_at, run_id, file_name, file_sha256, "
@@ -56,16 +57,6 @@ def newest(connection: Connection) -> tuple[int, datetime | None]:
 def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
     """The ledger tells that the batch came into its status."""
     counts = batch.counts
-    detail = {
-        "problems": [asdict(problem) for problem in batch.problems],
-        "cleared": dict(batch.cleared),
-        "understood": batch.understood,
-        "warnings": batch.warnings,
-        "binding": dict(batch.binding),
-        "committed_at": None if batch.committed_at is None else batch.committed_at.isoformat(),
-        "undone": None if batch.undone is None else asdict(batch.undone),
-        "window_seconds": None if batch.window is None else batch.window.total_seconds(),
-    }
     _append(
         transaction,
         "batches",
@@ -81,7 +72,7 @@ def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
             "file_name": batch.file_name,
             "file_sha256": batch.file_sha256,
             **asdict(counts),
-            "detail": json.dumps(detail, ensure_ascii=False),
+            "detail": batch_detail.to_json(batch),
         },
     )
 
@@ -366,7 +357,9 @@ def _filters(**wanted: str | None) -> tuple[str, list[str]]:
 
 def _batch(row: Iterable[Any]) -> Batch:
     batch_id, account, record_type, status, actor, at, run_id, file_name, sha256, *numbers, detail = row
-    told = json.loads(detail)
+    details = batch_detail.from_json(detail)
+    if details["committed_at"] is None and status == BatchStatus.COMMITTED.value:
+        details["committed_at"] = at  # a row of an earlier version, which did not write it down
     return Batch(
         batch_id=batch_id,
         account=account,
@@ -378,32 +371,13 @@ def _batch(row: Iterable[Any]) -> Batch:
         file_name=file_name,
         file_sha256=sha256,
         counts=Counts(*numbers),
-        problems=tuple(ProblemCount(**problem) for problem in told["problems"]),
-        cleared=told["cleared"],
-        understood=tuple((label, value) for label, value in told["understood"]),
-        warnings=tuple(told.get("warnings", ())),
-        binding=told["binding"],
-        committed_at=_time(told.get("committed_at")) or (at if status == BatchStatus.COMMITTED.value else None),
-        undone=_undone(told.get("undone")),
-        window=_seconds(told.get("window_seconds")),
+        **details,
     )
-
-
-def _undone(told: dict[str, Any] | None) -> Undone | None:
-    return None if told is None else Undone(told["batch_id"], RollbackCounts(**told["counts"]))
-
-
-def _time(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 def _file(row: Sequence[Any]) -> StoredFile:
     path, size, checksum, account, batches = row
     return StoredFile(path, size, checksum, account, tuple(batches))
-
-
-def _seconds(number: float | None) -> timedelta | None:
-    return None if number is None else timedelta(seconds=number)
 
 
 def _export(connection: Connection, row: Sequence[Any]) -> ExportManifest:

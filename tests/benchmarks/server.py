@@ -124,9 +124,6 @@ def _batch(batch_id: str, account: str, at: datetime) -> Batch:
         file_name="contacts.csv",
         file_sha256="",
         counts=counts,
-        problems=(),
-        cleared={},
-        binding={},
         committed_at=at,
     )
 

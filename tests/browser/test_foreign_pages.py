@@ -119,7 +119,7 @@ def report(server: Server) -> str:
     server.records("preview", str(file), "-a", "ua", "-t", "contacts")
     with RecordStore(Settings.from_environment(server.environment)) as store:
         (batch,) = store.batches()
-        path = batch.binding["path"]
+        path = batch.link_token
     files = json.loads((server.home / "ui.json").read_text())["files"]
     return f"{files}/{batch.batch_id}/{path}/report"
 

@@ -243,7 +243,7 @@ def test_a_file_with_mistakes_is_dropped_corrected_imported_and_taken_back(
 
     assert within(90, lambda: [*server.home.glob("archive/acme/contacts/*/corrected.csv")])
     done = batch(store, BatchStatus.COMMITTED)
-    assert (done.file_name, done.counts.created, done.binding["parent"]) == ("corrected.csv", 1, waiting)
+    assert (done.file_name, done.counts.created, done.parent) == ("corrected.csv", 1, waiting)
     open_event(server, page, "records/contacts", batch_id=done.batch_id, status="committed")
     picture(page, "corrected")
 

@@ -1,0 +1,91 @@
+"""The `detail` of a batch's row in the ledger: what has no column of its own, as JSON.
+
+Rows stay as they were written, so that keys are added here and none is renamed. Queries name
+`$.binding.header_row`, `$.binding.arrival` and `$.undone.batch_id`.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from schemas.batches import Basis, Batch, ChangedValue, Mode, OnDuplicate, ProblemCount, RememberedMapping
+from schemas.rollbacks import OnModified, RollbackCounts, Undone
+
+
+def to_json(batch: Batch) -> str:
+    """The detail of a batch as text."""
+    return json.dumps(
+        {
+            "problems": [asdict(problem) for problem in batch.problems],
+            "cleared": dict(batch.cleared),
+            "understood": batch.understood,
+            "warnings": batch.warnings,
+            "binding": _binding(batch),
+            "committed_at": None if batch.committed_at is None else batch.committed_at.isoformat(),
+            "undone": None if batch.undone is None else asdict(batch.undone),
+            "window_seconds": None if batch.window is None else batch.window.total_seconds(),
+        },
+        ensure_ascii=False,
+    )
+
+
+def from_json(text: str) -> dict[str, Any]:
+    """The attributes of a `Batch` that a detail holds, by name. Keys that earlier versions did not write may lack."""
+    detail = json.loads(text)
+    binding = detail["binding"]
+    committed_at, undone, seconds = detail.get("committed_at"), detail.get("undone"), detail.get("window_seconds")
+    on_modified = binding.get("on_modified")
+    return {
+        "problems": tuple(ProblemCount(**problem) for problem in detail["problems"]),
+        "cleared": detail["cleared"],
+        "understood": tuple((label, value) for label, value in detail["understood"]),
+        "warnings": tuple(detail.get("warnings", ())),
+        "basis": _basis(binding),
+        "mapping": _mapping(binding),
+        "changes": tuple(ChangedValue(key="", **change) for change in binding.get("changes", ())),
+        "parent": binding.get("parent"),
+        "link_token": binding.get("path"),
+        "arrival_id": binding.get("arrival"),
+        "needs_approval": binding.get("waits", False),
+        "failure": binding.get("failure"),
+        "on_modified": None if on_modified is None else OnModified(on_modified),
+        "committed_at": None if committed_at is None else datetime.fromisoformat(committed_at),
+        "undone": None if undone is None else Undone(undone["batch_id"], RollbackCounts(**undone["counts"])),
+        "window": None if seconds is None else timedelta(seconds=seconds),
+    }
+
+
+def _binding(batch: Batch) -> dict[str, Any]:
+    binding: dict[str, Any] = {
+        "changes": [{"record": it.record, "field": it.field, "old": it.old, "new": it.new} for it in batch.changes],
+        "parent": batch.parent,
+        "path": batch.link_token,
+        "arrival": batch.arrival_id,
+        "waits": batch.needs_approval,
+        "failure": batch.failure,
+        "on_modified": batch.on_modified,
+    }
+    for part in (batch.basis, batch.mapping):
+        binding |= {} if part is None else asdict(part)
+    return {key: value for key, value in binding.items() if value is not None}
+
+
+def _basis(binding: Mapping[str, Any]) -> Basis | None:
+    if "record_type_hash" not in binding:
+        return None
+    return Basis(
+        record_type_hash=binding["record_type_hash"],
+        fields=tuple(binding["fields"]),
+        mode=Mode(binding["mode"]),
+        on_duplicate=OnDuplicate(binding["on_duplicate"]),
+        snapshot=binding["snapshot"],
+        again=binding.get("again", False),
+    )
+
+
+def _mapping(binding: Mapping[str, Any]) -> RememberedMapping | None:
+    if "header_row" not in binding:
+        return None
+    return RememberedMapping(binding["header_row"], binding.get("column_map", {}), binding.get("remembered_from"))
