@@ -109,8 +109,8 @@ def test_records_that_arrive_damaged_are_an_error_in_a_sentence(world: World) ->
     """What DuckDB's decoder says of it ("TProtocolException: Invalid data", "Out of buffer") names no file."""
     file = on_disk(next(place for place in world.files("records")))
     content = file.read_bytes()
+    file.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
     with pytest.raises(DamagedFile, match="cannot be read"), world.store.reading() as connection:
-        file.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
         connection.execute("SELECT * FROM lake.records.contacts").fetch_all()
 
 
