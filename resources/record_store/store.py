@@ -440,7 +440,7 @@ class RecordStore:
             except BaseException:
                 self._second_names.put_back()
                 raise
-            self._second_names.take_away()
+            self._second_names.take_away(made)
             if apart and known:
                 connection.execute("BEGIN")
                 transaction.write_down(known)
