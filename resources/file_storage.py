@@ -203,6 +203,18 @@ def move(place: Location, target: Location) -> None:
         raise TypeError(f"{place} and {target} are not in one kind of storage")
 
 
+def duplicate(place: Location, target: Location) -> None:
+    """Give a file a second name in one kind of storage, flushed: a hard link, or a copy made by the object store."""
+    if is_local(place) and is_local(target):
+        os.link(place, target)
+        sync(target.parent)
+    elif not is_local(place) and not is_local(target):
+        with answered(place):
+            place.fs.cp_file(place.path, target.path)
+    else:
+        raise TypeError(f"{place} and {target} are not in one kind of storage")
+
+
 class Checksum:
     """The checksum of bytes that come block by block; as text `xxh3:` and 32 hexadecimal digits.
 

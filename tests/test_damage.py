@@ -105,6 +105,15 @@ def test_a_file_of_the_lake_that_is_cut_off_or_gone_is_named(world: World) -> No
         world.export()
 
 
+def test_records_that_arrive_damaged_are_an_error_in_a_sentence(world: World) -> None:
+    """What DuckDB's decoder says of it ("TProtocolException: Invalid data", "Out of buffer") names no file."""
+    file = on_disk(next(place for place in world.files("records")))
+    content = file.read_bytes()
+    file.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
+    with pytest.raises(DamagedFile, match="cannot be read"), world.store.reading() as connection:
+        connection.execute("SELECT * FROM lake.records.contacts").fetch_all()
+
+
 @pytest.mark.parametrize("name", ["records.parquet", "excluded.parquet", "problems.parquet"])
 def test_what_was_staged_is_compared_before_it_is_committed(world: World, name: str) -> None:
     before = stored(world.store)

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from resources.file_storage import is_local
-from resources.record_store.hard_links import FOLDER
 from resources.record_store.pending_files import PENDING
+from resources.record_store.second_names import FOLDER
 from resources.record_store.store_mark import MARK
 from resources.settings import Settings
 

@@ -239,7 +239,10 @@ class Lake:
             told = system_error(error, settings.data, settings.home, settings.scratch) or error
         if told is error:
             file = _OF_LAKE.search(str(error))
-            told = error if file is None else unreadable(file[1])
+            if file is not None:
+                told = unreadable(file[1])
+            elif type(error) is duckdb.Error:  # not one of DuckDB's own: its Parquet decoder
+                told = unreadable(None)
         return told
 
     def _take(self, attach: str, read_only: bool) -> tuple[duckdb.DuckDBPyConnection, str]:

@@ -79,10 +79,12 @@ def implausible_clock(doubt: str) -> ImplausibleClock:
     )
 
 
-def unreadable(place: str) -> DamagedFile:
-    """The error for a file of the lake that DuckDB cannot read, though it was compared or need not be."""
+def unreadable(place: str | None) -> DamagedFile:
+    """The error for a file of the lake that DuckDB cannot read. None: DuckDB does not say which file it is."""
     return DamagedFile(
-        f"The store's file {place} is missing, or cannot be read.",
+        f"The store's file {place} is missing, or cannot be read."
+        if place
+        else "A file of the store's records cannot be read: it is damaged, or arrived damaged from the object store.",
         "Nothing was written. Try again; if it stays so, put the file back from a backup or from the trash.",
     )
 

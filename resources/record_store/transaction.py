@@ -14,11 +14,11 @@ from resources.file_storage import FileStorage, kept
 from resources.record_store import lake_files, ledger
 from resources.record_store.catalog import catalog_of
 from resources.record_store.databases import Databases
-from resources.record_store.hard_links import SecondNames
 from resources.record_store.identity import require_one_store, state_of
 from resources.record_store.lake import Connection, Lake
 from resources.record_store.pending_files import PendingFiles
 from resources.record_store.refusals import not_ready
+from resources.record_store.second_names import SecondNames
 from resources.record_store.store_mark import Mark, StoreMark, Writing
 from resources.record_store.timekeeper import Timekeeper
 from resources.record_store.write_lock import WriteLock
@@ -195,7 +195,7 @@ class TransactionalStore:
             except BaseException:
                 self._second_names.put_back()
                 raise
-            self._second_names.take_away()
+            self._second_names.take_away(made)
             if apart and known:
                 connection.execute("BEGIN")
                 transaction.write_down(known)
