@@ -133,12 +133,7 @@ class FileStorage:
             return
         for file in sorted(made.rglob("*")) if made.is_dir() else [made]:
             target = final if file == made else final / str(file.relative_to(made))
-            chunk = max(_CHUNK, -(-file.stat().st_size // _CHUNKS))
-            try:
-                with answered():
-                    final.fs.put_file(str(file), target.path, chunksize=chunk, max_concurrency=_AT_ONCE)
-            except FileNotFoundError as error:  # the bucket
-                raise unreachable(str(error)) from None
+            put_object(final.fs, file, target.path)
 
     @contextmanager
     def fetched(self, place: Location, into: Path | None = None) -> Iterator[Path]:
@@ -159,6 +154,19 @@ class FileStorage:
             yield folder / place.name
         finally:
             remove(folder)
+
+
+def put_object(bucket_files: Any, file: Path, key: str) -> None:
+    """Send a file of this machine to an object store, by the file system of its client. `key` begins with the bucket.
+
+    Raises StoreUnreachable. The object is there whole or not at all.
+    """
+    chunk = max(_CHUNK, -(-file.stat().st_size // _CHUNKS))
+    try:
+        with answered():
+            bucket_files.put_file(str(file), key, chunksize=chunk, max_concurrency=_AT_ONCE)
+    except FileNotFoundError as error:  # the bucket
+        raise unreachable(str(error)) from None
 
 
 def sync(place: Path) -> None:
@@ -199,18 +207,6 @@ def move(place: Location, target: Location) -> None:
                 place.fs.cp_file(path, target.path + path.removeprefix(place.path))
             for path in _objects(place):
                 place.fs.rm_file(path)
-    else:
-        raise TypeError(f"{place} and {target} are not in one kind of storage")
-
-
-def duplicate(place: Location, target: Location) -> None:
-    """Give a file a second name in one kind of storage, flushed: a hard link, or a copy made by the object store."""
-    if is_local(place) and is_local(target):
-        os.link(place, target)
-        sync(target.parent)
-    elif not is_local(place) and not is_local(target):
-        with answered(place):
-            place.fs.cp_file(place.path, target.path)
     else:
         raise TypeError(f"{place} and {target} are not in one kind of storage")
 

@@ -73,7 +73,9 @@ class World:
 
 @pytest.fixture
 def world(store: RecordStore, tmp_path: Path) -> World:
-    return World(store, tmp_path)
+    world = World(store, tmp_path)
+    store.__exit__()  # as another process finds it: none of its files is here
+    return world
 
 
 @pytest.mark.parametrize("action", [World.export, World.commit, World.roll_back, World.merge, World.migrate])

@@ -36,7 +36,7 @@ from resources.record_store.refusals import damaged, not_ready
 from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.running_ui import RunningUi
 from resources.settings import Settings
-from schemas.errors import DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
+from schemas.errors import DamagedFile, DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
 from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.migration import MigrationReport
@@ -222,6 +222,10 @@ class Migration:
                 f"The file {source} is not there, which a snapshot of the source needs.",
                 "Put it there again, as from a backup; nothing at the target is a store yet.",
             ) from None
+        except DamagedFile:
+            if file.known is None:
+                raise
+            raise damaged(source, "has other bytes than were written", file.known) from None
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise

@@ -4,14 +4,17 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
 import duckdb
 
 from resources.file_storage import is_local
 from resources.record_store.catalog import Catalog
-from resources.record_store.object_store import EXTENSION
 from resources.settings import Settings
 from schemas.errors import StoreNotReady
+
+if TYPE_CHECKING:
+    from resources.record_store.object_store import ObjectFiles
 
 Connect = Callable[..., duckdb.DuckDBPyConnection]
 
@@ -34,6 +37,7 @@ class Databases:
         self._connect = connect
         self._keep = keep
         self._kept: list[tuple[Settings, duckdb.DuckDBPyConnection]] = []
+        self._objects: dict[str, ObjectFiles] = {}
         self._uses = 0
         self._turn = Lock()
 
@@ -46,6 +50,15 @@ class Databases:
                     del self._kept[place]
                     return database
         return self._open(settings, catalog)
+
+    def objects(self, settings: Settings) -> "ObjectFiles | None":
+        """The lake's files in an object store, as the databases see them; None where they lie in a folder."""
+        if is_local(settings.data):
+            return None
+        from resources.record_store.object_store import ObjectFiles
+
+        with self._turn:
+            return self._objects.setdefault(str(settings.data), ObjectFiles(settings))
 
     def give_back(self, settings: Settings, database: duckdb.DuckDBPyConnection) -> None:
         """The database, to which nothing is attached, is kept for the next store, or closed."""
@@ -69,8 +82,11 @@ class Databases:
             }
         )
         try:
-            for extension in (catalog.scanner, "ducklake", *([] if is_local(settings.data) else [EXTENSION])):
+            for extension in (catalog.scanner, "ducklake"):
                 database.execute(f"LOAD {literal(extension_path(extension))}")
+            objects = self.objects(settings)
+            if objects is not None:
+                database.register_filesystem(objects)
             for statement in catalog.preparation:
                 database.execute(statement)
         except BaseException:

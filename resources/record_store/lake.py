@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
-from resources.file_storage import is_local
 from resources.record_store.catalog import Catalog
 from resources.record_store.databases import Databases, literal
-from resources.record_store.object_store import ObjectAccess, refusal
 from resources.record_store.refusals import unreadable
 from resources.settings import Settings
 from resources.system_errors import system_error
@@ -19,6 +17,8 @@ from schemas.location import Location
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from resources.record_store.object_store import ObjectFiles
 
 _DISABLED = "statistics_propagation"
 """DuckLake keeps statistics of the newest snapshot alone, which are wrong of others (ducklake#1377): a filter would
@@ -52,11 +52,11 @@ class Connection:
         attach: Callable[[str, int], str],
         snapshots: dict[int, str],
         accounts: Location,
-        objects: ObjectAccess | None,
+        objects: "ObjectFiles | None",
     ) -> None:
         self._connection = connection
         self._attach = attach
-        self._objects = objects
+        self.objects = objects
         self.snapshots = snapshots
         self.accounts = accounts
 
@@ -74,8 +74,6 @@ class Connection:
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Self:
         """Execute a statement; its `?` are bound to the values, in order."""
-        if self._objects is not None:
-            self._objects.renew()
         if not values:
             self._connection.execute(query)
             return self
@@ -102,7 +100,7 @@ class Connection:
             for _ in range(count):
                 cursor = cursors.enter_context(self._connection.cursor())
                 cursor.execute(_SESSION)
-                connections.append(Connection(cursor, self._attach, self.snapshots, self.accounts, self._objects))
+                connections.append(Connection(cursor, self._attach, self.snapshots, self.accounts, self.objects))
             yield connections
 
     def interrupt(self) -> None:
@@ -151,7 +149,8 @@ class Lake:
         self._settings = settings
         self._catalog = catalog
         self._databases = databases
-        self._has_objects = not is_local(settings.data)
+        self._objects = databases.objects(settings)
+        self._address = str(settings.lake) if self._objects is None else self._objects.address(settings.lake)
         self._idle: list[tuple[duckdb.DuckDBPyConnection, str]] = []
         """Each with the statement that attached its lake, where it is attached still."""
 
@@ -165,7 +164,6 @@ class Lake:
         attach = self._attach("lake", read_only, snapshot)
         database, attached = self._take(attach, read_only)
         try:
-            objects = ObjectAccess(database, self._settings) if self._has_objects else None
             if attached != attach:
                 if attached:
                     database.execute("DETACH lake")
@@ -178,7 +176,7 @@ class Lake:
                     lambda name, number: self._attach(name, True, number),
                     {},
                     self._settings.accounts,
-                    objects,
+                    self._objects,
                 )
                 try:
                     yield connection
@@ -222,18 +220,19 @@ class Lake:
             try:
                 if attached:
                     database.execute("DETACH lake")
-                if self._has_objects:
-                    database.execute("SET enable_external_file_cache = false")  # what it holds of them is let go
             except duckdb.Error:  # where its server is gone
                 database.close()
             else:
                 self._databases.give_back(self._settings, database)
+        if self._objects is not None:
+            self._objects.let_go()
 
     def _told(self, error: Exception) -> Exception:
         """What the catalog, the object store, the disk or the memory has refused; else the error itself."""
         told = self._catalog.error(error)
-        if told is error and self._has_objects and isinstance(error, duckdb.IOException):
-            told = refusal(error)
+        failure = None if self._objects is None else self._objects.take_failure()
+        if told is error and failure is not None:
+            told = failure
         if told is error:
             settings = self._settings
             told = system_error(error, settings.data, settings.home, settings.scratch) or error
@@ -263,7 +262,7 @@ class Lake:
             # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
             "DATA_INLINING_ROW_LIMIT": 0,
             # The settings say where the data lies, so that a store can be moved.
-            "DATA_PATH": literal(f"{self._settings.lake}/"),
+            "DATA_PATH": literal(f"{self._address}/"),
             "OVERRIDE_DATA_PATH": "true",
             **self._catalog.options(read_only=read_only),
         }

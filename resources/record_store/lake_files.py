@@ -122,7 +122,9 @@ def written(
         if is_local(place):
             sync(place)
         batches = (batch_id,) if batch_id else _batches_in(connection, place)
-        files.append(StoredFile(path, size_of(place), known_checksum(place), account or _account_of(path), batches))
+        objects = connection.objects
+        digest = known_checksum(place) if objects is None else objects.checksum(place)
+        files.append(StoredFile(path, size_of(place), digest, account or _account_of(path), batches))
     if is_local(data):
         folders = {folder for file in files for folder in PurePosixPath(file.path).parents}
         for folder in sorted(folders, reverse=True):
@@ -162,10 +164,15 @@ def compare(connection: Connection, data: Location, paths: Sequence[str], *, ane
     """Compare files with what the store has written. Raises DamagedFile for the first that is missing or differs."""
     known = known_files(connection, data, paths)
     read = checksum if anew else known_checksum
+    objects = connection.objects
 
     def is_whole(path: str) -> bool:
+        if path not in known:
+            return False
         try:
-            return path in known and read(data / path) == known[path].checksum
+            if objects is not None and path.startswith(f"{LAKE}/"):
+                return objects.is_whole(data / path, known[path].checksum, anew=anew)
+            return read(data / path) == known[path].checksum
         except (FileNotFoundError, DamagedFile):
             return False
 
@@ -177,6 +184,21 @@ def compare(connection: Connection, data: Location, paths: Sequence[str], *, ane
     for path, is_as_written in zip(paths, whole, strict=True):
         if not is_as_written:
             raise not_whole(data, path, known.get(path))
+
+
+def compare_read(connection: Connection, data: Location) -> None:
+    """Compare what DuckDB has read from an object store and no comparison foresaw, as beside maintenance.
+
+    Raises DamagedFile, and what has failed while DuckDB read and wrote.
+    """
+    if connection.objects is None:
+        return
+    failure = connection.objects.take_failure()
+    if failure is not None:
+        raise failure
+    unproven = connection.objects.unproven(data)
+    if unproven:
+        compare(connection, data, sorted(known_files(connection, data, unproven)))
 
 
 def not_whole(data: Location, path: str, known: StoredFile | None) -> RecordsError:
@@ -204,8 +226,8 @@ def _batches_in(connection: Connection, place: Location) -> tuple[str, ...]:
     """The batches whose records lie in a file; none for a file that holds no records."""
     if place.name.endswith("-delete.parquet") or _account_of(str(place)) is None:
         return ()
+    path = str(place) if connection.objects is None else connection.objects.address(place)
     (batches,) = connection.fetch_one(
-        "SELECT list(DISTINCT _batch ORDER BY _batch) "
-        f"FROM read_parquet({literal(str(place))}, hive_partitioning = false)"
+        f"SELECT list(DISTINCT _batch ORDER BY _batch) FROM read_parquet({literal(path)}, hive_partitioning = false)"
     )
     return tuple(batches or ())

@@ -145,6 +145,9 @@ class TransactionalStore:
             lake_files.compare(connection, self.settings.data, paths)
         with self.reading(snapshot) as connection:
             yield connection
+        if connection.objects is not None:
+            with self.reading() as now:
+                lake_files.compare_read(now, self.settings.data)
 
     @contextmanager
     def transaction(
@@ -183,6 +186,7 @@ class TransactionalStore:
                 self._second_names.put_back()
             known = self._unfinished(connection, mark)
             yield transaction
+            lake_files.compare_read(connection, data)
             made = lake_files.lying(data, writes) - before
             self._second_names.give(made)
             known += lake_files.written(connection, data, made, account, batch_id)
@@ -195,7 +199,7 @@ class TransactionalStore:
             except BaseException:
                 self._second_names.put_back()
                 raise
-            self._second_names.take_away(made)
+            self._second_names.take_away()
             if apart and known:
                 connection.execute("BEGIN")
                 transaction.write_down(known)
