@@ -31,7 +31,7 @@ _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _CODE = re.compile(r"``[^`]*``|`[^`]*`")
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _END = re.compile(r"(?<=[.!?:;])\s+|\n\s*\n|\n\s*(?=[-*#|>]|\d+\. )|\|")
-_WORD = re.compile(r"[^\W_][\w'’.,-]*")
+_WORD = re.compile(r"[^\W_][\w'.,-]*")
 
 
 @dataclass(frozen=True)
