@@ -32,10 +32,9 @@ from resources.record_store.refusals import (
 )
 from resources.record_store.rollback import Images, Rollback
 from resources.record_store.selection import select
-from resources.record_store.snapshots import snapshots_of
+from resources.record_store.snapshots import current_number, snapshots_of
 from resources.record_store.staging import PROBLEMS, Staging
 from resources.record_store.tables import table
-from resources.record_store.time_travel import current
 from resources.record_store.transaction import Transaction, TransactionalStore
 from schemas.batches import STANDING, Batch, BatchStatus, ImportReport, RowProblem
 from schemas.counts import Counts
@@ -126,11 +125,19 @@ class AccountRecords:
 
     @contextmanager
     def compare(self, record_type: RecordType, staging: Staging, snapshot: int) -> "Iterator[StagedFile]":
-        """A staged file beside the records of a snapshot, which cannot be written through it."""
+        """Opens a staged file for comparison with the records of a snapshot. The records cannot be written.
+
+        Raises DamagedFile if a file of the snapshot is missing or differs.
+        """
         from resources.record_store.comparison import StagedFile
 
-        with self._store.reading_whole(snapshot, record_type.name, self.name, [snapshot]) as connection:
-            yield StagedFile(connection, record_type, self.name, staging)
+        with self._store.reading() as connection:
+            self._require_whole(connection, record_type.name, snapshot)
+            connection.execute(
+                "BEGIN"
+            )  # the lake stays as it is meanwhile; if it is at the snapshot, nothing is attached
+            lake = "lake" if current_number(connection) == snapshot else connection.snapshot(snapshot)
+            yield StagedFile(connection, table(record_type.name, lake), record_type, self.name, staging)
 
     def require_new(self, record_type: str, file_name: str, file_sha256: str) -> None:
         """No batch of the same content stands in the account's records of the type, or AlreadyImported names it."""
@@ -225,7 +232,7 @@ class AccountRecords:
             if not basis.again:
                 _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
             self._compare_staged(connection, batch, staging)
-            self._require_whole(connection, record_type.name, current(connection).number, basis.snapshot)
+            self._require_whole(connection, record_type.name, current_number(connection), basis.snapshot)
             commit = Commit(connection, record_type, self.name, batch, basis, staging)
             commit.require_unchanged()
             commit.apply()
@@ -389,7 +396,7 @@ class AccountRecords:
                 raise earlier_images_gone(batch, other)
             earlier.append(images)
         read = [snapshot for images in (own, *earlier) for snapshot in (images.before, images.after)]
-        self._require_whole(connection, batch.record_type, *read, current(connection).number)
+        self._require_whole(connection, batch.record_type, *read, current_number(connection))
         record_type = ledger.record_types(connection)[batch.record_type]
         return Rollback(connection, record_type, self.name, own, earlier)
 

@@ -8,7 +8,6 @@ from resources.record_store.databases import literal
 from resources.record_store.lake import Connection, identifier
 from resources.record_store.problems import PROBLEMS
 from resources.record_store.staging import Comparison, Staging, differs, same_key
-from resources.record_store.tables import table
 from schemas.batches import ChangedValue, Mode, OnDuplicate
 from schemas.record_type import RecordType
 
@@ -17,10 +16,16 @@ _HASHES_AT_ONCE = 1_000_000
 
 
 class StagedFile:
-    """Compares a staged file with itself and with an account's records, on a connection that cannot write them."""
+    """Compares a staged file with itself and with an account's records, on a connection that cannot write them.
 
-    def __init__(self, connection: Connection, record_type: RecordType, account: str, staging: Staging) -> None:
+    records: the table of the records, as SQL.
+    """
+
+    def __init__(
+        self, connection: Connection, records: str, record_type: RecordType, account: str, staging: Staging
+    ) -> None:
         self._connection = connection
+        self._records = records
         self._type = record_type
         self._account = account
         self._staging = staging
@@ -164,7 +169,7 @@ class StagedFile:
 
     def _stored(self) -> str:
         columns = ", ".join(["_account", *map(identifier, self._staging.fields)])
-        return f"SELECT {columns} FROM {table(self._type.name)} WHERE _account = ?"
+        return f"SELECT {columns} FROM {self._records} WHERE _account = ?"
 
     def _exclude(
         self, join: str, field: str | None, rule: str, expected: str, value: str | None

@@ -12,6 +12,12 @@ _CHANGES_OF_RECORDS = """
 """What a commit changed, without what moved records to other files and left them as they were."""
 
 
+def current_number(connection: Connection) -> int:
+    """Returns the number of the newest snapshot, or of the one that the transaction reads."""
+    number: int = connection.fetch_one("SELECT id FROM ducklake_current_snapshot('lake')")[0]
+    return number
+
+
 def snapshots_of(connection: Connection, batch_ids: Sequence[str]) -> dict[str, int]:
     """The snapshot that each batch's commit made, of those that have one still."""
     rows = connection.execute(

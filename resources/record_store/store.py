@@ -23,7 +23,7 @@ from resources.record_store.refusals import (
     not_ready,
 )
 from resources.record_store.selection import known_type, require_account
-from resources.record_store.snapshots import snapshots_of
+from resources.record_store.snapshots import current_number, snapshots_of
 from resources.record_store.transaction import TransactionalStore
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.errors import InvalidRequest
@@ -211,8 +211,7 @@ class RecordStore(TransactionalStore):
     def has_escaped(self, sha256: str) -> bool:
         """Whether a file with these bytes is an export, of whichever account, in which formulas were escaped."""
         with self.reading() as connection:
-            found = ledger.exports(connection, sha256=sha256)
-        return any(manifest.request is not None and manifest.request.escaped for manifest in found)
+            return ledger.is_escaped_export(connection, sha256)
 
     def presets(self, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
         """The columns of the type's own presets and of those that the account has saved, by name."""
@@ -234,7 +233,7 @@ class RecordStore(TransactionalStore):
         """The record type as the store knows it, and the number of the newest snapshot."""
         with self.reading() as connection:
             known = known_type(connection, record_type)
-            return known, connection.fetch_one("SELECT id FROM ducklake_current_snapshot('lake')")[0]
+            return known, current_number(connection)
 
     def accept_clock(self) -> datetime:
         """The clock is right though nothing was written for long; returns its time."""
