@@ -133,9 +133,7 @@ class AccountRecords:
 
         with self._store.reading() as connection:
             self._require_whole(connection, record_type.name, snapshot)
-            connection.execute(
-                "BEGIN"
-            )  # the lake stays as it is meanwhile; if it is at the snapshot, nothing is attached
+            connection.execute("BEGIN")  # until the end, `lake` stays at its present snapshot
             lake = "lake" if current_number(connection) == snapshot else connection.snapshot(snapshot)
             yield StagedFile(connection, table(record_type.name, lake), record_type, self.name, staging)
 
