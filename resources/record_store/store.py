@@ -262,7 +262,7 @@ class RecordStore(TransactionalStore):
     def _projected(self) -> Projection:
         if self._projection is None:
             raise InvalidRequest(
-                "The catalog is a SQLite file, and SQLite has no roles.",
+                "The catalog is a file of SQLite, which has no roles.",
                 "Readers need a catalog in PostgreSQL: RECORDS_CATALOG=postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
             )
         return self._projection
