@@ -192,6 +192,11 @@ def importer(store: RecordStore) -> Importer:
     return Importer(store, "tester")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that stay together come first: at the end, one worker would run the last group and the others nothing."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """A test that is marked `alone` has the machine for itself, though `make test` runs a test on each core.
