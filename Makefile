@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Compiled once, not by each of the many processes that a test or a demo starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check faults bench audit lock clean
+.PHONY: demo test quick check faults bench audit lock clean
 
 demo: .venv/.ready
 	$(BIN)/records demo
@@ -12,6 +12,16 @@ demo: .venv/.ready
 # A test on each core; those that share a browser or a server stay together.
 test: check
 	$(BIN)/pytest --numprocesses logical --dist loadgroup
+
+# While working, within a minute: style, types, and the tests of what most changes touch, with stores on a laptop alone.
+QUICK := layout errors definitions parsing mapping validation filters dates record_type progress \
+  record_store importer rejects_writer export_commands planted_errors ledger_events
+quick: .venv/.ready
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/pytest --quiet --numprocesses logical --dist loadgroup -k "not postgres and not server" \
+	  $(QUICK:%=tests/test_%.py)
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .

@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,18 +10,16 @@ import pytest
 
 from resources.clock import Observation
 from resources.file_reader import reader
-from resources.file_storage import is_local
 from resources.importing.importer import Importer
 from resources.record_store import Databases, RecordStore
 from resources.record_store.catalog import catalog_of
-from resources.record_store.store_mark import MARK
 from resources.settings import Settings
-from schemas import load_record_types
 from tests.duckdb_opening import ORDINARY, quick_databases
 from tests.forked_reading import FORKED
-from tests.object_server import ObjectServer, on_disk
+from tests.object_server import ObjectServer
 from tests.object_server import running as object_server
 from tests.postgres import Postgres, running
+from tests.prepared import Prepared, PreparedStores, an_empty_store
 
 
 class StoppedClock:
@@ -45,10 +42,13 @@ class StoppedClock:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that has a store runs with each catalog, or where its marker says: see `setting`."""
+    """A test whose marker says so runs once in each setting; all others run on a laptop: see `setting`.
+
+    It says so where the answer could depend on the catalog or on the object store.
+    """
     marker = metafunc.definition.get_closest_marker("runs_on")
-    if "setting" in metafunc.fixturenames and (marker or "ready" in metafunc.fixturenames):
-        metafunc.parametrize("setting", marker.args if marker else ("laptop", "postgres"), indirect=True)
+    if "setting" in metafunc.fixturenames and marker:
+        metafunc.parametrize("setting", marker.args, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -68,8 +68,8 @@ def objects() -> Iterator[ObjectServer]:
 @pytest.fixture
 def setting(request: pytest.FixtureRequest) -> str:
     """Where a store is: `laptop`, in a folder; `postgres`, its catalog there; `server`, its data also in objects."""
-    told: str = getattr(request, "param", "laptop")
-    return told
+    name: str = getattr(request, "param", "laptop")
+    return name
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def catalog(request: pytest.FixtureRequest, setting: str) -> Iterator[str | None
         return
     server: Postgres = request.getfixturevalue("postgres")
     is_made = "ready" in request.fixturenames
-    name = server.create(request.getfixturevalue("empty_database")[0] if is_made else "template1")
+    name = server.create(request.getfixturevalue("beginning").database if is_made else "template1")
     yield server.address(name)
     server.drop(name)
 
@@ -139,22 +139,29 @@ def ordinary_opening(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home whose store knows the record types, to be copied: made once, for it takes half a second."""
-    home = tmp_path_factory.mktemp("empty-store")
-    with RecordStore(Settings.from_environment({"RECORDS_HOME": str(home)})) as store:
-        store.initialise(load_record_types())
-    return home
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStores:
+    """The stores that tests copy."""
+    return PreparedStores(tmp_path_factory.mktemp("prepared"))
 
 
 @pytest.fixture(scope="session")
-def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """The same with the catalog in a database: its name, and the home."""
-    name, home = postgres.create(), tmp_path_factory.mktemp("empty-database")
-    environment = {"RECORDS_HOME": str(home), "RECORDS_CATALOG": postgres.address(name)}
-    with RecordStore(Settings.from_environment(environment)) as store:
-        store.initialise(load_record_types())
-    return name, home
+def empty_store(prepared: PreparedStores, request: pytest.FixtureRequest) -> Path:
+    """A home to copy, with a store that knows the record types."""
+    return prepared.get(an_empty_store, "laptop", request).home
+
+
+@pytest.fixture(scope="session")
+def empty_database(prepared: PreparedStores, request: pytest.FixtureRequest) -> tuple[str, Path]:
+    """The name of a database to copy with the catalog of such a store, and its home."""
+    made = prepared.get(an_empty_store, "postgres", request)
+    return made.database, made.home
+
+
+@pytest.fixture
+def beginning(prepared: PreparedStores, setting: str, request: pytest.FixtureRequest) -> Prepared:
+    """The store that a test starts from: an empty one, or what its marker `starts_with` makes."""
+    marker = request.node.get_closest_marker("starts_with")
+    return prepared.get(marker.args[0] if marker else an_empty_store, setting, request)
 
 
 @pytest.fixture
@@ -165,18 +172,12 @@ def quick_reading(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def ready(settings: Settings, request: pytest.FixtureRequest) -> None:
-    """Where the settings say is a store that knows the record types; nobody has opened it."""
-    if settings.postgres is None:
-        shutil.copytree(request.getfixturevalue("empty_store"), settings.home)
-    elif catalog_of(settings).exists():
-        template = request.getfixturevalue("empty_database")[1]
-        shutil.copytree(template, settings.home)
-        if not is_local(settings.data):
-            shutil.copytree(template / "lake", on_disk(settings.lake), dirs_exist_ok=True)
-            shutil.copy(template / MARK, on_disk(settings.data / MARK))
+    """Where the settings say is the store that the test starts from; nobody has opened it."""
+    if settings.postgres is None or catalog_of(settings).exists():
+        beginning: Prepared = request.getfixturevalue("beginning")
+        beginning.copy_to(settings)
     else:  # a test that asks for its store late has begun with an empty database
-        with RecordStore(settings) as store:
-            store.initialise(load_record_types())
+        an_empty_store(settings, settings.home)
 
 
 @pytest.fixture
@@ -189,6 +190,11 @@ def store(settings: Settings, ready: None, quick_reading: None) -> Iterator[Reco
 @pytest.fixture
 def importer(store: RecordStore) -> Importer:
     return Importer(store, "tester")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that stay together come first: at the end, one worker would run the last group and the others nothing."""
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

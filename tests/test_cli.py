@@ -98,6 +98,7 @@ def exported(account: str = "ua", *options: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_preview_accounts_for_every_record_and_writes_none() -> None:
     previewed = done("preview", mixed(), "-a", "ua", "-t", "contacts")
 
@@ -132,6 +133,7 @@ def test_a_preview_accounts_for_every_record_and_writes_none() -> None:
     assert [record["external_id"] for record in exported()] == ["C-1", "C-5"]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_commit_writes_what_was_previewed() -> None:
     previewed = done("preview", mixed(), "-a", "ua", "-t", "contacts")
 
@@ -153,6 +155,7 @@ def test_a_commit_writes_what_was_previewed() -> None:
     ]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_an_import_is_a_preview_and_its_commit() -> None:
     imported = done("import", mixed(), "-a", "ua", "-t", "contacts", "--on-invalid", "skip")
 
@@ -203,6 +206,7 @@ def test_a_preview_that_is_no_longer_true_is_refused() -> None:
     assert (exit_code, error["code"]) == (3, "preview_outdated")
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_an_export_is_told_with_its_manifest() -> None:
     mixed()
 
@@ -239,6 +243,7 @@ def test_columns_choose_what_an_export_holds() -> None:
     ]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_accounts_and_types_are_lists() -> None:
     assert done("accounts", "add", "ua") == {"account": "ua", "new": True}
     assert done("accounts", "add", "ua") == {"account": "ua", "new": False}
@@ -281,6 +286,7 @@ def test_an_import_from_the_inbox_that_failed_is_shown_with_its_reason(settings:
         assert f"Batch {batch['batch_id']} is failed since " in error["message"]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_batches_are_listed_newest_first_and_can_be_chosen() -> None:
     file = contacts("one.csv", "id,status\nC-1,lead\n")
     first = done("import", file, "-a", "ua", "-t", "contacts")["batch_id"]
@@ -300,6 +306,7 @@ def test_batches_are_listed_newest_first_and_can_be_chosen() -> None:
     assert ids("--status", "committed", "-a", "dl") == []
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_lists_come_in_pages_that_name_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("cli._PAGE", "export_commands.PAGE"):
         monkeypatch.setattr(f"pipelines.{module}", 2)
@@ -422,6 +429,7 @@ def test_of_the_details_of_defects_the_newest_are_kept(home: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
+@pytest.mark.runs_on("laptop", "postgres")
 def test_another_accounts_batch_is_not_there(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file = contacts("one.csv", "id,status\nC-1,lead\n")
     batch_id = done("preview", file, "-a", "ua", "-t", "contacts")["batch_id"]
@@ -519,6 +527,7 @@ def test_personal_values_are_masked_for_people() -> None:
     assert "bob-at-example" not in run("commit", batch_id).output
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_file_that_was_imported_already_is_refused_unless_again() -> None:
     file = contacts("one.csv", "id,status\nC-1,lead\n")
     batch_id = done("import", file, "-a", "ua", "-t", "contacts")["batch_id"]
@@ -579,6 +588,7 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     assert lines[-1].endswith(f" UTC: records commit {batch_id} --on-invalid skip")
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_rollback_says_what_rests_on_the_batch_and_what_to_do() -> None:
     first, second = (
         done("import", contacts(f"{name}.csv", text), "-a", "ua", "-t", "contacts")["batch_id"]

@@ -52,6 +52,7 @@ def imports(store: RecordStore, folder: Path, number: int) -> str:
 
 
 @pytest.mark.parametrize("ahead", [YEAR, timedelta(minutes=11), -timedelta(hours=1)])
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_process_whose_clock_is_not_the_file_systems_changes_nothing(
     store: RecordStore, machine: Machine, tmp_path: Path, ahead: timedelta
 ) -> None:
@@ -76,6 +77,7 @@ def test_a_process_whose_clock_is_not_the_file_systems_changes_nothing(
     assert store.account("ua").roll_back(RollbackRequest("ua", batch_id), "tester", None).counts.removed == 1
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_clock_that_is_set_ahead_while_the_machine_runs_makes_nothing_older(
     store: RecordStore, machine: Machine, tmp_path: Path
 ) -> None:

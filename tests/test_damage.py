@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from resources.file_storage import files_below
 from resources.importing.importer import Importer
 from resources.migration import Migration
 from resources.record_store import RecordStore, lake_files
+from resources.settings import Settings
 from resources.upkeep import maintenance
 from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus
@@ -21,9 +22,8 @@ from schemas.exports import ExportRequest
 from schemas.location import Location
 from schemas.rollbacks import RollbackRequest
 from tests.object_server import on_disk
+from tests.prepared import Prepared, an_empty_store, starts_with
 from tests.records import change, contact, contacts_of, stored, write_csv
-
-pytestmark = pytest.mark.runs_on("laptop", "server")
 
 
 def flip(place: Location, position: float = 0.5) -> None:
@@ -35,20 +35,29 @@ def flip(place: Location, position: float = 0.5) -> None:
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def two_imports_and_a_preview(settings: Settings, folder: Path) -> tuple[str, str]:
+    """A store whose second import has updated records; returns the batches of that import and of the preview."""
+    an_empty_store(settings, folder)
+    files = [
+        write_csv(folder / "old.csv", [contact(n, company="old", notes=f"of {n}") for n in range(40)]),
+        write_csv(folder / "new.csv", [contact(n, company="new", notes=f"of {n}") for n in range(30, 60)]),
+        write_csv(folder / "next.csv", [contact(n, company="next") for n in range(50, 70)]),
+    ]
+    with RecordStore(settings) as store:
+        importer = Importer(store, "tester")
+        _, second = [importer.import_file(contacts_of(file)).batch.batch_id for file in files[:2]]
+        return second, importer.preview(contacts_of(files[2])).batch.batch_id
+
+
+pytestmark = [pytest.mark.runs_on("laptop", "server"), starts_with(two_imports_and_a_preview)]
+
+
 class World:
     """An account with two imports, of which the second has updated records, and a preview."""
 
-    def __init__(self, store: RecordStore, folder: Path) -> None:
-        self.store, self.folder = store, folder
+    def __init__(self, store: RecordStore, folder: Path, second: str, previewed: str) -> None:
+        self.store, self.folder, self.second, self.previewed = store, folder, second, previewed
         self.importer, self.ua = Importer(store, "tester"), store.account("ua")
-        self.first = self.imports(contact(n, company="old", notes=f"of {n}") for n in range(40))
-        self.second = self.imports(contact(n, company="new", notes=f"of {n}") for n in range(30, 60))
-        path = write_csv(folder / "next.csv", [contact(n, company="next") for n in range(50, 70)])
-        self.previewed = self.importer.preview(contacts_of(path)).batch.batch_id
-
-    def imports(self, rows: Iterator[object]) -> str:
-        path = write_csv(self.folder / f"{len(list(self.folder.glob('*.csv')))}.csv", rows)  # type: ignore[arg-type]
-        return self.importer.import_file(contacts_of(path)).batch.batch_id
 
     def files(self, kind: str) -> list[Location]:
         """The lake's files of records, or of deletions."""
@@ -72,9 +81,9 @@ class World:
 
 
 @pytest.fixture
-def world(store: RecordStore, tmp_path: Path) -> World:
-    world = World(store, tmp_path)
-    store.__exit__()  # as another process finds it: none of its files is here
+def world(store: RecordStore, beginning: Prepared, tmp_path: Path) -> World:
+    world = World(store, tmp_path, *beginning.value)
+    store.__exit__()  # as another process finds it: it has no copies of objects
     return world
 
 

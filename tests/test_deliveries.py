@@ -118,6 +118,7 @@ def test_an_entry_is_not_due_for_a_time_before_it_was_written(
     assert asked(tick(instance, "2026-01-05T10:00")) == ["evening"]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_what_was_missed_is_made_up_once_and_the_ledger_says_that_it_was(
     account: RecordStore, clock: StoppedClock, home: Path, instance: dg.DagsterInstance
 ) -> None:
@@ -159,6 +160,7 @@ def test_a_run_under_way_is_left_alone_and_one_that_failed_is_followed_by_anothe
     assert asked(tick(instance, "2026-01-06T12:00")) == ["daily", "evening"]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_only_changes_are_those_since_the_last_delivery(account: RecordStore, home: Path) -> None:
     write(home, "- {name: csv, account: ua, type: contacts, at: 07:00, changes_only: true, columns: [external_id]}\n")
     moment = datetime(2026, 1, 6, 7, tzinfo=UTC)
@@ -316,6 +318,7 @@ def test_a_file_that_is_no_yaml_fails_the_tick(account: RecordStore, home: Path,
         tick(instance, "2026-01-05T12:00")
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_the_daemon_and_the_ledger_have_seconds_between_them(
     account: RecordStore, clock: StoppedClock, home: Path, instance: dg.DagsterInstance
 ) -> None:

@@ -63,6 +63,7 @@ def test_every_option_reaches_the_file() -> None:
     assert (told["rows"], told["request"]["filters"]) == (4, ["amount > 0", "country in DE,FR"])
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_time_travel_from_the_command_line(store: RecordStore) -> None:
     with store.reading() as connection:
         (at,) = connection.fetch_one("SELECT max(snapshot_time)::VARCHAR FROM ducklake_snapshots('lake')")
@@ -89,6 +90,7 @@ def test_the_format_is_named_or_follows_the_name(name: str, options: tuple[str, 
     assert Path(name).stat().st_size == told["bytes"]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_saved_preset_is_listed_and_exported_by() -> None:
     runner = CliRunner()
 

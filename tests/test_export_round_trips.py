@@ -176,6 +176,7 @@ def test_the_quote_is_taken_away_from_our_own_files_alone_and_that_is_told(store
         assert (label in dict(report.batch.understood)) == unescape
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_raw_export_is_taken_as_it_is(store: RecordStore) -> None:
     put(store, DANGEROUS)
 
@@ -197,6 +198,7 @@ def test_each_sheet_of_a_workbook_imports_back(store: RecordStore) -> None:
         assert import_back(store, manifest, way, sheet=sheet).batch.counts == Counts(read=rows, unchanged=rows)
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_moments_at_midnight_and_the_first_and_last_days_come_back(store: RecordStore) -> None:
     days = [
         date(1, 1, 2),

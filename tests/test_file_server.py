@@ -88,6 +88,7 @@ def test_the_report_opens_and_the_rejects_file_is_saved(ask: Ask, report: Import
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_nothing_but_the_whole_path_leads_to_a_file(
     ask: Ask, report: ImportReport, links: dict[str, str], importer: Importer, tmp_path: Path
 ) -> None:
@@ -112,6 +113,7 @@ def test_nothing_but_the_whole_path_leads_to_a_file(
         assert answer.body.decode() in (GONE, "Not Found"), wrong
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_only_get_is_answered_and_only_to_this_host(ask: Ask, links: dict[str, str]) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert ask(links["report"], method).status == 405
@@ -120,6 +122,7 @@ def test_only_get_is_answered_and_only_to_this_host(ask: Ask, links: dict[str, s
     assert ask(links["report"], host="localhost:3001").status == 200
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_server_that_refuses_is_no_deployment(ask: Ask, store: RecordStore, listener: socket.socket) -> None:
     """It answers, and not as Dagster does: the export is made here, and it is said why."""
     url = f"http://{HOST}:{listener.getsockname()[1]}"
@@ -127,6 +130,7 @@ def test_a_server_that_refuses_is_no_deployment(ask: Ask, store: RecordStore, li
         Deployment(replace(store.settings, dagster_url=url)).submit("export_contacts", "ua", {})
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_the_path_dies_with_the_batch(
     ask: Ask, report: ImportReport, links: dict[str, str], store: RecordStore
 ) -> None:

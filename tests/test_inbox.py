@@ -101,6 +101,7 @@ def test_before_there_is_a_store_it_waits(home: Path, instance: dg.DagsterInstan
     assert not home.exists()
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_file_is_taken_once_it_was_the_same_at_two_looks_and_imported_by_a_run(
     inbox_store: RecordStore, ticks: Ticks
 ) -> None:
@@ -231,6 +232,7 @@ def test_what_its_writer_takes_away_is_nobodys_concern(inbox_store: RecordStore)
     assert inbox.bundles() == {}
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_bundle_has_one_run_at_a_time_and_after_a_failure_another(
     inbox_store: RecordStore, ticks: Ticks, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +263,7 @@ def test_a_run_that_was_made_and_not_launched_is_asked_for_under_its_key(
     assert again.run_key == first.run_key
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_bundles_of_one_folder_are_imported_in_their_order_and_one_that_failed_holds_none_up(
     inbox_store: RecordStore, ticks: Ticks, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,6 +82,7 @@ def latest(account: str = "ua") -> Batch:
         return store.batches(account)[0]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_import_records_writes_the_file_as_its_actor(
     store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_without_an_actor_it_is_the_environments(
     assert latest().actor == "tester"
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_preview_is_committed_by_another_run_and_another_actor(
     store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -236,6 +238,7 @@ def test_the_check_of_the_balance_can_be_run_by_hand(
     assert evaluated() == (False, f"{batch.batch_id} of ua")
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_export_flights_publishes_the_partitions_records(
     store: RecordStore, importer: Importer, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -281,6 +284,7 @@ def export_contacts(
     return run(instance, "export_contacts", {"part_rows": 30} | config, partition="ua")
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_an_export_makes_one_step_a_part_and_observes_each(store: RecordStore, instance: dg.DagsterInstance) -> None:
     result = export_contacts(instance, store, columns=["external_id"])
 
@@ -325,6 +329,7 @@ def test_the_checks_of_an_export_are_evaluated_for_its_account(
     }
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_no_check_passes_while_the_file_of_any_account_is_damaged(
     store: RecordStore, instance: dg.DagsterInstance
 ) -> None:
@@ -445,6 +450,7 @@ def attempts(instance: dg.DagsterInstance, file: Path) -> tuple[int, str]:
     return len(retries), failure(result)[1]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_only_what_is_transient_is_retried(
     store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -457,6 +463,7 @@ def test_only_what_is_transient_is_retried(
         assert attempts(instance, file) == (1, "store_busy")
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_no_personal_value_is_in_any_event(
     store: RecordStore,
     importer: Importer,

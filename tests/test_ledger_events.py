@@ -83,6 +83,7 @@ def test_without_a_store_it_waits(home: Path, instance: dg.DagsterInstance) -> N
     assert not home.exists()
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_an_empty_ledger_is_skipped(store: RecordStore, instance: dg.DagsterInstance) -> None:
     result = tick(instance)
 
@@ -90,6 +91,7 @@ def test_an_empty_ledger_is_skipped(store: RecordStore, instance: dg.DagsterInst
     assert result.skip_message == "The ledger has nothing new."
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
     importer: Importer, store: RecordStore, instance: dg.DagsterInstance, file: Path
 ) -> None:
@@ -211,6 +213,7 @@ def test_a_commit_that_wrote_other_than_it_says_fails_the_check(
     assert (evaluated.passed, numbers["written"], numbers["accounted"]) == (False, 2, 3)
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_the_row_count_is_that_of_the_commit_and_of_the_account(
     importer: Importer, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
@@ -347,6 +350,7 @@ def test_a_run_checks_an_export_that_a_tick_has_no_time_for(store: RecordStore, 
     assert found == {"rows_equal_snapshot": False, "checksum_holds": False, "file_reads_back": False}
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_new_accounts_become_partitions_once(store: RecordStore, instance: dg.DagsterInstance) -> None:
     def asked() -> list[tuple[str, list[str]]]:
         requests = news(instance).dynamic_partitions_requests or []
@@ -373,6 +377,7 @@ def test_what_was_told_is_not_told_again(importer: Importer, instance: dg.Dagste
     assert isinstance(tick(instance, later.cursor), dg.SkipReason)
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_more_rows_than_a_tick_takes_are_all_told_once_and_in_order(
     store: RecordStore, importer: Importer, instance: dg.DagsterInstance, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,10 +24,17 @@ from schemas.exports import ExportRequest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.rollbacks import RollbackCounts, RollbackRequest
 from tests.object_server import on_disk
+from tests.prepared import starts_with
 from tests.records import change, contact, contacts_of, put, stored, write_csv
 from tests.timeline import Timeline, store_of
 
-pytestmark = pytest.mark.runs_on("laptop", "server")
+
+def a_store_of_the_past(settings: Settings, _: Path) -> None:
+    """An empty store whose history is on its timeline."""
+    store_of(settings)[0].__exit__()
+
+
+pytestmark = [pytest.mark.runs_on("laptop", "server"), starts_with(a_store_of_the_past)]
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 DAY = timedelta(hours=24)
@@ -78,9 +85,9 @@ class World:
 
 
 @pytest.fixture
-def world(settings: Settings, tmp_path: Path, quick_reading: None) -> Iterator[World]:
-    store, clock = store_of(settings)
-    with store:
+def world(settings: Settings, ready: None, quick_reading: None, tmp_path: Path) -> Iterator[World]:
+    clock = Timeline(settings)
+    with RecordStore(settings, clock=clock) as store:
         yield World(store, clock, tmp_path)
 
 

@@ -110,6 +110,7 @@ def carried(strings: list[str], suffix: str) -> list[str]:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.runs_on("laptop", "postgres")
 def test_every_naughty_string_is_stored_as_the_bytes_it_is(
     importer: Importer, store: RecordStore, tmp_path: Path, suffix: str
 ) -> None:
@@ -141,6 +142,7 @@ def test_every_naughty_string_can_be_a_header(tmp_path: Path, suffix: str) -> No
     assert row == tuple(str(number) for number in range(len(headers)))
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_naughty_strings_are_names_of_files_in_the_ledger(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:
@@ -170,6 +172,7 @@ def test_naughty_strings_are_names_of_files_in_the_ledger(
     assert {batch.file_name.removesuffix(".csv") for batch in store.batches()} == set(names)
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_every_naughty_string_is_a_name_in_ledger_report_and_terminal(
     importer: Importer, store: RecordStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -67,6 +67,7 @@ def tick(sensor: Any, instance: dg.DagsterInstance, cursor: str | None) -> str |
     return cursor
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_what_the_ledger_tells_is_told_once(
     store: RecordStore, importer: Importer, instance: dg.DagsterInstance, receiver: Receiver, file: Path
 ) -> None:

@@ -31,6 +31,7 @@ from schemas.rollbacks import RollbackCounts, RollbackRequest
 from tests.conftest import StoppedClock
 from tests.faults.steps import processes, settings_of
 from tests.postgres import Postgres, database_of
+from tests.prepared import Prepared
 from tests.records import contact, contacts_of, write_csv
 
 pytestmark = [
@@ -62,6 +63,13 @@ def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
     with RecordStore(settings_of(home, _as(postgres.address(name), KEEPER))) as store:
         store.initialise(load_record_types())
     return name, home
+
+
+@pytest.fixture
+def beginning(empty_database: tuple[str, Path]) -> Prepared:
+    """Every store of this module starts from that one."""
+    name, home = empty_database
+    return Prepared(home, name, None, None)
 
 
 @pytest.fixture

@@ -330,6 +330,7 @@ def test_problems_that_no_cell_of_excel_holds_are_cut_visibly(
     assert full.startswith(kept)
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_changed_values_are_shown_old_and_new(importer: Importer, tmp_path: Path) -> None:
     importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1, company="X", country="GB")])))
     path = write_csv(tmp_path / "b.csv", [contact(1, company="", country="DE")])

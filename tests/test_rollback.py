@@ -1,7 +1,7 @@
 """Taking a batch back: exactly, within its time, and without harm to later edits."""
 
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,13 @@ import pytest
 from resources.importing.importer import Importer
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.snapshots import images_of
+from resources.settings import Settings
 from schemas.batches import BatchStatus
 from schemas.errors import AlreadyImported, ModifiedSince, NotFound, Refused, WindowOver
 from schemas.rollbacks import OnModified, RollbackCounts, RollbackReport, RollbackRequest
 from tests.benchmarks.large_account import fill, write_batch
 from tests.conftest import StoppedClock
+from tests.prepared import Prepared, an_empty_store, starts_with
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
 pytestmark = pytest.mark.runs_on("laptop", "server")
@@ -135,28 +137,33 @@ def test_twice_is_once(store: RecordStore, ua: AccountRecords, imports: Imports)
     assert (store.pin("contacts")[1], len(store.ledger_after(0, 100).rows)) == (snapshot, ledger)
 
 
+@dataclass(frozen=True)
 class Modified:
+    """A batch that was modified since, the batch that came later, and the companies of the contacts."""
+
+    batch: str
+    later: str
+    companies: dict[Any, Any]
+
+
+def a_modified_batch(settings: Settings, folder: Path) -> Modified:
     """Ten contacts, of which a batch changed five and to which it added five; then others came.
 
     6 was edited in a field that the batch had left alone, 7 by a later batch in the field that the batch had changed,
     12 is one of its own creations, edited; 8 and 13 are gone.
     """
-
-    def __init__(self, store: RecordStore, imports: Imports) -> None:
+    an_empty_store(settings, folder)
+    with RecordStore(settings) as store:
+        imports = Imports(Importer(store, "tester"), folder)
         imports(OLD)
-        self.batch = imports(NEW)
+        batch = imports(NEW)
         edit(
             store,
             "UPDATE contacts SET phone = '2' WHERE external_id IN ('C-000006', 'C-000012')",
             "DELETE FROM contacts WHERE external_id IN ('C-000008', 'C-000013')",
         )
-        self.later = imports([contact(7, company="newest", phone="1")])
-        self.companies = values(store, "company")
-
-
-@pytest.fixture
-def modified(store: RecordStore, imports: Imports) -> Modified:
-    return Modified(store, imports)
+        later = imports([contact(7, company="newest", phone="1")])
+        return Modified(batch, later, values(store, "company"))
 
 
 def expected(**changes: str | None) -> dict[str, Any]:
@@ -168,9 +175,11 @@ def expected(**changes: str | None) -> dict[str, Any]:
 UNTOUCHED = {f"_{n}": "old" for n in [*range(6), 9]}
 
 
+@starts_with(a_modified_batch)
 def test_modified_records_stop_a_rollback_and_are_named(
-    store: RecordStore, ua: AccountRecords, modified: Modified
+    store: RecordStore, ua: AccountRecords, beginning: Prepared
 ) -> None:
+    modified: Modified = beginning.value
     before = stored(store)
     with pytest.raises(ModifiedSince) as refused:
         take_back(ua, modified.batch)
@@ -207,14 +216,16 @@ def test_modified_records_stop_a_rollback_and_are_named(
         ),
     ],
 )
+@starts_with(a_modified_batch)
 def test_the_choice_about_modified_records(
     store: RecordStore,
     ua: AccountRecords,
-    modified: Modified,
+    beginning: Prepared,
     choice: OnModified,
     counts: RollbackCounts,
     companies: dict[str, Any],
 ) -> None:
+    modified: Modified = beginning.value
     planned = plan(ua, modified.batch, choice)
     assert (values(store, "company"), planned.counts) == (modified.companies, counts)
 
@@ -280,9 +291,9 @@ def test_a_field_that_the_type_has_gained_since_is_null_before(
 class History:
     """One contact's history, its batches named: A, B and so on; `rA` is the rollback of A."""
 
-    def __init__(self, store: RecordStore, imports: Imports) -> None:
+    def __init__(self, store: RecordStore, imports: Imports, ids: Mapping[str, str]) -> None:
         self.store, self.imports, self.ua = store, imports, store.account("ua")
-        self.ids: dict[str, str] = {}
+        self.ids = dict(ids)
 
     def play(self, steps: Iterable[str]) -> RollbackCounts:
         """What the last rollback did. Steps: "A company=a", "edit phone = 'e'", "delete", "back A keep"."""
@@ -312,8 +323,17 @@ class History:
 
 
 @pytest.fixture
-def history(store: RecordStore, imports: Imports) -> History:
-    return History(store, imports)
+def history(store: RecordStore, imports: Imports, beginning: Prepared) -> History:
+    return History(store, imports, beginning.value or {})
+
+
+def an_updated_contact(settings: Settings, folder: Path) -> Mapping[str, str]:
+    """O has created the contact with the company x and the phone 1, and A has changed the company to a."""
+    an_empty_store(settings, folder)
+    with RecordStore(settings) as store:
+        history = History(store, Imports(Importer(store, "tester"), folder), {})
+        history.play(["O company=x phone=1", "A company=a"])
+        return history.ids
 
 
 def test_a_batch_that_is_rolled_back_stays_so_when_a_later_one_is_too(
@@ -333,64 +353,73 @@ def test_a_batch_that_is_rolled_back_stays_so_when_a_later_one_is_too(
     assert {ua.batch(batch).status for batch in (first, second)} == {BatchStatus.ROLLED_BACK}
 
 
-UPDATED = ("O company=x phone=1", "A company=a")
 RESTORED = RollbackCounts(restored=1)
-MODIFIED = RollbackCounts(modified=1)
+RESTING = RollbackCounts(restored=1, resting=1)
+MERGED = RollbackCounts(modified=1, merged=1)
+OVERWRITTEN = RollbackCounts(modified=1, restored=1)
+GONE = RollbackCounts(gone=1)
 
 
 @pytest.mark.parametrize(
     ("steps", "record", "counts"),
     [
         # A and B change the same field, or one field each.
-        ((*UPDATED, "B company=b", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
-        ((*UPDATED, "B phone=b", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
-        ((*UPDATED, "B phone=b", "back A keep", "edit phone = 'e'", "back B merge"), ("x", "e", "rB"), "merged"),
-        ((*UPDATED, "B phone=b", "back A merge", "back B merge"), ("x", "1", "rB"), "merged"),
-        ((*UPDATED, "B phone=b", "back A merge", "back B overwrite"), ("x", "1", "O"), "overwritten"),
+        (("B company=b", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
+        (("B phone=b", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
+        (("B phone=b", "back A keep", "edit phone = 'e'", "back B merge"), ("x", "e", "rB"), MERGED),
+        (("B phone=b", "back A merge", "back B merge"), ("x", "1", "rB"), MERGED),
+        (("B phone=b", "back A merge", "back B overwrite"), ("x", "1", "O"), OVERWRITTEN),
         # Three batches, of which the one between stands, or does not.
-        ((*UPDATED, "C phone=c", "B company=b", "back A keep", "back B"), ("x", "c", "rB"), RESTORED),
-        ((*UPDATED, "C phone=c", "B company=b", "back A keep", "back C keep", "back B"), ("x", "1", "O"), RESTORED),
+        (("C phone=c", "B company=b", "back A keep", "back B"), ("x", "c", "rB"), RESTORED),
+        (("C phone=c", "B company=b", "back A keep", "back C keep", "back B"), ("x", "1", "O"), RESTORED),
         # A person's edit between them is nobody's batch, though the record bears A's id.
-        ((*UPDATED, "edit phone = 'e'", "B company=b", "back A keep", "back B"), ("x", "e", "rB"), RESTORED),
-        # What A created lives on where others have changed it, and that is counted if A's values are back.
-        (("A company=a", "C phone=c", "B company=b", "back A keep", "back B"), ("a", "c", "C"), "restored resting"),
-        (
-            ("A company=a", "edit phone = 'e'", "B company=b", "back A keep", "back B"),
-            ("a", "e", "A"),
-            "restored resting",
-        ),
+        (("edit phone = 'e'", "B company=b", "back A keep", "back B"), ("x", "e", "rB"), RESTORED),
         # A was rolled back before B: what it left had been chosen, and B found it so.
-        ((*UPDATED, "edit phone = 'e'", "back A keep", "B phone=b", "back B"), ("a", "e", "A"), RESTORED),
-        # A stands again: its rollback was taken back.
-        ((*UPDATED, "B phone=b", "back A keep", "back rA", "back B"), ("a", "1", "A"), RESTORED),
-        (("A company=a", "back A", "B company=b", "back rA keep", "back B"), ("a", None, "A"), RESTORED),
+        (("edit phone = 'e'", "back A keep", "B phone=b", "back B"), ("a", "e", "A"), RESTORED),
+        # A stands again: its rollback was rolled back.
+        (("B phone=b", "back A keep", "back rA", "back B"), ("a", "1", "A"), RESTORED),
         # And is rolled back once more, to what B had found.
-        ((*UPDATED, "back A", "B phone=b", "back rA keep", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
-        # A rollback is taken back, and looks past B likewise.
-        ((*UPDATED, "B phone=b", "back A overwrite", "back B keep", "back rA"), ("a", "1", "A"), RESTORED),
-        # Neither before nor now: there is nothing to do.
-        (("A company=a", "delete", "V company=v", "back A overwrite", "back V", "back rA"), None, "gone"),
+        (("back A", "B phone=b", "back rA keep", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
+        # A rollback is rolled back, and looks past B likewise.
+        (("B phone=b", "back A overwrite", "back B keep", "back rA"), ("a", "1", "A"), RESTORED),
     ],
 )
 @pytest.mark.runs_on("laptop")
-@pytest.mark.usefixtures("quick_reading")
+@starts_with(an_updated_contact)
 def test_restoring_looks_past_what_is_rolled_back_since(
-    history: History, steps: tuple[str, ...], record: tuple[Any, ...] | None, counts: RollbackCounts | str
+    history: History, steps: tuple[str, ...], record: tuple[Any, ...], counts: RollbackCounts
 ) -> None:
-    named = {
-        "merged": replace(MODIFIED, merged=1),
-        "overwritten": replace(MODIFIED, restored=1),
-        "restored resting": RollbackCounts(restored=1, resting=1),
-        "gone": RollbackCounts(gone=1),
-    }
-    done = history.play(steps)
-    assert (history.record, done) == (record, counts if isinstance(counts, RollbackCounts) else named[counts])
+    assert (history.play(steps), history.record) == (counts, record)
+
+
+@pytest.mark.parametrize(
+    ("steps", "record", "counts"),
+    [
+        # What A created lives on where others have changed it, and that is counted if A's values are back.
+        (("A company=a", "C phone=c", "B company=b", "back A keep", "back B"), ("a", "c", "C"), RESTING),
+        (("A company=a", "edit phone = 'e'", "B company=b", "back A keep", "back B"), ("a", "e", "A"), RESTING),
+        # A stands again.
+        (("A company=a", "back A", "B company=b", "back rA keep", "back B"), ("a", None, "A"), RESTORED),
+        # Neither before nor now: there is nothing to do.
+        (("A company=a", "delete", "V company=v", "back A overwrite", "back V", "back rA"), None, GONE),
+    ],
+)
+@pytest.mark.runs_on("laptop")
+def test_restoring_looks_past_a_creation_that_is_rolled_back_since(
+    history: History, steps: tuple[str, ...], record: tuple[Any, ...] | None, counts: RollbackCounts
+) -> None:
+    assert (history.play(steps), history.record) == (counts, record)
+
+
+@pytest.mark.runs_on("laptop")
+@starts_with(an_updated_contact)
+def test_a_kept_record_that_a_later_batch_has_changed_is_not_counted_as_resting(history: History) -> None:
+    assert history.play(("B company=b", "back A keep")).resting == 0
 
 
 @pytest.mark.parametrize(
     ("steps", "resting"),
     [
-        ((*UPDATED, "B company=b", "back A keep"), 0),
         (("O company=x", "A company=", "B phone=b", "back A keep"), 1),  # A has cleared it
         (("A company=a", "B phone=b", "back A merge"), 1),
         (("A company=a", "edit company = 'e', status = 'customer', amount = 0", "back A keep"), 0),
@@ -398,7 +427,6 @@ def test_restoring_looks_past_what_is_rolled_back_since(
     ],
 )
 @pytest.mark.runs_on("laptop")
-@pytest.mark.usefixtures("quick_reading")
 def test_kept_records_that_still_have_the_batchs_values_are_counted(
     history: History, steps: tuple[str, ...], resting: int
 ) -> None:

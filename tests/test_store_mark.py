@@ -80,6 +80,7 @@ def test_files_without_an_id_are_not_taken(settings: Settings, home: Path) -> No
     assert not (home / "catalog.sqlite").exists()
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_store_of_an_earlier_version_gets_an_id_when_its_files_are_there(store: RecordStore) -> None:
     """As without the mark, and without an id in the catalog."""
     put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
@@ -189,6 +190,7 @@ def test_accepting_that_was_killed_goes_on(outdated: Settings, step: str, monkey
         assert store.accounts() == ["ua"]
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_mark_that_cannot_be_read_is_said(store: RecordStore) -> None:
     place = on_disk(store.settings.data / "store.json")
     told = json.loads(place.read_text())
@@ -239,6 +241,7 @@ def test_every_file_that_the_catalog_names_is_known_with_its_checksum(store: Rec
             assert set(file.batches) <= {batch.batch_id for batch in store.batches()}
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_the_mark_says_when_the_store_was_last_used(store: RecordStore) -> None:
     store.add_account("ua", "tester")
     mark = StoreMark(store.settings.data).read()

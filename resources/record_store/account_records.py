@@ -1,4 +1,4 @@
-"""`AccountRecords`: what can be done with the records of one account, and with nothing else."""
+"""`AccountRecords`: reads and writes the records, batches and exports of one account."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -32,10 +32,9 @@ from resources.record_store.refusals import (
 )
 from resources.record_store.rollback import Images, Rollback
 from resources.record_store.selection import select
-from resources.record_store.snapshots import snapshots_of
+from resources.record_store.snapshots import current_number, snapshots_of
 from resources.record_store.staging import PROBLEMS, Staging
 from resources.record_store.tables import table
-from resources.record_store.time_travel import current
 from resources.record_store.transaction import Transaction, TransactionalStore
 from schemas.batches import STANDING, Batch, BatchStatus, ImportReport, RowProblem
 from schemas.counts import Counts
@@ -47,11 +46,10 @@ from schemas.rollbacks import DECISIONS, Conflict, RollbackReport, RollbackReque
 
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
-    from resources.record_store.transaction import Transaction
 
 _CONFLICTS = 20
 _KINDS = ("staging", "rejects", "reports")
-"""The folders in which an account has files of a batch."""
+"""The folders of an account that have files of a batch."""
 
 
 class _NothingToDo(Exception):
@@ -59,7 +57,7 @@ class _NothingToDo(Exception):
 
 
 class AccountRecords:
-    """One account's records, batches and exports. Nothing of another account can be named through it."""
+    """The records, batches and exports of one account. Another account cannot be reached through it."""
 
     def __init__(self, store: TransactionalStore, account: str) -> None:
         self._store = store
@@ -67,31 +65,31 @@ class AccountRecords:
         self.files = store.files
 
     def folder(self, kind: str) -> Location:
-        """The account's own folder of staging, reports or exports."""
+        """Returns the account's folder of this kind, for example `staging` or `exports`."""
         return self._store.settings.folder(self.name, kind)
 
     def require_source(self, file: Path) -> None:
-        """The account may import the file, if it is there; NotFound, in the words for none, for another account's."""
+        """Raises NotFound if the file belongs to another account, with the message for a file that does not exist."""
         if is_foreign(self._store.settings, self.name, file):
             raise no_such_file(file)
 
     def require_destination(self, path: Path) -> None:
-        """The account may write a file there, if that is possible; InvalidRequest among the store's own files."""
+        """Raises InvalidRequest if the account may not write a file there, among the files of the store."""
         if is_foreign(self._store.settings, self.name, path):
             raise not_writable(self.name, path)
 
     def has_batch(self, batch_id: str) -> bool:
-        """Whether there is a batch of that id, and it is this account's."""
+        """Whether the account has a batch with this id."""
         with self._store.reading() as connection:
             return bool(ledger.batches(connection, batch_id=batch_id, account=self.name))
 
     def batch(self, batch_id: str) -> Batch:
-        """The batch in its present state; NotFound, in the same words, when it is not there or not this account's."""
+        """Returns the batch in its present state. Raises NotFound if the account has no such batch."""
         with self._store.reading() as connection:
             return self._batch(connection, batch_id)
 
     def report(self, batch_id: str) -> ImportReport:
-        """The batch as it stands, with its first problems while it is staged, and the snapshot that it made."""
+        """Returns the batch with the snapshot that it made and, while it is staged, its first problems."""
         from resources.record_store.problems import summarise
 
         with self._store.reading() as connection:
@@ -104,7 +102,7 @@ class AccountRecords:
         return self.with_files(ImportReport(batch, samples=samples, snapshot=snapshot))
 
     def with_files(self, report: ImportReport) -> ImportReport:
-        """The report with the batch's rejects file and page, where it has them, and the end of its time."""
+        """Returns the report with the paths of its rejects file and page, if they exist, and the end of its time."""
         batch_id = report.batch.batch_id
         page = self.report_path(batch_id)
         made = entries(self.folder("rejects") / batch_id)
@@ -117,35 +115,41 @@ class AccountRecords:
         )
 
     def report_path(self, batch_id: str) -> Location:
-        """Where the page on the batch's preview lies."""
+        """Returns the path of the batch's report page."""
         return self.folder("reports") / batch_id / "report.html"
 
     def problems(self, batch_id: str) -> Location:
-        """Where the problems of a batch's file lie, while it is staged."""
+        """Returns the path of the batch's problems, which exist while it is staged."""
         return self.folder("staging") / batch_id / PROBLEMS
 
     @contextmanager
     def compare(self, record_type: RecordType, staging: Staging, snapshot: int) -> "Iterator[StagedFile]":
-        """A staged file beside the records of a snapshot, which cannot be written through it."""
+        """Opens a staged file for comparison with the records of a snapshot. The records cannot be written.
+
+        Raises DamagedFile if a file of the snapshot is missing or differs.
+        """
         from resources.record_store.comparison import StagedFile
 
-        with self._store.reading_whole(snapshot, record_type.name, self.name, [snapshot]) as connection:
-            yield StagedFile(connection, record_type, self.name, staging)
+        with self._store.reading() as connection:
+            self._require_whole(connection, record_type.name, snapshot)
+            connection.execute("BEGIN")  # until the end, `lake` stays at its present snapshot
+            lake = "lake" if current_number(connection) == snapshot else connection.snapshot(snapshot)
+            yield StagedFile(connection, table(record_type.name, lake), record_type, self.name, staging)
 
     def require_new(self, record_type: str, file_name: str, file_sha256: str) -> None:
-        """No batch of the same content stands in the account's records of the type, or AlreadyImported names it."""
+        """Raises AlreadyImported if a committed batch has the same content and was not rolled back."""
         with self._store.reading() as connection:
             _require_new(connection, self.name, record_type, file_name, file_sha256)
 
     def last_of_header_row(self, record_type: str, header_row: str) -> Batch | None:
-        """The account's last commit of a file with that header row which was not taken back since."""
+        """Returns the account's last commit of a file with this header row, if it was not rolled back since."""
         with self._store.reading() as connection:
             return ledger.standing_batch(connection, self.name, record_type, header_row=header_row)
 
     def record_new(self, batch: Batch) -> Batch:
-        """The ledger tells of a preview, or of a failure; the account exists. Returns the batch with its time.
+        """Record a preview or a failed import, and the account if it is new. Returns the batch with its time.
 
-        What the account has of the batch is known with its checksums from then on: staged records, rejects, page.
+        The batch's files are recorded with their checksums: staged records, rejects and page.
         """
         files = list(self._files_of(batch.batch_id))
         with self._transaction(f"{batch.batch_id} is {batch.status.value}", batch.actor) as transaction:
@@ -163,9 +167,9 @@ class AccountRecords:
                 yield StoredFile(path, file.bytes, known_checksum(file.place), self.name, (batch_id,))
 
     def require_whole(self, batch_id: str, kinds: Collection[str] = _KINDS) -> None:
-        """Compare the files of a batch with what was written. Raises DamagedFile for the first that differs.
+        """Raises DamagedFile for the first file of a batch that differs from what was written.
 
-        kinds: of staging, rejects and reports. What was removed when its time had come is not compared.
+        kinds: of staging, rejects and reports. Folders that were removed after their retention are skipped.
         """
         with self._store.reading() as connection:
             self._compare_files(connection, batch_id, kinds)
@@ -179,23 +183,23 @@ class AccountRecords:
                 lake_files.compare(connection, data, [file.path for file in known])
 
     def _transaction(self, message: str, actor: str) -> AbstractContextManager[Transaction]:
-        """A transaction that writes rows of the ledger, and no records."""
+        """Returns a transaction that writes rows of the ledger only."""
         return self._store.transaction(message, actor, writes=())
 
     def _writing(
         self, message: str, actor: str, batch_id: str, record_type: str
     ) -> AbstractContextManager[Transaction]:
-        """A transaction that writes records of a type."""
+        """Returns a transaction that writes records of a type."""
         writes = lake_files.patterns_of(record_type, self.name)
         return self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
 
     def _require_whole(self, connection: Connection, record_type: str, *snapshots: int) -> None:
-        """The files that snapshots have of the account's records are as they were written, or DamagedFile."""
+        """Raises DamagedFile if a file that the snapshots need of the account's records is missing or differs."""
         paths = lake_files.needed_by(connection, snapshots, record_type, self.name)
         lake_files.compare(connection, self._store.settings.data, paths)
 
     def discard(self, batch_id: str, actor: str, run_id: str | None) -> Batch:
-        """The previewed batch will never be committed. Refused when it is not (or no longer) previewed."""
+        """Discard a previewed batch. Raises Refused if it is in any other state."""
         with self._transaction(f"discard {batch_id}", actor) as transaction:
             batch = self._previewed(transaction.connection, batch_id, "discarded")
             batch = replace(batch, status=BatchStatus.DISCARDED, actor=actor, run_id=run_id, at=transaction.at)
@@ -205,11 +209,11 @@ class AccountRecords:
     def commit(
         self, batch_id: str, record_type: RecordType, staging: Staging, actor: str, run_id: str | None
     ) -> ImportReport:
-        """The previewed records are in the store, and the ledger says so, in one commit that names the batch.
+        """Write the previewed records and the ledger's row in one commit that names the batch.
 
-        Raises Refused when the batch is not previewed, WindowOver when its time has ended, AlreadyImported when
-        another batch of the same content was faster, PreviewOutdated when a record it touches or the record type
-        has changed since, Unaccounted when what was written is not what was previewed.
+        Raises Refused if the batch is not previewed, WindowOver if its time has ended, AlreadyImported if another
+        batch with the same content was committed meanwhile, PreviewOutdated if the record type or a record of the
+        batch has changed since, and Unaccounted if the written counts are not the previewed ones.
         """
         message = f"commit {batch_id} of {record_type.name}"
         with self._writing(message, actor, batch_id, record_type.name) as transaction:
@@ -221,11 +225,11 @@ class AccountRecords:
                 raise preview_over(batch, until)
             basis = batch.basis
             if basis is None:
-                raise outdated(batch, "an earlier version of records has made it")
+                raise outdated(batch, "an earlier version of records made it")
             if not basis.again:
                 _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
             self._compare_staged(connection, batch, staging)
-            self._require_whole(connection, record_type.name, current(connection).number, basis.snapshot)
+            self._require_whole(connection, record_type.name, current_number(connection), basis.snapshot)
             commit = Commit(connection, record_type, self.name, batch, basis, staging)
             commit.require_unchanged()
             commit.apply()
@@ -242,7 +246,7 @@ class AccountRecords:
         return self.with_files(ImportReport(batch, snapshot=transaction.snapshot))
 
     def _compare_staged(self, connection: Connection, batch: Batch, staging: Staging) -> None:
-        """What was staged, and lies on this machine now, has the bytes that it had after the preview."""
+        """Raises DamagedFile if a staged file does not have the bytes that the preview recorded."""
         folder = f"accounts/{self.name}/staging/{batch.batch_id}"
         known = ledger.files_below(connection, folder)
         if not known:
@@ -255,11 +259,11 @@ class AccountRecords:
                 )
 
     def plan_rollback(self, request: RollbackRequest) -> RollbackReport:
-        """What a rollback would do now; nothing is written. Raises what `roll_back` raises, but for ModifiedSince."""
+        """Returns what a rollback would do now. Raises what `roll_back` raises, except ModifiedSince."""
         with self._store.reading() as connection:
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
-                return self._taken_back(connection, batch)
+                return self._earlier_rollback(connection, batch)
             decision = DECISIONS[request.on_modified]
             rollback = self._rollback(connection, batch, self._store.time(connection))
             rollback.compare(whole=not (decision.refuses or decision.restores))
@@ -268,19 +272,19 @@ class AccountRecords:
             return RollbackReport(None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts)
 
     def roll_back(self, request: RollbackRequest, actor: str, run_id: str | None) -> RollbackReport:
-        """Each record that the batch touched is as it was before it, and the ledger says so, in one commit.
+        """Restore each record that the batch touched, and record the rollback, in one commit.
 
-        Records that were modified since are treated as requested; those that are gone stay so. A batch that was
-        taken back already is left alone, and the report says by which rollback. Raises NotFound, Refused when
-        it is not committed, WindowOver, ModifiedSince when records were modified and the request says STOP.
+        Records that were modified since are treated as requested; deleted ones stay deleted. If the batch is rolled
+        back already, nothing is written and the report names that rollback. Raises NotFound, Refused if the batch is
+        not committed, WindowOver, and ModifiedSince if records were modified and the request says STOP.
         """
         rollback_id = new_id("r", self._store.clock.now())
-        message, record_type = f"take {request.batch_id} back", self.batch(request.batch_id).record_type
+        message, record_type = f"roll back {request.batch_id}", self.batch(request.batch_id).record_type
         with suppress(_NothingToDo), self._writing(message, actor, rollback_id, record_type) as transaction:
             connection = transaction.connection
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
-                done = self._taken_back(connection, batch)
+                done = self._earlier_rollback(connection, batch)
                 raise _NothingToDo
             decision = DECISIONS[request.on_modified]
             rollback = self._rollback(connection, batch, transaction.at).compare(whole=True)
@@ -305,9 +309,9 @@ class AccountRecords:
                 undone=undone,
                 window=self._store.settings.rollback_window,
             )
-            taken_back = replace(batch, status=BatchStatus.ROLLED_BACK, actor=actor, run_id=run_id, at=transaction.at)
+            rolled_back = replace(batch, status=BatchStatus.ROLLED_BACK, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, rollback_batch)
-            transaction.append(ledger.append_batch, taken_back)
+            transaction.append(ledger.append_batch, rolled_back)
             for number, other in enumerate(ledger.undone_by(connection, batch)):
                 status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
                 changed = replace(other, status=status, actor=actor, run_id=run_id, at=transaction.at)
@@ -316,7 +320,7 @@ class AccountRecords:
         return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
 
     def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:
-        """How many records the account has in a snapshot, or how many of them that batch wrote last."""
+        """Returns how many records the account has in a snapshot, or how many of them this batch wrote last."""
         mine = f"SELECT count(*) FROM {table(record_type.name)} WHERE _account = ?"
         written, values = ("", [self.name]) if batch_id is None else (" AND _batch = ?", [self.name, batch_id])
         with self._store.reading(snapshot) as connection:
@@ -324,9 +328,9 @@ class AccountRecords:
             return number
 
     def select(self, request: ExportRequest) -> tuple[Selection, datetime]:
-        """What the request means now, and the time of the snapshot of its records.
+        """Returns the selection that the request means now, and the time of its snapshot.
 
-        Raises NotFound when the account does not exist, and what `selecting.select` raises.
+        Raises what `selection.select` raises.
         """
         with self._store.reading() as connection:
             selection, snapshot = select(connection, replace(request, account=self.name))
@@ -334,34 +338,34 @@ class AccountRecords:
 
     @contextmanager
     def export_source(self, selection: Selection) -> Iterator[ExportSource]:
-        """The account's records of a selection, of its snapshot, which cannot be written through it."""
+        """Opens the account's records of a selection, as of its snapshot. They cannot be written."""
         name, snapshots = selection.record_type.name, {selection.snapshot, selection.since or selection.snapshot}
         with self._store.reading_whole(selection.snapshot, name, self.name, snapshots) as connection:
             yield ExportSource(connection, self.name, selection)
 
     def export(self, export_id: str) -> ExportManifest | None:
-        """The account's export of that id, when it is published."""
+        """Returns the published export with this id, or None."""
         with self._store.reading() as connection:
             return next(iter(ledger.exports(connection, account=self.name, export_id=export_id)), None)
 
     def exports_of(self, sha256: str) -> list[ExportManifest]:
-        """The account's exports of a file with these bytes."""
+        """Returns the account's exports with this checksum."""
         with self._store.reading() as connection:
             return ledger.exports(connection, account=self.name, sha256=sha256)
 
     def last_export(self, record_type: str, actor: str) -> ExportManifest | None:
-        """The account's newest export of a type by somebody."""
+        """Returns the newest export of a type by this actor, or None."""
         with self._store.reading() as connection:
             found = ledger.exports(connection, account=self.name, record_type=record_type, actor=actor, limit=1)
         return next(iter(found), None)
 
     def save_preset(self, record_type: str, name: str, columns: Sequence[str], actor: str) -> None:
-        """The account's preset of that name has these columns from now on."""
+        """Save a preset, or change its columns."""
         with self._transaction(f"preset {name}", actor) as transaction:
             save_preset(transaction, self.name, record_type, name, columns, actor)
 
     def record_export(self, manifest: ExportManifest) -> None:
-        """The ledger tells of the export, once, though two should have finished it."""
+        """Record an export once, even if two processes have finished it."""
         with self._transaction(f"export {manifest.export_id}", manifest.actor) as transaction:
             if not ledger.exports(transaction.connection, account=self.name, export_id=manifest.export_id):
                 transaction.append(ledger.append_export, manifest)
@@ -373,7 +377,7 @@ class AccountRecords:
         return found[0]
 
     def _rollback(self, connection: Connection, batch: Batch, now: datetime) -> Rollback:
-        """The rollback of the batch; refused when it cannot be rolled back any more."""
+        """Returns the rollback of the batch. Raises Refused or WindowOver if it cannot be rolled back."""
         if batch.status not in STANDING or batch.committed_at is None:
             raise not_committed(batch)
         window = batch.promised(self._store.settings.rollback_window)
@@ -389,11 +393,11 @@ class AccountRecords:
                 raise earlier_images_gone(batch, other)
             earlier.append(images)
         read = [snapshot for images in (own, *earlier) for snapshot in (images.before, images.after)]
-        self._require_whole(connection, batch.record_type, *read, current(connection).number)
+        self._require_whole(connection, batch.record_type, *read, current_number(connection))
         record_type = ledger.record_types(connection)[batch.record_type]
         return Rollback(connection, record_type, self.name, own, earlier)
 
-    def _taken_back(self, connection: Connection, batch: Batch) -> RollbackReport:
+    def _earlier_rollback(self, connection: Connection, batch: Batch) -> RollbackReport:
         return replace(
             _rollback_report(*ledger.rollback_of(connection, batch.batch_id), ()), status=BatchStatus.ROLLED_BACK.value
         )

@@ -1,4 +1,4 @@
-"""A staged file compared with itself and with the records: which outcome each record would have."""
+"""Compares a staged file with itself and with the records, to find the outcome of each record."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,19 +8,24 @@ from resources.record_store.databases import literal
 from resources.record_store.lake import Connection, identifier
 from resources.record_store.problems import PROBLEMS
 from resources.record_store.staging import Comparison, Staging, differs, same_key
-from resources.record_store.tables import table
 from schemas.batches import ChangedValue, Mode, OnDuplicate
 from schemas.record_type import RecordType
 
 _HASHES_AT_ONCE = 1_000_000
-"""Of keys, counted together: the memory of more would grow with the file."""
+"""So many hashes of keys are counted together, so that memory does not grow with the file."""
 
 
 class StagedFile:
-    """Compares a staged file with itself and with an account's records, on a connection that cannot write them."""
+    """Compares a staged file with itself and with an account's records, on a connection that cannot write them.
 
-    def __init__(self, connection: Connection, record_type: RecordType, account: str, staging: Staging) -> None:
+    records: the table of the records, as SQL.
+    """
+
+    def __init__(
+        self, connection: Connection, records: str, record_type: RecordType, account: str, staging: Staging
+    ) -> None:
         self._connection = connection
+        self._records = records
         self._type = record_type
         self._account = account
         self._staging = staging
@@ -31,13 +36,13 @@ class StagedFile:
         )
 
     def exclude_repeated_keys(self, on_duplicate: OnDuplicate) -> Iterator[pa.RecordBatch]:
-        """Records that equal an earlier one are duplicates; yields the problems of those that contradict one.
+        """Excludes duplicates and contradictions; yields the problems of the records that contradict another one.
 
-        A record whose key was read but which breaks a rule still contradicts: nobody can know which
-        of the two is right.
+        A duplicate equals an earlier record. A record that breaks a rule contradicts too if its key could be read,
+        because nobody can know which of the two is right.
         """
         known = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in self._type.key)
-        # Of a key whose hash occurs once there is one; and to count hashes takes half the memory that keys do.
+        # A key whose hash occurs once is not repeated. Counting hashes takes half the memory of counting keys.
         self._connection.execute("CREATE TEMP TABLE suspects (hash UBIGINT)")
         (records,) = self._connection.fetch_one("SELECT count(*) FROM staged")
         slices = 1 + records // _HASHES_AT_ONCE
@@ -95,7 +100,7 @@ class StagedFile:
         )
 
     def exclude_forbidden(self, mode: Mode, missing_required: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yields the problems of records that the mode forbids, or that would be created without a required field."""
+        """Excludes records that the mode forbids, or that lack a required field when created; yields their problems."""
         if mode is Mode.INSERT:
             yield from self._exclude(
                 "SEMI", None, "exists", "must be new: the import only inserts", "a key that exists"
@@ -108,7 +113,7 @@ class StagedFile:
             yield from self._exclude("ANTI", missing_required[0], "required", "must be there for a new record", None)
 
     def compare(self) -> Comparison:
-        """What a commit would do with the records that are not excluded, which are now written down as such."""
+        """Returns what a commit would do with the other records; the excluded ones are written to a file."""
         self._connection.execute(f"COPY excluded TO {literal(self._staging.excluded)} (FORMAT parquet)")
         fields = self._staging.fields
         clearable = [name for name in fields if name not in self._type.key]
@@ -139,7 +144,7 @@ class StagedFile:
         )
 
     def changes(self, records: int) -> list[ChangedValue]:
-        """The first changed records, at most so many, field by field: what is stored and what would be."""
+        """Returns the changed values of at most so many records: what is stored, and what would be."""
         fields = [name for name in self._staging.fields if name not in self._type.key]
         columns = "".join(
             f", s.{identifier(name)} IS DISTINCT FROM t.{identifier(name)}, t.{identifier(name)}::VARCHAR, "
@@ -164,7 +169,7 @@ class StagedFile:
 
     def _stored(self) -> str:
         columns = ", ".join(["_account", *map(identifier, self._staging.fields)])
-        return f"SELECT {columns} FROM {table(self._type.name)} WHERE _account = ?"
+        return f"SELECT {columns} FROM {self._records} WHERE _account = ?"
 
     def _exclude(
         self, join: str, field: str | None, rule: str, expected: str, value: str | None

@@ -1,4 +1,4 @@
-"""The lake attached to DuckDB: how it is read and written, and quoting."""
+"""Attaches the lake to DuckDB, and executes SQL on it."""
 
 import re
 import sys
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from resources.record_store.object_store import ObjectFiles
 
 _DISABLED = "statistics_propagation"
-"""DuckLake keeps statistics of the newest snapshot alone, which are wrong of others (ducklake#1377): a filter would
-find nothing, once a rewrite has narrowed them."""
+"""DuckLake keeps statistics of the newest snapshot only. For older ones they are wrong (ducklake#1377): after a rewrite
+has narrowed them, a filter would find nothing."""
 
 _SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
-"""Of every connection. DuckDB shows a bar on standard output, where it takes `python -c` for somebody at a prompt."""
+"""For every connection. DuckDB takes `python -c` for a prompt, and would show a progress bar on standard output."""
 
 _OF_LAKE = re.compile(r"""["'](\S+/lake/\S+\.parquet)["']""")
-"""A file of the lake in what DuckDB says of one that it cannot read."""
+"""Finds the path of the lake's file in DuckDB's message that it cannot read one."""
 
 METADATA = "__ducklake_metadata_lake"
 """DuckLake's own tables, as its specification describes them."""
 
 
 def identifier(name: str) -> str:
-    """A name as SQL. Every identifier that is not written in this package goes through here."""
+    """Returns a name as SQL. Every identifier that does not come from this package is quoted here."""
     return '"' + name.replace('"', '""') + '"'
 
 
 class Connection:
-    """A DuckDB connection to the lake, but for one habit of DuckDB's.
+    """A DuckDB connection to the lake that does not import pandas.
 
-    To look at a bound value DuckDB imports pandas, where it is installed: half a second, on paths that
-    have no use for it. Here it finds none, unless pandas is imported already.
+    To inspect a bound value DuckDB imports pandas if it is installed, which takes half a second. This connection hides
+    pandas from it, unless the process has imported pandas already.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Connection:
         self.accounts = accounts
 
     def snapshot(self, number: int) -> str:
-        """The name of a database that is the lake as of a snapshot, and cannot be written.
+        """Attaches the lake as of a snapshot, read-only, and returns the name of that database.
 
-        Not `AT (VERSION => …)`, which finds the transaction's own rows in old snapshots as well, and no table at
-        all where it was altered since and a row of the ledger was read before (DuckLake 1.0, found here).
+        `AT (VERSION => …)` would not do. It finds the transaction's own rows in old snapshots too, and no table at all
+        if it was altered since and a row of the ledger was read before (DuckLake 1.0, found here).
         """
         if number not in self.snapshots:
             name = f"lake_{number}"
@@ -73,13 +73,13 @@ class Connection:
         return self.snapshots[number]
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Self:
-        """Execute a statement; its `?` are bound to the values, in order."""
+        """Execute a statement with the values of its `?`, in order."""
         if not values:
             self._connection.execute(query)
             return self
         if any(isinstance(value, str) and "\0" in value for value in values):
-            # DuckLake would look for files by it, in SQL that ends there (DuckLake 1.0, found here). All connections to
-            # the database do without until its next use, for another one may be about to do the same.
+            # DuckLake would select files with SQL that ends at the NUL (DuckLake 1.0, found here). The setting is the
+            # database's, and stays until its next use: another connection may be about to do the same.
             self._connection.execute(f"SET disabled_optimizers = '{_DISABLED},filter_pushdown'")
         with _no_pandas():
             self._connection.execute(query, list(values))
@@ -87,15 +87,16 @@ class Connection:
 
     @contextmanager
     def split(self, count: int) -> Iterator[list["Connection"]]:
-        """So many connections to the same lake, each for a thread of its own, which share this one's cores and memory.
+        """Opens several connections to the same lake, each for one thread. They share the cores and the memory.
 
-        This one is not to be used meanwhile. Statements that have a core each take a quarter less of it than one that
-        has all of them, and less memory (DuckDB 1.5.5, found here).
+        Do not use this connection meanwhile. Several statements with a core each take a quarter less CPU, and less
+        memory, than one statement with all cores (DuckDB 1.5.5, found here).
         """
         threads: int = self.fetch_one("SELECT current_setting('threads')")[0]
-        with ExitStack() as cursors, _no_pandas():  # here, for threads of one process are not to do it at once
+        with ExitStack() as cursors, _no_pandas():  # here, because threads must not hide pandas at the same time
             cursors.callback(self._connection.execute, f"SET threads = {threads}")
-            self.execute(f"SET threads = {max(1, threads - count + 1)}")  # beside those that execute the statements
+            # One core fewer for each further connection: the threads that execute the statements need them.
+            self.execute(f"SET threads = {max(1, threads - count + 1)}")
             connections = []
             for _ in range(count):
                 cursor = cursors.enter_context(self._connection.cursor())
@@ -104,31 +105,31 @@ class Connection:
             yield connections
 
     def interrupt(self) -> None:
-        """The statement that another thread executes fails."""
+        """Make the statement that another thread executes fail."""
         self._connection.interrupt()
 
     def fetch_all(self) -> list[Any]:
-        """All rows of the last statement, as tuples."""
+        """Returns all rows of the last statement, as tuples."""
         return self._connection.fetchall()
 
     def fetch_one(self, query: str, values: Sequence[Any] = ()) -> Any:
-        """The row of a query that has exactly one, as a tuple."""
+        """Returns the row of a query that has exactly one, as a tuple."""
         (row,) = self.execute(query, values).fetch_all()
         return row
 
     def to_arrow_reader(self, rows: int) -> "pa.RecordBatchReader":
-        """The rows of the last statement, in batches of at most so many."""
+        """Returns the rows of the last statement, in batches of at most so many."""
         return self._connection.to_arrow_reader(rows)
 
     @property
     def columns(self) -> list[str]:
-        """The names of the last statement's columns."""
+        """Returns the names of the last statement's columns."""
         return [column[0] for column in self._connection.description or []]
 
 
 @contextmanager
 def _no_pandas() -> Iterator[None]:
-    """Whoever imports pandas finds none, unless it is imported already."""
+    """Make importing pandas fail, unless the process has imported it already."""
     if "pandas" in sys.modules:
         yield
         return
@@ -140,9 +141,9 @@ def _no_pandas() -> Iterator[None]:
 
 
 class Lake:
-    """The lake, attached for one use at a time to databases of DuckDB, and attached still for the next.
+    """Attaches the lake to databases of DuckDB, and keeps it attached for the next use.
 
-    Attaching takes 5 ms, and what is read of the catalog first 10 ms more, or 30 ms from a server.
+    Attaching takes 5 ms, and the first read of the catalog 10 ms more, or 30 ms from a server.
     """
 
     def __init__(self, settings: Settings, catalog: Catalog, databases: Databases) -> None:
@@ -152,14 +153,14 @@ class Lake:
         self._objects = databases.objects(settings)
         self._address = str(settings.lake) if self._objects is None else self._objects.address(settings.lake)
         self._idle: list[tuple[duckdb.DuckDBPyConnection, str]] = []
-        """Each with the statement that attached its lake, where it is attached still."""
+        """Each database with the statement that attached its lake; empty if none is attached."""
 
     @contextmanager
     def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[Connection]:
-        """A connection whose database `lake` is the store, as of a snapshot when one is given.
+        """Opens a connection with the lake attached as `lake`, as of a snapshot if one is given.
 
-        It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. What
-        is not committed when it ends, or fails, is rolled back.
+        It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. Changes that are not
+        committed at the end are rolled back.
         """
         attach = self._attach("lake", read_only, snapshot)
         database, attached = self._take(attach, read_only)
@@ -181,7 +182,7 @@ class Lake:
                 try:
                     yield connection
                 except BaseException:
-                    with suppress(duckdb.Error):  # which, left to the end, would end the process where a server is gone
+                    with suppress(duckdb.Error):  # without it the process would abort if the server is gone
                         cursor.execute("ROLLBACK")
                     raise
             for name in connection.snapshots.values():
@@ -191,10 +192,10 @@ class Lake:
                 attach = ""
         except (duckdb.Error, OSError, MemoryError) as error:
             database.close()
-            told = self._told(error)
-            if told is error:
+            ours = self._translated(error)
+            if ours is error:
                 raise
-            raise told from None
+            raise ours from None
         except BaseException:
             database.close()
             raise
@@ -202,11 +203,11 @@ class Lake:
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """While something else is done, a thread opens what the next use will need."""
+        """Open a database in a thread while the caller does something else."""
         if self._idle:
             yield
             return
-        from concurrent.futures import ThreadPoolExecutor  # brings logging, which a quick command does without
+        from concurrent.futures import ThreadPoolExecutor  # imports logging, which a quick command does not need
 
         with ThreadPoolExecutor(max_workers=1) as thread:
             opened = thread.submit(self._databases.take, self._settings, self._catalog)
@@ -214,40 +215,40 @@ class Lake:
         self._idle.append((opened.result(), ""))
 
     def close(self) -> None:
-        """Nothing is attached."""
+        """Detach the lake, and give all databases back."""
         while self._idle:
             database, attached = self._idle.pop()
             try:
                 if attached:
                     database.execute("DETACH lake")
-            except duckdb.Error:  # where its server is gone
+            except duckdb.Error:  # the server is gone
                 database.close()
             else:
                 self._databases.give_back(self._settings, database)
         if self._objects is not None:
             self._objects.let_go()
 
-    def _told(self, error: Exception) -> Exception:
-        """What the catalog, the object store, the disk or the memory has refused; else the error itself."""
-        told = self._catalog.error(error)
+    def _translated(self, error: Exception) -> Exception:
+        """Returns our error for one of the catalog, the object store, the disk or the memory; else the same error."""
+        ours = self._catalog.error(error)
         failure = None if self._objects is None else self._objects.take_failure()
-        if told is error and failure is not None:
-            told = failure
-        if told is error:
+        if ours is error and failure is not None:
+            ours = failure
+        if ours is error:
             settings = self._settings
-            told = system_error(error, settings.data, settings.home, settings.scratch) or error
-        if told is error:
+            ours = system_error(error, settings.data, settings.home, settings.scratch) or error
+        if ours is error:
             file = _OF_LAKE.search(str(error))
             if file is not None:
-                told = unreadable(file[1])
+                ours = unreadable(file[1])
             elif type(error) is duckdb.Error:  # not one of DuckDB's own: its Parquet decoder
-                told = unreadable(None)
-        return told
+                ours = unreadable(None)
+        return ours
 
     def _take(self, attach: str, read_only: bool) -> tuple[duckdb.DuckDBPyConnection, str]:
-        """A database, best one that has the lake attached so, or has nothing attached.
+        """Returns a database and the statement that attached its lake: best the same one, or none.
 
-        Reading makes do with whichever is idle, but writing, between which one reads, has one of its own.
+        Reading takes any idle database. Writing keeps a database of its own, because reads come between writes.
         """
         for wanted in (attach, ""):
             for place, (_, attached) in enumerate(self._idle):
@@ -259,9 +260,9 @@ class Lake:
 
     def _attach(self, name: str, read_only: bool, snapshot: int | None) -> str:
         options: dict[str, Any] = {
-            # Small inserts into the catalog have open correctness bugs (ducklake#1364); the ledger alone opts in.
+            # Inlined rows have open correctness bugs (ducklake#1364). Only the ledger's tables use them.
             "DATA_INLINING_ROW_LIMIT": 0,
-            # The settings say where the data lies, so that a store can be moved.
+            # The settings say where the data are, so that a store can be moved.
             "DATA_PATH": literal(f"{self._address}/"),
             "OVERRIDE_DATA_PATH": "true",
             **self._catalog.options(read_only=read_only),

@@ -1,4 +1,4 @@
-"""Rows of the ledger to values and back. The state of a batch is its last row."""
+"""Reads and appends rows of the ledger. The state of a batch is its last row."""
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -33,11 +33,22 @@ _EXPORT_VALUES = (
 _EXPORT_DETAIL = ("request", "since", "full", "seconds", "notes", "versions")
 
 
-def newest(connection: Connection) -> tuple[int, datetime | None]:
-    """The number and the time of the ledger's last row; 0 and None when it has none.
+_STATES = """
+    transitions AS MATERIALIZED (SELECT * FROM lake.ledger.batches {filters}),
+    states AS (SELECT * FROM transitions QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1)
+"""
+"""The transitions of some batches, and the last one of each.
 
-    By DuckLake's statistics of the columns, which are exact where no row is ever removed or changed: one query, where
-    reading the tables took more than half of a small commit.
+Without MATERIALIZED, DuckDB reads the table once to sort it and once more for the other columns. Each read of a table
+costs DuckLake several queries on the catalog (measured with DuckLake 1.0).
+"""
+
+
+def newest(connection: Connection) -> tuple[int, datetime | None]:
+    """Returns the number and the time of the ledger's last row; 0 and None if it has none.
+
+    DuckLake's column statistics are exact for these tables, because no row is ever removed or changed. So this is one
+    query; reading the tables took more than half of a small commit.
     """
     seq, at = connection.fetch_one(
         f"""
@@ -55,8 +66,7 @@ def newest(connection: Connection) -> tuple[int, datetime | None]:
 
 
 def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
-    """The ledger tells that the batch came into its status."""
-    counts = batch.counts
+    """Record that the batch has a new status."""
     _append(
         transaction,
         "batches",
@@ -71,16 +81,16 @@ def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
             "run_id": batch.run_id,
             "file_name": batch.file_name,
             "file_sha256": batch.file_sha256,
-            **asdict(counts),
+            **asdict(batch.counts),
             "detail": batch_detail.to_json(batch),
         },
     )
 
 
 def append_export(transaction: Connection, seq: int, manifest: ExportManifest) -> None:
-    """The ledger tells that the export was published."""
-    told = manifest.to_dict()
-    own = {name: told[name] for name in _EXPORT_DETAIL}
+    """Record that the export was published."""
+    written = manifest.to_dict()
+    detail = {name: written[name] for name in _EXPORT_DETAIL}
     _append(
         transaction,
         "exports",
@@ -90,7 +100,7 @@ def append_export(transaction: Connection, seq: int, manifest: ExportManifest) -
             **{name: getattr(manifest, name) for name in _EXPORT_VALUES},
             "columns": list(manifest.columns),
             "path": str(manifest.path),
-            "detail": json.dumps(own, ensure_ascii=False),
+            "detail": json.dumps(detail, ensure_ascii=False),
         },
     )
 
@@ -105,18 +115,18 @@ def append_preset(
     columns: Sequence[str],
     actor: str,
 ) -> None:
-    """The account's preset of that name has these columns from now on."""
+    """Record the columns of an account's preset."""
     values = {"seq": seq, "recorded_at": at, "account": account, "record_type": record_type, "name": name}
     _append(transaction, "presets", values | {"columns": list(columns), "actor": actor})
 
 
 def append_account(transaction: Connection, seq: int, at: datetime, account: str, actor: str) -> None:
-    """The account exists."""
+    """Record a new account."""
     _append(transaction, "accounts", {"seq": seq, "recorded_at": at, "account": account, "actor": actor})
 
 
 def append_record_type(transaction: Connection, seq: int, at: datetime, record_type: RecordType) -> None:
-    """The store knows the record type as described."""
+    """Record the description of a record type."""
     description = {
         "seq": seq,
         "recorded_at": at,
@@ -128,13 +138,13 @@ def append_record_type(transaction: Connection, seq: int, at: datetime, record_t
 
 
 def append_file(transaction: Connection, seq: int, at: datetime, file: StoredFile) -> None:
-    """The store knows the file: what it holds, or that a writer left it behind that was killed."""
+    """Record a file with its checksum, or without one if a killed writer left it behind."""
     values = {"seq": seq, "recorded_at": at, "path": file.path, "bytes": file.bytes, "checksum": file.checksum}
     _append(transaction, "files", values | {"account": file.account, "batches": list(file.batches)})
 
 
 def files(connection: Connection, paths: Collection[str]) -> dict[str, StoredFile]:
-    """What the store knows of the files with these paths, by path; nothing of those that it did not write."""
+    """Returns the recorded files with these paths, by path. Files that the store did not write are left out."""
     rows = connection.execute(
         "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files "
         "WHERE list_contains(?::VARCHAR[], path) ORDER BY seq",
@@ -144,7 +154,7 @@ def files(connection: Connection, paths: Collection[str]) -> dict[str, StoredFil
 
 
 def files_below(connection: Connection, folder: str) -> list[StoredFile]:
-    """What the store knows of the files in a folder, however deep."""
+    """Returns the recorded files in a folder and its subfolders."""
     rows = connection.execute(
         "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files WHERE starts_with(path, ?) ORDER BY seq",
         [f"{folder}/"],
@@ -153,7 +163,7 @@ def files_below(connection: Connection, folder: str) -> list[StoredFile]:
 
 
 def record_types(connection: Connection) -> dict[str, RecordType]:
-    """The record types that the store knows, as last described, in the order of their names."""
+    """Returns the latest description of each record type, by name."""
     rows = connection.execute(
         "SELECT record_type, arg_max(description, seq) FROM lake.ledger.record_types GROUP BY ALL ORDER BY ALL"
     ).fetch_all()
@@ -161,7 +171,7 @@ def record_types(connection: Connection) -> dict[str, RecordType]:
 
 
 def presets(connection: Connection, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
-    """The presets that an account has saved for a type, by name."""
+    """Returns the presets that an account has saved for a type, by name."""
     rows = connection.execute(
         "SELECT name, arg_max(columns, seq) FROM lake.ledger.presets WHERE account = ? AND record_type = ? "
         "GROUP BY name ORDER BY name",
@@ -171,7 +181,7 @@ def presets(connection: Connection, account: str, record_type: str) -> dict[str,
 
 
 def accounts(connection: Connection) -> list[str]:
-    """The accounts there are, by name."""
+    """Returns the names of all accounts, sorted."""
     rows = connection.execute("SELECT DISTINCT account FROM lake.ledger.accounts ORDER BY account").fetch_all()
     return [account for (account,) in rows]
 
@@ -186,15 +196,13 @@ def batches(
     offset: int = 0,
     limit: int | None = None,
 ) -> list[Batch]:
-    """The batches in their present state, newest first, of those that fit every filter given."""
+    """Returns the batches that match every given filter, in their present state, newest first."""
     filters, values = _filters(batch_id=batch_id, account=account, record_type=record_type)
     state = "" if status is None else "WHERE status = ?"
     rows = connection.execute(
         f"""
-        SELECT {_BATCH_COLUMNS} FROM (
-            SELECT * FROM lake.ledger.batches {filters}
-            QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1
-        ) {state} ORDER BY substr(batch_id, 3) DESC LIMIT ? OFFSET ?
+        WITH {_STATES.format(filters=filters)}
+        SELECT {_BATCH_COLUMNS} FROM states {state} ORDER BY substr(batch_id, 3) DESC LIMIT ? OFFSET ?
         """,
         [*values, *([] if status is None else [status.value]), limit, offset],
     ).fetch_all()
@@ -202,13 +210,12 @@ def batches(
 
 
 def unbalanced(connection: Connection, record_type: str) -> list[Batch]:
-    """The previewed and committed batches of a type, of all accounts, whose outcomes do not add up to what was read."""
+    """Returns the previewed and committed batches of a type, of all accounts, if their counts do not balance."""
     rows = connection.execute(
         f"""
-        SELECT {_BATCH_COLUMNS} FROM (
-            SELECT * FROM lake.ledger.batches WHERE record_type = ?
-            QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1
-        ) WHERE status IN (?, ?) AND read <> created + updated + unchanged + rejected + duplicate ORDER BY batch_id
+        WITH {_STATES.format(filters="WHERE record_type = ?")}
+        SELECT {_BATCH_COLUMNS} FROM states
+        WHERE status IN (?, ?) AND read <> created + updated + unchanged + rejected + duplicate ORDER BY batch_id
         """,
         [record_type, BatchStatus.PREVIEWED.value, BatchStatus.COMMITTED.value],
     ).fetch_all()
@@ -223,17 +230,16 @@ def standing_batch(
     file_sha256: str | None = None,
     header_row: str | None = None,
 ) -> Batch | None:
-    """The last commit of a file with that content or that header row, of those that were not taken back since."""
+    """Returns the last commit of a file with that content or header row, if it was not rolled back since."""
     filters, values = _filters(account=account, record_type=record_type)
     states = sorted(state.value for state in STANDING)
-    wanted, wishes = _filters(file_sha256=file_sha256, header_row=header_row)
+    wanted, wishes = _filters(**{"file_sha256": file_sha256, "(detail ->> '$.binding.header_row')": header_row})
     rows = connection.execute(
         f"""
-        SELECT {_BATCH_COLUMNS} FROM (
-            SELECT *, detail ->> '$.binding.header_row' AS header_row,
-                arg_max(status, seq) OVER (PARTITION BY batch_id) AS present
-            FROM lake.ledger.batches {filters}
-        ) {wanted} AND status = ? AND present IN ({", ".join("?" * len(states))}) ORDER BY seq DESC LIMIT 1
+        WITH {_STATES.format(filters=filters)}
+        SELECT {_BATCH_COLUMNS} FROM transitions {wanted} AND status = ?
+            AND batch_id IN (SELECT batch_id FROM states WHERE status IN ({", ".join("?" * len(states))}))
+        ORDER BY seq DESC LIMIT 1
         """,
         [*values, *wishes, BatchStatus.COMMITTED.value, *states],
     ).fetch_all()
@@ -241,7 +247,7 @@ def standing_batch(
 
 
 def arrivals(connection: Connection, bundle: str) -> dict[str, Batch]:
-    """The last batch of each file of a bundle that arrived, by the arrival's id."""
+    """Returns the last batch of each file of a bundle that arrived, by the arrival's id."""
     rows = connection.execute(
         f"""
         SELECT arrival, {_BATCH_COLUMNS} FROM (
@@ -254,7 +260,7 @@ def arrivals(connection: Connection, bundle: str) -> dict[str, Batch]:
 
 
 def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
-    """The last rollback that took the batch back; there must be one."""
+    """Returns the last rollback of the batch, and what it changed. There must be one."""
     rows = connection.execute(
         f"SELECT {_BATCH_COLUMNS} FROM lake.ledger.batches "
         "WHERE detail ->> '$.undone.batch_id' = ? AND status = ? ORDER BY seq DESC LIMIT 1",
@@ -265,16 +271,18 @@ def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
 
 
 def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
-    """The batches that stood directly before this one's commit and are rolled back now, newest first.
+    """Returns the batches that stood directly before this one's commit and are rolled back now, newest first.
 
-    They are of the same account and type. Left out are the batches that stand again when
-    this one is taken back, and a rollback if what it had undone is rolled back again: the records are as it left them.
+    They are of the same account and type. Batches that count again once this one is rolled back are left out. So is a
+    rollback if its own batch is rolled back again, because the records are as that rollback left them.
     """
     rows = connection.execute(
         """
-        WITH its AS (SELECT batch_id, status, seq FROM lake.ledger.batches WHERE account = ? AND record_type = ?),
-            moment AS (SELECT min(seq) AS its_commit FROM its WHERE batch_id = ? AND status = 'committed')
-        SELECT batch_id FROM its CROSS JOIN moment GROUP BY batch_id
+        WITH its AS MATERIALIZED (
+                SELECT batch_id, status, seq FROM lake.ledger.batches WHERE account = ? AND record_type = ?
+            ),
+            its_row AS (SELECT min(seq) AS its_commit FROM its WHERE batch_id = ? AND status = 'committed')
+        SELECT batch_id FROM its CROSS JOIN its_row GROUP BY batch_id
         HAVING arg_max(status, seq) = 'rolled_back'
             AND arg_max(status, seq) FILTER (seq < its_commit) = 'committed'
         ORDER BY min(seq) FILTER (status = 'committed') DESC
@@ -291,7 +299,10 @@ def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
 
 
 def undone_by(connection: Connection, batch: Batch) -> list[Batch]:
-    """What a rollback had undone, then what that had undone, and so on: each second one stands again without it."""
+    """Returns what a rollback rolled back, what that one had rolled back, and so on.
+
+    Once the first rollback is rolled back, every second one of these counts again.
+    """
     found: list[Batch] = []
     while batch.undone is not None:
         (batch,) = batches(connection, batch_id=batch.undone.batch_id)
@@ -310,7 +321,7 @@ def exports(
     offset: int = 0,
     limit: int | None = None,
 ) -> list[ExportManifest]:
-    """The exports, newest first, of those that fit every filter given."""
+    """Returns the exports that match every given filter, newest first."""
     filters, values = _filters(
         account=account, record_type=record_type, actor=actor, export_id=export_id, sha256=sha256
     )
@@ -321,19 +332,28 @@ def exports(
     return [_export(connection, row) for row in rows]
 
 
+def is_escaped_export(connection: Connection, sha256: str) -> bool:
+    """Whether a file with these bytes is an export, of any account, in which formulas were escaped.
+
+    Reads two columns only: while a store has no exports, DuckLake queries its catalog once for each column.
+    """
+    rows = connection.execute("SELECT detail FROM lake.ledger.exports WHERE sha256 = ?", [sha256]).fetch_all()
+    return any(ExportRequest.from_dict(json.loads(detail)["request"]).escaped for (detail,) in rows if detail)
+
+
 def batches_after(connection: Connection, seq: int, limit: int | None) -> list[tuple[int, Batch]]:
-    """Transitions of batches with a higher number, in the order in which they happened."""
+    """Returns the transitions of batches after a row of the ledger, oldest first."""
     rows = _after(connection, "batches", _BATCH_COLUMNS, seq, limit)
     return [(row[0], _batch(row[1:])) for row in rows]
 
 
 def transitions_after(connection: Connection, seq: int) -> list[Batch]:
-    """All transitions of batches with a higher number, in the order in which they happened."""
+    """Returns all transitions of batches after a row of the ledger, oldest first."""
     return [batch for _, batch in batches_after(connection, seq, None)]
 
 
 def exports_after(connection: Connection, seq: int, limit: int) -> list[tuple[int, ExportManifest]]:
-    """Exports with a higher number, in the order in which they happened."""
+    """Returns the exports after a row of the ledger, oldest first."""
     rows = _after(connection, "exports", _EXPORT_COLUMNS, seq, limit)
     return [(row[0], _export(connection, row[1:])) for row in rows]
 
@@ -359,7 +379,7 @@ def _batch(row: Iterable[Any]) -> Batch:
     batch_id, account, record_type, status, actor, at, run_id, file_name, sha256, *numbers, detail = row
     details = batch_detail.from_json(detail)
     if details["committed_at"] is None and status == BatchStatus.COMMITTED.value:
-        details["committed_at"] = at  # a row of an earlier version, which did not write it down
+        details["committed_at"] = at  # an earlier version did not record it
     return Batch(
         batch_id=batch_id,
         account=account,
@@ -385,15 +405,15 @@ def _export(connection: Connection, row: Sequence[Any]) -> ExportManifest:
     values["at"] = values.pop("recorded_at")
     values |= {"columns": tuple(values["columns"]), "path": _present_path(connection, values)}
     detail = values.pop("detail")
-    if detail is None:  # of a store that was made before exports had any
+    if detail is None:  # an earlier version did not record it
         return ExportManifest(**values)
-    told = json.loads(detail)
-    told |= {"request": ExportRequest.from_dict(told["request"]), "notes": tuple(told["notes"])}
-    return ExportManifest(**values, **told)
+    details = json.loads(detail)
+    details |= {"request": ExportRequest.from_dict(details["request"]), "notes": tuple(details["notes"])}
+    return ExportManifest(**values, **details)
 
 
 def _present_path(connection: Connection, values: Mapping[str, Any]) -> Location:
-    """Where an export lies: one in its account's own folder where the store's data are now, which may have moved."""
+    """Returns the path of an export. The data of the store may have moved since it was made."""
     own = f"{values['account']}/exports/{values['export_id']}"
     folder, _, name = values["path"].rpartition("/")
     return connection.accounts / own / name if folder.endswith(f"/accounts/{own}") else location(values["path"])

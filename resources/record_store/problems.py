@@ -1,4 +1,4 @@
-"""The problems of one file, as many as it has, in a Parquet file of their own."""
+"""The problems of one imported file, in a Parquet file of their own."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -24,7 +24,7 @@ PROBLEMS = pa.schema(
 
 
 class ProblemFile:
-    """Problems, written as they are found. A context manager; complete when it ends."""
+    """Writes problems as they are found. A context manager; the file is complete when it ends."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -45,7 +45,9 @@ class ProblemFile:
 
 
 def summarise(path: Path, samples: int = 20) -> tuple[tuple[ProblemCount, ...], tuple[RowProblem, ...]]:
-    """How many records break each rule in each field, most first; and the file's first problems, at most `samples`."""
+    """Returns how many records break each rule in each field, most first, and the first problems of the file."""
+    if not pq.read_metadata(path).num_rows:
+        return (), ()
     with duckdb.connect(config={"memory_limit": "256MB", "threads": 1}) as connection:
         problems = connection.read_parquet(str(path))
         counts = problems.aggregate("field, rule, expected, count(*) AS records").order("records DESC, field, rule")

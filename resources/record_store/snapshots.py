@@ -1,4 +1,4 @@
-"""The snapshots of the lake: which commit made which, what it touched, and which are kept."""
+"""Reads the snapshots of the lake: which commit made each, what it changed, and which are kept."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,11 +9,17 @@ from schemas.record_type import RecordType
 _CHANGES_OF_RECORDS = """
     list_filter(map_entries(changes), it -> it.key NOT IN ('merge_adjacent', 'rewrite_delete'))
 """
-"""What a commit changed, without what moved records to other files and left them as they were."""
+"""The changes of a commit, without those that only moved records to other files."""
+
+
+def current_number(connection: Connection) -> int:
+    """Returns the number of the newest snapshot, or of the one that the transaction reads."""
+    number: int = connection.fetch_one("SELECT id FROM ducklake_current_snapshot('lake')")[0]
+    return number
 
 
 def snapshots_of(connection: Connection, batch_ids: Sequence[str]) -> dict[str, int]:
-    """The snapshot that each batch's commit made, of those that have one still."""
+    """Returns the snapshots that the commits of these batches made, by batch, as far as they are kept."""
     rows = connection.execute(
         """
         SELECT commit_extra_info ->> 'batch_id' AS batch_id, snapshot_id FROM ducklake_snapshots('lake')
@@ -25,7 +31,7 @@ def snapshots_of(connection: Connection, batch_ids: Sequence[str]) -> dict[str, 
 
 
 def images_of(connection: Connection, batch_id: str) -> tuple[int, int] | None:
-    """The snapshots directly before and after a batch's commit; None where they are not kept any more."""
+    """Returns the snapshots directly before and after a batch's commit; None if they are not kept any more."""
     after = snapshots_of(connection, [batch_id]).get(batch_id)
     if after is None:
         return None
@@ -38,9 +44,9 @@ def images_of(connection: Connection, batch_id: str) -> tuple[int, int] | None:
 def commits_since(
     connection: Connection, record_type: RecordType, snapshot: int
 ) -> list[tuple[int, str | None, datetime, str | None]]:
-    """The commits after a snapshot that changed records of the type, of whatever account, newest first.
+    """Returns the commits after a snapshot that changed records of the type, of any account, newest first.
 
-    Each as its snapshot, the batch that it names, its time and its author.
+    Each is its snapshot, the batch that it names, its time and its author.
     """
     return connection.execute(
         f"""
@@ -55,10 +61,10 @@ def commits_since(
 
 
 def superseded(connection: Connection, horizon: datetime) -> list[int]:
-    """The snapshots that were current at no moment since the horizon, oldest first.
+    """Returns the snapshots that were never current since the horizon, oldest first.
 
-    Of those at or before the horizon the newest one was, however old it is: it holds the records as they were
-    before the first commit after the horizon.
+    The newest snapshot at or before the horizon is kept, however old it is. It has the records as they were before the
+    first commit after the horizon.
     """
     rows = connection.execute(
         """

@@ -32,22 +32,22 @@ class Staging:
 
     @property
     def records(self) -> Path:
-        """Every staged record."""
+        """Returns the file of all staged records."""
         return self.folder / "records.parquet"
 
     @property
     def excluded(self) -> Path:
-        """The records that will not be written."""
+        """Returns the file of the records that will not be written."""
         return self.folder / "excluded.parquet"
 
     @property
     def problems(self) -> Path:
-        """What is wrong with them."""
+        """Returns the file of the problems."""
         return self.folder / PROBLEMS
 
     @property
     def included_sql(self) -> str:
-        """The records that will be written or are unchanged, as a SQL query."""
+        """Returns a SQL query of the records that will be written or are unchanged."""
         return (
             f"SELECT s.* FROM read_parquet({literal(self.records)}) s "
             f"ANTI JOIN read_parquet({literal(self.excluded)}) x USING (_record)"
@@ -56,9 +56,9 @@ class Staging:
     def sortable_parts(
         self, connection: Connection, record_type: RecordType, records: int
     ) -> Iterator[tuple[range, str, list[Any]]]:
-        """Which records of the file, and conditions on staged rows `s` with bound values: they divide `records` evenly.
+        """Yields parts of the file for sorting: record numbers, a condition on rows `s`, and its values.
 
-        The rows of a few parts of the file in turn are divided by ranges of the key.
+        The parts divide `records` evenly. Each stretch of the file is divided by ranges of the key.
         """
         file = literal(self.records)
         size, last = connection.fetch_one(
@@ -76,13 +76,13 @@ class Staging:
 
 
 def within(column: str, numbers: range) -> str:
-    """A condition that a column has one of the numbers."""
+    """Returns a condition that a column has one of the numbers."""
     return f"{column} BETWEEN {numbers.start} AND {numbers.stop - 1}"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a commit would do: counts of staged records, and values it would clear, by field."""
+    """What a commit would do: counts of staged records, and cleared values by field."""
 
     created: int
     updated: int
@@ -93,11 +93,11 @@ class Comparison:
 
 
 def same_key(record_type: RecordType, left: str, right: str) -> str:
-    """A condition that two rows have the same key."""
+    """Returns a condition that two rows have the same key."""
     return " AND ".join(f"{left}.{identifier(name)} = {right}.{identifier(name)}" for name in record_type.key)
 
 
 def differs(record_type: RecordType, fields: Sequence[str], left: str, right: str) -> str:
-    """A condition that two rows of one key differ in one of the fields."""
+    """Returns a condition that two rows of one key differ in one of the fields."""
     others = [identifier(name) for name in fields if name not in record_type.key]
     return " OR ".join(f"{left}.{name} IS DISTINCT FROM {right}.{name}" for name in others) or "false"

@@ -1,4 +1,4 @@
-"""`RecordStore`: the store as a whole, and the transactions on it."""
+"""`RecordStore`: the store of all accounts."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from resources.record_store.refusals import (
     not_ready,
 )
 from resources.record_store.selection import known_type, require_account
-from resources.record_store.snapshots import snapshots_of
+from resources.record_store.snapshots import current_number, snapshots_of
 from resources.record_store.transaction import TransactionalStore
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.errors import InvalidRequest
@@ -33,25 +33,20 @@ from schemas.record_type import RecordType
 
 @dataclass(frozen=True)
 class LedgerNews:
-    """All accounts there are, and rows of the ledger: transitions of batches and exports, with their numbers."""
+    """The names of all accounts, and new rows of the ledger with their numbers: transitions of batches, and exports."""
 
     accounts: list[str]
     rows: list[tuple[int, Batch | ExportManifest]]
 
 
 class RecordStore(TransactionalStore):
-    """The store that the settings name. A context manager; for one thread.
-
-    What it opens is closed with it, unless a process that opens many stores gives the databases that it keeps.
-    Writing takes the write lock around each transaction; reading takes none, and cannot write.
-    """
+    """The store that the settings name. A context manager, for one thread: see `TransactionalStore`."""
 
     def initialise(self, record_types: Iterable[RecordType]) -> list[str]:
-        """The store exists and knows the record types; returns what was done, in sentences.
+        """Create the store if needed, and record the record types. Returns what was done, as sentences.
 
-        A type that has gained fields which may be null gains the columns. Safe to repeat, and at once
-        with others. Raises StoreNotReady when a type has changed in any other way, ForeignData when the data are of
-        another store.
+        Adds columns for the nullable fields that a type has gained. Safe to repeat, also in several processes at once.
+        Raises StoreNotReady if a type has changed in any other way, ForeignData if the data belong to another store.
         """
         make_folder(self.settings.home)
         done = []
@@ -88,22 +83,22 @@ class RecordStore(TransactionalStore):
         return done
 
     def record_types(self) -> dict[str, RecordType]:
-        """The record types that the store knows."""
+        """Returns the record types that the store knows, by name."""
         with self.reading() as connection:
             return ledger.record_types(connection)
 
     def record_type(self, name: str) -> RecordType:
-        """The record type as the store knows it; NotFound names those there are."""
+        """Returns the record type as the store knows it. Raises NotFound with the names of all types."""
         with self.reading() as connection:
             return known_type(connection, name)
 
     def accounts(self) -> list[str]:
-        """The accounts there are, by name."""
+        """Returns the names of all accounts, sorted."""
         with self.reading() as connection:
             return ledger.accounts(connection)
 
     def add_account(self, account: str, actor: str) -> bool:
-        """The account exists; returns whether it is new. InvalidRequest for a name that cannot be one."""
+        """Create an account; returns whether it is new. Raises InvalidRequest if the name is not valid."""
         checked = check_account(account)
         with self.transaction(f"account {checked}", actor, writes=()) as transaction:
             if checked in ledger.accounts(transaction.connection):
@@ -112,21 +107,21 @@ class RecordStore(TransactionalStore):
             return True
 
     def grant_reader(self, account: str, role: str) -> bool:
-        """The role of PostgreSQL reads the account's import history, and no other; returns whether that is new."""
+        """Let a PostgreSQL role read the import history of this account only. Returns whether that is new."""
         projection = self._projected()
         with self.reading() as connection:
             require_account(connection, account)
         return projection.grant(account, role)
 
     def revoke_reader(self, account: str, role: str) -> bool:
-        """The role of PostgreSQL does not read the account's import history; returns whether it did."""
+        """Stop a PostgreSQL role from reading the account's import history. Returns whether it could."""
         projection = self._projected()
         with self.reading() as connection:
             require_account(connection, account)
         return projection.revoke(account, role)
 
     def catch_up(self) -> None:
-        """The import history in PostgreSQL is as the ledger, though who wrote was killed before it was."""
+        """Bring the import history in PostgreSQL up to date, in case a writer was killed before it could."""
         if self._projection is None:
             return
         with self.reading() as connection:
@@ -134,11 +129,11 @@ class RecordStore(TransactionalStore):
             self._projection.catch_up(last, lambda reached: ledger.transitions_after(connection, reached))
 
     def account(self, account: str) -> AccountRecords:
-        """The records and the history of one account, and nothing else."""
+        """Returns the records and the history of one account."""
         return AccountRecords(self, check_account(account))
 
     def owner_of(self, batch_id: str) -> str:
-        """The account of a batch, for an operator who gave none; NotFound when there is no such batch."""
+        """Returns the account of a batch, for an operator who gave none. Raises NotFound if there is no such batch."""
         with self.reading() as connection:
             found = ledger.batches(connection, batch_id=batch_id)
         if not found:
@@ -154,24 +149,24 @@ class RecordStore(TransactionalStore):
         offset: int = 0,
         limit: int | None = None,
     ) -> list[Batch]:
-        """The batches in their present state, newest first."""
+        """Returns the batches in their present state, newest first."""
         with self.reading() as connection:
             return ledger.batches(
                 connection, account=account, record_type=record_type, status=status, offset=offset, limit=limit
             )
 
     def arrivals(self, bundle: str) -> dict[str, Batch]:
-        """The last batch of each file of a bundle that arrived, in its present state, by the arrival's id."""
+        """Returns the last batch of each file of a bundle that arrived, by the arrival's id."""
         with self.reading() as connection:
             return ledger.arrivals(connection, bundle)
 
     def over(self) -> list[Batch]:
-        """The batches whose time has ended and whose status does not say so yet."""
+        """Returns the batches that are due to expire: their time has ended, their status is unchanged."""
         with self.reading() as connection:
             return self._over(connection)
 
     def expire_batches(self, actor: str, run_id: str | None = None) -> list[Batch]:
-        """Commits whose time has ended are expired and previews discarded; returns them in their new status."""
+        """Expire commits and discard previews after their time. Returns them in their new status."""
         if not self.over():
             return []
         with self.transaction("expire batches", actor, writes=()) as transaction:
@@ -184,12 +179,12 @@ class RecordStore(TransactionalStore):
             return ended
 
     def unbalanced(self, record_type: str) -> list[Batch]:
-        """The previewed and committed batches of a type whose records are not accounted for: there must be none."""
+        """Returns the batches of a type with counts that do not balance. There must be none."""
         with self.reading() as connection:
             return ledger.unbalanced(connection, record_type)
 
     def reports(self, batches: Sequence[Batch]) -> list[ImportReport]:
-        """The batches with the snapshots they made, and their files."""
+        """Returns the batches with the snapshots that they made, and their files."""
         with self.reading() as connection:
             snapshots = snapshots_of(connection, [batch.batch_id for batch in batches])
         return [
@@ -198,30 +193,29 @@ class RecordStore(TransactionalStore):
         ]
 
     def exports(self, account: str | None = None, *, offset: int = 0, limit: int | None = None) -> list[ExportManifest]:
-        """The exports, newest first."""
+        """Returns the exports, newest first."""
         with self.reading() as connection:
             return ledger.exports(connection, account=account, offset=offset, limit=limit)
 
     def latest_exports(self, record_type: str) -> list[ExportManifest]:
-        """The last export to each place, of a type, of all accounts."""
+        """Returns the last export of a type to each path, of all accounts."""
         with self.reading() as connection:
             latest = {manifest.path: manifest for manifest in reversed(ledger.exports(connection))}
         return [manifest for manifest in latest.values() if manifest.record_type == record_type]
 
     def has_escaped(self, sha256: str) -> bool:
-        """Whether a file with these bytes is an export, of whichever account, in which formulas were escaped."""
+        """Whether a file with these bytes is an export, of any account, in which formulas were escaped."""
         with self.reading() as connection:
-            found = ledger.exports(connection, sha256=sha256)
-        return any(manifest.request is not None and manifest.request.escaped for manifest in found)
+            return ledger.is_escaped_export(connection, sha256)
 
     def presets(self, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
-        """The columns of the type's own presets and of those that the account has saved, by name."""
+        """Returns the columns of all presets by name: the type's own, and those that the account has saved."""
         with self.reading() as connection:
             known = known_type(connection, record_type)
             return {**known.presets, **ledger.presets(connection, check_account(account), record_type)}
 
     def ledger_after(self, seq: int, limit: int) -> LedgerNews:
-        """What the ledger tells after a row, at most `limit` rows of it, in the order in which they were written."""
+        """Returns at most `limit` rows of the ledger after a row, oldest first."""
         with self.reading() as connection:
             rows: list[tuple[int, Batch | ExportManifest]] = [
                 *ledger.batches_after(connection, seq, limit),
@@ -231,13 +225,13 @@ class RecordStore(TransactionalStore):
             return LedgerNews(ledger.accounts(connection), rows[:limit])
 
     def pin(self, record_type: str) -> tuple[RecordType, int]:
-        """The record type as the store knows it, and the number of the newest snapshot."""
+        """Returns the record type as the store knows it, and the number of the newest snapshot."""
         with self.reading() as connection:
             known = known_type(connection, record_type)
-            return known, connection.fetch_one("SELECT id FROM ducklake_current_snapshot('lake')")[0]
+            return known, current_number(connection)
 
     def accept_clock(self) -> datetime:
-        """The clock is right though nothing was written for long; returns its time."""
+        """Accept the clock after a long time without a write. Returns its time."""
         with self.write_lock, self._lake.attached() as connection:
             mark = self._require_one_store(connection)
             self._times.require_plausible()
@@ -246,7 +240,7 @@ class RecordStore(TransactionalStore):
             return seen.at
 
     def outdated_catalog(self) -> OutdatedCatalog | None:
-        """What is lost with a catalog that is older than its data; None if it is not. Raises ForeignData."""
+        """Returns what is lost with a catalog that is older than its data, or None if it is not. Raises ForeignData."""
         if not self.exists:
             raise not_ready(self.settings)
         with self._lake.attached(read_only=True) as connection:
@@ -259,7 +253,7 @@ class RecordStore(TransactionalStore):
             return OutdatedCatalog(catalog.snapshot, mark.snapshot, newest, len(unknown))
 
     def accept_catalog(self) -> None:
-        """The catalog counts although it is older than its data; what it does not know of them is left alone."""
+        """Accept a catalog that is older than its data. Files that it does not know are left alone."""
         with self.write_lock, self._lake.attached() as connection:
             mark = self._mark.read()
             if is_outdated(self.settings, mark, state_of(connection)) and mark is not None:
@@ -268,7 +262,7 @@ class RecordStore(TransactionalStore):
     def _projected(self) -> Projection:
         if self._projection is None:
             raise InvalidRequest(
-                "The catalog is a file of SQLite, which has no roles that could log in.",
+                "The catalog is a file of SQLite, which has no roles.",
                 "Readers need a catalog in PostgreSQL: RECORDS_CATALOG=postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
             )
         return self._projection

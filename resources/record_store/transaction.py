@@ -1,4 +1,4 @@
-"""Reading and writing a store: every change of the lake and of its ledger is one transaction under the write lock."""
+"""Reads and writes a store. Every change of the lake and its ledger is one transaction under the write lock."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -29,15 +29,15 @@ from schemas.files import StoredFile
 from schemas.location import Location
 
 _SKEW = timedelta(minutes=1)
-"""How far the clock of a file system or an object store may be behind another one."""
+"""How far the clock of a file system or an object store may be behind."""
 
 
 @dataclass
 class Transaction:
     """A transaction on the lake, under the write lock.
 
-    `seq` is the number of the next ledger row, `at` the time of all its rows; `snapshot` is the one
-    that it made, once it is committed. `batches` are those that it has told of, in their new states.
+    `seq` is the number of the next ledger row, and `at` the time of all its rows. `snapshot` is the snapshot that it
+    made, once it is committed. `batches` are the batches that it has recorded, in their new states.
     """
 
     connection: Connection
@@ -53,16 +53,16 @@ class Transaction:
         self.seq += 1
 
     def write_down(self, files: Iterable[StoredFile]) -> None:
-        """Tell the ledger of files."""
+        """Record files in the ledger."""
         for file in files:
             self.append(ledger.append_file, self.at, file)
 
 
 class TransactionalStore:
-    """The catalog and the data that the settings name. A context manager; for one thread.
+    """The catalog and the data that the settings name. A context manager, for one thread.
 
-    What it opens is closed with it, unless a process that opens many stores gives the databases that it keeps.
-    Writing takes the write lock around each transaction; reading takes none, and cannot write.
+    It closes what it has opened; a process that opens many stores passes `databases`, which are kept. Writing holds the
+    write lock during each transaction. Reading holds no lock, and cannot write.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None, databases: Databases | None = None) -> None:
@@ -89,30 +89,30 @@ class TransactionalStore:
 
     @property
     def exists(self) -> bool:
-        """Whether `initialise` has been called for these settings, by anyone."""
+        """Whether the store was initialised, by anyone."""
         return self._catalog.exists()
 
     def lock(self, name: str, seconds: float) -> WriteLock:
-        """A lock of that name, for who is to be alone with something; raises StoreBusy after so many seconds."""
+        """Returns a lock with this name. Taking it raises StoreBusy after so many seconds."""
         return self._catalog.named_lock(name, seconds)
 
     def now(self) -> datetime:
-        """The time that counts now: see `time`."""
+        """Returns the current time of the store: see `time`."""
         with self.reading() as connection:
             return self.time(connection)
 
     def time(self, connection: Connection) -> datetime:
-        """The time that counts, of the catalog's server or this machine: see `Timekeeper.now`."""
+        """Returns the current time, of the catalog's server or of this machine: see `Timekeeper.now`."""
         return self._times.now(ledger.newest(connection)[1], self._mark.read())
 
     def lived(self) -> datetime:
-        """The time by which what is past its days is given up: see `Timekeeper.lived`."""
+        """Returns the time by which retention is measured: see `Timekeeper.lived`."""
         with self.reading() as connection:
             return self._times.lived(ledger.newest(connection)[1], self._mark.read())
 
     @contextmanager
     def opening(self) -> Iterator[None]:
-        """While something else is done, the store is made ready to be read; what is not there stays so."""
+        """Open the store in a thread while the caller does something else. Does nothing if there is no store."""
         if not self.exists:
             yield
             return
@@ -121,7 +121,7 @@ class TransactionalStore:
 
     @contextmanager
     def reading(self, snapshot: int | None = None) -> Iterator[Connection]:
-        """A connection that can read the lake, as of a snapshot when one is given, and cannot write it.
+        """Opens a connection that reads the lake, as of a snapshot if one is given, and cannot write it.
 
         Raises what `require_one_store` raises.
         """
@@ -136,7 +136,7 @@ class TransactionalStore:
     def reading_whole(
         self, snapshot: int, record_type: str, account: str, snapshots: Collection[int]
     ) -> Iterator[Connection]:
-        """The same, of files that have been compared: those that snapshots need of an account's records of a type.
+        """Opens the same connection after it has compared the files that snapshots need of an account's records.
 
         Raises DamagedFile for a file that is missing or differs.
         """
@@ -160,15 +160,16 @@ class TransactionalStore:
         writes: Sequence[str] = lake_files.EVERYWHERE,
         apart: bool = False,
     ) -> Iterator[Transaction]:
-        """A transaction under the write lock: all of it is committed, or nothing.
+        """Begins a transaction under the write lock. It is committed at the end, or rolled back on an error.
 
-        The commit bears the message and the actor, and names the batch whose records it writes. Every file that it
-        makes is on the disk, and known to the ledger with its checksum, before it commits.
+        The commit has the message and the actor, and names the batch whose records it writes. Before it commits, every
+        file that it made is flushed, and recorded with its checksum.
 
-        writes: patterns of the files that may be made; none for rows of the ledger alone. account: whose they are.
-        apart: checksums are written down by a commit of their own, and until then in a file. DuckLake 1.0 neither
-        compacts files and writes rows in one commit, nor finds a table in earlier snapshots where the one that made it
-        has inlined rows (found here).
+        writes: patterns of the files that it may make; none if it writes rows of the ledger only.
+        account: the owner of these files.
+        apart: record the checksums in a commit of their own, and keep them in a file until then. DuckLake 1.0 cannot
+        compact files and write rows in one commit. Nor does it find a table in earlier snapshots if the snapshot that
+        created it has inlined rows (found here).
         """
         if not self.exists:
             raise not_ready(self.settings)
@@ -176,7 +177,7 @@ class TransactionalStore:
             mark = self._require_one_store(connection)
             data, seen = self.settings.data, self._times.observe(mark)
             if writes:
-                # Before a file is made, so that what a killed process leaves behind is known to be this store's.
+                # Before a file is made, so that files of a killed process are known to be this store's.
                 self._mark.write(replace(mark, writing=self._writing(mark, writes)))
             before = lake_files.lying(data, writes)
             connection.execute("BEGIN")
@@ -216,7 +217,7 @@ class TransactionalStore:
 
     @contextmanager
     def catalog_change(self) -> Iterator[Connection]:
-        """A transaction on DuckLake's own tables, under the write lock; the lake cannot be changed in the same one."""
+        """Begins a transaction on DuckLake's own tables, under the write lock. It cannot change the lake."""
         with self.write_lock, self._lake.attached() as connection:
             self._require_one_store(connection)
             connection.execute("BEGIN")
@@ -246,14 +247,14 @@ class TransactionalStore:
         return mark
 
     def _writing(self, mark: Mark, writes: Sequence[str]) -> Writing:
-        """The transaction that begins, and those before it that did not end."""
+        """Returns the files that this transaction may make, and those of transactions before it that did not end."""
         since = self._times.of_files()
         if mark.writing is None:
             return Writing(tuple(writes), since)
         return Writing(tuple({*writes, *mark.writing.patterns}), min(since, mark.writing.since))
 
     def _unfinished(self, connection: Connection, mark: Mark) -> list[StoredFile]:
-        """The files of a writer that was killed before it had written them down, or before it had committed them."""
+        """Returns the files of a writer that was killed before it recorded or committed them."""
         if mark.writing is None:
             return []
         data, since = self.settings.data, mark.writing.since - _SKEW
@@ -261,7 +262,7 @@ class TransactionalStore:
         return lake_files.unlisted(connection, data, young)
 
     def _advance(self, mark: Mark, snapshot: int | None) -> None:
-        """The mark names the newest snapshot. One that stays behind refuses nothing, and what was committed stands."""
+        """Write the newest snapshot into the mark. An error is ignored, because an old number is harmless."""
         with suppress(OSError, RecordsError):
             self._mark.write(replace(mark, snapshot=max(mark.snapshot, snapshot or 0)), flushed=False)
 

@@ -37,6 +37,7 @@ def _require_done(store: RecordStore, told: object) -> None:
     assert {len(list(path.parent.iterdir())) for path in store.settings.quarantine.rglob("WHY.txt")} == {2}
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_an_arrival_killed_at_any_step_is_completed_by_the_next(arrivals: Copies, quick_reading: None) -> None:
     with arrivals.one("undisturbed") as undisturbed:
         steps = run(arrive, undisturbed)

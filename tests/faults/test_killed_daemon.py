@@ -31,6 +31,7 @@ def daemon() -> Iterator[Callable[..., int | None]]:
         ("RUN_LAUNCHED", "archive"),
     ],
 )
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_killed_daemon_loses_and_duplicates_nothing(
     settings: Settings, ready: None, daemon: Callable[..., int | None], fatal: str, found: str
 ) -> None:

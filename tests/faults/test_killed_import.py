@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
@@ -34,6 +36,7 @@ def _again(store: RecordStore, path: Path) -> Counts | str:
         return batch_id
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_an_import_killed_at_any_step_is_whole_or_nothing(copies: Copies, settings: Settings, tmp_path: Path) -> None:
     first = write_csv(tmp_path / "first.csv", [contact(n, company="old") for n in range(20)])
     second = write_csv(

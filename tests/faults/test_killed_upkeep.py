@@ -117,6 +117,7 @@ def _killed_everywhere(
         return list(pool.map(survives, copies.fatal(steps)))
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_killed_rollback_is_whole_or_nothing(lived_in: Copies) -> None:
     with RecordStore(lived_in.settings) as store:
         before = _state(store)
@@ -144,6 +145,7 @@ def _without_batch(state: State) -> State:
     return [{name: value for name, value in record.items() if name != "_batch"} for record in records], batches
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_killed_expiry_is_completed_by_the_next(lived_in: Copies) -> None:
     with RecordStore(lived_in.settings) as store:
         records, open_batches = _state(store)
@@ -168,6 +170,7 @@ def test_a_killed_expiry_is_completed_by_the_next(lived_in: Copies) -> None:
     assert landed.count(True) > 1, "files are removed after the ledger says so"
 
 
+@pytest.mark.runs_on("laptop", "postgres")
 def test_a_killed_maintenance_changes_no_record_and_is_completed_by_the_next(lived_in: Copies) -> None:
     run(_expire, lived_in.settings)  # which is another test's
     with RecordStore(lived_in.settings) as store:
