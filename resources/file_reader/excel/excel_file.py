@@ -78,6 +78,11 @@ class ExcelFile:
         self._package.close()
 
     @property
+    def understood(self) -> list[tuple[str, str]]:
+        """The format and its date system."""
+        return [("Format", f"Excel workbook, {self.date_system} date system")]
+
+    @property
     def read(self) -> int:
         """Records read so far."""
         return self._progress.read

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from resources.file_reader.archive import DIRECTORY_BYTES
+
 
 @dataclass(frozen=True)
 class ExcelLimits:
@@ -39,5 +41,5 @@ class ExcelLimits:
     """All shared strings, on the disk: their text and 4 bytes for each."""
     styles: int = 100_000
     """Cell styles, and number formats; Excel has 65,490."""
-    directory_bytes: int = 4 << 20
+    directory_bytes: int = DIRECTORY_BYTES
     """The directory of the ZIP archive."""

@@ -3,14 +3,13 @@
 import codecs
 import posixpath
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO
 from urllib.parse import unquote
 from xml.parsers import expat
 
+from resources.file_reader.archive import ZIP_ERRORS, ZIP_SIGNATURE, DirectoryTooLarge, open_archive
 from resources.file_reader.excel.limits import ExcelLimits
 from schemas.errors import UnreadableFile
 
@@ -36,14 +35,14 @@ class Package:
             raise self.unreadable(
                 "is encrypted or an old .xls", "Save it as an .xlsx workbook without a password and try again."
             )
-        if not magic.startswith(b"PK\x03\x04"):
+        if not magic.startswith(ZIP_SIGNATURE):
             raise self.unreadable("is no Excel workbook", "Save it as .xlsx.")
         self._size = file.seek(0, 2)
         try:
-            self._zip = zipfile.ZipFile(cast(BinaryIO, _ReadInPieces(file, limits.directory_bytes)))
-        except _TooMuchAtOnce as error:
+            self._zip = open_archive(file, limits.directory_bytes)
+        except DirectoryTooLarge as error:
             raise self.unreadable(f"has a ZIP directory of more than {limits.directory_bytes:,} bytes") from error
-        except _ZIP_ERRORS as error:
+        except ZIP_ERRORS as error:
             raise self._damaged("the ZIP archive", error) from error
         try:
             self._entries = self._checked_entries()
@@ -96,7 +95,7 @@ class Package:
                     if size > _RATIO_FROM and size > packed * self.limits.ratio:
                         raise self.unreadable(f"is a ZIP bomb: {part} unpacks to {self.limits.ratio:,} times its size")
                     yield block
-        except _ZIP_ERRORS as error:
+        except ZIP_ERRORS as error:
             raise self._damaged(part, error) from error
 
     def share_read(self, part: str) -> float:
@@ -191,27 +190,6 @@ class Package:
         return UnreadableFile(f"{self.name} {why}.", hint, quoted)
 
 
-class _TooMuchAtOnce(Exception):
-    """More was to be read at once than may."""
-
-
-class _ReadInPieces:
-    """A file of which so much may be read at once: zipfile reads the directory whole, and makes an object an entry."""
-
-    def __init__(self, file: BinaryIO, most: int) -> None:
-        self._file, self._most = file, most
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes; all of them, without a size, is asked for near the end only."""
-        if size > self._most:
-            raise _TooMuchAtOnce
-        return self._file.read(size)
-
-
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError,
-)  # fmt: skip
 DAMAGED = "Nothing of it is used; send the file again, or open and save it in Excel."
 
 

@@ -62,6 +62,11 @@ class JsonFile:
         self._spool.close()
 
     @property
+    def understood(self) -> list[tuple[str, str]]:
+        """Which kind of JSON it is."""
+        return [("Format", "JSON array" if self.kind == "json" else "JSON, one object a line")]
+
+    @property
     def share_read(self) -> float:
         """The share of the records that `chunks` has delivered."""
         return self.read / max(1, self._records)

@@ -5,7 +5,7 @@ The descriptions of column chunks are not looked at from here: pyarrow ends the 
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +31,7 @@ class ParquetFile:
     than the limits, and where the witness reads a record otherwise.
     """
 
-    kind: Literal["parquet"] = "parquet"
+    understood = (("Format", "Parquet"),)
 
     def __init__(
         self, file: BinaryIO, name: str, *, chunk_rows: int = 50_000, limits: ParquetLimits | None = None
