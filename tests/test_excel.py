@@ -469,11 +469,11 @@ HEADER = '<row r="1"><c r="A1" t="s"><v>0</v></c></row>'
     [
         ('<row r="3"><c r="A3"><v>1</v></c></row><row r="2"/>', "row 2 comes after row 3"),
         ('<row r="2"/><row r="2"/>', "row 2 comes after row 2"),
-        ('<row r="x"/>', "the row after row 1 has a number that is none"),
+        ('<row r="x"/>', "the row after row 1 has an invalid number"),
         ('<row r="2"><c r="B2"><v>1</v></c><c r="A2"><v>1</v></c></row>', "cell A2 comes after B2"),
         ('<row r="2"><c r="A2"><v>1</v></c><c r="A2"/></row>', "cell A2 comes after A2"),
         ('<row r="2"><c r="A3"><v>1</v></c></row>', "cell A3 lies in row 2"),
-        ('<row r="2"><c r="2A"><v>1</v></c></row>', "a cell of row 2 has a reference that is none"),
+        ('<row r="2"><c r="2A"><v>1</v></c></row>', "a cell of row 2 has an invalid reference"),
         ('<row r="2"><c r="XFE2"><v>1</v></c></row>', "a cell of row 2 lies beyond the last column, XFD"),
         (
             '<row r="999999999"><c r="A999999999"><v>1</v></c></row>',

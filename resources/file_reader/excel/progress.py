@@ -47,6 +47,10 @@ class Progress:
         if self.characters > self.limits.unpacked_bytes:
             raise self.refuse(f"row {row:,}", f"is beyond {self.limits.unpacked_bytes:,} characters of text")
 
+    def refuse_long_row(self, where: str) -> UnreadableFile:
+        """Returns the refusal of a row that has more text than the limit."""
+        return self.refuse(where, f"has more than {self.limits.row_characters:,} characters of text")
+
     def refuse(self, where: str, why: str, hint: str = "", quoted: str = "") -> UnreadableFile:
         """The refusal of the sheet for one of its places; what the cell says is `quoted`, for it may be personal."""
         message = f"{self.package.name}, sheet {self.sheet!r}: {where} {why}."
