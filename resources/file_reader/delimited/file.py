@@ -1,6 +1,6 @@
 """Delimited text, by two parsers in step.
 
-Arrow's parser delivers the values. The witness finds the records, knows the line on which each begins, and must have
+Arrow's parser delivers the values. The finder finds the records, knows the line on which each begins, and must have
 read the same texts in the same fields. Where the two disagree about a record, nothing of the file is used.
 """
 
@@ -26,7 +26,7 @@ from resources.file_reader.delimited.dialect import (
     detect_dialect,
     detect_encoding,
 )
-from resources.file_reader.delimited.witness import BLOCK, FIELD_END, RECORD_END, Witness, WitnessedBlock
+from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, ReadOptions, too_many_blank_lines
 from schemas.errors import UnreadableFile
 
@@ -72,8 +72,8 @@ class DelimitedFile:
         try:
             size = self._path.stat().st_size
             with self._below_header() as (read, position):
-                witness = Witness(read, self.dialect, len(self.headers), self._line, cell_bytes)
-                for block in witness.blocks():
+                finder = RecordFinder(read, self.dialect, len(self.headers), self._line, cell_bytes)
+                for block in finder.blocks():
                     values = self._delivered(block)
                     self._compare(values, block)
                     self.read += block.read
@@ -81,7 +81,7 @@ class DelimitedFile:
                     self._pass_over(block.blank)
                     yield from _chunks(values, block)
         except csv.Error as error:
-            raise self._unreadable(witness.line, error) from error
+            raise self._unreadable(finder.line, error) from error
         except UnicodeError as error:
             raise self._not_decodable() from error
 
@@ -91,7 +91,7 @@ class DelimitedFile:
         if self._blank > self._limits.blank_lines + BLANK_FOR_A_RECORD * self.read:
             raise too_many_blank_lines(self._name, self._limits.blank_lines)
 
-    def _delivered(self, block: WitnessedBlock) -> pa.Table:
+    def _delivered(self, block: RecordBlock) -> pa.Table:
         """The well-formed records of a block, as Arrow reads them."""
         names = [str(position) for position in range(len(self.headers))]
         if not block.read:  # Arrow refuses what has no record
@@ -127,19 +127,19 @@ class DelimitedFile:
             raise self._disagreement(*((bad.record, bad.line) if bad else (self.read + 1, block.first_line)))
         return values
 
-    def _compare(self, values: pa.Table, block: WitnessedBlock) -> None:
-        """The values have the texts that the witness found, or UnreadableFile names the first record that has not."""
+    def _compare(self, values: pa.Table, block: RecordBlock) -> None:
+        """The values have the texts that the finder found, or UnreadableFile names the first record that has not."""
         columns = [column.combine_chunks() for column in values.columns]
         columns[-1] = pc.binary_join_element_wise(columns[-1], "", RECORD_END.decode())
         joined = pc.binary_join_element_wise(*columns, FIELD_END.decode())
         _, offsets, data = joined.buffers()
         size = np.frombuffer(offsets, np.int32)[len(joined)] if len(joined) else 0
-        delivered, witnessed = np.frombuffer(data or b"", np.uint8)[:size], np.frombuffer(block.texts, np.uint8)
-        if np.array_equal(delivered, witnessed):
+        delivered, found = np.frombuffer(data or b"", np.uint8)[:size], np.frombuffer(block.texts, np.uint8)
+        if np.array_equal(delivered, found):
             return
-        shared = min(len(delivered), len(witnessed))
-        differing = np.flatnonzero(delivered[:shared] != witnessed[:shared])
-        same = witnessed[: differing[0] if len(differing) else shared]
+        shared = min(len(delivered), len(found))
+        differing = np.flatnonzero(delivered[:shared] != found[:shared])
+        same = found[: differing[0] if len(differing) else shared]
         first = min(int(np.count_nonzero(same == RECORD_END[0])), len(block.records) - 1)
         raise self._disagreement(int(block.records[first]), int(block.lines[first]))
 
@@ -179,7 +179,7 @@ class DelimitedFile:
         raise UnreadableFile(f"{self._name} is empty.", "The first line must name the columns.")
 
     def _lines_of_a_record(self, text: io.TextIOWrapper) -> Iterator[str]:
-        """The lines of a text, until those of a record are longer together than the witness would take."""
+        """The lines of a text, until those of a record are longer together than the finder would take."""
         most = self._limits.cell_mb * 1_000_000 + BLOCK
         size = 0
         while line := text.readline(most + 1):
@@ -236,7 +236,7 @@ class DelimitedFile:
         )
 
 
-def _chunks(values: pa.Table, block: WitnessedBlock) -> Iterator[TextChunk]:
+def _chunks(values: pa.Table, block: RecordBlock) -> Iterator[TextChunk]:
     """The block as one chunk, or as several where most of it is malformed."""
     nothing = pa.array([], pa.int64())
     for start in range(_MALFORMED_A_CHUNK, len(block.malformed), _MALFORMED_A_CHUNK):

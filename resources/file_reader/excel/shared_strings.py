@@ -109,13 +109,13 @@ class _TextParser:
         self._keep()
         parser = self._feed.parser
         before = parser.StartElementHandler, parser.EndElementHandler
-        witness: list[str] = []
+        by_expat: list[str] = []
         parser.StartElementHandler = parser.EndElementHandler = None
-        parser.CharacterDataHandler = witness.append
+        parser.CharacterDataHandler = by_expat.append
         self._feed(piece.data)
         parser.StartElementHandler, parser.EndElementHandler = before
         parser.CharacterDataHandler = None
-        if "".join(witness) != "".join(texts.to_pylist()) or len(texts) != len(_TAG(piece.data)):
+        if "".join(by_expat) != "".join(texts.to_pylist()) or len(texts) != len(_TAG(piece.data)):
             raise self._package.unreadable(
                 f"can be read in two ways: its shared texts near number {self._count + 1:,}", DAMAGED
             )

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from resources.file_reader.chunk import CellProblem, TextChunk
 from resources.file_reader.excel.canonical import CanonicalParser
+from resources.file_reader.excel.cross_check import CrossCheck
 from resources.file_reader.excel.cutter import Piece, cut
 from resources.file_reader.excel.layout import Layout
 from resources.file_reader.excel.package import Package
@@ -16,7 +17,6 @@ from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.rows import RowParser
 from resources.file_reader.excel.shared_strings import SharedStrings
 from resources.file_reader.excel.styles import Kind
-from resources.file_reader.excel.witness import Witness
 
 _MOST_RUNS = 64
 _FEWEST_ROWS = 20  # that are worth Arrow's while
@@ -58,7 +58,7 @@ class Sheet:
             self._canonical = (
                 CanonicalParser(prefix, self._progress, self._strings, self._kinds, self._from_1904) if plain else None
             )
-            self._witness = Witness(self._progress, self._strings, prefix)
+            self._cross_check = CrossCheck(self._progress, self._strings, prefix)
             child, parent = f"{prefix}row".encode(), f"{prefix}sheetData".encode()
             for piece in cut(
                 self._package, self._part, start, blocks, child, parent, limits.element_bytes, self._block_bytes
@@ -117,7 +117,7 @@ class Sheet:
                 yield from self._by_expat(piece)
             return
         if isinstance(read, TextChunk):
-            self._witness.check(piece, [read], before, row)
+            self._cross_check.check(piece, [read], before, row)
             yield read
             return
         ends = [0, *(found.end() for found in self._row_end.finditer(piece.data))]
@@ -149,14 +149,14 @@ class Sheet:
     def _run_by_expat(self, piece: Piece) -> Iterator[TextChunk]:
         """The last chunk is kept back until the witness has agreed to all."""
         before, row = self._progress.read, self._progress.last
-        self._witness.begin(piece, row)
+        self._cross_check.begin(piece, row)
         chunk = None
         for following in self._rows.feed(piece.data):
             if chunk is not None:
                 yield chunk
-            self._witness.note(following)
+            self._cross_check.note(following)
             chunk = following
-        self._witness.end(before)
+        self._cross_check.end(before)
         if chunk is not None:
             yield chunk
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from resources.file_reader.chunk import CellProblem, TextChunk
 from resources.file_reader.json_records.columns import cell_problem, text_columns
+from resources.file_reader.json_records.cross_check import JsonCrossCheck
 from resources.file_reader.json_records.limits import JsonLimits
 from resources.file_reader.json_records.records import Records
 from resources.file_reader.json_records.spool import Block, Spool
-from resources.file_reader.json_records.witness import JsonWitness
 
 _CHUNK_BYTES = 8 << 20
 _CHUNK_CELLS = 4_000_000
@@ -25,7 +25,7 @@ class JsonFile:
     is how much of all that is. A member
     that an object lacks, null and "" are all the empty text; numbers keep their written text, exponents are
     written out. Raises UnreadableFile, with line and byte offset, where the file is not JSON, not records, or
-    asks for more than the limits; and where the witness reads a record otherwise.
+    asks for more than the limits; and where the cross_check reads a record otherwise.
     """
 
     kind: Literal["json", "ndjson"]
@@ -72,9 +72,9 @@ class JsonFile:
         return self.read / max(1, self._records)
 
     def chunks(self) -> Iterator[TextChunk]:
-        """All records of the file, in order, each read the same by the witness. To be called once."""
+        """All records of the file, in order, each read the same by the cross_check. To be called once."""
         most = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
-        witness = JsonWitness(
+        cross_check = JsonCrossCheck(
             self._file,
             self._name,
             array=self.kind == "json",
@@ -93,11 +93,11 @@ class JsonFile:
                 waiting.append(part)
                 size += part.values.nbytes
                 if sum(len(chunk.records) for chunk in waiting) == most or size >= _CHUNK_BYTES:
-                    yield self._witnessed(waiting, witness)
+                    yield self._checked(waiting, cross_check)
                     waiting, size = [], 0
         if waiting:
-            yield self._witnessed(waiting, witness)
-        witness.expect_end(self.read)
+            yield self._checked(waiting, cross_check)
+        cross_check.expect_end(self.read)
 
     def _chunk(self, block: Block) -> TextChunk:
         size = len(block.lines)
@@ -112,7 +112,7 @@ class JsonFile:
             cells=tuple(sorted(cells, key=lambda cell: (cell.row, cell.column))),
         )
 
-    def _witnessed(self, parts: list[TextChunk], witness: JsonWitness) -> TextChunk:
+    def _checked(self, parts: list[TextChunk], cross_check: JsonCrossCheck) -> TextChunk:
         lines = pa.concat_arrays([part.lines for part in parts])
         cells: list[CellProblem] = []
         before = 0
@@ -127,7 +127,7 @@ class JsonFile:
             lines,
             cells=tuple(cells),
         )
-        witness.confirm(chunk)
+        cross_check.confirm(chunk)
         self.read += before
         return chunk
 

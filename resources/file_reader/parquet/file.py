@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.file_reader.chunk import CellProblem, TextChunk
+from resources.file_reader.parquet.cross_check import ParquetCrossCheck
 from resources.file_reader.parquet.limits import ParquetLimits
 from resources.file_reader.parquet.texts import text_column, value_lengths
-from resources.file_reader.parquet.witness import ParquetWitness
 from schemas.errors import UnreadableFile
 
 _CHUNK_BYTES = 64 << 20
@@ -28,7 +28,7 @@ class ParquetFile:
 
     `headers` are the names of the columns; `read` counts the records that `chunks` has delivered, and `share_read` is
     how much of all that is. Null is the empty text. Raises UnreadableFile where the file is damaged or asks for more
-    than the limits, and where the witness reads a record otherwise.
+    than the limits, and where the cross_check reads a record otherwise.
     """
 
     understood = (("Format", "Parquet"),)
@@ -99,8 +99,8 @@ class ParquetFile:
         return self.read / max(1, int(self._parquet.metadata.num_rows))
 
     def chunks(self) -> Iterator[TextChunk]:
-        """All records of the file, in order, each read the same by the witness. To be called once."""
-        witness = ParquetWitness(self._file, self._name, self._parquet.schema_arrow)
+        """All records of the file, in order, each read the same by the cross_check. To be called once."""
+        cross_check = ParquetCrossCheck(self._file, self._name, self._parquet.schema_arrow)
         rows = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
         batches = self._parquet.iter_batches(batch_size=rows, use_threads=False)
         while True:
@@ -110,7 +110,7 @@ class ParquetFile:
                     break
                 for part in self._parts(batch):
                     chunk = self._chunk(part)
-                    witness.confirm(chunk)
+                    cross_check.confirm(chunk)
                     self.read += part.num_rows
                     yield chunk
             except MemoryError:
@@ -122,7 +122,7 @@ class ParquetFile:
                 f"{self._name} says it has {self._parquet.metadata.num_rows:,} records and has {self.read:,}.",
                 "Nothing was read from it; write it anew.",
             )
-        witness.expect_end()
+        cross_check.expect_end()
 
     def _parts(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The batch in parts of which none is too large once its dictionaries are written out."""

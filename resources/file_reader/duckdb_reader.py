@@ -16,11 +16,11 @@ from schemas.errors import UnreadableFile
 _MEMORY = "400MB"
 
 
-class ReadingFailed(Exception):
+class DuckDBReadFailed(Exception):
     """DuckDB cannot read the file to its end; what it says of it may quote the file."""
 
 
-class SecondReading:
+class DuckDBReader:
     """What queries find in a file. `path` is of a descriptor, as /dev/fd/7; no other file can be read."""
 
     def __init__(self, path: Path) -> None:
@@ -32,7 +32,7 @@ class SecondReading:
         self._connection.execute("SET lock_configuration = true")
 
     def types(self, query: str) -> list[str]:
-        """The types of a query's columns, as DuckDB names them. Raises ReadingFailed, or MemoryError."""
+        """The types of a query's columns, as DuckDB names them. Raises DuckDBReadFailed, or MemoryError."""
         with _failures():
             return [kind for _, kind, *_ in self._connection.execute(f"DESCRIBE {query}").fetchall()]
 
@@ -50,7 +50,7 @@ class Rows:
         self._waiting: list[pa.Table] = []
 
     def take(self, rows: int) -> pa.Table:
-        """The next rows; fewer where there are no more. Raises ReadingFailed, or MemoryError."""
+        """The next rows; fewer where there are no more. Raises DuckDBReadFailed, or MemoryError."""
         with _failures():
             self._reader = self._reader or self._run()
             while sum(table.num_rows for table in self._waiting) < rows:
@@ -65,13 +65,13 @@ class Rows:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """What DuckDB cannot do is ReadingFailed, by whichever way it says so."""
+    """What DuckDB cannot do is DuckDBReadFailed, by whichever way it says so."""
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         if isinstance(error, duckdb.OutOfMemoryException | pa.ArrowMemoryError) or "Out of Memory Error" in str(error):
             raise MemoryError from error
-        raise ReadingFailed(str(error)) from error
+        raise DuckDBReadFailed(str(error)) from error
 
 
 def disagreement(name: str, record: int, line: int | None = None) -> UnreadableFile:

@@ -1,4 +1,4 @@
-"""The witness of Parquet: DuckDB's reader, which must have read the same values in the same records."""
+"""The cross_check of Parquet: DuckDB's reader, which must have read the same values in the same records."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader.chunk import TextChunk
+from resources.file_reader.duckdb_reader import DuckDBReader, DuckDBReadFailed, Rows, disagreement
 from resources.file_reader.parquet.texts import is_text, text_column
-from resources.file_reader.second_reading import ReadingFailed, Rows, SecondReading, disagreement
 from schemas.errors import UnreadableFile
 
 _ROWS = 2048  # DuckDB's own measure
@@ -37,7 +37,7 @@ _SAME: tuple[tuple[Callable[[pa.DataType], bool], tuple[str, ...]], ...] = (
 """Which types of Arrow are which of DuckDB."""
 
 
-class ParquetWitness:
+class ParquetCrossCheck:
     """A second reading of a Parquet file, beside the first: what it hands out is confirmed, or refused.
 
     Records are compared value by value as the texts they are; texts that would take much memory by their SHA-256.
@@ -48,24 +48,24 @@ class ParquetWitness:
     def __init__(self, file: BinaryIO, name: str, schema: pa.Schema) -> None:
         self._name, self._schema = name, schema
         self._source = f"read_parquet('/dev/fd/{file.fileno()}', hive_partitioning = false)"
-        self._reading = SecondReading(Path(f"/dev/fd/{file.fileno()}"))
+        self._reading = DuckDBReader(Path(f"/dev/fd/{file.fileno()}"))
         self._long = max(_SHA256_BYTES, _LONG_BYTES // (_ROWS * max(1, len(schema))))
         self._unread: frozenset[int] = frozenset()
         self._confirmed = 0
         try:
             self._types = self._reading.types(f"SELECT * FROM {self._source}")
             if len(self._types) != len(schema):
-                raise ReadingFailed(f"{len(self._types)} columns")
-        except ReadingFailed as error:
+                raise DuckDBReadFailed(f"{len(self._types)} columns")
+        except DuckDBReadFailed as error:
             raise self._disagreement() from error
         self._rows = self._rest()
 
     def confirm(self, chunk: TextChunk) -> None:
-        """The witness has read the same next records; raises UnreadableFile, naming the first that differs."""
+        """The cross_check has read the same next records; raises UnreadableFile, naming the first that differs."""
         size = len(chunk.records)
         try:
             read = self._next(size)
-        except ReadingFailed as error:
+        except DuckDBReadFailed as error:
             raise self._disagreement() from error
         wrong = [read.num_rows] if read.num_rows < size else []
         unfit: dict[int, list[int]] = {}
@@ -81,10 +81,10 @@ class ParquetWitness:
         self._confirmed += size
 
     def expect_end(self) -> None:
-        """The witness has no record after these; raises UnreadableFile if it has."""
+        """The cross_check has no record after these; raises UnreadableFile if it has."""
         try:
             more = self._next(1).num_rows
-        except ReadingFailed:
+        except DuckDBReadFailed:
             more = 1
         if more:
             raise self._disagreement()
@@ -92,7 +92,7 @@ class ParquetWitness:
     def _next(self, size: int) -> pa.Table:
         try:
             return self._rows.take(size)
-        except ReadingFailed as error:
+        except DuckDBReadFailed as error:
             # A moment in milliseconds that is beyond DuckDB's microseconds: it can read nothing of that column.
             kinds = enumerate(self._schema.types)
             moments = frozenset(i for i, kind in kinds if pa.types.is_timestamp(kind) and kind.unit == "ms")
@@ -128,15 +128,15 @@ class ParquetWitness:
         return any(is_kind(kind) and other in names for is_kind, names in _SAME)
 
     def _differing(
-        self, delivered: pa.ChunkedArray, witnessed: pa.ChunkedArray, position: int, unfit: list[int]
+        self, delivered: pa.ChunkedArray, other: pa.ChunkedArray, position: int, unfit: list[int]
     ) -> list[int]:
         if not self._comparable(position):
             said = _mask(pc.not_equal(delivered, ""))
             said[unfit] = True
-            return np.flatnonzero(said != _mask(witnessed)).tolist()
-        texts = text_column(witnessed.combine_chunks(), position, [])
+            return np.flatnonzero(said != _mask(other)).tolist()
+        texts = text_column(other.combine_chunks(), position, [])
         differing = _mask(pc.not_equal(self._shortened(delivered.combine_chunks()), texts))
-        differing[unfit] = ~_mask(witnessed.is_valid())[unfit]
+        differing[unfit] = ~_mask(other.is_valid())[unfit]
         return np.flatnonzero(differing).tolist()
 
     def _shortened(self, texts: pa.Array) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The witness of delimited text: where each record lies and what its fields hold, found without Arrow.
+"""The finder of delimited text: where each record lies and what its fields hold, found without Arrow.
 
 Where quotation marks stand as RFC 4180 has them (around a whole field, and doubled inside it), a record is settled
 by counting: a line end outside quotation marks ends a record, a delimiter outside them a field. That is done for a
@@ -25,8 +25,8 @@ _Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class WitnessedBlock:
-    """Consecutive whole records, as bytes in UTF-8 and as what the witness found in them.
+class RecordBlock:
+    """Consecutive whole records, as bytes in UTF-8 and as what the finder found in them.
 
     `records` and `lines` number the well-formed ones, from 1; `texts` are their fields without quotation marks,
     each but the last ended by FIELD_END and the last by RECORD_END. `read` counts all records, but no blank lines,
@@ -43,7 +43,7 @@ class WitnessedBlock:
     first_line: int
 
 
-class Witness:
+class RecordFinder:
     """Reads records of `width` fields from UTF-8 that begins with a record, on a line of the file.
 
     `read` gives some more bytes, and none at the end. `line` is always where what is not read yet begins. Raises
@@ -58,7 +58,7 @@ class Witness:
         self._read = 0
         self.line = line
 
-    def blocks(self) -> Iterator[WitnessedBlock]:
+    def blocks(self) -> Iterator[RecordBlock]:
         """All records of the stream, in blocks of some 8 MB, or of one record where that is larger."""
         data = b""
         while True:
@@ -76,7 +76,7 @@ class Witness:
             elif len(data) > self._cell_bytes + BLOCK:
                 raise csv.Error(f"field larger than field limit ({self._cell_bytes})")  # in the csv module's words
 
-    def _block(self, data: bytes, *, last: bool) -> tuple[WitnessedBlock | None, int]:
+    def _block(self, data: bytes, *, last: bool) -> tuple[RecordBlock | None, int]:
         """The whole records that the data begin with, and how many bytes they are; None where there are none."""
         ended = data + b"\n" if last and data[-1:] not in b"\r\n" else data
         found = None if self._dialect.escape else _Structure.of(ended, self._dialect, last=last)
@@ -86,7 +86,7 @@ class Witness:
             return None, 0
         return self._settled(ended[: found.size], found), min(found.size, len(data))
 
-    def _settled(self, data: bytes, found: "_Structure") -> WitnessedBlock:
+    def _settled(self, data: bytes, found: "_Structure") -> RecordBlock:
         lines = self.line + found.lines
         well_formed = found.fields == self._width
         malformed = [
@@ -99,7 +99,7 @@ class Witness:
             for at in np.flatnonzero(~well_formed)
         ]
         first_line, self.line = self.line, self.line + found.line_ends
-        return WitnessedBlock(
+        return RecordBlock(
             data=data,
             records=self._read + 1 + np.flatnonzero(well_formed),
             lines=lines[well_formed],
@@ -110,7 +110,7 @@ class Witness:
             first_line=first_line,
         )
 
-    def _read_by_python(self, data: bytes, *, last: bool) -> tuple[WitnessedBlock | None, int]:
+    def _read_by_python(self, data: bytes, *, last: bool) -> tuple[RecordBlock | None, int]:
         whole = len(data) if last else max(data.rfind(b"\n") + 1, data[:-1].rfind(b"\r") + 1)
         lines = list(io.StringIO(data[:whole].decode(), newline=""))
         reader = self._dialect.reader(lines)
@@ -147,7 +147,7 @@ class Witness:
             return None, 0
         size = sum(len(line.encode()) for line in lines[:consumed])
         return (
-            WitnessedBlock(
+            RecordBlock(
                 data=data[:size],
                 records=np.array(records, np.int64),
                 lines=np.array(starts, np.int64),

@@ -54,7 +54,7 @@ class _Seen:
     shared: Mask
 
 
-class Witness:
+class CrossCheck:
     """Compares what is delivered, piece by piece, with what it sees itself."""
 
     def __init__(self, progress: Progress, strings: SharedStrings, prefix: str) -> None:

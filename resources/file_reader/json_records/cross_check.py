@@ -1,4 +1,4 @@
-"""The witness of JSON records: DuckDB's parser, which must have read the same texts in the same records."""
+"""The cross_check of JSON records: DuckDB's parser, which must have read the same texts in the same records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader.chunk import TextChunk
-from resources.file_reader.second_reading import ReadingFailed, SecondReading, disagreement
+from resources.file_reader.duckdb_reader import DuckDBReader, DuckDBReadFailed, disagreement
 
 _SLACK = 1 << 20
 
 
-class JsonWitness:
+class JsonCrossCheck:
     """A second reading of a file of JSON records, beside the first: what it hands out is confirmed, or refused.
 
     Records are compared by number and text. Numbers are compared as numbers where their texts differ, for DuckDB
@@ -30,14 +30,14 @@ class JsonWitness:
         source = f"""'{path}', format = '{"array" if array else "newline_delimited"}', compression = 'uncompressed',
             maximum_object_size = {record_bytes + _SLACK}"""
         query, parameters = _query(source, headers)
-        self._rows = SecondReading(path).rows(query, parameters, rows)
+        self._rows = DuckDBReader(path).rows(query, parameters, rows)
 
     def confirm(self, chunk: TextChunk) -> None:
-        """The witness has read the same next records; raises UnreadableFile, naming the first that differs."""
+        """The cross_check has read the same next records; raises UnreadableFile, naming the first that differs."""
         size = len(chunk.records)
         try:
             read = self._rows.take(size)
-        except ReadingFailed as error:
+        except DuckDBReadFailed as error:
             raise disagreement(self._name, chunk.records[0].as_py(), chunk.lines[0].as_py()) from error
         wrong = [read.num_rows] if read.num_rows < size else []
         unfit: dict[int, list[int]] = {}
@@ -45,23 +45,23 @@ class JsonWitness:
             unfit.setdefault(cell.column, []).append(cell.row)
         for position in range(self._columns):
             delivered = chunk.values.column(position)[: read.num_rows]
-            witnessed = read.column(position)
+            other = read.column(position)
             if position in unfit:
                 rows = [row for row in unfit[position] if row < read.num_rows]
-                wrong += [row for row in rows if witnessed[row].as_py() is None]
+                wrong += [row for row in rows if other[row].as_py() is None]
                 mask = np.zeros(read.num_rows, bool)
                 mask[rows] = True
-                witnessed = pc.if_else(pa.array(mask), "", witnessed)
-            wrong += _differing(delivered, witnessed.fill_null(""))[:1]
+                other = pc.if_else(pa.array(mask), "", other)
+            wrong += _differing(delivered, other.fill_null(""))[:1]
         if wrong:
             first = min(wrong)
             raise disagreement(self._name, chunk.records[first].as_py(), chunk.lines[first].as_py())
 
     def expect_end(self, read: int) -> None:
-        """The witness has no record after these; raises UnreadableFile if it has."""
+        """The cross_check has no record after these; raises UnreadableFile if it has."""
         try:
             more = self._rows.take(1).num_rows > 0
-        except ReadingFailed:
+        except DuckDBReadFailed:
             more = True
         if more:
             raise disagreement(self._name, read + 1)
@@ -93,12 +93,12 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _differing(delivered: pa.ChunkedArray, witnessed: pa.ChunkedArray) -> list[int]:
+def _differing(delivered: pa.ChunkedArray, other: pa.ChunkedArray) -> list[int]:
     """The rows whose texts differ and are not the same number."""
-    rows = pc.indices_nonzero(pc.not_equal(delivered, witnessed))
+    rows = pc.indices_nonzero(pc.not_equal(delivered, other))
     if not len(rows):
         return []
-    pairs = zip(rows.to_pylist(), delivered.take(rows).to_pylist(), witnessed.take(rows).to_pylist(), strict=True)
+    pairs = zip(rows.to_pylist(), delivered.take(rows).to_pylist(), other.take(rows).to_pylist(), strict=True)
     return [row for row, one, other in pairs if not _same_number(one, other)]
 
 
