@@ -1,4 +1,4 @@
-"""The cross_check of JSON records: DuckDB's parser, which must have read the same texts in the same records."""
+"""Cross-check of JSON records: DuckDB must read the same texts in the same records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +15,10 @@ _SLACK = 1 << 20
 
 
 class JsonCrossCheck:
-    """A second reading of a file of JSON records, beside the first: what it hands out is confirmed, or refused.
+    """DuckDB reads the file in step with the parser, and confirms each chunk or refuses the file.
 
-    Records are compared by number and text. Numbers are compared as numbers where their texts differ, for DuckDB
-    reads 1.10 as 1.1; of a value that has no text, only whether there is one.
+    Records are compared by number and text. If texts differ, they are compared as numbers: DuckDB reads 1.10 as 1.1.
+    For a value without a text, DuckDB must only have a value as well.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class JsonCrossCheck:
         self._rows = DuckDBReader(path).rows(query, parameters, rows)
 
     def confirm(self, chunk: TextChunk) -> None:
-        """The cross_check has read the same next records; raises UnreadableFile, naming the first that differs."""
+        """Compares the chunk with DuckDB's next records. Raises UnreadableFile, which names the first that differs."""
         size = len(chunk.records)
         try:
             read = self._rows.take(size)
@@ -58,7 +58,7 @@ class JsonCrossCheck:
             raise disagreement(self._name, chunk.records[first].as_py(), chunk.lines[first].as_py())
 
     def expect_end(self, read: int) -> None:
-        """The cross_check has no record after these; raises UnreadableFile if it has."""
+        """Raises UnreadableFile if DuckDB has more records."""
         try:
             more = self._rows.take(1).num_rows > 0
         except DuckDBReadFailed:
@@ -68,7 +68,7 @@ class JsonCrossCheck:
 
 
 def _query(source: str, headers: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The texts of all members of all records, and what the query is to be given."""
+    """Returns a query for the texts of all members of all records, and its parameters."""
     if not headers:
         return f"SELECT json_type(json) FROM read_json_objects({source})", {}
     if _can_be_columns(headers):
@@ -81,7 +81,7 @@ def _query(source: str, headers: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _can_be_columns(headers: Sequence[str]) -> bool:
-    """Whether the names can be those of DuckDB's columns, which are the same in capitals, and not empty."""
+    """Returns whether the names can be DuckDB's columns: not empty, and distinct without case."""
     return (
         all(headers)
         and not any("\0" in header for header in headers)
@@ -94,7 +94,7 @@ def _quoted(text: str) -> str:
 
 
 def _differing(delivered: pa.ChunkedArray, other: pa.ChunkedArray) -> list[int]:
-    """The rows whose texts differ and are not the same number."""
+    """Returns the rows whose texts differ and are not the same number."""
     rows = pc.indices_nonzero(pc.not_equal(delivered, other))
     if not len(rows):
         return []
