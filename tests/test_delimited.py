@@ -189,7 +189,7 @@ def test_what_is_not_csv_is_refused_with_its_line(
     ],
 )
 def test_a_byte_that_is_not_of_the_encoding_is_named_with_its_line(file: Write, content: bytes, place: str) -> None:
-    with pytest.raises(UnreadableFile, match=f"file.csv is not UTF-8: {place} does not belong"):
+    with pytest.raises(UnreadableFile, match=f"file.csv is not UTF-8: {place} is invalid"):
         Whole(file(content), encoding="utf-8")
 
 

@@ -550,10 +550,10 @@ def test_an_archive_with_unsafe_or_repeated_names_is_refused(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_an_archive_that_is_none_or_damaged_is_refused() -> None:
     content = book([["a"], *([f"text {i}"] for i in range(5000))])
-    assert "is no Excel workbook" in refusal(b"")
-    assert "is no Excel workbook" in refusal(b"a,b\n1,2\n")
+    assert "is not an Excel workbook" in refusal(b"")
+    assert "is not an Excel workbook" in refusal(b"a,b\n1,2\n")
     assert "is encrypted or an old .xls" in refusal(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1000))
-    assert "is no Excel workbook" in refusal(changed(content, {"xl/workbook.xml": None, "_rels/.rels": None}))
+    assert "is not an Excel workbook" in refusal(changed(content, {"xl/workbook.xml": None, "_rels/.rels": None}))
     assert "is damaged: the part of sheet 'Sheet' is missing" in refusal(changed(content, {SHEET: None}))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         at = archive.getinfo(SHEET).header_offset + 2000

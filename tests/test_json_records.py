@@ -324,8 +324,8 @@ def test_lines_are_those_of_the_file() -> None:
     file = Whole(b'\xef\xbb\xbf\n{"a":"}{"}\r\n\n  {"a":"x\\n"}\n\t\n{"a":1}')
     assert (file.kind, file.lines, file.rows) == ("ndjson", [2, 4, 6], [("}{",), ("x\n",), ("1",)])
     assert file.notes == (
-        "The byte order mark at the beginning was passed over.",
-        "2 blank lines were passed over.",
+        "The byte order mark at the beginning was skipped.",
+        "2 blank lines were skipped.",
     )
     assert Whole('[\n {\n  "a": "}{"\n },\n {"a":\n1}, {\n"a":1}\n]\n').lines == [2, 5, 6]
 

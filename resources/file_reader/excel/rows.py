@@ -1,10 +1,10 @@
 """Rows parsed by expat, tag by tag: every form that a sheet may have."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from xml.parsers import expat
 
 from resources.file_reader.chunk import TextChunk
-from resources.file_reader.excel.cells import CellTexts, InvalidCell, too_long
+from resources.file_reader.excel.cells import CellTexts, InvalidCell, ProblemText, too_long
 from resources.file_reader.excel.package import DEPTH, Feed
 from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.records import RecordCollector
@@ -20,19 +20,12 @@ _CHUNK_CELLS = 4 << 20
 _CHUNK_CHARACTERS = 16 << 20
 _OUTSIDE, _ROW, _CELL, _TEXT = range(4)
 
+_Start = Callable[[str, dict[str, str]], None]
+_End = Callable[[str], None]
+
 
 class RowParser:
-    """Parses whole rows, fed in pieces. `progress` carries on from rows that another parser read between them.
-
-    `_start` and `_end` are called for every tag. What they use is in slots, the frequent tags come first, and the
-    others are handled in methods of their own.
-    """
-
-    __slots__ = (
-        "_add", "_attributes", "_characters", "_column", "_columns", "_feed", "_formula", "_has_no_number", "_hidden",
-        "_inline", "_limits", "_names", "_parser", "_progress", "_records", "_row", "_row_text", "_state", "_text_of",
-        "_value",
-    )  # fmt: skip
+    """Parses whole rows, fed in pieces. `progress` carries on from rows that another parser read between them."""
 
     def __init__(
         self,
@@ -44,23 +37,17 @@ class RowParser:
         from_1904: bool,
     ) -> None:
         self._progress, self._limits = progress, progress.limits
-        self._columns = self._limits.columns
-        self._names = column_names(self._columns)
+        self._names = column_names(self._limits.columns)
         self._records = RecordCollector(progress)
-        self._add = self._records.add
-        self._text_of = CellTexts(progress, strings, kinds, from_1904).text
+        self._texts = CellTexts(progress, strings, kinds, from_1904)
         self._characters: list[str] = []  # of the element that is open
-        self._state = _OUTSIDE
-        self._row = self._column = 0
-        self._row_text = ""
-        self._has_no_number = self._inline = self._hidden = False
-        self._value: str | None = None
-        self._formula: str | None = None
-        self._attributes: dict[str, str] = {}  # of the open cell
+        self._row = 0
+        self._has_no_number = self._is_hidden = False  # of the open row
         self._parser = expat.ParserCreate("utf-8")
         self._feed = Feed(progress.package, part, self._parser, self._limits.tag_bytes >> 4)
         self._feed(b"<rows>")
-        self._handle_tags(prefixes)
+        start, end, self._is_in_text = self._handlers()
+        self._handle_tags(prefixes, start, end)
 
     def feed(self, rows: bytes) -> Iterator[TextChunk]:
         """Yields the records of whole rows. If the last row is cut off, what is there of it is checked."""
@@ -71,7 +58,7 @@ class RowParser:
             if records.open_characters > self._limits.row_characters:
                 raise progress.refuse_long_row("a row")
             if sum(map(len, self._characters)) > self._limits.cell_characters * ESCAPE:
-                if self._state == _TEXT:
+                if self._is_in_text():
                     raise progress.refuse("a cell", too_long(self._limits.cell_characters).why)
                 self._characters.clear()
             if records.cells > _CHUNK_CELLS or progress.characters - taken > _CHUNK_CHARACTERS:
@@ -91,84 +78,94 @@ class RowParser:
         self._feed.values = self._records.values
         return chunk
 
-    def _handle_tags(self, prefixes: set[str]) -> None:
+    def _handle_tags(self, prefixes: set[str], start: _Start, end: _End) -> None:
         """Sets the handlers; names with one of the prefixes are handled as those without."""
         self._parser.CharacterDataHandler = self._characters.append
         if prefixes == {""}:
-            self._parser.StartElementHandler, self._parser.EndElementHandler = self._start, self._end
+            self._parser.StartElementHandler, self._parser.EndElementHandler = start, end
             return
         local = {prefix + each: each for prefix in prefixes for each in _NAMES}
         local |= {each: ":" + each for each in _NAMES if "" not in prefixes}
-        start, end, local_of = self._start, self._end, local.get
+        local_of = local.get
         self._parser.StartElementHandler = lambda name, attributes: start(local_of(name) or name, attributes)
         self._parser.EndElementHandler = lambda name: end(local_of(name) or name)
 
-    def _start(self, name: str, attributes: dict[str, str]) -> None:
-        state = self._state
-        if name == "c" and state == _ROW:
-            reference = attributes.get("r")
-            column = self._column
-            if column < self._columns and reference == self._names[column] + self._row_text:
-                self._column = column + 1
-            else:
-                self._column = self._placed(reference)
-            self._attributes = attributes
-            self._value = self._formula = None
-            self._inline = False
-            self._state = _CELL
-        elif state == _CELL and ((name == "v" and self._value is None) or (name == "t" and self._inline)):
-            self._characters.clear()
-            self._state = _TEXT
-        elif name == "is" and state == _CELL and not self._inline:
-            self._inline = True
-            self._value = ""  # it replaces a <v> before it, as in Excel
-        else:
-            self._start_rarer(name, attributes)
+    def _handlers(self) -> tuple[_Start, _End, Callable[[], bool]]:
+        """Returns the handlers of tags, and whether a text is open.
 
-    def _end(self, name: str) -> None:
-        if name == "v":
-            characters = self._characters
-            self._value = characters[0] if len(characters) == 1 else "".join(characters)
-            self._state = _CELL
-        elif name == "c":
-            self._state = _ROW
-            value = self._value
-            if value is not None or self._formula is not None:
-                attribute = self._attributes.get
-                try:
-                    text = self._text_of(value, attribute("t"), attribute("s"), self._formula)
-                except InvalidCell as error:
-                    raise self._refuse_cell(error.why, error.quoted) from None
-                if isinstance(text, str):
-                    if text:
-                        self._add(self._column, text)
+        They are called for every tag, so what they use is in local names. They only tell tags apart: the frequent
+        ones come first, and methods do what is left to do.
+        """
+        names, columns = self._names, self._limits.columns
+        characters, text_of, add = self._characters, self._texts.text, self._records.add
+        state = _OUTSIDE
+        column = 0
+        row_text = ""
+        inline = False
+        value: str | None = None
+        formula: str | None = None
+        cell_type: str | None = None
+        style: str | None = None
+
+        def start(name: str, attributes: dict[str, str]) -> None:
+            nonlocal state, column, row_text, value, formula, inline, cell_type, style
+            if name == "c" and state == _ROW:
+                reference = attributes.get("r")
+                if column < columns and reference == names[column] + row_text:
+                    column += 1
                 else:
-                    self._records.add_problem(self._column, text)
-        elif name == "t":
-            self._value = (self._value or "") + "".join(self._characters)
-            self._state = _CELL
-            if len(self._value) > self._limits.cell_characters * ESCAPE:
-                raise self._refuse_cell(too_long(self._limits.cell_characters).why)
-        elif name != "is":
-            self._end_rarer(name)
+                    column = self._place(reference, column)
+                    row_text = str(self._row)
+                style = attributes.get("s")
+                cell_type = attributes.get("t")
+                value = formula = None
+                inline = False
+                state = _CELL
+            elif state == _CELL and (
+                (name == "v" and value is None) or (name == "t" and inline) or (name == "f" and formula is None)
+            ):
+                characters.clear()
+                state = _TEXT
+            elif name == "is" and state == _CELL and not inline:
+                inline = True
+                value = ""  # it replaces a <v> before it, as in Excel
+            elif name == "row" and state == _OUTSIDE:
+                self._start_row(attributes)
+                row_text = str(self._row)
+                column = 0
+                state = _ROW
+            elif not (inline and name == "r" and state == _CELL):
+                self._skip(name, may_hold_values=inline and name == "v")
 
-    def _start_rarer(self, name: str, attributes: dict[str, str]) -> None:
-        if name == "row" and self._state == _OUTSIDE:
-            self._start_row(attributes)
-        elif name == "f" and self._state == _CELL and self._formula is None:
-            self._characters.clear()
-            self._state = _TEXT
-        elif not (self._inline and name == "r" and self._state == _CELL):
-            self._skip(name, may_hold_values=self._inline and name == "v")
+        def end(name: str) -> None:
+            nonlocal state, value, formula
+            if name == "v":
+                value = characters[0] if len(characters) == 1 else "".join(characters)
+                state = _CELL
+            elif name == "c":
+                state = _ROW
+                if value is not None or formula is not None:
+                    try:
+                        text = text_of(value, cell_type, style, formula)
+                    except InvalidCell as error:
+                        raise self._refuse_cell(column, error) from None
+                    if isinstance(text, ProblemText):
+                        self._records.add_problem(column, text)
+                    elif text:
+                        add(column, text)
+            elif name == "t":
+                value = (value or "") + "".join(characters)
+                state = _CELL
+                self._check_length(column, value)
+            elif name == "f":
+                formula = "".join(characters)
+                state = _CELL
+            elif name == "row":
+                state = _OUTSIDE
+                self._progress.last = self._row
+                self._records.end_row(self._row, hidden=self._is_hidden)
 
-    def _end_rarer(self, name: str) -> None:
-        if name == "row":
-            self._state = _OUTSIDE
-            self._progress.last = self._row
-            self._records.end_row(self._row, hidden=self._hidden)
-        elif name == "f":
-            self._formula = "".join(self._characters)
-            self._state = _CELL
+        return start, end, lambda: state == _TEXT
 
     def _start_row(self, attributes: dict[str, str]) -> None:
         number = attributes.get("r")
@@ -176,10 +173,7 @@ class RowParser:
         self._row = self._progress.last + 1 if number is None else self._numbered(number)
         if self._row > self._limits.rows:
             raise self._refuse(f"row {self._row:,}", f"lies beyond the last row, {self._limits.rows:,}")
-        self._row_text = str(self._row)
-        self._column = 0
-        self._hidden = attributes.get("hidden") in ("1", "true")
-        self._state = _ROW
+        self._is_hidden = attributes.get("hidden") in ("1", "true")
         self._records.begin_row()
 
     def _numbered(self, number: str) -> int:
@@ -193,18 +187,18 @@ class RowParser:
             raise self._refuse(f"row {int(number):,}", f"comes after row {last:,}")
         return int(number)
 
-    def _placed(self, reference: str | None) -> int:
+    def _place(self, reference: str | None, before: int) -> int:
         """Returns the cell's column, which must be higher than that of the cell before.
 
-        The first cell of a row without a number sets the row.
+        The first cell of a row without a number sets the row's number.
         """
-        found = self._column + 1 if reference is None else self._referenced(reference)
+        column = before + 1 if reference is None else self._referenced(reference, before)
         self._has_no_number = False
-        if found > self._columns:
+        if column > self._limits.columns:
             raise self._refuse(f"a cell of row {self._row:,}", f"lies beyond the last column, {self._names[-1]}")
-        return found
+        return column
 
-    def _referenced(self, reference: str) -> int:
+    def _referenced(self, reference: str, before: int) -> int:
         match = parse_reference(reference)
         if match is None:
             raise self._refuse(
@@ -213,13 +207,17 @@ class RowParser:
                 quoted=f"Its reference is {reference[:20]!r}.",
             )
         column, row = column_number(match[1]), int(match[2])
-        if self._has_no_number and self._column == 0 and self._row < row <= self._limits.rows:
-            self._row, self._row_text = row, match[2]
+        if self._has_no_number and before == 0 and self._row < row <= self._limits.rows:
+            self._row = row
         if row != self._row:
             raise self._refuse(f"cell {reference}", f"lies in row {self._row:,}")
-        if column <= self._column:
-            raise self._refuse(f"cell {reference}", f"comes after {self._names[self._column - 1]}{self._row}")
+        if column <= before:
+            raise self._refuse(f"cell {reference}", f"comes after {self._names[before - 1]}{self._row}")
         return column
+
+    def _check_length(self, column: int, text: str) -> None:
+        if len(text) > self._limits.cell_characters * ESCAPE:
+            raise self._refuse_cell(column, too_long(self._limits.cell_characters))
 
     def _skip(self, name: str, *, may_hold_values: bool) -> None:
         """Passes over the element that begins here, with all inside it."""
@@ -243,8 +241,8 @@ class RowParser:
 
         parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, None
 
-    def _refuse_cell(self, why: str, quoted: str = "") -> UnreadableFile:
-        return self._refuse(self._names[self._column - 1] + self._row_text, why, quoted=quoted)
+    def _refuse_cell(self, column: int, error: InvalidCell) -> UnreadableFile:
+        return self._refuse(f"{self._names[column - 1]}{self._row}", error.why, quoted=error.quoted)
 
     def _refuse(self, where: str, why: str, quoted: str = "") -> UnreadableFile:
         return self._progress.refuse(where, why, quoted=quoted)
