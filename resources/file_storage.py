@@ -349,7 +349,8 @@ def remove(place: Location) -> None:
     elif place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
     else:
-        place.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            place.unlink()
 
 
 def entries(folder: Location) -> Sequence[Location]:

@@ -3,11 +3,11 @@
 import errno
 import os
 import re
-import shutil
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from resources.disk_space import existing_folder, free_bytes
 from schemas.errors import DiskFull, NotAccessible, OutOfMemory, RecordsError
 from schemas.location import Location
 
@@ -98,6 +98,5 @@ def _fullest(places: tuple[Location, ...]) -> Path:
     for place in (*places, Path(tempfile.gettempdir())):
         if isinstance(place, Path):
             with suppress(OSError):
-                existing = next(folder for folder in (place, *place.parents) if folder.is_dir())
-                free[existing] = shutil.disk_usage(existing).free
+                free[existing_folder(place)] = free_bytes(place)
     return min(free, key=lambda folder: free[folder]) if free else Path(tempfile.gettempdir())

@@ -25,7 +25,7 @@ from resources.record_store.databases import literal
 from resources.record_store.lake import identifier
 from schemas import model
 from schemas.errors import InvalidRequest
-from schemas.mapping import OURS
+from schemas.mapping import REJECTS_COLUMNS
 from schemas.parsing import arrow_type, parse_column
 from schemas.record_type import Field
 
@@ -98,7 +98,7 @@ def draft_from(file: str, headers: Sequence[str], chunks: Iterable[TextChunk], n
             f"Use at most {_NAME} small letters, digits and _, and begin with a letter.",
         )
     type_name = name or _snake(file.split(".")[0], ascii_only=True) or "drafted"
-    columns = [_Column(position, header) for position, header in enumerate(headers) if header not in OURS]
+    columns = [_Column(position, header) for position, header in enumerate(headers) if header not in REJECTS_COLUMNS]
     if not columns:
         raise InvalidRequest(f"{file!r} has no column of data.", "Its header must name one.")
     _name_fields(columns)

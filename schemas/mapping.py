@@ -19,8 +19,8 @@ from schemas.record_type import RecordType
 
 _Stage = tuple[Reason, Callable[[str], str | None]]
 
-OURS = frozenset({"_batch", "_record", "_line", "_problems"})
-"""What a rejects file has besides the columns of the file that was rejected; never a field."""
+REJECTS_COLUMNS = ("_batch", "_record", "_line", "_problems")
+"""The columns that a rejects file adds to those of the rejected file, in order. They are never fields."""
 
 _LIKE, _AHEAD, _WORD_LIKE = 88, 6, 75
 """Of a header that is mapped by likeness: least score, least lead over the second field, least score of each word."""
@@ -90,7 +90,7 @@ def map_headers(
     stages: tuple[_Stage, ...] = (
         ("given", given.get),
         ("remembered", known.get),
-        ("ours", dict.fromkeys(OURS, "").get),
+        ("ours", dict.fromkeys(REJECTS_COLUMNS, "").get),
         ("name", {name: name for name in record_type.field_names}.get),
         ("alias", _unambiguous((alias, field.name) for field in record_type.fields for alias in field.aliases).get),
         ("normalised", lambda header: normalised.get(_normalised(header))),

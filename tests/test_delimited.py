@@ -18,11 +18,11 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-import resources.file_reader.delimited.witness
+import resources.file_reader.delimited.structure
 from resources.file_reader import MalformedRecord, ReadLimits, ReadOptions
 from resources.file_reader.delimited import DelimitedFile
 from resources.file_reader.delimited.dialect import Dialect
-from resources.file_reader.delimited.witness import Witness, _Structure
+from resources.file_reader.delimited.structure import RecordFinder, _Structure
 from schemas.errors import InvalidRequest, UnreadableFile
 
 
@@ -62,7 +62,7 @@ def file(tmp_path: Path) -> Callable[[bytes | str], Path]:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resources.file_reader.delimited.witness, "BLOCK", 4096)
+    monkeypatch.setattr(resources.file_reader.delimited.structure, "BLOCK", 4096)
 
 
 def _refusal(path: Path) -> str:
@@ -175,7 +175,7 @@ def test_a_file_of_malformed_records_alone_is_read(file: Write) -> None:
 def test_what_is_not_csv_is_refused_with_its_line(
     file: Write, monkeypatch: pytest.MonkeyPatch, content: bytes, message: str, block: int
 ) -> None:
-    monkeypatch.setattr(resources.file_reader.delimited.witness, "BLOCK", block)
+    monkeypatch.setattr(resources.file_reader.delimited.structure, "BLOCK", block)
     assert _refusal(file(content)) == message
 
 
@@ -189,7 +189,7 @@ def test_what_is_not_csv_is_refused_with_its_line(
     ],
 )
 def test_a_byte_that_is_not_of_the_encoding_is_named_with_its_line(file: Write, content: bytes, place: str) -> None:
-    with pytest.raises(UnreadableFile, match=f"file.csv is not UTF-8: {place} does not belong"):
+    with pytest.raises(UnreadableFile, match=f"file.csv is not UTF-8: {place} is invalid"):
         Whole(file(content), encoding="utf-8")
 
 
@@ -464,14 +464,14 @@ def test_counting_quotation_marks_and_pythons_parser_find_the_same_records(text:
     def found(*, by_python: bool) -> tuple[list[Any], str | None]:
         data = io.BytesIO(text.encode())
         dialect = Dialect(",", '"', None, 0, "")
-        witness = Witness(data.read, dialect, 2, 1, 1_000_000)
+        finder = RecordFinder(data.read, dialect, 2, 1, 1_000_000)
         of = (lambda *_, **__: None) if by_python else _Structure.of
         records: list[Any] = []
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(resources.file_reader.delimited.witness, "BLOCK", block)
+            patch.setattr(resources.file_reader.delimited.structure, "BLOCK", block)
             patch.setattr(_Structure, "of", of)
             try:
-                for it in witness.blocks():
+                for it in finder.blocks():
                     texts = bytes(it.texts).decode().split("\x1e")[:-1]
                     records += zip(it.records.tolist(), it.lines.tolist(), texts, strict=True)
                     records += [(bad.record, bad.line, bad.values) for bad in it.malformed]

@@ -469,11 +469,11 @@ HEADER = '<row r="1"><c r="A1" t="s"><v>0</v></c></row>'
     [
         ('<row r="3"><c r="A3"><v>1</v></c></row><row r="2"/>', "row 2 comes after row 3"),
         ('<row r="2"/><row r="2"/>', "row 2 comes after row 2"),
-        ('<row r="x"/>', "the row after row 1 has a number that is none"),
+        ('<row r="x"/>', "the row after row 1 has an invalid number"),
         ('<row r="2"><c r="B2"><v>1</v></c><c r="A2"><v>1</v></c></row>', "cell A2 comes after B2"),
         ('<row r="2"><c r="A2"><v>1</v></c><c r="A2"/></row>', "cell A2 comes after A2"),
         ('<row r="2"><c r="A3"><v>1</v></c></row>', "cell A3 lies in row 2"),
-        ('<row r="2"><c r="2A"><v>1</v></c></row>', "a cell of row 2 has a reference that is none"),
+        ('<row r="2"><c r="2A"><v>1</v></c></row>', "a cell of row 2 has an invalid reference"),
         ('<row r="2"><c r="XFE2"><v>1</v></c></row>', "a cell of row 2 lies beyond the last column, XFD"),
         (
             '<row r="999999999"><c r="A999999999"><v>1</v></c></row>',
@@ -550,10 +550,10 @@ def test_an_archive_with_unsafe_or_repeated_names_is_refused(name: str) -> None:
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_an_archive_that_is_none_or_damaged_is_refused() -> None:
     content = book([["a"], *([f"text {i}"] for i in range(5000))])
-    assert "is no Excel workbook" in refusal(b"")
-    assert "is no Excel workbook" in refusal(b"a,b\n1,2\n")
+    assert "is not an Excel workbook" in refusal(b"")
+    assert "is not an Excel workbook" in refusal(b"a,b\n1,2\n")
     assert "is encrypted or an old .xls" in refusal(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1000))
-    assert "is no Excel workbook" in refusal(changed(content, {"xl/workbook.xml": None, "_rels/.rels": None}))
+    assert "is not an Excel workbook" in refusal(changed(content, {"xl/workbook.xml": None, "_rels/.rels": None}))
     assert "is damaged: the part of sheet 'Sheet' is missing" in refusal(changed(content, {SHEET: None}))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         at = archive.getinfo(SHEET).header_offset + 2000

@@ -26,6 +26,7 @@ from schemas.errors import (
     StoreBusy,
     UnreadableFile,
 )
+from tests.object_server import on_disk
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
 pytestmark = pytest.mark.runs_on("laptop", "server")
@@ -257,6 +258,26 @@ def test_a_preview_that_cannot_be_recorded_leaves_nothing(
         importer.preview(contacts_of(path))
     for kind in ("staging", "rejects"):
         assert list(entries(store.account("ua").folder(kind))) == []
+
+
+@pytest.mark.runs_on("laptop")
+@pytest.mark.parametrize("kind", ["rejects", "reports"])
+def test_a_preview_whose_rejects_or_report_cannot_be_written_leaves_nothing(
+    importer: Importer, store: RecordStore, tmp_path: Path, kind: str
+) -> None:
+    request = contacts_of(write_csv(tmp_path / "in.csv", [contact(1), contact(2, status="VIP")]))
+    account = store.account("ua")
+    obstacle = on_disk(account.folder(kind))
+    obstacle.parent.mkdir(parents=True)
+    obstacle.touch()  # a file where the folder should be
+    with pytest.raises(OSError, match=kind):
+        importer.preview(request)
+    assert store.batches() == []
+    assert [path.name for path in on_disk(store.settings.data / "accounts").rglob("*") if path.is_file()] == [kind]
+    assert [entries(account.folder(each)) for each in ("staging", "rejects", "reports")] == [(), (), ()]
+
+    obstacle.unlink()
+    assert importer.preview(request).batch.counts == Counts(read=2, created=1, rejected=1)
 
 
 def test_personal_values_are_in_the_message_only_when_it_is_not_masked(importer: Importer, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ READERS = ("msgspec", "walk")
 
 
 def _file(content: bytes) -> BinaryIO:
-    """An unnamed file: the witness reads it by its descriptor."""
+    """An unnamed file: DuckDB reads it by its descriptor."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     file.write(content)
     file.flush()
@@ -69,7 +69,7 @@ class Whole:
 
 
 def _outcome(content: bytes) -> Any:
-    """What the first reading says of a file, or why it refuses it; the witness is not asked."""
+    """What the parser says of a file, or why it refuses it; without the cross-check."""
     rows: list[tuple[str, ...]] = []
     lines: list[int] = []
     cells: list[tuple[int, str, UnfitValue]] = []
@@ -122,7 +122,7 @@ def test_every_valid_value_of_the_corpus_is_accepted() -> None:
 
 
 @with_corpora
-def test_the_witness_reads_every_valid_value_of_the_corpus_the_same() -> None:
+def test_duckdb_reads_every_valid_value_of_the_corpus_the_same() -> None:
     values = list(_corpus("test_parsing", "y_").values())
     assert len(Whole(b"[" + b",".join(b'{"v": ' + value + b"}" for value in values) + b"]").rows) == 95
     lines = [b'{"v": ' + value.replace(b"\n", b" ") + b"}" for value in values]
@@ -324,8 +324,8 @@ def test_lines_are_those_of_the_file() -> None:
     file = Whole(b'\xef\xbb\xbf\n{"a":"}{"}\r\n\n  {"a":"x\\n"}\n\t\n{"a":1}')
     assert (file.kind, file.lines, file.rows) == ("ndjson", [2, 4, 6], [("}{",), ("x\n",), ("1",)])
     assert file.notes == (
-        "The byte order mark at the beginning was passed over.",
-        "2 blank lines were passed over.",
+        "The byte order mark at the beginning was skipped.",
+        "2 blank lines were skipped.",
     )
     assert Whole('[\n {\n  "a": "}{"\n },\n {"a":\n1}, {\n"a":1}\n]\n').lines == [2, 5, 6]
 
@@ -405,7 +405,7 @@ def test_both_readers_say_the_same_of_damaged_files(
 
 
 @pytest.mark.parametrize("later", [b'{"a":1}\n', b'{"a":1}\n{"a":3}\n', b'{"a":1}\n{"b":2}\n', b"[]"])
-def test_a_file_that_changes_before_the_witness_reads_it_is_refused(later: bytes) -> None:
+def test_a_file_that_changes_before_the_cross_check_is_refused(later: bytes) -> None:
     with _file(b'{"a":1}\n{"a":2}\n') as file, JsonFile(file, "f.json") as reader:
         file.seek(0)
         file.truncate()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemas import load_model
 from schemas.columns import Column
 from schemas.errors import InvalidRequest
-from schemas.mapping import OURS, Mapping, header_row, map_headers
+from schemas.mapping import REJECTS_COLUMNS, Mapping, header_row, map_headers
 from schemas.record_type import Field, RecordType
 
 TYPE = RecordType(
@@ -171,7 +171,7 @@ def test_a_header_that_is_most_like_a_field_that_is_fed_gets_no_other() -> None:
 
 
 def test_the_columns_of_our_own_rejects_file_are_no_fields() -> None:
-    mapping = map_headers(["id", *sorted(OURS)], named("id", "line", "record", "batch", "problems"))
+    mapping = map_headers(["id", *sorted(REJECTS_COLUMNS)], named("id", "line", "record", "batch", "problems"))
     assert [column.reason for column in mapping.columns] == ["name", "ours", "ours", "ours", "ours"]
     assert mapping.missing == ("line", "record", "batch", "problems")
     assert map_headers(["_line", "id"], TYPE, {"_line": "size"}).fields == {"size": 0, "id": 1}

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from resources.file_reader.chunk import CellProblem
 from resources.file_reader.parquet import ParquetFile, ParquetLimits
-from resources.file_reader.parquet.witness import ParquetWitness
+from resources.file_reader.parquet.cross_check import ParquetCrossCheck
 from schemas.errors import UnreadableFile
 from schemas.parsing import parse_column
 from schemas.record_type import Field
@@ -30,7 +30,7 @@ def _written(table: pa.Table, **options: Any) -> bytes:
 
 
 def _file(content: bytes) -> BinaryIO:
-    """An unnamed file: the witness reads it by its descriptor."""
+    """An unnamed file: DuckDB reads it by its descriptor."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     file.write(content)
     file.flush()
@@ -47,7 +47,7 @@ class Whole:
         self.records: list[int] = []
         self.chunks = 0
         with _file(data) as bytes_of_it, ParquetFile(bytes_of_it, "f.parquet", **options) as file:
-            self.kind, self.headers = file.kind, file.headers
+            self.headers = file.headers
             for chunk in file.chunks():
                 self.chunks += 1
                 assert chunk.values.num_rows == len(chunk.records)
@@ -97,7 +97,7 @@ MOMENT = int(datetime(2024, 5, 31, 9, 30, tzinfo=UTC).timestamp())
 )
 def test_a_value_becomes_its_text(values: pa.Array, texts: list[str]) -> None:
     file = Whole(pa.table({"v": values}))
-    assert (file.kind, file.headers, file.columns["v"], file.cells) == ("parquet", ("v",), texts, [])
+    assert (file.headers, file.columns["v"], file.cells) == (("v",), texts, [])
 
 
 @pytest.mark.parametrize(
@@ -256,5 +256,5 @@ def test_a_record_that_one_of_the_readers_reads_otherwise_stops_the_reading(
 def test_long_texts_are_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:
     content = _written(pa.table({"v": ["x" * 40_000, "y" * 40_000], "n": [1, 2]}))
     assert Whole(content).records == [1, 2]
-    monkeypatch.setattr(ParquetWitness, "_shortened", lambda _, texts: texts)
+    monkeypatch.setattr(ParquetCrossCheck, "_shortened", lambda _, texts: texts)
     assert "disagree about record 1" in _refusal(content)

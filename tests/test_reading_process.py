@@ -53,10 +53,10 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
     ("content", "message"),
     [
         (b"", "file.csv is empty."),
-        (b"b,a,b,a,c\n1,2,3,4,5\n", "file.csv has columns of one name."),
+        (b"b,a,b,a,c\n1,2,3,4,5\n", "file.csv has several columns of the same name."),
         (b'a,b\n1,"2\n', "file.csv cannot be read: in the record that begins on line 2"),
-        (gzip.compress(ROWS, mtime=0)[:12] + b"\xff" * 40, "file.csv is damaged: its gzip packing does not hold."),
-        (gzip.compress(ROWS, mtime=0)[:-9], "file.csv is damaged: its gzip packing does not hold."),
+        (gzip.compress(ROWS, mtime=0)[:12] + b"\xff" * 40, "file.csv is damaged: it cannot be unpacked with gzip."),
+        (gzip.compress(ROWS, mtime=0)[:-9], "file.csv is damaged: it cannot be unpacked with gzip."),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path: Path, content: bytes, message: str) -> None:

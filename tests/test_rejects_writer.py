@@ -19,9 +19,10 @@ from openpyxl.cell import WriteOnlyCell
 
 from resources.file_reader import FileReader
 from resources.file_reader.excel import ExcelFile
+from resources.file_reader.excel.rejects import RejectsWorkbook
 from resources.file_reader.excel.texts import decode
 from resources.importing.importer import Importer
-from resources.importing.rejects_writer import _ExcelFile, _problems, write_rejects
+from resources.importing.rejects_writer import _problems, write_rejects
 from resources.record_store import RecordStore
 from resources.record_store.problems import PROBLEMS, ProblemFile
 from schemas.batches import OnInvalid
@@ -252,7 +253,7 @@ _WORKBOOK_TEXT = st.text(
 def test_a_workbook_of_rejects_carries_every_text(texts: list[str], header: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rejects.xlsx"
-        with _ExcelFile(path, ["first", header]) as file:
+        with RejectsWorkbook(path, ["first", header]) as file:
             for text in texts:
                 file.writerow(["r", text])
         headers, rows = _texts_of(path)
@@ -264,7 +265,7 @@ def test_what_no_xml_can_carry_comes_back_from_a_corrected_workbook(
 ) -> None:
     """Control characters, texts that look like their escapes, like formulas and like errors; and their headers."""
     texts = ["a\x0bb", "\x1a\x1f", "_x0041_", "=1+1", "#N/A", "'=x", "\ufffe", "x" * 32_767, "=" + "y" * 32_766]
-    with _ExcelFile(tmp_path / "in.xlsx", ["external_id", "status", "notes", "=odd\x01"]) as file:
+    with RejectsWorkbook(tmp_path / "in.xlsx", ["external_id", "status", "notes", "=odd\x01"]) as file:
         for number, text in enumerate(texts):
             file.writerow([f"C-{number}", "VIP", text, ""])
     report = importer.preview(contacts_of(tmp_path / "in.xlsx"))
@@ -272,7 +273,7 @@ def test_what_no_xml_can_carry_comes_back_from_a_corrected_workbook(
     headers, rows = _texts_of(on_disk(report.rejects_file))
     assert headers[3] == "=odd\x01"
     assert [unescape_formula(row[2]) for row in rows] == texts
-    with _ExcelFile(tmp_path / "corrected.xlsx", headers) as file:
+    with RejectsWorkbook(tmp_path / "corrected.xlsx", headers) as file:
         for row in rows:
             file.writerow([row[0], "lead", *row[2:]])
     child = importer.import_file(contacts_of(tmp_path / "corrected.xlsx"))
@@ -281,7 +282,7 @@ def test_what_no_xml_can_carry_comes_back_from_a_corrected_workbook(
 
 
 def test_a_row_up_to_the_last_column_goes_back_with_what_has_room(tmp_path: Path) -> None:
-    with _ExcelFile(tmp_path / "rejects.xlsx", ["h"]) as file:
+    with RejectsWorkbook(tmp_path / "rejects.xlsx", ["h"]) as file:
         file.writerow([str(n) for n in range(16_388)])
     with (tmp_path / "rejects.xlsx").open("rb") as content, ExcelFile(content, "rejects.xlsx") as book:
         (chunk,) = book.chunks()

@@ -24,9 +24,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from resources.file_reader import FileReader
+from resources.file_reader.duckdb_reader import DuckDBReader, DuckDBReadFailed
 from resources.file_reader.excel import ExcelFile
 from resources.file_reader.parquet import ParquetFile
-from resources.file_reader.second_reading import ReadingFailed, SecondReading
 from schemas.errors import UnreadableFile
 
 ROOT = Path(__file__).parent.parent
@@ -327,8 +327,8 @@ def test_the_second_parser_can_open_nothing_but_its_file(watch: Watch, tmp_path:
     own = tmp_path / "own.csv"
     own.write_text("a\n1\n")
     with own.open("rb") as file:
-        reading = SecondReading(Path(f"/dev/fd/{file.fileno()}"))
-        assert reading.rows(f"FROM read_text('/dev/fd/{file.fileno()}')", {}, 10).take(1).num_rows == 1
+        reader = DuckDBReader(Path(f"/dev/fd/{file.fileno()}"))
+        assert reader.rows(f"FROM read_text('/dev/fd/{file.fileno()}')", {}, 10).take(1).num_rows == 1
         for query in (
             f"FROM read_text('{watch.secret}')",
             f"FROM '{watch.secret}'",
@@ -339,8 +339,8 @@ def test_the_second_parser_can_open_nothing_but_its_file(watch: Watch, tmp_path:
             "INSTALL httpfs",
             "LOAD httpfs",
         ):
-            with pytest.raises(ReadingFailed):
-                reading.rows(query, {}, 10).take(1)
+            with pytest.raises(DuckDBReadFailed):
+                reader.rows(query, {}, 10).take(1)
     assert watch.visitors() == []
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from resources.export_writer.parts import sha256_of
+from resources.checksums import sha256_of
 from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
 from resources.export_writer.publish import manifest_path, partial_path
 from resources.file_storage import entries, is_local

@@ -7,8 +7,9 @@ import os
 from pathlib import Path
 from typing import Self
 
+from resources.checksums import sha256_of
 from resources.export_writer.encodings import encode, mark_of
-from resources.export_writer.parts import part_path, sha256_of
+from resources.export_writer.parts import part_path
 from resources.export_writer.plan import ExportPlan
 from resources.packing import packed
 from schemas.exports import ExportFormat

@@ -8,7 +8,7 @@ from typing import Any
 
 import duckdb
 
-from resources.export_writer.parts import sha256_of
+from resources.checksums import sha256_of
 from resources.file_reader import FileReader, ReadOptions
 from resources.record_store import AccountRecords
 from resources.record_store.export_source import Selection

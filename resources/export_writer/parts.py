@@ -1,6 +1,5 @@
 """One part of an export: made once, however often it is asked for, by whichever process."""
 
-import hashlib
 import json
 import os
 import secrets
@@ -9,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from resources.checksums import sha256_of
 from resources.export_writer.encodings import transcode
 from resources.export_writer.plan import ExportPlan, PlannedPart
 from resources.file_storage import FileStorage, is_local
@@ -97,12 +97,6 @@ def write_part(plan: ExportPlan, number: int, source: ExportSource) -> Path:
         for left in plan.work.glob(f"{attempt.name}*"):
             left.unlink()
     return path
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(plan: ExportPlan, number: int, source: ExportSource, path: Path) -> int:

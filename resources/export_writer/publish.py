@@ -1,12 +1,12 @@
 """Where a file is to lie: whether it can, and how it gets there, whole or not at all."""
 
 import re
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from resources.disk_space import require_disk_space
 from resources.system_errors import system_error
 from schemas.errors import DiskFull, InvalidRequest, NotAccessible, RecordsError
 from schemas.location import Location
@@ -55,13 +55,9 @@ def require_writable(path: Path, export_id: str) -> None:
 
 
 def require_room(folder: Path, needed: float, what: str) -> None:
-    """The disk of the folder has room for so many bytes; DiskFull, with what is needed and what is free, otherwise."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise DiskFull(
-            f"{what} needs about {_megabytes(needed)} in {folder}, and {_megabytes(free)} are free.",
-            "Nothing was written; make room, name another place (-o PATH), or export less.",
-        )
+    """Raises DiskFull if the disk of a folder has fewer than the needed bytes free."""
+    hint = "Nothing was written; make room, name another place (-o PATH), or export less."
+    require_disk_space(folder, needed, what, hint)
 
 
 @contextmanager
@@ -86,7 +82,3 @@ def told_of(folder: Location) -> Iterator[None]:
                 "Make room, or name another place: -o PATH.",
             ) from None
         raise told from None
-
-
-def _megabytes(size: float) -> str:
-    return f"{size / 1_000_000:,.1f} MB"

@@ -1,4 +1,7 @@
-"""Untrusted bytes to numbered text records, parsed in a process of their own."""
+"""Reads untrusted files into numbered text records, in a process of their own.
+
+`reader` starts that process, and `child` is what runs in it. `formats` lists the formats, one module each.
+"""
 
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
 from resources.file_reader.disk_space import require_room

@@ -1,17 +1,15 @@
-"""The process that reads a stranger's file: it has the file, a pipe to answer through, and little else.
+"""The reading process: it parses an untrusted file, and has the file, a pipe for its answers, and little else.
 
-It answers with a line of JSON (what was understood, or what is wrong) and then a stream of Arrow batches, whose
-metadata carry what is no value; the last batch says that it is the last.
+First it answers with a line of JSON: what it found out about the file, or an error. Then it sends a stream of Arrow
+batches. Their metadata carry malformed records, cell problems and progress; those of the last batch end the stream.
 """
 
 import errno
 import gc
 import gzip
-import hashlib
 import json
 import os
 import resource
-import shutil
 import sys
 import tempfile
 import zlib
@@ -23,24 +21,26 @@ import pyarrow as pa
 import pyarrow.csv
 import zstandard
 
+from resources.checksums import sha256_of
 from resources.defects import defect
+from resources.disk_space import free_bytes
 from resources.file_reader.chunk import TextChunk
-from resources.file_reader.formats import open_format
+from resources.file_reader.formats import recognise
 from resources.file_reader.options import DEFECT, ReadLimits, ReadOptions
 from schemas.errors import DiskFull, RecordsError, UnreadableFile
 
-_MARKS = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
+_SIGNATURES = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
 _PACKINGS = {"gz": "gzip", "zst": "Zstandard"}
 _ZSTD_WINDOW = 1 << 27
-"""What the `zstd` command takes without being asked; a frame can ask for far more memory than it has bytes."""
+"""The default of the `zstd` command. A frame can demand far more memory than it has bytes."""
 _BLOCK = 1 << 20
-_RATIO_FROM = 32 << 20  # unpacked; what is smaller harms nobody, and may begin with a long run of the same
-_ANSWERED = (RecordsError, MemoryError, OSError)  # pa.ArrowMemoryError is a MemoryError
+_RATIO_FROM = 32 << 20  # unpacked; a smaller file is harmless, and may begin with a long run of one byte
+_REPORTED = (RecordsError, MemoryError, OSError)  # pa.ArrowMemoryError is a MemoryError
 
 
 def main() -> None:
-    """Read the file that the request names, answer, and end without the interpreter's farewells."""
-    gc.disable()  # rows make no cycles, and looking for some takes a fifth of the time
+    """Reads the file that the request names, answers, and ends without the interpreter's cleanup."""
+    gc.disable()  # rows make no cycles, and the search for them takes a fifth of the time
     sys.meta_path.insert(0, _WithoutPandas)
     request = json.loads(sys.argv[1])
     limits = ReadLimits(**request["limits"])
@@ -49,8 +49,8 @@ def main() -> None:
             _limit_resources(limits)
             _read(request, limits, answer)
     except BrokenPipeError:
-        pass  # nobody wants to know any more
-    except Exception as error:  # without its text, which may quote the file
+        pass  # the importing process has stopped listening
+    except Exception as error:  # only its type and place: its text may quote the file
         os.write(2, f"{DEFECT}{defect(error)}\n".encode())
         os._exit(1)
     # Arrow's read-ahead thread may be inside Python; an ordinary exit would wait for it, or crash.
@@ -58,24 +58,23 @@ def main() -> None:
 
 
 class _WithoutPandas:
-    """To the import system pandas is not installed.
+    """Hides pandas from the import system.
 
-    Arrow imports it for its first array, where it is: a quarter of a second and 40 MB, for which a reader has no use.
+    Arrow imports an installed pandas for its first array. That takes a quarter of a second and 40 MB, for nothing.
     """
 
     @staticmethod
     def find_spec(name: str, *_: object) -> None:
-        """Nothing, but that there is no pandas."""
+        """Raises ModuleNotFoundError for pandas, and finds nothing else."""
         if name == "pandas":
-            raise ModuleNotFoundError("A reader does without pandas.", name=name)
+            raise ModuleNotFoundError("The reading process does not use pandas.", name=name)
 
 
 def _limit_resources(limits: ReadLimits) -> None:
-    """What is parsed from here on takes no more than the limits, and starts no process and no thread.
+    """Limits memory, time, files, processes and threads of this process from here on.
 
-    The operating system counts processes by user and never counts root's: to a reader that runs as root
-    RLIMIT_NPROC forbids nothing. To any other user's it forbids every new process and thread, so that Arrow's
-    two threads are started before.
+    RLIMIT_NPROC forbids every new process and thread, so Arrow's two threads start before. It does not apply to root,
+    because the operating system does not count root's processes.
     """
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
@@ -83,7 +82,7 @@ def _limit_resources(limits: ReadLimits) -> None:
         reader.read_all()
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     _limit(resource.RLIMIT_AS, used + limits.reader_memory_mb * 1_000_000)
-    _limit(resource.RLIMIT_CPU, limits.reader_seconds, beyond=10)  # at the soft limit comes the signal that says why
+    _limit(resource.RLIMIT_CPU, limits.reader_seconds, beyond=10)  # the soft limit sends the signal that names it
     _limit(resource.RLIMIT_FSIZE, limits.file_mb * 1_000_000)
     _limit(resource.RLIMIT_NOFILE, 64)
     _limit(resource.RLIMIT_CORE, 0)
@@ -99,30 +98,35 @@ def _limit(kind: int, most: int, beyond: int = 0) -> None:
 def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None:
     name, path = request["name"], Path(f"/dev/fd/{request['file']}")
     try:
-        digest = _sha256(path)
+        digest = sha256_of(path)
         content, packing = _unpacked_if_packed(path, name, limits)
-        kind, parsed, understood = open_format(content, name, ReadOptions(**request["options"]), limits)
-        _check_headers(parsed.headers, name, limits)
-    except _ANSWERED as error:
-        answer.write(json.dumps({"error": _told(error, name)}).encode() + b"\n")
+        format_ = recognise(content, name)
+        opened = format_.open(content, name, ReadOptions(**request["options"]), limits)
+        _check_headers(opened.headers, name, limits)
+    except _REPORTED as error:
+        answer.write(json.dumps({"error": _error(error, name)}).encode() + b"\n")
         return
-    if packing:
-        understood = [*understood, ("Packed with", _PACKINGS[packing])]
-    first = {"format": kind, "headers": parsed.headers, "understood": understood, "packing": packing, "sha256": digest}
+    first = {
+        "format": format_.name,
+        "headers": opened.headers,
+        "understood": [*opened.understood, *([("Packed with", _PACKINGS[packing])] if packing else [])],
+        "packing": packing,
+        "sha256": digest,
+    }
     answer.write(json.dumps(first).encode() + b"\n")
-    names = [str(position) for position in range(len(parsed.headers))]
+    names = [str(position) for position in range(len(opened.headers))]
     schema = pa.schema([*((name, pa.string()) for name in names), ("_record", pa.int64()), ("_line", pa.int64())])
     with pa.ipc.new_stream(answer, schema) as stream:
         try:
-            for chunk in parsed.chunks():
-                _send(stream, schema, chunk, parsed.share_read)
-            if _sha256(path) != digest:  # all readings were of the same bytes
+            for chunk in opened.chunks():
+                _send(stream, schema, chunk, opened.share_read)
+            if sha256_of(path) != digest:  # every pass over the file read the same bytes
                 raise UnreadableFile(f"{name} was changed while it was read.", "Try again when it is complete.")
-            last: dict[str, Any] = {"read": parsed.read, "notes": parsed.notes}
+            last: dict[str, Any] = {"read": opened.read, "notes": opened.notes}
         except BrokenPipeError:
             raise
-        except _ANSWERED as error:
-            last = {"error": _told(error, name)}
+        except _REPORTED as error:
+            last = {"error": _error(error, name)}
         stream.write_batch(_empty(schema), {"last": json.dumps(last)})
 
 
@@ -144,10 +148,10 @@ def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: Text
 
 
 def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path, str | None]:
-    """The file without its packing, and the suffix of what it was packed with, if it was."""
+    """Returns the unpacked file, and the suffix of its packing; None if it was not packed."""
     with path.open("rb") as file:
         start = file.read(4)
-    packing = next((suffix for mark, suffix in _MARKS.items() if start.startswith(mark)), None)
+    packing = next((suffix for signature, suffix in _SIGNATURES.items() if start.startswith(signature)), None)
     if packing is not None:
         path = _unpacked(path, name, packing, limits)
     if path.stat().st_size > limits.file_mb * 1_000_000:
@@ -156,8 +160,8 @@ def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path
 
 
 def _unpacked(path: Path, name: str, packing: str, limits: ReadLimits) -> Path:
-    """The unpacked file, without a name, in the private folder; at most half of the free disk."""
-    size, free = 0, shutil.disk_usage(tempfile.gettempdir()).free // 2
+    """Returns the unpacked file: unnamed, in the folder for temporary files, at most half of its free space."""
+    size, most = 0, free_bytes(Path(tempfile.gettempdir())) // 2
     try:
         with path.open("rb") as file, _unpacking(file, packing) as packed, tempfile.TemporaryFile() as unpacked:
             while data := packed.read(_BLOCK):
@@ -169,7 +173,7 @@ def _unpacked(path: Path, name: str, packing: str, limits: ReadLimits) -> Path:
                     )
                 if size > limits.file_mb * 1_000_000:
                     raise _too_large(name, limits)
-                if size > free:
+                if size > most:
                     raise _disk_full(name)
                 unpacked.write(data)
             unpacked.flush()
@@ -178,12 +182,12 @@ def _unpacked(path: Path, name: str, packing: str, limits: ReadLimits) -> Path:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         raise UnreadableFile(
-            f"{name} is damaged: its {_PACKINGS[packing]} packing does not hold.", "Send it again."
+            f"{name} is damaged: it cannot be unpacked with {_PACKINGS[packing]}.", "Send it again."
         ) from error
 
 
 def _unpacking(file: BinaryIO, packing: str) -> AbstractContextManager[Any]:
-    """The unpacked bytes of a file, of all its members in turn."""
+    """Returns a stream of the file's unpacked bytes, all its members in turn."""
     if packing == "gz":
         return gzip.open(file)
     unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
@@ -192,7 +196,9 @@ def _unpacking(file: BinaryIO, packing: str) -> AbstractContextManager[Any]:
 
 def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits) -> None:
     if not headers:
-        raise UnreadableFile(f"{name} has no columns.", "Its records must have named fields.")
+        raise UnreadableFile(
+            f"{name} has no columns.", "Name its columns: in the first line, or in the objects of JSON."
+        )
     if len(headers) > limits.columns:
         raise UnreadableFile(
             f"{name} has {len(headers):,} columns; the limit is {limits.columns:,}.",
@@ -206,9 +212,9 @@ def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits) -> N
     repeated = sorted({header for header in headers if header and headers.count(header) > 1})
     if repeated:
         raise UnreadableFile(
-            f"{name} has columns of one name.",
-            "Each column needs a name of its own, and the first line must name the columns.",
-            f"More than once there are: {', '.join(map(repr, repeated))}.",
+            f"{name} has several columns of the same name.",
+            "Give each column its own name. The first line must name the columns.",
+            f"Repeated: {', '.join(map(repr, repeated))}.",
         )
 
 
@@ -220,15 +226,15 @@ def _too_large(name: str, limits: ReadLimits) -> UnreadableFile:
 
 def _disk_full(name: str) -> DiskFull:
     return DiskFull(
-        f"The disk is full: there is no room in {tempfile.gettempdir()} to read {name}.",
+        f"The disk is full: {name} cannot be unpacked in {tempfile.gettempdir()}.",
         "Make room there, or name another folder in TMPDIR.",
     )
 
 
-def _told(error: BaseException, name: str) -> dict[str, Any]:
+def _error(error: BaseException, name: str) -> dict[str, Any]:
     if isinstance(error, MemoryError):
         error = UnreadableFile(
-            f"Reading {name} takes more memory than it may.",
+            f"Reading {name} takes more memory than the limit.",
             "Send it in parts, as CSV, or raise RECORDS_MAX_READER_MEMORY_MB.",
         )
     elif isinstance(error, OSError):
@@ -238,11 +244,6 @@ def _told(error: BaseException, name: str) -> dict[str, Any]:
     if not isinstance(error, RecordsError):
         raise error
     return {"kind": error.code, "message": error.message, "hint": error.hint, "quoted": error.quoted}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

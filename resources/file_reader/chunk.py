@@ -1,4 +1,4 @@
-"""What every format is read into: numbered records of text."""
+"""Numbered records of text: what every format is read into."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class MalformedRecord:
-    """A record that has no row: with more or fewer fields than the header. `line` is where it begins, from 1.
+    """A record with more or fewer fields than the header. It has no row among the values.
 
-    `values` are its fields as they were read, where the format has them.
+    `line` is where it begins, from 1. `values` are its fields as they were read, if the format has them.
     """
 
     record: int
@@ -22,7 +22,7 @@ class MalformedRecord:
 
 @dataclass(frozen=True)
 class CellProblem:
-    """A cell whose meaning no text can carry, as an error cell of Excel.
+    """A cell whose meaning no text can carry, such as an error cell of Excel.
 
     `row` and `column` are positions in the chunk's values (from 0); `expected` ends a sentence: "must be …".
     """
@@ -38,9 +38,8 @@ class CellProblem:
 class TextChunk:
     """Consecutive records of a file.
 
-    `values` has a string column for each header, in order, named "0", "1", …; `records` and `lines` (int64)
-    number its rows; `malformed` are the records between them that have no row; `cells` are cells of `values`
-    that cannot be taken at their word.
+    `values` has a string column for each header, in order, named "0", "1", …. `records` and `lines` (int64) number its
+    rows, from 1. `malformed` are the records between them that have no row. `cells` are the problems of its cells.
     """
 
     values: "pa.Table"

@@ -1,4 +1,4 @@
-"""How a file is to be read: what the person says of it, and how much of anything is too much."""
+"""How to read a file: what the user says about it, and the limits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -6,16 +6,16 @@ from dataclasses import dataclass, fields
 from schemas.errors import InvalidRequest, UnreadableFile
 
 BLANK_FOR_A_RECORD = 10
-"""Blank lines that may stand beside each record: some programs put one below every line."""
+"""Blank lines allowed for each record: some programs write one below every line."""
 
 
 DEFECT = "defect: "
-"""How the line begins in which the process that reads a file tells its standard error of a defect."""
+"""How the line begins with which the reading process reports a defect on its standard error."""
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What the person says of a file; None is detected. `encoding` is a Python codec's name."""
+    """What the user says about a file. None means: detect it. `encoding` is the name of a Python codec."""
 
     encoding: str | None = None
     delimiter: str | None = None
@@ -24,14 +24,14 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class ReadLimits:
-    """Limits on what strangers send. Each is a setting: RECORDS_MAX_ and its name in capitals."""
+    """Limits on untrusted files. Each is a setting: RECORDS_MAX_ and its name in capitals."""
 
     file_mb: int = 20_000
     """Size of a file, unpacked, in 10⁶ bytes."""
     ratio: int = 250
-    """How many times larger a packed file may become, once it is unpacked."""
+    """How many times its size a packed file may unpack to."""
     blank_lines: int = 1_000_000
-    """Blank lines of a file of text, beyond ten for each record."""
+    """Blank lines of a text file, beyond ten for each record."""
     columns: int = 10_000
     """Columns of a file."""
     header_characters: int = 10_000
@@ -39,17 +39,17 @@ class ReadLimits:
     cell_mb: int = 8
     """Size of one cell, in 10⁶ bytes."""
     record_mb: int = 64
-    """Size of one record of JSON, in 10⁶ bytes."""
+    """Size of one JSON record, in 10⁶ bytes."""
     depth: int = 64
-    """Brackets open at once in a record of JSON, its own included."""
+    """Brackets open at once in a JSON record, its own included."""
     reader_memory_mb: int = 1_000
-    """Memory of the process that reads, in 10⁶ bytes of address space beyond what it starts with."""
+    """Memory of the reading process, in 10⁶ bytes of address space beyond what it starts with."""
     reader_seconds: int = 3_600
-    """Processor time of the process that reads."""
+    """Processor time of the reading process."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ReadLimits":
-        """The limits that the environment sets; InvalidRequest when one is no whole number above 0."""
+        """Returns the limits that the environment sets. Raises InvalidRequest if one is not a whole number above 0."""
         given = {}
         for limit in fields(cls):
             name = f"RECORDS_MAX_{limit.name.upper()}"
@@ -63,8 +63,8 @@ class ReadLimits:
 
 
 def too_many_blank_lines(name: str, most: int) -> UnreadableFile:
-    """What is said of a file that has them."""
+    """Returns the error for a file with too many blank lines."""
     return UnreadableFile(
         f"{name} has more than {most:,} blank lines beyond {BLANK_FOR_A_RECORD} for each record.",
-        "Leave them out, or raise RECORDS_MAX_BLANK_LINES.",
+        "Delete them, or raise RECORDS_MAX_BLANK_LINES.",
     )

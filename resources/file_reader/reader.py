@@ -1,4 +1,4 @@
-"""The side that asks: starts the process that reads a file, and takes its answers."""
+"""Starts the process that reads a file, and takes its answers."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
-from resources.file_reader.formats import Format
+from resources.file_reader.formats import Format, format_named
 from resources.file_reader.options import DEFECT, ReadLimits, ReadOptions
 from schemas.errors import DiskFull, InvalidRequest, NotFound, UnreadableFile
 
@@ -22,19 +22,19 @@ _PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "
 
 
 class FileReader:
-    """One file, being read by a process with little else. A context manager.
+    """Reads one file in a process of its own. A context manager.
 
-    The process starts at once; `format`, `headers`, the `sha256` of the file's bytes and what it `understood`
-    (label and value) wait until it knows. While `chunks` come, `share_read` is about how much of the file they are,
-    from 0 to 1. After their end `read` is the number of its records, and `notes` say what else
-    is to be known of it. Raises NotFound when there is no such file, UnreadableFile when it cannot be what it says it
-    is or goes beyond a limit, DiskFull when there is no room to unpack it, InvalidRequest when the options cannot be
-    meant.
+    The process starts at once. `format`, `headers`, `sha256`, `packing` and `understood` wait for its first answer.
+    While `chunks` come, `share_read` is about how much of the file they are, from 0 to 1. After the last chunk, `read`
+    is the number of records, and `notes` say what else to know about the file.
+
+    Raises NotFound if there is no such file, UnreadableFile if it is damaged or exceeds a limit, DiskFull if it cannot
+    be unpacked, InvalidRequest if the options do not fit it.
     """
 
     def __init__(self, path: Path, options: ReadOptions | None = None, limits: ReadLimits | None = None) -> None:
         self.path = path
-        self._told: dict[str, Any] | None = None
+        self._first: dict[str, Any] | None = None
         self.read = 0
         self.share_read = 0.0
         self.notes: tuple[str, ...] = ()
@@ -48,11 +48,11 @@ class FileReader:
             raise
 
     def __enter__(self) -> Self:
-        """The reader itself."""
+        """Returns the reader itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process, which then writes to nobody, and close the file."""
+        """Ends the process, and closes the file."""
         if self._child.poll() is None:
             with suppress(ProcessLookupError):
                 self._child.kill()
@@ -69,14 +69,13 @@ class FileReader:
 
     @property
     def understood(self) -> list[tuple[str, str]]:
-        """What was understood of the file, and how sure it is: label and value."""
+        """What the process found out about the file, and how sure it is: label and value."""
         return [(label, value) for label, value in self._first_answer()["understood"]]
 
     @property
     def format(self) -> Format:
         """The format of the file."""
-        found: Format = self._first_answer()["format"]
-        return found
+        return format_named(self._first_answer()["format"])
 
     @property
     def sha256(self) -> str:
@@ -86,20 +85,20 @@ class FileReader:
 
     @property
     def packing(self) -> str | None:
-        """The suffix of what the file is packed with, `gz` or `zst`; None when it is not."""
+        """The suffix of the file's packing, `gz` or `zst`; None if it is not packed."""
         packing: str | None = self._first_answer()["packing"]
         return packing
 
     def _first_answer(self) -> dict[str, Any]:
-        if self._told is None:
+        if self._first is None:
             line = self._answers.readline()
-            told: dict[str, Any] = json.loads(line) if line else {"error": None}
-            self._raise_if_wrong(told)
-            self._told = told
-        return self._told
+            answer: dict[str, Any] = json.loads(line) if line else {"error": None}
+            self._raise_error(answer)
+            self._first = answer
+        return self._first
 
     def chunks(self) -> Iterator[TextChunk]:
-        """All records of the file, in order. To be called once."""
+        """Yields all records of the file, in order. Call it once."""
         import pyarrow as pa
 
         self._first_answer()
@@ -107,24 +106,24 @@ class FileReader:
             stream = pa.ipc.open_stream(self._answers)
             while True:
                 batch, metadata = stream.read_next_batch_with_custom_metadata()
-                told = {key.decode(): json.loads(value) for key, value in dict(metadata or {}).items()}
-                if "last" in told:
+                answer = {key.decode(): json.loads(value) for key, value in dict(metadata or {}).items()}
+                if "last" in answer:
                     break
-                self.share_read = told["share"]
-                yield _chunk(batch, told)
+                self.share_read = answer["share"]
+                yield _chunk(batch, answer)
         except (pa.ArrowInvalid, StopIteration, OSError) as error:
             raise self._died() from error
         after = os.fstat(self._file)
         if (after.st_size, after.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
             raise UnreadableFile(f"{self._name} was changed while it was read.", "Try again when it is complete.")
-        last = told["last"]
-        self._raise_if_wrong(last)
+        last = answer["last"]
+        self._raise_error(last)
         self.read, self.notes = last["read"], tuple(last["notes"])
 
     def _start(self, options: ReadOptions, limits: ReadLimits) -> "tuple[subprocess.Popen[bytes], BinaryIO, BinaryIO]":
         receiving, sending = os.pipe()
         errors, erring = os.pipe()
-        os.set_blocking(erring, False)  # nobody reads it before the process has ended: what is too much is lost
+        os.set_blocking(erring, False)  # it is read after the process has ended: more than a pipe holds is lost
         request = {
             "file": self._file,
             "answer": sending,
@@ -143,37 +142,37 @@ class FileReader:
         os.close(erring)
         return child, os.fdopen(receiving, "rb"), os.fdopen(errors, "rb")
 
-    def _raise_if_wrong(self, told: dict[str, Any]) -> None:
-        if "error" not in told:
+    def _raise_error(self, answer: dict[str, Any]) -> None:
+        if "error" not in answer:
             return
-        error = told["error"]
+        error = answer["error"]
         if error is None:
             raise self._died()
         raise _ERRORS[error["kind"]](error["message"], error["hint"], error["quoted"])
 
     def _died(self) -> UnreadableFile:
-        """The process ended without a word: a limit of the operating system, or a defect of a parser."""
+        """Returns the error for a process that ended without an answer, by a limit of the system or a defect."""
         code = self._child.wait(timeout=60)
         why = {
-            -signal.SIGXCPU: "takes longer than it may (RECORDS_MAX_READER_SECONDS)",
-            -signal.SIGXFSZ: "unpacks to more than it may (RECORDS_MAX_FILE_MB)",
-            -signal.SIGKILL: "was ended from outside, perhaps for want of memory",
+            -signal.SIGXCPU: "takes longer than the limit (RECORDS_MAX_READER_SECONDS)",
+            -signal.SIGXFSZ: "unpacks to more than the limit (RECORDS_MAX_FILE_MB)",
+            -signal.SIGKILL: "was ended from outside, perhaps because memory ran out",
         }.get(code, f"ended the process that did it ({self._defect() or f'exit code {code}'})")
         return UnreadableFile(f"Reading {self._name} {why}.", "Nothing was read from it.")
 
     def _defect(self) -> str:
-        """The line in which the process told of a defect, if it could."""
+        """Returns the line in which the process reported a defect; "" if there is none."""
         lines = self._errors.read().decode(errors="replace").splitlines()
         return next((line.removeprefix(DEFECT) for line in lines if line.startswith(DEFECT)), "")
 
 
 def no_such_file(path: Path) -> NotFound:
-    """The error for a file that is not there, or may not be named: the same words."""
+    """Returns the error for a file that does not exist, and for one that this account may not name."""
     return NotFound(f"There is no file {str(path)!r}.", "Name a file to import.")
 
 
 def _open(path: Path, name: str) -> int:
-    """A descriptor of a regular file; nothing that is not one is waited for."""
+    """Returns a descriptor of a regular file, without waiting for a pipe or a device."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -182,11 +181,11 @@ def _open(path: Path, name: str) -> int:
         raise UnreadableFile(f"{name} may not be read by this user.", "Change its permissions.") from None
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
-        raise NotFound(f"{str(path)!r} is no file.", "Name a file to import.")
+        raise NotFound(f"{str(path)!r} is not a regular file.", "Name a file to import.")
     return file
 
 
-def _chunk(batch: Any, told: dict[str, Any]) -> TextChunk:
+def _chunk(batch: Any, answer: dict[str, Any]) -> TextChunk:
     import pyarrow as pa
 
     values = pa.Table.from_batches([batch])
@@ -196,7 +195,7 @@ def _chunk(batch: Any, told: dict[str, Any]) -> TextChunk:
         lines=batch["_line"],
         malformed=tuple(
             MalformedRecord(record, line, fields, tuple(texts))
-            for record, line, fields, texts in told.get("malformed", [])
+            for record, line, fields, texts in answer.get("malformed", [])
         ),
-        cells=tuple(CellProblem(*cell) for cell in told.get("cells", [])),
+        cells=tuple(CellProblem(*cell) for cell in answer.get("cells", [])),
     )

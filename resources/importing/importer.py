@@ -66,10 +66,10 @@ class Importer:
             earlier = records.last_of_header_row(request.record_type, headers)
             remembered = earlier.mapping.column_map if earlier and earlier.mapping else {}
             staged = stage_file(self._store, request, batch_id, reader, remembered=remembered, progress=progress)
+        try:
             applied = any(column.reason == "remembered" for column in staged.columns)
             mapping = RememberedMapping(headers, staged.said, earlier.batch_id if earlier and applied else None)
             parent = staged.parent if staged.parent and records.has_batch(staged.parent) else None
-        try:
             if staged.counts.rejected:
                 self._write_rejects(request, batch_id, staged.sha256)
             batch = self._batch(batch_id, request, staged, mapping, parent)

@@ -22,7 +22,8 @@ from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.dates import DateOrders
 from schemas.errors import Unaccounted
-from schemas.mapping import OURS, Mapping, map_headers
+from schemas.formulas import ESCAPED
+from schemas.mapping import REJECTS_COLUMNS, Mapping, map_headers
 from schemas.model import RecordModel
 from schemas.parsing import arrow_type
 from schemas.record_type import RecordType
@@ -76,11 +77,8 @@ def stage_file(
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
     ours = store.has_escaped(reader.sha256)
-    unescape = request.unescape or ours
-    if OURS.issubset(reader.headers):
-        from resources.importing.rejects_writer import ESCAPED  # brings openpyxl, which few files need
-
-        unescape = unescape or reader.format in ESCAPED
+    are_rejects = set(REJECTS_COLUMNS).issubset(reader.headers)
+    unescape = request.unescape or ours or (are_rejects and reader.format.escapes_formulas)
     dates = DateOrders(record_type, fields, request.date_order)
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
@@ -154,8 +152,7 @@ def _stage(
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
             if unescape:
                 texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
-            assume_utc = reader.format in ("excel", "parquet")
-            typed, failures = validate(model, texts, assume_utc=assume_utc, date_order=dates.order)
+            typed, failures = validate(model, texts, assume_utc=reader.format.assume_utc, date_order=dates.order)
             dates.add(texts, typed, chunk.records)
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
@@ -205,8 +202,8 @@ class _RecordFile:
 
 
 def _unescaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The same as schemas.formulas.unescape_formula, a column at a time."""
-    return pc.replace_substring_regex(texts, r"^'('*[=+\-@\t\r])", r"\1")
+    """Returns the texts without their escapes: what schemas.formulas.unescape_formula does, a column at a time."""
+    return pc.replace_substring_regex(texts, ESCAPED, r"\1")
 
 
 def _cell_failures(chunk: TextChunk, mapping: Mapping) -> list[Failures]:

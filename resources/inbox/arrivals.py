@@ -1,10 +1,9 @@
 """A bundle of files that arrived: each is imported, then archived or put into quarantine."""
 
-import hashlib
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
+from resources.checksums import sha256_of
 from resources.defects import defect
 from resources.importing.importer import Importer, rejects_found
 from resources.inbox import BundledFile, inbox_of
@@ -120,7 +119,7 @@ class Arrivals:
     ) -> Arrived:
         """The ledger tells of the failure, unless the file cannot even be hashed."""
         with suppress(PermissionError):
-            arrived = replace(arrived, batch_id=self._importer.fail(request, _sha256(request.path), why).batch_id)
+            arrived = replace(arrived, batch_id=self._importer.fail(request, sha256_of(request.path), why).batch_id)
         return self._refused(file, arrived, why, quoted)
 
     def _refused(
@@ -159,8 +158,3 @@ def _sentences(error: RecordsError, request: ImportRequest) -> str:
 def _unexpected(error: Exception) -> str:
     """Which defect it is, without its text: that may quote the file."""
     return f"{defect(error)}. This is a defect of records; please report it."
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()

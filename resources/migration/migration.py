@@ -3,7 +3,6 @@
 import errno
 import os
 import secrets
-import shutil
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from resources.disk_space import require_disk_space
 from resources.export_writer.plan import PLAN
 from resources.file_storage import (
     OBJECTS,
@@ -182,18 +182,12 @@ class Migration:
             )
 
     def _require_room(self, files: Iterable[_File]) -> None:
-        """The target's disk has room for what is not there yet."""
+        """Raises DiskFull if the target's disk has no room for the files that are not there yet."""
         data = self._target.data
         if not is_local(data):
             return
         needed = sum(file.bytes for file in files if size_of(data / file.path) != file.bytes)
-        folder = next(folder for folder in (data, *data.parents) if folder.exists())
-        free = shutil.disk_usage(folder).free
-        if needed > free:
-            raise DiskFull(
-                f"{data} has room for {free / 1e6:,.1f} MB, and {needed / 1e6:,.1f} MB are to be copied.",
-                "Make room, or give another place.",
-            )
+        require_disk_space(data, needed, "The migration", "Make room, or give another place.")
 
     def _copy(self, files: Sequence[_File], progress: Progress | None) -> None:
         """Each file is there, byte for byte, as what was read back from there shows."""

@@ -16,12 +16,12 @@ from resources.record_store.tables import sql_type, table
 from schemas.errors import Refused
 from schemas.exports import CHANGE_COLUMN
 from schemas.filters import Filter, Order
+from schemas.formulas import FORMULA, NUMBER
 from schemas.record_type import RecordType
 
 _SAMPLE = 20_000
 _MEASURED = 2_000
 _COMPARISONS = {"=": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
-_NUMBER = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?"
 _PARQUET = "FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 30_000"
 
 Bound = tuple[Any, ...]
@@ -319,16 +319,16 @@ def _same(column: str, value: Any) -> Sql:
 
 
 def _escaped(column: str) -> str:
-    """The same as schemas.formulas.escape_formula.
+    """Returns SQL for what schemas.formulas.escape_formula does.
 
-    By CASE, for what AND joins DuckDB evaluates in an order of its own: most texts need the first look only, and no
-    number has a space in it.
+    DuckDB evaluates what AND joins in an order of its own, so CASE sets the order. Most texts need only the first
+    comparison, and no number has a space in it.
     """
     quoted = f"chr(39) || {column}"
     return (
-        f"CASE WHEN {column} >= 'A' THEN {column} WHEN regexp_matches({column}, '^''*[=+\\-@\\t\\r]') THEN "
-        f"CASE WHEN contains({column}, ' ') THEN {quoted} WHEN regexp_full_match({column}, '{_NUMBER}') THEN {column} "
-        f"ELSE {quoted} END ELSE {column} END"
+        f"CASE WHEN {column} >= 'A' THEN {column} WHEN regexp_matches({column}, {literal(FORMULA)}) THEN "
+        f"CASE WHEN contains({column}, ' ') THEN {quoted} WHEN regexp_full_match({column}, {literal(NUMBER)}) THEN "
+        f"{column} ELSE {quoted} END ELSE {column} END"
     )
 
 

@@ -1,4 +1,4 @@
-"""Delimited text: CSV, TSV and their kin."""
+"""Delimited text: CSV, TSV and the like."""
 
 from resources.file_reader.delimited.file import DelimitedFile
 

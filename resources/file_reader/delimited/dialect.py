@@ -1,4 +1,4 @@
-"""How a file of delimited text is written: settled in a step of its own, before any value is read."""
+"""Encoding and dialect of delimited text, detected before any value is read."""
 
 import codecs
 import csv
@@ -17,7 +17,7 @@ _SAMPLE = 1 << 20
 _SAMPLE_RECORDS = 1_000
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, for its mark begins with that of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -28,7 +28,7 @@ _FALLBACKS = ("cp1252", "shift_jis", "latin-1")
 
 @dataclass(frozen=True)
 class Encoding:
-    """A codec's name, and how sure it is in words."""
+    """The name of a codec, and how certain it is, in words."""
 
     name: str
     sure: str
@@ -36,7 +36,10 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Dialect:
-    """Delimiter, quotation mark, escape character (None: a doubled quotation mark), and lines above the header."""
+    """Delimiter, quotation mark, escape character, and lines above the header.
+
+    Without an escape character, a quotation mark inside a field is doubled.
+    """
 
     delimiter: str
     quote: str
@@ -50,7 +53,7 @@ class Dialect:
         return _DELIMITERS.get(self.delimiter, repr(self.delimiter))
 
     def reader(self, lines: Iterable[str]) -> "csv._reader":  # type: ignore[name-defined]
-        """Python's parser for this dialect, in its strict mode."""
+        """Returns Python's parser for this dialect, in strict mode."""
         return csv.reader(
             lines,
             delimiter=self.delimiter,
@@ -62,7 +65,7 @@ class Dialect:
 
 
 def check_encoding(name: str) -> str:
-    """The name of a codec for text; InvalidRequest when there is none of that name."""
+    """Returns the name of a text codec. Raises InvalidRequest if there is none of that name."""
     try:
         if not codecs.lookup(name)._is_text_encoding:
             raise LookupError
@@ -74,7 +77,7 @@ def check_encoding(name: str) -> str:
 
 
 def check_delimiter(delimiter: str) -> str:
-    """A delimiter that a file can have; the tab may be written out, or as in C."""
+    """Returns the delimiter; the tab may be written as `tab`, or as in C. Raises InvalidRequest if it cannot be one."""
     known = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
     if len(known) != 1 or known in "\r\n\"'" or ord(known) > 127:
         raise InvalidRequest(f"{delimiter!r} cannot be a delimiter.", "Give one character, as ; or |, or tab.")
@@ -82,21 +85,21 @@ def check_delimiter(delimiter: str) -> str:
 
 
 def detect_encoding(file: BinaryIO, name: str) -> Encoding:
-    """The encoding of a whole file: by its mark, as UTF-8 if every byte of it is, else the likeliest."""
+    """Returns the encoding of a file: by its byte order mark, as UTF-8 if every byte is, else the likeliest."""
     file.seek(0)
     sample = file.read(_SAMPLE)
     for mark, codec in _BOMS:
         if sample.startswith(mark):
             return Encoding(codec, "certain, by its byte order mark")
     zeros = sample.count(0)
-    if zeros > len(sample) // 8:  # text has no NUL, but for UTF-16 and UTF-32 without a mark
+    if zeros > len(sample) // 8:  # only text in UTF-16 or UTF-32 has NUL bytes
         for codec in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
             if _decodes(sample[: len(sample) // 4 * 4], codec, final=False):
                 return Encoding(codec, "likely, by its NUL bytes")
     bad = _first_bad_byte(file, sample)
     if bad is None:
         return Encoding("utf-8", "certain: every byte of it is UTF-8")
-    import charset_normalizer  # few files need it
+    import charset_normalizer  # only here, for few files need it
 
     best = charset_normalizer.from_bytes(bad).best()
     guessed = [best.encoding] if best is not None else []
@@ -104,11 +107,13 @@ def detect_encoding(file: BinaryIO, name: str) -> Encoding:
         file.seek(0)
         if _file_decodes(file, codec):
             return Encoding(codec, "a guess: it is not UTF-8; say --encoding if this is wrong")
-    raise UnreadableFile(f"{name} is in no encoding that is known here.", "Name it: --encoding, or save it as UTF-8.")
+    raise UnreadableFile(
+        f"{name} is in an unknown encoding.", "Name the encoding (--encoding), or save the file as UTF-8."
+    )
 
 
 def detect_dialect(text: str, given: str | None, *, whole: bool) -> Dialect:
-    """The dialect of a file that begins with a text; `whole` says that there is no more of it."""
+    """Returns the dialect of a file that begins with a text. `whole`: the text is the whole file."""
     lines = list(io.StringIO(text, newline=""))
     if not whole and len(lines) > 1:
         lines = lines[:-1]
@@ -118,7 +123,7 @@ def detect_dialect(text: str, given: str | None, *, whole: bool) -> Dialect:
         return Dialect(given or first[4], '"', escape, 1, "certain: the file says so")
     quote = "'" if '"' not in text and _single_quoted(lines) else '"'
     tried = [_Tried.of(lines, Dialect(it, quote, escape, 0, "")) for it in ([given] if given else _DELIMITERS)]
-    best = max(tried, key=lambda it: (it.share, -it.skipped_lines))  # of equals the one that leaves out least
+    best = max(tried, key=lambda it: (it.share, -it.skipped_lines))  # of equals the one with the fewest skipped lines
     if best.share == 0.0:
         return Dialect(given or ",", quote, escape, 0, "as you said" if given else "there is one column")
     sure = "as you said" if given else f"{best.share:.0%} of the first records have as many fields as the header"
@@ -127,7 +132,7 @@ def detect_dialect(text: str, given: str | None, *, whole: bool) -> Dialect:
 
 @dataclass(frozen=True)
 class _Tried:
-    """A delimiter tried on the beginning of a file: the share of records that are as wide as the header."""
+    """A delimiter tried on the beginning of a file. `share` of the records are as wide as the header."""
 
     delimiter: str
     share: float
@@ -135,10 +140,11 @@ class _Tried:
 
     @classmethod
     def of(cls, lines: list[str], dialect: Dialect) -> "_Tried":
-        """The header is the first record of several fields that are not all empty but the first.
+        """Tries the delimiter of a dialect.
 
-        What lies above it is left out when it has one field and some record is as wide as the header. A header
-        that is narrower than the records stays the header: that is for a person to see.
+        The header is the first record with a field after the first that is not empty. Lines above it are skipped if
+        some record is as wide as the header. A header that is narrower than the records stays the header: the user
+        should see that.
         """
         rows = _rows(lines, dialect)
         header = next((i for i, (_, row) in enumerate(rows) if len(row) > 1 and any(row[1:])), None)
@@ -151,7 +157,7 @@ class _Tried:
 
 
 def _rows(lines: list[str], dialect: Dialect) -> list[tuple[int, list[str]]]:
-    """The first records with the lines they begin on, until one cannot be parsed."""
+    """Returns the first records with the lines on which they begin, up to one that cannot be parsed."""
     reader = dialect.reader(io.StringIO("".join(lines[:_SAMPLE_RECORDS]), newline=""))
     rows = []
     line = 1
@@ -160,13 +166,13 @@ def _rows(lines: list[str], dialect: Dialect) -> list[tuple[int, list[str]]]:
             if row:
                 rows.append((line, row))
             line = reader.line_num + 1
-    except csv.Error:  # the sample ends inside a quoted field, or the strict reading will say where it is wrong
+    except csv.Error:  # the sample ends inside a quoted field, or the real parse will report the error
         pass
     return rows
 
 
 def _escape(text: str) -> str | None:
-    """A backslash, where it stands inside a quoted field before a quotation mark that does not end the field."""
+    """Returns a backslash if one escapes a quotation mark inside a quoted field, else None."""
     return "\\" if _ESCAPED.search(text) else None
 
 
@@ -186,7 +192,7 @@ def _decodes(data: bytes, codec: str, *, final: bool) -> bool:
 
 
 def _first_bad_byte(file: BinaryIO, sample: bytes) -> bytes | None:
-    """The megabyte in which the file stops to be UTF-8, or None."""
+    """Returns the block in which the file stops being UTF-8, or None."""
     more, left = sample, b""
     while True:
         data = left + more
@@ -202,7 +208,7 @@ def _first_bad_byte(file: BinaryIO, sample: bytes) -> bytes | None:
 
 
 def _end_of_characters(data: bytes) -> int:
-    """Where a character of UTF-8 begins that the data do not hold the whole of; else their end."""
+    """Returns where an incomplete last character of UTF-8 begins, or the end of the data."""
     for back, byte in enumerate(reversed(data[-3:]), 1):
         if byte >= 0xC0:
             size = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4

@@ -1,7 +1,7 @@
-"""Delimited text, by two parsers in step.
+"""Delimited text, read by two parsers in step.
 
-Arrow's parser delivers the values. The witness finds the records, knows the line on which each begins, and must have
-read the same texts in the same fields. Where the two disagree about a record, nothing of the file is used.
+Arrow's parser delivers the values. The RecordFinder finds the records and their lines without Arrow. Both must read the
+same texts in the same fields. If they disagree about a record, the file is refused.
 """
 
 import codecs
@@ -26,7 +26,7 @@ from resources.file_reader.delimited.dialect import (
     detect_dialect,
     detect_encoding,
 )
-from resources.file_reader.delimited.witness import BLOCK, FIELD_END, RECORD_END, Witness, WitnessedBlock
+from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, ReadOptions, too_many_blank_lines
 from schemas.errors import UnreadableFile
 
@@ -35,9 +35,9 @@ _MALFORMED_A_CHUNK = 20_000
 
 
 class DelimitedFile:
-    """A file of delimited text. `headers` and what was `understood` are there at once; `read` counts as chunks come.
+    """A file of delimited text. `headers` and `understood` are known at once.
 
-    `share_read` is how much of its bytes the chunks so far are, from 0 to 1.
+    `read` counts the records of the chunks so far, and `share_read` is their share of the file, from 0 to 1.
     """
 
     notes: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class DelimitedFile:
         self._line = 1
         self._blank = 0
         self.encoding = self._encoding(options)
-        with self._text("replace") as text:  # the parsers say where a byte does not belong
+        with self._text("replace") as text:  # the parsers report an invalid byte and its place
             sample = text.read(_SAMPLE_CHARACTERS)
             given = None if options.delimiter is None else check_delimiter(options.delimiter)
             self.dialect = detect_dialect(sample, given, whole=not text.read(1))
@@ -67,34 +67,34 @@ class DelimitedFile:
             self.understood.append(("Lines above the header, left out", f"{self.dialect.skipped_lines:,}"))
 
     def chunks(self) -> Iterator[TextChunk]:
-        """All records of the file, in order, in chunks of some 8 MB. To be called once."""
+        """Yields all records of the file, in order, in chunks of about 8 MB. Call it once."""
         cell_bytes = self._limits.cell_mb * 1_000_000
         try:
             size = self._path.stat().st_size
             with self._below_header() as (read, position):
-                witness = Witness(read, self.dialect, len(self.headers), self._line, cell_bytes)
-                for block in witness.blocks():
+                finder = RecordFinder(read, self.dialect, len(self.headers), self._line, cell_bytes)
+                for block in finder.blocks():
                     values = self._delivered(block)
                     self._compare(values, block)
                     self.read += block.read
-                    self.share_read = position() / size  # but for the rest of a block that is no whole record
+                    self.share_read = position() / size  # nearly: a block may end inside a record
                     self._pass_over(block.blank)
                     yield from _chunks(values, block)
         except csv.Error as error:
-            raise self._unreadable(witness.line, error) from error
+            raise self._unreadable(finder.line, error) from error
         except UnicodeError as error:
             raise self._not_decodable() from error
 
     def _pass_over(self, blank: int) -> None:
-        """So many more blank lines are left out; UnreadableFile when that makes too many of them."""
+        """Counts blank lines that are skipped. Raises UnreadableFile if there are too many."""
         self._blank += blank
         if self._blank > self._limits.blank_lines + BLANK_FOR_A_RECORD * self.read:
             raise too_many_blank_lines(self._name, self._limits.blank_lines)
 
-    def _delivered(self, block: WitnessedBlock) -> pa.Table:
-        """The well-formed records of a block, as Arrow reads them."""
+    def _delivered(self, block: RecordBlock) -> pa.Table:
+        """Returns the well-formed records of a block, as Arrow reads them. Raises UnreadableFile if it finds others."""
         names = [str(position) for position in range(len(self.headers))]
-        if not block.read:  # Arrow refuses what has no record
+        if not block.read:  # Arrow refuses data without a record
             return pa.table(dict.fromkeys(names, pa.array([], pa.string())))
         skipped: list[int] = []
 
@@ -103,7 +103,7 @@ class DelimitedFile:
             return "skip"
 
         try:
-            # Not read_csv, which starts a thread for each call, and a reader that is not root's may start none.
+            # Not read_csv: it starts a thread for each call, which the reading process must not do.
             with pyarrow.csv.open_csv(
                 pa.BufferReader(block.data),
                 pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block.data) + 1, column_names=names),
@@ -119,7 +119,7 @@ class DelimitedFile:
             ) as reader:
                 values = reader.read_all()
         except pa.ArrowInvalid as error:
-            block.data.decode()  # the likeliest reason
+            block.data.decode()  # the likeliest reason: invalid UTF-8
             raise self._disagreement(self.read + 1, block.first_line) from error
         if skipped != [bad.fields for bad in block.malformed]:
             known = [*block.malformed, None]
@@ -127,19 +127,19 @@ class DelimitedFile:
             raise self._disagreement(*((bad.record, bad.line) if bad else (self.read + 1, block.first_line)))
         return values
 
-    def _compare(self, values: pa.Table, block: WitnessedBlock) -> None:
-        """The values have the texts that the witness found, or UnreadableFile names the first record that has not."""
+    def _compare(self, values: pa.Table, block: RecordBlock) -> None:
+        """Compares the values with the finder's texts. Raises UnreadableFile for the first record that differs."""
         columns = [column.combine_chunks() for column in values.columns]
         columns[-1] = pc.binary_join_element_wise(columns[-1], "", RECORD_END.decode())
         joined = pc.binary_join_element_wise(*columns, FIELD_END.decode())
         _, offsets, data = joined.buffers()
         size = np.frombuffer(offsets, np.int32)[len(joined)] if len(joined) else 0
-        delivered, witnessed = np.frombuffer(data or b"", np.uint8)[:size], np.frombuffer(block.texts, np.uint8)
-        if np.array_equal(delivered, witnessed):
+        delivered, found = np.frombuffer(data or b"", np.uint8)[:size], np.frombuffer(block.texts, np.uint8)
+        if np.array_equal(delivered, found):
             return
-        shared = min(len(delivered), len(witnessed))
-        differing = np.flatnonzero(delivered[:shared] != witnessed[:shared])
-        same = witnessed[: differing[0] if len(differing) else shared]
+        shared = min(len(delivered), len(found))
+        differing = np.flatnonzero(delivered[:shared] != found[:shared])
+        same = found[: differing[0] if len(differing) else shared]
         first = min(int(np.count_nonzero(same == RECORD_END[0])), len(block.records) - 1)
         raise self._disagreement(int(block.records[first]), int(block.lines[first]))
 
@@ -161,7 +161,7 @@ class DelimitedFile:
         return mark
 
     def _read_header(self) -> tuple[str, ...]:
-        """The first record that is no blank line; `_line` is then the one below it."""
+        """Returns the first record that is not a blank line. `_line` is then the line below it."""
         above = self.dialect.skipped_lines
         with self._text() as text:
             for _ in range(above):
@@ -179,7 +179,7 @@ class DelimitedFile:
         raise UnreadableFile(f"{self._name} is empty.", "The first line must name the columns.")
 
     def _lines_of_a_record(self, text: io.TextIOWrapper) -> Iterator[str]:
-        """The lines of a text, until those of a record are longer together than the witness would take."""
+        """Yields the lines of a text. Raises csv.Error if a record is longer than the finder allows."""
         most = self._limits.cell_mb * 1_000_000 + BLOCK
         size = 0
         while line := text.readline(most + 1):
@@ -187,12 +187,12 @@ class DelimitedFile:
                 self._pass_over(1)
             size = size + len(line) if line.strip("\r\n") else 0
             if size > most:
-                raise csv.Error("field larger than field limit")  # in the csv module's words
+                raise csv.Error("field larger than field limit")  # the csv module's own message
             yield line
 
     @contextmanager
     def _below_header(self) -> Iterator[tuple[Callable[[int], bytes], Callable[[], int]]]:
-        """A function that reads on, some bytes of UTF-8 at a time, and none at the end; another tells how far it is."""
+        """Yields a function that reads the next bytes below the header, as UTF-8, and one that returns the position."""
         with self._text() as text:
             above = "".join(text.readline() for _ in range(self._line - 1))
             if self.encoding.name.lower().replace("_", "-") not in ("utf-8", "utf8", "utf-8-sig", "ascii"):
@@ -204,7 +204,7 @@ class DelimitedFile:
             yield file.read, file.tell
 
     def _not_decodable(self) -> UnreadableFile:
-        """The first byte that is not of the encoding."""
+        """Returns the error that names the first byte that is invalid in the encoding."""
         lines_before = 0
         where, what = "somewhere", "a character"
         with self._text() as text:
@@ -212,32 +212,32 @@ class DelimitedFile:
                 for _ in text:
                     lines_before += 1
             except UnicodeDecodeError as error:
-                # What was decoded before has all been read as lines; a bad byte is counted from there.
+                # All that was decoded before has been read as lines: count on from there.
                 decoded = error.object[: error.start]
                 line = lines_before + len((decoded + b".").splitlines())
                 where, what = f"in line {line:,}", f"the byte 0x{error.object[error.start]:02x}"
             except UnicodeError:
                 where = f"after line {lines_before:,}"
         return UnreadableFile(
-            f"{self._name} is not {self.encoding.name.upper()}: {where} {what} does not belong.",
-            "Say what it is (--encoding), or save it as UTF-8.",
+            f"{self._name} is not {self.encoding.name.upper()}: {where} {what} is invalid.",
+            "Name its encoding (--encoding), or save it as UTF-8.",
         )
 
     def _unreadable(self, line: int, error: csv.Error) -> UnreadableFile:
         return UnreadableFile(
             f"{self._name} cannot be read: in the record that begins on line {line:,}: {_in_words(error)}.",
-            "Nothing was read from it; correct it and try again.",
+            "Nothing was read from it. Correct it and try again.",
         )
 
     def _disagreement(self, record: int, line: int) -> UnreadableFile:
         return UnreadableFile(
             f"{self._name} can be read in two ways near record {record:,} (line {line:,}).",
-            "Nothing was read from it; look for a stray quotation mark there.",
+            "Nothing was read from it. Look for a stray quotation mark there.",
         )
 
 
-def _chunks(values: pa.Table, block: WitnessedBlock) -> Iterator[TextChunk]:
-    """The block as one chunk, or as several where most of it is malformed."""
+def _chunks(values: pa.Table, block: RecordBlock) -> Iterator[TextChunk]:
+    """Yields the block as one chunk, or as several if it has many malformed records."""
     nothing = pa.array([], pa.int64())
     for start in range(_MALFORMED_A_CHUNK, len(block.malformed), _MALFORMED_A_CHUNK):
         yield TextChunk(pa.table({}), nothing, nothing, tuple(block.malformed[start : start + _MALFORMED_A_CHUNK]))

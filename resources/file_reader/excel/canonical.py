@@ -1,8 +1,8 @@
-"""Rows in the form that programs write, by Arrow's regular expressions (RE2), a megabyte at once.
+"""Rows in the form that most programs write, parsed by Arrow's regular expressions (RE2), a megabyte at once.
 
-Every byte of a row must belong to the form: a row's tag, then cells with reference, style and type, each with at most
-a formula and a value or one inline text. A row that has anything else, and one with a cell that needs a word of
-explanation (an error, a formula without a value, a cell beyond the header), is left to `rows`.
+Every byte of a row must belong to the form: the row's tag, then cells with reference, style and type. Each cell has at
+most a formula and a value, or one inline text. `rows` parses every other row, and rows with a cell that has a problem
+(an error, a formula without a value) or lies beyond the header.
 """
 
 import re
@@ -25,11 +25,11 @@ from resources.file_reader.excel.texts import decode, resolve
 
 _MOST_CELLS = 8 << 20  # rows times columns
 _MOST_TEXT = 16 << 20  # bytes of shared texts
-_SHORT_KIND = 100  # bytes; a formula may have many, and comes once
+_SHORT_KIND = 100  # bytes; a longer one has a formula, and is rarely repeated
 _ROW = r'^\s*<row r="(?P<row>[1-9][0-9]{0,6})"(?P<more>(?: [A-Za-z0-9]+(?::[A-Za-z0-9]+)?="[^"<&\x00-\x1f]*")*)$'
 _CHARACTERS = r"[^<\x00-\x08\x0b-\x1f]*"
 _FORMULA = rf'(?:<f(?: [a-zA-Z0-9]+="[^"<\x00-\x1f]*")*(?:/>|>{_CHARACTERS}</f>))?'
-# At most three groups, and never a choice to take back: so RE2 reads it in one pass, four times as fast.
+# At most three groups and no backtracking: so RE2 matches in one pass, four times as fast.
 _CELL, _CELL_WITH_FORMULA = (
     rf'^<c r="(?P<ref>[A-Z]{{1,3}}[1-9][0-9]{{0,6}})"(?P<kind>(?: [st]="[A-Za-z0-9]*")*>{formula})'
     rf'(?:(?:<v>|<is><t(?: xml:space="preserve")?>)(?P<value>{_CHARACTERS})(?:</v>|</t></is>))?$'
@@ -48,7 +48,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 class CanonicalParser:
-    """Rows of a sheet with a known header."""
+    """Parses rows of a sheet with a known header."""
 
     def __init__(
         self, prefix: str, progress: Progress, strings: SharedStrings, kinds: dict[str | None, Kind], from_1904: bool
@@ -60,9 +60,12 @@ class CanonicalParser:
         self._codes: dict[bytes, int] = {}
 
     def read(self, data: bytes) -> TextChunk | Mask | None:
-        """The records of the rows, when all are of the form; else which of the rows are not; None of too many."""
+        """Returns the records of the rows if all are of the form, else a mask of those that are not.
+
+        None means that the rows take too much memory at once.
+        """
         body = _without_prefix(data, self._prefix)
-        if b"\r" in body:  # XML has one kind of line end
+        if b"\r" in body:  # XML has only LF as line end
             body = body.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         elements = pc.split_pattern(pa.array([body], pa.binary()), "</row>").values
         count = len(elements) - 1
@@ -94,7 +97,7 @@ class CanonicalParser:
         _leave(np.arange(count), (numbers <= before) | (numbers > self._limits.rows))
 
         pieces = pc.split_pattern(parts.values.take(pa.array(starts[:-1] + 1)), "</c>")
-        ends = _array(pieces.offsets)[1:] - 1  # after the last cell of a row nothing may stand
+        ends = _array(pieces.offsets)[1:] - 1  # nothing may follow the last cell of a row
         pieces = pieces.values
         _leave(np.arange(count), _array(pc.binary_length(pieces.take(pa.array(ends)))) > 0)
         row_of = np.repeat(np.arange(count), np.diff(np.concatenate(([-1], ends))) - 1)
@@ -125,7 +128,7 @@ class CanonicalParser:
         full = _array(pc.binary_length(texts)) > 0
         if not full.all():
             texts, row_of, column = texts.filter(pa.array(full)), row_of[full], column[full]
-        rows = row_of[np.diff(row_of, prepend=-1) > 0]  # those that have a value
+        rows = row_of[np.diff(row_of, prepend=-1) > 0]  # rows that have a value
         lines = numbers[rows]
         gaps = np.diff(np.concatenate(([self._progress.last_filled], lines)))
         _leave(rows, gaps > self._limits.empty_rows + 1)
@@ -142,7 +145,7 @@ class CanonicalParser:
         return TextChunk(values, pa.array(records, pa.int64()), pa.array(lines, pa.int64()))
 
     def _columns(self, references: pa.Array, numbers: Numbers, row_of: Numbers) -> Numbers:
-        """The column of every cell, from 0; a cell is in its row, and after the cell before."""
+        """Returns the column of every cell, from 0. Each cell must be in its row, and after the cell before."""
         data = np.frombuffer(_data(references) + b"000", np.uint8)
         at = _offsets(references)[:-1]
         letters = np.stack([data[at + i] for i in range(3)]).astype(np.int64) - 64
@@ -158,7 +161,7 @@ class CanonicalParser:
         return column
 
     def _code(self, kind: bytes) -> int:
-        """What a cell is, by its attributes and formula."""
+        """Returns the code of a cell, by its attributes and formula."""
         known = self._codes.get(kind)
         if known is None:
             known = self._new_code(kind)
@@ -184,7 +187,7 @@ class CanonicalParser:
         return _NUMBER if of == "number" else _OF_KIND[of]
 
     def _texts(self, value: pa.Array, row_of: Numbers, code: Numbers) -> pa.Array:
-        """The text of every cell that has a content."""
+        """Returns the text of every cell."""
         try:
             texts = value.cast(pa.string())
         except pa.ArrowInvalid as error:
@@ -205,7 +208,7 @@ class CanonicalParser:
         return pa.concat_arrays(given).take(pa.array(order))
 
     def _of_code(self, code: int, texts: pa.Array) -> pa.Array:
-        """The meaning of contents of one code; null where it needs a closer look."""
+        """Returns the texts of cells of one code; null where `rows` must parse the cell."""
         if code in (_NUMBER, _COMPUTED, _UNKNOWN):
             return number_texts(texts, code == _COMPUTED)
         if code == _DATE:
@@ -249,7 +252,7 @@ class _Unusual(Exception):
 
 
 class _TooMuchText(Exception):
-    """The shared texts of the rows take more memory than may be."""
+    """The shared texts of the rows take too much memory."""
 
 
 def _leave(row_of: Numbers, unusual: Mask) -> None:
@@ -258,7 +261,10 @@ def _leave(row_of: Numbers, unusual: Mask) -> None:
 
 
 def _without_prefix(data: bytes, prefix: bytes) -> bytes:
-    """The rows with plain names, where all have the prefix; and every row and cell with an end tag."""
+    """Returns the rows with plain names and with an end tag for every row and cell.
+
+    If some names lack the prefix, it returns data that is not of the form.
+    """
     if prefix:
         if data.count(b"<" + prefix) + data.count(b"</" + prefix) != data.count(b"<"):
             return b"<!"
@@ -267,13 +273,13 @@ def _without_prefix(data: bytes, prefix: bytes) -> bytes:
 
 
 def _changed(texts: pa.Array, mask: pa.Array, change: Callable[[str], str | None]) -> pa.Array:
-    """The texts, those of the mask changed."""
+    """Returns the texts, with those of the mask changed."""
     chosen = texts.filter(mask).to_pylist()
     return pc.replace_with_mask(texts, mask, pa.array(map(change, chosen), pa.string())) if chosen else texts
 
 
 def _spread(texts: pa.Array, row: Numbers, column: Numbers, rows: int, width: int) -> tuple[pa.Array, ...]:
-    """The texts by column; '' where a row has none."""
+    """Returns the texts by column; '' where a row has none."""
     places = np.full((width, rows), len(texts), np.int64)
     places[column, row] = np.arange(len(texts))
     texts = pa.concat_arrays([texts, pa.array([""], pa.string())])

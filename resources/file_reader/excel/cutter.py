@@ -13,8 +13,8 @@ _MARKUP = re.compile(rb"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|<\?.*?(?:\?
 class Piece:
     """Some elements, one after the other.
 
-    `bare` is as long as `data`, without what may look like a tag and is none: comments, instructions and CDATA are
-    filled up. `last` says that the element around them ends here; then `rest` is what follows.
+    `bare` is `data` with comments, instructions and CDATA overwritten, for they may hold what looks like a tag. `last`
+    says that the parent element ends here. Then `rest` is what follows.
     """
 
     data: bytes
@@ -24,11 +24,11 @@ class Piece:
 
     @property
     def has_markup(self) -> bool:
-        """Whether there is anything but tags and text."""
+        """Whether there are comments, instructions or CDATA."""
         return self.data is not self.bare
 
     def part(self, start: int, end: int) -> "Piece":
-        """Some of the elements."""
+        """Returns some of the elements."""
         data = self.data[start:end]
         return Piece(data, self.bare[start:end] if self.has_markup else data)
 
@@ -43,13 +43,13 @@ def cut(
     most: int,
     size: int = 1 << 20,
 ) -> Iterator[Piece]:
-    """Pieces of about `size` bytes, each ending where a child does, but for the last.
+    """Yields pieces of about `size` bytes. Each but the last ends where a child element ends.
 
-    `start` is what was read of the parent's content before `blocks`. A child of more than `most` bytes ends the
-    pieces with one that is not its whole; so does the end of the blocks.
+    start: what was read of the parent's content before `blocks`. A child of more than `most` bytes is refused after a
+    last piece that holds a part of it. If the blocks end early, so does the last piece.
     """
     end_child, end_parent = b"</" + child + b">", b"</" + parent
-    begin_child = [b"<" + child + end for end in (b" ", b"/", b">")]  # for it may have no end tag
+    begin_child = [b"<" + child + end for end in (b" ", b"/", b">")]  # a child may have no end tag
     buffer = start
     while True:
         bare = _bare(buffer)
@@ -75,12 +75,12 @@ def cut(
 
 
 def _after(data: bytes, tag: bytes) -> int:
-    """Where the last such tag ends, or 0."""
+    """Returns where the last such tag ends, or 0."""
     return data.rfind(tag) + len(tag) if tag in data else 0
 
 
 def _bare(data: bytes) -> bytes:
-    """The same length, without comments, instructions and CDATA; the same object where there are none."""
+    """Returns data of the same length without comments, instructions and CDATA; the same object if there are none."""
     if b"<!" not in data and b"<?" not in data:
         return data
     return _MARKUP.sub(lambda found: (b"x" if found[0].startswith(b"<![") else b" ") * len(found[0]), data)

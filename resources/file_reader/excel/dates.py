@@ -19,9 +19,9 @@ def _clock(milliseconds: int) -> str:
 
 
 def date_text(serial: float, kind: str, from_1904: bool) -> tuple[str | None, str]:
-    """A serial number as ISO text, and what is wrong with it ("must be …") or "".
+    """Returns a serial number as ISO text, and what is wrong with it ("must be …") or "".
 
-    No text means that the number stands for no day at all.
+    The text is None if the number is beyond all days.
     """
     total = round(serial * _DAY) if abs(serial) < 1e8 else -1
     if kind == "elapsed" and abs(serial) < 1e8:
@@ -39,12 +39,12 @@ def date_text(serial: float, kind: str, from_1904: bool) -> tuple[str | None, st
 
 
 def date_texts(stored: pa.Array, from_1904: bool) -> pa.Array:
-    """Stored dates as `date_text` gives them, all at once; null for every one that needs a closer look."""
+    """Returns stored dates as `date_text` does, all at once; null for unusual ones."""
     try:
         serials = stored.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         return pa.nulls(len(stored), pa.string())
-    ordinary = np.abs(serials) < 1e8  # not so for what is not finite
+    ordinary = np.abs(serials) < 1e8  # False if not finite
     total = np.rint(np.where(ordinary, serials, 0) * _DAY).astype(np.int64)
     days, rest = np.divmod(total, _DAY)
     if from_1904:
@@ -52,8 +52,8 @@ def date_texts(stored: pa.Array, from_1904: bool) -> pa.Array:
     else:
         ordinary &= (days > 0) & (days <= 2_958_465) & (days != 60)
         days = np.where(days < 60, days + 1, days)
-    moments = (days + _EPOCHS[1904 if from_1904 else 1900].toordinal() - _UNIX) * _DAY + rest
-    moments[~ordinary] = 0
+    milliseconds = (days + _EPOCHS[1904 if from_1904 else 1900].toordinal() - _UNIX) * _DAY + rest
+    milliseconds[~ordinary] = 0
     of_day, to_second = rest == 0, rest % 1000 == 0
     texts = pa.nulls(len(stored), pa.string())
     for mask, unit, kind in (
@@ -63,7 +63,7 @@ def date_texts(stored: pa.Array, from_1904: bool) -> pa.Array:
     ):
         chosen = mask & ordinary
         if chosen.any():
-            units = pa.array(moments[chosen] // unit).cast(pa.int32() if kind == pa.date32() else pa.int64())
+            units = pa.array(milliseconds[chosen] // unit).cast(pa.int32() if kind == pa.date32() else pa.int64())
             texts = pc.replace_with_mask(texts, pa.array(chosen), units.cast(kind).cast(pa.string()))
     return texts
 
@@ -75,7 +75,7 @@ _ISO = re.compile(
 
 
 def iso_text(text: str) -> str | None:
-    """A date cell that is ISO text already, in the same form as others."""
+    """Returns the text of a date cell that is ISO text already, in the form of the others; None if it is not."""
     found = _ISO(text)
     if not text or found is None:
         return None

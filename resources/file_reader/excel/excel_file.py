@@ -17,8 +17,8 @@ from schemas.errors import UnreadableFile
 _LIMITS = ExcelLimits()
 _CHUNK_TEXT = 64 << 20  # bytes of a chunk
 _CHUNK_CELLS = 4 << 20
-_PROBLEM = 500  # bytes of one, as an object and as it is passed on
-_LOOK = 1 << 20  # bytes of another sheet
+_PROBLEM = 500  # bytes of one, as an object and as it is sent
+_LOOK = 1 << 20  # bytes that are read of another sheet
 _LOOKED_AT = 50  # other sheets
 _NAMED = 5
 _VALUE = re.compile(rb"<(?:[\w.-]+:)?(?:v|t)(?:\s[^<>]*)?>[^<]").search
@@ -27,12 +27,14 @@ _VALUE = re.compile(rb"<(?:[\w.-]+:)?(?:v|t)(?:\s[^<>]*)?>[^<]").search
 class ExcelFile:
     """One worksheet of a workbook, open for reading. A context manager.
 
-    `file` is seekable, stays the caller's to close, and is called `name` in messages; `sheet` is the sheet to read,
-    by default the first visible one. `headers` is the first row that has a value, without empty cells at its end.
-    `block_bytes` of the sheet are read at once; a chunk has `chunk_rows` rows and what more such a block has. After
-    `chunks` has come to its end `read` is how many records there were, and `notes` tell what was understood or lost.
-    Raises InvalidRequest when there is no such sheet, and UnreadableFile, at once or from `chunks`, when the file is
-    no workbook, is damaged, goes beyond a limit, has no header or can be read in two ways.
+    file: seekable; the caller closes it. name: what messages call it. sheet: the sheet to read, by default the first
+    visible one. block_bytes: how much of the sheet is read at once. chunk_rows: the rows of a chunk, rounded up to a
+    block.
+
+    `headers` is the first row that has a value, without empty cells at its end. After the last chunk, `read` is the
+    number of records, and `notes` say what was found or left out. Raises InvalidRequest if there is no such sheet, and
+    UnreadableFile, at once or from `chunks`, if the file is not a workbook, is damaged, exceeds a limit, has no header
+    or can be read in two ways.
     """
 
     def __init__(
@@ -70,12 +72,17 @@ class ExcelFile:
         self.headers: tuple[str, ...] = self._progress.headers
 
     def __enter__(self) -> "ExcelFile":
-        """The file itself."""
+        """Returns the file itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let go of the file, which stays open."""
+        """Releases the file, which stays open."""
         self._package.close()
+
+    @property
+    def understood(self) -> list[tuple[str, str]]:
+        """The format and its date system."""
+        return [("Format", f"Excel workbook, {self.date_system} date system")]
 
     @property
     def read(self) -> int:
@@ -84,12 +91,12 @@ class ExcelFile:
 
     @property
     def share_read(self) -> float:
-        """How much of the sheet has been read, from 0 to 1: about as much as of its records."""
+        """The share of the sheet that has been read, from 0 to 1: about the share of its records."""
         return self._package.share_read(self._workbook.sheets[self.sheet])
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was understood or lost, in sentences; complete when `chunks` has come to its end."""
+        """What was found or left out, in sentences; complete when `chunks` has ended."""
         of = f" of {len(self.sheets)}" if len(self.sheets) > 1 else ""
         notes = [f"Sheet {self.sheet!r}{of} was read."]
         others = self._others_with_values()
@@ -102,7 +109,7 @@ class ExcelFile:
         return (*notes, *self._sheet.notes())
 
     def chunks(self) -> Iterator[TextChunk]:
-        """All records of the sheet, in order. To be called once."""
+        """Yields all records of the sheet, in order. Call it once."""
         waiting: list[TextChunk] = []
         rows = size = cells = 0
         for chunk in self._all():
@@ -133,7 +140,7 @@ class ExcelFile:
         )
 
     def _others_with_values(self) -> list[str]:
-        """The other sheets that begin with a value, as far as a look at each tells."""
+        """Returns the other sheets that have a value near their start."""
         found = []
         others = [sheet for sheet in self.sheets if sheet != self.sheet]
         for sheet in others[:_LOOKED_AT]:
@@ -146,5 +153,5 @@ class ExcelFile:
                         found.append(sheet)
                         break
             except UnreadableFile:
-                continue  # it is not read
+                continue  # only the chosen sheet must be readable
         return found

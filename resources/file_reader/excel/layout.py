@@ -1,4 +1,4 @@
-"""What a sheet says before and after its rows, by expat."""
+"""What a sheet has before and after its rows, parsed by expat."""
 
 import re
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from resources.file_reader.excel.references import LAST_COLUMNS, column_names
 
 _DATA = re.compile(rb"<(?:[\w.-]+:)?sheetData(?=[\s/>])[^<>]*>").search
 _TAG = 1 << 20
-"""Bytes that are waited for the end of a tag."""
+"""Bytes to read while a tag does not end."""
 _SHOWN = 5
 
 
 class Layout:
-    """Where the rows are, which namespace prefixes they may have, and what is hidden or merged.
+    """Finds the rows, the namespace prefixes they may have, and what is hidden or merged.
 
-    It is fed all of the sheet but the rows themselves.
+    Feed it all of the sheet but the rows.
     """
 
     def __init__(self, package: Package, part: str) -> None:
@@ -36,11 +36,11 @@ class Layout:
 
     @property
     def prefix(self) -> str:
-        """With the colon, of the names of rows; ''."""
+        """The prefix of row names, with its colon; '' if they have none."""
         return self._data.removesuffix("sheetData")
 
     def until_rows(self, blocks: Iterator[bytes]) -> bytes | None:
-        """The bytes that follow the tag before the rows, as far as they were read; None when there are no rows."""
+        """Returns what was read after the tag that begins the rows; None if there are no rows."""
         waiting = b""
         for block in blocks:
             waiting += block
@@ -58,7 +58,7 @@ class Layout:
         return None
 
     def notes(self, width: int) -> Iterator[str]:
-        """What is to be known of it, in sentences; of the columns, only the first `width`."""
+        """Yields what to know about the sheet, in sentences; of hidden columns, only the first `width`."""
         if self.merges:
             shown = ", ".join(self.merged) + (", …" if self.merges > len(self.merged) else "")
             yield f"Merged cells ({shown}): each range has its value in the top left cell, the others are empty."
@@ -95,7 +95,7 @@ class Layout:
 
     def _start_root(self, name: str, local: str, attributes: dict[str, str]) -> None:
         if local != "worksheet":
-            raise self._package.unreadable(f"is damaged: {self._part} is no worksheet", DAMAGED)
+            raise self._package.unreadable(f"is damaged: {self._part} is not a worksheet", DAMAGED)
         prefix = name[: -len(local)].rstrip(":")
         namespace = attributes.get(f"xmlns:{prefix}" if prefix else "xmlns")
         self.prefixes = {

@@ -13,9 +13,9 @@ is_numeric = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{
 
 
 def number_text(text: str, computed: bool = False) -> str | None:
-    """A stored number as decimal text, as the package describes it; None when it is none.
+    """Returns a stored number as decimal text, as the package describes; None if it is not a number.
 
-    `computed` says that it is the result of a formula.
+    computed: it is the result of a formula.
     """
     if len(text) < 21 and not computed and "." in text and is_plain(text):
         if len(text.lstrip("-0.").replace(".", "")) > 17:
@@ -43,7 +43,7 @@ def number_text(text: str, computed: bool = False) -> str | None:
 
 
 def number_texts(stored: pa.Array, computed: bool) -> pa.Array:
-    """Stored numbers as `number_text` gives them, all at once; null for what is none."""
+    """Returns stored numbers as `number_text` does, all at once; null for what is not a number."""
     length = pc.binary_length(stored)
     plain = pc.and_(pc.match_substring_regex(stored, f"^{PLAIN}$"), pc.not_equal(stored, "-0"))
     other = pc.invert(pc.and_(plain, pc.less_equal(length, 16)))

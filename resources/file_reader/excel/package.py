@@ -3,14 +3,13 @@
 import codecs
 import posixpath
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, cast
+from typing import BinaryIO
 from urllib.parse import unquote
 from xml.parsers import expat
 
+from resources.file_reader.archive import ZIP_ERRORS, ZIP_SIGNATURE, DirectoryTooLarge, open_archive
 from resources.file_reader.excel.limits import ExcelLimits
 from schemas.errors import UnreadableFile
 
@@ -18,12 +17,12 @@ _BLOCK = 64 << 10
 DEPTH = 64
 _TAGS_OF_A_VALUE = 10
 _SMALL_PART = 32 << 20  # styles, the list of sheets and relationships
-_RATIO_FROM = 16 << 20  # below it a bomb is no bomb
+_RATIO_FROM = 16 << 20  # smaller parts are harmless
 _DECLARED = re.compile(rb"""(?:\xef\xbb\xbf)?<\?xml\b[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._-]+)""").match
 
 
 class Package:
-    """The ZIP archive: its entries checked, its bytes counted as they come out."""
+    """The ZIP archive of a workbook. It checks its entries, and counts bytes as they are unpacked."""
 
     def __init__(self, file: BinaryIO, name: str, limits: ExcelLimits) -> None:
         self.name = name
@@ -36,14 +35,14 @@ class Package:
             raise self.unreadable(
                 "is encrypted or an old .xls", "Save it as an .xlsx workbook without a password and try again."
             )
-        if not magic.startswith(b"PK\x03\x04"):
-            raise self.unreadable("is no Excel workbook", "Save it as .xlsx.")
+        if not magic.startswith(ZIP_SIGNATURE):
+            raise self.unreadable("is not an Excel workbook", "Save it as .xlsx.")
         self._size = file.seek(0, 2)
         try:
-            self._zip = zipfile.ZipFile(cast(BinaryIO, _ReadInPieces(file, limits.directory_bytes)))
-        except _TooMuchAtOnce as error:
+            self._zip = open_archive(file, limits.directory_bytes)
+        except DirectoryTooLarge as error:
             raise self.unreadable(f"has a ZIP directory of more than {limits.directory_bytes:,} bytes") from error
-        except _ZIP_ERRORS as error:
+        except ZIP_ERRORS as error:
             raise self._damaged("the ZIP archive", error) from error
         try:
             self._entries = self._checked_entries()
@@ -66,18 +65,18 @@ class Package:
         return entries
 
     def close(self) -> None:
-        """Nothing more is read."""
+        """Closes the archive."""
         self._zip.close()
 
     def find(self, part: str) -> str | None:
-        """The name under which the package has this part, or None."""
+        """Returns the name under which the package has this part, or None."""
         for name in (part, unquote(part)):
             if name.casefold() in self._entries:
                 return name
         return None
 
     def blocks(self, part: str, most: int) -> Iterator[bytes]:
-        """The bytes of a part; the last step checks their CRC."""
+        """Yields the bytes of a part, and at the end checks their CRC."""
         info = self._entries[part.casefold()]
         if info.flag_bits & 0x1:
             raise self.unreadable(f"has the encrypted part {part}", "Save it without a password and try again.")
@@ -96,15 +95,15 @@ class Package:
                     if size > _RATIO_FROM and size > packed * self.limits.ratio:
                         raise self.unreadable(f"is a ZIP bomb: {part} unpacks to {self.limits.ratio:,} times its size")
                     yield block
-        except _ZIP_ERRORS as error:
+        except ZIP_ERRORS as error:
             raise self._damaged(part, error) from error
 
     def share_read(self, part: str) -> float:
-        """How much of a part has come out, from 0 to 1; of it no more comes than the archive declares."""
+        """Returns the share of a part that has been read, from 0 to 1, by the size that the archive declares."""
         return self._read.get(part, 0) / max(1, self._entries[part.casefold()].file_size)
 
     def utf8_blocks(self, part: str, most: int) -> Iterator[bytes]:
-        """The bytes of a part in UTF-8, whichever of the encodings that XML knows it has."""
+        """Yields the bytes of a part in UTF-8, whichever encoding of XML it has."""
         blocks = self.blocks(part, most)
         first = next(blocks, b"")
         declared = _DECLARED(first)
@@ -127,7 +126,7 @@ class Package:
             raise self.unreadable(f"is damaged: {part} is not XML: not {encoding}", DAMAGED) from error
 
     def parse(self, part: str, parser: expat.XMLParserType, most: int) -> Iterator[None]:
-        """Feed a part to the parser, block by block."""
+        """Feeds a part to the parser, and yields after each block."""
         feed = Feed(self, part, parser)
         for block in self.blocks(part, most):
             feed(block)
@@ -136,7 +135,7 @@ class Package:
         yield
 
     def parse_small(self, part: str, start: Callable[[str, dict[str, str]], None], root: str) -> None:
-        """Parse a part of a few elements; `start` gets the local names of those in the root's namespace."""
+        """Parses a small part. `start` gets the local names of the elements in the root's namespace."""
         depth = 0
         own = ""
 
@@ -147,7 +146,7 @@ class Package:
             if depth == 1:
                 own = namespace
             if depth == 1 and local != root:
-                raise self.unreadable(f"is no Excel workbook: {part} holds a <{local[:50]}>", "Save it as .xlsx.")
+                raise self.unreadable(f"is not an Excel workbook: {part} holds a <{local[:50]}>", "Save it as .xlsx.")
             if depth > DEPTH:
                 raise self.unreadable(f"is nested more than {DEPTH} deep in {part}")
             if namespace == own:
@@ -164,7 +163,7 @@ class Package:
             pass
 
     def relationships(self, part: str) -> list[tuple[str, str, str]]:
-        """Id, the last word of the type, and the part of every relationship inside the package."""
+        """Returns the id, the last word of the type, and the part of every relationship inside the package."""
         folder, _, base = part.rpartition("/")
         rels = self.find(posixpath.join(folder, "_rels", base + ".rels"))
         found: list[tuple[str, str, str]] = []
@@ -185,40 +184,19 @@ class Package:
         return self.unreadable(f"is damaged: {what} cannot be unpacked: {error}", DAMAGED)
 
     def unreadable(
-        self, why: str, hint: str = "Nothing was read from it; save it anew from Excel.", quoted: str = ""
+        self, why: str, hint: str = "Nothing was read from it. Save it again in Excel.", quoted: str = ""
     ) -> UnreadableFile:
-        """The refusal to be raised, in the words of all refusals."""
+        """Returns the refusal of the file: `why` follows its name."""
         return UnreadableFile(f"{self.name} {why}.", hint, quoted)
 
 
-class _TooMuchAtOnce(Exception):
-    """More was to be read at once than may."""
-
-
-class _ReadInPieces:
-    """A file of which so much may be read at once: zipfile reads the directory whole, and makes an object an entry."""
-
-    def __init__(self, file: BinaryIO, most: int) -> None:
-        self._file, self._most = file, most
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
-
-    def read(self, size: int = -1) -> bytes:
-        """The next bytes; all of them, without a size, is asked for near the end only."""
-        if size > self._most:
-            raise _TooMuchAtOnce
-        return self._file.read(size)
-
-
-_ZIP_ERRORS = (
-    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, RuntimeError, ValueError,
-)  # fmt: skip
-DAMAGED = "Nothing of it is used; send the file again, or open and save it in Excel."
+DAMAGED = "Nothing was read from it. Send the file again, or open it in Excel and save it."
 
 
 class Feed:
-    """A parser that is fed a part, or pieces of one; no declaration that could name or repeat anything is let in.
+    """Feeds a parser with a part, or with pieces of one. Document types and entities are refused.
 
-    `values` is for the owner to count the values that came of it.
+    The owner counts in `values` the values that came of it.
     """
 
     def __init__(self, package: Package, part: str, parser: expat.XMLParserType, tag_bytes: int | None = None) -> None:
@@ -231,7 +209,7 @@ class Feed:
         parser.buffer_text = True
 
     def __call__(self, data: bytes) -> None:
-        """Parse what comes next."""
+        """Parses the next bytes."""
         for start in range(0, len(data), _BLOCK):
             block = data[start : start + _BLOCK]
             try:
@@ -246,11 +224,11 @@ class Feed:
             self._tags += block.count(b"<")
             if self._tags - _TAGS_OF_A_VALUE * self.values > self._package.limits.idle_tags:
                 raise self._package.unreadable(
-                    f"has more than {self._package.limits.idle_tags:,} tags that hold no value in {self._part}"
+                    f"has more than {self._package.limits.idle_tags:,} tags without a value in {self._part}"
                 )
 
     def end(self) -> None:
-        """Nothing comes any more, and all that was begun must have ended."""
+        """Ends the input. Every element must have ended."""
         try:
             self.parser.Parse(b"", True)
         except expat.ExpatError as error:
@@ -261,10 +239,10 @@ class Feed:
         return self._package.unreadable(f"is damaged: {self._part} is not XML: {why}", DAMAGED)
 
     def _forbid(self, what: str) -> None:
-        raise self._package.unreadable(f"declares {what} in {self._part}, which no Excel workbook does")
+        raise self._package.unreadable(f"declares {what} in {self._part}. No Excel workbook does that")
 
     def _check_encoding(self, encoding: str | None) -> None:
         if encoding is not None and encoding.lower() not in ("utf-8", "utf-16", "us-ascii", "iso-8859-1"):
             raise self._package.unreadable(
-                f"is encoded in another way than Excel's, in {self._part}", quoted=f"It says {encoding[:50]!r}."
+                f"has an encoding that Excel does not use, in {self._part}", quoted=f"It says {encoding[:50]!r}."
             )

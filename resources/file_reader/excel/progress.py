@@ -1,4 +1,4 @@
-"""How far the reading of a sheet has come, whichever way its rows are read."""
+"""The state of reading a sheet, shared by all parsers of its rows."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from schemas.errors import UnreadableFile
 
 @dataclass
 class Progress:
-    """What is known of the rows so far."""
+    """The rows read so far."""
 
     package: Package
     sheet: str
@@ -25,14 +25,14 @@ class Progress:
     beyond: int = 0
     """Fields of the records that are wider than the header."""
     problems: int = 0
-    """Cells whose meaning no text can carry, one more for every 100 characters of them."""
+    """Cells with a problem, and one more for every 100 characters of one."""
     characters: int = 0
     unknown_styles: int = 0
     hidden: int = 0
     """Records in rows that Excel does not show."""
 
     def check(self, row: int, characters: int) -> None:
-        """After records up to this row were counted: they are within the limits."""
+        """Raises UnreadableFile if the records up to this row exceed a limit; adds their characters."""
         if self.read * len(self.headers or ()) > self.limits.cells:
             raise self.refuse(f"row {row:,}", f"is beyond {self.limits.cells:,} cells")
         if self.beyond > self.limits.wide_cells:
@@ -41,13 +41,17 @@ class Progress:
             )
         if self.problems > self.limits.problem_cells:
             raise self.refuse(
-                f"row {row:,}", f"is beyond {self.limits.problem_cells:,} cells that are errors or otherwise no values"
+                f"row {row:,}", f"is beyond {self.limits.problem_cells:,} cells that are errors or not values"
             )
         self.characters += characters
         if self.characters > self.limits.unpacked_bytes:
             raise self.refuse(f"row {row:,}", f"is beyond {self.limits.unpacked_bytes:,} characters of text")
 
+    def refuse_long_row(self, where: str) -> UnreadableFile:
+        """Returns the refusal of a row that has more text than the limit."""
+        return self.refuse(where, f"has more than {self.limits.row_characters:,} characters of text")
+
     def refuse(self, where: str, why: str, hint: str = "", quoted: str = "") -> UnreadableFile:
-        """The refusal of the sheet for one of its places; what the cell says is `quoted`, for it may be personal."""
+        """Returns the refusal of the sheet for one of its places. `quoted` is what the cell says, perhaps personal."""
         message = f"{self.package.name}, sheet {self.sheet!r}: {where} {why}."
-        return UnreadableFile(message, hint or "Nothing of it is used; correct it in Excel and try again.", quoted)
+        return UnreadableFile(message, hint or "Nothing was read from it. Correct it in Excel and try again.", quoted)

@@ -4,12 +4,12 @@ import re
 from functools import cache
 
 LAST_COLUMNS = 16_384
-"""As many columns as Excel has."""
+"""The number of columns in Excel."""
 
 
 @cache
 def column_names(columns: int) -> list[str]:
-    """A, B, …, Z, AA, …: so many names of columns."""
+    """Returns the names of so many columns: A, B, … Z, AA and so on."""
     names: list[str] = []
     for number in range(1, columns + 1):
         name = ""
@@ -21,7 +21,7 @@ def column_names(columns: int) -> list[str]:
 
 
 def column_number(letters: str) -> int:
-    """The number of a column, from 1."""
+    """Returns the number of a column, from 1."""
     number = 0
     for letter in letters.upper():
         number = number * 26 + ord(letter) - 64
@@ -29,4 +29,4 @@ def column_number(letters: str) -> int:
 
 
 parse_reference = re.compile(r"([A-Za-z]{1,3})0*([0-9]{1,9})", re.ASCII).fullmatch
-"""Column and row of a cell's reference."""
+"""Matches the column and row of a cell's reference."""

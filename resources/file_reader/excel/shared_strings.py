@@ -1,7 +1,7 @@
 """The texts that cells share.
 
-Expat reads the whole part. Of the plain texts, a megabyte at once, Arrow delivers the values, and what expat says is
-the witness: both must have the same characters in the same order, and as many texts as there are tags.
+Expat reads the whole part. Arrow delivers plain texts, a megabyte at once, and expat is their cross-check: both must
+have the same characters in the same order, and as many texts as there are tags.
 """
 
 import re
@@ -25,36 +25,36 @@ _LOOK = 1 << 20
 
 
 class SharedStrings:
-    """All shared texts of a workbook, by their number. `longest` is the bytes of the longest of them."""
+    """All shared texts of a workbook, by number. `longest` is the size of the longest in bytes."""
 
     def __init__(self, spool: TextSpool, has_empty: bool, longest: int) -> None:
         self._spool, self.texts = spool, spool.texts()
         self.has_empty, self.longest = has_empty, longest
 
     def __len__(self) -> int:
-        """How many there are."""
+        """Returns how many there are."""
         return len(self.texts)
 
     def text(self, number: int) -> str:
-        """One of them; IndexError when there is none of that number."""
+        """Returns a text. Raises IndexError if there is none of that number."""
         if number < 0:
             raise IndexError
         found: str = self.texts[number].as_py()
         return found
 
     def bytes_of(self, numbers: pa.Array) -> int:
-        """How many bytes these have together; null is none of them."""
+        """Returns the bytes of these texts together. A null counts nothing."""
         ends = np.frombuffer(self.texts.buffers()[1], np.int32)
         places = numbers.drop_null().to_numpy()
         return int((ends[places + 1] - ends[places]).sum(dtype=np.int64))
 
     def forget(self) -> None:
-        """Those that were looked at take no memory any more."""
+        """Frees the memory of the texts that were read."""
         self._spool.forget()
 
 
 def read_shared_strings(package: Package, part: str, limits: ExcelLimits) -> SharedStrings:
-    """The texts of a part, without formatting and phonetic guides; none where the workbook has no such part."""
+    """Returns the texts of a part, without formatting and phonetic guides; no texts if the part is ''."""
     spool = TextSpool()
     if not part:
         return SharedStrings(spool, False, 0)
@@ -80,7 +80,7 @@ class _TextParser:
         self._handle(self._feed.parser)
 
     def read(self) -> None:
-        """The whole part is read."""
+        """Reads the whole part."""
         blocks = self._package.utf8_blocks(self._part, self._limits.unpacked_bytes)
         start = b""
         for block in blocks:
@@ -109,13 +109,13 @@ class _TextParser:
         self._keep()
         parser = self._feed.parser
         before = parser.StartElementHandler, parser.EndElementHandler
-        witness: list[str] = []
+        by_expat: list[str] = []
         parser.StartElementHandler = parser.EndElementHandler = None
-        parser.CharacterDataHandler = witness.append
+        parser.CharacterDataHandler = by_expat.append
         self._feed(piece.data)
         parser.StartElementHandler, parser.EndElementHandler = before
         parser.CharacterDataHandler = None
-        if "".join(witness) != "".join(texts.to_pylist()) or len(texts) != len(_TAG(piece.data)):
+        if "".join(by_expat) != "".join(texts.to_pylist()) or len(texts) != len(_TAG(piece.data)):
             raise self._package.unreadable(
                 f"can be read in two ways: its shared texts near number {self._count + 1:,}", DAMAGED
             )
@@ -135,7 +135,7 @@ class _TextParser:
             self._keep()
 
     def _keep(self) -> None:
-        """What expat has delivered becomes an array."""
+        """Stores the texts that expat has delivered."""
         if self._texts:
             count, self._count = self._count, self._count - len(self._texts)
             self._append(pa.array(self._texts, pa.string()))
@@ -177,7 +177,7 @@ class _TextParser:
                 names[name] = name.rpartition(":")[2]
             local = names[name]
             if self._depth == 1 and local != "sst":
-                raise self._package.unreadable(f"is damaged: {self._part} holds other things than texts", DAMAGED)
+                raise self._package.unreadable(f"is damaged: {self._part} does not hold texts", DAMAGED)
             if self._depth > DEPTH:
                 raise self._package.unreadable(f"is nested more than {DEPTH} deep in {self._part}")
             if local == "si":
@@ -210,7 +210,7 @@ class _TextParser:
 
 
 def _plain_texts(data: bytes) -> pa.Array | None:
-    """The texts of these elements where each is as programs write it; None where one is not."""
+    """Returns the texts of elements in the form that most programs write; None if one is not."""
     elements = pc.split_pattern(pa.array([data], pa.binary()), "</si>").values
     if len(elements) < 2 or elements[-1].as_py().strip():
         return None
@@ -221,7 +221,7 @@ def _plain_texts(data: bytes) -> pa.Array | None:
 
 
 def resolved(texts: pa.Array) -> pa.Array | None:
-    """Bytes of XML's text as the text they stand for; None where it is no text."""
+    """Returns XML text with its references resolved; None if it is not valid text."""
     try:
         texts = texts.cast(pa.string())
     except pa.ArrowInvalid:

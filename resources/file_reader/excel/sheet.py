@@ -1,4 +1,4 @@
-"""One worksheet, from its bytes to numbered records that two readings agree about."""
+"""One worksheet: from its bytes to numbered records, cross-checked."""
 
 import re
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from resources.file_reader.chunk import CellProblem, TextChunk
 from resources.file_reader.excel.canonical import CanonicalParser
+from resources.file_reader.excel.cross_check import CrossCheck
 from resources.file_reader.excel.cutter import Piece, cut
 from resources.file_reader.excel.layout import Layout
 from resources.file_reader.excel.package import Package
@@ -16,16 +17,15 @@ from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.rows import RowParser
 from resources.file_reader.excel.shared_strings import SharedStrings
 from resources.file_reader.excel.styles import Kind
-from resources.file_reader.excel.witness import Witness
 
 _MOST_RUNS = 64
-_FEWEST_ROWS = 20  # that are worth Arrow's while
+_FEWEST_ROWS = 20  # fewer are not worth a call to Arrow
 _TEXT = 32 << 20
 _SHORTEST_CELL = 20  # bytes of one with a shared text
 
 
 class Sheet:
-    """The rows of one worksheet; `progress` tells how far they are read, and `headers` are there after the first."""
+    """The rows of one worksheet. `progress` counts them, and has the headers after the first."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Sheet:
         self._layout = Layout(package, part)
 
     def chunks(self) -> Iterator[TextChunk]:
-        """All records of the sheet, in order, in chunks of whatever size; an empty one when the header is known."""
+        """Yields all records of the sheet, in order, in chunks of any size."""
         limits = self._progress.limits
         blocks = self._package.utf8_blocks(self._part, limits.unpacked_bytes)
         start = self._layout.until_rows(blocks)
@@ -58,7 +58,7 @@ class Sheet:
             self._canonical = (
                 CanonicalParser(prefix, self._progress, self._strings, self._kinds, self._from_1904) if plain else None
             )
-            self._witness = Witness(self._progress, self._strings, prefix)
+            self._cross_check = CrossCheck(self._progress, self._strings, prefix)
             child, parent = f"{prefix}row".encode(), f"{prefix}sheetData".encode()
             for piece in cut(
                 self._package, self._part, start, blocks, child, parent, limits.element_bytes, self._block_bytes
@@ -72,7 +72,7 @@ class Sheet:
         self._layout.feed.end()
 
     def notes(self) -> Iterator[str]:
-        """What was understood or lost, in sentences."""
+        """Yields what was found or left out, in sentences."""
         progress = self._progress
         if progress.header_row > 1:
             yield f"The header is row {progress.header_row:,}, the first that has a value."
@@ -102,7 +102,7 @@ class Sheet:
             yield from self._any(rest)
 
     def _any(self, piece: Piece) -> Iterator[TextChunk]:
-        """Rows of any form, those of the canonical one by Arrow."""
+        """Yields records of rows of any form; Arrow parses those of the canonical form."""
         if self._canonical is None or piece.has_markup:
             yield from self._by_expat(piece)
             return
@@ -117,7 +117,7 @@ class Sheet:
                 yield from self._by_expat(piece)
             return
         if isinstance(read, TextChunk):
-            self._witness.check(piece, [read], before, row)
+            self._cross_check.check(piece, [read], before, row)
             yield read
             return
         ends = [0, *(found.end() for found in self._row_end.finditer(piece.data))]
@@ -134,7 +134,7 @@ class Sheet:
                 yield from self._any(run)
 
     def _by_expat(self, piece: Piece) -> Iterator[TextChunk]:
-        """Rows of any form, by expat, so many at once that their shared texts have room."""
+        """Yields records of rows of any form, parsed by expat, as many at once as memory allows."""
         most = _TEXT * _SHORTEST_CELL // max(1, self._strings.longest)
         at = 0
         while len(piece.data) - at > most:
@@ -147,22 +147,22 @@ class Sheet:
             yield from self._run_by_expat(piece.part(at, len(piece.data)) if at else piece)
 
     def _run_by_expat(self, piece: Piece) -> Iterator[TextChunk]:
-        """The last chunk is kept back until the witness has agreed to all."""
+        """Yields the records of a run of rows. The last chunk waits until the cross-check has confirmed all."""
         before, row = self._progress.read, self._progress.last
-        self._witness.begin(piece, row)
+        self._cross_check.begin(piece, row)
         chunk = None
         for following in self._rows.feed(piece.data):
             if chunk is not None:
                 yield chunk
-            self._witness.note(following)
+            self._cross_check.note(following)
             chunk = following
-        self._witness.end(before)
+        self._cross_check.end(before)
         if chunk is not None:
             yield chunk
 
 
 def merged(chunks: list[TextChunk]) -> TextChunk:
-    """One chunk of several."""
+    """Returns several chunks as one."""
     if len(chunks) == 1:
         return chunks[0]
     cells: list[CellProblem] = []

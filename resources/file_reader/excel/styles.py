@@ -1,4 +1,4 @@
-"""Number formats: whether the numbers of a cell are dates."""
+"""Number formats: which cells are dates."""
 
 import re
 from functools import cache
@@ -6,14 +6,14 @@ from typing import Literal
 
 from resources.file_reader.excel.package import Package
 
-Kind = Literal["number", "date", "time", "elapsed"]  # what the numbers of a cell are
+Kind = Literal["number", "date", "time", "elapsed"]  # what a cell's numbers are
 
 _BUILT_IN: dict[int, Kind] = {
     **dict.fromkeys((14, 15, 16, 17, 22, *range(27, 32), 36, *range(50, 59)), "date"),
     **dict.fromkeys((18, 19, 20, 21, *range(32, 36), 45, 47), "time"),
     46: "elapsed",
 }
-"""ECMA-376 part 1, 18.8.30; 27 to 36 and 50 to 58 are those of East Asian languages."""
+"""ECMA-376 part 1, 18.8.30; 27 to 36 and 50 to 58 are for East Asian languages."""
 
 _NO_CODE = re.compile(r'"[^"]*"?|\\.|[_*].|\[(?!(?:h+|m+|s+)\])[^\]]*\]|AM/PM|A/P', re.IGNORECASE | re.DOTALL)
 _ELAPSED = re.compile(r"\[[hms]+\]", re.IGNORECASE)
@@ -21,7 +21,7 @@ _ELAPSED = re.compile(r"\[[hms]+\]", re.IGNORECASE)
 
 @cache
 def _format_kind(code: str) -> Kind:
-    """What a custom number format shows, told by its first section."""
+    """Returns what a custom number format shows, by its first section."""
     if code.lower() in ("general", "standard"):
         return "number"
     bare = _NO_CODE.sub("", code).split(";")[0].lower()
@@ -35,7 +35,7 @@ def _format_kind(code: str) -> Kind:
 
 
 def style_kinds(package: Package, part: str) -> dict[str | None, Kind]:
-    """Cell style, as cells write it, to what its numbers are; {} where the workbook has no styles."""
+    """Returns the kind of each cell style, as cells name it; {} if the workbook has no styles."""
     kinds: dict[str | None, Kind] = {}
     codes: dict[str, str] = {}
     formats: list[str] = []

@@ -1,4 +1,4 @@
-"""Many texts, by their number, on the disk: in memory are those that were looked at lately."""
+"""Many texts on the disk, by number. Memory holds those that were read lately."""
 
 import mmap
 import tempfile
@@ -9,10 +9,10 @@ import pyarrow as pa
 
 
 class TextSpool:
-    """Texts one after the other, in two unnamed files of the private folder: their bytes, and where each ends."""
+    """Texts in two unnamed temporary files: their bytes, and where each ends."""
 
     def __init__(self) -> None:
-        self._data: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - they live as long as the reading
+        self._data: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the reader
         self._ends: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
         self._ends.write(bytes(4))
         self._maps: list[mmap.mmap] = []
@@ -21,11 +21,11 @@ class TextSpool:
 
     @property
     def size(self) -> int:
-        """The bytes that they take; at most 2³¹ of them are texts."""
+        """The bytes on the disk. The texts may take 2³¹ of them."""
         return self._bytes + 4 * self._count
 
     def put(self, texts: pa.Array) -> None:
-        """These texts follow; none of them is null."""
+        """Appends texts, none of them null."""
         _, offsets, data = texts.buffers()
         if not len(texts):
             return
@@ -37,23 +37,23 @@ class TextSpool:
         self._count += len(texts)
 
     def texts(self) -> pa.Array:
-        """All of them, as one array that lies in the files; nothing more is put in."""
+        """Returns all texts as one array that is mapped from the files. Nothing can be appended after that."""
         buffers = [None, self._mapped(self._ends), self._mapped(self._data)]
         return pa.Array.from_buffers(pa.string(), self._count, buffers)
 
     def close(self) -> None:
-        """They are not wanted after all."""
+        """Deletes the files."""
         self._data.close()
         self._ends.close()
 
     def forget(self) -> None:
-        """What was looked at takes no memory any more: the system reads it again from the files."""
+        """Frees the memory of what was read. The system reads it again from the files when needed."""
         for mapped in self._maps:
             mapped.madvise(mmap.MADV_DONTNEED)
 
     def _mapped(self, file: BinaryIO) -> pa.Buffer:
         with file:
-            if not file.tell():  # there is no map of nothing
+            if not file.tell():  # an empty file cannot be mapped
                 return pa.py_buffer(b"")
             file.flush()
             self._maps.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

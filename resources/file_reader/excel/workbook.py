@@ -1,4 +1,4 @@
-"""The workbook part: which sheets there are, and where the other parts lie."""
+"""The workbook part: its sheets, and the names of the other parts."""
 
 from resources.file_reader.excel.package import DAMAGED, Package
 from resources.file_reader.excel.texts import decode
@@ -6,14 +6,14 @@ from schemas.errors import InvalidRequest
 
 
 class Workbook:
-    """The workbook part: its worksheets and where the other parts are."""
+    """The workbook part. `sheets` maps each worksheet to its part."""
 
     def __init__(self, package: Package) -> None:
         self._package = package
         main = [part for _, kind, part in package.relationships("") if kind == "officeDocument" and part]
         part = main[0] if main else package.find("xl/workbook.xml")
         if part is None:
-            raise package.unreadable("is no Excel workbook", "Save it as .xlsx.")
+            raise package.unreadable("is not an Excel workbook", "Save it as .xlsx.")
         if part.lower().endswith(".bin"):
             raise package.unreadable("is a binary workbook (.xlsb)", "Save it as .xlsx.")
         relationships = package.relationships(part)
@@ -48,14 +48,14 @@ class Workbook:
             self._hidden.add(sheet)
 
     def choose(self, wanted: str | None) -> str:
-        """The name of the sheet to read."""
+        """Returns the name of the sheet to read. Raises InvalidRequest if the wanted one does not exist."""
         if wanted is None:
             chosen = next((sheet for sheet in self.sheets if sheet not in self._hidden), next(iter(self.sheets)))
         else:
             if wanted.casefold() not in self._folded:
                 raise InvalidRequest(
                     f"{self._package.name} has no sheet {wanted!r}.",
-                    "Name one that it has (--sheet).",
+                    "Name one of its sheets (--sheet).",
                     f"Its sheets: {', '.join(map(repr, self.sheets))}.",
                 )
             chosen = self._folded[wanted.casefold()]

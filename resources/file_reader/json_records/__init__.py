@@ -1,8 +1,8 @@
-"""Untrusted bytes to numbered text records: JSON as RFC 8259 describes it, an array of objects or one on each line.
+"""JSON records as RFC 8259 describes JSON: an array of objects, or an object on each line.
 
-`records` reads the file once, with every check: msgspec a block at a time, and `walk` where msgspec has no word.
-`columns` makes texts of the values, `spool` keeps them until the names of all members are known, and `witness`
-has another parser read the file again and compares what is handed out.
+`records` reads the file once, with every check: by msgspec a block at a time, and by `walk` where msgspec cannot.
+`columns` turns values into texts. `spool` keeps them until the names of all members are known. `cross_check` has DuckDB
+read the file again, and compares.
 """
 
 from resources.file_reader.json_records.file import JsonFile

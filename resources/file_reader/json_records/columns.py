@@ -11,11 +11,11 @@ from resources.file_reader.chunk import CellProblem
 from resources.file_reader.json_records.walk import UnfitValue, number_text
 
 Row = dict[str, Any]
-"""A record as Python has it: str, bytes (a number's text), int, True, False, None, UnfitValue."""
+"""A record as Python values: str, bytes (the text of a number), int, True, False, None, UnfitValue."""
 
 
 def text_columns(rows: list[Row]) -> tuple[dict[str, pa.Array], list[tuple[int, str, UnfitValue]]]:
-    """The values as text by name, "" for what a record lacks; and what has no text: its row, name and value."""
+    """Returns the values as text by name, "" if a record lacks one; and the values without a text: row, name, value."""
     shapes = set(map(tuple, rows))
     columns: dict[str, Sequence[Any]]
     if len(shapes) == 1:
@@ -67,5 +67,5 @@ def _text(value: Any) -> str | UnfitValue:
 
 
 def cell_problem(row: int, column: int, unfit: UnfitValue) -> CellProblem:
-    """The value as the problem of its cell."""
+    """Returns a value without a text as the problem of its cell."""
     return CellProblem(row, column, unfit.rule, unfit.expected, unfit.value)

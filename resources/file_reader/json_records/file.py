@@ -1,4 +1,4 @@
-"""The file as a whole: what it is, its headers, and its records in chunks."""
+"""A file of JSON records: its kind, its headers, and its records in chunks."""
 
 from collections.abc import Iterator
 from typing import BinaryIO, Literal
@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from resources.file_reader.chunk import CellProblem, TextChunk
 from resources.file_reader.json_records.columns import cell_problem, text_columns
+from resources.file_reader.json_records.cross_check import JsonCrossCheck
 from resources.file_reader.json_records.limits import JsonLimits
 from resources.file_reader.json_records.records import Records
 from resources.file_reader.json_records.spool import Block, Spool
-from resources.file_reader.json_records.witness import JsonWitness
 
 _CHUNK_BYTES = 8 << 20
 _CHUNK_CELLS = 4_000_000
@@ -20,12 +20,12 @@ _CHUNK_CELLS = 4_000_000
 class JsonFile:
     """A file of JSON records, open for reading. A context manager; it does not close the file.
 
-    `headers` are the names of all members in the order in which they first appear; they are there at once, after
-    the whole file was read and found correct. `read` counts the records that `chunks` has delivered, and `share_read`
-    is how much of all that is. A member
-    that an object lacks, null and "" are all the empty text; numbers keep their written text, exponents are
-    written out. Raises UnreadableFile, with line and byte offset, where the file is not JSON, not records, or
-    asks for more than the limits; and where the witness reads a record otherwise.
+    The whole file is read and checked at once. `headers` are the names of all members, in the order in which they first
+    appear. `read` counts the records that `chunks` has delivered, and `share_read` is their share of all records.
+
+    A missing member, null and "" are all the empty text. Numbers keep their text, but exponents are written out. Raises
+    UnreadableFile, with line and byte offset, if the file is not JSON, has no records or exceeds a limit; and if DuckDB
+    reads a record differently.
     """
 
     kind: Literal["json", "ndjson"]
@@ -37,7 +37,7 @@ class JsonFile:
         self._file, self._name, self._chunk_rows = file, name, chunk_rows
         self._spool = Spool()
         self._largest_block = 0
-        self._fewest_rows = chunk_rows  # that take as many bytes as a chunk may
+        self._fewest_rows = chunk_rows  # of a full chunk
         records = Records(file, name, limits or JsonLimits())
         try:
             for rows, lines, size in records.batches():
@@ -54,12 +54,17 @@ class JsonFile:
         self.notes = records.notes
 
     def __enter__(self) -> "JsonFile":
-        """The reader itself."""
+        """Returns the reader itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """What was kept of the file is gone; whoever opened the file closes it."""
+        """Deletes the temporary copy. The caller closes the file."""
         self._spool.close()
+
+    @property
+    def understood(self) -> list[tuple[str, str]]:
+        """Which kind of JSON it is."""
+        return [("Format", "JSON array" if self.kind == "json" else "JSON, one object a line")]
 
     @property
     def share_read(self) -> float:
@@ -67,9 +72,9 @@ class JsonFile:
         return self.read / max(1, self._records)
 
     def chunks(self) -> Iterator[TextChunk]:
-        """All records of the file, in order, each read the same by the witness. To be called once."""
+        """Yields all records of the file, in order, each confirmed by the cross-check. Call it once."""
         most = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
-        witness = JsonWitness(
+        cross_check = JsonCrossCheck(
             self._file,
             self._name,
             array=self.kind == "json",
@@ -88,11 +93,11 @@ class JsonFile:
                 waiting.append(part)
                 size += part.values.nbytes
                 if sum(len(chunk.records) for chunk in waiting) == most or size >= _CHUNK_BYTES:
-                    yield self._witnessed(waiting, witness)
+                    yield self._checked(waiting, cross_check)
                     waiting, size = [], 0
         if waiting:
-            yield self._witnessed(waiting, witness)
-        witness.expect_end(self.read)
+            yield self._checked(waiting, cross_check)
+        cross_check.expect_end(self.read)
 
     def _chunk(self, block: Block) -> TextChunk:
         size = len(block.lines)
@@ -102,12 +107,12 @@ class JsonFile:
         cells = [cell_problem(row, positions[name], value) for row, name, value in block.unfit]
         return TextChunk(
             pa.table(dict(zip(map(str, range(len(arrays))), arrays, strict=True))),
-            block.lines,  # the records are numbered when they are handed out
+            block.lines,  # the records are numbered when they are delivered
             block.lines,
             cells=tuple(sorted(cells, key=lambda cell: (cell.row, cell.column))),
         )
 
-    def _witnessed(self, parts: list[TextChunk], witness: JsonWitness) -> TextChunk:
+    def _checked(self, parts: list[TextChunk], cross_check: JsonCrossCheck) -> TextChunk:
         lines = pa.concat_arrays([part.lines for part in parts])
         cells: list[CellProblem] = []
         before = 0
@@ -122,13 +127,13 @@ class JsonFile:
             lines,
             cells=tuple(cells),
         )
-        witness.confirm(chunk)
+        cross_check.confirm(chunk)
         self.read += before
         return chunk
 
 
 def _part(chunk: TextChunk, at: int, most: int) -> TextChunk:
-    """The records of a chunk from one on."""
+    """Returns at most so many records of a chunk, from one on."""
     end = min(at + most, len(chunk.records))
     if at == 0 and end == len(chunk.records):
         return chunk

@@ -1,4 +1,4 @@
-"""What a file of JSON records may ask for at most."""
+"""Limits on a file of JSON records."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from resources.file_reader.options import ReadLimits
 
 @dataclass(frozen=True)
 class JsonLimits:
-    """`depth` counts the brackets open at once in a record, its own included; `record_bytes` are held in memory."""
+    """Limits. `depth` counts the brackets open at once in a record, its own included."""
 
     depth: int = 64
     name_characters: int = 10_000
@@ -18,7 +18,7 @@ class JsonLimits:
 
     @classmethod
     def of(cls, limits: ReadLimits) -> "JsonLimits":
-        """The settings' limits, as they are for JSON."""
+        """Returns the limits of the settings, for JSON."""
         return cls(
             depth=limits.depth,
             name_characters=limits.header_characters,

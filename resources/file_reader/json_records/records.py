@@ -1,8 +1,8 @@
 """The records of a file, read once in blocks, with every check.
 
-msgspec decodes a block at a time, and is strict. It has no word on positions, on a member named twice, and no
-short way past a nested value: a block with anything but plain objects, or that it refuses, is read by the walk
-instead, which knows the place of everything it refuses.
+msgspec decodes a block at a time, and is strict. But it reports no positions and no repeated members, and cannot skip
+nested values. So `walk` reads every block that msgspec refuses or that has more than plain objects, and names the place
+of each error.
 """
 
 import re
@@ -28,10 +28,10 @@ from resources.file_reader.json_records.walk import (
 from resources.file_reader.options import BLANK_FOR_A_RECORD, too_many_blank_lines
 from schemas.errors import UnreadableFile
 
-_NEAR = 16  # an error this close to the end of what was read may be one of where the block ends
+_NEAR = 16  # an error this close to the end of a block may come from the cut
 _ESCAPE = re.compile(rb"\\(.)")
 
-# A number with a point or an exponent arrives as bytes, so that its text is kept and is not taken for a string.
+# A number with a point or an exponent arrives as bytes: its text is kept, and differs from a string.
 _decode_line = msgspec.json.Decoder(dict[str, Any], float_hook=str.encode).decode
 _decode_array = msgspec.json.Decoder(list[dict[str, Any]], float_hook=str.encode).decode
 _DECLINED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
@@ -43,7 +43,7 @@ Batch = tuple[list[Row], Sequence[int], int]
 
 
 class Records:
-    """A file of JSON records, to be read once. What it is of and has beside records is known after that."""
+    """A file of JSON records, read once. `kind` and `notes` are known after that."""
 
     kind: Literal["json", "ndjson"]
 
@@ -57,7 +57,7 @@ class Records:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all members so far, in the order in which they first appeared."""
+        """The names of all members so far, in order of appearance."""
         return tuple(self._names)
 
     @property
@@ -67,16 +67,16 @@ class Records:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was passed over."""
+        """What was skipped, in sentences."""
         notes = []
         if self._marked:
-            notes.append("The byte order mark at the beginning was passed over.")
+            notes.append("The byte order mark at the beginning was skipped.")
         if self._blank:
-            notes.append(f"{self._blank:,} blank lines were passed over.")
+            notes.append(f"{self._blank:,} blank lines were skipped.")
         return tuple(notes)
 
     def batches(self) -> Iterator[Batch]:
-        """All records. To be called once; raises UnreadableFile at the first byte that is not allowed there."""
+        """Yields all records. Call it once. Raises UnreadableFile at the first byte that is not allowed."""
         source = Source(self._file)
         while len(source.buffer) < 3 and not source.ended:
             source.more()
@@ -182,7 +182,7 @@ class Records:
             raise self._refuse(source, text, 0, "something follows the end of the array", None)
 
     def _plain_elements(self, source: Source) -> Batch | None:
-        """The objects up to the last } of the buffer, if that is the end of one and there is nothing odd to them."""
+        """Returns the objects up to the last } of the buffer, if they are whole and plain; else None."""
         end = source.buffer.rfind(b"}") + 1
         if not 0 < end <= 4 * source_of.BLOCK:
             return None
@@ -197,12 +197,12 @@ class Records:
             return rows, [source.line] * len(rows), end
         data = np.frombuffer(block, np.uint8)
         starts = np.flatnonzero(data == ord("{"))
-        if len(starts) != len(rows):  # some stand in texts
+        if len(starts) != len(rows):  # some are inside texts
             return None
         return rows, (source.line + np.searchsorted(np.flatnonzero(data == ord("\n")), starts)).tolist(), end
 
     def _walk_elements(self, source: Source) -> Batch:
-        """The objects that the buffer holds, at least one."""
+        """Returns the objects in the buffer, at least one."""
         while True:
             decoded = Decoded.of(source.buffer)
             text = decoded.text
@@ -240,7 +240,7 @@ class Records:
             source.more()
 
     def _plain(self, rows: list[Row], block: bytes) -> bool:
-        """Whether msgspec's word on these records is the last: flat, within the limits, no member twice."""
+        """Returns whether msgspec read these records rightly: flat, within the limits, no member twice."""
         values = list(chain.from_iterable(map(dict.values, rows)))
         types = list(map(type, values))
         if not _SCALARS.issuperset(types):
@@ -249,7 +249,7 @@ class Records:
             len(value) > self._limits.cell_characters for value in values if isinstance(value, str | bytes)
         ):
             return False
-        # Each name and each text has two quotation marks; a member that was there twice left one name in the dict.
+        # Each name and each text has two quotation marks. A repeated member leaves only one name in the dict.
         quotes = block.count(b'"')
         if b"\\" in block:
             quotes -= _ESCAPE.findall(block).count(b'"')
@@ -258,7 +258,7 @@ class Records:
         return all(map(self._know, dict.fromkeys(map(tuple, rows))))
 
     def _know(self, shape: tuple[str, ...]) -> bool:
-        """Whether the names could be added to the headers."""
+        """Adds the names to the headers. Returns whether the limits allow it."""
         if shape in self._shapes:
             return True
         if len(self._shapes) >= 1000:
@@ -287,5 +287,5 @@ class Records:
         record = "" if before is None else f"record {self._done + before + 1:,}, "
         return UnreadableFile(
             f"{self._name} cannot be read as JSON records: {why} ({record}line {line:,}, byte offset {offset:,}).",
-            "Nothing was read from it. It must be one array of objects, or an object on each line.",
+            "Nothing was read from it. Give one array of objects, or an object on each line.",
         )

@@ -1,4 +1,4 @@
-"""The bytes of a file from a place on, and the text that they are."""
+"""A file read into a buffer, and its bytes decoded."""
 
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -16,7 +16,7 @@ class Place:
 
 
 class Source:
-    """The bytes of a file from a place on, which is known by its offset (from 0) and line (from 1)."""
+    """A buffer of a file's bytes. `offset` (from 0) and `line` (from 1) are those of its first byte."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -24,20 +24,20 @@ class Source:
         self.buffer, self.offset, self.line, self.ended = b"", 0, 1, False
 
     def more(self) -> None:
-        """At least twice as many bytes in the buffer, or the end of the file."""
+        """Reads as many bytes again as the buffer has, or to the end of the file."""
         data = self._file.read(max(BLOCK, len(self.buffer)))
         self.buffer += data
         self.ended = not data
 
     def drop(self, size: int) -> None:
-        """Go on by so many bytes of the buffer."""
+        """Removes bytes from the start of the buffer."""
         if size:
             self.line += self.buffer.count(b"\n", 0, size)
             self.offset += size
             self.buffer = self.buffer[size:]
 
     def skip_white(self) -> None:
-        """Go on to the next byte that is not white; to the end if there is none."""
+        """Removes white space, up to the next other byte or the end."""
         while True:
             self.drop(len(self.buffer) - len(self.buffer.lstrip(WHITE)))
             if self.buffer or self.ended:
@@ -47,7 +47,10 @@ class Source:
 
 @dataclass(frozen=True)
 class Decoded:
-    """The text up to the first byte that is not UTF-8, `bad`, if there is one; whether more bytes could mend it."""
+    """Decoded bytes: the text up to the first byte that is not UTF-8.
+
+    `bad` is that byte. `cut`: more bytes could complete the character.
+    """
 
     text: str
     bad: bytes
@@ -55,7 +58,7 @@ class Decoded:
 
     @classmethod
     def of(cls, data: bytes) -> "Decoded":
-        """What the bytes are as text."""
+        """Decodes bytes."""
         try:
             return cls(data.decode(), b"", False)
         except UnicodeDecodeError as error:
@@ -64,5 +67,5 @@ class Decoded:
 
     @property
     def not_utf8(self) -> str:
-        """What is wrong with the byte."""
+        """What is wrong with the bad byte."""
         return f"the byte 0x{self.bad.hex()} is not UTF-8"

@@ -1,4 +1,4 @@
-"""Records read and not yet handed out, in an unnamed file of the private folder."""
+"""Records that are read and not yet delivered, in an unnamed temporary file."""
 
 import json
 import tempfile
@@ -14,7 +14,7 @@ _LINE = pa.field("", pa.int64())  # the last column; the others are named by the
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive records: their texts by member name, the line each begins on, and what has no text."""
+    """Consecutive records: their texts by member name, their lines, and the values without a text."""
 
     columns: dict[str, pa.Array]
     lines: pa.Array
@@ -22,14 +22,14 @@ class Block:
 
 
 class Spool:
-    """Blocks in the order in which they were put in; they take the disk until it is closed."""
+    """Blocks on the disk, in order, until it is closed."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the reading
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it is open as long as the reader
         self._sizes: list[int] = []
 
     def put(self, block: Block) -> None:
-        """The block is in the file."""
+        """Writes a block."""
         names = [*block.columns, _LINE.name]
         batch = pa.RecordBatch.from_arrays([*block.columns.values(), block.lines], names=names)
         unfit = json.dumps([(row, name, asdict(value)) for row, name, value in block.unfit])
@@ -41,7 +41,7 @@ class Spool:
         self._sizes.append(data.size)
 
     def blocks(self) -> Iterator[Block]:
-        """All blocks."""
+        """Yields all blocks, in order."""
         self._file.flush()
         self._file.seek(0)
         for size in self._sizes:
@@ -53,5 +53,5 @@ class Spool:
             yield Block(dict(zip(names, columns, strict=True)), lines, unfit)
 
     def close(self) -> None:
-        """The file is gone."""
+        """Deletes the file."""
         self._file.close()

@@ -1,6 +1,6 @@
-"""One record of a text: from a position to the position after it, a member at a time and without recursion.
+"""Parses one record of a text, a member at a time and without recursion.
 
-This reading knows the place of everything it refuses, and a short way past a nested value that nobody needs.
+It knows the place of everything it refuses, and skips nested values quickly.
 """
 
 import re
@@ -14,8 +14,8 @@ from resources.file_reader.json_records.limits import JsonLimits
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?|true|false|null")
-# Ways past what is nested and needs no second look: arrays and objects of plain values, and rows of array elements.
-# Only single characters are repeated possessively: of groups Python 3.11.2, which Debian 12 has, makes wrong matches.
+# Skipped at once: arrays and objects of plain values, and runs of array elements.
+# Only single characters are repeated possessively: Python 3.11.2 (Debian 12) matches possessive groups wrongly.
 _S = r"[ \t\n\r]*+"
 _VALUE = rf"""(?:{_SCALAR.pattern}|"[^"\\\x00-\x1f]*+")"""
 _MEMBER = rf"""{_S}"[^"\\\x00-\x1f]*+"{_S}:{_S}{_VALUE}{_S}"""
@@ -29,7 +29,7 @@ _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 
 @dataclass(frozen=True)
 class UnfitValue:
-    """A value that no text can stand for."""
+    """A value that no text can represent."""
 
     rule: str
     expected: str
@@ -37,7 +37,7 @@ class UnfitValue:
 
 
 class Misplaced(Exception):
-    """What stands at a position of the text is not allowed there."""
+    """Something is not allowed at its position in the text."""
 
     def __init__(self, at: int, why: str) -> None:
         super().__init__(at, why)
@@ -49,7 +49,7 @@ class Incomplete(Exception):
 
 
 def number_text(text: str) -> str | UnfitValue:
-    """A JSON number as a plain decimal, exactly. What a float could not be near to is not written out."""
+    """Returns a JSON number as a plain decimal, exactly; UnfitValue if it is beyond the range of floats."""
     mantissa, mark, exponent = text.lower().partition("e")
     if not mark:
         return "0" if text == "-0" else text
@@ -64,7 +64,7 @@ def number_text(text: str) -> str | UnfitValue:
 
 
 def read_object(text: str, at: int, limits: JsonLimits) -> tuple[dict[str, Any], int]:
-    """The object that begins at a position, and the position after it; a value is as `columns.Row` has it."""
+    """Returns the object that begins at a position, as `columns.Row`, and the position after it."""
     row: dict[str, Any] = {}
     at = skip_space(text, at)
     if text[at : at + 1] != "{":
@@ -77,7 +77,7 @@ def read_object(text: str, at: int, limits: JsonLimits) -> tuple[dict[str, Any],
         name, at = _read_name(text, at, limits)
         if name in row:
             raise Misplaced(start, f"the object has the member {shown(name)} twice")
-        if len(row) >= limits.names:  # said now, for an object may have a million more
+        if len(row) >= limits.names:  # at once: an object may have a million more
             raise Misplaced(start, too_many_names(limits))
         row[name], at = _read_value(text, at, limits)
         at = skip_space(text, at)
@@ -90,12 +90,12 @@ def read_object(text: str, at: int, limits: JsonLimits) -> tuple[dict[str, Any],
 
 
 def too_many_names(limits: JsonLimits) -> str:
-    """Why a file that has one more name is refused."""
+    """Returns why a file with one more name is refused."""
     return f"there are more than {limits.names:,} different member names, the limit of RECORDS_MAX_COLUMNS"
 
 
 def _read_name(text: str, at: int, limits: JsonLimits) -> tuple[str, int]:
-    """A member's name; the position is that of its value."""
+    """Returns a member's name and the position of its value."""
     if text[at : at + 1] != '"':
         raise _wrong(text, at, "the name of a member in double quotes is expected")
     name, after = _read_string(text, at, limits.name_characters, "a member's name", "RECORDS_MAX_HEADER_CHARACTERS")
@@ -118,7 +118,7 @@ def _read_string(text: str, at: int, most: int, what: str, setting: str) -> tupl
     if len(value) > most:
         raise Misplaced(at, too_long)
     if not value.isascii() and _SURROGATE.search(value):
-        raise Misplaced(at, f"{what} has half of a surrogate pair, which is no character")
+        raise Misplaced(at, f"{what} has half of a surrogate pair, which is not a character")
     return value, after
 
 
@@ -147,12 +147,12 @@ def _read_scalar(text: str, at: int, limits: JsonLimits) -> tuple[str, int]:
 
 
 def _skip_nested(text: str, at: int, limits: JsonLimits) -> int:
-    """The position after an array or object, all of it checked; but a name may come twice, for nothing is kept."""
-    ends: list[str] = []  # of all that is open
+    """Returns the position after an array or object. All of it is checked, but a name may come twice."""
+    ends: list[str] = []  # the closing brackets of all that are open
     expect: Literal["value", "value or end", "name", "name or end", "next"] = "value"
     while True:
-        roomy = len(ends) + 1 < limits.depth  # for the brackets of one more
-        if roomy and ends[-1:] == ["]"] and expect != "next" and (run := _ELEMENTS.match(text, at)):
+        may_nest = len(ends) + 1 < limits.depth
+        if may_nest and ends[-1:] == ["]"] and expect != "next" and (run := _ELEMENTS.match(text, at)):
             at = run.end()
             expect = "value"
             continue
@@ -193,7 +193,7 @@ def _skip_nested(text: str, at: int, limits: JsonLimits) -> int:
 
 
 def skip_space(text: str, at: int) -> int:
-    """The position of the next character that is not white space, or the end."""
+    """Returns the position of the next character that is not white space, or the end."""
     found = _SPACE.match(text, at)
     return found.end() if found else at
 
@@ -203,10 +203,10 @@ def _wrong(text: str, at: int, expected: str) -> Misplaced | Incomplete:
 
 
 def shown(text: str) -> str:
-    """The text in quotation marks, in ASCII and not too long, for a message."""
+    """Returns the text for a message: in quotation marks, in ASCII, and not too long."""
     return ascii(abbreviated(text))
 
 
 def abbreviated(text: str) -> str:
-    """The text, or its first 59 characters."""
+    """Returns the text, or its first 59 characters."""
     return text if len(text) <= 60 else text[:59] + "…"

@@ -1,6 +1,6 @@
-"""Untrusted bytes to numbered text records: Parquet, by two readers in step.
+"""Parquet files, read by two readers in step.
 
-Arrow's reader delivers the values, `texts` says what each is as text, and `witness` compares them with DuckDB's.
+Arrow's reader delivers the values, `texts` turns them into text, and `cross_check` compares them with DuckDB's.
 """
 
 from resources.file_reader.parquet.file import ParquetFile

@@ -1,20 +1,20 @@
-"""The file as a whole, read through Arrow a batch at a time.
+"""A Parquet file, read by Arrow a batch at a time.
 
-The descriptions of column chunks are not looked at from here: pyarrow ends the process over one that is damaged.
+The metadata of column chunks are never read from here: pyarrow ends the process if they are damaged.
 """
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.file_reader.chunk import CellProblem, TextChunk
+from resources.file_reader.parquet.cross_check import ParquetCrossCheck
 from resources.file_reader.parquet.limits import ParquetLimits
 from resources.file_reader.parquet.texts import text_column, value_lengths
-from resources.file_reader.parquet.witness import ParquetWitness
 from schemas.errors import UnreadableFile
 
 _CHUNK_BYTES = 64 << 20
@@ -26,12 +26,11 @@ _BUFFERS = 64 << 20  # of all columns
 class ParquetFile:
     """A Parquet file, open for reading. A context manager; it does not close the file.
 
-    `headers` are the names of the columns; `read` counts the records that `chunks` has delivered, and `share_read` is
-    how much of all that is. Null is the empty text. Raises UnreadableFile where the file is damaged or asks for more
-    than the limits, and where the witness reads a record otherwise.
+    `read` counts the records that `chunks` has delivered, and `share_read` is their share of all records. Null is the
+    empty text. Raises UnreadableFile if the file is damaged or exceeds a limit, or DuckDB reads a record differently.
     """
 
-    kind: Literal["parquet"] = "parquet"
+    understood = (("Format", "Parquet"),)
 
     def __init__(
         self, file: BinaryIO, name: str, *, chunk_rows: int = 50_000, limits: ParquetLimits | None = None
@@ -45,8 +44,7 @@ class ParquetFile:
             self._parquet = self._open(source, [], _BUFFER)
             schema = self._parquet.schema_arrow
             self._check(schema)
-            # As dictionaries a text that is there a million times is not there a million times in memory. Arrow
-            # cannot do that within a list or a structure.
+            # A dictionary keeps a repeated text in memory once. Arrow has none within lists and structures.
             columns = [self._parquet.metadata.schema.column(i) for i in range(self._parquet.metadata.num_columns)]
             names = set(schema.names)
             texts = [it.path for it in columns if it.physical_type == "BYTE_ARRAY" and it.path in names]
@@ -58,11 +56,11 @@ class ParquetFile:
         self.headers = tuple(schema.names)
 
     def __enter__(self) -> "ParquetFile":
-        """The reader itself."""
+        """Returns the reader itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing to do: whoever opened the file closes it."""
+        """Does nothing: the caller closes the file."""
 
     def _open(self, source: pa.PythonFile, dictionaries: list[str], buffer: int) -> pq.ParquetFile:
         return pq.ParquetFile(
@@ -77,7 +75,7 @@ class ParquetFile:
 
     def _check(self, schema: pa.Schema) -> None:
         limits, metadata = self._limits, self._parquet.metadata
-        hint = "Write it anew with fewer or smaller parts."
+        hint = "Write it again with fewer or shorter columns."
         if len(schema.names) > limits.columns or metadata.num_columns > limits.columns:
             raise UnreadableFile(f"{self._name} has more than {limits.columns:,} columns (RECORDS_MAX_COLUMNS).", hint)
         if any(len(name) > limits.name_characters for name in schema.names):
@@ -90,17 +88,17 @@ class ParquetFile:
         if repeated:
             raise UnreadableFile(
                 f"{self._name} has more than one column {', '.join(map(repr, repeated))}.",
-                "Each column needs a name of its own.",
+                "Give each column its own name.",
             )
 
     @property
     def share_read(self) -> float:
-        """The share of the records that `chunks` has delivered, of those that the file says it has."""
+        """The share of the records that `chunks` has delivered, by the file's own count."""
         return self.read / max(1, int(self._parquet.metadata.num_rows))
 
     def chunks(self) -> Iterator[TextChunk]:
-        """All records of the file, in order, each read the same by the witness. To be called once."""
-        witness = ParquetWitness(self._file, self._name, self._parquet.schema_arrow)
+        """Yields all records of the file, in order, each confirmed by the cross-check. Call it once."""
+        cross_check = ParquetCrossCheck(self._file, self._name, self._parquet.schema_arrow)
         rows = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
         batches = self._parquet.iter_batches(batch_size=rows, use_threads=False)
         while True:
@@ -110,7 +108,7 @@ class ParquetFile:
                     break
                 for part in self._parts(batch):
                     chunk = self._chunk(part)
-                    witness.confirm(chunk)
+                    cross_check.confirm(chunk)
                     self.read += part.num_rows
                     yield chunk
             except MemoryError:
@@ -120,12 +118,12 @@ class ParquetFile:
         if self.read != self._parquet.metadata.num_rows:
             raise UnreadableFile(
                 f"{self._name} says it has {self._parquet.metadata.num_rows:,} records and has {self.read:,}.",
-                "Nothing was read from it; write it anew.",
+                "Nothing was read from it. Write it again.",
             )
-        witness.expect_end()
+        cross_check.expect_end()
 
     def _parts(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """The batch in parts of which none is too large once its dictionaries are written out."""
+        """Yields the batch in parts, none of them too large once its dictionaries are expanded."""
         sizes = np.zeros(batch.num_rows, np.int64)
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             lengths = value_lengths(column)
@@ -135,7 +133,7 @@ class ParquetFile:
                     raise UnreadableFile(
                         f"{self._name}: the value of {name!r} in record {record:,} is longer than "
                         f"{self._limits.cell_characters:,} bytes (RECORDS_MAX_CELL_MB).",
-                        "Nothing was read from it; shorten it.",
+                        "Nothing was read from it. Shorten the value.",
                     )
                 sizes += lengths
         part = np.cumsum(sizes) // _CHUNK_BYTES
@@ -160,5 +158,5 @@ class ParquetFile:
         why = (str(error).splitlines() or [type(error).__name__])[0][:300].rstrip(".")
         return UnreadableFile(
             f"{self._name} cannot be read as Parquet{after}: {why}.",
-            "Nothing was read from it; write it anew.",
+            "Nothing was read from it. Write it again.",
         )

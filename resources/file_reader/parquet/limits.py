@@ -1,4 +1,4 @@
-"""What a Parquet file may ask for at most."""
+"""Limits on a Parquet file."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,7 @@ from resources.file_reader.options import ReadLimits
 
 @dataclass(frozen=True)
 class ParquetLimits:
-    """What a file may ask for at most.
-
-    `footer_bytes` is the longest text, and `footer_items` the longest list, of its description of itself.
-    """
+    """Limits. `footer_bytes` is the longest text, and `footer_items` the longest list, of the file's metadata."""
 
     columns: int = 10_000
     name_characters: int = 10_000
@@ -20,7 +17,7 @@ class ParquetLimits:
 
     @classmethod
     def of(cls, limits: ReadLimits) -> "ParquetLimits":
-        """The settings' limits, as they are for Parquet."""
+        """Returns the limits of the settings, for Parquet."""
         return cls(
             columns=limits.columns,
             name_characters=limits.header_characters,

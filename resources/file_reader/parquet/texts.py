@@ -1,4 +1,7 @@
-"""Columns of any type as text that `schemas.parsing` takes for the value: exactly, or as a problem of the cell."""
+"""Columns of any type as text that `schemas.parsing` reads as the same value.
+
+A cell without such a text has a problem.
+"""
 
 from collections.abc import Callable
 from datetime import date
@@ -15,11 +18,11 @@ _LAST_DAY = (date.max - date(1970, 1, 1)).days
 _PER_DAY = {unit: 86_400 * 1000**power for power, unit in enumerate(("s", "ms", "us", "ns"))}
 
 _Unfit = Callable[[pa.Array, str, str, Callable[[int], str]], None]
-"""Takes which rows do not fit, the rule, what they must be, and how to show a row's value."""
+"""Records problems: which rows have one, the rule, what they must be, and how to show a row's value."""
 
 
 def value_lengths(column: pa.Array) -> "np.ndarray[tuple[int], np.dtype[np.int64]] | None":
-    """The bytes of each value; None where all are short."""
+    """Returns the bytes of each value; None if all are short."""
     if pa.types.is_dictionary(column.type):
         lengths = value_lengths(column.dictionary)
         if lengths is None or not len(lengths):
@@ -32,7 +35,7 @@ def value_lengths(column: pa.Array) -> "np.ndarray[tuple[int], np.dtype[np.int64
 
 
 def is_text(kind: pa.DataType) -> bool:
-    """Whether it is text of some length."""
+    """Returns whether a type is text."""
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
@@ -41,7 +44,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def text_column(column: pa.Array, position: int, cells: list[CellProblem]) -> pa.Array:
-    """The column as text; what has none is "" and among the cells."""
+    """Returns the column as text. A value without a text is "", and is added to the cells."""
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = column.type
@@ -81,13 +84,13 @@ def text_column(column: pa.Array, position: int, cells: list[CellProblem]) -> pa
         unfit(column.is_valid(), "nested_value", "must be a single value", lambda _: f"a value of type {kind}")
         texts = pa.nulls(len(column), pa.string())
     else:
-        unfit(column.is_valid(), "unknown_type", "must be text, a number, a date or a moment", lambda _: str(kind))
+        unfit(column.is_valid(), "unknown_type", "must be text, a number, a date or a timestamp", lambda _: str(kind))
         texts = pa.nulls(len(column), pa.string())
     return texts.fill_null("")
 
 
 def _written_out(numbers: pa.Array, texts: pa.Array) -> pa.Array:
-    """The numbers' texts without exponents: 1e+20 is 100000000000000000000."""
+    """Returns the texts of numbers without exponents: 1e+20 as 100000000000000000000."""
     short = pc.match_substring(texts, "e", ignore_case=True)
     if not pc.any(short).as_py():
         return texts
@@ -96,7 +99,7 @@ def _written_out(numbers: pa.Array, texts: pa.Array) -> pa.Array:
 
 
 def _dates(column: pa.Array, unfit: _Unfit) -> pa.Array:
-    """Dates and moments of the years 1 to 9999, as ISO 8601; those with a zone in UTC."""
+    """Returns dates and timestamps of the years 1 to 9999 as ISO 8601; those with a time zone in UTC."""
     kind = column.type
     days = pa.types.is_date32(kind)
     values = column.cast(pa.int32() if days else pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
@@ -106,7 +109,7 @@ def _dates(column: pa.Array, unfit: _Unfit) -> pa.Array:
     column = pc.if_else(exists, column, pa.scalar(None, kind))
     if pa.types.is_date(kind):
         return column.cast(pa.date32()).cast(pa.string())
-    naive = column.cast(pa.int64()).cast(pa.timestamp(kind.unit))  # in UTC: no zone is looked up by its name
+    naive = column.cast(pa.int64()).cast(pa.timestamp(kind.unit))  # in UTC, so that no time zone is looked up by name
     if kind.unit == "ns":
         fine = pa.array(values % 1000 != 0)
         expected = "must have at most 6 decimals of a second"
@@ -118,5 +121,5 @@ def _dates(column: pa.Array, unfit: _Unfit) -> pa.Array:
 
 
 def _without_zeros(times: pa.Array) -> pa.Array:
-    """09:30:00.500000 as 09:30:00.5, and 09:30:00.000000 as 09:30:00."""
+    """Returns times without needless zeros: 09:30:00.500000 as 09:30:00.5, and 09:30:00.000000 as 09:30:00."""
     return pc.replace_substring_regex(times, r"(\.[0-9]*[1-9])0+$|\.0+$", r"\1")

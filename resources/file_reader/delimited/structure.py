@@ -1,8 +1,8 @@
-"""The witness of delimited text: where each record lies and what its fields hold, found without Arrow.
+"""Finds the records of delimited text and the texts of their fields, without Arrow, to cross-check it.
 
-Where quotation marks stand as RFC 4180 has them (around a whole field, and doubled inside it), a record is settled
-by counting: a line end outside quotation marks ends a record, a delimiter outside them a field. That is done for a
-block of bytes at a time. A block with anything else in it is read by Python's csv module, in its strict mode.
+RFC 4180 puts quotation marks around whole fields, and doubles them inside. Then counting them is enough: a line end
+outside them ends a record, and a delimiter outside them ends a field. This is done for a block of bytes at a time.
+Python's csv module, in strict mode, reads a block that is written in another way.
 """
 
 import csv
@@ -17,7 +17,7 @@ from resources.file_reader.chunk import MalformedRecord
 from resources.file_reader.delimited.dialect import Dialect
 
 BLOCK = 8 << 20
-FIELD_END, RECORD_END = b"\x1f", b"\x1e"  # what ASCII has for them
+FIELD_END, RECORD_END = b"\x1f", b"\x1e"  # ASCII's unit and record separators
 
 _LF, _CR = 10, 13
 _Bytes = npt.NDArray[np.uint8]
@@ -25,12 +25,12 @@ _Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class WitnessedBlock:
-    """Consecutive whole records, as bytes in UTF-8 and as what the witness found in them.
+class RecordBlock:
+    """Consecutive whole records, as bytes in UTF-8 and as the finder reads them.
 
-    `records` and `lines` number the well-formed ones, from 1; `texts` are their fields without quotation marks,
-    each but the last ended by FIELD_END and the last by RECORD_END. `read` counts all records, but no blank lines,
-    which are `blank`; `first_line` is where the block begins.
+    `records` and `lines` number the well-formed records, from 1. `texts` are their fields without quotation marks:
+    RECORD_END follows the last field of a record, and FIELD_END every other. `read` counts all records, and `blank` the
+    blank lines between them. `first_line` is where the block begins.
     """
 
     data: bytes
@@ -43,11 +43,11 @@ class WitnessedBlock:
     first_line: int
 
 
-class Witness:
-    """Reads records of `width` fields from UTF-8 that begins with a record, on a line of the file.
+class RecordFinder:
+    """Finds records of `width` fields in UTF-8 that begins with a record.
 
-    `read` gives some more bytes, and none at the end. `line` is always where what is not read yet begins. Raises
-    csv.Error where the text is not of the dialect.
+    `read` returns the next bytes, and none at the end. `line` is the line on which the unread text begins. Raises
+    csv.Error if the text does not follow the dialect.
     """
 
     def __init__(self, read: Callable[[int], bytes], dialect: Dialect, width: int, line: int, cell_bytes: int) -> None:
@@ -58,8 +58,8 @@ class Witness:
         self._read = 0
         self.line = line
 
-    def blocks(self) -> Iterator[WitnessedBlock]:
-        """All records of the stream, in blocks of some 8 MB, or of one record where that is larger."""
+    def blocks(self) -> Iterator[RecordBlock]:
+        """Yields all records, in blocks of about 8 MB, or of one longer record."""
         data = b""
         while True:
             more = self._read_on(BLOCK)
@@ -74,10 +74,10 @@ class Witness:
             elif not more:
                 return
             elif len(data) > self._cell_bytes + BLOCK:
-                raise csv.Error(f"field larger than field limit ({self._cell_bytes})")  # in the csv module's words
+                raise csv.Error(f"field larger than field limit ({self._cell_bytes})")  # the csv module's own message
 
-    def _block(self, data: bytes, *, last: bool) -> tuple[WitnessedBlock | None, int]:
-        """The whole records that the data begin with, and how many bytes they are; None where there are none."""
+    def _block(self, data: bytes, *, last: bool) -> tuple[RecordBlock | None, int]:
+        """Returns the whole records at the start of the data and their size in bytes; None if there are none."""
         ended = data + b"\n" if last and data[-1:] not in b"\r\n" else data
         found = None if self._dialect.escape else _Structure.of(ended, self._dialect, last=last)
         if found is None or found.longest_record > self._cell_bytes:
@@ -86,7 +86,7 @@ class Witness:
             return None, 0
         return self._settled(ended[: found.size], found), min(found.size, len(data))
 
-    def _settled(self, data: bytes, found: "_Structure") -> WitnessedBlock:
+    def _settled(self, data: bytes, found: "_Structure") -> RecordBlock:
         lines = self.line + found.lines
         well_formed = found.fields == self._width
         malformed = [
@@ -99,7 +99,7 @@ class Witness:
             for at in np.flatnonzero(~well_formed)
         ]
         first_line, self.line = self.line, self.line + found.line_ends
-        return WitnessedBlock(
+        return RecordBlock(
             data=data,
             records=self._read + 1 + np.flatnonzero(well_formed),
             lines=lines[well_formed],
@@ -110,7 +110,7 @@ class Witness:
             first_line=first_line,
         )
 
-    def _read_by_python(self, data: bytes, *, last: bool) -> tuple[WitnessedBlock | None, int]:
+    def _read_by_python(self, data: bytes, *, last: bool) -> tuple[RecordBlock | None, int]:
         whole = len(data) if last else max(data.rfind(b"\n") + 1, data[:-1].rfind(b"\r") + 1)
         lines = list(io.StringIO(data[:whole].decode(), newline=""))
         reader = self._dialect.reader(lines)
@@ -126,7 +126,7 @@ class Witness:
                 if last or "unexpected end" not in str(error):
                     self.line += consumed
                     raise
-                break  # the record goes on in the next block
+                break  # the record continues in the next block
             if fields is None:
                 break
             if fields:
@@ -147,7 +147,7 @@ class Witness:
             return None, 0
         size = sum(len(line.encode()) for line in lines[:consumed])
         return (
-            WitnessedBlock(
+            RecordBlock(
                 data=data[:size],
                 records=np.array(records, np.int64),
                 lines=np.array(starts, np.int64),
@@ -163,10 +163,10 @@ class Witness:
 
 @dataclass(frozen=True)
 class _Structure:
-    """Where the whole records of some bytes begin and end, blank lines left out.
+    """Where the whole records in some bytes begin and end, without blank lines.
 
-    A record goes from `starts` to `stops`, where its line end lies; `fields` counts the fields of each, `lines` the
-    line ends before it. `size` bytes and `line_ends` line ends belong to whole records, and `blank` lines between.
+    A record goes from `starts` to `stops`, the place of its line end. `fields` counts its fields, and `lines` the line
+    ends before it. `size`, `line_ends` and `blank` count the bytes, line ends and blank lines of all of them.
     """
 
     size: int
@@ -181,7 +181,7 @@ class _Structure:
 
     @classmethod
     def of(cls, data: bytes, dialect: Dialect, *, last: bool) -> "_Structure | None":
-        """The structure of the data, which begin with a record; None where quotation marks leave it open."""
+        """Returns the structure of data that begin with a record; None if quotation marks are not as in RFC 4180."""
         text = np.frombuffer(data, np.uint8)
         quotes = np.flatnonzero(text == ord(dialect.quote)) if dialect.quote.encode() in data else _NONE
         line_ends = _line_ends(data, text, last=last)
@@ -224,11 +224,11 @@ class _Structure:
 
     @property
     def longest_record(self) -> int:
-        """Bytes of the longest record."""
+        """The bytes of the longest record."""
         return int((self.stops - self.starts).max(initial=0))
 
     def texts(self, wanted: npt.NDArray[np.bool_]) -> _Bytes:
-        """The fields of the wanted records, with the marks of their ends."""
+        """Returns the fields of the wanted records, with FIELD_END and RECORD_END."""
         kept = self._kept
         if not wanted.all():
             kept = np.ones(self.size, np.bool_) if kept is None else kept
@@ -241,7 +241,7 @@ _NONE: _Positions = np.array([], np.int64)
 
 
 def _line_ends(data: bytes, text: _Bytes, *, last: bool) -> _Positions:
-    """Where lines end: at each LF, and at each CR that no LF follows. A CR at the end may be half of a line end."""
+    """Returns where lines end: at each LF, and at each CR without an LF. A CR at the end may be half of a line end."""
     feeds = np.flatnonzero(text == _LF)
     if b"\r" not in data:
         return feeds
@@ -252,10 +252,10 @@ def _line_ends(data: bytes, text: _Bytes, *, last: bool) -> _Positions:
 
 
 def _outside(positions: _Positions, quotes: _Positions) -> _Positions:
-    """Those that an even number of quotation marks precedes."""
+    """Returns the positions outside quotation marks: an even number of marks comes before them."""
     if not len(quotes):
         return positions
-    # From each quotation mark on, the next positions are on its other side: fewer searches than one for each position.
+    # Each quotation mark flips the positions after it: fewer searches than one for each position.
     turns = np.bincount(np.searchsorted(positions, quotes), minlength=len(positions) + 1)[:-1]
     outside: npt.NDArray[np.bool_] = np.bitwise_xor.accumulate(turns & 1) == 0
     return positions[outside]
@@ -264,7 +264,7 @@ def _outside(positions: _Positions, quotes: _Positions) -> _Positions:
 def _around_fields(
     text: _Bytes, opening: _Positions, closing: _Positions, doubled: npt.NDArray[np.bool_], delimiter: int
 ) -> bool:
-    """Whether each quotation mark begins a field, ends one, or is one of two inside one."""
+    """Returns whether each quotation mark begins a field, ends one, or is doubled inside one."""
     if not len(opening):
         return True
     bounds = np.array([delimiter, _LF, _CR], np.uint8)

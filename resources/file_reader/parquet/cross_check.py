@@ -1,4 +1,4 @@
-"""The witness of Parquet: DuckDB's reader, which must have read the same values in the same records."""
+"""Cross-check of Parquet: DuckDB must read the same values in the same records."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader.chunk import TextChunk
+from resources.file_reader.duckdb_reader import DuckDBReader, DuckDBReadFailed, Rows, disagreement
 from resources.file_reader.parquet.texts import is_text, text_column
-from resources.file_reader.second_reading import ReadingFailed, Rows, SecondReading, disagreement
 from schemas.errors import UnreadableFile
 
-_ROWS = 2048  # DuckDB's own measure
+_ROWS = 2048  # of a vector of DuckDB
 _LONG_BYTES = 64 << 20
 _SHA256_BYTES = 64
 
@@ -34,38 +34,37 @@ _SAME: tuple[tuple[Callable[[pa.DataType], bool], tuple[str, ...]], ...] = (
     (_no_finer_than_microseconds, ("TIME",)),
     (pa.types.is_timestamp, ("TIMESTAMP", "TIMESTAMP_S", "TIMESTAMP_MS", "TIMESTAMP_NS", "TIMESTAMP WITH TIME ZONE")),
 )
-"""Which types of Arrow are which of DuckDB."""
+"""Types of Arrow, and the types of DuckDB that have the same values."""
 
 
-class ParquetWitness:
-    """A second reading of a Parquet file, beside the first: what it hands out is confirmed, or refused.
+class ParquetCrossCheck:
+    """DuckDB reads the file in step with Arrow, and confirms each chunk or refuses the file.
 
-    Records are compared value by value as the texts they are; texts that would take much memory by their SHA-256.
-    Of a value that has no text, and of one of a type that DuckDB has not (decimals of more than 38 digits),
-    only whether there is one.
+    Records are compared value by value, as text; long texts by their SHA-256, to save memory. For a value without a
+    text, or of a type that DuckDB lacks (decimals of more than 38 digits), DuckDB must only have a value as well.
     """
 
     def __init__(self, file: BinaryIO, name: str, schema: pa.Schema) -> None:
         self._name, self._schema = name, schema
         self._source = f"read_parquet('/dev/fd/{file.fileno()}', hive_partitioning = false)"
-        self._reading = SecondReading(Path(f"/dev/fd/{file.fileno()}"))
+        self._reader = DuckDBReader(Path(f"/dev/fd/{file.fileno()}"))
         self._long = max(_SHA256_BYTES, _LONG_BYTES // (_ROWS * max(1, len(schema))))
         self._unread: frozenset[int] = frozenset()
         self._confirmed = 0
         try:
-            self._types = self._reading.types(f"SELECT * FROM {self._source}")
+            self._types = self._reader.types(f"SELECT * FROM {self._source}")
             if len(self._types) != len(schema):
-                raise ReadingFailed(f"{len(self._types)} columns")
-        except ReadingFailed as error:
+                raise DuckDBReadFailed(f"{len(self._types)} columns")
+        except DuckDBReadFailed as error:
             raise self._disagreement() from error
         self._rows = self._rest()
 
     def confirm(self, chunk: TextChunk) -> None:
-        """The witness has read the same next records; raises UnreadableFile, naming the first that differs."""
+        """Compares the chunk with DuckDB's next records. Raises UnreadableFile, which names the first that differs."""
         size = len(chunk.records)
         try:
             read = self._next(size)
-        except ReadingFailed as error:
+        except DuckDBReadFailed as error:
             raise self._disagreement() from error
         wrong = [read.num_rows] if read.num_rows < size else []
         unfit: dict[int, list[int]] = {}
@@ -81,10 +80,10 @@ class ParquetWitness:
         self._confirmed += size
 
     def expect_end(self) -> None:
-        """The witness has no record after these; raises UnreadableFile if it has."""
+        """Raises UnreadableFile if DuckDB has more records."""
         try:
             more = self._next(1).num_rows
-        except ReadingFailed:
+        except DuckDBReadFailed:
             more = 1
         if more:
             raise self._disagreement()
@@ -92,22 +91,22 @@ class ParquetWitness:
     def _next(self, size: int) -> pa.Table:
         try:
             return self._rows.take(size)
-        except ReadingFailed as error:
-            # A moment in milliseconds that is beyond DuckDB's microseconds: it can read nothing of that column.
+        except DuckDBReadFailed as error:
+            # A timestamp in milliseconds beyond the range of DuckDB's microseconds: DuckDB cannot read that column.
             kinds = enumerate(self._schema.types)
-            moments = frozenset(i for i, kind in kinds if pa.types.is_timestamp(kind) and kind.unit == "ms")
-            if "Conversion Error" not in str(error) or moments <= self._unread:
+            timestamps = frozenset(i for i, kind in kinds if pa.types.is_timestamp(kind) and kind.unit == "ms")
+            if "Conversion Error" not in str(error) or timestamps <= self._unread:
                 raise
-            self._unread = moments
+            self._unread = timestamps
             self._rows = self._rest()
             return self._rows.take(size)
 
     def _rest(self) -> Rows:
-        """The rows from the first that is not confirmed."""
+        """Returns the rows from the first that is not confirmed."""
         names = ", ".join(f'"{position}"' for position in range(len(self._types)))
         values = ", ".join(map(self._value, range(len(self._types))))
         query = f"SELECT {values} FROM {self._source} AS t({names}) OFFSET {self._confirmed}"
-        return self._reading.rows(query, {}, _ROWS)
+        return self._reader.rows(query, {}, _ROWS)
 
     def _disagreement(self) -> UnreadableFile:
         return disagreement(self._name, self._confirmed + 1)
@@ -122,25 +121,25 @@ class ParquetWitness:
         return f'"{position}"'
 
     def _comparable(self, position: int) -> bool:
-        """Whether both readers have the type."""
+        """Returns whether both readers have the type of a column."""
         kind = _plain(self._schema.types[position])
         other = self._types[position].partition("(")[0]
         return any(is_kind(kind) and other in names for is_kind, names in _SAME)
 
     def _differing(
-        self, delivered: pa.ChunkedArray, witnessed: pa.ChunkedArray, position: int, unfit: list[int]
+        self, delivered: pa.ChunkedArray, other: pa.ChunkedArray, position: int, unfit: list[int]
     ) -> list[int]:
         if not self._comparable(position):
             said = _mask(pc.not_equal(delivered, ""))
             said[unfit] = True
-            return np.flatnonzero(said != _mask(witnessed)).tolist()
-        texts = text_column(witnessed.combine_chunks(), position, [])
+            return np.flatnonzero(said != _mask(other)).tolist()
+        texts = text_column(other.combine_chunks(), position, [])
         differing = _mask(pc.not_equal(self._shortened(delivered.combine_chunks()), texts))
-        differing[unfit] = ~_mask(witnessed.is_valid())[unfit]
+        differing[unfit] = ~_mask(other.is_valid())[unfit]
         return np.flatnonzero(differing).tolist()
 
     def _shortened(self, texts: pa.Array) -> pa.Array:
-        """Long texts by their SHA-256."""
+        """Returns the texts, long ones as their SHA-256."""
         long = pc.greater(pc.binary_length(texts), self._long)
         if not pc.any(long).as_py():
             return texts
@@ -149,7 +148,7 @@ class ParquetWitness:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType:
-    """The type of the values themselves."""
+    """Returns the type of the values, without extensions and dictionaries."""
     if isinstance(kind, pa.ExtensionType):
         return _plain(kind.storage_type)
     return _plain(kind.value_type) if pa.types.is_dictionary(kind) else kind

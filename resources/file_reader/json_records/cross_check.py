@@ -1,4 +1,4 @@
-"""The witness of JSON records: DuckDB's parser, which must have read the same texts in the same records."""
+"""Cross-check of JSON records: DuckDB must read the same texts in the same records."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,16 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader.chunk import TextChunk
-from resources.file_reader.second_reading import ReadingFailed, SecondReading, disagreement
+from resources.file_reader.duckdb_reader import DuckDBReader, DuckDBReadFailed, disagreement
 
 _SLACK = 1 << 20
 
 
-class JsonWitness:
-    """A second reading of a file of JSON records, beside the first: what it hands out is confirmed, or refused.
+class JsonCrossCheck:
+    """DuckDB reads the file in step with the parser, and confirms each chunk or refuses the file.
 
-    Records are compared by number and text. Numbers are compared as numbers where their texts differ, for DuckDB
-    reads 1.10 as 1.1; of a value that has no text, only whether there is one.
+    Records are compared by number and text. If texts differ, they are compared as numbers: DuckDB reads 1.10 as 1.1.
+    For a value without a text, DuckDB must only have a value as well.
     """
 
     def __init__(
@@ -30,14 +30,14 @@ class JsonWitness:
         source = f"""'{path}', format = '{"array" if array else "newline_delimited"}', compression = 'uncompressed',
             maximum_object_size = {record_bytes + _SLACK}"""
         query, parameters = _query(source, headers)
-        self._rows = SecondReading(path).rows(query, parameters, rows)
+        self._rows = DuckDBReader(path).rows(query, parameters, rows)
 
     def confirm(self, chunk: TextChunk) -> None:
-        """The witness has read the same next records; raises UnreadableFile, naming the first that differs."""
+        """Compares the chunk with DuckDB's next records. Raises UnreadableFile, which names the first that differs."""
         size = len(chunk.records)
         try:
             read = self._rows.take(size)
-        except ReadingFailed as error:
+        except DuckDBReadFailed as error:
             raise disagreement(self._name, chunk.records[0].as_py(), chunk.lines[0].as_py()) from error
         wrong = [read.num_rows] if read.num_rows < size else []
         unfit: dict[int, list[int]] = {}
@@ -45,30 +45,30 @@ class JsonWitness:
             unfit.setdefault(cell.column, []).append(cell.row)
         for position in range(self._columns):
             delivered = chunk.values.column(position)[: read.num_rows]
-            witnessed = read.column(position)
+            other = read.column(position)
             if position in unfit:
                 rows = [row for row in unfit[position] if row < read.num_rows]
-                wrong += [row for row in rows if witnessed[row].as_py() is None]
+                wrong += [row for row in rows if other[row].as_py() is None]
                 mask = np.zeros(read.num_rows, bool)
                 mask[rows] = True
-                witnessed = pc.if_else(pa.array(mask), "", witnessed)
-            wrong += _differing(delivered, witnessed.fill_null(""))[:1]
+                other = pc.if_else(pa.array(mask), "", other)
+            wrong += _differing(delivered, other.fill_null(""))[:1]
         if wrong:
             first = min(wrong)
             raise disagreement(self._name, chunk.records[first].as_py(), chunk.lines[first].as_py())
 
     def expect_end(self, read: int) -> None:
-        """The witness has no record after these; raises UnreadableFile if it has."""
+        """Raises UnreadableFile if DuckDB has more records."""
         try:
             more = self._rows.take(1).num_rows > 0
-        except ReadingFailed:
+        except DuckDBReadFailed:
             more = True
         if more:
             raise disagreement(self._name, read + 1)
 
 
 def _query(source: str, headers: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    """The texts of all members of all records, and what the query is to be given."""
+    """Returns a query for the texts of all members of all records, and its parameters."""
     if not headers:
         return f"SELECT json_type(json) FROM read_json_objects({source})", {}
     if _can_be_columns(headers):
@@ -81,7 +81,7 @@ def _query(source: str, headers: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 
 def _can_be_columns(headers: Sequence[str]) -> bool:
-    """Whether the names can be those of DuckDB's columns, which are the same in capitals, and not empty."""
+    """Returns whether the names can be DuckDB's columns: not empty, and distinct without case."""
     return (
         all(headers)
         and not any("\0" in header for header in headers)
@@ -93,12 +93,12 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _differing(delivered: pa.ChunkedArray, witnessed: pa.ChunkedArray) -> list[int]:
-    """The rows whose texts differ and are not the same number."""
-    rows = pc.indices_nonzero(pc.not_equal(delivered, witnessed))
+def _differing(delivered: pa.ChunkedArray, other: pa.ChunkedArray) -> list[int]:
+    """Returns the rows whose texts differ and are not the same number."""
+    rows = pc.indices_nonzero(pc.not_equal(delivered, other))
     if not len(rows):
         return []
-    pairs = zip(rows.to_pylist(), delivered.take(rows).to_pylist(), witnessed.take(rows).to_pylist(), strict=True)
+    pairs = zip(rows.to_pylist(), delivered.take(rows).to_pylist(), other.take(rows).to_pylist(), strict=True)
     return [row for row, one, other in pairs if not _same_number(one, other)]
 
 

@@ -1,6 +1,6 @@
-"""A second reading of a file by another parser than the one that delivers its values: DuckDB's.
+"""DuckDB reads a file a second time, to cross-check the parser that delivers the values.
 
-It runs in the same process, on the same descriptor, with one thread, little memory, and no way to any other file.
+It runs in the same process and on the same descriptor, with one thread, little memory, and no access to other files.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,12 +16,12 @@ from schemas.errors import UnreadableFile
 _MEMORY = "400MB"
 
 
-class ReadingFailed(Exception):
-    """DuckDB cannot read the file to its end; what it says of it may quote the file."""
+class DuckDBReadFailed(Exception):
+    """DuckDB cannot read the file to its end. Its message may quote the file."""
 
 
-class SecondReading:
-    """What queries find in a file. `path` is of a descriptor, as /dev/fd/7; no other file can be read."""
+class DuckDBReader:
+    """Queries on one file. `path` is that of its descriptor, as /dev/fd/7; DuckDB can read no other file."""
 
     def __init__(self, path: Path) -> None:
         self._connection = duckdb.connect(
@@ -32,17 +32,17 @@ class SecondReading:
         self._connection.execute("SET lock_configuration = true")
 
     def types(self, query: str) -> list[str]:
-        """The types of a query's columns, as DuckDB names them. Raises ReadingFailed, or MemoryError."""
+        """Returns the types of a query's columns, as DuckDB names them. Raises DuckDBReadFailed, or MemoryError."""
         with _failures():
             return [kind for _, kind, *_ in self._connection.execute(f"DESCRIBE {query}").fetchall()]
 
     def rows(self, query: str, parameters: dict[str, Any], at_once: int) -> "Rows":
-        """The rows of a query, so many of them in memory at once."""
+        """Returns the rows of a query, of which `at_once` are in memory at a time."""
         return Rows(lambda: self._connection.execute(query, parameters).to_arrow_reader(at_once))
 
 
 class Rows:
-    """The rows of a query, in their order, to be taken. The query runs from the first taking on."""
+    """The rows of a query, in order. The query starts with the first `take`."""
 
     def __init__(self, run: Callable[[], pa.RecordBatchReader]) -> None:
         self._run = run
@@ -50,7 +50,7 @@ class Rows:
         self._waiting: list[pa.Table] = []
 
     def take(self, rows: int) -> pa.Table:
-        """The next rows; fewer where there are no more. Raises ReadingFailed, or MemoryError."""
+        """Returns the next rows, or fewer at the end. Raises DuckDBReadFailed, or MemoryError."""
         with _failures():
             self._reader = self._reader or self._run()
             while sum(table.num_rows for table in self._waiting) < rows:
@@ -65,19 +65,19 @@ class Rows:
 
 @contextmanager
 def _failures() -> Iterator[None]:
-    """What DuckDB cannot do is ReadingFailed, by whichever way it says so."""
+    """Raises DuckDBReadFailed for every error by which DuckDB or Arrow reports that reading failed."""
     try:
         yield
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         if isinstance(error, duckdb.OutOfMemoryException | pa.ArrowMemoryError) or "Out of Memory Error" in str(error):
             raise MemoryError from error
-        raise ReadingFailed(str(error)) from error
+        raise DuckDBReadFailed(str(error)) from error
 
 
 def disagreement(name: str, record: int, line: int | None = None) -> UnreadableFile:
-    """What is said of a file that two parsers read in two ways."""
+    """Returns the error for a file that two parsers read differently."""
     place = f"record {record:,}" + ("" if line is None else f" (line {line:,})")
     return UnreadableFile(
         f"{name} can be read in two ways: two parsers disagree about {place}.",
-        "Nothing was read from it; write it anew, with another program if you can.",
+        "Nothing was read from it. Save it again, with another program if you can.",
     )

@@ -1,8 +1,8 @@
-"""A second reading of rows: what was delivered is what their bytes hold, in the same places.
+"""Cross-check of rows: the delivered records must have the texts that the bytes have, in the same places.
 
-It knows nothing of expat or of regular expressions over cells: a tag begins where there is a `<`, and the names that
-matter are told by their first letters. It need not understand every form, for whoever delivers has found the rows
-well-formed; but rows, cells and texts must be the same in both readings.
+It uses neither expat nor regular expressions over cells. A tag begins at each `<`, and first letters tell the names
+apart. It does not understand every form, because the parser has already found the rows well-formed. But rows, cells and
+texts must be the same in both.
 """
 
 import re
@@ -40,10 +40,10 @@ Mask = npt.NDArray[np.bool_]
 class _Seen:
     """What the bytes of some rows hold.
 
-    A place is row · 16,384 + column, from 0, and places ascend. `certain` are those of cells with a content that is
-    a text whatever it means; `possible` also those of formulas and of others that may come to nothing. `contents` are
-    those of the certain cells as bytes, and `shared` says which are numbers of shared texts, as far as their tags
-    end in the usual way; `tags` are where those begin in `data`.
+    A place is row · 16,384 + column, from 0, and places ascend. `certain` are the places of cells that surely have a
+    text. `possible` also has those of formulas and of cells that may be empty. `contents` are the bytes in the certain
+    cells, and `tags` the places of their tags in `data`. `shared` marks numbers of shared texts, if their tags end in
+    the usual way.
     """
 
     data: bytes
@@ -54,8 +54,8 @@ class _Seen:
     shared: Mask
 
 
-class Witness:
-    """Compares what is delivered, piece by piece, with what it sees itself."""
+class CrossCheck:
+    """Compares delivered chunks, piece by piece, with the bytes of the sheet."""
 
     def __init__(self, progress: Progress, strings: SharedStrings, prefix: str) -> None:
         self._progress, self._strings, self._skip = progress, strings, len(prefix) + 1
@@ -66,14 +66,17 @@ class Witness:
         self._piece, self._row, self._header_known = Piece(b"", b""), 0, False
 
     def check(self, piece: Piece, chunks: Sequence[TextChunk], read: int, row: int) -> None:
-        """The piece holds just what the chunks deliver; `read` records and the rows up to `row` came before."""
+        """Compares a piece with its chunks. `read` records, and the rows up to `row`, came before.
+
+        Raises UnreadableFile, which names the first row that differs.
+        """
         self.begin(piece, row)
         for chunk in chunks:
             self.note(chunk)
         self.end(read)
 
     def begin(self, piece: Piece, row: int) -> None:
-        """The piece is read a second time; the rows up to `row` came before."""
+        """Begins a piece. The rows up to `row` came before."""
         self._piece, self._row = piece, row
         self._header_known = self._progress.headers is not None
         self._places.clear()
@@ -81,7 +84,7 @@ class Witness:
         self._lines.clear()
 
     def note(self, chunk: TextChunk) -> None:
-        """The chunk was delivered for the piece."""
+        """Adds a chunk that was delivered for the piece."""
         lines = chunk.lines.to_numpy(zero_copy_only=False)
         columns = [column.combine_chunks() for column in chunk.values.columns]
         filled = np.zeros((len(lines), len(columns)), bool)
@@ -107,9 +110,9 @@ class Witness:
         self._texts.append(texts)
 
     def end(self, read: int) -> None:
-        """All of the piece was delivered, after `read` records.
+        """Compares the piece with all chunks that were added. `read` records came before.
 
-        Only now is it looked at: a piece that the delivering parser refuses may have more cells than any sheet.
+        It parses the piece only now: a piece that the parser refuses may have more cells than any sheet.
         """
         progress = self._progress
         seen = self._seen = _see(self._piece, self._skip, self._row, self._strings.has_empty)
@@ -122,7 +125,7 @@ class Witness:
         ]
         certain, possible = seen.certain, seen.possible
         own = np.ones(len(certain), bool)
-        if not self._header_known:  # the header is no record
+        if not self._header_known:  # the header is not a record
             own = certain // LAST_COLUMNS != progress.header_row
         if not np.array_equal(certain[own], places):
             wrong += list(np.setdiff1d(certain[own], places) // LAST_COLUMNS)
@@ -135,7 +138,7 @@ class Witness:
             raise self._disagreement(int(min(wrong)), read + int(np.searchsorted(lines, min(wrong))) + 1)
 
     def _different_texts(self, own: Mask, places: Places) -> list[int]:
-        """The rows in which a text is not what the cell holds."""
+        """Returns the rows in which a text differs from the cell's."""
         seen = self._seen
         texts = pa.concat_arrays([pa.array([], pa.string()), *self._texts])
         certain, contents, shared = seen.certain[own], seen.contents, seen.shared[own]
@@ -169,7 +172,7 @@ class Witness:
         return self._progress.refuse(
             f"row {row:,}",
             f"(record {record:,}) can be read in two ways",
-            "Save the workbook anew in Excel, or as CSV.",
+            "Save the workbook again in Excel, or as CSV.",
         )
 
 
@@ -178,20 +181,20 @@ _NOTHING = _Seen(b"", _NONE, _NONE, _NONE, pa.array([], pa.binary()), np.empty(0
 
 
 def _repeated(numbers: Places, ordered: Places | None = None) -> list[int]:
-    """Those that do not come after the one before."""
+    """Returns the numbers that are not higher than the one before."""
     return list(numbers[1:][np.diff(numbers if ordered is None else ordered) <= 0])
 
 
 def _distinct(ordered: Places) -> Places:
-    """Those that are not the one before."""
+    """Returns the places without repetitions."""
     distinct: Places = ordered[np.diff(ordered, prepend=-1) != 0]
     return distinct
 
 
 def _see(piece: Piece, skip: int, last_row: int, empty_shared: bool) -> _Seen:
-    """The rows of a piece. `skip` is the length of `<` and the prefix of names; `last_row` came before.
+    """Parses the rows of a piece.
 
-    With `empty_shared` a shared text may be none.
+    skip: the length of `<` and the prefix of names. last_row: the row before. empty_shared: a shared text may be empty.
     """
     data = piece.bare
     octets = np.frombuffer(data + b"\0" * (skip + 16), np.uint8)
@@ -230,7 +233,7 @@ def _see(piece: Piece, skip: int, last_row: int, empty_shared: bool) -> _Seen:
 
 
 def _gathered(octets: npt.NDArray[np.uint8], starts: Places, stops: Places) -> pa.Array:
-    """The bytes from each start to its stop."""
+    """Returns the bytes from each start to its stop."""
     lengths = stops - starts
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     gathered = octets[np.repeat(starts - offsets[:-1], lengths) + np.arange(int(offsets[-1]))]
@@ -242,7 +245,7 @@ def _gathered(octets: npt.NDArray[np.uint8], starts: Places, stops: Places) -> p
 def _places(
     data: bytes, octets: npt.NDArray[np.uint8], rows: Places, cells: Places, skip: int, last_row: int
 ) -> Places:
-    """The place of every cell; as Excel counts, where it does not say so."""
+    """Returns the place of every cell, counted as Excel does where references are missing."""
     stated = [_ROW_NUMBER(data, at) for at in rows.tolist()]
     owner = np.searchsorted(rows, cells, "right") - 1
     named = np.ones(len(cells), bool)

@@ -1,0 +1,62 @@
+"""The import formats, one module each. A new format is a module here and its line in `FORMATS`."""
+
+from pathlib import Path
+
+from resources.file_reader.formats.delimited import Delimited
+from resources.file_reader.formats.excel import Excel
+from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
+from resources.file_reader.formats.json import JsonArray, JsonLines
+from resources.file_reader.formats.parquet import Parquet
+from schemas.errors import UnreadableFile
+
+__all__ = ["FORMATS", "Candidate", "Format", "OpenedFile", "RowWriter", "format_named", "recognise"]
+
+FORMATS: tuple[Format, ...] = (
+    Excel(),
+    Parquet(),
+    JsonArray(),
+    JsonLines(),
+    Delimited(),  # the last, for it takes every file that is not an archive
+)
+"""All import formats, in the order in which they are asked whether a file is theirs."""
+
+_ARCHIVES = {
+    "word/document.xml": ("a Word document", "Save its table as .xlsx or .csv."),
+    "ppt/presentation.xml": ("a PowerPoint presentation", "Save its table as .xlsx or .csv."),
+    "META-INF/manifest.xml": ("an OpenDocument file, as .ods", "Save it as .xlsx or .csv."),
+}
+"""Kinds of ZIP archive, by a member that each has."""
+_MEMBERS_SHOWN = 5
+
+
+def recognise(path: Path, name: str) -> Format:
+    """Returns the format of an unpacked file that was sent under a name.
+
+    Raises UnreadableFile, which says what the file is, if no format recognises it.
+    """
+    candidate = Candidate(path, name)
+    for format_ in FORMATS:
+        if format_.recognises(candidate):
+            return format_
+    raise _unknown_archive(name, candidate.members)
+
+
+def format_named(name: str) -> Format:
+    """Returns the format of that name."""
+    return next(format_ for format_ in FORMATS if format_.name == name)
+
+
+def _unknown_archive(name: str, members: frozenset[str] | None) -> UnreadableFile:
+    if members is None:
+        return UnreadableFile(f"{name} is a damaged ZIP archive.", "Send it again, or send the file inside it.")
+    for member, (kind, hint) in _ARCHIVES.items():
+        if member in members:
+            return UnreadableFile(f"{name} is {kind}. Its records cannot be read.", hint)
+    files = sorted(member for member in members if not member.endswith("/"))
+    count = "1 file" if len(files) == 1 else f"{len(files):,} files"
+    shown = ", ".join(repr(file[:100]) for file in files[:_MEMBERS_SHOWN]) + (", …" if files[_MEMBERS_SHOWN:] else "")
+    return UnreadableFile(
+        f"{name} is a ZIP archive with {count}, not an Excel workbook.",
+        "Unpack it and import each file by itself.",
+        f"It contains: {shown}." if files else "",
+    )

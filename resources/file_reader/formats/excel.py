@@ -1,0 +1,53 @@
+"""Excel workbooks: .xlsx and .xlsm."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
+from resources.file_reader.options import ReadLimits, ReadOptions
+
+_OLE_SIGNATURE = b"\xd0\xcf\x11\xe0"
+_CONTENT_TYPES = "[content_types].xml"
+_OTHER_OFFICE = ("word/", "ppt/")
+
+
+class Excel(Format):
+    """One sheet of a workbook."""
+
+    name = "excel"
+    suffixes = (".xlsx", ".xlsm")
+    assume_utc = True
+    escapes_formulas = True
+
+    @property
+    def cell_characters(self) -> int:
+        """As many as Excel's own limit."""
+        from resources.file_reader.excel.limits import ExcelLimits
+
+        return ExcelLimits.cell_characters
+
+    def recognises(self, candidate: Candidate) -> bool:
+        """Returns whether the file is a workbook, or a damaged or older one that `open` refuses in Excel's terms.
+
+        A workbook is an archive with a list of content types that is not a Word or PowerPoint file. A damaged archive
+        is one if its name says so. Encrypted workbooks and .xls are OLE files.
+        """
+        if not candidate.is_archive:
+            return candidate.start.startswith(_OLE_SIGNATURE)
+        if candidate.members is None:
+            return candidate.suffix in self.suffixes
+        members = {member.casefold() for member in candidate.members}
+        return _CONTENT_TYPES in members and not any(member.startswith(_OTHER_OFFICE) for member in members)
+
+    def open(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> OpenedFile:
+        """Opens the sheet that the options name, or the first visible one."""
+        from resources.file_reader.excel import ExcelFile
+
+        return ExcelFile(path.open("rb"), name, sheet=options.sheet)
+
+    def write_rejects(self, path: Path, headers: Sequence[str]) -> AbstractContextManager[RowWriter]:
+        """Writes a workbook of one sheet; every cell is text."""
+        from resources.file_reader.excel.rejects import RejectsWorkbook
+
+        return RejectsWorkbook(path, headers)

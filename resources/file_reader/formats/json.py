@@ -1,0 +1,80 @@
+"""JSON records: an array of objects, or an object on each line."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from resources.file_reader.formats.delimited import Delimited
+from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
+from resources.file_reader.options import ReadLimits, ReadOptions
+
+_SUFFIXES = (".json", ".ndjson", ".jsonl")
+
+
+class _Json(Format):
+    """JSON of either kind: the file's content, not its name, says which."""
+
+    def recognises(self, candidate: Candidate) -> bool:
+        """Returns whether the name says JSON, or the content does and the name does not say delimited text."""
+        if candidate.suffix in _SUFFIXES:
+            return True
+        return candidate.suffix not in Delimited.suffixes and candidate.first_character in (b"[", b"{")
+
+    def open(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> OpenedFile:
+        """Opens a file of JSON records; they need no options."""
+        from resources.file_reader.json_records import JsonFile, JsonLimits
+
+        return JsonFile(path.open("rb"), name, limits=JsonLimits.of(limits))
+
+
+class JsonArray(_Json):
+    """A JSON array of objects."""
+
+    name = "json"
+    suffixes = (".json",)
+
+    def recognises(self, candidate: Candidate) -> bool:
+        """Returns whether the file is JSON that begins with a bracket."""
+        return super().recognises(candidate) and candidate.first_character == b"["
+
+    @contextmanager
+    def write_rejects(self, path: Path, headers: Sequence[str]) -> Iterator[RowWriter]:
+        """Writes an array of objects; every value is text."""
+        with path.open("w", encoding=self.rejects_encoding, newline="\n") as file:
+            file.write("[")
+            writer = _ObjectWriter(file, headers, opening="\n", separator=",")
+            yield writer
+            file.write("\n]\n" if writer.rows else "]\n")
+
+
+class JsonLines(_Json):
+    """A JSON object on each line."""
+
+    name = "ndjson"
+    suffixes = (".ndjson", ".jsonl")
+
+    @contextmanager
+    def write_rejects(self, path: Path, headers: Sequence[str]) -> Iterator[RowWriter]:
+        """Writes an object on each line; every value is text."""
+        with path.open("w", encoding=self.rejects_encoding, newline="\n") as file:
+            yield _ObjectWriter(file, headers, ending="\n")
+
+
+class _ObjectWriter:
+    """Writes each row as a JSON object: `opening`, the object, `ending`; from the second on after `separator`."""
+
+    def __init__(
+        self, file: TextIO, headers: Sequence[str], *, opening: str = "", ending: str = "", separator: str = ""
+    ) -> None:
+        self._file, self._headers = file, headers
+        self._opening, self._ending, self._separator = opening, ending, separator
+        self.rows = 0
+
+    def writerow(self, row: Sequence[str]) -> None:
+        """Writes one object."""
+        record = json.dumps(dict(zip(self._headers, row, strict=True)), ensure_ascii=False)
+        before = self._separator if self.rows else ""
+        self._file.write(f"{before}{self._opening}{record}{self._ending}")
+        self.rows += 1
