@@ -8,7 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,8 +17,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.errors import InvalidRequest
-from schemas.exports import ExportFormat, ExportRequest, Packing, named_format
+from schemas.exports import Packing
 
 DATE = "{date}"
 """What stands in a destination for the local date of the delivery."""
@@ -48,7 +47,7 @@ class Delivery(BaseModel):
     type: str
     at: str
     time_zone: str = "UTC"
-    format: ExportFormat | None = None
+    format: str | None = None
     pack: Packing | None = None
     columns: Annotated[list[str], Field(min_length=1)] | None = None
     preset: str | None = None
@@ -87,10 +86,6 @@ class Delivery(BaseModel):
     @model_validator(mode="after")
     def _can_be_asked_for(self) -> "Delivery":
         _met(None, self.columns is None or self.preset is None, "give columns or a preset, not both")
-        try:
-            self.request(date.min, None)
-        except InvalidRequest as error:
-            raise _mistake(f"{error.message} {error.hint}".rstrip(".")) from None
         return self
 
     @property
@@ -102,28 +97,6 @@ class Delivery(BaseModel):
     def zone(self) -> ZoneInfo:
         """Its time zone."""
         return ZoneInfo(self.time_zone)
-
-    def request(self, day: date, since: str | None) -> ExportRequest:
-        """The export to make on a local day; of the changes since an earlier export, when one is given.
-
-        Raises InvalidRequest where format, packing and the name of the file contradict each other.
-        """
-        path = None if self.to is None else Path(self.to.replace(DATE, day.isoformat()))
-        is_folder = self.to is not None and self.to.endswith("/")
-        chosen, packing = named_format(None if is_folder else path, self.format)
-        request = ExportRequest(
-            account=self.account,
-            record_type=self.type,
-            columns=None if self.columns is None else tuple(self.columns),
-            preset=self.preset,
-            path=path,
-            format=chosen,
-            packing=self.pack or packing,
-            filters=tuple(self.where),
-            order_by=tuple(self.order_by),
-            changed_since=since,
-        )
-        return replace(request, path=path / request.file_name) if path is not None and is_folder else request
 
 
 class DeliveryFile(BaseModel):
