@@ -1,4 +1,4 @@
-"""Exports that are delivered every day, as `exports.yaml` in the home asks for them."""
+"""Exports that are delivered every day, as configured by `exports.yaml` in RECORDS_HOME."""
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -14,7 +14,7 @@ from schemas.exports import ExportManifest, ExportRequest
 
 
 class Deliveries:
-    """The entries of the file that the store can serve, by name, and what is wrong with the others, or with it all."""
+    """The valid entries of the file by name, and the mistakes in the others or in the whole file."""
 
     def __init__(self, store: RecordStore) -> None:
         self._store = store
@@ -25,11 +25,11 @@ class Deliveries:
         self.entries: dict[str, Delivery] = {}
         self.mistakes: list[RecordsError] = []
         try:
-            told = read_operator_file(self._path, DeliveryFile).exports
+            found = read_operator_file(self._path, DeliveryFile).exports
         except InvalidRequest as error:
             self.mistakes.append(error)
             return
-        entries, mistakes = checked_entries(self._path, "exports", told, Delivery)
+        entries, mistakes = checked_entries(self._path, "exports", found, Delivery)
         self.mistakes += mistakes
         for entry in entries:
             try:
@@ -40,9 +40,9 @@ class Deliveries:
                 self.entries[entry.name] = entry
 
     def due(self, now: datetime) -> list[Due]:
-        """The newest time of each delivery that has come and of which the ledger tells no export yet.
+        """Return the newest time of each delivery that is not in the future and not exported yet.
 
-        A delivery that was never made is not due for a time before the file was written.
+        A new delivery is not due for a time before the file was written.
         """
         newest = [last_time(entry, now) for entry in self.entries.values()]
         return [due for due in newest if due.moment > self._known_since(due.delivery)]
@@ -57,11 +57,11 @@ class Deliveries:
         return ExportWriter(self._store, entry.actor, run_id, confined=True).export(request)
 
     def _check(self, entry: Delivery) -> None:
-        """The store has what the entry names, and the name is its own."""
+        """Raise InvalidRequest if the name is taken, or the store does not have what the entry names."""
         if entry.name in self.entries:
             raise InvalidRequest(
-                f"{self._path} has two exports called {entry.name!r}; the first one counts.",
-                "Give each a name of its own.",
+                f"{self._path} has two exports named {entry.name!r}. The first one is used.",
+                "Give each export a different name.",
             )
         try:
             request = request_of(entry, date.min, None)

@@ -6,7 +6,6 @@ read. In a folder both are the file itself.
 """
 
 import errno
-import hashlib
 import os
 import secrets
 import shutil
@@ -160,12 +159,6 @@ class FileStorage:
             yield folder / place.name
         finally:
             remove(folder)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync(place: Path) -> None:

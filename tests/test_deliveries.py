@@ -281,7 +281,7 @@ def test_a_defect_is_told_by_its_class_alone(
         ("- {name: a, account: ua, type: contacts, at: 07:00, where: [amount]}", "'amount' is no filter."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, order_by: x}", "has no field 'x'."),
         ("- {name: a, account: ua, type: contacts}", "`exports, entry 2, at` field required."),
-        ("- {name: daily, account: ua, type: contacts, at: 07:00}", "two exports called 'daily'; the first one counts"),
+        ("- {name: daily, account: ua, type: contacts, at: 07:00}", "two exports named 'daily'. The first one is used"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_and_the_other_entries_stand(

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from resources.checksums import sha256_of
 from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
 from resources.export_writer.publish import manifest_path, partial_path
-from resources.file_storage import entries, is_local, sha256_of
+from resources.file_storage import entries, is_local
 from resources.record_store import AccountRecords
 from resources.settings import Settings
 from schemas.errors import DamagedFile, InvalidRequest

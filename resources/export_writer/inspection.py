@@ -5,8 +5,8 @@ from typing import Any
 
 import duckdb
 
+from resources.checksums import sha256_of
 from resources.export_writer.formats import format_named
-from resources.file_storage import sha256_of
 from resources.record_store import AccountRecords
 from resources.record_store.export_source import Selection
 from schemas.batches import MASK

@@ -7,9 +7,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from resources.checksums import sha256_of
 from resources.export_writer.formats import format_named
 from resources.export_writer.plan import ExportPlan
-from resources.file_storage import FileStorage, is_local, sha256_of
+from resources.file_storage import FileStorage, is_local
 from resources.record_store.export_source import ExportSource
 from schemas.errors import Unaccounted
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from resources.checksums import sha256_of
 from resources.export_writer.formats.counting import count_by_duckdb
 from resources.export_writer.formats.export_format import ExportFormat
 from resources.export_writer.plan import ExportPlan
-from resources.file_storage import sha256_of
 from resources.record_store.export_source import ExportSource
 from schemas.exports import ExportManifest
 
