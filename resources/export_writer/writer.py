@@ -126,11 +126,11 @@ class ExportWriter:
 
         If anything is raised, nothing is left behind.
         """
-        partial = _partial(plan)
+        partial, file_format = _partial(plan), format_named(plan.request.format)
         try:
-            with writing_errors(plan.path.parent), closing(write_parts(plan, source, progress)) as parts:
-                sha256 = format_named(plan.request.format).assemble(plan, _deleted_after_use(parts), partial)
-                return WrittenFile(partial, sha256)
+            with writing_errors(plan.path.parent), closing(write_parts(plan, source, progress)) as written:
+                parts = _deleted_after_use(written) if file_format.joins_early else iter([*written])
+                return WrittenFile(partial, file_format.assemble(plan, parts, partial))
         except BaseException:
             partial.unlink(missing_ok=True)
             plan.clear()

@@ -46,6 +46,12 @@ class ExportFormat(ABC):
     part_ratio: ClassVar[float] = 1.1
     """The estimated size of all parts and of other temporary files, as the same kind of multiple."""
 
+    joins_early: ClassVar[bool] = False
+    """Whether parts are put together while later parts are still being written.
+
+    It saves time and disk space. It is not for formats that encode the records again: that needs memory of its own.
+    """
+
     @property
     def suffix(self) -> str:
         """The file name ending of new files."""
@@ -79,7 +85,7 @@ class ExportFormat(ABC):
     def assemble(self, plan: ExportPlan, parts: Iterator[Path], path: Path) -> str:
         """Write the file from its parts, and return its SHA-256.
 
-        The parts come in order, each as soon as it is ready. A part may be deleted when the next one is asked for.
+        The parts come in order. If the format joins early, each part may be deleted when the next one is asked for.
         """
 
     @abstractmethod

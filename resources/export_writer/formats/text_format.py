@@ -20,6 +20,7 @@ class TextFormat(ExportFormat):
     """A format of text: a header, the lines of each part, and a footer."""
 
     options = frozenset({"packing"})
+    joins_early = True
 
     @abstractmethod
     def write_lines(self, plan: ExportPlan, number: int, source: ExportSource, path: Path) -> int:
