@@ -1,6 +1,7 @@
 """The output formats: one module per format, and the list of them.
 
-To add a format, write a module with a subclass of `ExportFormat` or `TextFormat`, import it here, and add it to `FORMATS`.
+To add a format, write a module with a subclass of `ExportFormat` or `TextFormat`. Import it here, and add it to
+`FORMATS`.
 The command, Dagster, `exports.yaml`, the writer and the checks all read this list.
 """
 

@@ -1,4 +1,4 @@
-"""`TextFormat`: the formats of which the parts, byte after byte, are the file. They can be packed."""
+"""`TextFormat`: the base class of formats of text. Their files are parts joined byte by byte, and can be packed."""
 
 import hashlib
 import os
@@ -90,7 +90,7 @@ class _HashedFile:
         """Append the bytes."""
         self._digest.update(data)
         written = 0
-        while written < len(data):  # the system writes what it has room for, and refuses only the rest
+        while written < len(data):  # if the disk is nearly full, the system writes a part of the data
             written += self._file.write(data[written:])
 
     def append(self, part: Path) -> None:
