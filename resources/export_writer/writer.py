@@ -220,10 +220,10 @@ class ExportWriter:
         """Give the file and its manifest their final names, and record the export in the ledger."""
         manifest = self._manifest(plan, written.sha256, written.path.stat().st_size)
         note = manifest_path(written.path)
+        if plan.confined:  # before the note replaces that of an attempt that was killed: it vouches for the file
+            self._require_allowed(self._records(plan), local(plan.path))
         try:
             note.write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            if plan.confined:
-                self._require_allowed(self._records(plan), local(plan.path))
             self._files.put(written.path, plan.path)
             self._files.put(note, manifest.manifest_path)
         finally:
