@@ -1,7 +1,7 @@
-"""What must be true of every export, as checks on `exports/<type>`.
+"""What must be true of every export, as asset checks on `exports/<type>`.
 
-As with the balance of batches (see `pipelines.balance`) the checks have no partitions: an evaluation names the account
-and the export, and none passes while the latest file of any account has another size than its manifest says.
+Checks have no partitions, as with the balance of batches (see `pipelines.balance`). An evaluation names the account
+and the export. No check passes while the latest file of any account has a size other than that in its manifest.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,44 +22,44 @@ from schemas.record_type import RecordType
 
 COUNTED, CHECKSUM, READ_BACK = "rows_equal_snapshot", "checksum_holds", "file_reads_back"
 _WHAT = {
-    COUNTED: "the file has as many records as the snapshot that it was written from",
-    CHECKSUM: "the file has the SHA-256 that its manifest says",
-    READ_BACK: "every record of the file can be read again, and there are as many as its manifest says",
+    COUNTED: "the file has as many records as its snapshot",
+    CHECKSUM: "the file has the SHA-256 of its manifest",
+    READ_BACK: "every record of the file can be read, and their number is that of the manifest",
 }
 
 
 class CheckConfig(dg.Config):
-    """One published export to look at once more."""
+    """The published export to check."""
 
-    account: str = Field(default="", description="Whose export, for example ua. Required.")
-    export_id: str = Field(default="", description="The export, as records exports lists it. Required.")
+    account: str = Field(default="", description="The account, for example ua. Required.")
+    export_id: str = Field(default="", description="The id of the export, as `records exports` lists it. Required.")
 
 
 @dg.op(retry_policy=RETRIES)
 def check(context: dg.OpExecutionContext, config: CheckConfig, records: RecordsResource) -> None:
-    """The checks of an export are evaluated: its file is hashed and read to the end."""
+    """Check a published export: hash its file and read it to the end."""
     with records.open() as store:
         tag_run(context, account=config.account, export=config.export_id)
         export = store.account(config.account).export(config.export_id)
         if export is None:
-            raise NotFound(f"There is no export {config.export_id!r}.", "See which there are: records exports.")
+            raise NotFound(f"There is no export {config.export_id!r}.", "List the exports: records exports.")
         for event in evaluations(store, export):
-            context.log_event(event)  # type: ignore[arg-type]  # it takes them, and says nothing of it
+            context.log_event(event)  # type: ignore[arg-type]  # accepted, but not declared
 
 
 @dg.job(config=flat(check.name, CheckConfig))
 def check_export() -> None:
-    """Look once more at an export that the command made: one of very many records, for which a tick has no time."""
+    """Check an export that the command made, if it has too many records to be checked by a sensor."""
     check()
 
 
 def export_checks(record_type: RecordType) -> list[dg.AssetChecksDefinition]:
-    """The checks on the exports of a type: evaluated at every export; run by hand, for each account's latest."""
+    """Return the checks on the exports of a type. Run by hand, they check the latest export of each account."""
     return [_check(record_type, name) for name in _WHAT]
 
 
 def evaluations(store: RecordStore, manifest: ExportManifest) -> Iterator[dg.AssetCheckEvaluation]:
-    """What the checks say of an export, beside the latest ones of all accounts."""
+    """Yield the evaluations of all checks for an export. They fail if the latest file of any account is damaged."""
     inspection = inspect(store.account(manifest.account), store.record_type(manifest.record_type), manifest)
     damaged = _damaged(store.latest_exports(manifest.record_type))
     shown: dict[str, Any] = {
@@ -78,7 +78,7 @@ def _check(record_type: RecordType, name: str) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=["exports", record_type.name],
         name=name,
-        description=f"Of each export {_WHAT[name]}. Fails while the latest file of any account is damaged.",
+        description=f"For each export, {_WHAT[name]}. Fails while the latest file of any account is damaged.",
     )
     def check(records: RecordsResource) -> dg.AssetCheckResult:
         with records.open() as store:
@@ -95,7 +95,7 @@ def _check(record_type: RecordType, name: str) -> dg.AssetChecksDefinition:
 
 
 def _outcomes(manifest: ExportManifest, found: Inspection) -> dict[str, tuple[bool, dict[str, Any]]]:
-    """Of each check whether it holds, and what was found. Where the snapshot is gone, nothing speaks against it."""
+    """Return for each check whether it passes, and what was found. An expired snapshot does not fail a check."""
     return {
         COUNTED: (
             found.counted in (None, manifest.rows),
@@ -110,7 +110,7 @@ def _outcomes(manifest: ExportManifest, found: Inspection) -> dict[str, tuple[bo
 
 
 def _damaged(latest: Sequence[ExportManifest]) -> list[str]:
-    """Exports whose file is there and has another size. A file that was taken away is nobody's concern here."""
+    """Return the exports whose file has a size other than that in its manifest. A missing file is not damage."""
     return [
         f"{manifest.export_id} of {manifest.account}"
         for manifest in latest

@@ -1,4 +1,4 @@
-"""Exports as Dagster assets: one asset a record type, one partition an account, one step a part of the file."""
+"""Exports as Dagster assets: one asset per record type, one partition per account, one step per part of a file."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -14,19 +14,22 @@ from pipelines.partitions import ACCOUNTS
 from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
 from resources.export_writer import ExportWriter
+from resources.export_writer.formats import FORMATS, supporting
 from resources.export_writer.inspection import masked_manifest, preview_of
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import RecordStore
 from schemas.errors import InvalidRequest
-from schemas.exports import SHEET_ROWS, ExportFormat, ExportManifest, ExportRequest, Packing
+from schemas.exports import SHEET_ROWS, ExportManifest, ExportRequest, Packing
 from schemas.record_type import RecordType
 
 
 class ExportConfig(dg.Config):
-    """What to write of an account's records. The account is the partition."""
+    """What to export of an account's records. The account is the partition."""
 
-    format: Literal["csv", "json", "ndjson", "excel", "parquet"] = Field(default="csv", description="Of the file.")
-    pack: Literal["", "gz", "zst"] = Field(default="", description="Pack the file; csv, json and ndjson. Empty: not.")
+    format: str = Field(default=ExportRequest.format, description="Format of the file.")
+    pack: str = Field(
+        default="", description=f"Compress the file, if it is {supporting('packing')}. Empty: do not compress."
+    )
     columns: list[str] = Field(default=[], description="These columns, in this order. Empty: the preset's, or all.")
     preset: str = Field(default="", description="The columns of a preset of the type. Empty: none.")
     saved_preset: str = Field(
@@ -35,37 +38,44 @@ class ExportConfig(dg.Config):
     )
     where: list[str] = Field(
         default=[],
-        description='Only records of which all are true, for example ["amount >= 100", "country in DE, FR"].',
+        description='Only records that meet all conditions, for example ["amount >= 100", "country in DE, FR"].',
     )
-    order_by: list[str] = Field(default=[], description='Fields, for example ["country", "amount desc"]. Empty: key.')
-    as_of: str = Field(default="", description="The records as of a moment, 2024-05-31T09:30:00Z, a batch or export.")
+    order_by: list[str] = Field(
+        default=[], description='Sort by fields, for example ["country", "amount desc"]. Empty: by key.'
+    )
+    as_of: str = Field(
+        default="",
+        description="The records as of a time (2024-05-31T09:30:00Z), a batch or an export. Empty: as of now.",
+    )
     changed_since: str = Field(
-        default="", description="Only what changed since a moment, a batch or an export. Empty: all."
+        default="", description="Only changes since a time, a batch or an export. Empty: all records."
     )
-    encoding: str = Field(default="utf-8", description="Of CSV, for example utf-8-sig for Excel's users.")
-    delimiter: str = Field(default=",", description="Of CSV: , ; | or tab.")
-    raw: bool = Field(default=False, description="Put no ' before texts in CSV that a spreadsheet takes for formulas.")
+    encoding: str = Field(default=ExportRequest.encoding, description="Encoding of CSV. For Excel users: utf-8-sig.")
+    delimiter: str = Field(default=ExportRequest.delimiter, description="Delimiter of CSV: , ; | or tab.")
+    raw: bool = Field(default=False, description="Write texts in CSV that look like formulas without a ' before them.")
     path: str = Field(
-        default="", description="File or folder, in the account's export folder (empty) or in RECORDS_EXPORT_ROOTS."
+        default="",
+        description="File or folder, in RECORDS_EXPORT_ROOTS. Empty: the account's export folder.",
     )
-    sheet_rows: int = Field(default=SHEET_ROWS, description="Records on a sheet of Excel.")
+    sheet_rows: int = Field(default=SHEET_ROWS, description="Number of records on a sheet of Excel.")
     part_rows: int = Field(
-        default=0, description="Records of a part, about: one step makes one part. 0: as many as suit the format."
+        default=0,
+        description="Approximate number of records of a part. One step makes one part. 0: what suits the format.",
     )
-    export_id: str = Field(default="", description="An export that is planned already. Empty: plan one.")
-    actor: str = Field(default="", description="Who does it. Empty: RECORDS_ACTOR, else the operating system's user.")
+    export_id: str = Field(default="", description="An export that is already planned. Empty: plan a new one.")
+    actor: str = Field(default="", description="Who exports. Empty: RECORDS_ACTOR, or the operating system's user.")
 
     def request(self, account: str, record_type: str) -> ExportRequest:
-        """The request that this config makes."""
+        """Return the request. Raises InvalidRequest if it contradicts itself."""
         if self.preset and self.saved_preset:
-            raise InvalidRequest("Both `preset` and `saved_preset` were given.", "Give one of them.")
+            raise InvalidRequest("Both `preset` and `saved_preset` were given.", "Give only one of them.")
         return ExportRequest(
             account=account,
             record_type=record_type,
             columns=tuple(self.columns) or None,
             preset=self.preset or self.saved_preset or None,
             path=Path(self.path) if self.path else None,
-            format=ExportFormat(self.format),
+            format=self.format,
             packing=Packing(self.pack) if self.pack else None,
             filters=tuple(self.where),
             order_by=tuple(self.order_by),
@@ -80,19 +90,22 @@ class ExportConfig(dg.Config):
 
 
 def _config_of(record_type: RecordType) -> type[ExportConfig]:
-    """The config of a type's exports, which offers the presets that the type declares."""
-    presets = Literal[("", *record_type.presets)]  # type: ignore[valid-type]
-    told = ExportConfig.model_fields["preset"]
+    """Return the config of a type's exports. The launchpad offers its closed sets of values as enums."""
+    choices = {
+        "format": tuple(FORMATS),
+        "pack": ("", *(packing.value for packing in Packing)),
+        "preset": ("", *record_type.presets),
+    }
+    fields: dict[str, Any] = {
+        name: (Literal[values], ExportConfig.model_fields[name]) for name, values in choices.items()
+    }
     return create_model(
-        f"Export{record_type.name.title()}Config",
-        __base__=ExportConfig,
-        __doc__=ExportConfig.__doc__,
-        preset=(presets, Field(default="", description=told.description)),
+        f"Export{record_type.name.title()}Config", __base__=ExportConfig, __doc__=ExportConfig.__doc__, **fields
     )
 
 
 class PlanConfig(ExportConfig):
-    """What to plan, and of which records."""
+    """What to plan."""
 
     record_type: str = Field(description="The record type.")
 
@@ -105,7 +118,7 @@ class PlanConfig(ExportConfig):
 def plan_export(
     context: dg.OpExecutionContext, config: PlanConfig, records: RecordsResource
 ) -> Iterator[dg.Output[str] | dg.DynamicOutput[int]]:
-    """The plan of the export is on disk: one snapshot, divided by ranges of the order into parts."""
+    """Plan the export: choose a snapshot, and divide its records into parts by ranges of the order."""
     with records.open() as store:
         account = _account(context)
         tag_run(context, account=account, type=config.record_type)
@@ -127,14 +140,14 @@ def plan_export(
 
 @dg.op(retry_policy=RETRIES)
 def make_part(context: dg.OpExecutionContext, records: RecordsResource, export_id: str, number: int) -> int:
-    """The part is there, checked and counted; one that was made before is left alone."""
+    """Write a part of the file, and check and count it. A part that is finished already is left alone."""
     with records.open() as store:
         tag_run(context, export=export_id)
         writer = _writer(context, store)
         plan = writer.load(_account(context), export_id)
-        observed = _Observed(context, plan)
+        progress = _Progress(context, plan)
         writer.make_part(plan, number)
-        observed.after(number)
+        progress.after(number)
     return number
 
 
@@ -142,9 +155,9 @@ def make_part(context: dg.OpExecutionContext, records: RecordsResource, export_i
 def publish_export(
     context: dg.OpExecutionContext, records: RecordsResource, export_id: str, parts: list[int]
 ) -> dg.Output[None]:
-    """The file has its name and its manifest: all parts of the plan, whatever parts this run has made.
+    """Put all parts of the plan together, and publish the file and its manifest.
 
-    After a re-execution from failure Dagster knows a part of the parts only, and calls that the whole.
+    The plan decides which parts there are. After a re-execution from failure Dagster passes on some of them only.
     """
     with records.open() as store:
         tag_run(context, export=export_id)
@@ -152,17 +165,17 @@ def publish_export(
         manifest = writer.published(account, export_id)
         if manifest is None:
             plan = writer.load(account, export_id)
-            manifest = writer.finish(plan, _Observed(context, plan).after)
+            manifest = writer.finish(plan, _Progress(context, plan).after)
         context.log.info(f"Published {manifest.rows:,} records at {manifest.path}; this run made {len(parts):,} parts.")
         for event in evaluations(store, manifest):
-            context.log_event(event)  # type: ignore[arg-type]  # it takes them, and says nothing of it
+            context.log_event(event)  # type: ignore[arg-type]  # accepted, but not declared
         return dg.Output(None, metadata=export_metadata(store, manifest))
 
 
 def export_asset(record_type: RecordType) -> dg.AssetsDefinition:
-    """The export files of a record type."""
+    """Return the asset for the export files of a record type."""
     plan_config = dg.ConfigMapping(
-        config_fn=lambda told: {"plan_export": {"config": {**told, "record_type": record_type.name}}},
+        config_fn=lambda given: {"plan_export": {"config": {**given, "record_type": record_type.name}}},
         config_schema=_config_of(record_type).to_config_schema(),
     )
 
@@ -186,10 +199,10 @@ def export_asset(record_type: RecordType) -> dg.AssetsDefinition:
 
 
 def export_job(record_type: RecordType, executor: dg.ExecutorDefinition) -> Any:
-    """The job that exports one account's records of a type."""
+    """Return the job that exports one account's records of a type."""
     return dg.define_asset_job(
         f"export_{record_type.name}",
-        # Without the checks, which the run evaluates itself: as steps they would look at every account's file.
+        # The run evaluates the checks itself, for this export. As steps they would check every account's file.
         selection=dg.AssetSelection.assets(["exports", record_type.name]).without_checks(),
         description=f"Write an account's {record_type.name} to a file, in key order, with a manifest beside it.",
         executor_def=executor,
@@ -197,7 +210,7 @@ def export_job(record_type: RecordType, executor: dg.ExecutorDefinition) -> Any:
 
 
 def export_metadata(store: RecordStore, manifest: ExportManifest) -> Mapping[str, Any]:
-    """What Dagster shows of an export. Values of personal fields are masked."""
+    """Return what Dagster shows of an export. Values of personal fields are masked."""
     record_type = store.record_type(manifest.record_type)
     types = {field.name: field.type for field in record_type.fields}
     shown: dict[str, Any] = {
@@ -222,8 +235,8 @@ def export_metadata(store: RecordStore, manifest: ExportManifest) -> Mapping[str
     return shown
 
 
-class _Observed:
-    """Progress as observations of the asset: numbers, for Dagster to plot."""
+class _Progress:
+    """Reports progress as observations of the asset, with numbers that Dagster can plot."""
 
     def __init__(self, context: dg.OpExecutionContext, plan: ExportPlan) -> None:
         self._context = context
@@ -231,7 +244,7 @@ class _Observed:
         self._started = time.monotonic()
 
     def after(self, number: int) -> None:
-        """The part is there. The rate is that of this part; the time left is what it means for all that come."""
+        """Report that a part is finished. The time left is estimated from the rate of this part."""
         plan, seconds = self._plan, max(time.monotonic() - self._started, 0.001)
         rows, done = plan.parts[number].rows, plan.rows_before(number + 1)
         rate = rows / seconds
@@ -258,9 +271,7 @@ def _writer(context: dg.OpExecutionContext, store: RecordStore, actor: str = "")
 
 
 def _account(context: dg.OpExecutionContext) -> str:
-    """The partition; a run without one has no account, which is not the same as none of its records."""
+    """Return the account, which is the partition of the run. Raises Failure if the run has none."""
     if not context.has_partition_key:
-        raise dg.Failure(
-            "No account was given. Choose the partition: an export is of one account.", allow_retries=False
-        )
+        raise dg.Failure("No account was given. Choose a partition: each is an account.", allow_retries=False)
     return context.partition_key

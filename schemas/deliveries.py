@@ -1,14 +1,14 @@
-"""Exports that are delivered every day: what an entry of `exports.yaml` says, and when it is due.
+"""Exports that are delivered every day: the entries of `exports.yaml`, and when they are due.
 
-Times are decided by pure functions: a local time that a day does not have, as when clocks go forward, is the next one
-that it has; one that it has twice counts once, the first.
+Pure functions compute the times. If clocks go forward over a local time, the delivery is due at the next time that the
+day has. If a local time occurs twice, the first one counts.
 """
 
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -17,28 +17,28 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.errors import InvalidRequest
-from schemas.exports import ExportFormat, ExportRequest, Packing, named_format
+from schemas.exports import Packing
 
 DATE = "{date}"
-"""What stands in a destination for the local date of the delivery."""
+"""The placeholder in a destination for the local date of the delivery."""
 
 _Value = TypeVar("_Value")
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _AT = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 _DAY = timedelta(days=1)
 _FURTHEST = 3 * _DAY
-"""Two times of a delivery are never so far apart, though a time zone may leave out a day, as Samoa's has."""
+"""More than the time between two deliveries, even where a time zone has skipped a day, as Samoa's did in 2011."""
 
-_Texts = Annotated[list[str], BeforeValidator(lambda told: [told] if isinstance(told, str) else told)]
-"""One text or several."""
+_Texts = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+"""A text, or a list of texts."""
 
 
 class Delivery(BaseModel):
     """One export of an account and type, every day at a local time.
 
-    `to` is a file, with {date} in its name for the local date, or a folder that exists; None is the account's export
-    folder. `changes_only`: only what changed since the last delivery of the same name, account and type.
+    to: a file, with {date} in its name for the local date, or an existing folder. None means the account's export
+    folder.
+    changes_only: whether to export only changes since the last delivery of the same name, account and type.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,7 +48,7 @@ class Delivery(BaseModel):
     type: str
     at: str
     time_zone: str = "UTC"
-    format: ExportFormat | None = None
+    format: str | None = None
     pack: Packing | None = None
     columns: Annotated[list[str], Field(min_length=1)] | None = None
     preset: str | None = None
@@ -87,47 +87,21 @@ class Delivery(BaseModel):
     @model_validator(mode="after")
     def _can_be_asked_for(self) -> "Delivery":
         _met(None, self.columns is None or self.preset is None, "give columns or a preset, not both")
-        try:
-            self.request(date.min, None)
-        except InvalidRequest as error:
-            raise _mistake(f"{error.message} {error.hint}".rstrip(".")) from None
         return self
 
     @property
     def actor(self) -> str:
-        """As whom the ledger tells of its exports."""
+        """The actor of its exports in the ledger."""
         return f"schedule:{self.name}"
 
     @property
     def zone(self) -> ZoneInfo:
-        """Its time zone."""
+        """The time zone of `at`."""
         return ZoneInfo(self.time_zone)
-
-    def request(self, day: date, since: str | None) -> ExportRequest:
-        """The export to make on a local day; of the changes since an earlier export, when one is given.
-
-        Raises InvalidRequest where format, packing and the name of the file contradict each other.
-        """
-        path = None if self.to is None else Path(self.to.replace(DATE, day.isoformat()))
-        is_folder = self.to is not None and self.to.endswith("/")
-        chosen, packing = named_format(None if is_folder else path, self.format)
-        request = ExportRequest(
-            account=self.account,
-            record_type=self.type,
-            columns=None if self.columns is None else tuple(self.columns),
-            preset=self.preset,
-            path=path,
-            format=chosen,
-            packing=self.pack or packing,
-            filters=tuple(self.where),
-            order_by=tuple(self.order_by),
-            changed_since=since,
-        )
-        return replace(request, path=path / request.file_name) if path is not None and is_folder else request
 
 
 class DeliveryFile(BaseModel):
-    """What `exports.yaml` has: a list. Each of its entries is looked at alone, for one mistake not to stop the rest."""
+    """The content of `exports.yaml`: a list. Each entry is checked by itself, so one mistake stops no other entry."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -136,21 +110,21 @@ class DeliveryFile(BaseModel):
 
 @dataclass(frozen=True)
 class Due:
-    """A time of a delivery: the moment, in UTC, and the local day that it is of."""
+    """A time at which a delivery is due: the timestamp in UTC, and the local day."""
 
     delivery: Delivery
     day: date
     moment: datetime
 
     def __str__(self) -> str:
-        """As in: daily at 2026-01-06 07:00 America/New_York."""
+        """Return for example `daily at 2026-01-06 07:00 America/New_York`."""
         return f"{self.delivery.name} at {self.moment.astimezone(self.delivery.zone):%Y-%m-%d %H:%M} " + (
             self.delivery.time_zone
         )
 
 
 def times(delivery: Delivery, after: datetime, until: datetime) -> list[Due]:
-    """The times of a delivery that are later than one moment and not later than another, in order."""
+    """Return the times of a delivery later than `after` and not later than `until`, in order."""
     at, zone = time.fromisoformat(delivery.at), delivery.zone
     day, last = after.astimezone(zone).date() - _DAY, until.astimezone(zone).date()
     days = [day + number * _DAY for number in range((last - day).days + 1)]
@@ -159,22 +133,22 @@ def times(delivery: Delivery, after: datetime, until: datetime) -> list[Due]:
 
 
 def last_time(delivery: Delivery, now: datetime) -> Due:
-    """The newest time of a delivery that has come."""
+    """Return the newest time of a delivery that is not in the future."""
     return times(delivery, now - _FURTHEST, now)[-1]
 
 
 def next_time(deliveries: Sequence[Delivery], now: datetime) -> Due | None:
-    """The first time to come of any of the deliveries; None where there are none."""
+    """Return the first future time of any of the deliveries, or None if there are no deliveries."""
     coming = [times(delivery, now, now + _FURTHEST)[0] for delivery in deliveries]
     return min(coming, key=lambda due: due.moment, default=None)
 
 
 def _moment(local: datetime, zone: ZoneInfo) -> datetime:
-    """When a clock of the zone shows that time first, or else the first time that it shows after it, in UTC."""
+    """Return in UTC when a clock of the zone first shows that local time, or the next time that it shows."""
     before, after = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if before <= after:
         return before
-    # Left out: the clock goes forward somewhere in between, and has its new offset from then on.
+    # The local time is skipped. Find the second at which the clock goes forward, by its new offset.
     offset = before.astimezone(zone).utcoffset()
     seconds = range(int((before - after).total_seconds()) + 1)
     return after + timedelta(

@@ -1,7 +1,7 @@
-"""Exports as values: what was asked, what is planned, and what was published."""
+"""Exports as values: requests and manifests."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -11,45 +11,19 @@ from schemas.errors import InvalidRequest
 from schemas.location import Location
 
 CHANGE_COLUMN = "_change"
-"""What an export of changes has besides the fields: created, updated or deleted; full where all records are given."""
+"""The column that an export of changes has besides the fields: created, updated or deleted.
+
+It is `full` if the earlier snapshot has expired, so that all records are given.
+"""
 
 SHEET_ROWS = 1_048_575
-"""Records of a worksheet, at most: it has 1,048,576 rows, and the first one names the columns."""
-
+"""The most records of a worksheet: it has 1,048,576 rows, and the first one names the columns."""
 
 _LISTS = ("columns", "filters", "order_by")
 
 
-class ExportFormat(StrEnum):
-    """How a file is written."""
-
-    CSV = "csv"
-    JSON = "json"
-    NDJSON = "ndjson"
-    EXCEL = "excel"
-    PARQUET = "parquet"
-
-    @property
-    def suffix(self) -> str:
-        """What the name of such a file ends in."""
-        return ".xlsx" if self is ExportFormat.EXCEL else f".{self.value}"
-
-    @property
-    def is_text(self) -> bool:
-        """Whether files of it are text, which can be packed, and put together from parts byte by byte."""
-        return self not in (ExportFormat.EXCEL, ExportFormat.PARQUET)
-
-    @property
-    def part_rows(self) -> int:
-        """Rows of a part, at most: to sort them and to write them, two parts at once, keeps to the memory limit.
-
-        Fewer would be slower where files interleave, for each part reads of all of them.
-        """
-        return 340_000 if self is ExportFormat.CSV else 250_000
-
-
 class Packing(StrEnum):
-    """What a file of text is packed with."""
+    """How a file of text is compressed."""
 
     GZ = "gz"
     ZST = "zst"
@@ -59,12 +33,17 @@ class Packing(StrEnum):
 class ExportRequest:
     """Records of one account and type to write to one file.
 
-    `columns` None means all, in the order of the type, and `preset` the columns of that name. `filters` are as
-    `schemas.filters` reads them, `order_by` fields, each with " desc" behind it or not; key order when empty.
-    `as_of` and `changed_since` are a moment or the id of a batch or an export. `path` None means the account's export
-    folder.
-    `raw`: texts that a spreadsheet takes for formulas are left as they are. `part_rows` None means as many as suit
-    the format.
+    columns: None means all, in the order of the type.
+    preset: the name of a preset, which gives the columns.
+    path: a file or folder. None means the account's export folder.
+    format: the name of an output format.
+    packing, encoding, delimiter, sheet_rows: options that only some formats have.
+    filters: conditions that `schemas.filters` can read.
+    order_by: fields, each with or without " desc" after it. Empty means the order of the key.
+    as_of, changed_since: a timestamp, or the id of a batch or an export.
+    raw: whether texts that a spreadsheet takes for formulas are written unchanged.
+    escaped: whether such texts get a ' before them. The format decides this when the export is planned.
+    part_rows: the number of records of a part. None means the number that suits the format.
     """
 
     account: str
@@ -72,7 +51,7 @@ class ExportRequest:
     columns: tuple[str, ...] | None = None
     preset: str | None = None
     path: Path | None = None
-    format: ExportFormat = ExportFormat.CSV
+    format: str = "csv"
     packing: Packing | None = None
     filters: tuple[str, ...] = ()
     order_by: tuple[str, ...] = ()
@@ -81,83 +60,40 @@ class ExportRequest:
     encoding: str = "utf-8"
     delimiter: str = ","
     raw: bool = False
+    escaped: bool = False
     part_rows: int | None = None
     sheet_rows: int = SHEET_ROWS
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be meant, whoever asks."""
-        if self.packing is not None and not self.format.is_text:
-            raise InvalidRequest(
-                f"A file of {self.format.value} cannot be packed with {self.packing.value}.",
-                "It is packed inside already; csv, json and ndjson can be packed.",
-            )
+        """Raise InvalidRequest for a value that is wrong in every format."""
         if self.part_rows is not None and not self.part_rows >= 1:
             raise InvalidRequest(f"A part cannot have {self.part_rows:,} rows.", "Give 1 or more.")
-        if not 1 <= self.sheet_rows <= SHEET_ROWS:
-            raise InvalidRequest(
-                f"A sheet cannot have {self.sheet_rows:,} records.", f"Give a number from 1 to {SHEET_ROWS:,}."
-            )
-
-    @property
-    def escaped(self) -> bool:
-        """Whether texts that a spreadsheet would take for formulas get a ' before them."""
-        return self.format is ExportFormat.CSV and not self.raw
-
-    @property
-    def file_name(self) -> str:
-        """What the file is called where nobody says otherwise."""
-        packed = "" if self.packing is None else f".{self.packing.value}"
-        return f"{self.record_type}{self.format.suffix}{packed}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The request as JSON can hold it."""
+        """Return the request as values of JSON."""
         listed = {name: None if (value := getattr(self, name)) is None else list(value) for name in _LISTS}
         return asdict(self) | listed | {"path": None if self.path is None else str(self.path)}
 
     @classmethod
-    def from_dict(cls, told: Mapping[str, Any]) -> "ExportRequest":
-        """The request that `to_dict` told."""
-        values = dict(told)
+    def from_dict(cls, saved: Mapping[str, Any]) -> "ExportRequest":
+        """Return the request from what `to_dict` returned."""
+        # Older requests do not have `escaped`. CSV was the format in which formulas were escaped.
+        values = {"escaped": saved["format"] == "csv" and not saved["raw"], **saved}
         for name in _LISTS:
             values[name] = None if values[name] is None else tuple(values[name])
         values["path"] = None if values["path"] is None else Path(values["path"])
-        values["format"] = ExportFormat(values["format"])
         values["packing"] = None if values["packing"] is None else Packing(values["packing"])
         return cls(**values)
 
 
-def named_format(path: Path | None, given: ExportFormat | None) -> tuple[ExportFormat, Packing | None]:
-    """The format and the packing of a file that is to be written under a name.
-
-    What the name leaves open is CSV, unpacked. Raises InvalidRequest where the format given contradicts the name.
-    """
-    suffixes = [] if path is None else [suffix.lower() for suffix in path.suffixes]
-    packing = next((packing for packing in Packing if suffixes[-1:] == [f".{packing.value}"]), None)
-    suffix = next(iter(suffixes[:-1][-1:] if packing else suffixes[-1:]), "")
-    formats = {
-        ".csv": (ExportFormat.CSV,),
-        ".tsv": (ExportFormat.CSV,),
-        ".json": (ExportFormat.JSON, ExportFormat.NDJSON),
-        ".ndjson": (ExportFormat.NDJSON,),
-        ".jsonl": (ExportFormat.NDJSON,),
-        ".xlsx": (ExportFormat.EXCEL,),
-        ".parquet": (ExportFormat.PARQUET,),
-    }
-    meant = formats.get(suffix, ())
-    if given is not None and meant and given not in meant:
-        raise InvalidRequest(
-            f"A file of {given.value} cannot be called {path.name if path else ''!r}.",
-            f"Name it …{given.suffix}, or ask for -f {meant[0].value}.",
-        )
-    return given or next(iter(meant), ExportFormat.CSV), packing
-
-
 @dataclass(frozen=True)
 class ExportManifest:
-    """A published export: enough to check the file and to say where its records came from.
+    """A published export: what is needed to check the file and to say where its records came from.
 
-    `since` is the snapshot with which changes were compared; `full` says that it was gone, so that all records are
-    there. `notes` are sentences for people, `versions` what the file was written with.
+    since: the snapshot with which the records were compared, in an export of changes.
+    full: whether that snapshot had expired, so that the file has all records.
+    notes: sentences for people.
+    versions: the versions of the software that wrote the file.
     """
 
     export_id: str
@@ -183,20 +119,16 @@ class ExportManifest:
 
     @property
     def manifest_path(self) -> Location:
-        """Where the manifest lies: beside the file."""
+        """The path of the manifest: beside the file."""
         return self.path.with_name(self.path.name + ".manifest.json")
 
     @property
     def rate(self) -> float | None:
-        """Rows per second, from the plan to the published file."""
+        """Records per second, from the plan to the published file."""
         return self.rows / self.seconds if self.seconds else None
 
-    def in_run(self, run_id: str | None) -> "ExportManifest":
-        """The manifest as the run tells it that published the file."""
-        return replace(self, run_id=run_id)
-
     def to_dict(self) -> dict[str, Any]:
-        """The keys that the command prints for an export, and that the manifest file holds."""
+        """Return the keys that the command prints for an export, which are those of the manifest file."""
         return {
             "export_id": self.export_id,
             "status": "done",

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from pipelines.definitions import defs
+from resources.export_writer.formats import FORMATS
+from schemas.exports import Packing
 
 # Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
 pytestmark = pytest.mark.filterwarnings(
@@ -138,6 +140,23 @@ def test_every_config_field_is_described(repository: dg.RepositoryDefinition) ->
         schema = definition.config_schema if mapping is None else mapping.config_schema
         fields = schema.config_type.fields  # type: ignore[union-attr]
         assert {field for field, what in fields.items() if not what.description} == set()
+
+
+def test_the_launchpad_offers_the_output_formats_packings_and_presets(repository: dg.RepositoryDefinition) -> None:
+    (op,) = repository.get_job("export_contacts").nodes
+    assert isinstance(op.definition, dg.GraphDefinition)
+    assert op.definition.config_mapping is not None
+    fields = op.definition.config_mapping.config_schema.config_type.fields  # type: ignore[union-attr]
+    offered = {
+        name: [value.config_value for value in fields[name].config_type.enum_values]
+        for name in ("format", "pack", "preset")
+    }
+
+    assert offered == {
+        "format": list(FORMATS),
+        "pack": ["", *(packing.value for packing in Packing)],
+        "preset": ["", "mailing", "revenue"],
+    }
 
 
 @pytest.mark.parametrize("name", sorted(JOBS))

@@ -208,7 +208,7 @@ def test_a_run_delivers_each_and_fails_for_those_that_cannot_be(
     assert failure.user_failure_data is not None
     assert failure.user_failure_data.description == (
         "2 of 4 deliveries failed: nowhere, gone. "
-        f"nowhere: The folder '{there}/missing' does not exist. Make it, or name another: -o PATH. "
+        f"nowhere: The folder '{there}/missing' does not exist. Create it, or name another: -o PATH. "
         f"gone: {home}/exports.yaml has no export 'gone' that can be made. See what is said of it there."
     )
     table: Any = failure.user_failure_data.metadata["deliveries"]
@@ -266,12 +266,24 @@ def test_a_defect_is_told_by_its_class_alone(
         ("- {name: a, account: aa, type: contacts, at: 07:00}", "export 'a': There is no account 'aa'."),
         ("- {name: a, account: A!, type: contacts, at: 07:00}", "export 'a': 'A!' cannot be an account's name."),
         ("- {name: a, account: ua, type: contact, at: 07:00}", "export 'a': There is no record type 'contact'."),
+        (
+            "- {name: a, account: ua, type: contacts, at: 07:00, format: xls}",
+            "export 'a': There is no output format 'xls'.",
+        ),
+        (
+            "- {name: a, account: ua, type: contacts, at: 07:00, to: /out/a.csv, format: json}",
+            "export 'a': The file name 'a.csv' does not fit the format json.",
+        ),
+        (
+            "- {name: a, account: ua, type: contacts, at: 07:00, format: excel, pack: gz}",
+            "export 'a': The format excel does not support packing: gz was given.",
+        ),
         ("- {name: a, account: ua, type: contacts, at: 07:00, preset: p}", "contacts has no preset 'p'."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, columns: [x]}", "has no column 'x'."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, where: [amount]}", "'amount' is no filter."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, order_by: x}", "has no field 'x'."),
         ("- {name: a, account: ua, type: contacts}", "`exports, entry 2, at` field required."),
-        ("- {name: daily, account: ua, type: contacts, at: 07:00}", "two exports called 'daily'; the first one counts"),
+        ("- {name: daily, account: ua, type: contacts, at: 07:00}", "two exports named 'daily'. The first one is used"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_and_the_other_entries_stand(
@@ -292,7 +304,8 @@ def test_a_destination_outside_the_allowed_folders_is_a_mistake(
     write(home, DAILY.replace("}", f", to: {to}}}"))
     (mistake,) = Deliveries(account).mistakes
     assert mistake.message.startswith(
-        f"{home / 'exports.yaml'}, export 'daily': {str(to)!r} is in no folder where exports through Dagster may lie"
+        f"{home / 'exports.yaml'}, export 'daily': {str(to)!r} is not in a folder to which exports through Dagster "
+        "may be written"
     )
     roomy = replace(account.settings, export_roots=(tmp_path / "elsewhere", tmp_path))
     with RecordStore(roomy) as store:

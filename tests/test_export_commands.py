@@ -123,9 +123,9 @@ def test_the_summary_says_rows_size_time_rate_and_place() -> None:
     [
         (("--where", "height > 2"), "contacts has no field 'height'."),
         (("--columns", "a,b"), "contacts has no column 'a', 'b'."),
-        (("-f", "excel", "-o", "x.csv"), "A file of excel cannot be called 'x.csv'."),
-        (("-f", "excel", "--pack", "gz"), "A file of excel cannot be packed with gz."),
-        (("--sheet-rows", "0"), "A sheet cannot have 0 records."),
+        (("-f", "excel", "-o", "x.csv"), "The file name 'x.csv' does not fit the format excel."),
+        (("-f", "excel", "--pack", "gz"), "The format excel does not support packing: gz was given."),
+        (("-f", "excel", "--sheet-rows", "0"), "A sheet cannot have 0 records."),
         (("-o", "nowhere/x.csv"), "The folder"),
     ],
 )

@@ -26,7 +26,8 @@ import pytest
 import zstandard
 
 from resources.export_writer import ExportWriter, SweptExports, sweep_exports
-from resources.export_writer import parts as parts_module
+from resources.export_writer.formats import FORMATS, checked, choose_format
+from resources.export_writer.formats.csv import Csv
 from resources.export_writer.parts import make_part
 from resources.file_storage import entries, exists, kept
 from resources.importing.importer import Importer
@@ -34,7 +35,7 @@ from resources.record_store import RecordStore
 from resources.record_store.export_source import ExportSource, Range
 from resources.upkeep.maintenance import Maintenance
 from schemas.errors import DiskFull, InvalidRequest, NotAccessible, NotFound, RecordsError, Refused, Unaccounted
-from schemas.exports import ExportFormat, ExportManifest, ExportRequest, Packing, named_format
+from schemas.exports import ExportManifest, ExportRequest, Packing
 from schemas.formulas import escape_formula
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.object_server import on_disk
@@ -228,19 +229,19 @@ def test_ndjson_and_json_have_all_digits_and_every_null(store: RecordStore, writ
     )
 
     for part_rows in (1, 10):
-        ndjson = writer.export(ask(columns=columns, format=ExportFormat.NDJSON, part_rows=part_rows)).path
-        array = writer.export(ask(columns=columns, format=ExportFormat.JSON, part_rows=part_rows)).path
+        ndjson = writer.export(ask(columns=columns, format="ndjson", part_rows=part_rows)).path
+        array = writer.export(ask(columns=columns, format="json", part_rows=part_rows)).path
         assert ndjson.read_text(encoding="utf-8") == "".join(f"{line}\n" for line in lines)
         assert array.read_text(encoding="utf-8") == f"[\n{lines[0]},\n{lines[1]}\n]\n"
         assert [it["external_id"] for it in json.loads(array.read_text())] == ["C-1", "C-2"]
-    nothing = writer.export(ask(format=ExportFormat.JSON, filters=("external_id = X",)))
+    nothing = writer.export(ask(format="json", filters=("external_id = X",)))
     assert json.loads(nothing.path.read_text()) == []
 
 
-@pytest.mark.parametrize("format_", [ExportFormat.CSV, ExportFormat.JSON, ExportFormat.NDJSON])
+@pytest.mark.parametrize("format_", ["csv", "json", "ndjson"])
 @pytest.mark.parametrize("packing", Packing)
 def test_text_is_packed_in_members_and_is_the_same_every_time(
-    writer: ExportWriter, mixed: int, format_: ExportFormat, packing: Packing
+    writer: ExportWriter, mixed: int, format_: str, packing: Packing
 ) -> None:
     plain = writer.export(ask(format=format_))
     first, second = (writer.export(ask(format=format_, packing=packing, part_rows=30)) for _ in range(2))
@@ -250,7 +251,7 @@ def test_text_is_packed_in_members_and_is_the_same_every_time(
     unpacked = gzip.decompress(data) if packing is Packing.GZ else unpacker.read()
     assert unpacked == plain.path.read_bytes()
     assert first.sha256 == second.sha256
-    assert first.path.name == f"contacts.{format_.value}.{packing.value}"
+    assert first.path.name == f"contacts.{format_}.{packing.value}"
 
 
 @pytest.mark.parametrize(
@@ -294,7 +295,7 @@ def test_one_column_of_nulls_keeps_its_records(store: RecordStore, writer: Expor
 
 def test_parquet_has_types_and_the_same_bytes_every_time(writer: ExportWriter, mixed: int) -> None:
     columns = ("external_id", "amount", "birthday", "signed_up")
-    first, second = (writer.export(ask(format=ExportFormat.PARQUET, columns=columns, part_rows=30)) for _ in range(2))
+    first, second = (writer.export(ask(format="parquet", columns=columns, part_rows=30)) for _ in range(2))
 
     table = pq.read_table(on_disk(first.path))
     assert [str(kind) for kind in table.schema.types] == [
@@ -315,7 +316,7 @@ def test_excel_has_dates_numbers_and_what_no_number_has_as_text(store: RecordSto
         ('C-4', ' x ', NULL, NULL, NULL)) AS t(external_id, status, amount, birthday, signed_up)""",
     )
 
-    path = writer.export(ask(columns=None, format=ExportFormat.EXCEL)).path
+    path = writer.export(ask(columns=None, format="excel")).path
 
     sheet = openpyxl.load_workbook(on_disk(path)).active
     assert sheet is not None
@@ -344,7 +345,7 @@ def test_excel_has_as_text_every_integer_that_it_would_round(store: RecordStore,
         query = f"SELECT 'ua' AS _account, 'b' AS _batch, {key.format(number)}, {value} AS dep_delay"
         change(store, f"INSERT INTO lake.records.flights BY NAME {query}")
 
-    manifest = writer.export(ExportRequest("ua", "flights", columns=("dep_delay",), format=ExportFormat.EXCEL))
+    manifest = writer.export(ExportRequest("ua", "flights", columns=("dep_delay",), format="excel"))
 
     sheet = openpyxl.load_workbook(on_disk(manifest.path)).worksheets[0]
     exact = [None, 0, -7, 10**15 - 1, str(10**15), 1 - 10**15, str(-(10**15)), str(2**63 - 1), str(-(2**63))]
@@ -352,7 +353,7 @@ def test_excel_has_as_text_every_integer_that_it_would_round(store: RecordStore,
 
 
 def test_excel_is_divided_into_sheets_and_equal_cell_by_cell(writer: ExportWriter, mixed: int) -> None:
-    first, second = (writer.export(ask(format=ExportFormat.EXCEL, sheet_rows=40, part_rows=30)).path for _ in range(2))
+    first, second = (writer.export(ask(format="excel", sheet_rows=40, part_rows=30)).path for _ in range(2))
 
     book, again = openpyxl.load_workbook(on_disk(first)), openpyxl.load_workbook(on_disk(second))
     assert book.sheetnames == ["contacts 1", "contacts 2", "contacts 3"]
@@ -364,7 +365,7 @@ def test_excel_is_divided_into_sheets_and_equal_cell_by_cell(writer: ExportWrite
 
 
 def test_excel_without_records_has_its_header(writer: ExportWriter, mixed: int) -> None:
-    path = writer.export(ask(format=ExportFormat.EXCEL, filters=("external_id = X",))).path
+    path = writer.export(ask(format="excel", filters=("external_id = X",))).path
 
     sheet = openpyxl.load_workbook(on_disk(path)).active
     assert sheet is not None
@@ -387,7 +388,7 @@ def test_what_no_cell_can_hold_names_record_and_column(
         store,
         f"SELECT 'C-' || i AS external_id, 's' AS status, CASE i WHEN 7 THEN {value} END AS notes FROM range(9) t(i)",
     )
-    request = ask(columns=("external_id", "notes"), format=ExportFormat.EXCEL, part_rows=3, path=tmp_path / "x.xlsx")
+    request = ask(columns=("external_id", "notes"), format="excel", part_rows=3, path=tmp_path / "x.xlsx")
 
     with pytest.raises(RecordsError) as error:
         writer.export(request)
@@ -395,13 +396,13 @@ def test_what_no_cell_can_hold_names_record_and_column(
     assert error.value.message == f"No cell of Excel can hold `notes` of record 8: it {why}."
     assert error.value.quoted == "The record is C-7."
     assert list(tmp_path.glob("*.xlsx*")) == []
-    assert writer.export(replace(request, format=ExportFormat.CSV, path=None)).rows == 9
+    assert writer.export(replace(request, format="csv", path=None)).rows == 9
 
 
 def test_the_longest_text_of_a_cell_is_carried(store: RecordStore, writer: ExportWriter) -> None:
     put(store, "SELECT 'C-1' AS external_id, 's' AS status, repeat('𝄞', 16383) AS notes")
 
-    path = writer.export(ask(columns=("external_id", "notes"), format=ExportFormat.EXCEL)).path
+    path = writer.export(ask(columns=("external_id", "notes"), format="excel")).path
 
     sheet = openpyxl.load_workbook(on_disk(path)).active
     assert sheet is not None
@@ -411,38 +412,50 @@ def test_the_longest_text_of_a_cell_is_carried(store: RecordStore, writer: Expor
 @pytest.mark.parametrize(
     ("name", "given", "expected"),
     [
-        (None, None, (ExportFormat.CSV, None)),
-        ("x.xlsx", None, (ExportFormat.EXCEL, None)),
-        ("x.csv.gz", None, (ExportFormat.CSV, Packing.GZ)),
-        ("x.ndjson.zst", None, (ExportFormat.NDJSON, Packing.ZST)),
-        ("x.json", ExportFormat.NDJSON, (ExportFormat.NDJSON, None)),
-        ("2024.05.31", ExportFormat.JSON, (ExportFormat.JSON, None)),
-        ("x.csv", ExportFormat.EXCEL, "A file of excel cannot be called 'x.csv'."),
+        (None, None, ("csv", None)),
+        ("x.xlsx", None, ("excel", None)),
+        ("x.csv.gz", None, ("csv", Packing.GZ)),
+        ("x.ndjson.zst", None, ("ndjson", Packing.ZST)),
+        ("x.json", "ndjson", ("ndjson", None)),
+        ("2024.05.31", "json", ("json", None)),
+        ("x.csv", "xls", "There is no output format 'xls'."),
+        ("x.csv", "excel", "The file name 'x.csv' does not fit the format excel."),
     ],
 )
 def test_the_name_of_a_file_says_its_format(
-    name: str | None, given: ExportFormat | None, expected: tuple[ExportFormat, Packing | None] | str
+    name: str | None, given: str | None, expected: tuple[str, Packing | None] | str
 ) -> None:
     path = None if name is None else Path(name)
     if isinstance(expected, str):
         with pytest.raises(InvalidRequest, match=re.escape(expected)):
-            named_format(path, given)
+            choose_format(path, given)
     else:
-        assert named_format(path, given) == expected
+        chosen, packing = choose_format(path, given)
+        assert (chosen.name, packing) == expected
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "message"),
     [
-        {"format": ExportFormat.EXCEL, "packing": Packing.GZ},
-        {"format": ExportFormat.PARQUET, "packing": Packing.ZST},
-        {"sheet_rows": 1_048_576},
-        {"part_rows": 0},
+        ({"format": "xls"}, "There is no output format 'xls'."),
+        ({"format": "excel", "packing": Packing.GZ}, "The format excel does not support packing: gz was given."),
+        ({"format": "parquet", "packing": Packing.ZST}, "The format parquet does not support packing: zst was given."),
+        (
+            {"format": "json", "encoding": "cp1252"},
+            "The format json does not support other encodings: cp1252 was given.",
+        ),
+        ({"format": "ndjson", "delimiter": ";"}, "The format ndjson does not support other delimiters: ; was given."),
+        ({"sheet_rows": 10}, "The format csv does not support sheets: 10 was given."),
+        ({"format": "excel", "sheet_rows": 1_048_576}, "A sheet cannot have 1,048,576 records."),
+        ({"part_rows": 0}, "A part cannot have 0 rows."),
     ],
 )
-def test_a_request_that_cannot_be_meant_is_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest):
-        ask(**options)
+def test_a_request_that_contradicts_itself_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        checked(ask(**options))
+
+    assert error.value.message == message
+    assert error.value.hint
 
 
 # Time travel
@@ -508,7 +521,7 @@ def test_a_time_that_is_not_kept_is_refused_with_the_oldest_there_is(
     full = writer.export(ask(changed_since="2024-05-31"))
     assert (full.full, full.rows, full.columns) == (True, 100, ("external_id", "amount", "_change"))
     assert {row["_change"] for row in rows_of(full)} == {"full"}
-    assert "The records as of 2024-05-31 are not kept any more" in full.notes[0]
+    assert "The records as of 2024-05-31 have expired" in full.notes[0]
 
 
 @pytest.mark.parametrize("part_rows", [3, 1000])
@@ -560,7 +573,7 @@ def test_formulas_are_escaped_in_csv_alone_and_raw_leaves_them(store: RecordStor
 
     assert notes() == [*(f"'{text}" for text in DANGEROUS), *HARMLESS]
     assert notes(raw=True) == DANGEROUS + HARMLESS
-    ndjson = writer.export(ask(columns=("external_id", "notes"), format=ExportFormat.NDJSON)).path
+    ndjson = writer.export(ask(columns=("external_id", "notes"), format="ndjson")).path
     assert [json.loads(line)["notes"] for line in ndjson.read_text().splitlines()] == DANGEROUS + HARMLESS
 
 
@@ -631,17 +644,17 @@ def small_files(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("format_", ExportFormat)
+@pytest.mark.parametrize("format_", FORMATS)
 def test_a_full_disk_leaves_an_older_file_as_it_was(
-    store: RecordStore, writer: ExportWriter, older: Path, format_: ExportFormat
+    store: RecordStore, writer: ExportWriter, older: Path, format_: str
 ) -> None:
     put(store, "SELECT 'B-' || i AS external_id, 's' AS status, md5(i::VARCHAR) || i AS notes FROM range(20000) t(i)")
     request = ask(columns=("external_id", "notes"), format=format_, path=older, part_rows=8000)
 
     with writer.planned(request) as (plan, source), small_files(300_000), pytest.raises(DiskFull) as error:
-        writer.run(plan, source)
+        writer.write(plan, source)
 
-    assert "an older file of that name is as it was" in error.value.hint
+    assert "an older file of that name is unchanged" in error.value.hint
     assert not list(store.settings.data.glob("accounts/ua/exports/*"))
 
 
@@ -653,7 +666,7 @@ def test_a_file_that_misses_its_last_bytes_is_never_published(
     size = writer.export(replace(request, path=None)).bytes
 
     with writer.planned(request) as (plan, source), small_files(size - 1), pytest.raises(DiskFull):
-        writer.run(plan, source)
+        writer.write(plan, source)
 
 
 def test_a_disk_without_room_is_refused_before_the_work(
@@ -684,8 +697,8 @@ def test_a_destination_that_cannot_be_written_is_refused_before_the_work(
 def test_fewer_records_than_planned_are_never_published(
     writer: ExportWriter, older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = parts_module._write
-    monkeypatch.setattr(parts_module, "_write", lambda *given: write(*given) - 1)
+    write = Csv.write_part
+    monkeypatch.setattr(Csv, "write_part", lambda *given: write(*given) - 1)
 
     with pytest.raises(Unaccounted, match=r"Part 1 of e-.* has 99 records where 100 were planned"):
         writer.export(ask(path=older))
@@ -698,7 +711,7 @@ def test_texts_with_a_nul_divide_parts_and_meet_filters(writer: ExportWriter, st
     put(store, "SELECT 'C-' || i || chr(0) || 'x' AS external_id, 'lead' AS status FROM range(9) t(i)")
 
     divided, found = (
-        writer.export(ask(format=ExportFormat.JSON, columns=("external_id",), **wanted))
+        writer.export(ask(format="json", columns=("external_id",), **wanted))
         for wanted in ({"part_rows": 2}, {"filters": ("external_id = C-3\0x",)})
     )
 
@@ -768,7 +781,7 @@ def test_a_plan_survives_the_disk(writer: ExportWriter, mixed: int) -> None:
             order_by=("country", "amount desc", "signed_up"),
             filters=("amount > 3",),
             part_rows=9,
-            format=ExportFormat.JSON,
+            format="json",
         )
     )
 
@@ -961,7 +974,7 @@ def test_libreoffice_reads_every_sheet_of_a_workbook(writer: ExportWriter, store
         "DATE '2024-01-01' + i::INT AS birthday FROM range(2500) t(i)",
     )
     columns = ("external_id", "amount", "birthday")
-    path = writer.export(ask(format=ExportFormat.EXCEL, sheet_rows=1000, columns=columns, path=tmp_path)).path
+    path = writer.export(ask(format="excel", sheet_rows=1000, columns=columns, path=tmp_path)).path
     every_sheet = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1"
     command = [office, "--headless", f"-env:UserInstallation=file://{tmp_path}/profile", "--convert-to", every_sheet]
 

@@ -34,7 +34,7 @@ from resources.settings import Settings
 from schemas import load_record_types
 from schemas.batches import ImportReport, ImportRequest, OnInvalid
 from schemas.errors import RecordsError
-from schemas.exports import ExportFormat, ExportManifest, ExportRequest
+from schemas.exports import ExportManifest, ExportRequest
 from schemas.location import Location
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.forked_reading import FORKED
@@ -115,7 +115,7 @@ def populate(store: RecordStore, folder: Path, account: str, mark: str) -> Their
     writer = ExportWriter(store, f"{mark}-actor")
     wanted = ExportRequest(account, "contacts", filters=(f"company starts {mark}",))
     export = writer.export(wanted)
-    plan = writer.plan(replace(wanted, format=ExportFormat.NDJSON))
+    plan = writer.plan(replace(wanted, format="ndjson"))
     file = folder / f"{mark}-first.csv"
     return Theirs(account, committed, previewed, second.batch.batch_id, export, plan, file, preset)
 

@@ -364,7 +364,7 @@ def test_no_check_passes_while_the_file_of_any_account_is_damaged(
         ({"where": ["height > 2"]}, "contacts has no field 'height'. Its fields: external_id"),
         ({"export_id": "e-20260101-000000000-000000"}, "There is no plan of an export 'e-20260101-000000000-000000'."),
         ({"as_of": "b-20260101-000000000-000000"}, "There is no batch 'b-20260101-000000000-000000'."),
-        ({"format": "parquet", "pack": "gz"}, "A file of parquet cannot be packed with gz."),
+        ({"format": "parquet", "pack": "gz"}, "The format parquet does not support packing: gz was given."),
     ],
 )
 def test_an_export_that_cannot_be_meant_fails_its_first_step_with_a_sentence(

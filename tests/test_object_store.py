@@ -12,12 +12,13 @@ import pytest
 from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from resources.export_writer import ExportWriter
+from resources.export_writer.formats import FORMATS
 from resources.file_storage import location
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, StoreUnreachable
-from schemas.exports import ExportFormat, ExportRequest
+from schemas.exports import ExportRequest
 from tests.object_server import KEY, SECRET, ObjectServer, on_disk
 from tests.postgres import PASSWORD
 from tests.records import contact, contacts_of, put, stored, write_csv
@@ -131,7 +132,7 @@ def test_an_export_lies_among_the_accounts_objects_and_one_that_fails_leaves_the
 ) -> None:
     importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", map(contact, range(100)))))
     writer = ExportWriter(store, "tester")
-    for kind in ExportFormat:
+    for kind in FORMATS:
         manifest = writer.export(ExportRequest("ua", "contacts", format=kind, part_rows=30))
         assert str(manifest.path).startswith(f"{store.settings.data}/accounts/ua/exports/{manifest.export_id}/")
         folder = on_disk(manifest.path).parent

@@ -1,4 +1,4 @@
-"""`records export`, `exports` and `presets`. Nothing here imports Dagster: a run is submitted by HTTP."""
+"""`records export`, `exports` and `presets`. Runs are submitted by HTTP, so nothing here imports Dagster."""
 
 import sys
 from collections.abc import Iterator
@@ -10,16 +10,18 @@ import click
 
 from pipelines.commands import options
 from pipelines.commands.options import PAGE, open_store, print_json
+from resources.export_writer import ExportWriter
+from resources.export_writer.formats import FORMATS, choose_format, supporting
 from resources.settings import Settings
 from schemas.errors import NoDeployment
-from schemas.exports import ExportFormat, ExportRequest, Packing, named_format
+from schemas.exports import SHEET_ROWS, ExportRequest, Packing
 
 if TYPE_CHECKING:
     from pipelines.deployment import SubmittedRun
+    from resources.export_writer.concurrent_parts import Progress
     from resources.export_writer.plan import ExportPlan
-    from resources.export_writer.writer import Progress
 
-_MOMENT = "A moment, as 2024-05-31T09:30:00Z, a batch or an export"
+_TIME = "A time such as 2024-05-31T09:30:00Z, or the id of a batch or an export"
 
 
 @click.command()
@@ -29,45 +31,55 @@ _MOMENT = "A moment, as 2024-05-31T09:30:00Z, a batch or an export"
     "-f",
     "--format",
     "file_format",
-    type=click.Choice(ExportFormat, case_sensitive=False),
-    help="Of the file. Default: what the name of the output says, else csv.",
+    type=click.Choice(list(FORMATS), case_sensitive=False),
+    help="Format of the file. Default: that of the output's name, or csv.",
 )
 @click.option("--columns", metavar="A,B", help="These columns, in this order.")
-@click.option("--preset", help="The columns of a preset: see records types, records presets list.")
+@click.option("--preset", help="The columns of a preset. List presets: records presets list.")
 @click.option(
     "--where",
     "filters",
     multiple=True,
     metavar='"FIELD OP VALUE"',
-    help="Only records of which it is true; OP is one of = != < <= > >= in contains starts is-null between.",
+    help="Only records that meet the condition. OP: = != < <= > >= in contains starts is-null between.",
 )
-@click.option(
-    "--order-by", metavar="FIELD", help='Sort by it, or by several: "country, amount desc". Default: the key.'
-)
-@click.option("--as-of", metavar="TIME|ID", help=f"The records as they were then. {_MOMENT}, whose state is meant.")
+@click.option("--order-by", metavar="FIELD", help='Sort by fields, such as "country, amount desc". Default: by key.')
+@click.option("--as-of", metavar="TIME|ID", help=f"The records as they were then. {_TIME}.")
 @click.option(
     "--changed-since",
     metavar="TIME|ID",
-    help=f"Only what was created, updated or deleted since, and a column _change that says which. {_MOMENT}.",
+    help=f"Only records created, updated or deleted since, with a column _change that says which. {_TIME}.",
 )
-@click.option("--encoding", default="utf-8", show_default=True, help="Of CSV; utf-8-sig for Excel's users.")
-@click.option("--delimiter", default=",", show_default=True, help="Of CSV: , ; | or tab.")
-@click.option("--raw", is_flag=True, help="Put no ' before texts in CSV that a spreadsheet would take for formulas.")
-@click.option("--pack", type=click.Choice(Packing, case_sensitive=False), help="Default: what the output's name says.")
-@click.option("--sheet-rows", type=int, help="Records on a sheet of Excel. Default: as many as it holds.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Encoding of CSV. For Excel users: utf-8-sig.")
+@click.option("--delimiter", default=",", show_default=True, help="Delimiter of CSV: , ; | or tab.")
+@click.option("--raw", is_flag=True, help="Write texts in CSV that look like formulas without a ' before them.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="File or folder. Default: the account's export folder."
+    "--pack",
+    type=click.Choice(Packing, case_sensitive=False),
+    help=f"Compress the file, if it is {supporting('packing')}. Default: as the output's name says.",
+)
+@click.option(
+    "--sheet-rows",
+    type=int,
+    default=SHEET_ROWS,
+    help="Number of records on a sheet of Excel. Default: as many as a sheet holds.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File or folder to write to. Default: the account's export folder.",
 )
 @click.option(
     "--background/--foreground",
     default=None,
-    help="By a run of the deployment, or here. Default: here, if there are fewer than RECORDS_BACKGROUND_ROWS records.",
+    help="Export by a Dagster run, or in this process. Default: in this process below RECORDS_BACKGROUND_ROWS records.",
 )
 @options.as_json
 def export(
     account: str,
     record_type: str,
-    file_format: ExportFormat | None,
+    file_format: str | None,
     columns: str | None,
     preset: str | None,
     filters: tuple[str, ...],
@@ -78,26 +90,23 @@ def export(
     delimiter: str,
     raw: bool,
     pack: Packing | None,
-    sheet_rows: int | None,
+    sheet_rows: int,
     output: Path | None,
     background: bool | None,
     as_json: bool,
 ) -> None:
     """Write an account's records to a file, in key order, with a manifest beside it.
 
-    Many records are left to the deployment that `records ui` has started, where one runs; then the command prints the
-    run and ends.
+    If `records ui` is running, it exports large numbers of records. The command then prints the run and ends.
     """
-    from resources.export_writer import ExportWriter
-
-    chosen, packing = named_format(output, file_format)
+    chosen, packing = choose_format(output, file_format)
     request = ExportRequest(
         account=account,
         record_type=record_type,
         columns=None if columns is None else _listed(columns),
         preset=preset,
         path=output,
-        format=chosen,
+        format=chosen.name,
         packing=pack or packing,
         filters=filters,
         order_by=() if order_by is None else _listed(order_by),
@@ -106,7 +115,7 @@ def export(
         encoding=encoding,
         delimiter=delimiter,
         raw=raw,
-        **({} if sheet_rows is None else {"sheet_rows": sheet_rows}),
+        sheet_rows=sheet_rows,
     )
     with open_store() as store:
         writer = ExportWriter(store, store.settings.actor)
@@ -117,7 +126,8 @@ def export(
                     _print_submitted(plan, submitted, as_json)
                     return
             with _progress(plan.request.record_type, as_json) as progress:
-                manifest = writer.run(plan, source, progress)
+                written = writer.write(plan, source, progress)
+        manifest = writer.publish(plan, written)
     if as_json:
         print_json(manifest.to_dict())
     else:
@@ -127,7 +137,7 @@ def export(
 
 
 def _submitted(settings: Settings, plan: "ExportPlan") -> "SubmittedRun | None":
-    """The run that will make the export; None, and it is said, where no deployment runs."""
+    """Submit the export to Dagster, and return the run. None, with a message, if no deployment is running."""
     from pipelines.deployment import Deployment
 
     name = plan.selection.record_type.name
@@ -135,7 +145,7 @@ def _submitted(settings: Settings, plan: "ExportPlan") -> "SubmittedRun | None":
     try:
         return Deployment(settings).submit(f"export_{name}", plan.request.account, config)
     except NoDeployment as error:
-        click.echo(f"{error.message} The export is made here.", err=True)
+        click.echo(f"{error.message} The export is made in this process.", err=True)
         return None
     except BaseException:
         plan.clear()
@@ -149,8 +159,8 @@ def _print_submitted(plan: "ExportPlan", run: "SubmittedRun", as_json: bool) -> 
         click.echo(
             f"{plan.export_id}  {plan.rows:,} {plan.selection.record_type.name} of {plan.request.account}: submitted"
         )
-        click.echo(f"It will lie at {plan.path}")
-        click.echo(f"Watch it: {run.url}")
+        click.echo(f"File: {plan.path}")
+        click.echo(f"Run: {run.url}")
 
 
 @click.command()
@@ -158,7 +168,7 @@ def _print_submitted(plan: "ExportPlan", run: "SubmittedRun", as_json: bool) -> 
 @options.page
 @options.as_json
 def exports(account: str | None, page: int, as_json: bool) -> None:
-    """The exports, newest first."""
+    """List exports, newest first."""
     with open_store() as store:
         found = store.exports(account, offset=(page - 1) * PAGE, limit=PAGE + 1)
     following = page + 1 if len(found) > PAGE else None
@@ -172,31 +182,31 @@ def exports(account: str | None, page: int, as_json: bool) -> None:
 
 @click.group()
 def presets() -> None:
-    """Presets of columns that an account saves for itself."""
+    """Save and list presets of columns."""
 
 
 @presets.command("save")
 @click.argument("name")
 @options.required_account
 @options.record_type
-@click.option("--columns", metavar="A,B", required=True, help="Its columns, in this order.")
+@click.option("--columns", metavar="A,B", required=True, help="The columns, in this order.")
 @options.as_json
 def save_preset(name: str, account: str, record_type: str, columns: str, as_json: bool) -> None:
-    """The account's preset NAME has these columns from now on."""
+    """Save a list of columns as the account's preset NAME."""
     with open_store() as store:
         store.account(account).save_preset(record_type, name, _listed(columns), store.settings.actor)
     if as_json:
         print_json({"name": name, "account": account, "record_type": record_type, "columns": _listed(columns)})
     else:
-        click.echo(f"Preset {name} of {record_type} is {', '.join(_listed(columns))}.")
+        click.echo(f"Preset {name} of {record_type}: {', '.join(_listed(columns))}.")
 
 
 @presets.command("list")
 @options.required_account
-@click.option("-t", "--type", "record_type", help="Only of this record type.")
+@click.option("-t", "--type", "record_type", help="Only presets of this record type.")
 @options.as_json
 def list_presets(account: str, record_type: str | None, as_json: bool) -> None:
-    """The presets that an account can export by: the types' own and those it has saved."""
+    """List the presets that an account can use: those of the record types, and its own."""
     with open_store() as store:
         types = list(store.record_types()) if record_type is None else [record_type]
         found = [
@@ -214,7 +224,7 @@ def list_presets(account: str, record_type: str | None, as_json: bool) -> None:
 
 @contextmanager
 def _progress(what: str, as_json: bool) -> "Iterator[Progress | None]":
-    """A bar on standard error, for somebody who sits before it."""
+    """Show a progress bar on standard error if it is a terminal."""
     if as_json or not sys.stderr.isatty():
         yield None
         return

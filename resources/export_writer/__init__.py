@@ -1,4 +1,4 @@
-"""Records of one account to one published file of any size: planned, made in parts, put together, published."""
+"""Exports: records of one account to one file of any size. Planned, written in parts, put together, published."""
 
 from resources.export_writer.allowed import require_allowed
 from resources.export_writer.sweeping import SweptExports, sweep_exports

@@ -1,6 +1,7 @@
-"""Where exports through Dagster may lie: in allowed folders, below no link, and in place of no file but an own export.
+"""Where exports through Dagster may be written: in allowed folders, and over no file but an export of the account.
 
-Whoever can start a run can name a path, which a person at a terminal may do as their own user. So a run gets less.
+A person at a terminal writes with their own permissions. A run writes with those of the server, for anyone who can
+start it, so its paths are restricted.
 """
 
 import json
@@ -20,9 +21,9 @@ _ELSEWHERE = "Leave the path empty for the account's export folder, or name anot
 
 
 def require_allowed(settings: Settings, account: str, path: Path) -> None:
-    """Raise InvalidRequest unless the path leads into an allowed folder, and over no link below it.
+    """Raise InvalidRequest unless the path lies in an allowed folder, with no symbolic link below that folder.
 
-    Allowed are RECORDS_EXPORT_ROOTS and the account's own export folder, but for the folder of each export in it.
+    Allowed are RECORDS_EXPORT_ROOTS and the account's own export folder, but not the folders of single exports in it.
     """
     path = path.absolute()
     own = settings.folder(account, "exports")
@@ -31,26 +32,27 @@ def require_allowed(settings: Settings, account: str, path: Path) -> None:
     parts = () if root is None else path.relative_to(root).parts
     if root is None or ".." in parts or (root == own and any(map(EXPORT_ID.fullmatch, parts))):
         raise InvalidRequest(
-            f"{str(path)!r} is in no folder where exports through Dagster may lie: "
+            f"{str(path)!r} is not in a folder to which exports through Dagster may be written: "
             f"{', '.join(map(str, roots)) or 'there is none'}.",
-            "Leave the path empty for the account's export folder, or have the operator name its folder in "
+            "Leave the path empty for the account's export folder, or ask the operator to add its folder to "
             "RECORDS_EXPORT_ROOTS.",
         )
     for place in (*(path, *path.parents)[: len(parts)], manifest_path(path)):
         if place.is_symlink():
-            raise InvalidRequest(f"{str(place)!r} is a link, which exports through Dagster never follow.", _ELSEWHERE)
+            raise InvalidRequest(f"{str(place)!r} is a symbolic link. Exports through Dagster follow none.", _ELSEWHERE)
 
 
 def require_replaceable(records: AccountRecords, path: Path) -> None:
-    """Raise InvalidRequest where a file has the name of the export or its manifest and is no export of the account.
+    """Raise InvalidRequest if the path, or that of its manifest, has a file that is not an export of the account.
 
-    The file is one when the ledger has its path and SHA-256; or when it was published and its process was killed before
-    the ledger had it: then a manifest beside it has its SHA-256, and its plan is there still.
+    A file is an export of the account if the ledger has its path and SHA-256. A process may have been killed after it
+    published the file and before it wrote to the ledger. Then a manifest beside the file has its SHA-256, and the plan
+    still exists.
     """
     if path.exists():
         sha256 = sha256_of(path)
         known = any(export.path == path for export in records.exports_of(sha256))
-        if not known and not any(told.get("sha256") == sha256 for told in _manifests(records, path)):
+        if not known and not any(saved.get("sha256") == sha256 for saved in _manifests(records, path)):
             raise _not_ours(path)
     manifest = manifest_path(path)
     if manifest.exists() and not _is_own(records, path, _read(manifest)):
@@ -58,17 +60,17 @@ def require_replaceable(records: AccountRecords, path: Path) -> None:
 
 
 def _manifests(records: AccountRecords, path: Path) -> Iterator[dict[str, Any]]:
-    """What manifests beside the path tell of the account's exports to it: those published, and those not yet."""
+    """Yield the manifests beside the path that belong to the account's exports to it, published or not yet."""
     planned = [each.name for each in entries(records.folder("exports")) if EXPORT_ID.fullmatch(each.name)]
     for note in (path, *(partial_path(path, export_id) for export_id in planned)):
-        told = _read(manifest_path(note))
-        if _is_own(records, path, told):
-            yield told
+        manifest = _read(manifest_path(note))
+        if _is_own(records, path, manifest):
+            yield manifest
 
 
-def _is_own(records: AccountRecords, path: Path, told: dict[str, Any]) -> bool:
-    """Whether the account has an export of that id, to that path, in its ledger or planned."""
-    export_id = str(told.get("export_id"))
+def _is_own(records: AccountRecords, path: Path, manifest: dict[str, Any]) -> bool:
+    """Return whether the account has an export with the manifest's id to that path, in its ledger or planned."""
+    export_id = str(manifest.get("export_id"))
     if not EXPORT_ID.fullmatch(export_id):
         return False
     export = records.export(export_id)
@@ -81,16 +83,16 @@ def _is_own(records: AccountRecords, path: Path, told: dict[str, Any]) -> bool:
 
 
 def _read(note: Path) -> dict[str, Any]:
-    """What a manifest tells; nothing where it is none."""
+    """Return the content of a manifest, or nothing if the file is not one."""
     try:
-        told = json.loads(note.read_bytes())
+        manifest = json.loads(note.read_bytes())
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return manifest if isinstance(manifest, dict) else {}
 
 
 def _not_ours(path: Path) -> InvalidRequest:
     return InvalidRequest(
-        f"{str(path)!r} is there already, and is no export of this account as the ledger knows it.",
-        "Exports through Dagster replace nothing else. Move it away, or name another place.",
+        f"{str(path)!r} already exists, and the ledger does not have it as an export of this account.",
+        "Exports through Dagster replace nothing else. Move the file away, or name another place.",
     )

@@ -1,4 +1,4 @@
-"""The plan of an export: which records of which snapshot go into which part. It is on disk before the work begins."""
+"""The plan of an export: which records of which snapshot go into which part. It is saved before the work begins."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from typing import Any
 from resources.file_storage import Checksum, FileStorage, is_local, location, read, remove
 from resources.record_store.export_source import Bound, Range, Selection
 from schemas.errors import DamagedFile, NotFound
-from schemas.exports import ExportFormat, ExportRequest
+from schemas.exports import ExportRequest
 from schemas.filters import parse_filter, parse_order, parse_value, value_text
 from schemas.location import Location
 from schemas.record_type import RecordType
@@ -23,7 +23,7 @@ EXPORT_ID = re.compile(r"e-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class PlannedPart:
-    """A range of the records, and how many there are in it."""
+    """A range of the records, and the number of records in it."""
 
     range: Range
     rows: int
@@ -31,10 +31,13 @@ class PlannedPart:
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """All that is needed to make an export, or what is missing of it: by whichever process, the same bytes.
+    """Everything needed to make an export or to complete it. Every process makes the same bytes of it.
 
-    `folder` is the export's own, which every process finds, `work` where this process makes parts, `path` where the
-    file will lie; `at` is when it was planned. `confined`: the path was named in Dagster, not at a terminal.
+    folder: the export's own folder, which every process can reach.
+    work: the folder in which this process makes parts.
+    path: where the file will be published.
+    at: when the export was planned.
+    confined: the path was given in Dagster and not at a terminal, so it must lie in an allowed folder.
     """
 
     export_id: str
@@ -51,21 +54,20 @@ class ExportPlan:
 
     @property
     def rows(self) -> int:
-        """How many records the file will have."""
+        """The number of records that the file will have."""
         return sum(part.rows for part in self.parts)
 
     @property
-    def format(self) -> ExportFormat:
-        """How the file is written."""
-        return self.request.format
-
-    @property
     def parts_folder(self) -> Location:
-        """Where parts lie until they are put together; in a folder it is where they are made, too."""
+        """The folder in which every process finds the finished parts."""
         return self.folder / "parts"
 
+    def part_path(self, number: int) -> Path:
+        """Return the path of a part on this machine."""
+        return self.work / f"{number:06}"
+
     def to_submitted(self, run_id: str, url: str) -> dict[str, Any]:
-        """The keys that the command prints for an export that a run will make."""
+        """Return the keys that the command prints for an export that a Dagster run will make."""
         return {
             "export_id": self.export_id,
             "status": "submitted",
@@ -78,7 +80,7 @@ class ExportPlan:
             "sha256": None,
             "path": str(self.path),
             "manifest": None,
-            "format": self.format.value,
+            "format": self.request.format,
             "columns": list(self.selection.written),
             "snapshot": self.selection.snapshot,
             "run_id": run_id,
@@ -86,68 +88,69 @@ class ExportPlan:
         }
 
     def rows_before(self, number: int) -> int:
-        """How many records come before a part."""
+        """Return the number of records before a part."""
         return sum(part.rows for part in self.parts[:number])
 
     def save(self, files: FileStorage) -> None:
-        """The plan is where every process finds it, all of it."""
+        """Write the plan, whole or not at all, to the export's folder."""
         with files.making(_file(self.folder)) as partial:
             plan = json.dumps(self._to_dict(), ensure_ascii=False).encode()
             partial.write_bytes(f"{_digest(plan)}\n".encode() + plan)
 
     def clear(self) -> None:
-        """Parts and plan are gone, and the export's folder when nothing else is in it."""
+        """Delete the parts and the plan, and the export's folder if nothing else is in it."""
         for place in (self.work, self.parts_folder, _file(self.folder)):
             remove(place)
         if is_local(self.folder):
             with suppress(OSError):  # the published file is in it
                 self.folder.rmdir()
 
-    def leave(self) -> None:
-        """What this process has of the parts on this machine, and shares with no other, is gone."""
+    def delete_local_parts(self) -> None:
+        """Delete the copies of parts that belong to this process alone: those of an export in an object store."""
         if not is_local(self.folder):
             remove(self.work)
 
     @classmethod
     def load(cls, account: str, exports: Location, export_id: str, files: FileStorage) -> "ExportPlan":
-        """The plan of an account's export, from its folder of exports. Raises NotFound when there is none."""
+        """Return the saved plan of an account's export. Raises NotFound if there is none."""
         folder = exports / export_id
         try:
-            if not EXPORT_ID.fullmatch(export_id):  # which could lead out of the folder
+            if not EXPORT_ID.fullmatch(export_id):  # a path could lead out of the folder
                 raise FileNotFoundError
-            told = _read(_file(folder))
-            if told["request"]["account"] != account:  # somebody has put it there
+            saved = _read(_file(folder))
+            if saved["request"]["account"] != account:  # another account's plan was copied here
                 raise FileNotFoundError
         except FileNotFoundError:
             raise NotFound(
-                f"There is no plan of an export {export_id!r}.", "It was swept away, or never made: export again."
+                f"There is no plan of an export {export_id!r}.",
+                "It may have been deleted after 24 hours. Export again.",
             ) from None
-        request = ExportRequest.from_dict(told["request"])
-        record_type = RecordType.from_json(told["record_type"])
+        request = ExportRequest.from_dict(saved["request"])
+        record_type = RecordType.from_json(saved["record_type"])
         selection = Selection(
             record_type=record_type,
-            columns=tuple(told["columns"]),
+            columns=tuple(saved["columns"]),
             order=parse_order(request.order_by, record_type),
             filters=tuple(parse_filter(text, record_type) for text in request.filters),
-            snapshot=told["snapshot"],
-            since=told["since"],
-            full=told["full"],
+            snapshot=saved["snapshot"],
+            since=saved["since"],
+            full=saved["full"],
         )
         return cls(
             export_id=folder.name,
             request=request,
-            actor=told["actor"],
-            at=datetime.fromisoformat(told["at"]),
+            actor=saved["actor"],
+            at=datetime.fromisoformat(saved["at"]),
             selection=selection,
-            snapshot_at=datetime.fromisoformat(told["snapshot_at"]),
+            snapshot_at=datetime.fromisoformat(saved["snapshot_at"]),
             parts=tuple(
                 PlannedPart(Range(*(_bound(part[side], selection) for side in ("low", "high"))), part["rows"])
-                for part in told["parts"]
+                for part in saved["parts"]
             ),
             folder=folder,
             work=working_folder(folder, files),
-            path=location(told["path"]),
-            confined=told.get("confined", True),  # of a plan from before there were any
+            path=location(saved["path"]),
+            confined=saved.get("confined", True),  # older plans do not say
         )
 
     def _to_dict(self) -> Mapping[str, Any]:
@@ -171,26 +174,26 @@ class ExportPlan:
 
 
 def planned_path(file: Location) -> Location:
-    """Where the export of a plan's file was to lie. Raises OSError, KeyError or DamagedFile if it is no plan."""
+    """Return the path of the export from the file of its plan. Raises OSError, KeyError or DamagedFile."""
     return location(_read(file)["path"])
 
 
 def working_folder(folder: Location, files: FileStorage) -> Path:
-    """Where this process makes the parts of the export with that folder.
+    """Return the folder in which this process makes the parts of an export.
 
-    In a folder all processes find each other's there. Of what is fetched from an object store each has its own: another
-    may be ended meanwhile, or take away what it has, as steps that outlive their run.
+    On a disk all processes share it. For an object store each process has its own, because another process may delete
+    its copies at any time.
     """
     return folder / "parts" if is_local(folder) else files.working(folder)
 
 
 def _read(file: Location) -> dict[str, Any]:
-    """A plan as it was saved. Raises FileNotFoundError, or DamagedFile if it has other bytes than were written."""
+    """Return a plan as it was saved. Raises FileNotFoundError, or DamagedFile if its checksum does not match."""
     digest, _, plan = read(file).partition(b"\n")
     if digest != _digest(plan).encode():
-        raise DamagedFile(f"The plan of an export, {file}, has other bytes than were written.", "Export again.")
-    told: dict[str, Any] = json.loads(plan)
-    return told
+        raise DamagedFile(f"The plan of an export is damaged: the checksum of {file} does not match.", "Export again.")
+    saved: dict[str, Any] = json.loads(plan)
+    return saved
 
 
 def _digest(plan: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What exports leave behind, swept away: parts of those that never ended, and files past their days."""
+"""Cleaning up after exports: parts of exports that never ended, and files older than RECORDS_EXPORT_DAYS."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from schemas.errors import DamagedFile
 from schemas.location import Location
 
 _PARTS_AGE = timedelta(hours=24)
-_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class SweptExports:
-    """What was taken away: exports that never ended, files past their days, and the bytes of both."""
+    """The number of unfinished exports and of old files that were removed, and the bytes of both."""
 
     unfinished: int = 0
     files: int = 0
@@ -26,10 +26,10 @@ class SweptExports:
 
 
 def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
-    """Delete parts that nobody has added to for 24 hours, with their plans; exports past their days go to the trash.
+    """Delete plans and parts to which nothing was added for 24 hours, and move old exports to the trash.
 
-    Only what lies in the accounts' own folders: a file that was written elsewhere is its owner's. Safe beside exports
-    that run, and to repeat.
+    Only the accounts' own folders are cleaned: a file that was written elsewhere belongs to whoever asked for it.
+    It is safe to do so while exports run, and to repeat it.
     """
     unfinished = files = size = 0
     trash = Trash(settings)
@@ -38,7 +38,7 @@ def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
         held = {each.name for each in entries(folder)}
         if not held.isdisjoint((plan.name, parts.name)):
             of_parts, of_plan = kept(parts), kept(plan)
-            if now - max(filter(None, (of_parts.at, of_plan.at)), default=_LONG_AGO) < _PARTS_AGE:
+            if now - max(filter(None, (of_parts.at, of_plan.at)), default=_NEVER) < _PARTS_AGE:
                 continue
             size += of_parts.bytes
             _remove_partial(plan, folder.name)
@@ -55,18 +55,18 @@ def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
 
 
 def _folders(settings: Settings) -> Iterator[Location]:
-    """The folder of each export of each account."""
+    """Yield the folder of each export of each account."""
     for account in entries(settings.accounts):
         yield from (each for each in entries(account / "exports") if EXPORT_ID.fullmatch(each.name))
 
 
 def _planned_at(export_id: str) -> datetime:
-    """When an export was planned, as its id says, to the second."""
+    """Return when an export was planned, to the second, from its id."""
     return datetime.strptime(export_id[2:17], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
 
 
 def _remove_partial(plan: Location, export_id: str) -> None:
-    """What a killed process left beside the destination is gone."""
+    """Delete what a killed process left beside the destination."""
     try:
         path = planned_path(plan)
     except (OSError, KeyError, DamagedFile):

@@ -1,4 +1,4 @@
-"""The records of an export: which they are, in what order, divided how, and written to a part. SQL and nothing else."""
+"""The records of an export, by SQL: select them, order them, divide them into parts, and write a part."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,14 +26,16 @@ _PARQUET = "FORMAT parquet, COMPRESSION lz4_raw, ROW_GROUP_SIZE 30_000"
 
 Bound = tuple[Any, ...]
 Sql = tuple[str, list[Any]]
-"""A piece of SQL, and the values of its `?` in order."""
+"""A piece of SQL, and the values of its placeholders in order."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which records and columns, in what order; `snapshot` is theirs, `since` the one they are compared with.
+    """Which records and columns, and in what order.
 
-    `full`: changes were asked for, and all records are given, for the snapshot to compare with is gone.
+    snapshot: the snapshot of the records.
+    since: the snapshot with which they are compared, in an export of changes.
+    full: whether that snapshot has expired, so that all records are given in place of the changes.
     """
 
     record_type: RecordType
@@ -52,7 +54,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Range:
-    """The records from one bound on, up to another one that is not in it; None is no bound. Bounds are of `order`."""
+    """The records from the low bound, included, to the high bound, excluded.
+
+    A bound has a value for each field of the order. None means that there is no bound.
+    """
 
     low: Bound | None = None
     high: Bound | None = None
@@ -60,7 +65,7 @@ class Range:
 
 @dataclass(frozen=True)
 class FoundText:
-    """A text of which a rule holds: of which record of a range, counted from 1, its key, and in which column."""
+    """A text that breaks a rule: its record, counted from 1 within the range, its column, the rule and the key."""
 
     record: int
     column: str
@@ -69,7 +74,7 @@ class FoundText:
 
 
 class ExportSource:
-    """An account's records of a selection. `connection` must be reading the selection's snapshot."""
+    """An account's records of a selection. The connection must read the selection's snapshot."""
 
     def __init__(self, connection: Connection, account: str, selection: Selection) -> None:
         self._connection = connection
@@ -83,22 +88,22 @@ class ExportSource:
 
     @contextmanager
     def split(self, count: int) -> Iterator[list["ExportSource"]]:
-        """So many sources of the same records, each for a thread of its own; this one is not to be used meanwhile."""
+        """Yield so many sources of the same records, one for each thread. Do not use this one meanwhile."""
         with self._connection.split(count) as connections:
             yield [ExportSource(each, self._account, self._selection) for each in connections]
 
     def interrupt(self) -> None:
-        """What another thread does with this source fails."""
+        """Interrupt the statement that another thread runs with this source. That thread gets an error."""
         self._connection.interrupt()
 
     def count(self) -> int:
-        """How many records there are."""
+        """Return the number of records."""
         sql, values = self._rows("count(*)")
         number: int = self._connection.fetch_one(sql, values)[0]
         return number
 
     def bytes_per_row(self) -> float:
-        """About how many bytes a record has as text, delimiters left out."""
+        """Estimate the number of bytes of a record's values as text."""
         texts = ", ".join(f"{identifier(name)}::VARCHAR" for name in self._selection.written)
         sql, values = self._rows("*")
         found = self._connection.fetch_one(
@@ -107,9 +112,9 @@ class ExportSource:
         return float(found or 0)
 
     def divide(self, rows: int, part_rows: int) -> list[tuple[Range, int]]:
-        """Ranges of about `part_rows` of the `rows` records, in order, with the exact number in each.
+        """Divide all records into ranges of about `part_rows`. Returns them in order, with the exact number in each.
 
-        The same for the same records, whoever divides them: bounds are of a sample that the values themselves choose.
+        The same records always give the same ranges: the bounds come from a sample chosen by a hash of the key.
         """
         wanted = -(-rows // part_rows)
         if wanted <= 1:
@@ -126,15 +131,15 @@ class ExportSource:
         return [(each, counts.get(number, 0)) for number, each in enumerate(ranges)]
 
     def write_csv(self, part: Range, path: Path, delimiter: str, escaped: bool) -> int:
-        """The records of the range lie at `path` as CSV in UTF-8, without a header; returns how many."""
+        """Write the records of the range as CSV in UTF-8, without a header. Returns the number of records."""
         columns = [self._csv_column(name, escaped) for name in self._selection.written]
-        if len(columns) == 1:  # a line of nothing would be passed over
+        if len(columns) == 1:  # readers skip empty lines
             columns = [f"coalesce({columns[0]}::VARCHAR, '')"]
         options = f"FORMAT csv, HEADER false, NEW_LINE '\\r\\n', DELIMITER {literal(delimiter)}"
         return self._copy(columns, part, path, options)
 
     def write_json(self, part: Range, path: Path, separator: str) -> int:
-        """The records of the range lie at `path`, a JSON object and the separator a line; returns how many."""
+        """Write the records of the range, each as a line with a JSON object and the separator. Returns their number."""
         members = [
             f"{literal('{,'[at > 0] + json.dumps(name) + ':')}, {_json_value(identifier(name), self._kinds[name])}"
             for at, name in enumerate(self._selection.written)
@@ -143,30 +148,30 @@ class ExportSource:
         return self._copy([line], part, path, "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER E'\\x01'")
 
     def write_parquet(self, part: Range, path: Path) -> int:
-        """The records of the range lie at `path` as Parquet; returns how many."""
+        """Write the records of the range as Parquet. Returns the number of records."""
         return self._copy([*map(identifier, self._selection.written)], part, path, _PARQUET)
 
     def first(self, rows: int) -> list[tuple[Any, ...]]:
-        """The first records as texts."""
+        """Return the first records as text."""
         sql, values = self._part([f"{identifier(name)}::VARCHAR" for name in self._selection.written], Range())
         return self._connection.execute(f"{sql} LIMIT {int(rows)}", values).fetch_all()
 
     def find_text(self, part: Range, rules: Mapping[str, str]) -> FoundText | None:
-        """The first text of the range of which a rule holds: a condition on `value`, by what is said of it.
+        """Return the first text of the range that breaks a rule, or None.
 
-        It is looked for in order only where there is one.
+        rules: SQL conditions on `value` that are true of a wrong text, by the words for it.
         """
         texts = [name for name in self._selection.written if self._kinds[name] == "text"]
         if not texts:
             return None
-        found = [
+        cases = [
             f"WHEN {condition.replace('value', identifier(name))} THEN [{literal(name)}, {literal(what)}]"
             for name in texts
             for what, condition in rules.items()
         ]
-        wrong = f"CASE {' '.join(found)} END"
+        wrong = f"CASE {' '.join(cases)} END"
         sql, values = self._rows(f"count({wrong})", self._within(part))
-        if not self._connection.fetch_one(sql, values)[0]:
+        if not self._connection.fetch_one(sql, values)[0]:  # much faster than to search in order
             return None
         keys = [identifier(name) for name in self._type.key]
         sql, values = self._part([f"{wrong} AS _wrong", *keys], part)
@@ -182,7 +187,10 @@ class ExportSource:
         return number
 
     def _part(self, columns: Sequence[str], part: Range) -> Sql:
-        """Columns of the records of a range, in order; they are made after sorting, which has less to move then."""
+        """Return a query for columns of the records of a range, in order.
+
+        Columns are computed after the sort, which then has less to move.
+        """
         names = dict.fromkeys(
             [*self._selection.written, *(order.field for order in self._selection.order), *self._type.key]
         )
@@ -197,14 +205,14 @@ class ExportSource:
         )
 
     def _rows(self, columns: str, conditions: Sequence[Sql] = ()) -> Sql:
-        """A query for columns of the records that meet the filters and further conditions."""
+        """Return a query for columns of the records that meet the filters and further conditions."""
         conditions = [*self._filter_sql, *conditions]
         where = " AND ".join(f"({sql})" for sql, _ in conditions) or "true"
         values = [value for _, bound in conditions for value in bound]
         if self._then is None:
             change = f", 'full' AS {CHANGE_COLUMN}" if self._selection.full else ""
             return f"SELECT {columns} FROM (SELECT *{change} FROM ({self._now})) WHERE {where}", values
-        # The conditions stand on both sides of the comparison, for DuckDB to read no more than it must.
+        # The conditions are on both sides of the comparison, so that DuckDB reads less.
         names = ", ".join(f"n.{identifier(name)}" for name in self._type.field_names)
         same = " AND ".join(f"n.{identifier(name)} = o.{identifier(name)}" for name in self._type.key)
         differs = " OR ".join(
@@ -224,13 +232,13 @@ class ExportSource:
         return f"SELECT {columns} FROM ({changes})", [*values, *values]
 
     def _records(self, database: str) -> str:
-        """The account's records in a snapshot, with nulls in the fields that came later."""
+        """Return a query for the account's records in a snapshot. Fields that were added later are null."""
         name = table(self._type.name, database)
         try:
             there = set(self._connection.execute(f"SELECT * FROM {name} LIMIT 0").columns)
         except duckdb.CatalogException:
             raise Refused(
-                f"There were no {self._type.name} in the store at that time.", "Name a later moment or a later batch."
+                f"The store had no {self._type.name} at that time.", "Name a later time or a later batch."
             ) from None
         fields = [
             identifier(field.name)
@@ -241,10 +249,10 @@ class ExportSource:
         return f"SELECT {', '.join(fields)} FROM {name} WHERE _account = {literal(self._account)}"
 
     def _count_each(self, bounds: Sequence[Bound]) -> dict[int, int]:
-        """How many records lie in each of the ranges between the bounds, by its number."""
+        """Return the number of records in each of the ranges between the bounds, by the number of the range."""
 
         def number_of(first: int, last: int) -> Sql:
-            """Which of the ranges first … last a record is in, found by halving."""
+            """Return SQL that finds by bisection in which of the ranges first … last a record is."""
             if first == last:
                 return str(first), []
             middle = (first + last + 1) // 2
@@ -268,7 +276,7 @@ class ExportSource:
             if bound is None:
                 continue
             conditions.append(side(bound))
-            if plain:  # which DuckDB can hold against the statistics of a file
+            if plain:  # DuckDB compares this with the statistics of each file
                 conditions.append((f"{identifier(first.field)} {comparison} ?", [bound[0]]))
         return conditions
 
@@ -276,7 +284,7 @@ class ExportSource:
         return field in self._type.key
 
     def _before(self, bound: Bound, at: int = 0) -> Sql:
-        """The condition that a record comes before the bound; null, as false, where what is null comes after it."""
+        """Return the condition that a record comes before the bound. It may be null, which counts as false."""
         column, value, less, _ = self._compared(at, bound)
         before, values = (f"{column} IS NOT NULL", []) if value is None else (f"{column} {less} ?", [value])
         if at == len(bound) - 1:
@@ -286,7 +294,7 @@ class ExportSource:
         return f"({before} OR ({same} AND {rest}))", [*values, *sames, *more]
 
     def _not_before(self, bound: Bound, at: int = 0) -> Sql:
-        """The condition that a record is the one of the bound or comes after it."""
+        """Return the condition that a record is at the bound or comes after it."""
         column, value, _, more = self._compared(at, bound)
         last = at == len(bound) - 1
         if value is None:
@@ -302,7 +310,7 @@ class ExportSource:
         return f"({after} OR ({same} AND {rest}))", [*values, *sames, *others]
 
     def _compared(self, at: int, bound: Bound) -> tuple[str, Any, str, str]:
-        """The column that a bound's value is of, the value, and what is said of values before it and after it."""
+        """Return the column of a bound's value, the value, and the operators for values before and after it."""
         order = self._selection.order[at]
         less, more = "><" if order.descending else "<>"
         return identifier(order.field), bound[at], less, more
@@ -310,7 +318,7 @@ class ExportSource:
     def _csv_column(self, name: str, escaped: bool) -> str:
         column, kind = identifier(name), self._kinds[name]
         if kind == "timestamp":
-            return _moment(column)
+            return _timestamp_text(column)
         return _escaped(column) if escaped and kind == "text" else column
 
 
@@ -319,10 +327,10 @@ def _same(column: str, value: Any) -> Sql:
 
 
 def _escaped(column: str) -> str:
-    """Returns SQL for what schemas.formulas.escape_formula does.
+    """Return SQL for the same as schemas.formulas.escape_formula.
 
-    DuckDB evaluates what AND joins in an order of its own, so CASE sets the order. Most texts need only the first
-    comparison, and no number has a space in it.
+    It uses CASE because DuckDB chooses the order in which it evaluates the conditions of AND. Most texts need only the
+    first, cheap test. No number has a space in it.
     """
     quoted = f"chr(39) || {column}"
     return (
@@ -332,17 +340,17 @@ def _escaped(column: str) -> str:
     )
 
 
-def _moment(column: str) -> str:
-    """A moment as text, as DuckDB writes it in UTC, at a third of the cost: it would ask the calendar of time zones."""
+def _timestamp_text(column: str) -> str:
+    """Return SQL for a timestamp as text in UTC. A plain cast looks up the time zone and takes three times as long."""
     return f"make_timestamp(epoch_us({column}))::VARCHAR || '+00'"
 
 
 def _json_value(column: str, kind: str) -> str:
-    """A JSON value of a column: numbers and booleans with all their digits, everything else as text."""
+    """Return SQL for a JSON value: numbers with all their digits, booleans, and everything else as text."""
     if kind == "text":
         text = f"to_json({column})::VARCHAR"
     elif kind == "timestamp":
-        text = f"'\"' || {_moment(column)} || '\"'"
+        text = f"'\"' || {_timestamp_text(column)} || '\"'"
     elif kind == "date":
         text = f"'\"' || {column}::VARCHAR || '\"'"
     else:
@@ -351,7 +359,7 @@ def _json_value(column: str, kind: str) -> str:
 
 
 def _filter_sql(each: Filter) -> Sql:
-    """A filter as a condition. What is null meets only `is-null` and `!=`."""
+    """Return a filter as a condition. A null meets only `is-null` and `!=`."""
     column, values = identifier(each.field), list(each.values)
     match each.operator:
         case "!=":

@@ -332,7 +332,7 @@ def test_without_a_deployment_the_export_is_made_here(tmp_path: Path) -> None:
     done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
 
     assert json.loads(done.stdout)["status"] == "done"
-    assert done.stderr == "No deployment answers at http://127.0.0.1:9. The export is made here.\n"
+    assert done.stderr == "No deployment answers at http://127.0.0.1:9. The export is made in this process.\n"
     del settings["RECORDS_DAGSTER_URL"]
     with pytest.raises(NoDeployment, match=r"there is no ui\.json, and RECORDS_DAGSTER_URL is not set"):
         Deployment(Settings.from_environment(settings)).submit("export_contacts", "ua", {})

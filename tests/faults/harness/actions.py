@@ -17,7 +17,7 @@ from resources.upkeep.maintenance import Maintenance
 from schemas import load_record_types
 from schemas.batches import Batch, BatchStatus, OnInvalid
 from schemas.errors import StoreNotReady
-from schemas.exports import ExportFormat, ExportRequest
+from schemas.exports import ExportRequest
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.duckdb_opening import quick_databases
 from tests.faults.harness import shim
@@ -166,7 +166,7 @@ def export_csv(store: RecordStore, _: Place) -> None:
 def export_steps(store: RecordStore, _: Place) -> None:
     """They are exported as a run does it, step by step."""
     writer = ExportWriter(store, "tester")
-    plan = writer.plan(ExportRequest("ua", "contacts", format=ExportFormat.PARQUET, part_rows=20))
+    plan = writer.plan(ExportRequest("ua", "contacts", format="parquet", part_rows=20))
     for number in range(len(plan.parts)):
         writer.make_part(plan, number)
     writer.finish(plan)

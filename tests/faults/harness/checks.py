@@ -14,7 +14,7 @@ from resources.export_writer import ExportWriter
 from resources.file_storage import is_local
 from resources.record_store import RecordStore
 from schemas.errors import RecordsError
-from schemas.exports import ExportFormat, ExportRequest
+from schemas.exports import ExportRequest
 from tests.faults.harness import shim
 from tests.faults.harness.actions import (
     ACCOUNTS,
@@ -221,9 +221,7 @@ def damaged_exports(place: Place, now: State) -> list[str]:
 
 def wrong_export(store: RecordStore, account: str) -> list[str]:
     """What an export of all records of an account has otherwise than the store."""
-    manifest = ExportWriter(store, "tester").export(
-        ExportRequest(account, "contacts", format=ExportFormat.PARQUET, path=None)
-    )
+    manifest = ExportWriter(store, "tester").export(ExportRequest(account, "contacts", format="parquet", path=None))
     found = []
     with store.files.fetched(manifest.path) as path:
         if hashlib.sha256(path.read_bytes()).hexdigest() != manifest.sha256:

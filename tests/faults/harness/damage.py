@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from resources.export_writer import ExportWriter
 from resources.record_store import RecordStore
-from schemas.exports import ExportFormat, ExportRequest
+from schemas.exports import ExportRequest
 from tests.faults.harness import actions
 from tests.faults.harness.actions import Place, named, opened
 from tests.faults.harness.bench import Bench, Fault, require
@@ -50,13 +50,13 @@ def another(_: bytes, chance: random.Random, other: bytes) -> bytes:
 _DAMAGES = (flip, flip, cut_off, zero, another)
 
 
-def exported(file_format: ExportFormat, store: RecordStore, place: Place) -> Any:
+def exported(file_format: str, store: RecordStore, place: Place) -> Any:
     """The rows of an export of all records of both accounts."""
     rows = []
     for account in actions.ACCOUNTS:
         manifest = ExportWriter(store, "tester").export(ExportRequest(account, "contacts", format=file_format))
         with store.files.fetched(manifest.path) as path:
-            if file_format is ExportFormat.PARQUET:
+            if file_format == "parquet":
                 rows.append(pq.read_table(path).to_pylist())
             else:
                 rows.append(list(csv.reader(path.read_text("utf-8").splitlines())))
@@ -96,8 +96,8 @@ def migrated(store: RecordStore, place: Place) -> Any:
 
 
 OPERATIONS: dict[str, Operation] = {
-    "export csv": partial(exported, ExportFormat.CSV),
-    "export parquet": partial(exported, ExportFormat.PARQUET),
+    "export csv": partial(exported, "csv"),
+    "export parquet": partial(exported, "parquet"),
     "commit": actions.commit_waiting,
     "rollback": actions.roll_back,
     "maintain": actions.maintain,

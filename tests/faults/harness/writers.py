@@ -15,7 +15,7 @@ from resources.importing.importer import Importer
 from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus
 from schemas.errors import RecordsError
-from schemas.exports import ExportFormat, ExportRequest
+from schemas.exports import ExportRequest
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.faults.harness.actions import Place, opened
 from tests.faults.harness.bench import Bench, Fault
@@ -102,7 +102,7 @@ def write(place: Place, name: str, seconds: float, seed: str) -> Told:
                     told.standing[batch_id] = "rolled_back"
                     told.states.append((taken.snapshot or 0, dict(mine)))
                 elif act == "export":
-                    request = ExportRequest("ua", "contacts", columns=("external_id", "company"), format=_PARQUET)
+                    request = ExportRequest("ua", "contacts", columns=("external_id", "company"), format="parquet")
                     manifest = ExportWriter(store, name).export(request)
                     with store.files.fetched(manifest.path) as file:
                         rows = {row["external_id"]: row["company"] for row in pq.read_table(file).to_pylist()}
@@ -118,9 +118,6 @@ def write(place: Place, name: str, seconds: float, seed: str) -> Told:
                 )
                 break
     return told
-
-
-_PARQUET = ExportFormat.PARQUET
 
 
 def agree(told: Mapping[str, Told], place: Place) -> list[str]:

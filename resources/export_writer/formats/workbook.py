@@ -1,4 +1,4 @@
-"""A workbook from parts: streamed, in as many sheets as it takes, real dates and numbers where they are exact."""
+"""A workbook from parts: written row by row, in as many sheets as needed, with real dates and numbers where exact."""
 
 import os
 import re
@@ -13,17 +13,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rustpy_xlsxwriter import FastExcel, Format
 
-from resources.export_writer.parquet import batches, schema_of
+from resources.export_writer.formats.row_batches import batches, first_of, schema_of
 from resources.export_writer.plan import ExportPlan
 from schemas.errors import RecordsError
 
 _ROWS = 5_000
 _EXACT = 10**15
-"""What Excel keeps of a number are 15 digits; one that has more is text."""
+"""Excel keeps 15 digits of a number. A number with more digits is written as text."""
 _EPOCH = 25_569
-"""The number of 1970-01-01, from which Arrow counts."""
+"""Excel's number of 1970-01-01, from which Arrow counts."""
 _FIRST_DAY = 61 - _EPOCH
-"""1900-03-01. Days before it have two numbers, for Excel's 1900 was a leap year, or none."""
+"""1900-03-01. Excel has a 1900-02-29, so it numbers earlier days differently from version to version, or not at all."""
 _DAY = 86_400_000_000
 _SHEET_NAME = 25
 _NARROWEST, _WIDEST = 8, 60
@@ -33,14 +33,18 @@ Row = dict[str, Any]
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
-def write_workbook(plan: ExportPlan, path: Path) -> None:
-    """The file has the rows of all parts. Each sheet begins with the names of the columns, bold and frozen."""
+def write_workbook(plan: ExportPlan, parts: Iterator[Path], path: Path) -> None:
+    """Write the rows of all parts. Each sheet begins with the names of the columns, bold and frozen.
+
+    Raises RecordsError if the package fails.
+    """
     sheets = max(1, -(-plan.rows // plan.request.sheet_rows))
     name = plan.selection.record_type.name[:_SHEET_NAME]
-    schema = schema_of(plan)
-    widths, formats = _widths(plan, schema), _formats(schema)
-    rows = _rows(plan)
-    with _named_xlsx(plan.work, path) as named, _temporary_files_in(plan.work), _panics_told():
+    first, parts = first_of(parts)
+    schema = schema_of(first)
+    widths, formats = _widths(first, schema), _formats(schema)
+    rows = _rows(parts)
+    with _named_xlsx(plan.work, path) as named, _temporary_files_in(plan.work), _panics_as_errors():
         book = FastExcel(str(named)).format(bold_headers=True).freeze(row=1)
         for number in range(1, sheets + 1):
             title = name if sheets == 1 else f"{name} {number}"
@@ -51,7 +55,10 @@ def write_workbook(plan: ExportPlan, path: Path) -> None:
 
 @contextmanager
 def _named_xlsx(folder: Path, path: Path) -> Iterator[Path]:
-    """Another name of the file: what ends otherwise the package makes another format of, and a handle's in memory."""
+    """Yield a link to the file that ends in .xlsx.
+
+    The package writes other formats for other endings, and keeps the workbook in memory for an open file.
+    """
     link = folder / "book.xlsx"
     link.unlink(missing_ok=True)
     link.symlink_to(path)
@@ -63,7 +70,7 @@ def _named_xlsx(folder: Path, path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """The package writes each sheet into a temporary file first, unpacked: where there is room, not in /tmp."""
+    """Let the package put its temporary files, one per sheet and uncompressed, into this folder instead of /tmp."""
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = str(folder)
     try:
@@ -76,8 +83,8 @@ def _temporary_files_in(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _panics_told() -> Iterator[None]:
-    """The package panics over what the disk refuses, with an exception that is no Exception."""
+def _panics_as_errors() -> Iterator[None]:
+    """Raise OSError or RecordsError in place of the package's PanicException, which is not an Exception."""
     try:
         yield
     except BaseException as error:
@@ -89,10 +96,10 @@ def _panics_told() -> Iterator[None]:
         raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
 
 
-def _widths(plan: ExportPlan, schema: pa.Schema) -> dict[str, float]:
-    """How wide each column is shown: as its name, or its widest value among the first."""
+def _widths(part: Path, schema: pa.Schema) -> dict[str, float]:
+    """Return the width of each column: that of its name, or of the widest among the first values."""
     widths = {name: max(len(name), _NARROWEST) for name in schema.names}
-    for batch in islice(batches(plan, _ROWS), 1):
+    for batch in islice(batches(iter([part]), _ROWS), 1):
         for name, column in zip(schema.names, batch.columns, strict=True):
             widths[name] = max(widths[name], pc.max(pc.utf8_length(column.cast(pa.string()))).as_py() or 0)
     return {name: float(min(width, _WIDEST) + 1) for name, width in widths.items()}
@@ -110,15 +117,15 @@ def _formats(schema: pa.Schema) -> dict[str, Format]:
     return formats
 
 
-def _rows(plan: ExportPlan) -> Iterator[Row]:
-    for batch in batches(plan, _ROWS):
+def _rows(parts: Iterator[Path]) -> Iterator[Row]:
+    for batch in batches(parts, _ROWS):
         names = batch.schema.names
         for values in zip(*map(_cells, batch.columns), strict=True):
             yield dict(zip(names, values, strict=True))
 
 
 def _cells(column: pa.Array) -> list[Any]:
-    """The values as cells hold them: moments, days and decimals as numbers; as text what no number has exactly."""
+    """Return the values for cells: timestamps, dates and decimals as numbers, or as text where no number is exact."""
     kind = column.type
     if pa.types.is_timestamp(kind):
         micros = _stored(column, np.int64)
@@ -138,18 +145,19 @@ def _cells(column: pa.Array) -> list[Any]:
 
 
 def _is_exact(numbers: Numbers) -> Numbers:
-    """Where Excel keeps every digit. Not by the absolute value: of the least 64-bit number it is negative."""
+    """Return where Excel keeps every digit."""
+    # Without the absolute value: that of the least 64-bit number would be negative.
     return (numbers > -_EXACT) & (numbers < _EXACT)
 
 
 def _stored(column: pa.Array, kind: type[np.signedinteger[Any]], width: int = 1) -> Numbers:
-    """The numbers that lie behind the values, `width` for each; any number for a null."""
+    """Return the stored numbers of the values, `width` for each value. A null has any number."""
     every = np.frombuffer(column.buffers()[1] or b"", kind)
     return every[column.offset * width : (column.offset + len(column)) * width]
 
 
 def _mixed(column: pa.Array, numbers: Numbers, exact: Numbers) -> list[Any]:
-    """The numbers; where they are not exact, the values of the column as texts."""
+    """Return the numbers, or the values of the column as text where the numbers are not exact."""
     values: list[Any] = numbers.tolist()
     valid = np.array(column.is_valid().to_pylist(), bool)  # to_numpy would import pandas
     for position in np.flatnonzero(~valid).tolist():
