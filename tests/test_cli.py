@@ -356,7 +356,7 @@ def test_a_failure_for_people_is_on_standard_error() -> None:
     result = run("show", "b-1")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "Error: There is no batch 'b-1'.\nSee which there are: records batches.\n"
+    assert result.stderr == "Error: There is no batch 'b-1'.\nList the batches: records batches.\n"
 
 
 @pytest.mark.runs_on("laptop")

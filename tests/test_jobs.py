@@ -410,7 +410,7 @@ def test_the_account_is_required(store: RecordStore, instance: dg.DagsterInstanc
     file = write_csv(tmp_path / "in.csv", [contact(1)])
     sentences = (
         "No account was given. "
-        "An account is 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT."
+        "A name has 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT."
     )
 
     assert failure(run(instance, "import_records", {"path": str(file)})) == (sentences, "invalid_request")
