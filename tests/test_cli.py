@@ -301,8 +301,8 @@ def test_batches_are_listed_newest_first_and_can_be_chosen() -> None:
 
 
 def test_lists_come_in_pages_that_name_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("cli._PAGE", "export_commands.PAGE"):
-        monkeypatch.setattr(f"pipelines.{module}", 2)
+    for module in ("history", "exports"):
+        monkeypatch.setattr(f"pipelines.commands.{module}.PAGE", 2)
     file = contacts("one.csv", "id,status\nC-1,lead\n")
     batches = [done("preview", file, "-a", "ua", "-t", "contacts")["batch_id"] for _ in range(4)]
     exports = [done("export", "-a", "ua", "-t", "contacts")["export_id"] for _ in range(3)]
@@ -511,7 +511,7 @@ def test_personal_values_are_masked_for_people() -> None:
     previewed = run("preview", file, "-a", "ua", "-t", "contacts")
 
     told = previewed.stdout
-    assert "`email` must be an e-mail address; record 2 (line 3) has •••\n" in told
+    assert "`email` must be an e-mail address; record 2 (line 3) has ••• (no @)\n" in told
     assert "`status` must be one of lead, prospect, customer, churned; record 3 (line 4) has VIP\n" in told
     assert "bob-at-example" not in previewed.output
     batch_id = told.split()[0]
@@ -558,8 +558,8 @@ def test_a_remembered_mapping_names_its_batch_and_can_be_overruled() -> None:
     told = run("preview", second, *options).stdout
     other = done("preview", second, *options, "--map", "id=external_id", "--map", "Kundennr=")
 
-    remembered = "'Kundennr' to external_id, 'id' left out, 'Stand' to status"
-    assert f"\nColumns mapped as remembered from {batch_id}: {remembered}\n" in told
+    remembered = "'Kundennr' to external_id, 'id' ignored, 'Stand' to status"
+    assert f"\nColumns mapped as in {batch_id}: {remembered}\n" in told
     assert (other["remembered_from"], other["created"]) == (batch_id, 1), "Stand is remembered still"
     done("commit", other["batch_id"])
     assert [it["external_id"] for it in exported()] == ["C-1", "X-2"]
@@ -575,7 +575,7 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     assert [line.split()[:2] for line in lines[4:10]] == [
         [name, number] for name, number in zip(COUNTS, "611121", strict=True)
     ]
-    assert lines[-1].startswith("Nothing is written yet. It can be, for 23 h 59 min, until ")
+    assert lines[-1].startswith("Nothing is written yet. You can commit it for 23 h 59 min, until ")
     assert lines[-1].endswith(f" UTC: records commit {batch_id} --on-invalid skip")
 
 
@@ -634,7 +634,7 @@ def test_markup_in_a_files_name_and_headers_is_shown_as_it_is() -> None:
     ).stdout
 
     assert "[red]a.csv as contacts of ua" in told
-    assert "Columns that no field takes: '[b]x[/b]'" in told
+    assert "Ignored columns: '[b]x[/b]'" in told
 
 
 def every_command(group: click.Group, name: str = "records") -> Iterator[tuple[str, click.Command]]:
@@ -669,7 +669,7 @@ def test_every_command_and_option_is_explained(name: str) -> None:
     assert unexplained == []
     shown = run(*name.split()[1:], "--help")
     assert (shown.exit_code, shown.stderr) == (0, "")
-    assert shown.stdout.startswith(f"Usage: main {' '.join(name.split()[1:])}")
+    assert shown.stdout.startswith(f"Usage: records {' '.join(name.split()[1:])}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

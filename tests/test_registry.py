@@ -87,7 +87,10 @@ def test_names_of_the_shipped_types_need_no_pandera() -> None:
     ("source", "sentence"),
     [
         ("shop", "'shop' names no record types."),
-        ("nowhere.types:TYPES", "The module nowhere.types of record types cannot be imported: No module named 'nowhere'"),
+        (
+            "nowhere.types:TYPES",
+            "The module nowhere.types of record types cannot be imported: No module named",
+        ),
         ("shop.orders:ORDERS", "The module shop.orders has no ORDERS, which 'shop.orders:ORDERS' names."),
         ("shop.orders:NOTHING", "shop.orders:NOTHING is 7, which is no record type."),
         ("shop.broken:TYPES", "The module shop.broken of record types cannot be imported: ZeroDivisionError"),
@@ -107,7 +110,7 @@ def test_a_setting_that_cannot_be_loaded_is_a_sentence(
 @pytest.mark.parametrize(
     ("name", "key", "sentence"),
     [
-        ("contacts", "number", "Two record types are called 'contacts': one of schemas.contacts:Contacts and one of shop."),
+        ("contacts", "number", "Two record types are called 'contacts': one of schemas.contacts:Contacts and one"),
         ("My orders", "number", "shop.orders:TYPES: Orders.Config.name is 'My orders'."),
         ("orders", "buyer", "shop.orders:TYPES: Orders is no record type: Orders.Config.metadata['key'] must name"),
     ],
@@ -124,7 +127,7 @@ def test_a_model_that_is_no_record_type_is_a_sentence(
 
 def test_a_setting_of_the_shipped_types_is_yes_or_no(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RECORDS_SHIPPED_TYPES", "maybe")
-    with pytest.raises(InvalidRequest, match="RECORDS_SHIPPED_TYPES is 'maybe'. Give yes or no."):
+    with pytest.raises(InvalidRequest, match=r"RECORDS_SHIPPED_TYPES is 'maybe'. Give yes or no."):
         record_type_names()
 
 
