@@ -53,7 +53,7 @@ def copy_sources(root: Path, target: Path) -> None:
 
 
 def rewritten(source: bytes, modules: set[str]) -> bytes:
-    """Returns the source with the names of our modules inside the package. Raises ValueError if it cannot rewrite one."""
+    """Returns the source with the names of our modules inside the package. Raises ValueError if that fails."""
     lines = source.splitlines(keepends=True)
     places = sorted(_places(ast.parse(source), modules), reverse=True)
     for line, column, name in places:
