@@ -18,6 +18,7 @@ from unittest.mock import ANY
 import click
 import pytest
 from click.testing import CliRunner, Result
+from openpyxl import Workbook
 
 from pipelines.commands.cli import main
 from resources.defects import keep_details
@@ -601,6 +602,88 @@ def test_a_rollback_says_what_rests_on_the_batch_and_what_to_do() -> None:
     for again in (rollback, ("show", told["batch_id"])):
         assert sentence in " ".join(run(*again).stdout.split())
     assert done("rollback", second).items() >= {**counts, "modified": 0, "kept": 0, "resting": 0}.items()
+
+
+@pytest.mark.runs_on("laptop")
+def test_the_next_command_of_a_rollback_is_whole_and_true() -> None:
+    first = done("import", contacts("a.csv", "id,phone\nC-1,1\nC-2,1\nC-3,1\n"), "-a", "ua", "-t", "contacts")[
+        "batch_id"
+    ]
+    plain = run("rollback", first, "--dry-run").stdout
+    assert plain.endswith(f"Nothing is changed yet. To roll it back: records rollback {first}\n")
+
+    second = done("import", contacts("b.csv", "id,phone\nC-1,2\nC-2,2\n"), "-a", "ua", "-t", "contacts")["batch_id"]
+    line = f"2 by {second} (b.csv); roll that back first: records rollback {second}\n"
+    merge = run("rollback", first, "--dry-run", "--on-modified", "merge").stdout
+    assert f"  all {line}" in merge
+    assert merge.endswith(f"To roll it back: records rollback {first} --on-modified merge\n")
+    stop = run("rollback", first, "--dry-run").stdout
+    assert stop.endswith(f"records rollback {first} --on-modified keep|merge|overwrite\n")
+    refused = run("rollback", first)
+    assert (refused.exit_code, f"\nall {line}" in refused.stderr) == (3, True)
+
+    done("import", contacts("c.csv", "id,phone\nC-3,3\n"), "-a", "ua", "-t", "contacts")
+    mixed_causes = run("rollback", first, "--dry-run").stdout
+    assert f"  2 of 3 by {second} (b.csv);" in mixed_causes
+    assert "  C-3: `phone` changed since, by batch " in mixed_causes
+    assert done("rollback", first, "--dry-run")["modified_by"][0]["records"] == 2
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_rollback_is_listed_with_what_it_did() -> None:
+    batch_id = done("import", contacts("a.csv", "id,status\nC-1,lead\n"), "-a", "ua", "-t", "contacts")["batch_id"]
+    rollback_id = done("rollback", batch_id)["batch_id"]
+    (row,) = [line.rstrip() for line in run("batches").stdout.splitlines() if line.startswith(rollback_id)]
+    assert row.endswith(f"rollback of {batch_id}: 1 removed")
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_preview_without_a_valid_record_offers_no_commit() -> None:
+    shown = run("preview", contacts("bad.csv", "id,status\nC-1,none\n"), "-a", "ua", "-t", "contacts").stdout
+    assert shown.endswith("there is nothing to commit. Correct the records and import them.\n")
+    assert "records commit" not in shown
+    refused = run("commit", shown.split()[0])
+    assert (refused.exit_code, "skip" in refused.stderr) == (3, False)
+
+
+@pytest.mark.runs_on("laptop")
+def test_personal_values_are_shown_on_demand() -> None:
+    options = ("-a", "ua", "-t", "contacts")
+    file = contacts("bad.csv", "id,email\nC-1,secret\n")
+    assert "secret" not in run("preview", file, *options).stdout
+    shown = run("preview", file, *options, "--show-values").stdout
+    assert "record 1 (line 2) has secret\n" in shown
+    assert "has secret\n" in run("show", shown.split()[0], "--show-values").stdout
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_problem_of_a_workbook_names_its_row(tmp_path: Path) -> None:
+    book = Workbook()
+    for row in (["id", "status"], ["C-1", "none"]):
+        book.active.append(row)  # type: ignore[union-attr]
+    book.save(tmp_path / "bad.xlsx")
+    assert "record 1 (row 2) has none\n" in run("preview", "bad.xlsx", "-a", "ua", "-t", "contacts").stdout
+
+
+def test_the_help_lists_the_commands_in_groups_with_whole_summaries() -> None:
+    shown = run("--help").stdout
+    titles = [line for line in shown.splitlines() if line in ("Import:", "Export:", "History:", "Administration:")]
+    assert titles == ["Import:", "Export:", "History:", "Administration:"]
+    assert "..." not in shown.partition("Import:")[2]
+    assert "another place of data, and compare both." in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["fly"], "records"),
+        (["commit"], "records commit"),
+        (["accounts", "add"], "records accounts add"),
+        (["import", "a.csv", "--mode", "guess"], "records import"),
+    ],
+)
+def test_a_hint_names_the_help_of_the_command(arguments: list[str], command: str) -> None:
+    assert run(*arguments).stderr.endswith(f"See the help: {command} --help.\n")
 
 
 def test_lists_for_people_are_tables() -> None:

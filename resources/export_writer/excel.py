@@ -15,6 +15,7 @@ from rustpy_xlsxwriter import FastExcel, Format
 
 from resources.export_writer.parquet import batches, schema_of
 from resources.export_writer.plan import ExportPlan
+from resources.process_state import temporary_files_in
 from schemas.errors import RecordsError
 
 _ROWS = 5_000
@@ -40,7 +41,7 @@ def write_workbook(plan: ExportPlan, path: Path) -> None:
     schema = schema_of(plan)
     widths, formats = _widths(plan, schema), _formats(schema)
     rows = _rows(plan)
-    with _named_xlsx(plan.work, path) as named, _temporary_files_in(plan.work), _panics_told():
+    with _named_xlsx(plan.work, path) as named, temporary_files_in(plan.work), _panics_told():
         book = FastExcel(str(named)).format(bold_headers=True).freeze(row=1)
         for number in range(1, sheets + 1):
             title = name if sheets == 1 else f"{name} {number}"
@@ -59,20 +60,6 @@ def _named_xlsx(folder: Path, path: Path) -> Iterator[Path]:
         yield link
     finally:
         link.unlink(missing_ok=True)
-
-
-@contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """The package writes each sheet into a temporary file first, unpacked: where there is room, not in /tmp."""
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from resources.defects import defect
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import open_format
 from resources.file_reader.options import DEFECT, ReadLimits, ReadOptions
+from resources.process_state import hide_pandas
 from schemas.errors import DiskFull, RecordsError, UnreadableFile
 
 _MARKS = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
@@ -41,7 +42,7 @@ _ANSWERED = (RecordsError, MemoryError, OSError)  # pa.ArrowMemoryError is a Mem
 def main() -> None:
     """Read the file that the request names, answer, and end without the interpreter's farewells."""
     gc.disable()  # rows make no cycles, and looking for some takes a fifth of the time
-    sys.meta_path.insert(0, _WithoutPandas)
+    hide_pandas()
     request = json.loads(sys.argv[1])
     limits = ReadLimits(**request["limits"])
     try:
@@ -55,19 +56,6 @@ def main() -> None:
         os._exit(1)
     # Arrow's read-ahead thread may be inside Python; an ordinary exit would wait for it, or crash.
     os._exit(0)
-
-
-class _WithoutPandas:
-    """To the import system pandas is not installed.
-
-    Arrow imports it for its first array, where it is: a quarter of a second and 40 MB, for which a reader has no use.
-    """
-
-    @staticmethod
-    def find_spec(name: str, *_: object) -> None:
-        """Nothing, but that there is no pandas."""
-        if name == "pandas":
-            raise ModuleNotFoundError("A reader does without pandas.", name=name)
 
 
 def _limit_resources(limits: ReadLimits) -> None:

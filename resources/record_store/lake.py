@@ -1,7 +1,6 @@
 """The lake attached to DuckDB: how it is read and written, and quoting."""
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import duckdb
 
 from resources.file_storage import is_local
+from resources.process_state import pandas_hidden
 from resources.record_store.catalog import Catalog
 from resources.record_store.databases import Databases, literal
 from resources.record_store.object_store import ObjectAccess, refusal
@@ -83,7 +83,7 @@ class Connection:
             # DuckLake would look for files by it, in SQL that ends there (DuckLake 1.0, found here). All connections to
             # the database do without until its next use, for another one may be about to do the same.
             self._connection.execute(f"SET disabled_optimizers = '{_DISABLED},filter_pushdown'")
-        with _no_pandas():
+        with pandas_hidden():
             self._connection.execute(query, list(values))
         return self
 
@@ -95,7 +95,7 @@ class Connection:
         has all of them, and less memory (DuckDB 1.5.5, found here).
         """
         threads: int = self.fetch_one("SELECT current_setting('threads')")[0]
-        with ExitStack() as cursors, _no_pandas():  # here, for threads of one process are not to do it at once
+        with ExitStack() as cursors, pandas_hidden():  # here, for threads of one process are not to do it at once
             cursors.callback(self._connection.execute, f"SET threads = {threads}")
             self.execute(f"SET threads = {max(1, threads - count + 1)}")  # beside those that execute the statements
             connections = []
@@ -126,19 +126,6 @@ class Connection:
     def columns(self) -> list[str]:
         """The names of the last statement's columns."""
         return [column[0] for column in self._connection.description or []]
-
-
-@contextmanager
-def _no_pandas() -> Iterator[None]:
-    """Whoever imports pandas finds none, unless it is imported already."""
-    if "pandas" in sys.modules:
-        yield
-        return
-    sys.modules["pandas"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["pandas"]
 
 
 class Lake:
