@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from pipelines.runs import tell_process
-from schemas import RECORD_TYPES
+from schemas import load_model, record_type_names
 
 _PRELOADED = (
     *("pipelines.definitions", "resources.export_writer", "resources.record_store.account_records"),
@@ -22,7 +22,7 @@ def executor_of(processes: int) -> dg.ExecutorDefinition:
     """
     if processes <= 1:
         return _wrapped(dg.in_process_executor, _InProcess)
-    modules = {each.partition(":")[0] for each in RECORD_TYPES.values()}
+    modules = {load_model(name).__module__ for name in record_type_names()}
     forkserver = {"preload_modules": [*_PRELOADED, *sorted(modules)]}
     config = {"max_concurrent": processes, "start_method": {"forkserver": forkserver}}
     return _wrapped(dg.multiprocess_executor.configured(config, name="multiprocess"), _Telling)

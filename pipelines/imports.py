@@ -14,7 +14,7 @@ from pipelines.store_resource import RETRIES, RecordsResource
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
-from schemas import RECORD_TYPES
+from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest
 from schemas.record_type import RecordType
@@ -22,10 +22,10 @@ from schemas.record_type import RecordType
 if TYPE_CHECKING:
     RecordTypeName = str
 else:
-    RecordTypeName = Literal[tuple(RECORD_TYPES)]
+    RecordTypeName = Literal[record_type_names()]
 """The record types, for the launchpad to offer."""
 
-_FIRST = next(iter(RECORD_TYPES))
+_FIRST = record_type_names()[0]
 ACTOR = "Who does it, as the history will show. Empty: RECORDS_ACTOR, else the operating system's user."
 ACCOUNT = "Whose records, for example ua. Required."
 OWNER = "team:records"

@@ -13,7 +13,7 @@ from pipelines.notices import tell
 from pipelines.partitions import ACCOUNTS
 from pipelines.store_resource import RecordsResource
 from resources.record_store import RecordStore
-from schemas import RECORD_TYPES
+from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest
 from schemas.notice_cursor import Entry, Told
@@ -50,7 +50,7 @@ def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource)
         known = context.instance.get_dynamic_partitions(ACCOUNTS.name or "")
         new = sorted(set(news.accounts) - set(known))
         rows = _for_a_tick(news.rows)
-        known_rows = [row for _, row in rows if row.record_type in RECORD_TYPES]
+        known_rows = [row for _, row in rows if row.record_type in record_type_names()]
         unbalanced = {name: store.unbalanced(name) for name in {row.record_type for row in known_rows}}
         events = [event for row in known_rows for event in _events(store, row, unbalanced[row.record_type])]
         carried = rows[-1][0] if rows else carried

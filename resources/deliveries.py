@@ -48,9 +48,15 @@ class Deliveries:
         return [due for due in newest if due.moment > self._known_since(due.delivery)]
 
     def deliver(self, name: str, now: datetime, run_id: str | None) -> ExportManifest:
-        """The delivery's export for its newest time is made. Raises NotFound, and what an export raises."""
+        """Make the delivery's export for its newest time. Raises NotFound, and what an export raises.
+
+        NotFound has the mistakes in the file, because one of them may be the reason.
+        """
         if name not in self.entries:
-            raise NotFound(f"{self._path} has no export {name!r} that can be made.", "See what is said of it there.")
+            raise NotFound(
+                f"{self._path} has no valid export {name!r}.",
+                " ".join(map(str, self.mistakes)) or f"Its exports: {', '.join(self.entries) or 'none'}.",
+            )
         entry = self.entries[name]
         last = self._last(entry) if entry.changes_only else None
         request = request_of(entry, last_time(entry, now).day, None if last is None else last.export_id)

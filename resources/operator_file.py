@@ -1,82 +1,74 @@
-"""The small YAML files in the home that an operator edits: what they say is meant, or a sentence says why not."""
+"""Reads the small YAML files in the home that an operator edits, and says in a sentence what is wrong with one."""
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from schemas.errors import InvalidRequest
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_INTEGER = "tag:yaml.org,2002:int"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which 17:30 is a text, as version 1.2 has it; in 1.1 it is 1,050."""
-
-    yaml_implicit_resolvers = {
-        first: [(tag, form) for tag, form in known if tag != _INTEGER]
-        for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-
-_Loader.add_implicit_resolver(_INTEGER, re.compile(r"[-+]?[0-9]+$"), list("-+0123456789"))
+_HINT = "Correct the file; the documentation has an example."
+_SHOWN = 5
+"""How many mistakes of one entry a message names."""
 
 
 def read_operator_file(path: Path, model: type[_Model]) -> _Model:
-    """What the file says, as the model has it; what the model has by default where there is no file or nothing in it.
+    """Returns the file's content as the model. A missing or empty file gives the model's defaults.
 
-    Raises InvalidRequest, which names the place in the file, what was found there and what is valid.
+    The file is YAML 1.2, in which 17:30 is a text. Raises InvalidRequest with the place in the file, what was found
+    there, and what is valid.
     """
     try:
-        told = yaml.load(path.read_text("utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+        content = YAML(typ="safe", pure=True).load(path.read_text("utf-8"))
     except FileNotFoundError:
         return model()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidRequest(
-            f"{path} cannot be read: {error}.", "Make it a text file in UTF-8 that may be read."
-        ) from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        raise InvalidRequest(
-            f"{path} is no YAML{where}: {getattr(error, 'problem', None) or error}.",
-            "Correct it; the README has an example.",
-        ) from None
+        raise InvalidRequest(f"{path} cannot be read: {error}.", "Make it a readable text file in UTF-8.") from None
+    except YAMLError as error:
+        raise InvalidRequest(f"{path} is not valid YAML{_reason(error)}.", _HINT) from None
     try:
-        return model.model_validate({} if told is None else told)
+        return model.model_validate({} if content is None else content)
     except ValidationError as error:
-        raise _refused(path, error) from None
+        raise _invalid(path, error) from None
 
 
 def checked_entries(
-    path: Path, name: str, told: Sequence[Any], model: type[_Model]
+    path: Path, name: str, items: Sequence[Any], model: type[_Model]
 ) -> tuple[list[_Model], list[InvalidRequest]]:
-    """The entries of a list of the file that can be meant, and of each other one what is wrong with it."""
+    """Returns the valid entries of a list in the file, and an error for each other entry."""
     entries, mistakes = [], []
-    for number, each in enumerate(told):
+    for number, item in enumerate(items):
         try:
-            entries.append(model.model_validate(each))
+            entries.append(model.model_validate(item))
         except ValidationError as error:
-            mistakes.append(_refused(path, error, name, number))
+            mistakes.append(_invalid(path, error, name, number))
     return entries, mistakes
 
 
-def _refused(path: Path, error: ValidationError, *place: str | int) -> InvalidRequest:
-    wrong = "; ".join(_sentence(each, place) for each in error.errors(include_url=False)[:5])
-    return InvalidRequest(f"{path}: {wrong}.", "Correct it; the README has an example.")
+def _reason(error: YAMLError) -> str:
+    """Returns the line and the reason, as far as the error has them."""
+    if not isinstance(error, MarkedYAMLError):
+        return f": {error}"
+    where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
+    return f"{where}: {error.problem or error.context}"
+
+
+def _invalid(path: Path, error: ValidationError, *place: str | int) -> InvalidRequest:
+    mistakes = "; ".join(_sentence(each, place) for each in error.errors(include_url=False)[:_SHOWN])
+    return InvalidRequest(f"{path}: {mistakes}.", _HINT)
 
 
 def _sentence(error: Any, within: tuple[str | int, ...]) -> str:
-    """What is wrong, as in: `exports, entry 2, format` was 'xls': input should be 'csv' or 'json'.
+    """Returns one mistake, for example: `exports, entry 2, format` was 'xls': input should be 'csv' or 'json'.
 
-    What stands in a wrong place, or has more in it, is not repeated: a filter can hold what is personal.
+    Leaves out an unexpected value and a value with parts: a filter can hold personal data.
     """
     parts = (*within, *error["loc"])
     place = ", ".join(f"entry {part + 1}" if isinstance(part, int) else str(part) for part in parts)
-    told = error["type"] not in ("missing", "extra_forbidden") and not isinstance(error["input"], dict | list)
-    found = f" was {error['input']!r}:" if told else ""
+    quotable = error["type"] not in ("missing", "extra_forbidden") and not isinstance(error["input"], dict | list)
+    found = f" was {error['input']!r}:" if quotable else ""
     return f"`{place or 'the file'}`{found} {error['msg'][0].lower()}{error['msg'][1:]}"

@@ -1,4 +1,4 @@
-"""Settings: one frozen value, read from the environment once, where a program starts."""
+"""`Settings`: one frozen value, which a program reads from the environment once, when it starts."""
 
 import getpass
 import os
@@ -14,57 +14,61 @@ from schemas.errors import InvalidRequest
 from schemas.location import Location
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=-]+)*/?")
-"""A bucket and a prefix of letters, digits and . _ = -, which no reader of addresses takes for a pattern."""
+"""A bucket and a prefix of letters, digits and . _ = -. No library takes these for a pattern."""
 
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
-"""A host name or address, an IPv6 address in brackets."""
+"""A host name or an address; an IPv6 address is in brackets."""
 
 _BETWEEN = re.compile(r"\s*,\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")
-"""What stands between addresses; a comma can also be in one."""
+"""The separator of addresses. A comma can also be part of an address."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where things lie, who is acting, and the limits to keep."""
+    """The places of a store, the actor, and the limits.
+
+    `schemas` reads two other settings, RECORDS_TYPES and RECORDS_SHIPPED_TYPES, because record types exist before any
+    store does.
+    """
 
     home: Path
-    """RECORDS_HOME: the catalog and Dagster's files. Default `./.records`."""
+    """RECORDS_HOME: the folder of the catalog and of Dagster's files. Default: `./.records`."""
     data: Location
-    """RECORDS_DATA: the lake and the accounts' files, a folder or s3://BUCKET/PREFIX. Default: inside the home."""
+    """RECORDS_DATA: the lake and the accounts' files, in a folder or s3://BUCKET/PREFIX. Default: the home."""
     actor: str
-    """RECORDS_ACTOR: who is acting. Default: the operating system's user."""
+    """RECORDS_ACTOR: the name that the history shows. Default: the operating system's user."""
     postgres: str | None = field(default=None, repr=False)
-    """RECORDS_CATALOG: the address of the catalog's database. It may have a password in it. Default: SQLite."""
+    """RECORDS_CATALOG: the address of the catalog's database. It may contain a password. Default: SQLite."""
     rollback_hours: float = 24.0
-    """RECORDS_ROLLBACK_HOURS: how long a commit can be taken back, and a preview committed."""
+    """RECORDS_ROLLBACK_HOURS: how long a commit can be rolled back, and a preview committed."""
     export_days: timedelta = timedelta(days=7)
     """RECORDS_EXPORT_DAYS: how long files in the accounts' export folders are kept."""
     archive_days: timedelta = timedelta(days=30)
-    """RECORDS_ARCHIVE_DAYS: how long files that arrived are kept in the archive and in quarantine."""
+    """RECORDS_ARCHIVE_DAYS: how long files from the inbox are kept in the archive and in quarantine."""
     trash_days: timedelta = timedelta(days=7)
-    """RECORDS_TRASH_DAYS: how long files that are no longer needed lie in the trash before they are deleted."""
+    """RECORDS_TRASH_DAYS: how long files stay in the trash before they are deleted."""
     lock_seconds: float = 600.0
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
     limits: ReadLimits = field(default_factory=ReadLimits)
-    """RECORDS_MAX_…: limits on the files to import."""
+    """RECORDS_MAX_…: limits on files to import."""
     background_rows: int = 10_000
-    """RECORDS_BACKGROUND_ROWS: an export of so many records, or more, is left to a deployment that runs."""
+    """RECORDS_BACKGROUND_ROWS: a running deployment makes an export of this many records or more."""
     export_processes: int = 1
-    """RECORDS_EXPORT_PROCESSES: how many processes of one run make an export's parts at a time. 1: the run's own."""
+    """RECORDS_EXPORT_PROCESSES: how many processes of a run make an export's parts at a time. 1: the run itself."""
     dagster_url: str | None = None
-    """RECORDS_DAGSTER_URL: where the deployment is. Default: what `records ui` wrote to ui.json."""
+    """RECORDS_DAGSTER_URL: the address of the deployment. Default: what `records ui` wrote to ui.json."""
     notify: tuple[str, ...] = field(default=(), repr=False)
-    """RECORDS_NOTIFY: whom to tell of what happens, as Apprise's addresses. They are secrets."""
+    """RECORDS_NOTIFY: who receives notices, as addresses of Apprise. They are secrets."""
     duckdb_memory: str = "512MB"
-    """RECORDS_DUCKDB_MEMORY: DuckDB's share of memory in each process; beyond it DuckDB uses the disk."""
+    """RECORDS_DUCKDB_MEMORY: DuckDB's memory in each process. If that is full, DuckDB uses the disk."""
     ui_hosts: tuple[str, ...] = ()
-    """RECORDS_UI_HOSTS: names under which browsers reach the UI, besides those of loopback."""
+    """RECORDS_UI_HOSTS: host names by which browsers reach the UI, besides those of the loopback interface."""
     export_roots: tuple[Path, ...] = ()
     """RECORDS_EXPORT_ROOTS: folders for exports through Dagster, besides the accounts' own export folders."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """The settings that the environment gives; InvalidRequest when one of them cannot be meant."""
+        """Returns the settings of the environment. Raises InvalidRequest if one of them is not valid."""
         home = Path(environment.get("RECORDS_HOME") or ".records").absolute()
         return cls(
             home=home,
@@ -88,78 +92,78 @@ class Settings:
 
     @property
     def rollback_window(self) -> timedelta:
-        """How long a commit can be taken back."""
+        """Returns how long a commit can be rolled back."""
         return timedelta(hours=self.rollback_hours)
 
     @property
     def catalog(self) -> Path:
-        """The file of the lake's catalog, where that is not in PostgreSQL."""
+        """Returns the file of the catalog. A catalog in PostgreSQL has none."""
         return self.home / "catalog.sqlite"
 
     @property
     def place(self) -> str:
-        """Where the store is, as a person is told."""
+        """Returns the place of the store in words, without a password."""
         return str(self.home) if self.postgres is None else "the database that RECORDS_CATALOG names"
 
     @property
     def lake(self) -> Location:
-        """The folder of the lake's Parquet files."""
+        """Returns the folder of the lake's Parquet files."""
         return self.data / "lake"
 
     @property
     def accounts(self) -> Location:
-        """Where each account has a folder of its own."""
+        """Returns the folder in which each account has its own folder."""
         return self.data / "accounts"
 
     @property
     def inbox(self) -> Location:
-        """Where files arrive, in a folder for each account and record type."""
+        """Returns the folder in which files arrive, each in the folder of its account and record type."""
         return self.data / "inbox"
 
     @property
     def processing(self) -> Location:
-        """Where files that arrived lie while they are imported."""
+        """Returns the folder of files from the inbox during their import."""
         return self.data / "processing"
 
     @property
     def archive(self) -> Location:
-        """Where files that arrived lie after their import."""
+        """Returns the folder of files from the inbox after their import."""
         return self.data / "archive"
 
     @property
     def quarantine(self) -> Location:
-        """Where files that arrived and were not imported lie, each beside a text that says why."""
+        """Returns the folder of files from the inbox that were not imported, each beside a text that says why."""
         return self.data / "quarantine"
 
     @property
     def trash(self) -> Location:
-        """Where files that the store no longer needs lie for some days before they are deleted."""
+        """Returns the folder of files that the store no longer needs."""
         return self.data / "trash"
 
     @property
     def scratch(self) -> Path:
-        """Where DuckDB puts what does not fit its memory, and files are on their way to an object store."""
+        """Returns the folder for temporary files of DuckDB, and for files on their way to an object store."""
         return self.home / "tmp"
 
     def folder(self, account: str, kind: str) -> Location:
-        """The account's own folder of staging, reports or exports."""
+        """Returns the account's folder of that kind: staging, reports, rejects or exports."""
         return self.accounts / account / kind
 
 
-def _data(told: str) -> Location:
-    """The folder, or the prefix of an object store."""
-    if told.startswith(OBJECTS) and _BUCKET.fullmatch(told):
-        return location(told.rstrip("/"))
-    if "://" in told:
-        raise InvalidRequest(f"RECORDS_DATA is {told!r}.", "Give a local folder, or s3://BUCKET/PREFIX.")
-    return Path(told).absolute()
+def _data(text: str) -> Location:
+    """Returns the folder, or the prefix of an object store."""
+    if text.startswith(OBJECTS) and _BUCKET.fullmatch(text):
+        return location(text.rstrip("/"))
+    if "://" in text:
+        raise InvalidRequest(f"RECORDS_DATA is {text!r}.", "Give a local folder, or s3://BUCKET/PREFIX.")
+    return Path(text).absolute()
 
 
 def _postgres(address: str | None) -> str | None:
-    """The address as it is; it is never quoted, for it may have a password in it."""
+    """Returns the address unchanged. No message quotes it, because it may contain a password."""
     if address is not None and not address.startswith(("postgresql://", "postgres://")):
         raise InvalidRequest(
-            "RECORDS_CATALOG is no address of a PostgreSQL database.",
+            "RECORDS_CATALOG is not the address of a PostgreSQL database.",
             "Give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or nothing for SQLite in RECORDS_HOME.",
         )
     return address
@@ -169,22 +173,22 @@ def _listed(environment: Mapping[str, str], name: str, separator: str) -> Iterat
     return filter(None, map(str.strip, environment.get(name, "").split(separator)))
 
 
-def _host(told: str) -> str:
-    """The name in small letters, without the brackets of an IPv6 address."""
-    if not _HOST.fullmatch(told):
+def _host(text: str) -> str:
+    """Returns the name in small letters, without the brackets of an IPv6 address."""
+    if not _HOST.fullmatch(text):
         raise InvalidRequest(
-            f"RECORDS_UI_HOSTS has {told!r}, which is no host name.",
-            "Give names as the browser shows them, without scheme and port, and commas between: records.example.org.",
+            f"RECORDS_UI_HOSTS has {text!r}, which is not a host name.",
+            "Give host names without scheme and port, separated by commas, for example records.example.org.",
         )
-    return told.lower().strip("[]")
+    return text.lower().strip("[]")
 
 
-def _root(told: str) -> Path:
-    root = Path(told)
+def _root(text: str) -> Path:
+    root = Path(text)
     if not root.is_absolute() or ".." in root.parts:
         raise InvalidRequest(
-            f"RECORDS_EXPORT_ROOTS has {told!r}, which is no whole path of a folder.",
-            f"Give paths from / on, without '..', and {os.pathsep!r} between: /srv/exports.",
+            f"RECORDS_EXPORT_ROOTS has {text!r}, which is not an absolute path.",
+            f"Give paths that begin with /, without '..', separated by {os.pathsep!r}, for example /srv/exports.",
         )
     return root
 

@@ -11,10 +11,8 @@ from schemas.arrivals import Arrival
 from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.location import Location
+from schemas.masking import MASK, masked_value
 from schemas.rollbacks import OnModified, Undone
-
-MASK = "•••"
-"""What is shown of a value of a personal field."""
 
 
 class Mode(StrEnum):
@@ -93,9 +91,9 @@ class ImportRequest:
 class RowProblem:
     """One broken rule of one record: a value, not an exception.
 
-    `record` counts the records of the file from 1, without the header; `line` is the physical line
-    the record begins on, from 1. The two differ inside quoted line breaks. `field` is None where the
-    record as a whole is at fault.
+    `record` counts the records of the file from 1, without the header. `line` is the physical line, or the row of a
+    sheet, on which the record begins, from 1. The two differ inside quoted line breaks. `field` is None if the rule
+    concerns the whole record.
     """
 
     record: int
@@ -105,11 +103,14 @@ class RowProblem:
     expected: str
     value: str | None
 
-    def message(self, *, masked: bool = False) -> str:
-        """The problem as a sentence: "`amount` must be 0 or more; record 4,812 (line 4,815) has -5"."""
+    def message(self, *, masked: bool = False, place: str = "line") -> str:
+        """Returns the problem as a sentence: "`amount` must be 0 or more; record 4,812 (line 4,815) has -5".
+
+        place: what `line` counts, as `Batch.place` says.
+        """
         subject = f"`{self.field}`" if self.field else "The record"
-        found = "nothing" if self.value is None or self.value == "" else MASK if masked else self.value
-        return f"{subject} {self.expected}; record {self.record:,} (line {self.line:,}) has {found}"
+        found = "nothing" if not self.value else masked_value(self.value, self.expected) if masked else self.value
+        return f"{subject} {self.expected}; record {self.record:,} ({place} {self.line:,}) has {found}"
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,11 @@ class Batch:
     def written(self) -> int:
         """How many records bear it as their batch, directly after its commit."""
         return self.counts.created + self.counts.updated if self.undone is None else self.undone.counts.merged
+
+    @property
+    def place(self) -> str:
+        """Returns what the problems of its records count: the rows of a sheet, or the lines of a text."""
+        return "row" if dict(self.understood).get("Format", "").startswith("Excel") else "line"
 
     @property
     def waits(self) -> bool:

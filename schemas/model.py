@@ -1,4 +1,4 @@
-"""What a record type is written with: the types of fields, `field`, and `RecordModel`."""
+"""What one writes a record type with: the types of fields, `field`, and `RecordModel`."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ Boolean = Series[Annotated[pd.ArrowDtype, pa.bool_()]]
 Date = Series[Annotated[pd.ArrowDtype, pa.date32()]]
 Timestamp = Series[Annotated[pd.ArrowDtype, pa.timestamp("us", "UTC")]]
 Money = Series[Annotated[pd.ArrowDtype, pa.decimal128(18, 2)]]
-"""A decimal of 18 digits, 2 of them after the point. Another precision is written the same way."""
+"""A decimal of 18 digits, 2 of them after the point. Define another precision in the same way."""
 
 
 def field(
@@ -32,14 +32,14 @@ def field(
     null_markers: Sequence[str] | None = None,
     **checks: Any,
 ) -> Any:
-    """A field of a record model.
+    """Returns a field of a record model.
 
-    required: never null; a file that creates records must have it. Key fields are required.
-    personal: its values are masked wherever people other than the account's own could read them.
-    aliases: other headers that mean this field.
-    null_markers: texts that stand for null, besides the empty one; default: the type's own.
-    checks: pandera's, by name: `ge=0`, `isin=[…]`, `str_matches="…"`, `str_length={"max_value": 80}`,
-        or with words of one's own: `str_matches={"pattern": "…", "error": "must be …"}`.
+    required: the field is never null, and a file that creates records must have it. Key fields are required.
+    personal: the values are masked wherever people outside the account could read them.
+    aliases: other headers of this field.
+    null_markers: texts that mean null, besides the empty text. Default: those of the type.
+    checks: checks of pandera by name: `ge=0`, `isin=[…]`, `str_matches="…"`, `str_length={"max_value": 80}`.
+        A check can bring its own words: `str_matches={"pattern": "…", "error": "must be …"}`.
     """
     metadata = {
         "personal": personal,
@@ -51,23 +51,21 @@ def field(
 
 
 class RecordModel(pandera.DataFrameModel):
-    """The base of every record type.
+    """The base class of every record type.
 
-    A subclass has a docstring, fields made with `field`, and a `Config` with the type's `name`
-    and, in its `metadata`, the `key` (the fields that identify a record, in the order to sort by)
-    and optionally `null_markers` (texts that mean null in every field) and `presets` (name to
-    columns). A check concerns one field: a check across fields could not run on a file that maps
-    only some of them.
+    A subclass has a docstring, fields made with `field`, and a `Config` with the type's `name`. The `metadata` of
+    `Config` has the `key`: the fields that identify a record, in sorting order. It may have `null_markers` (texts that
+    mean null in every field) and `presets` (name to columns). A check concerns one field, because a file may have only
+    some of the fields.
     """
 
     @classmethod
     def record_type(cls) -> RecordType:
-        """The model as plain data.
+        """Returns the model as plain data.
 
-        Raises TypeError when the model has no key, its key is not of required fields, a field is
-        not made with `field` or its name begins with `_`, two fields have one alias or one has the
-        other's name for an alias, or there is a check across fields; InvalidRequest when a preset
-        names an unknown field.
+        Raises TypeError if the key is missing or has a field that is not required. Raises it for a field that is not
+        made with `field` or begins with `_`, for a name or alias of two fields, and for a check across fields. Raises
+        InvalidRequest if a preset names an unknown field.
         """
         schema = cls.to_schema()
         metadata: Mapping[str, Any] = cls.__config__.metadata or {} if cls.__config__ else {}
@@ -78,14 +76,14 @@ class RecordModel(pandera.DataFrameModel):
             raise TypeError(f"{cls.__name__} has a check across fields; a check concerns one field")
         own_models = [base for base in cls.__mro__ if base not in RecordModel.__mro__]
         annotated = [name for base in own_models for name in inspect.get_annotations(base)]
-        for name in [*annotated, *schema.columns]:  # pandera leaves out an annotation with "_" without a word
+        for name in [*annotated, *schema.columns]:  # pandera ignores an annotation with "_" silently
             if name.startswith("_"):
-                raise TypeError(f"{cls.__name__}.{name} begins with '_', which is kept for the store's own columns")
+                raise TypeError(f"{cls.__name__}.{name} begins with '_', which is reserved for columns of the store")
         fields = []
         for name, column in schema.columns.items():
             own = column.metadata
             if not own or "personal" not in own:
-                raise TypeError(f"{cls.__name__}.{name} is not made with schemas.model.field")
+                raise TypeError(f"{cls.__name__}.{name} is not made with the function {__name__}.field")
             markers = own["null_markers"]
             fields.append(
                 Field(
@@ -120,7 +118,7 @@ class RecordModel(pandera.DataFrameModel):
 
 def _type_name(dtype: pa.DataType | None) -> str:
     if dtype is None:
-        raise TypeError("a field's type is one of those in schemas.model, as Text, Integer or Money")
+        raise TypeError(f"the type of a field must be one of those in {__name__}, for example Text, Integer or Money")
     if pa.types.is_decimal128(dtype):
         return f"decimal({dtype.precision},{dtype.scale})"
     names = {
@@ -132,5 +130,5 @@ def _type_name(dtype: pa.DataType | None) -> str:
         pa.timestamp("us", "UTC"): "timestamp",
     }
     if dtype not in names:
-        raise TypeError(f"{dtype} is no field type; valid: {', '.join(names.values())}, decimal(p,s)")
+        raise TypeError(f"a field cannot have the type {dtype}; valid: {', '.join(names.values())}, decimal(p,s)")
     return names[dtype]

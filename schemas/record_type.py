@@ -1,4 +1,4 @@
-"""What a record type is, as plain data: readable without pandera, storable as JSON."""
+"""Record types as plain data, which needs no pandera and can be stored as JSON."""
 
 import hashlib
 import json
@@ -14,8 +14,9 @@ from schemas.errors import InvalidRequest
 class Field:
     """One field of a record.
 
-    `type` is one of text, integer, float, boolean, date, timestamp and decimal(p,s).
-    A `required` field is never null; `rules` say in words what its values must be.
+    `type` is one of text, integer, float, boolean, date, timestamp and decimal(p,s). A `required` field is never null.
+    `rules` say in words what a value must be. `aliases` are other headers of the field. `null_markers` are texts that
+    mean null.
     """
 
     name: str
@@ -41,20 +42,20 @@ class RecordType:
 
     @cached_property
     def field_names(self) -> tuple[str, ...]:
-        """The names of all fields, in the order of the model."""
+        """Returns the names of all fields, in the order of the model."""
         return tuple(field.name for field in self.fields)
 
     def field(self, name: str) -> Field:
-        """The field of that name; KeyError when there is none."""
+        """Returns the field of that name. Raises KeyError if there is none."""
         for field in self.fields:
             if field.name == name:
                 return field
         raise KeyError(name)
 
     def columns(self, names: Iterable[str] | None = None, preset: str | None = None) -> tuple[str, ...]:
-        """The columns to export, in order: those named, those of the preset, or all.
+        """Returns the columns to export, in order: the named ones, those of the preset, or all.
 
-        Raises InvalidRequest for an unknown column or preset, a repeated column, or both given.
+        Raises InvalidRequest for an unknown column or preset, a repeated column, or if names and a preset are given.
         """
         if names is not None and preset is not None:
             raise InvalidRequest("Both columns and a preset were given.", "Give one of them.")
@@ -83,16 +84,16 @@ class RecordType:
 
     @cached_property
     def hash(self) -> str:
-        """A digest of the whole description; another description has another digest."""
+        """Returns a digest of the whole description. It changes with any part of the description."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     def to_json(self) -> str:
-        """The description as canonical JSON."""
+        """Returns the description as canonical JSON."""
         return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str) -> "RecordType":
-        """The record type that `to_json` described."""
+        """Returns the record type from the JSON of `to_json`."""
         data: dict[str, Any] = json.loads(text)
         fields = tuple(Field(**{name: _frozen(value) for name, value in item.items()}) for item in data["fields"])
         presets = {name: tuple(columns) for name, columns in data["presets"].items()}

@@ -1,5 +1,6 @@
 """Rollbacks as values: what was asked, what stands in the way, what became of the records."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -110,6 +111,41 @@ class Conflict:
 
 
 @dataclass(frozen=True)
+class ModifyingBatch:
+    """A later batch that modified records of the batch, how many of them, and the name of its file.
+
+    A rollback has no file; `file_name` is empty then. `open` says whether it can still be rolled back.
+    """
+
+    batch_id: str
+    records: int
+    file_name: str = ""
+    open: bool = True
+
+    def message(self, modified: int) -> str:
+        """Returns a sentence that says how many of the modified records it explains, and what to do."""
+        share = f"all {self.records:,}" if self.records == modified else f"{self.records:,} of {modified:,}"
+        file = f" ({self.file_name})" if self.file_name else ""
+        advice = f"; roll that back first: records rollback {self.batch_id}" if self.open else ""
+        return f"{share} by {self.batch_id}{file}{advice}"
+
+
+def modified_lines(modified: int, batches: Sequence[ModifyingBatch], conflicts: Sequence[Conflict]) -> list[str]:
+    """Returns the lines that explain the modified records: one for each batch, and one for each other record.
+
+    A batch that modified a single record has that record's line, which names the fields.
+    """
+    several = {batch.batch_id: batch for batch in batches if batch.records > 1}
+    single = [conflict for conflict in conflicts if conflict.batch_id not in several]
+    more = modified - sum(batch.records for batch in several.values()) - len(single)
+    return [
+        *(batch.message(modified) for batch in several.values()),
+        *(conflict.message() for conflict in single),
+        *([f"and {more:,} more"] if more else []),
+    ]
+
+
+@dataclass(frozen=True)
 class RollbackRequest:
     """One batch of one account to be rolled back, and what is to become of records that were modified since."""
 
@@ -132,6 +168,7 @@ class RollbackReport:
     status: str
     counts: RollbackCounts
     conflicts: tuple[Conflict, ...] = ()
+    modified_by: tuple[ModifyingBatch, ...] = ()
     snapshot: int | None = None
     at: datetime | None = None
 
@@ -148,6 +185,7 @@ class RollbackReport:
                 {**vars(conflict), "at": None if conflict.at is None else conflict.at.isoformat()}
                 for conflict in self.conflicts
             ],
+            "modified_by": [vars(batch) for batch in self.modified_by],
             "snapshot": self.snapshot,
             "at": None if self.at is None else self.at.isoformat(),
         }

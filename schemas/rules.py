@@ -1,4 +1,4 @@
-"""The checks of pandera in words."""
+"""Puts the checks of pandera into words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,9 +7,9 @@ import pandera.pandas as pandera
 
 
 def rule_in_words(check: pandera.Check) -> str:
-    """A pandera check as the rest of a sentence that begins with the field's name: "must be 0 or more".
+    """Returns the check as the end of a sentence that begins with the field's name: "must be 0 or more".
 
-    The author's own words win: `str_matches={"pattern": "…", "error": "must be an e-mail address"}`.
+    Uses the author's words if the check has them: `str_matches={"pattern": "…", "error": "must be an e-mail address"}`.
     """
     if check.error and check.error.startswith("must "):
         return check.error
@@ -50,7 +50,7 @@ _RULES: Mapping[str, Any] = {
     "less_than_or_equal_to": lambda it: f"must be {it['max_value']} or less",
     "in_range": _range,
     "isin": lambda it: f"must be one of {_listed(it['allowed_values'])}",
-    "notin": lambda it: f"must be none of {_listed(it['forbidden_values'])}",
+    "notin": lambda it: f"must not be one of {_listed(it['forbidden_values'])}",
     "str_matches": lambda it: f"must match {it['pattern']}",
     "str_contains": lambda it: f"must contain {it['pattern']}",
     "str_startswith": lambda it: f"must start with {it['string']}",

@@ -87,7 +87,7 @@ def test_it_lies_nowhere_else(writer: ExportWriter, roomy: RecordStore, root: Pa
     ):
         with pytest.raises(InvalidRequest, match=OUTSIDE):
             writer.export(ask(path))
-    with pytest.raises(InvalidRequest, match="Account ua can write nothing at"):
+    with pytest.raises(InvalidRequest, match="Account ua cannot write to"):
         writer.export(ask(on_disk(roomy.settings.folder("dl", "exports")) / "out.csv"))
     assert sorted(tmp_path.rglob("*")) == before
 

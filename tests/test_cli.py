@@ -18,6 +18,7 @@ from unittest.mock import ANY
 import click
 import pytest
 from click.testing import CliRunner, Result
+from openpyxl import Workbook
 
 from pipelines.commands.cli import main
 from resources.defects import keep_details
@@ -308,8 +309,8 @@ def test_batches_are_listed_newest_first_and_can_be_chosen() -> None:
 
 @pytest.mark.runs_on("laptop", "postgres")
 def test_lists_come_in_pages_that_name_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("cli._PAGE", "export_commands.PAGE"):
-        monkeypatch.setattr(f"pipelines.{module}", 2)
+    for module in ("history", "exports"):
+        monkeypatch.setattr(f"pipelines.commands.{module}.PAGE", 2)
     file = contacts("one.csv", "id,status\nC-1,lead\n")
     batches = [done("preview", file, "-a", "ua", "-t", "contacts")["batch_id"] for _ in range(4)]
     exports = [done("export", "-a", "ua", "-t", "contacts")["export_id"] for _ in range(3)]
@@ -363,7 +364,7 @@ def test_a_failure_for_people_is_on_standard_error() -> None:
     result = run("show", "b-1")
 
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr == "Error: There is no batch 'b-1'.\nSee which there are: records batches.\n"
+    assert result.stderr == "Error: There is no batch 'b-1'.\nList the batches: records batches.\n"
 
 
 @pytest.mark.runs_on("laptop")
@@ -519,7 +520,7 @@ def test_personal_values_are_masked_for_people() -> None:
     previewed = run("preview", file, "-a", "ua", "-t", "contacts")
 
     told = previewed.stdout
-    assert "`email` must be an e-mail address; record 2 (line 3) has •••\n" in told
+    assert "`email` must be an e-mail address; record 2 (line 3) has ••• (no @)\n" in told
     assert "`status` must be one of lead, prospect, customer, churned; record 3 (line 4) has VIP\n" in told
     assert "bob-at-example" not in previewed.output
     batch_id = told.split()[0]
@@ -567,8 +568,8 @@ def test_a_remembered_mapping_names_its_batch_and_can_be_overruled() -> None:
     told = run("preview", second, *options).stdout
     other = done("preview", second, *options, "--map", "id=external_id", "--map", "Kundennr=")
 
-    remembered = "'Kundennr' to external_id, 'id' left out, 'Stand' to status"
-    assert f"\nColumns mapped as remembered from {batch_id}: {remembered}\n" in told
+    remembered = "'Kundennr' to external_id, 'id' ignored, 'Stand' to status"
+    assert f"\nColumns mapped as in {batch_id}: {remembered}\n" in told
     assert (other["remembered_from"], other["created"]) == (batch_id, 1), "Stand is remembered still"
     done("commit", other["batch_id"])
     assert [it["external_id"] for it in exported()] == ["C-1", "X-2"]
@@ -584,7 +585,7 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     assert [line.split()[:2] for line in lines[4:10]] == [
         [name, number] for name, number in zip(COUNTS, "611121", strict=True)
     ]
-    assert lines[-1].startswith("Nothing is written yet. It can be, for 23 h 59 min, until ")
+    assert lines[-1].startswith("Nothing is written yet. You can commit it for 23 h 59 min, until ")
     assert lines[-1].endswith(f" UTC: records commit {batch_id} --on-invalid skip")
 
 
@@ -611,6 +612,88 @@ def test_a_rollback_says_what_rests_on_the_batch_and_what_to_do() -> None:
     for again in (rollback, ("show", told["batch_id"])):
         assert sentence in " ".join(run(*again).stdout.split())
     assert done("rollback", second).items() >= {**counts, "modified": 0, "kept": 0, "resting": 0}.items()
+
+
+@pytest.mark.runs_on("laptop")
+def test_the_next_command_of_a_rollback_is_whole_and_true() -> None:
+    first = done("import", contacts("a.csv", "id,phone\nC-1,1\nC-2,1\nC-3,1\n"), "-a", "ua", "-t", "contacts")[
+        "batch_id"
+    ]
+    plain = run("rollback", first, "--dry-run").stdout
+    assert plain.endswith(f"Nothing is changed yet. To roll it back: records rollback {first}\n")
+
+    second = done("import", contacts("b.csv", "id,phone\nC-1,2\nC-2,2\n"), "-a", "ua", "-t", "contacts")["batch_id"]
+    line = f"2 by {second} (b.csv); roll that back first: records rollback {second}\n"
+    merge = run("rollback", first, "--dry-run", "--on-modified", "merge").stdout
+    assert f"  all {line}" in merge
+    assert merge.endswith(f"To roll it back: records rollback {first} --on-modified merge\n")
+    stop = run("rollback", first, "--dry-run").stdout
+    assert stop.endswith(f"records rollback {first} --on-modified keep|merge|overwrite\n")
+    refused = run("rollback", first)
+    assert (refused.exit_code, f"\nall {line}" in refused.stderr) == (3, True)
+
+    done("import", contacts("c.csv", "id,phone\nC-3,3\n"), "-a", "ua", "-t", "contacts")
+    mixed_causes = run("rollback", first, "--dry-run").stdout
+    assert f"  2 of 3 by {second} (b.csv);" in mixed_causes
+    assert "  C-3: `phone` changed since, by batch " in mixed_causes
+    assert done("rollback", first, "--dry-run")["modified_by"][0]["records"] == 2
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_rollback_is_listed_with_what_it_did() -> None:
+    batch_id = done("import", contacts("a.csv", "id,status\nC-1,lead\n"), "-a", "ua", "-t", "contacts")["batch_id"]
+    rollback_id = done("rollback", batch_id)["batch_id"]
+    (row,) = [line.rstrip() for line in run("batches").stdout.splitlines() if line.startswith(rollback_id)]
+    assert row.endswith(f"rollback of {batch_id}: 1 removed")
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_preview_without_a_valid_record_offers_no_commit() -> None:
+    shown = run("preview", contacts("bad.csv", "id,status\nC-1,none\n"), "-a", "ua", "-t", "contacts").stdout
+    assert shown.endswith("there is nothing to commit. Correct the records and import them.\n")
+    assert "records commit" not in shown
+    refused = run("commit", shown.split()[0])
+    assert (refused.exit_code, "skip" in refused.stderr) == (3, False)
+
+
+@pytest.mark.runs_on("laptop")
+def test_personal_values_are_shown_on_demand() -> None:
+    options = ("-a", "ua", "-t", "contacts")
+    file = contacts("bad.csv", "id,email\nC-1,secret\n")
+    assert "secret" not in run("preview", file, *options).stdout
+    shown = run("preview", file, *options, "--show-values").stdout
+    assert "record 1 (line 2) has secret\n" in shown
+    assert "has secret\n" in run("show", shown.split()[0], "--show-values").stdout
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_problem_of_a_workbook_names_its_row(tmp_path: Path) -> None:
+    book = Workbook()
+    for row in (["id", "status"], ["C-1", "none"]):
+        book.active.append(row)  # type: ignore[union-attr]
+    book.save(tmp_path / "bad.xlsx")
+    assert "record 1 (row 2) has none\n" in run("preview", "bad.xlsx", "-a", "ua", "-t", "contacts").stdout
+
+
+def test_the_help_lists_the_commands_in_groups_with_whole_summaries() -> None:
+    shown = run("--help").stdout
+    titles = [line for line in shown.splitlines() if line in ("Import:", "Export:", "History:", "Administration:")]
+    assert titles == ["Import:", "Export:", "History:", "Administration:"]
+    assert "..." not in shown.partition("Import:")[2]
+    assert "another place of data, and compare both." in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["fly"], "records"),
+        (["commit"], "records commit"),
+        (["accounts", "add"], "records accounts add"),
+        (["import", "a.csv", "--mode", "guess"], "records import"),
+    ],
+)
+def test_a_hint_names_the_help_of_the_command(arguments: list[str], command: str) -> None:
+    assert run(*arguments).stderr.endswith(f"See the help: {command} --help.\n")
 
 
 def test_lists_for_people_are_tables() -> None:
@@ -644,7 +727,7 @@ def test_markup_in_a_files_name_and_headers_is_shown_as_it_is() -> None:
     ).stdout
 
     assert "[red]a.csv as contacts of ua" in told
-    assert "Columns that no field takes: '[b]x[/b]'" in told
+    assert "Ignored columns: '[b]x[/b]'" in told
 
 
 def every_command(group: click.Group, name: str = "records") -> Iterator[tuple[str, click.Command]]:
@@ -679,7 +762,7 @@ def test_every_command_and_option_is_explained(name: str) -> None:
     assert unexplained == []
     shown = run(*name.split()[1:], "--help")
     assert (shown.exit_code, shown.stderr) == (0, "")
-    assert shown.stdout.startswith(f"Usage: main {' '.join(name.split()[1:])}")
+    assert shown.stdout.startswith(f"Usage: records {' '.join(name.split()[1:])}")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -232,7 +232,7 @@ def test_accounts_are_apart(importer: Importer, store: RecordStore, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["", "UA", "../ua", "a" * 64, "ü", "-a", "a b", "a\n"])
 def test_a_name_that_cannot_be_an_account_is_refused(importer: Importer, tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidRequest, match="An account is 1 to 63 of a-z, 0-9, - and _"):
+    with pytest.raises(InvalidRequest, match="A name has 1 to 63 of a-z, 0-9, - and _"):
         importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)]), account=name))
 
 

@@ -414,8 +414,7 @@ def test_rejected_records_fail_the_step_with_the_errors_sentence(
 def test_the_account_is_required(store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "in.csv", [contact(1)])
     sentences = (
-        "No account was given. "
-        "An account is 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT."
+        "No account was given. A name has 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT."
     )
 
     assert failure(run(instance, "import_records", {"path": str(file)})) == (sentences, "invalid_request")

@@ -127,6 +127,22 @@ def test_the_environment_is_not_read_at_import() -> None:
     assert "os.environ" in defaults
 
 
+def test_process_wide_state_is_changed_in_one_module() -> None:
+    """Assignments to `sys.modules` and `os.environ`, and changes of the import paths."""
+    changing = {
+        _name(path)
+        for path in SOURCES
+        for node in ast.walk(_tree(path))
+        if (
+            isinstance(node, ast.Subscript)
+            and isinstance(node.ctx, ast.Store | ast.Del)
+            and ast.unparse(node.value) in ("sys.modules", "os.environ")
+        )
+        or (isinstance(node, ast.Call) and ast.unparse(node.func).startswith(("sys.meta_path.", "sys.path.")))
+    }
+    assert changing == {"resources/process_state.py"}
+
+
 def test_dagster_finds_the_same_module_by_either_way() -> None:
     """`dg dev` reads pyproject.toml, `dagster dev` reads workspace.yaml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["dg"]["project"]

@@ -354,7 +354,7 @@ def test_a_batch_whose_images_are_gone_cannot_be_taken_back(world: World) -> Non
     batch_id = world.imports(1)
     with world.store.transaction("expire snapshots", "somebody", writes=()) as transaction:
         compaction.expire_snapshots(transaction.connection, world.snapshots()[:-1])
-    with pytest.raises(WindowOver, match="are no longer kept, so it cannot be taken back"):
+    with pytest.raises(WindowOver, match="are no longer kept, so it cannot be rolled back"):
         world.takes_back(batch_id)
 
 

@@ -194,7 +194,7 @@ def test_every_naughty_string_is_a_name_in_ledger_report_and_terminal(
         named = replace(report, batch=batch)
         write_report(page, named, record_type, understood=(), changes=(), generated_at=batch.at)
         assert "<script" not in page.read_text("utf-8").lower()
-        print_report(named, record_type, batch.at)
+        print_report(named, (), batch.at)
         shown = capsys.readouterr().out
         assert not [it for it in shown if unicodedata.category(it) in ("Cc", "Cf") and it != "\n"]
         visible = "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in batch.file_name)

@@ -61,8 +61,8 @@ def test_one_wrong_entry_does_not_hide_the_others(tmp_path: Path) -> None:
         ("exports:\n- format: csv\n", "`exports, entry 1, account` field required"),
         ("export: 1\n", "`export` extra inputs are not permitted"),
         ("- 1\n", "`the file` input should be a valid dictionary"),
-        ("a: [1\nb: 2", "is no YAML in line 2"),
-        ("a: !!python/object:os.system {}", "is no YAML in line 1"),
+        ("a: [1\nb: 2", "is not valid YAML in line 2"),
+        ("a: !!python/object:os.system {}", "is not valid YAML in line 1"),
         ("exports: \xff", "cannot be read"),
     ],
 )  # fmt: skip

@@ -256,14 +256,14 @@ def _numpy_integer() -> type[RecordModel]:
         (_key_of_a_field_that_may_be_null, r"must name one or more required fields; it is \('size',\)"),
         (_key_of_no_field, r"must name one or more required fields; it is \('colour',\)"),
         (_unknown_metadata, r"unknown entries \['keys'\]"),
-        (_panderas_own_field, r"Spoilt.colour is not made with schemas.model.field"),
+        (_panderas_own_field, r"Spoilt.colour is not made with the function schemas.model.field"),
         (_underscore, r"Spoilt._colour begins with '_'"),
         (_underscore_by_alias, r"Spoilt._colour begins with '_'"),
         (_alias_of_two, r"Spoilt.sound has the alias 'tone', which is colour's name or alias; .* one field"),
         (_alias_that_is_a_name, r"Spoilt.colour has the alias 'sound', which is sound's name or alias"),
         (_across_fields, r"Spoilt has a check across fields"),
-        (_narrow_integer, r"int32 is no field type; valid: text, integer"),
-        (_numpy_integer, r"a field's type is one of those in schemas.model"),
+        (_narrow_integer, r"a field cannot have the type int32; valid: text, integer"),
+        (_numpy_integer, r"the type of a field must be one of those in schemas.model"),
     ],
 )
 def test_a_misused_model_is_a_type_error_that_says_what_is_wrong(

@@ -254,7 +254,7 @@ def test_the_time_ends_to_the_second(store: RecordStore, settings: Any, tmp_path
 
 def test_only_what_is_committed_can_be_taken_back(importer: Importer, ua: AccountRecords, tmp_path: Path) -> None:
     batch = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", OLD))).batch.batch_id
-    with pytest.raises(Refused, match=f"Batch {batch} is previewed since .* only a committed batch can be taken back"):
+    with pytest.raises(Refused, match=f"Batch {batch} is previewed since .* only a committed batch can be rolled back"):
         take_back(ua, batch)
 
 
@@ -446,7 +446,7 @@ def test_where_an_earlier_image_is_not_kept_nothing_is_guessed(
         transaction.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{images[0]}])")
     before = stored(store)
     for attempt in (plan, take_back):
-        with pytest.raises(WindowOver, match=f"before {first} are no longer kept, so {second} cannot be taken back"):
+        with pytest.raises(WindowOver, match=f"before {first} are no longer kept, so {second} cannot be rolled back"):
             attempt(ua, second)
     assert stored(store) == before
 

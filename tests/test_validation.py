@@ -201,7 +201,7 @@ Check = pandera.Check
         (Check.in_range(1, 5, include_min=False), "must be more than 1 and 5 or less"),
         (Check.in_range(1, 5, include_max=False), "must be 1 or more and less than 5"),
         (Check.isin(["b", "a"]), "must be one of b, a"),
-        (Check.notin(["b", "a"]), "must be none of b, a"),
+        (Check.notin(["b", "a"]), "must not be one of b, a"),
         (Check.str_matches("^a"), "must match ^a"),
         (Check.str_contains("a"), "must contain a"),
         (Check.str_startswith("a"), "must start with a"),

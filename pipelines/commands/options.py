@@ -1,8 +1,10 @@
-"""What commands share: options, the store that they work on, and how they print for programs."""
+"""What commands share: options, the store, the progress bar, and the output for programs."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,22 +12,32 @@ from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
 
+if TYPE_CHECKING:
+    from resources.importing.progress import Progress
+
 PAGE = 50
+"""How many entries of a list a page has."""
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-account = click.option(
-    "-a", "--account", envvar="RECORDS_ACCOUNT", show_envvar=True, help="Whose; nothing else exists then."
-)
+account = click.option("-a", "--account", envvar="RECORDS_ACCOUNT", show_envvar=True, help="Restrict to this account.")
 required_account = click.option(
-    "-a", "--account", envvar="RECORDS_ACCOUNT", show_envvar=True, required=True, help="Whose records."
+    "-a", "--account", envvar="RECORDS_ACCOUNT", show_envvar=True, required=True, help="The account of the records."
 )
-record_type = click.option("-t", "--type", "record_type", required=True, help="Record type: see records types.")
-page = click.option("--page", type=click.IntRange(min=1), default=1, show_default=True, help=f"{PAGE} a page.")
+record_type = click.option(
+    "-t", "--type", "record_type", required=True, help="The record type; `records types` lists them."
+)
+page = click.option(
+    "--page", type=click.IntRange(min=1), default=1, show_default=True, help=f"Which page; a page has {PAGE} entries."
+)
+batch = click.argument("batch_id", metavar="BATCH")
+show_values = click.option(
+    "--show-values", is_flag=True, help="Print values of personal fields. Without it they are masked."
+)
 
 
 @contextmanager
 def open_store(*, make: bool = False) -> Iterator[RecordStore]:
-    """The store of the environment's settings; made first when it is not there and the command may make it."""
+    """Open the store that the environment's settings name. With `make`, create it if it does not exist."""
     with RecordStore(Settings.from_environment()) as store:
         if make and not store.exists:
             store.initialise(load_record_types())
@@ -33,6 +45,23 @@ def open_store(*, make: bool = False) -> Iterator[RecordStore]:
         yield store
 
 
+@contextmanager
+def progress(what: str, as_json: bool, *, exact: bool = False, of_bytes: bool = False) -> "Iterator[Progress | None]":
+    """Show a progress bar on standard error if that is a terminal; see `progress_bar` for the parameters."""
+    if as_json or not sys.stderr.isatty():
+        yield None
+        return
+    from pipelines.commands.terminal import progress_bar
+
+    with progress_bar(what, exact=exact, of_bytes=of_bytes) as bar:
+        yield bar
+
+
+def owner(store: RecordStore, batch_id: str, account: str | None) -> str:
+    """Returns the given account, even if it is empty by mistake. Without one, returns the batch's account."""
+    return store.owner_of(batch_id) if account is None else account
+
+
 def print_json(value: object) -> None:
-    """One JSON object on standard output."""
+    """Print one JSON object on standard output."""
     click.echo(json.dumps(value, ensure_ascii=False))

@@ -1,12 +1,12 @@
-"""What the command prints for people. Values of personal fields are masked."""
+"""Prints the results of commands for people. Values of personal fields are masked."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rich import box
+from rich import box, filesize
 from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
@@ -17,7 +17,7 @@ from schemas.exports import ExportManifest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.migration import MigrationReport
 from schemas.record_type import RecordType
-from schemas.rollbacks import RollbackCounts, RollbackReport
+from schemas.rollbacks import DECISIONS, OnModified, RollbackCounts, RollbackReport, modified_lines
 
 if TYPE_CHECKING:
     from resources.importing.progress import Progress
@@ -26,19 +26,19 @@ _OUTCOMES = {"created": "green", "updated": "cyan", "unchanged": "dim", "rejecte
 _BAR = 30
 _WIDTH_OF_A_FILE = 240
 _IGNORED = 20
-"""Of so many columns that no field takes the headers are printed; the report has all."""
+"""How many headers of ignored columns are printed; the report has all."""
 
 
 def console() -> Console:
-    """Standard output; plain text, as wide as it needs to be, when it is not a terminal."""
+    """Returns the console of standard output. If that is no terminal, it prints plain text as wide as necessary."""
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
 
 
 @contextmanager
 def progress_bar(what: str, *, exact: bool = False, of_bytes: bool = False) -> Iterator["Progress"]:
-    """A bar on standard error while it lasts, and nothing of it afterwards: records, rate and time left.
+    """Show a bar on standard error until the block ends: records, rate and time left.
 
-    exact: how many records are expected is known, not estimated. of_bytes: it is told of bytes, not of records.
+    exact: the expected number is known, not estimated. of_bytes: the numbers are bytes, not records.
     """
     from rich.progress import BarColumn, SpinnerColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -47,9 +47,9 @@ def progress_bar(what: str, *, exact: bool = False, of_bytes: bool = False) -> I
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=_BAR),
-        TextColumn("{task.fields[counted]}"),  # rich's own rate and time left begin anew with each new total
+        TextColumn("{task.fields[counted]}"),  # rich's own rate and time left start again with each new total
     )
-    number, unit = (size, "") if of_bytes else ("{:,}".format, " records")
+    number, unit = (filesize.decimal, "") if of_bytes else ("{:,}".format, " records")
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         bar = bars.add_task(what, total=None, counted="")
 
@@ -67,7 +67,7 @@ def progress_bar(what: str, *, exact: bool = False, of_bytes: bool = False) -> I
 
 
 def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
-    """A table with these headings; those of numbers are aligned to the right."""
+    """Returns a table with these headings. Columns of numbers are aligned to the right."""
     made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
         is_number = column in set(numbers)
@@ -76,26 +76,19 @@ def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
 
 
 def escape(text: str) -> str:
-    """A text as it is to be shown: no markup, and nothing that would command the terminal or move other text."""
+    """Returns the text without markup, and without characters that control the terminal or move other text."""
     return escape_markup("".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text))
 
 
-def size(number: int) -> str:
-    """Bytes for people: 31.6 MB."""
-    if number < 1000:
-        return f"{number} bytes"
-    amount, units = number / 1000, ["kB", "MB", "GB", "TB"]
-    while amount >= 1000 and len(units) > 1:
-        amount, units = amount / 1000, units[1:]
-    return f"{amount:,.1f} {units[0]}"
+def print_report(report: ImportReport, personal: Collection[str], now: datetime) -> None:
+    """Print a batch: its outcomes as bars, its problems, how columns were understood, and what to do next.
 
-
-def print_report(report: ImportReport, record_type: RecordType, now: datetime) -> None:
-    """A batch: its outcomes as bars, what is wrong, how columns were understood, and what to do next."""
+    personal: the fields whose values are masked.
+    """
     out, batch, counts = console(), report.batch, report.batch.counts
     out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")
     if batch.undone is not None:
-        out.print(f"has taken {batch.undone.batch_id} back, by {escape(batch.actor)}: {batch.undone.counts}")
+        out.print(f"rollback of {batch.undone.batch_id}, by {escape(batch.actor)}: {batch.undone.counts}")
         _print_resting(batch.undone.counts)
         _print_what_next(report, now)
         return
@@ -108,7 +101,7 @@ def print_report(report: ImportReport, record_type: RecordType, now: datetime) -
     if batch.mapping is not None and batch.mapping.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
         listed = f": {', '.join(remembered)}" if remembered else ""
-        out.print(f"Columns mapped as remembered from {batch.mapping.remembered_from}{escape(listed)}")
+        out.print(f"Columns mapped as in {batch.mapping.remembered_from}{escape(listed)}")
     for warning in batch.warnings:
         out.print(f"[yellow]Warning:[/] {escape(warning)}")
     out.print()
@@ -127,59 +120,70 @@ def print_report(report: ImportReport, record_type: RecordType, now: datetime) -
             problems.add_row(problem.field or "", problem.rule, escape(problem.expected), f"{problem.records:,}")
         out.print()
         out.print(problems)
-    personal = {field.name for field in record_type.fields if field.personal}
     for sample in report.samples:
-        out.print(escape(sample.message(masked=sample.field in personal)))
+        out.print(escape(sample.message(masked=sample.field in personal, place=batch.place)))
     if batch.cleared:
         cleared = ", ".join(f"{name} ({number:,})" for name, number in batch.cleared.items())
         out.print(f"\nValues that empty cells clear: {cleared}")
     if report.rejects_file is not None:
         out.print(f"\nThe rejected records, ready to correct and import: {escape(str(report.rejects_file))}")
     if report.report_file is not None:
-        out.print(f"\nAll of it as a page: {escape(str(report.report_file))}")
+        out.print(f"\nThe report as a page: {escape(str(report.report_file))}")
     ignored = [column.header for column in report.columns if column.field is None]
     if ignored:
         more = f" and {len(ignored) - _IGNORED:,} more" if len(ignored) > _IGNORED else ""
-        out.print(f"\nColumns that no field takes: {escape(', '.join(map(repr, ignored[:_IGNORED])))}{more}")
+        out.print(f"\nIgnored columns: {escape(', '.join(map(repr, ignored[:_IGNORED])))}{more}")
     _print_what_next(report, now)
 
 
 def _print_what_next(report: ImportReport, now: datetime) -> None:
-    """What can be done with the batch, and for how long."""
+    """Print what can be done with the batch, and until when."""
     batch, left = report.batch, time_left(report.open_until, now)
     if not left:
         return
     until = f"for {left}, until {report.open_until:%Y-%m-%d %H:%M} UTC"
-    if batch.status is BatchStatus.PREVIEWED:
-        skip = " --on-invalid skip" if batch.counts.rejected else ""
-        console().print(f"\nNothing is written yet. It can be, {until}: records commit {batch.batch_id}{skip}")
+    out = console()
+    if batch.status is not BatchStatus.PREVIEWED:
+        out.print(f"\nYou can roll it back {until}: records rollback {batch.batch_id}")
+    elif batch.counts.rejected == batch.counts.read > 0:
+        out.print("\nEvery record is rejected, so there is nothing to commit. Correct the records and import them.")
     else:
-        console().print(f"\nIt can be taken back {until}: records rollback {batch.batch_id}")
+        skip = " --on-invalid skip" if batch.counts.rejected else ""
+        out.print(f"\nNothing is written yet. You can commit it {until}: records commit {batch.batch_id}{skip}")
 
 
-def print_rollback(report: RollbackReport) -> None:
-    """What became of a batch's records, or would become."""
+def print_rollback(report: RollbackReport, on_modified: OnModified) -> None:
+    """Print what a rollback did with a batch's records, or what it would do, and the next command."""
     out = console()
     counts = report.counts
     if report.status == BatchStatus.ROLLED_BACK.value:
-        out.print(f"{report.undone} was taken back already, by {report.batch_id}: {counts}. Nothing was changed.")
+        out.print(f"{report.batch_id} rolled {report.undone} back already: {counts}. Nothing was changed.")
         _print_resting(counts)
         return
     if report.batch_id is None:
-        out.print(f"[bold]{report.undone}[/]  would be taken back: {counts}")
+        out.print(f"[bold]{report.undone}[/]  would be rolled back: {counts}")
     else:
-        out.print(f"[bold]{report.batch_id}[/]  has taken {report.undone} back: {counts}")
+        out.print(f"[bold]{report.batch_id}[/]  rolled {report.undone} back: {counts}")
     if counts.modified:
         out.print(f"Modified since: {counts.modified:,}")
-    for conflict in report.conflicts:
-        out.print(escape(f"  {conflict.message()}"))
-    if counts.modified > len(report.conflicts):
-        out.print(f"  and {counts.modified - len(report.conflicts):,} more")
+    for line in modified_lines(counts.modified, report.modified_by, report.conflicts):
+        out.print(escape(f"  {line}"))
     _print_resting(counts)
-    if report.batch_id is None:
-        out.print(f"\nNothing is changed yet. Do it: records rollback {report.undone}")
+    if report.batch_id is not None:
+        out.print(f"\nTo reverse this: records rollback {report.batch_id}")
+        return
+    command = f"records rollback {report.undone}"
+    if not counts.modified:
+        out.print(f"\nNothing is changed yet. To roll it back: {command}")
+    elif not DECISIONS[on_modified].refuses:
+        out.print(f"\nNothing is changed yet. To roll it back: {command} --on-modified {on_modified.value}")
     else:
-        out.print(f"\nTo undo this in turn: records rollback {report.batch_id}")
+        choices = [choice.value for choice, decision in DECISIONS.items() if not decision.refuses]
+        out.print(
+            f"\nNothing is changed yet, and modified records stop the rollback. To choose what happens to them: "
+            f"{command} --on-modified {'|'.join(choices)}",
+            markup=False,
+        )
 
 
 def _print_resting(counts: RollbackCounts) -> None:
@@ -188,7 +192,7 @@ def _print_resting(counts: RollbackCounts) -> None:
 
 
 def time_left(until: datetime | None, now: datetime) -> str:
-    """How long a batch can be committed or taken back yet: "23 h 59 min"; nothing when it cannot."""
+    """Returns how long a batch can still be committed or rolled back, as in "23 h 59 min"; empty if it cannot."""
     if until is None or until <= now:
         return ""
     minutes = int((until - now).total_seconds()) // 60
@@ -196,14 +200,18 @@ def time_left(until: datetime | None, now: datetime) -> str:
 
 
 def print_batches(reports: Sequence[ImportReport], now: datetime, following: int | None) -> None:
-    """Batches as a table, newest first."""
+    """Print batches as a table, newest first. A rollback has no file; its row says what it did."""
     shown = table(
         "Batch", "Account", "Type", "Status", "Since (UTC)", "Time left", "By", "File",
         *("Read", *map(str.title, _OUTCOMES)), numbers=("Read", *map(str.title, _OUTCOMES)),
     )  # fmt: skip
     for report in reports:
         batch = report.batch
-        numbers = [batch.counts.read, *(getattr(batch.counts, name) for name in _OUTCOMES)]
+        if batch.undone is None:
+            about = escape(batch.file_name)
+            numbers = [f"{getattr(batch.counts, name):,}" for name in ("read", *_OUTCOMES)]
+        else:
+            about, numbers = f"rollback of {batch.undone.batch_id}: {batch.undone.counts}", [""] * (1 + len(_OUTCOMES))
         shown.add_row(
             batch.batch_id,
             batch.account,
@@ -212,86 +220,88 @@ def print_batches(reports: Sequence[ImportReport], now: datetime, following: int
             f"{batch.at:%Y-%m-%d %H:%M:%S}",
             time_left(report.open_until, now),
             escape(batch.actor),
-            escape(batch.file_name) if batch.undone is None else f"has taken {batch.undone.batch_id} back",
-            *(f"{number:,}" for number in numbers),
+            about,
+            *numbers,
         )
     _print_list(shown, len(reports), "There is no batch: records import FILE.", following)
 
 
 def print_expiry(report: ExpiryReport) -> None:
-    """Which batches have been closed."""
+    """Print the batches that were closed."""
     out = console()
     for what, batches in (("Expired", report.expired), ("Discarded", report.discarded)):
         for batch_id in batches:
             out.print(f"{what} {batch_id}")
     if not report.expired and not report.discarded:
-        out.print("No batch's time has ended.")
+        out.print("No batch has passed its time.")
     if report.removed.number:
-        out.print(f"Removed the files of {report.removed.number:,} folders: {size(report.removed.bytes)}.")
+        out.print(f"Removed the files of {report.removed.number:,} folders: {filesize.decimal(report.removed.bytes)}.")
 
 
 def print_maintenance(report: MaintenanceReport) -> None:
-    """What maintenance has done and reclaimed, and what the store takes now."""
+    """Print what maintenance did and reclaimed, and the size of the store."""
     out, done = console(), table("What", "Number", "Reclaimed", numbers=("Number", "Reclaimed"))
     done.add_row("batches expired", f"{len(report.expiry.expired):,}", "")
     done.add_row("previews discarded", f"{len(report.expiry.discarded):,}", "")
     done.add_row("folders of closed batches", *_removed(report.expiry.removed))
     done.add_row("snapshots expired", f"{report.snapshots:,}", "")
     done.add_row("small files merged", f"{report.merged:,}", "")
-    done.add_row("files with deleted records written anew", f"{report.rewritten:,}", "")
+    done.add_row("files with deleted records rewritten", f"{report.rewritten:,}", "")
     done.add_row("replaced files", *_removed(report.old_files))
     done.add_row("files of killed writers", *_removed(report.orphans))
-    done.add_row("exports past their days, or never ended", *_removed(report.exports))
-    done.add_row("archived and quarantined files past their days", *_removed(report.archived))
+    done.add_row("old exports, and unfinished ones", *_removed(report.exports))
+    done.add_row("old archived and quarantined files", *_removed(report.archived))
     done.add_row("emptied from the trash", *_removed(report.trash))
     out.print(done)
     if report.unknown:
         out.print(
-            f"Files in the lake's folder that are not this store's were left alone: {len(report.unknown):,}, as "
-            f"{report.unknown[0]}"
+            f"The lake's folder has {len(report.unknown):,} files that this store did not write, for example "
+            f"{report.unknown[0]}. They were left alone."
         )
     out.print(
-        f"Moved {size(report.reclaimed)} to the trash. The records take {size(report.storage.current)}; for earlier "
-        f"snapshots, which rollbacks need, {size(report.storage.held)} more are kept."
+        f"Moved {filesize.decimal(report.reclaimed)} to the trash. The records take "
+        f"{filesize.decimal(report.storage.current)}. Earlier snapshots, which rollbacks need, take "
+        f"{filesize.decimal(report.storage.held)} more."
     )
 
 
 def print_migration(report: MigrationReport) -> None:
-    """What was copied and compared, and what to do next."""
+    """Print what was copied and compared, and what to do next."""
     out = console()
     out.print(
         f"Copied to [bold]{escape(report.to)}[/] and {escape(report.data)} in {report.seconds:,.1f} s: "
-        f"{report.files:,} files ({size(report.bytes)}), {report.snapshots:,} snapshots, {report.batches:,} batches, "
-        f"{report.exports:,} exports, {report.accounts:,} accounts, {report.record_types:,} record types."
+        f"{report.files:,} files ({filesize.decimal(report.bytes)}), {report.snapshots:,} snapshots, "
+        f"{report.batches:,} batches, {report.exports:,} exports, {report.accounts:,} accounts, "
+        f"{report.record_types:,} record types."
     )
     out.print(
-        "Every file was read back and has the SHA-256 of its source; ledger and records are equal now, and before and "
-        f"after each batch that can be taken back ({report.compared:,} snapshots). The source is as it was."
+        "Every file was read back and has the SHA-256 of its source. Ledger and records are equal now, and before and "
+        f"after each batch that can be rolled back ({report.compared:,} snapshots). The source is unchanged."
     )
     out.print("\nTo work there, set:")
     for name, value in report.environment.items():
         out.print(escape(f"  unset {name}" if value is None else f"  {name}={value}"))
     if report.is_server:
-        out.print("  as --to has it, with its password and options, which are not shown.")
+        out.print("  with the password and the options that --to has; they are not shown.")
     for path in report.by_hand:
         out.print(f"Copy {escape(path)} by hand into the RECORDS_HOME there.")
     out.print("Then, there: records init")
-    out.print("Dagster's runs and schedules' states stay here: its history there begins with what the ledger tells.")
+    out.print("Dagster's runs and the states of its schedules stay here. Its history there begins with the ledger.")
 
 
 def print_export(manifest: ExportManifest) -> None:
-    """What an export holds, how long it took, where it lies, and what must be known of it."""
+    """Print what an export holds, how long it took, where its file is, and its notes."""
     out = console()
     rate = "" if manifest.rate is None else f" in {manifest.seconds:.1f} s, {manifest.rate:,.0f} rows/s"
     out.print(f"[bold]{manifest.export_id}[/]  {manifest.rows:,} {manifest.record_type} of {manifest.account}{rate}")
-    out.print(f"{escape(str(manifest.path))}  ({size(manifest.bytes)})")
+    out.print(f"{escape(str(manifest.path))}  ({filesize.decimal(manifest.bytes)})")
     out.print(f"Snapshot {manifest.snapshot} of {manifest.snapshot_at:%Y-%m-%d %H:%M:%S} UTC; sha256 {manifest.sha256}")
     for note in manifest.notes:
         out.print(escape(note))
 
 
 def print_presets(presets: Sequence[Mapping[str, Any]]) -> None:
-    """Presets as a table."""
+    """Print presets as a table."""
     shown = table("Preset", "Type", "Columns")
     for preset in presets:
         shown.add_row(preset["name"], preset["record_type"], ", ".join(preset["columns"]))
@@ -299,7 +309,7 @@ def print_presets(presets: Sequence[Mapping[str, Any]]) -> None:
 
 
 def print_exports(manifests: Sequence[ExportManifest], following: int | None) -> None:
-    """Exports as a table, newest first."""
+    """Print exports as a table, newest first."""
     shown = table("Export", "Account", "Type", "At (UTC)", "By", "Rows", "Size", "Path", numbers=("Rows", "Size"))
     for manifest in manifests:
         shown.add_row(
@@ -309,14 +319,14 @@ def print_exports(manifests: Sequence[ExportManifest], following: int | None) ->
             f"{manifest.at:%Y-%m-%d %H:%M:%S}",
             escape(manifest.actor),
             f"{manifest.rows:,}",
-            size(manifest.bytes),
+            filesize.decimal(manifest.bytes),
             escape(str(manifest.path)),
         )
     _print_list(shown, len(manifests), "There is no export: records export -a ACCOUNT -t TYPE.", following)
 
 
 def print_record_types(record_types: Iterable[RecordType]) -> None:
-    """Record types with their fields, keys and presets."""
+    """Print record types with their fields, keys and presets."""
     out = console()
     for record_type in record_types:
         out.print(f"[bold]{record_type.name}[/]  {escape(record_type.description.splitlines()[0])}")
@@ -332,7 +342,7 @@ def print_record_types(record_types: Iterable[RecordType]) -> None:
 
 
 def _removed(removed: Removed) -> tuple[str, str]:
-    return f"{removed.number:,}", size(removed.bytes) if removed.number else ""
+    return f"{removed.number:,}", filesize.decimal(removed.bytes) if removed.number else ""
 
 
 def _print_list(shown: Table, number: int, nothing: str, following: int | None) -> None:
@@ -343,11 +353,11 @@ def _print_list(shown: Table, number: int, nothing: str, following: int | None) 
 
 
 def _mapped(column: Column) -> str:
-    return f"{column.header!r} {'left out' if column.field is None else 'to ' + column.field}"
+    return f"{column.header!r} {'ignored' if column.field is None else 'to ' + column.field}"
 
 
 def _bar(number: int, total: int) -> str:
-    """A bar of at most 30 characters; any number above 0 is visible."""
+    """Returns a bar of at most 30 characters. Any number above 0 is visible."""
     if not number:
         return ""
     return "█" * max(1, round(_BAR * number / total))

@@ -1,4 +1,4 @@
-"""Dagster's web server, daemon and code server as children of one process, on loopback only."""
+"""Dagster's web server, daemon and code server as children of one process, on the loopback interface only."""
 
 import json
 import os
@@ -9,31 +9,40 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
+from pipelines.commands.home_watch import HomeWatch
 from pipelines.web.file_server import serving
+from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
 from resources.settings import Settings
+from schemas import record_type_names
 from schemas.errors import InvalidRequest, RecordsError
 
 _HOST = "127.0.0.1"
 _STARTUP_SECONDS = 120.0
+_WATCH_SECONDS = 2.0
 _WEB_SERVER = (sys.executable, "-W", "ignore", "-m", "pipelines.web.server")
 _WORKSPACE = {"load_from": [{"python_module": {"module_name": "pipelines.definitions", "location_name": "records"}}]}
-"""What the workspace.yaml of the repository says, which an installed package does not bring."""
+"""The same as workspace.yaml of the repository, which is not part of an installed package."""
 _EMBEDDED = Path(__file__).parent.parent.parent / "deploy" / "embedded" / "dagster.yaml"
 
 
-def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or a termination signal; `ready` is given the address once the UI answers.
+def run_ui(store: RecordStore, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C or a termination signal. Calls `ready` with the address when the UI answers.
 
-    Beside it the reports and rejects files of batches are served, at the next port where that is free. While it
-    serves, `ui.json` in the home holds the addresses. Raises InvalidRequest when the port is
-    taken or the home has a UI already, RecordsError when the servers do not come up or end by themselves.
+    Serves the reports and rejects files of batches too, at the next port if that is free. While it serves, `ui.json` in
+    the home holds the addresses. Prints what `HomeWatch` finds. Raises InvalidRequest if the port is taken or the home
+    has a running UI. Raises RecordsError if the servers do not start, or end unexpectedly.
     """
+    settings, watch = store.settings, HomeWatch(store)
+    _print(watch.operator_notices())
+    record_type_names()  # raises InvalidRequest if one cannot be loaded
     port = _free_port(port)
     _require_alone(settings)
     with closing(_listener(port + 1)) as listener, _interruptible(), _started(settings, port, "ui.log") as ui:
@@ -41,24 +50,39 @@ def run_ui(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
             with serving(settings, listener):
                 RunningUi(ui.url, f"http://{_HOST}:{listener.getsockname()[1]}", os.getpid()).write(settings)
                 ready(ui.url)
-                ui.wait()
+                while ui.is_running(_WATCH_SECONDS):
+                    _print(_noticed(watch))
         finally:
             RunningUi.remove(settings)
 
 
 def run_viewer(settings: Settings, port: int, ready: Callable[[str], None]) -> None:
-    """Serve the pages of the home until Ctrl-C or a termination signal, to people who may change nothing.
+    """Serve the pages of the home until Ctrl-C or a termination signal, for people who may change nothing.
 
-    There is no daemon, and `ui.json` is not written: both are those of the UI that may run beside it, which also serves
-    the files of batches. Raises what `run_ui` raises, but for a UI that runs already.
+    Starts no daemon and writes no `ui.json`: the UI that may run beside it does both, and serves the files of batches.
+    Raises what `run_ui` raises, except for a UI that is running.
     """
     with _interruptible(), _started(settings, _free_port(port), "viewer.log", "--read-only") as viewer:
         ready(viewer.url)
-        viewer.wait()
+        while viewer.is_running(_WATCH_SECONDS):
+            pass
+
+
+def _noticed(watch: HomeWatch) -> list[str]:
+    """Returns what has changed. An error of the store is a notice too: it must not end the UI."""
+    try:
+        return [*watch.operator_notices(), *watch.type_notices()]
+    except RecordsError as error:
+        return [str(error)]
+
+
+def _print(notices: Sequence[str]) -> None:
+    for notice in notices:
+        click.echo(notice, err=True)
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
-    """Dagster's folder: DAGSTER_HOME as it is, else one in the home with the embedded configuration."""
+    """Returns DAGSTER_HOME if it is set. Otherwise makes a folder in the home with the embedded configuration."""
     given = os.environ.get("DAGSTER_HOME")
     if given:
         return Path(given)
@@ -70,21 +94,26 @@ def prepare_dagster_home(settings: Settings) -> Path:
 
 @dataclass(frozen=True)
 class _Servers:
-    """Dagster's servers, at an address at which they answer."""
+    """Dagster's servers, and the address at which they answer."""
 
     process: "subprocess.Popen[bytes]"
     url: str
     log: Path
 
-    def wait(self) -> None:
-        """They have ended; RecordsError when not as they should."""
-        if self.process.wait() != 0:
-            raise RecordsError("Dagster's servers ended by themselves.", f"See {self.log}.")
+    def is_running(self, seconds: float) -> bool:
+        """Wait so long, or until the servers end; returns whether they run. Raises RecordsError if they have failed."""
+        try:
+            failed = self.process.wait(timeout=seconds) != 0
+        except subprocess.TimeoutExpired:
+            return True
+        if failed:
+            raise RecordsError("Dagster's servers ended unexpectedly.", f"See {self.log}.")
+        return False
 
 
 @contextmanager
 def _started(settings: Settings, port: int, log_name: str, *options: str) -> Iterator[_Servers]:
-    """Servers of Dagster that answer, until the end of the block."""
+    """Run Dagster's servers until the end of the block. They answer when it begins."""
     dagster_home = prepare_dagster_home(settings)
     log = dagster_home / log_name
     workspace = settings.home / "workspace.yaml"
@@ -95,7 +124,7 @@ def _started(settings: Settings, port: int, log_name: str, *options: str) -> Ite
         "RECORDS_DATA": str(settings.data),
     }
     with log.open("ab") as output:
-        # In a session of its own: Ctrl-C reaches this process alone, which ends the children in order.
+        # It has a session of its own. Ctrl-C reaches only this process, which then ends the children in order.
         process = subprocess.Popen(  # noqa: S603 - our own command
             [*_WEB_SERVER, "--workspace", str(workspace), "--host", _HOST, "--port", str(port), *options],
             env=environment,
@@ -113,9 +142,10 @@ def _started(settings: Settings, port: int, log_name: str, *options: str) -> Ite
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C or a termination signal ends the block.
+    """End the block on Ctrl-C or a termination signal.
 
-    A script's `records ui &` starts it with SIGINT ignored, and so would the servers, which are ended by it.
+    A script's `records ui &` starts this process with SIGINT ignored. The servers would inherit that, and they end by
+    SIGINT.
     """
     previous = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -131,20 +161,20 @@ def _interruptible() -> Iterator[None]:
 
 
 def _write(file: Path, text: str) -> None:
-    """The file has that text; one that has it already is left alone, for others may be reading it."""
+    """Write the text to the file, unless the file has it: another process may be reading it."""
     if not file.exists() or file.read_text("utf-8") != text:
         file.write_text(text, "utf-8")
 
 
 def _require_alone(settings: Settings) -> None:
-    """Two daemons of one home would do everything twice. What a killed UI left behind does not count."""
+    """Raise InvalidRequest if a UI of this home answers: two daemons would do everything twice."""
     running = RunningUi.of(settings)
     if running is not None and _answers(running.url):
-        raise InvalidRequest(f"The UI of this home runs already: {running.url}.", "Use that one, or end it first.")
+        raise InvalidRequest(f"The UI of this home is running already: {running.url}.", "Use it, or stop it first.")
 
 
 def _listener(port: int) -> socket.socket:
-    """A socket for the accounts' files: at this port, so that links in Dagster's history hold, or at any."""
+    """Returns a socket for the accounts' files, at this port so that links in Dagster's history stay valid, or any."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -168,7 +198,7 @@ def _free_port(port: int) -> int:
         try:
             probe.bind((_HOST, port))
         except OSError:
-            raise InvalidRequest(f"Port {port} is in use.", "Name another: --port, or --port 0 for any.") from None
+            raise InvalidRequest(f"Port {port} is in use.", "Name another with --port; 0 means any free one.") from None
         number: int = probe.getsockname()[1]
         return number
 
@@ -187,8 +217,8 @@ def _wait_until_ready(servers: _Servers) -> None:
 def _stop(servers: "subprocess.Popen[bytes]") -> None:
     """End the servers in order.
 
-    By force what is left of their session after 30 seconds, or when the first of them was killed: its daemon would
-    work on beside that of the next start.
+    Kills what is left of their session after 30 seconds, or if the first of them was killed. Otherwise its daemon would
+    run beside the daemon of the next start.
     """
     if servers.poll() is None:
         servers.send_signal(signal.SIGINT)

@@ -1,26 +1,19 @@
-"""`records expire` and `maintain`, what the sensor and the schedule do, by hand; `accept` and `migrate`."""
-
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+"""`records expire`, `maintain`, `accept` and `migrate`. The first two do what Dagster's sensor and schedule do."""
 
 import click
 
 from pipelines.commands import options
-from pipelines.commands.options import open_store, print_json
+from pipelines.commands.group import Subcommands
+from pipelines.commands.options import open_store, print_json, progress
 from schemas.errors import RecordsError, Refused
-
-if TYPE_CHECKING:
-    from resources.importing.progress import Progress
 
 
 @click.command()
 @options.as_json
 def expire(as_json: bool) -> None:
-    """Close the batches whose time has ended, and move what they no longer need to the trash.
+    """Close the batches that have passed their time, and move their files to the trash.
 
-    Commits can no longer be taken back then, and previews no longer be committed.
+    Nobody can roll back such a commit any more, nor commit such a preview.
     """
     from resources.upkeep.maintenance import Maintenance
 
@@ -37,7 +30,7 @@ def expire(as_json: bool) -> None:
 @click.command()
 @options.as_json
 def maintain(as_json: bool) -> None:
-    """Keep the store's files few, sorted and needed; may be done at any time, beside anything else."""
+    """Merge and sort the store's files, and remove old ones. Safe at any time, beside anything else."""
     from resources.upkeep.maintenance import Maintenance
 
     with open_store() as store:
@@ -50,39 +43,39 @@ def maintain(as_json: bool) -> None:
         print_maintenance(report)
 
 
-@click.group()
+@click.group(cls=Subcommands)
 def accept() -> None:
-    """Confirm what the store refuses to take for granted."""
+    """Confirm that an unusual catalog or clock is right."""
 
 
 @accept.command("catalog")
-@click.option("--yes", is_flag=True, help="The catalog counts from now on. Without it, only say what is lost.")
+@click.option("--yes", is_flag=True, help="Accept it. Without this option, only say what is lost.")
 @options.as_json
 def accept_catalog(yes: bool, as_json: bool) -> None:
-    """The catalog counts although it is older than the data, as after a backup of it was restored.
+    """Accept a catalog that is older than the data, as after a backup of it was restored.
 
-    What was committed after the backup is lost: its batches and exports are in no history, and its records are gone.
-    Its files stay where they are, and no maintenance touches them. The newer catalog does not fit the data any more.
+    Commits after the backup are lost: their records are gone, and the history has no batch or export of them.
+    Their files stay where they are, and no maintenance touches them. The newer catalog can no longer be used.
     """
     with open_store() as store:
         found = store.outdated_catalog()
         if found is not None and yes:
             store.accept_catalog()
-    told: dict[str, object] = {"accepted": found is not None}
+    result: dict[str, object] = {"accepted": found is not None}
     if found is None:
         sentence = "The catalog is as new as the data: there is nothing to accept."
     else:
         newest = "nothing" if found.newest is None else f"{found.newest:%Y-%m-%d %H:%M:%S} UTC"
-        told |= {name: vars(found)[name] for name in ("catalog_snapshot", "data_snapshot", "unknown_files")}
+        result |= {name: vars(found)[name] for name in ("catalog_snapshot", "data_snapshot", "unknown_files")}
         sentence = (
             f"The catalog ends with snapshot {found.catalog_snapshot:,}, and its newest entry is of {newest}. The data "
-            f"have files up to snapshot {found.data_snapshot:,}. What was committed in between is lost with the newer "
-            f"catalog. Files of the lake that it does not know stay where they are: {found.unknown_files:,}."
+            f"have files up to snapshot {found.data_snapshot:,}. Commits in between are lost with the newer catalog. "
+            f"Files of the lake that this catalog does not have stay where they are: {found.unknown_files:,}."
         )
     if found is not None and not yes:
-        raise Refused(sentence, "If there is no newer catalog, accept this one: records accept catalog --yes.")
+        raise Refused(sentence, "If you have no newer catalog, accept this one: records accept catalog --yes.")
     if as_json:
-        print_json(told)
+        print_json(result)
     else:
         click.echo(f"Accepted. {sentence}" if yes and found is not None else sentence)
 
@@ -90,7 +83,7 @@ def accept_catalog(yes: bool, as_json: bool) -> None:
 @accept.command("clock")
 @options.as_json
 def accept_clock(as_json: bool) -> None:
-    """The clock of this machine is right, although nothing was written to the store for a long time."""
+    """Accept the clock of this machine after a long time without writing to the store."""
     with open_store() as store:
         at = store.accept_clock()
     if as_json:
@@ -106,33 +99,34 @@ def accept_clock(as_json: bool) -> None:
     metavar="CATALOG",
     envvar="RECORDS_MIGRATE_TO",
     show_envvar=True,
-    help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE, whose database has no store; or a folder that becomes a "
-    "RECORDS_HOME. In the environment a password is in no list of processes.",
+    help="postgresql://USER:PASSWORD@HOST:PORT/DATABASE of a database without a store, or a folder for a new "
+    "RECORDS_HOME. A list of processes does not show a password in the environment.",
 )
 @click.option(
     "--data",
     required=True,
     metavar="LOCATION",
-    help="A folder, or s3://BUCKET/PREFIX, that has no file; it may be --to.",
+    help="An empty folder, or s3://BUCKET/PREFIX without objects. It may be the folder of --to.",
 )
 @options.as_json
 def migrate(to: str, data: str, as_json: bool) -> None:
-    """Copy the store to another catalog and place of data, with its whole history, and compare both.
+    """Copy the store with its whole history to another catalog and another place of data, and compare both.
 
-    The source is the store of RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA; it stays as it was. Nobody can write to
-    it meanwhile, so end what imports and exports first. Nothing there is a store until everything is there; when it
-    does not end, the same command goes on.
+    The source is the store of RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA. It does not change. Nobody can write to
+    it during the copy, so stop imports and exports first. The target becomes a store when everything is copied. If the
+    command is interrupted, run it again: it continues.
     """
     from resources.migration import Migration
 
     with open_store() as store:
         migration = Migration(store, to, data)
         try:
-            with _progress(as_json) as progress:
-                report = migration.run(progress)
+            with progress("Copying and comparing", as_json, exact=True, of_bytes=True) as bar:
+                report = migration.run(bar)
         except KeyboardInterrupt:
             raise RecordsError(
-                "Interrupted: what is there is no store yet, and the source is as it was.", "The same command goes on."
+                "Interrupted: the target is not a store yet, and the source is unchanged.",
+                "Run the command again to continue.",
             ) from None
     if as_json:
         print_json(report.to_dict())
@@ -140,15 +134,3 @@ def migrate(to: str, data: str, as_json: bool) -> None:
         from pipelines.commands.terminal import print_migration
 
         print_migration(report)
-
-
-@contextmanager
-def _progress(as_json: bool) -> "Iterator[Progress | None]":
-    """A bar on standard error, for somebody who sits before it."""
-    if as_json or not sys.stderr.isatty():
-        yield None
-        return
-    from pipelines.commands.terminal import progress_bar
-
-    with progress_bar("Copying and comparing", exact=True, of_bytes=True) as progress:
-        yield progress

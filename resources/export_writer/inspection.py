@@ -9,10 +9,10 @@ from resources.checksums import sha256_of
 from resources.export_writer.formats import format_named
 from resources.record_store import AccountRecords
 from resources.record_store.export_source import Selection
-from schemas.batches import MASK
 from schemas.errors import RecordsError
 from schemas.exports import ExportManifest
 from schemas.filters import parse_filter, parse_order
+from schemas.masking import MASK
 from schemas.record_type import RecordType
 
 _PREVIEWED = 10

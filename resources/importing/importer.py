@@ -246,8 +246,9 @@ def rejects_found(batch: Batch) -> RejectsFound:
     """The error for a batch that is not written because of its rejected records."""
     rules = [f"{problem.field or 'record'} {problem.expected} ({problem.records:,})" for problem in batch.problems]
     shown = "; ".join(rules[:3]) + ("; …" if len(rules) > 3 else "")
+    is_all = batch.counts.rejected == batch.counts.read
     return RejectsFound(
         f"{batch.counts.rejected:,} of {batch.counts.read:,} records are rejected, so nothing was written: {shown}.",
-        f"See them: records show {batch.batch_id}. Correct the file and import it again, or leave them out: "
-        f"records commit {batch.batch_id} --on-invalid skip.",
+        f"See them: records show {batch.batch_id}. Correct the file and import it again"
+        + ("." if is_all else f", or leave them out: records commit {batch.batch_id} --on-invalid skip."),
     )

@@ -42,7 +42,15 @@ from schemas.exports import ExportManifest, ExportRequest
 from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
-from schemas.rollbacks import DECISIONS, Conflict, RollbackReport, RollbackRequest, Undone
+from schemas.rollbacks import (
+    DECISIONS,
+    Conflict,
+    ModifyingBatch,
+    RollbackCounts,
+    RollbackReport,
+    RollbackRequest,
+    Undone,
+)
 
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
@@ -268,8 +276,10 @@ class AccountRecords:
             rollback = self._rollback(connection, batch, self._store.time(connection))
             rollback.compare(whole=not (decision.refuses or decision.restores))
             counts = rollback.counts(decision)
-            conflicts = tuple(rollback.conflicts(_CONFLICTS)) if counts.modified else ()
-            return RollbackReport(None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts)
+            conflicts, modified_by = self._modified(connection, rollback, counts)
+            return RollbackReport(
+                None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts, modified_by
+            )
 
     def roll_back(self, request: RollbackRequest, actor: str, run_id: str | None) -> RollbackReport:
         """Restore each record that the batch touched, and record the rollback, in one commit.
@@ -289,9 +299,9 @@ class AccountRecords:
             decision = DECISIONS[request.on_modified]
             rollback = self._rollback(connection, batch, transaction.at).compare(whole=True)
             planned = rollback.counts(decision)
-            conflicts = rollback.conflicts(_CONFLICTS) if planned.modified else []
+            conflicts, modified_by = self._modified(connection, rollback, planned)
             if planned.modified and decision.refuses:
-                raise modified_since(batch, planned, conflicts)
+                raise modified_since(batch, planned, conflicts, modified_by)
             undone = Undone(batch.batch_id, rollback.apply(decision, rollback_id))
             rollback_batch = Batch(
                 batch_id=rollback_id,
@@ -316,7 +326,7 @@ class AccountRecords:
                 status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
                 changed = replace(other, status=status, actor=actor, run_id=run_id, at=transaction.at)
                 transaction.append(ledger.append_batch, changed)
-            done = _rollback_report(rollback_batch, undone, conflicts)
+            done = replace(_rollback_report(rollback_batch, undone), conflicts=conflicts, modified_by=modified_by)
         return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
 
     def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:
@@ -399,8 +409,21 @@ class AccountRecords:
 
     def _earlier_rollback(self, connection: Connection, batch: Batch) -> RollbackReport:
         return replace(
-            _rollback_report(*ledger.rollback_of(connection, batch.batch_id), ()), status=BatchStatus.ROLLED_BACK.value
+            _rollback_report(*ledger.rollback_of(connection, batch.batch_id)), status=BatchStatus.ROLLED_BACK.value
         )
+
+    def _modified(
+        self, connection: Connection, rollback: Rollback, counts: RollbackCounts
+    ) -> tuple[tuple[Conflict, ...], tuple[ModifyingBatch, ...]]:
+        """Returns the first of the records that were modified since, and the batches that modified them."""
+        if not counts.modified:
+            return (), ()
+        batches = [
+            ModifyingBatch(batch_id, records, batch.file_name, batch.status is BatchStatus.COMMITTED)
+            for batch_id, records in rollback.modified_by().items()
+            for batch in [self._batch(connection, batch_id)]
+        ]
+        return tuple(rollback.conflicts(_CONFLICTS)), tuple(batches)
 
     def _previewed(self, connection: Connection, batch_id: str, wish: str) -> Batch:
         batch = self._batch(connection, batch_id)
@@ -409,7 +432,7 @@ class AccountRecords:
         return batch
 
 
-def _rollback_report(rollback: Batch, undone: Undone, conflicts: Sequence[Conflict]) -> RollbackReport:
+def _rollback_report(rollback: Batch, undone: Undone) -> RollbackReport:
     return RollbackReport(
         batch_id=rollback.batch_id,
         undone=undone.batch_id,
@@ -417,7 +440,6 @@ def _rollback_report(rollback: Batch, undone: Undone, conflicts: Sequence[Confli
         record_type=rollback.record_type,
         status=rollback.status.value,
         counts=undone.counts,
-        conflicts=tuple(conflicts),
         at=rollback.committed_at,
     )
 

@@ -1,13 +1,13 @@
 """Attaches the lake to DuckDB, and executes SQL on it."""
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from resources.process_state import pandas_hidden
 from resources.record_store.catalog import Catalog
 from resources.record_store.databases import Databases, literal
 from resources.record_store.refusals import unreadable
@@ -81,7 +81,7 @@ class Connection:
             # DuckLake would select files with SQL that ends at the NUL (DuckLake 1.0, found here). The setting is the
             # database's, and stays until its next use: another connection may be about to do the same.
             self._connection.execute(f"SET disabled_optimizers = '{_DISABLED},filter_pushdown'")
-        with _no_pandas():
+        with pandas_hidden():
             self._connection.execute(query, list(values))
         return self
 
@@ -93,7 +93,7 @@ class Connection:
         memory, than one statement with all cores (DuckDB 1.5.5, found here).
         """
         threads: int = self.fetch_one("SELECT current_setting('threads')")[0]
-        with ExitStack() as cursors, _no_pandas():  # here, because threads must not hide pandas at the same time
+        with ExitStack() as cursors, pandas_hidden():  # here, because threads must not hide pandas at the same time
             cursors.callback(self._connection.execute, f"SET threads = {threads}")
             # One core fewer for each further connection: the threads that execute the statements need them.
             self.execute(f"SET threads = {max(1, threads - count + 1)}")
@@ -125,19 +125,6 @@ class Connection:
     def columns(self) -> list[str]:
         """Returns the names of the last statement's columns."""
         return [column[0] for column in self._connection.description or []]
-
-
-@contextmanager
-def _no_pandas() -> Iterator[None]:
-    """Make importing pandas fail, unless the process has imported it already."""
-    if "pandas" in sys.modules:
-        yield
-        return
-    sys.modules["pandas"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["pandas"]
 
 
 class Lake:

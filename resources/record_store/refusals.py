@@ -1,11 +1,12 @@
-"""What the store says when it cannot do what it is asked: each refusal in one place, in the same words."""
+"""The errors of the store, each made in one place, so that the same case has the same words everywhere."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from resources.settings import Settings
+from schemas import record_type_names
 from schemas.batches import Batch
 from schemas.errors import (
     AlreadyImported,
@@ -23,29 +24,29 @@ from schemas.errors import (
 )
 from schemas.files import StoredFile
 from schemas.location import Location
-from schemas.rollbacks import Conflict, RollbackCounts
+from schemas.rollbacks import Conflict, ModifyingBatch, RollbackCounts, modified_lines
 
 _BATCHES = 5
 _ACCOUNT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 def check_account(name: str | None) -> str:
-    """The name, when it can be an account's; InvalidRequest otherwise."""
+    """Returns the name. Raises InvalidRequest if an account cannot have it."""
     if name is None or not _ACCOUNT.fullmatch(name):
         raise InvalidRequest(
             "No account was given." if not name else f"{name!r} cannot be an account's name.",
-            "An account is 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT.",
+            "A name has 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT.",
         )
     return name
 
 
 def not_ready(settings: Settings) -> StoreNotReady:
-    """The error for a store that is not there."""
+    """Returns the error for a store that does not exist."""
     return StoreNotReady(f"There is no store in {settings.place}.", "Make it: records init.")
 
 
 def not_marked(settings: Settings) -> StoreNotReady:
-    """The error for a catalog or data without the store's id, as of a store that an earlier version made."""
+    """Returns the error for a catalog or data without the store's id, as an earlier version made them."""
     return StoreNotReady(
         f"Nothing says that the data in {settings.data} belong to the catalog in {settings.place}.",
         "Nothing was read or written. If RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA are right, run: records init. "
@@ -54,7 +55,7 @@ def not_marked(settings: Settings) -> StoreNotReady:
 
 
 def foreign_data(settings: Settings, why: str) -> ForeignData:
-    """The error for a catalog and data that are of two stores."""
+    """Returns the error for a catalog and data of two different stores."""
     return ForeignData(
         f"The data in {settings.data} do not belong to the catalog in {settings.place}: {why}.",
         "Nothing was read or written. See RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA: one of them is wrong.",
@@ -62,7 +63,7 @@ def foreign_data(settings: Settings, why: str) -> ForeignData:
 
 
 def catalog_outdated(settings: Settings, catalog: int, data: int) -> CatalogOutdated:
-    """The error for a catalog that does not know the newest commits of its data."""
+    """Returns the error for a catalog that does not have the newest commits of its data."""
     return CatalogOutdated(
         f"The catalog in {settings.place} ends with snapshot {catalog:,}, and the data in {settings.data} have files "
         f"up to snapshot {data:,}: the catalog was restored from a backup, or the data are of a copy.",
@@ -72,72 +73,72 @@ def catalog_outdated(settings: Settings, catalog: int, data: int) -> CatalogOutd
 
 
 def implausible_clock(doubt: str) -> ImplausibleClock:
-    """The error for a time that cannot be right."""
+    """Returns the error for a time that cannot be right."""
     return ImplausibleClock(
-        f"{doubt} Nothing was written, for what is kept until a certain time could be lost.",
-        "Set the clock right. If it is right, say so once: records accept clock.",
+        f"{doubt} Nothing was written, because a wrong time could delete what must be kept.",
+        "Set the clock right. If it is right, confirm it once: records accept clock.",
     )
 
 
 def unreadable(place: str | None) -> DamagedFile:
-    """The error for a file of the lake that DuckDB cannot read. None: DuckDB does not say which file it is."""
+    """Returns the error for a file of the lake that DuckDB cannot read; None if DuckDB does not name the file."""
     return DamagedFile(
         f"The store's file {place} is missing, or cannot be read."
         if place
         else "A file of the store's records cannot be read: it is damaged, or arrived damaged from the object store.",
-        "Nothing was written. Try again; if it stays so, put the file back from a backup or from the trash.",
+        "Nothing was written. Try again. If it still fails, put the file back from a backup or from the trash.",
     )
 
 
 def no_checksum(place: Location) -> StoreNotReady:
-    """The error for a file of the lake of which no checksum is known."""
+    """Returns the error for a file of the lake that has no recorded checksum."""
     return StoreNotReady(
-        f"No checksum is known of the store's file {place}.",
-        "Nothing was written. Run: records init. It writes down the checksums of files that have none.",
+        f"The store has no checksum of its file {place}.",
+        "Nothing was written. Run: records init. It records the checksums of files that have none.",
     )
 
 
 def damaged(place: Location, what: str, known: StoredFile | None) -> DamagedFile:
-    """The error for a file of the store that is not as it was written, with what it touches."""
-    told = ""
+    """Returns the error for a file of the store that has changed since it was written, with the batches in it."""
+    content = ""
     if known is not None:
         batches = ", ".join(known.batches[:_BATCHES]) + (
             f" and {len(known.batches) - _BATCHES:,} more" if known.batches[_BATCHES:] else ""
         )
-        told = f" It holds {'records' if known.account is None else f'records of account {known.account}'}"
-        told += f", written by {batches}." if batches else "."
+        content = f" It holds {'records' if known.account is None else f'records of account {known.account}'}"
+        content += f", written by {batches}." if batches else "."
     return DamagedFile(
-        f"The store's file {place} {what}.{told}",
-        "Nothing was written, and nothing of the file was passed on. Put the file back from a backup or from the "
-        "trash; or export the records as they were before those batches (--as-of), and import the batches' files anew.",
+        f"The store's file {place} {what}.{content}",
+        "Nothing was written, and no value of the file was passed on. Put the file back from a backup or from the "
+        "trash. Or export the records as of before those batches (--as-of), and import the batches' files again.",
     )
 
 
 def no_such_batch(batch_id: str) -> NotFound:
-    """The error for a batch that is not there, or not this account's: the same words."""
-    return NotFound(f"There is no batch {batch_id!r}.", "See which there are: records batches.")
+    """Returns the error for a batch that does not exist or belongs to another account: the same words for both."""
+    return NotFound(f"There is no batch {batch_id!r}.", "List the batches: records batches.")
 
 
 def no_such_export(export_id: str) -> NotFound:
-    """The error for an export that is not there, or not this account's: the same words."""
-    return NotFound(f"There is no export {export_id!r}.", "See which there are: records exports.")
+    """Returns the error for an export that does not exist or belongs to another account: the same words for both."""
+    return NotFound(f"There is no export {export_id!r}.", "List the exports: records exports.")
 
 
 def not_writable(account: str, path: Path) -> InvalidRequest:
-    """The error for a destination among the store's files: the same words, whatever is there and whosever it is."""
-    return InvalidRequest(f"Account {account} can write nothing at {str(path)!r}.", "Name another place: -o PATH.")
+    """Returns the error for a destination among the store's files. It does not say whether another account has it."""
+    return InvalidRequest(f"Account {account} cannot write to {str(path)!r}.", "Name another place: -o PATH.")
 
 
 def not_committed(batch: Batch) -> Refused:
-    """The error for a rollback of a batch that has written nothing."""
+    """Returns the error for a rollback of a batch that is not committed."""
     return Refused(
         f"Batch {batch.batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
-        "only a committed batch can be taken back."
+        "only a committed batch can be rolled back."
     )
 
 
 def not_previewed(batch: Batch, wish: str) -> Refused:
-    """The error for a batch that is to be committed or discarded and is not open any more."""
+    """Returns the error for a commit or discard of a batch that is not previewed. `wish`: committed or discarded."""
     return Refused(
         f"Batch {batch.batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
         f"only a previewed batch can be {wish}."
@@ -145,62 +146,69 @@ def not_previewed(batch: Batch, wish: str) -> Refused:
 
 
 def window_over(batch: Batch, ended: datetime) -> WindowOver:
-    """The error for a rollback that comes too late."""
+    """Returns the error for a rollback after the rollback window."""
     return WindowOver(
-        f"Batch {batch.batch_id} could be taken back until {ended:%Y-%m-%d %H:%M:%S} UTC.",
+        f"Batch {batch.batch_id} could be rolled back until {ended:%Y-%m-%d %H:%M:%S} UTC.",
         "Correct its records with another import.",
     )
 
 
 def images_gone(batch: Batch) -> WindowOver:
-    """The error for a rollback of a batch whose before-image is no longer kept, as after the window was made longer."""
+    """Returns the error for a batch without its before-image, as after somebody made the window longer."""
     return WindowOver(
-        f"The records as they were before batch {batch.batch_id} are no longer kept, so it cannot be taken back.",
+        f"The records as they were before batch {batch.batch_id} are no longer kept, so it cannot be rolled back.",
         "Correct its records with another import.",
     )
 
 
 def earlier_images_gone(batch: Batch, earlier: Batch) -> WindowOver:
-    """The error for a rollback that must look past an earlier batch whose before-image is no longer kept."""
+    """Returns the error for a batch that follows a rolled-back one without its before-image."""
     return WindowOver(
         f"Batch {earlier.batch_id}, which is rolled back, came before batch {batch.batch_id}. The records as they were "
-        f"before {earlier.batch_id} are no longer kept, so {batch.batch_id} cannot be taken back.",
+        f"before {earlier.batch_id} are no longer kept, so {batch.batch_id} cannot be rolled back.",
         "Correct its records with another import.",
     )
 
 
 def preview_over(batch: Batch, ended: datetime) -> WindowOver:
-    """The error for a commit that comes too late."""
+    """Returns the error for a commit after the time for it."""
     return WindowOver(
         f"The preview {batch.batch_id} could be committed until {ended:%Y-%m-%d %H:%M:%S} UTC.",
         "Preview the file again.",
     )
 
 
-def modified_since(batch: Batch, counts: RollbackCounts, conflicts: Sequence[Conflict]) -> ModifiedSince:
-    """The error for a rollback of records that were modified since; what identifies them is only quoted."""
-    more = counts.modified - len(conflicts)
-    listed = "\n".join([*(conflict.message() for conflict in conflicts), *([f"and {more:,} more."] if more else [])])
+def modified_since(
+    batch: Batch, counts: RollbackCounts, conflicts: Sequence[Conflict], modified_by: Sequence[ModifyingBatch]
+) -> ModifiedSince:
+    """Returns the error for a rollback of records that were modified since. Their keys are only in `quoted`."""
     return ModifiedSince(
-        f"{counts.modified:,} of the records of batch {batch.batch_id} were modified since, so nothing was taken back.",
-        f"Leave those as they are: records rollback {batch.batch_id} --on-modified keep; take back what nobody changed "
-        "since in them: merge; or restore them all the same: overwrite.",
-        f"\n{listed}\n",
+        f"{counts.modified:,} of the records of batch {batch.batch_id} were modified since. Nothing was rolled back.",
+        f"Leave those as they are: records rollback {batch.batch_id} --on-modified keep. To restore only the fields "
+        "that nobody changed since: --on-modified merge. To restore the whole records: --on-modified overwrite.",
+        "\n" + "\n".join(modified_lines(counts.modified, modified_by, conflicts)) + "\n",
     )
 
 
 def outdated(batch: Batch, why: str) -> PreviewOutdated:
-    """The error for a preview that is no longer true."""
+    """Returns the error for a preview that no longer says what a commit would write."""
     return PreviewOutdated(f"The preview {batch.batch_id} is no longer true: {why}.", "Preview the file again.")
 
 
 def outdated_type(name: str) -> StoreNotReady:
-    """The error for a record type that has changed since the store was prepared."""
+    """Returns the error for a record type that has changed since `records init`."""
     return StoreNotReady(f"The record type {name} has changed since the store was prepared.", "Run: records init.")
 
 
+def no_such_type(name: str, known: Iterable[str]) -> NotFound | StoreNotReady:
+    """Returns the error for a record type that the store does not have; `known` are those it has."""
+    if name in record_type_names():
+        return StoreNotReady(f"The store is not prepared for the record type {name!r} yet.", "Run: records init.")
+    return NotFound(f"There is no record type {name!r}.", f"There are: {', '.join(known)}.")
+
+
 def already_imported(file_name: str, earlier: Batch) -> AlreadyImported:
-    """The error for a file whose content an earlier batch has put into the records."""
+    """Returns the error for a file that an earlier batch has already imported."""
     alias = "" if earlier.file_name == file_name else f" as {earlier.file_name}"
     return AlreadyImported(
         f"{file_name} was imported already{alias}: batch {earlier.batch_id}, committed "

@@ -144,6 +144,18 @@ class Rollback:
         ]
         return self._with_causes(found) if found else []
 
+    def modified_by(self) -> dict[str, int]:
+        """Returns how many of the modified records bear each later batch, most first."""
+        rows = self._connection.execute(
+            f"""
+            SELECT c._batch, count(*) AS records FROM ({self._now_sql}) c
+            SEMI JOIN (FROM compared WHERE {_MODIFIED}) u ON {same_key(self._type, "u", "c")}
+            WHERE c._batch <> ? GROUP BY c._batch ORDER BY records DESC, c._batch
+            """,
+            [self._account, self._batch_id],
+        ).fetch_all()
+        return dict(rows)
+
     def apply(self, decision: Decision, rollback_id: str) -> RollbackCounts:
         """The records are as `counts` says for this decision. Raises Unaccounted, before any commit, when they are not.
 

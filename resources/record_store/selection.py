@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from resources.record_store import ledger
 from resources.record_store.export_source import Selection
 from resources.record_store.lake import Connection
+from resources.record_store.refusals import no_such_type
 from resources.record_store.time_travel import Snapshot, snapshot_of
 from schemas.errors import BeyondHorizon, InvalidRequest, NotFound
 from schemas.exports import ExportRequest
@@ -55,7 +56,7 @@ def known_type(connection: Connection, name: str) -> RecordType:
     """The record type as the store knows it; NotFound, with those there are, when it knows none of that name."""
     known = ledger.record_types(connection)
     if name not in known:
-        raise NotFound(f"There is no record type {name!r}.", f"There are: {', '.join(known)}.")
+        raise no_such_type(name, known)
     return known[name]
 
 

@@ -121,7 +121,10 @@ def test_a_file_that_is_put_into_the_inbox_is_imported(server: Server) -> None:
 
 def test_a_port_that_is_taken_and_a_home_that_is_served_are_refused(server: Server) -> None:
     port = server.url.rpartition(":")[2]
-    for wanted, why in ((port, f"Port {port} is in use."), ("0", f"The UI of this home runs already: {server.url}.")):
+    for wanted, why in (
+        (port, f"Port {port} is in use."),
+        ("0", f"The UI of this home is running already: {server.url}."),
+    ):
         command = [COMMAND, "ui", "--port", wanted, "--json"]
         ended = subprocess.run(command, env=server.environment, capture_output=True, text=True, check=False)
         assert (ended.returncode, json.loads(ended.stdout)["error"]["message"]) == (2, why)

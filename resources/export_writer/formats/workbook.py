@@ -15,6 +15,7 @@ from rustpy_xlsxwriter import FastExcel, Format
 
 from resources.export_writer.formats.row_batches import batches, first_of, schema_of
 from resources.export_writer.plan import ExportPlan
+from resources.process_state import temporary_files_in
 from schemas.errors import RecordsError
 
 _ROWS = 5_000
@@ -44,7 +45,7 @@ def write_workbook(plan: ExportPlan, parts: Iterator[Path], path: Path) -> None:
     schema = schema_of(first)
     widths, formats = _widths(first, schema), _formats(schema)
     rows = _rows(parts)
-    with _named_xlsx(plan.work, path) as named, _temporary_files_in(plan.work), _panics_as_errors():
+    with _named_xlsx(plan.work, path) as named, temporary_files_in(plan.work), _panics_as_errors():
         book = FastExcel(str(named)).format(bold_headers=True).freeze(row=1)
         for number in range(1, sheets + 1):
             title = name if sheets == 1 else f"{name} {number}"
@@ -66,20 +67,6 @@ def _named_xlsx(folder: Path, path: Path) -> Iterator[Path]:
         yield link
     finally:
         link.unlink(missing_ok=True)
-
-
-@contextmanager
-def _temporary_files_in(folder: Path) -> Iterator[None]:
-    """Let the package put its temporary files, one per sheet and uncompressed, into this folder instead of /tmp."""
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
 
 
 @contextmanager

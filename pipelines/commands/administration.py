@@ -1,0 +1,144 @@
+"""`records init`, `demo`, `accounts`, `types` and `ui`."""
+
+import json
+from pathlib import Path
+
+import click
+
+from pipelines.commands import options
+from pipelines.commands.group import Subcommands
+from pipelines.commands.options import open_store, print_json
+from schemas import load_record_types
+
+
+@click.command()
+@options.as_json
+def init(as_json: bool) -> None:
+    """Prepare the store for the record types. Safe to repeat; run it after a record type has changed."""
+    with open_store() as store:
+        done = store.initialise(load_record_types())
+        if as_json:
+            print_json({"home": str(store.settings.home), "done": done})
+        else:
+            click.echo("\n".join(done or ["The store is ready; there was nothing to do."]))
+
+
+@click.command()
+@options.as_json
+def demo(as_json: bool) -> None:
+    """Import, export and import again real data: 16 airlines with 336,776 flights."""
+    from pipelines.commands.demo import run_demo
+
+    with open_store(make=True) as store:
+        report = run_demo(store, quiet=as_json)
+    if as_json:
+        print_json(report)
+
+
+@click.group(cls=Subcommands)
+def accounts() -> None:
+    """Manage the accounts, which own the records."""
+
+
+@accounts.command("add")
+@click.argument("name")
+@options.as_json
+def add_account(name: str, as_json: bool) -> None:
+    """Add the account NAME."""
+    with open_store(make=True) as store:
+        new = store.add_account(name, store.settings.actor)
+    if as_json:
+        print_json({"account": name, "new": new})
+    else:
+        click.echo(f"Account {name} is new." if new else f"Account {name} exists already.")
+
+
+@accounts.command("list")
+@options.as_json
+def list_accounts(as_json: bool) -> None:
+    """List the accounts."""
+    with open_store() as store:
+        names = store.accounts()
+    if as_json:
+        print_json({"items": names, "next": None})
+    else:
+        click.echo("\n".join(names) if names else "There is no account yet: records accounts add NAME.")
+
+
+@accounts.command("reader")
+@click.argument("name")
+@click.option("--role", required=True, help="An existing role of the PostgreSQL server that has the catalog.")
+@click.option("--revoke", is_flag=True, help="Revoke the right to read.")
+@options.as_json
+def set_reader(name: str, role: str, revoke: bool, as_json: bool) -> None:
+    """Let ROLE read the import history of the account NAME in PostgreSQL, and nothing else of the store.
+
+    The role reads the view records_history.imports. A role reads the history of one account.
+    """
+    with open_store() as store:
+        changed = store.revoke_reader(name, role) if revoke else store.grant_reader(name, role)
+    if as_json:
+        print_json({"account": name, "role": role, "reads": not revoke, "changed": changed})
+    else:
+        reads = "does not read" if revoke else "reads"
+        click.echo(f"{role} {reads} the import history of {name}{'' if changed else ', as before'}.")
+
+
+@click.group(cls=Subcommands, invoke_without_command=True)
+@options.as_json
+@click.pass_context
+def types(context: click.Context, as_json: bool) -> None:
+    """List the record types with their fields, keys and presets, or draft a new one."""
+    if context.invoked_subcommand is not None:
+        return
+    with open_store(make=True) as store:
+        known = store.record_types()
+    if as_json:
+        print_json({"items": [json.loads(record_type.to_json()) for record_type in known.values()], "next": None})
+    else:
+        from pipelines.commands.terminal import print_record_types
+
+        print_record_types(known.values())
+
+
+@types.command("draft")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--name", help="The name of the record type. Default: made from the file's name.")
+@options.as_json
+def draft_type(file: Path, name: str | None, as_json: bool) -> None:
+    """Print the module of a record type that fits all of FILE. Read it, correct it, and save it."""
+    from resources.type_drafter import draft
+
+    module = draft(file, name)
+    if as_json:
+        print_json({"module": module})
+    else:
+        click.echo(module, nl=False)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), help="0: any free port.  [default: 3000; with --read-only 3002]")
+@click.option(
+    "--read-only",
+    is_flag=True,
+    help="Pages for viewers, who can change nothing. Runs no daemon, and may run beside the full UI.",
+)
+@options.as_json
+def ui(port: int | None, read_only: bool, as_json: bool) -> None:
+    """Run Dagster's UI and daemon on this machine until Ctrl-C.
+
+    Restart it after a change of record types. It prints a notice when it sees one, and when exports.yaml has a mistake.
+    """
+    from pipelines.commands.ui import run_ui, run_viewer
+    from resources.notifier import Notifier
+
+    def ready(url: str) -> None:
+        print_json({"url": url}) if as_json else click.echo(f"Open {url}")
+
+    with open_store(make=not read_only) as store:
+        if read_only:
+            store.accounts()  # raises StoreNotReady if the home has no store
+            run_viewer(store.settings, 3002 if port is None else port, ready)
+            return
+        Notifier(store.settings)  # raises InvalidRequest if it cannot read an address
+        run_ui(store, 3000 if port is None else port, ready)

@@ -1,0 +1,152 @@
+"""`records import`, `preview`, `commit` and `discard`."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from pipelines.commands import options
+from pipelines.commands.options import open_store, owner, print_json, progress
+from resources.record_store import RecordStore
+from schemas.batches import DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
+from schemas.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from resources.importing.importer import Importer
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+_file = click.argument("file", type=click.Path(path_type=Path))
+_on_invalid = click.option(
+    "--on-invalid",
+    type=click.Choice(OnInvalid, case_sensitive=False),
+    default=OnInvalid.ABORT.value,
+    show_default=True,
+    help="If records are rejected: write nothing, or skip those records.",
+)
+_PREVIEW_OPTIONS = (
+    options.required_account,
+    options.record_type,
+    click.option(
+        "--map",
+        "maps",
+        multiple=True,
+        metavar="HEADER=FIELD",
+        help="Map a column to a field; HEADER= ignores the column. A commit remembers this for files with the same "
+        "header row.",
+    ),
+    click.option("--encoding", help="The file's encoding, for example utf-8 or cp1252. Default: detected."),
+    click.option("--sheet", help="The sheet of a workbook. Default: the first."),
+    click.option(
+        "--date-order",
+        type=click.Choice(DateOrder, case_sensitive=False),
+        help="The order in dates such as 31/05/2024 (dmy), 05/31/2024 (mdy) or 2024/05/31 (ymd).",
+    ),
+    click.option("--unescape", is_flag=True, help="Remove the ' before texts such as =1+1. Our exports put it there."),
+    click.option("--delimiter", help="The character between fields, for example ; or tab. Default: detected."),
+    click.option(
+        "--mode",
+        type=click.Choice(Mode, case_sensitive=False),
+        default=Mode.UPSERT.value,
+        show_default=True,
+        help="Create records, update existing ones, or both.",
+    ),
+    click.option(
+        "--on-duplicate",
+        type=click.Choice(OnDuplicate, case_sensitive=False),
+        default=OnDuplicate.REJECT.value,
+        show_default=True,
+        help="If records have the same key and different values: reject all, or take the first or last.",
+    ),
+    click.option("--again", is_flag=True, help="Read a file again that was already imported."),
+)
+
+
+def _preview_options(command: _Function) -> _Function:
+    for option in reversed(_PREVIEW_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_file
+@_preview_options
+@options.show_values
+@options.as_json
+def preview(file: Path, show_values: bool, as_json: bool, **choices: Any) -> None:
+    """Read and check the whole FILE, and compare it with the records. Writes no records."""
+    with _importer(make=True) as (store, importer):
+        with progress(f"Reading {file.name}", as_json) as bar:
+            report = importer.preview(_request(file, **choices), bar)
+        print_report(store, report, show_values, as_json)
+
+
+@click.command()
+@options.batch
+@options.account
+@_on_invalid
+@options.show_values
+@options.as_json
+def commit(batch_id: str, account: str | None, on_invalid: OnInvalid, show_values: bool, as_json: bool) -> None:
+    """Write what BATCH previewed: exactly that, or nothing."""
+    with _importer() as (store, importer):
+        report = importer.commit(owner(store, batch_id, account), batch_id, on_invalid)
+        print_report(store, report, show_values, as_json)
+
+
+@click.command()
+@options.batch
+@options.account
+@options.as_json
+def discard(batch_id: str, account: str | None, as_json: bool) -> None:
+    """Discard the preview BATCH."""
+    with _importer() as (store, importer):
+        report = importer.discard(owner(store, batch_id, account), batch_id)
+        print_report(store, report, show_values=False, as_json=as_json)
+
+
+@click.command("import")
+@_file
+@_preview_options
+@_on_invalid
+@options.show_values
+@options.as_json
+def import_file(file: Path, on_invalid: OnInvalid, show_values: bool, as_json: bool, **choices: Any) -> None:
+    """Preview FILE, then commit it. If its records change in between, preview it again."""
+    with _importer(make=True) as (store, importer):
+        with progress(f"Reading {file.name}", as_json) as bar:
+            report = importer.import_file(_request(file, **choices), on_invalid, bar)
+        print_report(store, report, show_values, as_json)
+
+
+def print_report(store: RecordStore, report: ImportReport, show_values: bool, as_json: bool) -> None:
+    """Print what became of a batch."""
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        from pipelines.commands.terminal import print_report as print_for_people
+
+        record_type = store.record_type(report.batch.record_type)
+        personal = frozenset() if show_values else frozenset(it.name for it in record_type.fields if it.personal)
+        print_for_people(report, personal, store.clock.now())
+
+
+@contextmanager
+def _importer(*, make: bool = False) -> Iterator["tuple[RecordStore, Importer]"]:
+    from resources.importing.importer import Importer
+
+    with open_store(make=make) as store:
+        yield store, Importer(store, store.settings.actor)
+
+
+def _request(file: Path, maps: Sequence[str], **choices: Any) -> ImportRequest:
+    """Returns the request; `choices` are the other options, which are named as its fields."""
+    column_map = {}
+    for given in maps:
+        header, equals, field = given.rpartition("=")
+        if not equals:
+            raise InvalidRequest(f"--map was {given!r}.", 'Write --map "HEADER=FIELD", or "HEADER=" to ignore it.')
+        column_map[header] = field
+    return ImportRequest(path=file, column_map=column_map, **choices)
