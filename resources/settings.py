@@ -141,6 +141,10 @@ class Settings:
         """Where DuckDB puts what does not fit its memory, and files are on their way to an object store."""
         return self.home / "tmp"
 
+    def path_below_data(self, place: Location) -> str:
+        """Returns the path of a file or folder below RECORDS_DATA, as the ledger records it."""
+        return str(place).removeprefix(str(self.data)).lstrip("/")
+
     def folder(self, account: str, kind: str) -> Location:
         """The account's own folder of staging, reports or exports."""
         return self.accounts / account / kind

@@ -93,9 +93,9 @@ class ImportRequest:
 class RowProblem:
     """One broken rule of one record: a value, not an exception.
 
-    `record` counts the records of the file from 1, without the header; `line` is the physical line
-    the record begins on, from 1. The two differ inside quoted line breaks. `field` is None where the
-    record as a whole is at fault.
+    `record` counts the records of the file from 1, without the header. `line` is the line on which the record begins,
+    from 1. The two differ inside quoted line breaks. `field` is None if the whole record is wrong. `records` counts
+    the records of the file that have this problem with this value.
     """
 
     record: int
@@ -104,6 +104,7 @@ class RowProblem:
     rule: str
     expected: str
     value: str | None
+    records: int = 1
 
     def message(self, *, masked: bool = False) -> str:
         """The problem as a sentence: "`amount` must be 0 or more; record 4,812 (line 4,815) has -5"."""
@@ -258,7 +259,7 @@ class ImportReport:
 
     @property
     def files(self) -> dict[str, Location]:
-        """What there is to look at, by what it is: the page on the preview, and the rejects file."""
+        """Returns the files that a person can look at, by name: the report and the rejects file."""
         files = {"report": self.report_file, "rejects_file": self.rejects_file}
         return {what: file for what, file in files.items() if file is not None}
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from resources.clock import new_id
 from resources.file_reader import no_such_file
-from resources.file_storage import entries, exists, files_below, known_checksum
+from resources.file_storage import entries, files_below, known_checksum
 from resources.record_store import lake_files, ledger
 from resources.record_store.access import is_foreign
+from resources.record_store.batch_reports import BatchReports
 from resources.record_store.commit import Commit
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection
@@ -47,7 +48,7 @@ from schemas.rollbacks import DECISIONS, Conflict, RollbackReport, RollbackReque
 
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
-    from resources.record_store.transaction import Transaction
+    from resources.report_writer.page import Link
 
 _CONFLICTS = 20
 _KINDS = ("staging", "rejects", "reports")
@@ -65,6 +66,7 @@ class AccountRecords:
         self._store = store
         self.name = account
         self.files = store.files
+        self._reports = BatchReports(store, account)
 
     def folder(self, kind: str) -> Location:
         """The account's own folder of staging, reports or exports."""
@@ -104,21 +106,13 @@ class AccountRecords:
         return self.with_files(ImportReport(batch, samples=samples, snapshot=snapshot))
 
     def with_files(self, report: ImportReport) -> ImportReport:
-        """The report with the batch's rejects file and page, where it has them, and the end of its time."""
-        batch_id = report.batch.batch_id
-        page = self.report_path(batch_id)
-        made = entries(self.folder("rejects") / batch_id)
-        rejects = next((file for file in made if ".rejects." in file.name), None)
-        return replace(
-            report,
-            rejects_file=rejects,
-            report_file=page if exists(page) else None,
-            open_until=report.batch.open_until(self._store.settings.rollback_window),
-        )
+        """Returns the report with the batch's rejects file and page, if it has them, and the end of its time."""
+        return self._reports.with_files(report)
 
-    def report_path(self, batch_id: str) -> Location:
-        """Where the page on the batch's preview lies."""
-        return self.folder("reports") / batch_id / "report.html"
+    def report_page(self, batch_id: str, links: tuple["Link", ...] = ()) -> str | None:
+        """Returns the report of a batch in its present state, with links; None if it has none. Raises NotFound."""
+        with self._store.reading() as connection:
+            return self._reports.render(connection, self._batch(connection, batch_id), links)
 
     def problems(self, batch_id: str) -> Location:
         """Where the problems of a batch's file lie, while it is staged."""
@@ -159,7 +153,7 @@ class AccountRecords:
     def _files_of(self, batch_id: str) -> Iterator[StoredFile]:
         for kind in _KINDS:
             for file in files_below(self.folder(kind) / batch_id):
-                path = str(file.place).removeprefix(str(self._store.settings.data)).lstrip("/")
+                path = self._store.settings.path_below_data(file.place)
                 yield StoredFile(path, file.bytes, known_checksum(file.place), self.name, (batch_id,))
 
     def require_whole(self, batch_id: str, kinds: Collection[str] = _KINDS) -> None:
@@ -175,7 +169,7 @@ class AccountRecords:
         for kind in kinds:
             folder = self.folder(kind) / batch_id
             if entries(folder):
-                known = ledger.files_below(connection, str(folder).removeprefix(str(data)).lstrip("/"))
+                known = ledger.files_below(connection, self._store.settings.path_below_data(folder))
                 lake_files.compare(connection, data, [file.path for file in known])
 
     def _transaction(self, message: str, actor: str) -> AbstractContextManager[Transaction]:
@@ -185,9 +179,11 @@ class AccountRecords:
     def _writing(
         self, message: str, actor: str, batch_id: str, record_type: str
     ) -> AbstractContextManager[Transaction]:
-        """A transaction that writes records of a type."""
+        """A transaction that writes records of a type, and the reports of the batches that it changes."""
         writes = lake_files.patterns_of(record_type, self.name)
-        return self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
+        return self._reports.rewritten(
+            self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
+        )
 
     def _require_whole(self, connection: Connection, record_type: str, *snapshots: int) -> None:
         """The files that snapshots have of the account's records are as they were written, or DamagedFile."""
@@ -196,7 +192,7 @@ class AccountRecords:
 
     def discard(self, batch_id: str, actor: str, run_id: str | None) -> Batch:
         """The previewed batch will never be committed. Refused when it is not (or no longer) previewed."""
-        with self._transaction(f"discard {batch_id}", actor) as transaction:
+        with self._reports.rewritten(self._transaction(f"discard {batch_id}", actor)) as transaction:
             batch = self._previewed(transaction.connection, batch_id, "discarded")
             batch = replace(batch, status=BatchStatus.DISCARDED, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, batch)

@@ -165,7 +165,7 @@ def compare(connection: Connection, data: Location, paths: Sequence[str], *, ane
 
     def is_whole(path: str) -> bool:
         try:
-            return path in known and read(data / path) == known[path].checksum
+            return path in known and known[path].has_version(read(data / path))
         except (FileNotFoundError, DamagedFile):
             return False
 

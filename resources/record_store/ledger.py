@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -134,22 +134,22 @@ def append_file(transaction: Connection, seq: int, at: datetime, file: StoredFil
 
 
 def files(connection: Connection, paths: Collection[str]) -> dict[str, StoredFile]:
-    """What the store knows of the files with these paths, by path; nothing of those that it did not write."""
+    """Returns what the store knows of the files with these paths, by path. Files that it did not write are left out."""
     rows = connection.execute(
         "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files "
         "WHERE list_contains(?::VARCHAR[], path) ORDER BY seq",
         [list(paths)],
     ).fetch_all()
-    return {row[0]: _file(row) for row in rows}
+    return _newest(map(_file, rows))
 
 
 def files_below(connection: Connection, folder: str) -> list[StoredFile]:
-    """What the store knows of the files in a folder, however deep."""
+    """Returns what the store knows of the files in a folder, however deep."""
     rows = connection.execute(
         "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files WHERE starts_with(path, ?) ORDER BY seq",
         [f"{folder}/"],
     ).fetch_all()
-    return [_file(row) for row in rows]
+    return [*_newest(map(_file, rows)).values()]
 
 
 def record_types(connection: Connection) -> dict[str, RecordType]:
@@ -336,6 +336,17 @@ def exports_after(connection: Connection, seq: int, limit: int) -> list[tuple[in
     """Exports with a higher number, in the order in which they happened."""
     rows = _after(connection, "exports", _EXPORT_COLUMNS, seq, limit)
     return [(row[0], _export(connection, row[1:])) for row in rows]
+
+
+def _newest(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
+    """Returns the newest version of each file, by path. The files come in the order in which they were written."""
+    newest: dict[str, StoredFile] = {}
+    for file in files:
+        before = newest.get(file.path)
+        if before is not None and before.checksum is not None:
+            file = replace(file, earlier=(*before.earlier, before.checksum))
+        newest[file.path] = file
+    return newest
 
 
 def _append(transaction: Connection, name: str, values: dict[str, Any]) -> None:
