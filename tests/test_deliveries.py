@@ -106,7 +106,10 @@ def test_one_run_serves_all_that_is_due_and_a_skip_names_the_next(
     assert asked(both) == ["daily", "evening", "dusk"]  # for nobody has made the first one
     assert isinstance(both, dg.RunRequest)
     assert both.run_key == "2026-01-05T17:30:00+00:00"
-    assert both.tags == {"records/deliveries": "daily,evening,dusk", "records/moment": "2026-01-05T17:30:00+00:00"}
+    assert both.tags == {
+        ".dagster/records-deliveries": "daily,evening,dusk",
+        ".dagster/records-due-at": "2026-01-05T17:30:00+00:00",
+    }
 
 
 def test_an_entry_is_not_due_for_a_time_before_it_was_written(

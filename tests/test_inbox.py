@@ -280,7 +280,7 @@ def test_bundles_of_one_folder_are_imported_in_their_order_and_one_that_failed_h
 
 
 def _file(store: RecordStore, request: dg.RunRequest) -> str:
-    (file,) = (store.settings.processing / request.tags["records/bundle"]).glob("*/*/*")
+    (file,) = (store.settings.processing / request.tags[".dagster/records-bundle"]).glob("*/*/*")
     return file.name
 
 
