@@ -25,7 +25,7 @@ def balance_check(record_type: RecordType) -> dg.AssetChecksDefinition:
         asset=["records", record_type.name],
         name=ACCOUNTED,
         description="In each batch the created, updated, unchanged, rejected and duplicate records add up to the "
-        "records read. A commit wrote as many as it created and updated. Fails while a batch of any account is unbalanced.",
+        "records read. A commit wrote as many as it created and updated. Fails while any batch is unbalanced.",
     )
     def every_record_accounted_for(records: RecordsResource) -> dg.AssetCheckResult:
         """Check that no previewed or committed batch of the type is unbalanced."""

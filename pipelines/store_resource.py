@@ -33,7 +33,9 @@ class Refusal(DagsterUserCodeProcessError, dg.Failure):
 
     def __init__(self, description: str, metadata: dict[str, Any] | None = None) -> None:
         infos = [SerializableErrorInfo(f"{description}\n", [], type(self).__name__)]
-        super().__init__(description, user_code_process_error_infos=infos, metadata=metadata, allow_retries=False)
+        super().__init__(  # type: ignore[no-untyped-call]  # Dagster has not typed it
+            description, user_code_process_error_infos=infos, metadata=metadata, allow_retries=False
+        )
 
 
 class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it provides itself

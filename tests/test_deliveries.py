@@ -157,7 +157,7 @@ def test_a_run_under_way_is_left_alone_and_one_that_failed_is_followed_by_anothe
     coming = "The next one: evening at 2026-01-05 17:30 UTC."
     assert tick(instance, "2026-01-05T12:05") == f"A run for daily is under way. {coming}"
     instance.report_run_failed(made)
-    assert tick(instance, "2026-01-05T12:00:59") == f"daily has failed 1 times; the next attempt waits. {coming}"
+    assert tick(instance, "2026-01-05T12:00:59") == f"daily has failed 1 times. The next attempt waits. {coming}"
     assert asked(tick(instance, "2026-01-05T12:05")) == ["daily"]
     assert asked(tick(instance, "2026-01-06T12:00")) == ["daily", "evening"]
 

@@ -72,5 +72,8 @@ def summarise(path: Path, samples: int = 20) -> tuple[tuple[ProblemCount, ...], 
         records = dict(problems.filter(f"{_KIND} IN ({kinds})").aggregate(f"{_KIND}, count(*)").fetchall())
         return (
             tuple(ProblemCount(*row) for row in counts.fetchall()),
-            tuple(RowProblem(*row[:-1], records=records[row[-1]]) for row in first),
+            tuple(
+                RowProblem(record, line, field, rule, expected, value, records[kind])
+                for record, line, field, rule, expected, value, kind in first
+            ),
         )
