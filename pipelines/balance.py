@@ -1,8 +1,8 @@
 """The balance of batches as a check on `records/<type>`: every record of a file has exactly one outcome.
 
-The check has no partitions: of an evaluation outside a run Dagster 1.13 keeps one for a partition, and fails on the
-second (its table is unique by run and partition). So an evaluation names the account, and none passes while a batch
-of any account is unbalanced: one account's pass hides no other's failure.
+The check has no partitions, because Dagster 1.13 keeps only one evaluation outside a run for each partition. Its table
+is unique by run and partition, so a second evaluation fails. So each evaluation names its account. None passes while a
+batch of any account is unbalanced, so that the pass of one account does not hide the failure of another.
 """
 
 from collections.abc import Sequence
@@ -19,16 +19,16 @@ ACCOUNTED = "every_record_accounted_for"
 
 
 def balance_check(record_type: RecordType) -> dg.AssetChecksDefinition:
-    """The check on the records of a type; `ledger_events` evaluates it at every preview and commit."""
+    """Returns the check on the records of a type. `ledger_events` evaluates it at every preview and commit."""
 
     @dg.asset_check(
         asset=["records", record_type.name],
         name=ACCOUNTED,
-        description="Of each batch, created, updated, unchanged, rejected and duplicate records add up to those that "
-        "were read, and a commit wrote as many as it created and updated. Fails while a batch of any account does not.",
+        description="In each batch the created, updated, unchanged, rejected and duplicate records add up to the "
+        "records read. A commit wrote as many as it created and updated. Fails while any batch is unbalanced.",
     )
     def every_record_accounted_for(records: RecordsResource) -> dg.AssetCheckResult:
-        """No batch of the type that is previewed or committed is unbalanced."""
+        """Check that no previewed or committed batch of the type is unbalanced."""
         with records.open() as store:
             unbalanced = store.unbalanced(record_type.name)
         return dg.AssetCheckResult(passed=not unbalanced, metadata=_named(unbalanced))
@@ -37,9 +37,9 @@ def balance_check(record_type: RecordType) -> dg.AssetChecksDefinition:
 
 
 def evaluation(store: RecordStore, report: ImportReport, unbalanced: Sequence[Batch]) -> dg.AssetCheckEvaluation:
-    """What the check says of a batch, beside all batches of its type that are unbalanced now.
+    """Returns the result of the check for a batch. It also fails if another batch of the type is unbalanced.
 
-    The numbers are those of the ledger and, of a commit whose snapshot is still there, of the records themselves.
+    The numbers come from the ledger. If the snapshot of a commit is still kept, the records themselves are counted.
     """
     batch, counts = report.batch, report.batch.counts
     shown: dict[str, Any] = {

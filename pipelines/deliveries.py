@@ -1,4 +1,4 @@
-"""Exports that are delivered every day: a schedule that sees what is due, and the job that makes it."""
+"""Daily exports: a schedule finds the ones that are due, and a job makes them."""
 
 import traceback
 from collections.abc import Sequence
@@ -9,9 +9,9 @@ from pydantic import Field
 
 from pipelines.export_checks import evaluations
 from pipelines.exports import export_metadata
-from pipelines.launchpad import flat
-from pipelines.runs import tag_run
-from pipelines.store_resource import RETRIES, RecordsResource
+from pipelines.launchpad import flat, in_launchpad_words
+from pipelines.runs import HIDDEN, tag_run
+from pipelines.store_resource import RETRIES, RecordsResource, Refusal
 from resources.deliveries import Deliveries
 from resources.record_store import RecordStore
 from schemas.deliveries import Due, next_time
@@ -20,23 +20,24 @@ from schemas.exports import ExportManifest
 from schemas.filters import parse_moment
 from schemas.retries import next_attempt
 
-_NAMES, _MOMENT = "records/deliveries", "records/moment"
+_NAMES, _DUE_AT = f"{HIDDEN}deliveries", f"{HIDDEN}due-at"
 _LONGEST_RUN = timedelta(days=1)
-"""What the run monitoring of deploy/ allows."""
+"""The longest run that the run monitoring of deploy/ allows."""
 
 
 class DeliveriesConfig(dg.Config):
-    """What to deliver."""
+    """The exports to deliver."""
 
     names: list[str] = Field(default=[], description='Exports of exports.yaml, for example ["daily"]. Required.')
     moment: str = Field(
-        default="", description="Deliver what was due last at that moment, 2024-05-31T07:00:00Z. Empty: now."
+        default="",
+        description="Make the exports due at this time, for example 2024-05-31T07:00:00Z. Empty: now.",
     )
 
 
 @dg.op(retry_policy=RETRIES)
 def deliver(context: dg.OpExecutionContext, config: DeliveriesConfig, records: RecordsResource) -> None:
-    """Each export is made as exports.yaml says; those that cannot be made are named when the others are done."""
+    """Make each export as exports.yaml says. When the others are done, name those that failed."""
     shown: list[dg.TableRecord] = []
     failed: dict[str, str] = {}
     with records.open() as store:
@@ -48,8 +49,8 @@ def deliver(context: dg.OpExecutionContext, config: DeliveriesConfig, records: R
                 manifest = deliveries.deliver(name, now, context.run_id)
                 _log(context, store, manifest)
             except RecordsError as error:
-                failed[name] = str(error)
-            except Exception as error:  # its text may hold values, its class and its place do not
+                failed[name] = in_launchpad_words(str(error))
+            except Exception as error:  # its text may hold values; its class and its place hold none
                 failed[name] = f"{type(error).__name__}: see the run's log."
                 context.log.error(
                     f"{name}: {type(error).__name__}\n{''.join(traceback.format_tb(error.__traceback__))}"
@@ -58,19 +59,17 @@ def deliver(context: dg.OpExecutionContext, config: DeliveriesConfig, records: R
                 shown.append(_shown(name, manifest))
     metadata = {"deliveries": dg.MetadataValue.table(shown, schema=_SCHEMA)}
     if failed or not config.names:
-        told = " ".join(f"{name}: {sentence}" for name, sentence in failed.items())
+        reasons = " ".join(f"{name}: {sentence}" for name, sentence in failed.items())
         names = f": {', '.join(failed)}" if failed else ""
-        raise dg.Failure(
-            f"{len(failed)} of {len(config.names)} deliveries failed{names}. {told or 'Give names.'}",
-            metadata=metadata,
-            allow_retries=False,
+        raise Refusal(
+            f"{len(failed)} of {len(config.names)} deliveries failed{names}. {reasons or 'Give names.'}", metadata
         )
     context.add_output_metadata(metadata)
 
 
 @dg.job(config=flat(deliver.name, DeliveriesConfig))
 def deliver_exports() -> None:
-    """Make exports that are delivered every day, each as exports.yaml in the home says."""
+    """Make daily exports, each as exports.yaml in the home says."""
     deliver()
 
 
@@ -79,12 +78,12 @@ def deliver_exports() -> None:
     cron_schedule="*/5 * * * *",
     execution_timezone="UTC",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Start deliver_exports when the time of exports in exports.yaml has come.",
+    description="Start deliver_exports for the exports of exports.yaml that are due.",
 )
 def daily_exports(context: dg.ScheduleEvaluationContext, records: RecordsResource) -> dg.RunRequest | dg.SkipReason:
-    """One run is requested for all that is due and that no other run is at; else it is said what comes next.
+    """Request one run for all exports that are due and not being made; else say which comes next.
 
-    What is wrong with the file fails the tick, once all else is under way.
+    A mistake in exports.yaml fails the tick, but only when nothing else is due.
     """
     now = context.scheduled_execution_time
     with records.open() as store:
@@ -97,18 +96,18 @@ def daily_exports(context: dg.ScheduleEvaluationContext, records: RecordsResourc
     if names:
         return dg.RunRequest(
             run_key=now.isoformat(),
-            tags={_NAMES: ",".join(names), _MOMENT: now.isoformat()},
+            tags={_NAMES: ",".join(names), _DUE_AT: now.isoformat()},
             run_config={"names": names, "moment": now.isoformat()},
         )
     coming = next_time([*deliveries.entries.values()], now)
-    told = "exports.yaml asks for no export." if coming is None else f"The next one: {coming}."
+    following = "exports.yaml asks for no export." if coming is None else f"The next one: {coming}."
     if deliveries.mistakes:
-        raise dg.Failure("\n".join([*map(str, deliveries.mistakes), *waiting.values(), told]), allow_retries=False)
-    return dg.SkipReason(" ".join([*waiting.values(), told]))
+        raise Refusal("\n".join([*map(str, deliveries.mistakes), *waiting.values(), following]))
+    return dg.SkipReason(" ".join([*waiting.values(), following]))
 
 
 def _waiting(instance: dg.DagsterInstance, due: Sequence[Due], now: datetime) -> dict[str, str]:
-    """The deliveries that a run is at, or that have failed a short time ago, and a sentence on each."""
+    """Returns a sentence for each delivery that a run is making, or that failed a short time ago, by name."""
     if not due:
         return {}
     since = min(each.moment for each in due) - _LONGEST_RUN
@@ -121,18 +120,19 @@ def _waiting(instance: dg.DagsterInstance, due: Sequence[Due], now: datetime) ->
     for each in due:
         name = each.delivery.name
         mine = [run for run in runs if name in run.tags[_NAMES].split(",")]
-        tried = [at for run in mine if (at := datetime.fromisoformat(run.tags[_MOMENT])) >= each.moment]
+        tried = [at for run in mine if (at := datetime.fromisoformat(run.tags[_DUE_AT])) >= each.moment]
         if any(not run.is_finished for run in mine):
             waiting[name] = f"A run for {name} is under way."
         elif tried and now < next_attempt(tried):
-            waiting[name] = f"{name} has failed {len(tried)} times; the next attempt waits."
+            waiting[name] = f"{name} has failed {len(tried)} times. The next attempt waits."
     return waiting
 
 
 def _log(context: dg.OpExecutionContext, store: RecordStore, manifest: ExportManifest) -> None:
-    """Dagster has the export as it has those of the exports' own jobs.
+    """Report the export to Dagster, as the jobs export_<type> do.
 
-    Of one run it keeps the last evaluation of a check only, and this one has several exports.
+    Dagster keeps only the last evaluation of a check in a run, and this run has several exports. So the evaluations
+    are reported outside the run.
     """
     context.log_event(
         dg.AssetMaterialization(

@@ -1,59 +1,60 @@
-"""In which processes the steps of a run are executed, and which process the run itself is."""
+"""Executors: they choose the processes for the steps of a run, and tag the run with its own process."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from pipelines.runs import tell_process
+from pipelines.runs import tag_process
 from schemas import load_model, record_type_names
 
 _PRELOADED = (
     *("pipelines.definitions", "resources.export_writer", "resources.record_store.account_records"),
     *("duckdb", "psycopg2", "pyarrow", "s3fs"),
 )
-"""What each step of an export imports, beside the record types: the server that its process is forked from has it."""
+"""Modules that each step of an export imports, besides the record types. The fork server imports them once."""
 
 
 def executor_of(processes: int) -> dg.ExecutorDefinition:
-    """One process for all steps of a run, or one for each, of which so many work at a time.
+    """Returns an executor with one process for all steps, or with one for each step and so many at a time.
 
-    DuckDB uses the cores already, and a process for each step costs seconds: that gains where the steps are long.
+    DuckDB already uses all cores, and a process for each step costs seconds. So several processes pay for long steps
+    only.
     """
     if processes <= 1:
         return _wrapped(dg.in_process_executor, _InProcess)
     modules = {load_model(name).__module__ for name in record_type_names()}
     forkserver = {"preload_modules": [*_PRELOADED, *sorted(modules)]}
     config = {"max_concurrent": processes, "start_method": {"forkserver": forkserver}}
-    return _wrapped(dg.multiprocess_executor.configured(config, name="multiprocess"), _Telling)
+    return _wrapped(dg.multiprocess_executor.configured(config, name="multiprocess"), _Tagging)
 
 
-class _Telling(dg.Executor):
-    """An executor whose run tells its process before the first step, wherever the steps are executed."""
+class _Tagging(dg.Executor):
+    """An executor that tags the run with its process before the first step."""
 
     def __init__(self, executor: dg.Executor) -> None:
         self._executor = executor
 
     @property
     def retries(self) -> Any:
-        """Those of the executor."""
+        """The retries of the executor."""
         return self._executor.retries
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
-        """The run's process is known, and the steps are executed."""
-        tell_process(plan_context.instance, plan_context.dagster_run.run_id)
+        """Tag the run with its process and execute the steps."""
+        tag_process(plan_context.instance, plan_context.dagster_run.run_id)
         yield from self._executor.execute(plan_context, execution_plan)
 
 
-class _InProcess(_Telling):
-    """One whose run ends when it is interrupted, as by who cancels it.
+class _InProcess(_Tagging):
+    """An executor that ends the run on an interrupt, for example when somebody cancels it.
 
-    Dagster itself takes that for a failure of the step: one with a retry policy is tried again, and the run succeeds.
-    The executor of many processes ends by itself.
+    Dagster itself takes the interrupt for a failure of the step. It would retry the step, and the run would succeed.
+    The executor of many processes needs no such help.
     """
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
-        """The steps are executed, up to one that is interrupted."""
+        """Execute the steps, up to one that is interrupted."""
         for event in super().execute(plan_context, execution_plan):
             yield event
             if _is_interrupted(event):
@@ -61,13 +62,13 @@ class _InProcess(_Telling):
 
 
 def _is_interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether a step is to be tried again because it was interrupted."""
+    """Whether Dagster is about to retry a step because it was interrupted."""
     error = event.step_retry_data.error if event.is_step_up_for_retry else None
     cause = error.cause if error is not None else None
     return cause is not None and cause.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
-def _wrapped(executor: dg.ExecutorDefinition, wrapper: type[_Telling]) -> dg.ExecutorDefinition:
+def _wrapped(executor: dg.ExecutorDefinition, wrapper: type[_Tagging]) -> dg.ExecutorDefinition:
     create: Any = executor.executor_creation_fn
     schema: Any = executor.config_schema
     return dg.ExecutorDefinition(

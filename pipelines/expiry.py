@@ -1,28 +1,28 @@
-"""Batches whose time has ended: a sensor that sees them, and the job that says so in the ledger."""
+"""Expiry: a sensor finds batches whose time has ended, and a job records that in the ledger."""
 
 import dagster as dg
 from pydantic import Field
 
 from pipelines.imports import ACTOR
 from pipelines.launchpad import flat
-from pipelines.runs import tag_run
+from pipelines.runs import HIDDEN, tag_run
 from pipelines.store_resource import RETRIES, UPKEEP, RecordsResource
 from resources.upkeep.maintenance import Maintenance
 from schemas.retries import next_attempt
 
 _SENSOR = "sensor:batch_expiry"
-_OF_BATCH = "records/first_batch"
+_OF_BATCH = f"{HIDDEN}first-batch"
 
 
 class ExpiryConfig(dg.Config):
-    """Who expires batches."""
+    """The actor who expires batches."""
 
     actor: str = Field(default="", description=ACTOR)
 
 
 @dg.op(retry_policy=RETRIES, pool=UPKEEP)
 def expire(context: dg.OpExecutionContext, config: ExpiryConfig, records: RecordsResource) -> None:
-    """No batch is open whose time has ended; staged rows, rejects and reports that nobody needs any more are gone."""
+    """Expire batches whose time has ended, and remove staged records, rejects and reports that no batch needs."""
     with records.open() as store:
         actor = config.actor or store.settings.actor
         tag_run(context, actor=actor)
@@ -40,7 +40,7 @@ def expire(context: dg.OpExecutionContext, config: ExpiryConfig, records: Record
 
 @dg.job(config=flat(expire.name, ExpiryConfig))
 def expire_batches() -> None:
-    """Mark batches expired that can no longer be taken back, discard previews of that age, and remove their files."""
+    """Mark batches that can no longer be rolled back as expired, discard old previews, and remove their files."""
     expire()
 
 
@@ -48,25 +48,25 @@ def expire_batches() -> None:
     job_name=expire_batches.name,
     minimum_interval_seconds=60,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Start expire_batches when the time has ended in which a batch can be taken back or committed.",
+    description="Start expire_batches when a batch can no longer be rolled back, or a preview no longer committed.",
 )
 def batch_expiry(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.RunRequest | dg.SkipReason:
-    """A run is requested while there are batches whose time has ended and no earlier run is at it.
+    """Request a run while there are batches whose time has ended and no earlier run is working on them.
 
-    Its key names the first of them and how often it has been tried, so that a failed run is followed by another.
+    The run key has the first batch and the number of attempts, so that another run follows a failed one.
     """
     with records.open() as store:
         if not store.exists:
             return dg.SkipReason("There is no store yet: records init.")
         over, now = store.over(), store.now()
     if not over:
-        return dg.SkipReason("No batch's time has ended.")
+        return dg.SkipReason("The time of no batch has ended.")
     first = over[-1].batch_id
     runs = context.instance.get_run_records(dg.RunsFilter(job_name=expire_batches.name, tags={_OF_BATCH: first}))
     if any(not run.dagster_run.is_finished for run in runs):
         return dg.SkipReason(f"A run for {first} is under way.")
     if runs and now < next_attempt([run.create_timestamp for run in runs]):
-        return dg.SkipReason(f"{len(runs)} runs for {first} have failed; the next one waits.")
+        return dg.SkipReason(f"{len(runs)} runs for {first} have failed. The next one waits.")
     return dg.RunRequest(
         run_key=f"{first}:{len(runs)}",
         tags={_OF_BATCH: first},

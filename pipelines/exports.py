@@ -18,6 +18,7 @@ from resources.export_writer.formats import FORMATS, supporting
 from resources.export_writer.inspection import masked_manifest, preview_of
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import RecordStore
+from resources.running_ui import RunningUi
 from schemas.errors import InvalidRequest
 from schemas.exports import SHEET_ROWS, ExportManifest, ExportRequest, Packing
 from schemas.record_type import RecordType
@@ -227,6 +228,10 @@ def export_metadata(store: RecordStore, manifest: ExportManifest) -> Mapping[str
         "actor": manifest.actor,
         "manifest": dg.MetadataValue.json(masked_manifest(record_type, manifest)),
     }
+    running = RunningUi.of(store.settings)
+    link = running.export_link(store.settings, manifest) if running else None
+    if link is not None:
+        shown["file_link"] = dg.MetadataValue.url(link)
     if manifest.seconds:
         shown |= {"seconds": manifest.seconds, "rows_per_second": round(manifest.rows / manifest.seconds)}
     rows = preview_of(store.account(manifest.account), record_type, manifest)

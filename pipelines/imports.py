@@ -23,52 +23,51 @@ if TYPE_CHECKING:
     RecordTypeName = str
 else:
     RecordTypeName = Literal[record_type_names()]
-"""The record types, for the launchpad to offer."""
+"""The record types that the launchpad offers."""
 
 _FIRST = record_type_names()[0]
-ACTOR = "Who does it, as the history will show. Empty: RECORDS_ACTOR, else the operating system's user."
-ACCOUNT = "Whose records, for example ua. Required."
+ACTOR = "The actor that the history shows. Empty: RECORDS_ACTOR, else the operating system's user."
+ACCOUNT = "The account that owns the records, for example ua. Required."
 OWNER = "team:records"
 _LOG_SECONDS = 5.0
 _CHANGES = dg.TableSchema(
     [dg.TableColumn("record", "integer"), dg.TableColumn("field"), dg.TableColumn("old"), dg.TableColumn("new")]
 )
-_ON_INVALID = "When records are rejected: abort writes nothing, skip leaves those out."
+_ON_INVALID = "If records are rejected: abort writes nothing, skip leaves them out."
 
 
 class PreviewConfig(dg.Config):
     """One file to read and compare."""
 
     account: str = Field(default="", description=ACCOUNT)
-    record_type: RecordTypeName = Field(default=_FIRST, description="What the file holds.")
+    record_type: RecordTypeName = Field(default=_FIRST, description="The record type of the file.")
     path: str = Field(default="", description="The file, for example /data/contacts.csv. Required.")
     mode: Literal["insert", "update", "upsert"] = Field(
-        default="upsert", description="Create records, change existing ones, or both."
+        default="upsert", description="insert creates records, update changes existing ones, upsert does both."
     )
     on_duplicate: Literal["reject", "first", "last"] = Field(
-        default="reject", description="Of records with one key and different values: reject all, or take one."
+        default="reject",
+        description="For records with one key and different values: reject all, or take the first or last.",
     )
     column_map: dict[str, str] = Field(
-        default={}, description='Header to field, for example {"Mail": "email"}; an empty field leaves the column out.'
+        default={}, description='Header to field, for example {"Mail": "email"}. An empty field leaves the column out.'
     )
-    encoding: str = Field(default="", description="How the file is encoded, as utf-8 or cp1252. Empty: detected.")
-    delimiter: str = Field(default="", description="What stands between fields, as ; or tab. Empty: detected.")
-    sheet: str = Field(default="", description="Which sheet of a workbook. Empty: the first.")
+    encoding: str = Field(default="", description="The encoding, for example utf-8 or cp1252. Empty: detected.")
+    delimiter: str = Field(default="", description="The character between fields, as ; or tab. Empty: detected.")
+    sheet: str = Field(default="", description="The sheet of a workbook. Empty: the first.")
     date_order: Literal["", "dmy", "mdy", "ymd"] = Field(
         default="",
-        description="How dates are written that are not 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
-        "Empty: there are none; they are rejected.",
+        description="The order in dates unlike 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
+        "Empty: such dates are rejected.",
     )
-    unescape: bool = Field(
-        default=False, description="Take away the ' before texts like =1+1, as our exports put it there."
-    )
-    again: bool = Field(default=False, description="Read a file whose content has been imported already.")
+    unescape: bool = Field(default=False, description="Remove the ' that our exports put before texts like =1+1.")
+    again: bool = Field(default=False, description="Import a file even if its content has been imported already.")
     actor: str = Field(default="", description=ACTOR)
 
     def request(self) -> ImportRequest:
-        """The request that this config makes."""
+        """Returns the request for this config. Raises InvalidRequest if it names no file."""
         if not self.path:
-            raise InvalidRequest("`path` names no file.", "Give the path of one, for example /data/contacts.csv.")
+            raise InvalidRequest("`path` is empty.", "Give the path of a file, for example /data/contacts.csv.")
         return ImportRequest(
             path=Path(self.path),
             account=self.account,
@@ -95,14 +94,14 @@ class CommitConfig(dg.Config):
     """One previewed batch to write."""
 
     account: str = Field(default="", description=ACCOUNT)
-    batch_id: str = Field(default="", description="The batch, as its preview named it. Required.")
+    batch_id: str = Field(default="", description="The id of the previewed batch. Required.")
     on_invalid: Literal["abort", "skip"] = Field(default="abort", description=_ON_INVALID)
     actor: str = Field(default="", description=ACTOR)
 
 
 @dg.op(retry_policy=RETRIES)
 def preview(context: dg.OpExecutionContext, config: PreviewConfig, records: RecordsResource) -> str:
-    """The whole file is read, checked, compared with the records and staged; the records are as they were."""
+    """Read, check and stage the whole file, and compare it with the records. The records do not change."""
     with records.open() as store:
         importer = _importer(context, store, config)
         return _reported(context, store, importer.preview(config.request(), _Logged(context.log)))
@@ -110,7 +109,7 @@ def preview(context: dg.OpExecutionContext, config: PreviewConfig, records: Reco
 
 @dg.op(retry_policy=RETRIES)
 def commit(context: dg.OpExecutionContext, config: CommitConfig, records: RecordsResource) -> str:
-    """What was previewed is in the store: exactly that, or nothing."""
+    """Write what was previewed: exactly that, or nothing."""
     with records.open() as store:
         importer = _importer(context, store, config)
         return _reported(context, store, importer.commit(config.account, config.batch_id, OnInvalid(config.on_invalid)))
@@ -118,9 +117,9 @@ def commit(context: dg.OpExecutionContext, config: CommitConfig, records: Record
 
 @dg.op(retry_policy=RETRIES)
 def import_file(context: dg.OpExecutionContext, config: ImportConfig, records: RecordsResource) -> str:
-    """The file is previewed and committed; where records changed in between, previewed again.
+    """Preview the file and commit it. If records change in between, preview it again.
 
-    A run that starts another one again, which was killed, tells of the batch that the other one had committed.
+    A run that repeats a killed run reports the batch that the killed run has committed.
     """
     with records.open() as store:
         importer = _importer(context, store, config)
@@ -150,7 +149,7 @@ def import_records() -> None:
 
 
 def records_asset(record_type: RecordType) -> dg.AssetSpec:
-    """The stored records of a type. Jobs write them, so that Dagster only observes: an external asset."""
+    """Returns the asset of a type's stored records. It is external: Dagster observes what jobs write."""
     return dg.AssetSpec(
         ["records", record_type.name],
         description=record_type.description,
@@ -166,7 +165,7 @@ def records_asset(record_type: RecordType) -> dg.AssetSpec:
 
 
 def column_schema(record_type: RecordType) -> dg.TableSchema:
-    """The fields of a type, for the catalogue."""
+    """Returns the fields of a type, for Dagster's catalogue."""
     return dg.TableSchema(
         [
             dg.TableColumn(
@@ -181,16 +180,16 @@ def column_schema(record_type: RecordType) -> dg.TableSchema:
 
 
 class _Logged:
-    """Progress as lines of a run's log, some seconds apart."""
+    """Writes progress into the run's log, every few seconds."""
 
     def __init__(self, log: dg.DagsterLogManager) -> None:
         self._log = log
-        self._told = time.monotonic()
+        self._logged = time.monotonic()
 
     def __call__(self, records: int, expected: int | None) -> None:
-        """So many records are read, of about so many."""
-        if time.monotonic() - self._told >= _LOG_SECONDS:
-            self._told = time.monotonic()
+        """Log the number of records read, and the estimate of all."""
+        if time.monotonic() - self._logged >= _LOG_SECONDS:
+            self._logged = time.monotonic()
             of = "" if expected in (None, records) else f" of about {expected:,}"
             self._log.info(f"{records:,}{of} records read.")
 
@@ -203,36 +202,52 @@ def _importer(context: dg.OpExecutionContext, store: RecordStore, config: Previe
 
 
 def _of_run(store: RecordStore, account: str, run_id: str | None) -> list[Batch]:
-    """The batches of an account that a run has committed."""
+    """Returns the batches of an account that a run has committed."""
     return [
         batch for batch in store.batches(account, status=BatchStatus.COMMITTED) if run_id and batch.run_id == run_id
     ]
 
 
 def _reported(context: dg.OpExecutionContext, store: RecordStore, report: ImportReport) -> str:
-    """The counts are metadata of the step; the batch id is its output."""
+    """Show the counts as metadata of the step, and return the batch id as its output."""
     context.add_output_metadata(batch_metadata(store, report))
     tag_run(context, batch=report.batch.batch_id, type=report.batch.record_type)
     return report.batch.batch_id
 
 
+def summary_of(store: RecordStore, batch: Batch) -> str:
+    """Returns what happened to a batch in one line, for Dagster's lists of events: file name, status and time."""
+    what = "rollback of " if batch.undone is not None else ""
+    status = batch.status.value.replace("_", " ")
+    return f"{what}{_file_of(store, batch)}: {status} {batch.at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _file_of(store: RecordStore, batch: Batch) -> str:
+    """Returns the name of a batch's file. A rollback has that of the import that it rolled back, however often."""
+    while batch.undone is not None:
+        batch = store.account(batch.account).batch(batch.undone.batch_id)
+    return batch.file_name
+
+
 def batch_metadata(store: RecordStore, report: ImportReport) -> dict[str, Any]:
-    """What Dagster shows of a batch. No values of personal fields."""
+    """Returns what Dagster shows of a batch, without values of personal fields."""
     batch, counts = report.batch, report.batch.counts
     shown: dict[str, Any] = {
         "batch_id": batch.batch_id,
         "account": batch.account,
         "status": batch.status.value,
         "actor": batch.actor,
-        "file": batch.file_name,
-        **vars(counts),
+        "file": _file_of(store, batch),
+        **vars(counts if batch.undone is None else batch.undone.counts),
     }
+    if batch.committed_at is not None:
+        shown["committed_at"] = dg.MetadataValue.timestamp(batch.committed_at)
     if batch.warnings:
         shown["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in batch.warnings))
     if batch.failure is not None:
         shown["failure"] = batch.failure
     if batch.undone is not None:
-        shown |= {"undone": batch.undone.batch_id, **vars(batch.undone.counts)}
+        shown["undone"] = batch.undone.batch_id
     shown |= {name: dg.MetadataValue.timestamp(until) for name, until in report.deadlines.items() if until is not None}
     if report.snapshot is not None:
         shown["snapshot"] = report.snapshot

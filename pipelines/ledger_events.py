@@ -1,4 +1,4 @@
-"""One sensor carries the ledger into Dagster, and to whom it may concern, whoever wrote it."""
+"""A sensor that carries the ledger into Dagster, whoever wrote it, and sends notices about it."""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeGuard
@@ -8,20 +8,20 @@ import dagster as dg
 from pipelines.balance import evaluation
 from pipelines.export_checks import check_export, evaluations
 from pipelines.exports import export_metadata
-from pipelines.imports import batch_metadata
-from pipelines.notices import tell
+from pipelines.imports import batch_metadata, summary_of
+from pipelines.notices import send_notices
 from pipelines.partitions import ACCOUNTS
 from pipelines.store_resource import RecordsResource
 from resources.record_store import RecordStore
 from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest
-from schemas.notice_cursor import Entry, Told
+from schemas.notice_cursor import Entry, NoticeCursor
 from schemas.notices import of_batch, of_export
 
 _ROWS_A_TICK = 200
 _RECORDS_A_TICK = 500_000
-"""So many exported records are read back in a tick, at most: some seconds of the 60 that Dagster gives it."""
+"""How many exported records a tick reads back at most. They take some seconds of the 60 that Dagster allows."""
 
 Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
 
@@ -30,22 +30,22 @@ Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
     job_name=check_export.name,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Carry commits, previews, exports and new accounts into Dagster, whoever made them, and tell of some.",
+    description="Carry commits, previews, exports and new accounts into Dagster, and send notices about some of them.",
 )
 def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
-    """Commits become materialisations, previews observations, exports made outside Dagster materialisations.
+    """Turn new rows of the ledger into events: commits and exports into materialisations, previews into observations.
 
-    At every preview and commit the check of the balance is evaluated, at every export those of exports; where one has
-    more records than a tick may read, by a run.
-    The import history in PostgreSQL catches up, where who wrote was killed before it could.
-    Whom RECORDS_NOTIFY names is told of some of them. The cursor is the number of the last row of the ledger that was
-    carried over, and of the last that was told. New accounts become partitions first.
+    Every preview and commit evaluates the check of the balance, every export the checks of exports. A run checks an
+    export that has more records than a tick may read. New accounts become partitions first. The import history in
+    PostgreSQL catches up with processes that were killed.
+
+    The cursor has two parts: the last row of the ledger that was carried over, and the cursor of notices.
     """
     with records.open() as store:
         if not store.exists:
             return dg.SkipReason("There is no store yet: records init.")
         store.catch_up()
-        before = carried, told = _parse(context.cursor)
+        before = carried, notices = _parse(context.cursor)
         news = store.ledger_after(carried, _ROWS_A_TICK)
         known = context.instance.get_dynamic_partitions(ACCOUNTS.name or "")
         new = sorted(set(news.accounts) - set(known))
@@ -54,24 +54,26 @@ def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource)
         unbalanced = {name: store.unbalanced(name) for name in {row.record_type for row in known_rows}}
         events = [event for row in known_rows for event in _events(store, row, unbalanced[row.record_type])]
         carried = rows[-1][0] if rows else carried
-        told = tell(store.settings, told, lambda number: _to_tell(store, number), carried, store.clock.now())
-    if not new and (carried, told) == before:
+        notices = send_notices(
+            store.settings, notices, lambda number: _entries(store, number), carried, store.clock.now()
+        )
+    if not new and (carried, notices) == before:
         return dg.SkipReason("The ledger has nothing new.")
     return dg.SensorResult(
         dynamic_partitions_requests=[ACCOUNTS.build_add_request(new)] if new else [],
         asset_events=events,
         run_requests=[_check(row) for row in known_rows if _is_to_check(row) and row.rows > _RECORDS_A_TICK],
-        cursor=f"{carried}:{told}",
+        cursor=f"{carried}:{notices}",
     )
 
 
-def _parse(cursor: str | None) -> tuple[int, Told]:
-    """The last row that was carried over, and how far receivers have been told. One number is both."""
-    carried, _, told = (cursor or "0").partition(":")
-    return int(carried), Told.parse(told or carried)
+def _parse(cursor: str | None) -> tuple[int, NoticeCursor]:
+    """Returns the last row that was carried over, and the cursor of notices. A cursor of one number means both."""
+    carried, _, notices = (cursor or "0").partition(":")
+    return int(carried), NoticeCursor.parse(notices or carried)
 
 
-def _to_tell(store: RecordStore, number: int) -> list[Entry]:
+def _entries(store: RecordStore, number: int) -> list[Entry]:
     window = store.settings.rollback_window
     return [
         Entry(seq, row.at, of_batch(row, window) if isinstance(row, Batch) else of_export(row))
@@ -80,12 +82,12 @@ def _to_tell(store: RecordStore, number: int) -> list[Entry]:
 
 
 def _is_to_check(row: Batch | ExportManifest) -> TypeGuard[ExportManifest]:
-    """Whether it is an export that no run has checked itself."""
+    """Whether it is an export that no run has checked yet."""
     return isinstance(row, ExportManifest) and row.run_id is None
 
 
 def _for_a_tick(rows: Sequence[tuple[int, Batch | ExportManifest]]) -> list[tuple[int, Batch | ExportManifest]]:
-    """The first rows, up to where the exports among them have more records than are read back in a tick."""
+    """Returns the first rows whose exports together have no more records than a tick may read back."""
     taken, records = [], 0
     for seq, row in rows:
         if _is_to_check(row) and row.rows <= _RECORDS_A_TICK:
@@ -104,7 +106,7 @@ def _check(export: ExportManifest) -> dg.RunRequest:
 
 def _events(store: RecordStore, row: Batch | ExportManifest, unbalanced: Sequence[Batch]) -> Iterator[Event]:
     if isinstance(row, ExportManifest):
-        if _is_to_check(row):  # else a run has materialised it itself
+        if _is_to_check(row):  # otherwise its own run has materialised it
             metadata = export_metadata(store, row)
             yield dg.AssetMaterialization(["exports", row.record_type], partition=row.account, metadata=metadata)
             if row.rows <= _RECORDS_A_TICK:
@@ -117,10 +119,14 @@ def _events(store: RecordStore, row: Batch | ExportManifest, unbalanced: Sequenc
         if report.snapshot is not None:
             record_type = store.record_type(row.record_type)
             metadata["dagster/row_count"] = records.count(record_type, report.snapshot)
-        yield dg.AssetMaterialization(["records", row.record_type], partition=row.account, metadata=metadata)
+        yield dg.AssetMaterialization(
+            ["records", row.record_type], summary_of(store, row), partition=row.account, metadata=metadata
+        )
     else:
         report = records.with_files(ImportReport(row))
         metadata = batch_metadata(store, report)
-        yield dg.AssetObservation(["records", row.record_type], partition=row.account, metadata=metadata)
+        yield dg.AssetObservation(
+            ["records", row.record_type], summary_of(store, row), partition=row.account, metadata=metadata
+        )
     if row.status in (BatchStatus.PREVIEWED, BatchStatus.COMMITTED):
         yield evaluation(store, report, unbalanced)

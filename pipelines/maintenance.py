@@ -11,14 +11,14 @@ from resources.upkeep.maintenance import Maintenance
 
 
 class MaintenanceConfig(dg.Config):
-    """Who maintains the store."""
+    """The actor who maintains the store."""
 
     actor: str = Field(default="", description=ACTOR)
 
 
 @dg.op(retry_policy=RETRIES, pool=UPKEEP)
 def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig, records: RecordsResource) -> None:
-    """The lake's files are few, sorted and needed; what is past its time is gone."""
+    """Merge and sort the lake's files, and remove what is past its time."""
     with records.open() as store:
         actor = config.actor or store.settings.actor
         tag_run(context, actor=actor)
@@ -44,7 +44,7 @@ def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig, records:
 
 @dg.job(config=flat(maintain.name, MaintenanceConfig))
 def maintain_store() -> None:
-    """Merge and sort the lake's files, expire snapshots below the horizon, remove files that nobody needs any more."""
+    """Merge and sort the lake's files, expire old snapshots, and remove files that nobody needs any more."""
     maintain()
 
 

@@ -1,4 +1,4 @@
-"""Notices to people: of what the ledger tells by `ledger_events`, of runs that failed by the sensor here."""
+"""Notices to people. `ledger_events` sends those about the ledger, the sensor here those about failed runs."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -12,50 +12,59 @@ from pipelines.store_resource import RecordsResource
 from resources.notifier import Notifier
 from resources.settings import Settings
 from schemas.errors import InvalidRequest
-from schemas.notice_cursor import Entry, Told
+from schemas.notice_cursor import Entry, NoticeCursor
 from schemas.notices import Message, first_sentence, of_failure
 
 _LOG = logging.getLogger(__name__)
 _FAILURES_A_TICK = 50
 _PARTITION = "dagster/partition"
-_BEHIND = "A receiver has not taken a message; it is tried again."
+_BEHIND = "A receiver did not take a message. It will be retried."
 
 
-def tell(
-    settings: Settings, told: Told, entries_after: Callable[[int], Sequence[Entry]], newest: int, now: datetime
-) -> Told:
-    """Whom RECORDS_NOTIFY names is told; where it names nobody, all up to the newest entry counts as told.
+def send_notices(
+    settings: Settings,
+    cursor: NoticeCursor,
+    entries_after: Callable[[int], Sequence[Entry]],
+    newest: int,
+    now: datetime,
+) -> NoticeCursor:
+    """Send new entries to the receivers of RECORDS_NOTIFY; returns the new cursor.
 
-    An address that cannot be read is logged, and what there is to tell waits for it to be corrected.
+    Without receivers the cursor moves to the newest entry. If an address cannot be read, the mistake is logged and the
+    entries wait until somebody corrects it.
     """
     if not settings.notify:
-        return Told(newest)
+        return NoticeCursor(newest)
     try:
         notifier = Notifier(settings)
     except InvalidRequest as error:
         _LOG.error("%s", error)
-        return told
-    return notifier.tell(told, entries_after, now)
+        return cursor
+    return notifier.send_new(cursor, entries_after, now)
 
 
 @dg.sensor(
     minimum_interval_seconds=15,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Tell whom RECORDS_NOTIFY names of every run that failed.",
+    description="Notify the receivers of RECORDS_NOTIFY of every failed run.",
 )
 def run_failures(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
-    """One message a run. The cursor says how far receivers have been told; the first tick begins with now."""
+    """Send one message for each failed run. The first tick only sets the cursor to the newest failure."""
     newest = _newest_failure(context.instance)
     with records.open() as store:
         settings, now = store.settings, store.clock.now()
     if context.cursor is None:
-        return dg.SensorResult(skip_reason="From now on failures are told.", cursor=str(Told(newest)))
-    told = tell(
-        settings, Told.parse(context.cursor), lambda number: _failures(context.instance, settings, number), newest, now
+        return dg.SensorResult(skip_reason="Notices of failed runs begin now.", cursor=str(NoticeCursor(newest)))
+    cursor = send_notices(
+        settings,
+        NoticeCursor.parse(context.cursor),
+        lambda number: _failures(context.instance, settings, number),
+        newest,
+        now,
     )
-    if str(told) == context.cursor:
-        return dg.SkipReason("No run has failed that was not told." if not told.behind else _BEHIND)
-    return dg.SensorResult(skip_reason=f"Told up to failure {told.number}.", cursor=str(told))
+    if str(cursor) == context.cursor:
+        return dg.SkipReason(_BEHIND if cursor.behind else "No run has failed since the last notice.")
+    return dg.SensorResult(skip_reason=f"Sent notices up to failure {cursor.number}.", cursor=str(cursor))
 
 
 def _newest_failure(instance: dg.DagsterInstance) -> int:
@@ -83,7 +92,7 @@ def _message(instance: dg.DagsterInstance, settings: Settings, record: dg.EventL
 
 
 def _why(record: dg.EventLogRecord) -> str:
-    """The first sentence of a failure of ours; of any other, whose text may hold values, the class alone."""
+    """Returns the first sentence of our own failures. The text of others may hold values, so only their class."""
     event = record.event_log_entry.dagster_event
     failure = None if event is None else event.job_failure_data
     step = None if failure is None else failure.first_step_failure_event
@@ -92,8 +101,8 @@ def _why(record: dg.EventLogRecord) -> str:
     if data is not None and data.user_failure_data is not None and data.user_failure_data.description:
         return f"{place}{first_sentence(data.user_failure_data.description)}"
     error = data.error if data is not None else failure.error if failure is not None else None
-    if error is not None and error.cause is not None:  # what the step's code raised, within Dagster's own
+    if error is not None and error.cause is not None:  # the step's own error, inside Dagster's
         error = error.cause
     if error is None or not error.cls_name:
-        return f"{place}It ended without a word, as when it was killed."
+        return f"{place}It ended without an error, for example because it was killed."
     return f"{place}{error.cls_name}."

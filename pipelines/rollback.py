@@ -1,4 +1,4 @@
-"""Taking a batch back as a Dagster job."""
+"""Rollback as a Dagster job."""
 
 from typing import Literal
 
@@ -13,22 +13,22 @@ from schemas.rollbacks import OnModified, RollbackReport, RollbackRequest
 
 
 class RollbackConfig(dg.Config):
-    """One batch to take back."""
+    """One batch to roll back."""
 
     account: str = Field(default="", description=ACCOUNT)
     batch_id: str = Field(default="", description="The batch, an import or a rollback. Required.")
     on_modified: Literal["stop", "keep", "merge", "overwrite"] = Field(
         default="stop",
-        description="When records were modified since: touch nothing, leave those, take back what nobody changed in "
-        "them, or restore them all the same.",
+        description="For records that were modified since: stop changes nothing, keep leaves them, merge rolls back "
+        "only their unmodified values, overwrite restores them anyway.",
     )
-    dry_run: bool = Field(default=False, description="Only say what would become of the records.")
+    dry_run: bool = Field(default=False, description="Only show what the rollback would do.")
     actor: str = Field(default="", description=ACTOR)
 
 
 @dg.op(retry_policy=RETRIES)
 def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, records: RecordsResource) -> str:
-    """What the batch created is removed, what it changed is as it was before; or it is said what would become."""
+    """Remove the records that the batch created and restore those that it updated; or show what that would do."""
     with records.open() as store:
         actor = config.actor or store.settings.actor
         tag_run(context, account=config.account, batch=config.batch_id, actor=actor)
@@ -43,12 +43,12 @@ def roll_back(context: dg.OpExecutionContext, config: RollbackConfig, records: R
 
 @dg.job(config=flat(roll_back.name, RollbackConfig))
 def roll_back_batch() -> None:
-    """Take a batch back: its records are as they were before it, unless they were modified since."""
+    """Roll a batch back: restore its records to what they were before, unless they were modified since."""
     roll_back()
 
 
 def rollback_metadata(report: RollbackReport) -> dict[str, str | int]:
-    """What Dagster shows of a rollback. No keys of records: they may be personal."""
+    """Returns what Dagster shows of a rollback. It has no keys of records: they may be personal."""
     shown: dict[str, str | int] = {
         "batch_id": report.batch_id or "none: a dry run",
         "undone": report.undone,

@@ -1,4 +1,4 @@
-"""Runs: what they are found by, and the ones whose process is gone."""
+"""Runs: the tags that find them, and a sensor that fails runs without a process."""
 
 import os
 import socket
@@ -12,19 +12,22 @@ import psutil
 from resources.clock import SystemClock
 
 ACCOUNT = "records/account"
-_PROCESS = "records/process"
-_UNTOLD_FOR = timedelta(seconds=60)
-"""How long a run may have started before it tells its process, which is the first that it does."""
+HIDDEN = ".dagster/records-"
+"""How tags begin that are only for our sensors: Dagster's pages do not show them."""
+
+_PROCESS = f"{HIDDEN}process"
+_UNTAGGED_FOR = timedelta(seconds=60)
+"""How long a run may be started without the tag of its process, which is the first thing that it writes."""
 _RUNNING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
-def tag_run(context: dg.OpExecutionContext, **told: str) -> None:
-    """The run can be searched by what is told of it, as records/account=ua."""
-    context.instance.add_run_tags(context.run_id, {f"records/{name}": value for name, value in told.items() if value})
+def tag_run(context: dg.OpExecutionContext, **tags: str) -> None:
+    """Tag the run, so that people can search for it: records/account=ua."""
+    context.instance.add_run_tags(context.run_id, {f"records/{name}": value for name, value in tags.items() if value})
 
 
-def tell_process(instance: dg.DagsterInstance, run_id: str) -> None:
-    """It is known that the run is this process, though its steps may be executed in others."""
+def tag_process(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Tag the run with this process. Its steps may be executed in others."""
     instance.add_run_tags(run_id, {_PROCESS: f"{run_id}@{_name(os.getpid())}"})
 
 
@@ -34,9 +37,9 @@ def tell_process(instance: dg.DagsterInstance, run_id: str) -> None:
     description="Fail runs that are shown as started and whose process is gone; Dagster starts them again.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Runs of this machine whose process is gone have failed, so that the deployment's run_retries start them again.
+    """Fail runs of this machine whose process is gone, so that the deployment's run_retries start them again.
 
-    Those of another machine end with the deployment's `max_runtime_seconds`, if nobody there looks after them.
+    Runs of another machine end with the deployment's `max_runtime_seconds`, unless a sensor there fails them.
     """
     now = SystemClock().now()
     found = context.instance.get_run_records(dg.RunsFilter(statuses=_RUNNING))
@@ -49,18 +52,18 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 
 def is_lost(record: dg.RunRecord, now: datetime, is_alive: Callable[[str], bool | None]) -> bool:
-    """Whether the run's process is gone. `is_alive` says of a process whether it is; None: it is another machine's.
+    """Whether the run's process is gone. `is_alive` returns None for a process of another machine.
 
-    A run that starts another one again has its tags, and so the process of that one, until it tells its own.
+    A run that repeats another one copies its tags. So it has the other's process until it tags its own.
     """
     run_id, _, process = record.dagster_run.tags.get(_PROCESS, "").partition("@")
     if run_id == record.dagster_run.run_id:
         return is_alive(process) is False
-    return record.start_time is not None and datetime.fromtimestamp(record.start_time, UTC) + _UNTOLD_FOR < now
+    return record.start_time is not None and datetime.fromtimestamp(record.start_time, UTC) + _UNTAGGED_FOR < now
 
 
 def _name(number: int) -> str:
-    """A process by machine, id and time of start: ids are used again."""
+    """Returns the name of a process: machine, id and start time, because ids are used again."""
     return f"{socket.gethostname()}:{number}:{psutil.Process(number).create_time():.2f}"
 
 

@@ -1,24 +1,41 @@
-"""What ops, assets and sensors need of the outside world: the store, as somebody."""
+"""The store as a Dagster resource, for ops, assets and sensors; and how its errors look in Dagster."""
 
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import dagster as dg
+from dagster._core.errors import DagsterUserCodeProcessError
+from dagster_shared.error import SerializableErrorInfo
 
+from pipelines.launchpad import in_launchpad_words
 from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
 from resources.system_errors import system_error
 from schemas.errors import RecordsError
 
 RETRIES = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL)
-"""For every op. What is not transient says so itself, and is not tried again."""
+"""For every op. Only transient errors are retried: the others forbid it themselves."""
 
 _DATABASES = Databases(keep=2)
-"""A code server opens a store at each tick of a sensor, and a run at each step."""
+"""Databases that stay open: a code server opens a store at each sensor tick, and a run at each step."""
 
 UPKEEP = "upkeep"
-"""The pool of what keeps the store in order: one run at a time."""
+"""The pool of jobs that maintain the store: one run at a time."""
+
+
+class Refusal(DagsterUserCodeProcessError, dg.Failure):
+    """A failure that is a sentence: Dagster shows it without a stack trace, and does not retry it.
+
+    Dagster takes the description of a `DagsterUserCodeProcessError` as it is, for the trace of another process.
+    """
+
+    def __init__(self, description: str, metadata: dict[str, Any] | None = None) -> None:
+        infos = [SerializableErrorInfo(f"{description}\n", [], type(self).__name__)]
+        super().__init__(  # type: ignore[no-untyped-call]  # Dagster has not typed it
+            description, user_code_process_error_infos=infos, metadata=metadata, allow_retries=False
+        )
 
 
 class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it provides itself
@@ -26,10 +43,10 @@ class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
 
     @contextmanager
     def open(self) -> Iterator[RecordStore]:
-        """The store; what goes wrong with it fails the step with its own two sentences.
+        """Open the store. An error of the store fails the step with its message and hint.
 
-        Only what is transient is worth a retry. Of an error that nobody foresaw Dagster is told where it happened, and
-        not what it says: there may be values of records in it.
+        Only transient errors are retried. For an unexpected error Dagster gets the place, but not the text: the text
+        may hold values of records.
         """
         settings = None
         try:
@@ -37,20 +54,21 @@ class RecordsResource(dg.ConfigurableResource):  # type: ignore[type-arg]  # it 
             with RecordStore(settings, databases=_DATABASES) as store:
                 yield store
         except RecordsError as error:
-            raise _failure(error) from error
+            raise _failure(error) from None
         except (dg.Failure, dg.RetryRequested):
             raise
         except Exception as error:
-            told = system_error(error, *(() if settings is None else (settings.data, settings.home)))
-            if told is not None:
-                raise _failure(told) from None
+            known = system_error(error, *(() if settings is None else (settings.data, settings.home)))
+            if known is not None:
+                raise _failure(known) from None
             where = "".join(traceback.format_tb(error.__traceback__))
             raise dg.Failure(
-                description=f"{type(error).__name__}, which nobody foresaw. Please report it with what is below.",
+                description=f"Unexpected {type(error).__name__}. Please report it with the place below.",
                 metadata={"code": "unexpected", "where": dg.MetadataValue.text(where)},
                 allow_retries=False,
             ) from None
 
 
 def _failure(error: RecordsError) -> dg.Failure:
-    return dg.Failure(description=str(error), metadata={"code": error.code}, allow_retries=error.transient)
+    description, metadata = in_launchpad_words(str(error)), {"code": error.code}
+    return dg.Failure(description, metadata) if error.transient else Refusal(description, metadata)

@@ -1,4 +1,4 @@
-"""Notices to people, by whichever services the setting names: Apprise knows how to reach them."""
+"""Notices to people, through Apprise, which knows how to reach each service."""
 
 import hashlib
 import logging
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from resources.settings import Settings
 from schemas.errors import InvalidRequest
-from schemas.notice_cursor import Entry, Reached, Told, all_told
+from schemas.notice_cursor import Entry, NoticeCursor, Position
 from schemas.notices import Message
 
 if TYPE_CHECKING:
@@ -23,10 +23,10 @@ _SECONDS_A_TICK = 20.0
 
 
 class Notifier:
-    """The receivers that RECORDS_NOTIFY names, for the length of one tick.
+    """The receivers that RECORDS_NOTIFY names, for one tick.
 
-    An address is a secret: it is in no log, no error and no event. Raises InvalidRequest for one that Apprise cannot
-    read. Without an address Apprise is not imported.
+    An address is a secret: no log, error or event shows it. Raises InvalidRequest if Apprise cannot read an address.
+    Apprise is imported only if there is an address.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,11 +40,11 @@ class Notifier:
 
     @property
     def receivers(self) -> Sequence[str]:
-        """The receivers, each by a name that tells nothing of its address and stays the same."""
+        """Returns a name for each receiver. The name reveals nothing of the address and stays the same."""
         return list(self._receivers)
 
     def send(self, receiver: str, message: Message) -> bool:
-        """Whether the receiver has taken the message, within some seconds. Never raises."""
+        """Send a message, and return whether the receiver took it within some seconds. Never raises."""
         shown, apprise = self._receivers[receiver]
         taken = threading.Event()
 
@@ -52,10 +52,10 @@ class Notifier:
             try:
                 if apprise.notify(title=message.title, body=message.body, notify_type=message.kind, body_format="text"):
                     taken.set()
-            except Exception as error:  # its text may have the address
+            except Exception as error:  # its text may hold the address
                 _LOG.warning("%s: %s", shown, type(error).__name__)
 
-        # A service that answers a byte at a time is beyond any time limit of a socket.
+        # The time limit of a socket does not stop a service that answers a byte at a time.
         thread = threading.Thread(target=notify, daemon=True)
         thread.start()
         thread.join(_SECONDS_A_MESSAGE)
@@ -63,41 +63,44 @@ class Notifier:
             _LOG.warning("%s has not taken the message %r.", shown, message.title)
         return taken.is_set()
 
-    def tell(self, told: Told, entries_after: Callable[[int], Sequence[Entry]], now: datetime) -> Told:
-        """Each receiver is told what it was not told yet, in order; returns how far they are.
+    def send_new(
+        self, cursor: NoticeCursor, entries_after: Callable[[int], Sequence[Entry]], now: datetime
+    ) -> NoticeCursor:
+        """Send each receiver the entries after its position, in order; returns the new cursor.
 
-        One that does not take a message is tried again at later ticks, ever more rarely, and holds up no other. What
-        is a day old is passed over. There must be a receiver.
+        If a receiver does not take a message, later ticks retry it, with growing pauses. Other receivers do not wait
+        for it. Messages older than a day are skipped. There must be at least one receiver.
         """
-        return all_told({name: self._tell(name, told.of(name), entries_after, now) for name in self._receivers})
+        return NoticeCursor.joining(
+            {name: self._send_new(name, cursor.of(name), entries_after, now) for name in self._receivers}
+        )
 
-    def _tell(
-        self, receiver: str, reached: Reached, entries_after: Callable[[int], Sequence[Entry]], now: datetime
-    ) -> Reached:
-        passed_over = []
-        for entry in entries_after(reached.number):
+    def _send_new(
+        self, receiver: str, position: Position, entries_after: Callable[[int], Sequence[Entry]], now: datetime
+    ) -> Position:
+        skipped = []
+        for entry in entries_after(position.number):
             if entry.message is not None:
                 if entry.is_stale(now):
-                    passed_over.append(entry.message.title)
-                elif reached.waits(now) or time.monotonic() >= self._deadline:
+                    skipped.append(entry.message.title)
+                elif position.waits(now) or time.monotonic() >= self._deadline:
                     break
                 elif not self.send(receiver, entry.message):
-                    reached = reached.failed(now)
+                    position = position.failed(now)
                     break
-            reached = Reached(entry.number)
-        if passed_over:
+            position = Position(entry.number)
+        if skipped:
             shown, _ = self._receivers[receiver]
-            told = f"{len(passed_over)} messages of more than a day ago are passed over, the last one"
-            _LOG.error("%s: %s %r.", shown, told, passed_over[-1])
-        return reached
+            _LOG.error("%s: skipped %s messages older than a day, the last one %r.", shown, len(skipped), skipped[-1])
+        return position
 
 
 def _receiver(url: str, shown: str) -> "Apprise":
-    # Both write addresses, or parts of them, into their logs.
+    # Both log addresses or parts of them.
     logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
     logging.getLogger("urllib3").setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the many services that are loaded with the one that is wanted
+        warnings.simplefilter("ignore")  # from the many services that Apprise loads
         from apprise import Apprise, AppriseAsset
 
         receiver = Apprise(asset=AppriseAsset(app_id="records", async_mode=False, pem_autogen=False))

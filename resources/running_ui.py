@@ -1,13 +1,19 @@
-"""Where the deployment of this home is, while it runs: `ui.json`, which `records ui` writes."""
+"""The running UI of this home: `ui.json`, which `records ui` writes, and the links to the files that it serves."""
 
+import hmac
 import json
 import os
+import secrets
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
 from resources.settings import Settings
 from schemas.batches import ImportReport
+from schemas.exports import ExportManifest
+
+_KEY_BYTES = 32
 
 
 @dataclass(frozen=True)
@@ -20,28 +26,57 @@ class RunningUi:
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
-        """The one of the home; what a killed one left behind is told like any other. None: there is none."""
+        """Returns the UI that the home names, even if it was killed since; None if it names none."""
         try:
             return cls(**json.loads(_path(settings).read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def write(self, settings: Settings) -> None:
-        """It can be found in the home from now on."""
+        """Name this UI in the home, and make the key of the links to exports if there is none."""
+        with suppress(FileExistsError):
+            key = os.open(_key_path(settings), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(key, "wb") as file:
+                file.write(secrets.token_bytes(_KEY_BYTES))
         partial = _path(settings).with_suffix(".partial")
         partial.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
         os.replace(partial, _path(settings))
 
     def links(self, report: ImportReport) -> dict[str, str]:
-        """Where the browser finds the files of a batch, by what they are."""
-        path = report.batch.link_token
-        return {what: f"{self.files}/{report.batch.batch_id}/{path}/{what}" for what in report.files if path}
+        """Returns the addresses of a batch's files, by what they are."""
+        token = report.batch.link_token
+        return {what: f"{self.files}/{report.batch.batch_id}/{token}/{what}" for what in report.files if token}
+
+    def export_link(self, settings: Settings, export: ExportManifest) -> str | None:
+        """Returns the address of an export's file; None if the UI does not serve it."""
+        token = export_token(settings, export)
+        return None if token is None else f"{self.files}/{export.export_id}/{token}/export"
 
     @staticmethod
     def remove(settings: Settings) -> None:
-        """It can be found no more."""
+        """Name no UI in the home any more."""
         _path(settings).unlink(missing_ok=True)
+
+
+def export_token(settings: Settings, export: ExportManifest) -> str | None:
+    """Returns the secret part of the address of an export's file.
+
+    None if there is no address: the file lies outside the account's own folder of exports, or no UI has run here yet.
+    """
+    folder = settings.folder(export.account, "exports")
+    if not str(export.path).startswith(f"{folder}/"):
+        return None
+    try:
+        key = _key_path(settings).read_bytes()
+    except FileNotFoundError:
+        return None
+    return hmac.new(key, export.export_id.encode(), "sha256").hexdigest() if len(key) == _KEY_BYTES else None
 
 
 def _path(settings: Settings) -> Path:
     return settings.home / "ui.json"
+
+
+def _key_path(settings: Settings) -> Path:
+    """Returns where the key of links to exports lies. It stays, so that links in Dagster's history keep working."""
+    return settings.home / "links.key"

@@ -145,6 +145,10 @@ class Settings:
         """Returns the folder for temporary files of DuckDB, and for files on their way to an object store."""
         return self.home / "tmp"
 
+    def path_below_data(self, place: Location) -> str:
+        """Returns the path of a file or folder below RECORDS_DATA, as the ledger records it."""
+        return str(place).removeprefix(str(self.data)).lstrip("/")
+
     def folder(self, account: str, kind: str) -> Location:
         """Returns the account's folder of that kind: staging, reports, rejects or exports."""
         return self.accounts / account / kind

@@ -93,7 +93,7 @@ class RowProblem:
 
     `record` counts the records of the file from 1, without the header. `line` is the physical line, or the row of a
     sheet, on which the record begins, from 1. The two differ inside quoted line breaks. `field` is None if the rule
-    concerns the whole record.
+    concerns the whole record. `records` counts the records of the file that have this problem with this value.
     """
 
     record: int
@@ -102,6 +102,7 @@ class RowProblem:
     rule: str
     expected: str
     value: str | None
+    records: int = 1
 
     def message(self, *, masked: bool = False, place: str = "line") -> str:
         """Returns the problem as a sentence: "`amount` must be 0 or more; record 4,812 (line 4,815) has -5".
@@ -264,7 +265,7 @@ class ImportReport:
 
     @property
     def files(self) -> dict[str, Location]:
-        """What there is to look at, by what it is: the page on the preview, and the rejects file."""
+        """Returns the files that a person can look at, by name: the report and the rejects file."""
         files = {"report": self.report_file, "rejects_file": self.rejects_file}
         return {what: file for what, file in files.items() if file is not None}
 

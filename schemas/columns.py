@@ -8,10 +8,10 @@ Reason = Literal["given", "remembered", "ours", "name", "alias", "normalised", "
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a file: where it stands (from 0), its header, the field it feeds, and why.
+    """One column of a file: its position from 0, its header, the field that it feeds, and the reason.
 
-    `score` tells how alike header and field are, 0 to 100, where likeness is the reason. A column that
-    an earlier import left out has no field and the reason "remembered".
+    `score` is how alike header and field are, from 0 to 100, if likeness is the reason. A column that an earlier import
+    left out has no field and the reason "remembered". `samples` are its first different values, as the file has them.
     """
 
     position: int
@@ -19,3 +19,4 @@ class Column:
     field: str | None
     reason: Reason
     score: int | None = None
+    samples: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""How far each receiver of notices has been told of a log: all that is kept of it from one tick to the next."""
+"""The cursor of notices: the last log entry that each receiver got. Sensors keep it from one tick to the next."""
 
 import json
 from collections.abc import Mapping
@@ -9,52 +9,52 @@ from schemas.notices import Message
 from schemas.retries import next_attempt
 
 PATIENCE = timedelta(hours=24)
-"""How long something is worth being told."""
+"""How old an entry may be and still be sent."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of a log: its number, when it was written, and what is to be said of it, or nothing."""
+    """An entry of a log: its number, its time, and the message to send about it, if any."""
 
     number: int
     at: datetime
     message: Message | None
 
     def is_stale(self, now: datetime) -> bool:
-        """Whether it is too long ago to be told."""
+        """Whether the entry is too old to be sent."""
         return now - self.at >= PATIENCE
 
 
 @dataclass(frozen=True)
-class Reached:
-    """The last entry that a receiver was told, how often the next one was tried in vain, and when last."""
+class Position:
+    """One receiver's position: its last entry, how many attempts to send the next one failed, and the last attempt."""
 
     number: int
     attempts: int = 0
     tried: datetime | None = None
 
     def waits(self, now: datetime) -> bool:
-        """Whether it is too soon to try again."""
+        """Whether it is too early for the next attempt."""
         return self.tried is not None and now < next_attempt([self.tried] * self.attempts)
 
-    def failed(self, now: datetime) -> "Reached":
-        """After one more attempt that failed."""
+    def failed(self, now: datetime) -> "Position":
+        """Returns the position after one more failed attempt."""
         return replace(self, attempts=self.attempts + 1, tried=now)
 
 
 @dataclass(frozen=True)
-class Told:
-    """The last entry that receivers were told; and those receivers, by name, that are behind or could not be told."""
+class NoticeCursor:
+    """The last entry that was sent, and the positions of receivers, by name, that are behind or failed."""
 
     number: int
-    behind: Mapping[str, Reached] = field(default_factory=dict)
+    behind: Mapping[str, Position] = field(default_factory=dict)
 
-    def of(self, receiver: str) -> Reached:
-        """How far one receiver is. One that is new begins where the others are."""
-        return self.behind.get(receiver, Reached(self.number))
+    def of(self, receiver: str) -> Position:
+        """Returns the position of one receiver. A new receiver begins where the others are."""
+        return self.behind.get(receiver, Position(self.number))
 
     def __str__(self) -> str:
-        """The number; behind it, where a receiver is behind, how far it is, as JSON."""
+        """Returns the number, followed by the positions of receivers that are behind, as JSON."""
         if not self.behind:
             return str(self.number)
         behind = {
@@ -64,19 +64,19 @@ class Told:
         return f"{self.number} {json.dumps(behind)}"
 
     @classmethod
-    def parse(cls, text: str) -> "Told":
-        """What `str` made the text of."""
+    def parse(cls, text: str) -> "NoticeCursor":
+        """Returns the cursor that `str` wrote."""
         number, _, behind = text.partition(" ")
         return cls(
             int(number),
             {
-                name: Reached(reached, attempts, None if tried is None else datetime.fromisoformat(tried))
-                for name, (reached, attempts, tried) in json.loads(behind or "{}").items()
+                name: Position(last, attempts, None if tried is None else datetime.fromisoformat(tried))
+                for name, (last, attempts, tried) in json.loads(behind or "{}").items()
             },
         )
 
-
-def all_told(reached: Mapping[str, Reached]) -> Told:
-    """How far the receivers are, of which there must be one."""
-    number = max(at.number for at in reached.values())
-    return Told(number, {name: at for name, at in reached.items() if at != Reached(number)})
+    @classmethod
+    def joining(cls, positions: Mapping[str, Position]) -> "NoticeCursor":
+        """Returns the cursor of all receivers. There must be at least one."""
+        number = max(position.number for position in positions.values())
+        return cls(number, {name: at for name, at in positions.items() if at != Position(number)})

@@ -1,4 +1,4 @@
-"""What is said of an event to somebody who waits for it: counts and names, never a value of a record."""
+"""Messages about events, for people who wait for them: counts and names, never a value of a record."""
 
 import re
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 
 @dataclass(frozen=True)
 class Message:
-    """A title of a line, and what to know and do."""
+    """A title of one line, and a body that says what happened and what to do."""
 
     title: str
     body: str
@@ -21,9 +21,9 @@ class Message:
 
 
 def of_batch(batch: Batch, window: timedelta) -> Message | None:
-    """What is said of a transition of a batch: that it waits for approval, left records out, or takes another back.
+    """Returns the message about a batch that waits for approval, left records out, or rolled another batch back.
 
-    `window` is how long a preview can be committed.
+    None for any other change. `window` is how long a preview can be committed.
     """
     whose = f"{batch.account}: an import of {batch.record_type}"
     if batch.waits:
@@ -38,47 +38,47 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
             "warning",
         )
     if batch.status is not BatchStatus.COMMITTED or batch.at != batch.committed_at:
-        return None  # or it stands again, for the rollback of it was taken back
+        return None  # COMMITTED with an older commit: its rollback was rolled back
     if batch.undone is not None:
         counts = batch.undone.counts
         return Message(
-            f"{batch.account}: a batch of {batch.record_type} was taken back",
-            f"{batch.undone.batch_id} was taken back by {batch.actor}: {counts}.\n"
+            f"{batch.account}: a batch of {batch.record_type} was rolled back",
+            f"{batch.actor} rolled {batch.undone.batch_id} back: {counts}.\n"
             + (f"{counts.resting_message}\n" if counts.resting else "")
-            + f"To undo that: records rollback {batch.batch_id}",
+            + f"To reverse that: records rollback {batch.batch_id}",
             "info",
         )
     if batch.counts.rejected:
         return Message(
             f"{whose} left out {_records(batch.counts.rejected)}",
             f"{batch.file_name}, {_records(batch.counts.read)}: {batch.counts}.\n"
-            f"What is wrong, and the file to correct: records show {batch.batch_id}",
+            f"See the problems and the file to correct: records show {batch.batch_id}",
             "warning",
         )
     return None
 
 
 def of_export(export: ExportManifest) -> Message | None:
-    """What is said of an export that a run has made. Who makes one in a terminal knows of it."""
+    """Returns the message about an export that a run made; None for one that somebody made in a terminal."""
     if export.run_id is None:
         return None
     seconds = "" if export.seconds is None else f", {export.seconds:,.1f} seconds"
-    full = "\nThe last export is not kept any more: all records are in it." if export.full else ""
+    full = "\nIt has all records, because the export before it is not kept any more." if export.full else ""
     return Message(
         f"{export.account}: an export of {export.record_type} is ready",
-        f"{_records(export.rows)}, {export.bytes:,} bytes{seconds}; asked for by {export.actor}.\n{export.path}{full}",
+        f"{_records(export.rows)}, {export.bytes:,} bytes{seconds}; requested by {export.actor}.\n{export.path}{full}",
         "success",
     )
 
 
 def of_failure(job: str, account: str | None, why: str, place: str) -> Message:
-    """What is said of a run that failed. `why` is the first sentence of it, `place` the run's address or id."""
+    """Returns the message about a failed run. `why` is its first sentence, `place` the run's address or id."""
     whose = "" if account is None else f"{account}: "
     return Message(f"{whose}a run of {job} failed", f"{why}\n{place}", "failure")
 
 
 def first_sentence(text: str) -> str:
-    """The text up to its first full stop that a space follows."""
+    """Returns the text up to the first full stop before a space."""
     return _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
 
 

@@ -106,7 +106,10 @@ def test_one_run_serves_all_that_is_due_and_a_skip_names_the_next(
     assert asked(both) == ["daily", "evening", "dusk"]  # for nobody has made the first one
     assert isinstance(both, dg.RunRequest)
     assert both.run_key == "2026-01-05T17:30:00+00:00"
-    assert both.tags == {"records/deliveries": "daily,evening,dusk", "records/moment": "2026-01-05T17:30:00+00:00"}
+    assert both.tags == {
+        ".dagster/records-deliveries": "daily,evening,dusk",
+        ".dagster/records-due-at": "2026-01-05T17:30:00+00:00",
+    }
 
 
 def test_an_entry_is_not_due_for_a_time_before_it_was_written(
@@ -155,7 +158,7 @@ def test_a_run_under_way_is_left_alone_and_one_that_failed_is_followed_by_anothe
     coming = "The next one: evening at 2026-01-05 17:30 UTC."
     assert tick(instance, "2026-01-05T12:05") == f"A run for daily is under way. {coming}"
     instance.report_run_failed(made)
-    assert tick(instance, "2026-01-05T12:00:59") == f"daily has failed 1 times; the next attempt waits. {coming}"
+    assert tick(instance, "2026-01-05T12:00:59") == f"daily has failed 1 times. The next attempt waits. {coming}"
     assert asked(tick(instance, "2026-01-05T12:05")) == ["daily"]
     assert asked(tick(instance, "2026-01-06T12:00")) == ["daily", "evening"]
 

@@ -68,7 +68,7 @@ def test_a_run_that_failed_is_followed_by_another_and_one_under_way_by_none(
     run = instance.create_run_for_job(expire_batches, run_config=first.run_config, tags=first.tags)
     assert tick(instance) == dg.SkipReason(f"A run for {over} is under way.")
     instance.report_run_failed(run)
-    assert tick(instance) == dg.SkipReason(f"1 runs for {over} have failed; the next one waits.")
+    assert tick(instance) == dg.SkipReason(f"1 runs for {over} have failed. The next one waits.")
 
     monkeypatch.setattr("pipelines.expiry.next_attempt", min)
     second = tick(instance)

@@ -1,5 +1,6 @@
-"""Reports and rejects files, as a browser gets them."""
+"""Reports, rejects files and exports, as a browser gets them."""
 
+import re
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -10,11 +11,14 @@ import pytest
 
 from pipelines.deployment import Deployment
 from pipelines.web.file_server import serving
+from resources.export_writer import ExportWriter
+from resources.file_storage import read
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
-from schemas.batches import ImportReport
+from schemas.batches import ImportReport, OnInvalid
 from schemas.errors import NoDeployment
+from schemas.exports import ExportManifest, ExportRequest
 from tests.records import contact, contacts_of, write_csv
 
 HOST = "127.0.0.1"
@@ -77,7 +81,13 @@ def test_the_report_opens_and_the_rejects_file_is_saved(ask: Ask, report: Import
 
     assert report.report_file is not None
     assert report.rejects_file is not None
-    assert (page.status, page.body) == (200, report.report_file.read_bytes())
+    file = read(report.report_file)
+    assert page.status == 200
+    addresses = re.findall(rb'<a href="([^"]*)">', page.body)
+    assert addresses == [b"rejects_file"], "beside the page; no UI runs, so there is no history to link to"
+    # A file is written just before the ledger knows the time.
+    pages = [re.sub(rb"<nav.*</nav>\n|<time.*?</time>", b"", body, flags=re.DOTALL) for body in (page.body, file)]
+    assert pages[0] == pages[1], "the file is the same page without links"
     assert page.headers["content-type"] == "text/html; charset=utf-8"
     assert (rejects.status, rejects.body) == (200, report.rejects_file.read_bytes())
     assert rejects.headers["content-disposition"] == f'attachment; filename="{report.rejects_file.name}"'
@@ -141,3 +151,63 @@ def test_the_path_dies_with_the_batch(
     gone = ask(links["report"])
     assert (gone.status, gone.body.decode()) == (404, GONE)
     assert ask(links["rejects_file"]).status == 200
+
+
+def test_a_served_report_links_to_the_history_while_the_ui_runs(
+    ask: Ask, links: dict[str, str], store: RecordStore
+) -> None:
+    RunningUi("http://127.0.0.1:3000", "http://127.0.0.1:3001", 1).write(store.settings)
+    page = ask(links["report"]).body.decode()
+    assert 'href="http://127.0.0.1:3000/assets/records/contacts?view=partitions&amp;partition=ua"' in page
+
+
+def test_a_committed_batchs_report_is_served_as_it_is_now(
+    ask: Ask, report: ImportReport, links: dict[str, str], importer: Importer
+) -> None:
+    assert b"Nothing has been written yet." in ask(links["report"]).body
+    importer.commit("ua", report.batch.batch_id, OnInvalid.SKIP)
+    assert b"1 created, 0 updated. 1 of 2 records is rejected and left out." in ask(links["report"]).body
+
+
+@pytest.fixture
+def export(store: RecordStore, importer: Importer, tmp_path: Path) -> ExportManifest:
+    """An export in the account's own folder, while a UI runs."""
+    importer.import_file(contacts_of(write_csv(tmp_path / "e.csv", [contact(7)])))
+    RunningUi("http://x", "http://x", 1).write(store.settings)
+    return ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
+
+
+def address(store: RecordStore, export: ExportManifest) -> str | None:
+    link = RunningUi("", "http://x", 1).export_link(store.settings, export)
+    return None if link is None else link.removeprefix("http://x")
+
+
+@pytest.mark.runs_on("laptop", "server")
+def test_an_export_is_saved_by_its_secret_address_alone(ask: Ask, store: RecordStore, export: ExportManifest) -> None:
+    path = address(store, export)
+    assert path is not None
+    saved = ask(path)
+    assert (saved.status, saved.body) == (200, read(export.path))
+    assert saved.headers["content-disposition"] == f'attachment; filename="{export.path.name}"'
+    token = path.split("/")[2]
+    for wrong in (path.replace(token, token[:-1]), f"/e-none/{token}/export", f"/{export.export_id}/None/export"):
+        assert ask(wrong).status == 404, wrong
+    key = store.settings.home / "links.key"
+    assert key.stat().st_mode & 0o077 == 0
+    RunningUi("http://y", "http://y", 2).write(store.settings)
+    assert address(store, export) == path, "links in Dagster's history keep working"
+
+
+@pytest.mark.runs_on("laptop")
+def test_an_export_that_is_damaged_gone_or_elsewhere_is_not_served(
+    ask: Ask, store: RecordStore, export: ExportManifest, tmp_path: Path
+) -> None:
+    path = address(store, export)
+    assert path is not None
+    assert isinstance(export.path, Path)
+    elsewhere = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", path=tmp_path / "out.csv"))
+    assert address(store, elsewhere) is None
+    export.path.write_bytes(export.path.read_bytes()[:-2] + b"?\n")
+    assert ask(path).status == 500
+    export.path.unlink()
+    assert ask(path).status == 404

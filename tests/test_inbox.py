@@ -106,9 +106,9 @@ def test_a_file_is_taken_once_it_was_the_same_at_two_looks_and_imported_by_a_run
     inbox_store: RecordStore, ticks: Ticks
 ) -> None:
     file = lands(inbox_store, "in.csv", [contact(1)])
-    assert ticks.reason() == "waiting to be the same at two looks: 1"
+    assert ticks.reason() == "files that must be the same at two looks: 1"
     write_csv(file, [contact(1), contact(2, status="VIP")])
-    assert ticks.reason() == "waiting to be the same at two looks: 1"
+    assert ticks.reason() == "files that must be the same at two looks: 1"
     (request,) = ticks.requests()
     assert kinds(inbox_store) == {"in.csv": ["processing"]}
 
@@ -128,8 +128,8 @@ def test_a_file_is_taken_once_it_was_the_same_at_two_looks_and_imported_by_a_run
 
 def test_a_part_is_taken_at_once_when_it_is_renamed(inbox_store: RecordStore, ticks: Ticks) -> None:
     part = lands(inbox_store, "in.csv.part", [contact(1)])
-    assert ticks.reason() == "called *.part: 1"
-    assert ticks.reason() == "called *.part: 1"
+    assert ticks.reason() == "files called *.part: 1"
+    assert ticks.reason() == "files called *.part: 1"
     part.rename(part.with_suffix(""))
     assert len(ticks.requests()) == 1
     assert kinds(inbox_store) == {"in.csv": ["processing"]}
@@ -242,9 +242,9 @@ def test_a_bundle_has_one_run_at_a_time_and_after_a_failure_another(
     assert (first.run_key or "").endswith(":0")
     assert first.tags["dagster/priority"] == "-1"
     run = ticks.make(first)
-    assert ticks.reason() == "bundles being imported, or tried again later: 1"
+    assert ticks.reason() == "bundles that are being imported or wait for a retry: 1"
     instance.report_run_failed(run)
-    assert ticks.reason() == "bundles being imported, or tried again later: 1"
+    assert ticks.reason() == "bundles that are being imported or wait for a retry: 1"
     monkeypatch.setattr("pipelines.arrivals.next_attempt", min)
     (second,) = ticks.requests()
     assert second.run_key == (first.run_key or "").replace(":0", ":1")
@@ -283,7 +283,7 @@ def test_bundles_of_one_folder_are_imported_in_their_order_and_one_that_failed_h
 
 
 def _file(store: RecordStore, request: dg.RunRequest) -> str:
-    (file,) = (store.settings.processing / request.tags["records/bundle"]).glob("*/*/*")
+    (file,) = (store.settings.processing / request.tags[".dagster/records-bundle"]).glob("*/*/*")
     return file.name
 
 
@@ -325,7 +325,7 @@ def test_a_run_that_has_postponed_files_fails_and_says_what_became_of_the_others
     failure = failed.step_failure_data.user_failure_data
     assert failure is not None
     assert failure.description == (
-        "1 of 2 files could not be imported now and are tried again later: There is no room. Make room."
+        "1 of 2 files could not be imported now and will be retried: There is no room. Make room."
     )
     assert (failure.metadata["committed"].value, failure.metadata["postponed"].value) == (1, 1)
     assert kinds(inbox_store) == {"large.csv": ["processing"], "small.csv": ["archive"]}
@@ -348,7 +348,7 @@ def test_ten_thousand_files_are_taken_in_seconds_and_none_is_opened(inbox_store:
         file = os.open(folder / f"{number}.csv", os.O_CREAT | os.O_WRONLY, 0o000)  # nobody may read it
         os.close(file)
     began = time.monotonic()
-    assert ticks.reason() == "waiting to be the same at two looks: 10000"
+    assert ticks.reason() == "files that must be the same at two looks: 10000"
     assert len(ticks.requests()) == 1
     assert time.monotonic() - began < 10
     bundles = inbox_of(inbox_store).bundles()

@@ -77,6 +77,14 @@ def failure(result: dg.ExecuteInProcessResult) -> tuple[str, Any]:
     return data.description or "", data.metadata["code"].value
 
 
+def shown_trace(result: dg.ExecuteInProcessResult) -> str | None:
+    """What Dagster shows below the sentence of the one step that failed: a stack trace and causes, or nothing."""
+    (failed,) = [event for event in result.all_events if event.is_step_failure]
+    error = failed.step_failure_data.error
+    assert error is not None
+    return "".join(error.stack) + str(error.cause or "") + str(error.context or "") or None
+
+
 def latest(account: str = "ua") -> Batch:
     with RecordStore(Settings.from_environment()) as store:
         return store.batches(account)[0]
@@ -405,16 +413,17 @@ def test_rejected_records_fail_the_step_with_the_errors_sentence(
     assert failure(result) == (
         "1 of 2 records are rejected, so nothing was written: status must be one of lead, prospect, customer, "
         f"churned (1). See them: records show {batch_id}. Correct the file and import it again, or leave them out: "
-        f"records commit {batch_id} --on-invalid skip.",
+        f"launch commit_batch with `batch_id: {batch_id}`, `on_invalid: skip`.",
         "rejects_found",
     )
+    assert shown_trace(result) is None
     assert values(store, "status") == {}
 
 
 def test_the_account_is_required(store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "in.csv", [contact(1)])
     sentences = (
-        "No account was given. A name has 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT."
+        "No account was given. A name has 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: `account`."
     )
 
     assert failure(run(instance, "import_records", {"path": str(file)})) == (sentences, "invalid_request")

@@ -83,8 +83,8 @@ def test_what_the_ledger_tells_is_told_once(
 
     assert receiver.titles == [
         "ua: an import of contacts left out 1 record",
-        "ua: a batch of contacts was taken back",
-        "ua: a batch of contacts was taken back",
+        "ua: a batch of contacts was rolled back",
+        "ua: a batch of contacts was rolled back",
         "ua: an export of contacts is ready",
     ]
     bodies = [message["message"].splitlines() for message in receiver.taken]
@@ -93,11 +93,11 @@ def test_what_the_ledger_tells_is_told_once(
         f"What is wrong, and the file to correct: records show {partial}",
     ]
     assert bodies[1] == [
-        f"{clean} was taken back by tester: 1 removed.",
-        f"To undo that: records rollback {rollback}",
+        f"tester rolled {clean} back: 1 removed.",
+        f"To reverse that: records rollback {rollback}",
     ]
     assert bodies[3] == [
-        f"2 records, {export.bytes} bytes, {export.seconds:,.1f} seconds; asked for by schedule:daily.",
+        f"2 records, {export.bytes} bytes, {export.seconds:,.1f} seconds; requested by schedule:daily.",
         str(export.path),
     ]
     assert "canary" not in json.dumps(receiver.taken)
@@ -228,7 +228,10 @@ def test_runs_that_fail_are_told_once_from_now_on(
         ),
         (
             "dl: a run of deliver_exports failed",
-            ["It ended without a word, as when it was killed.", f"http://127.0.0.1:3000/runs/{second.run_id}"],
+            [
+                "It ended without an error, for example because it was killed.",
+                f"http://127.0.0.1:3000/runs/{second.run_id}",
+            ],
             "failure",
         ),
     ]
@@ -254,7 +257,7 @@ def test_a_defect_is_told_by_its_class_and_tried_again(
 
     assert receiver.asked == 2
     (message,) = receiver.taken
-    assert message["message"].splitlines() == ["commit: ValueError, which nobody foresaw.", f"Run {run_id}"]
+    assert message["message"].splitlines() == ["commit: Unexpected ValueError.", f"Run {run_id}"]
 
 
 def test_an_export_of_many_parts_is_one_message(

@@ -14,7 +14,7 @@ from resources import notifier as notifier_module
 from resources.notifier import Notifier
 from resources.settings import Settings
 from schemas.errors import InvalidRequest
-from schemas.notice_cursor import Entry, Reached, Told
+from schemas.notice_cursor import Entry, NoticeCursor, Position
 from schemas.notices import Message
 from tests.http_receiver import Receiver, receiving
 
@@ -47,10 +47,10 @@ def after(entries: Sequence[Entry], number: int) -> list[Entry]:
     return [entry for entry in entries if entry.number > number]
 
 
-def tell(notifier: Notifier, told: Told, entries: Sequence[Entry], minutes: float = 0) -> Told:
+def tell(notifier: Notifier, told: NoticeCursor, entries: Sequence[Entry], minutes: float = 0) -> NoticeCursor:
     """What is known after a tick is what its text says."""
-    reached = notifier.tell(told, lambda number: after(entries, number), NOW + timedelta(minutes=minutes))
-    assert Told.parse(str(reached)) == reached
+    reached = notifier.send_new(told, lambda number: after(entries, number), NOW + timedelta(minutes=minutes))
+    assert NoticeCursor.parse(str(reached)) == reached
     return reached
 
 
@@ -85,8 +85,8 @@ def test_a_receiver_that_hangs_and_one_that_is_not_there_fail_soon(
 
 def test_entries_are_told_once_and_in_order(settings: Settings, receiver: Receiver) -> None:
     entries = log(1, 2, 3, 4)
-    told = tell(of(settings, receiver), Told(0), entries)
-    assert (receiver.titles, told, str(told)) == (["1", "3"], Told(4), "4")
+    told = tell(of(settings, receiver), NoticeCursor(0), entries)
+    assert (receiver.titles, told, str(told)) == (["1", "3"], NoticeCursor(4), "4")
     assert tell(of(settings, receiver), told, entries) == told
     tell(of(settings, receiver), told, [*entries, *log(5)])
     assert receiver.titles == ["1", "3", "5"]
@@ -95,7 +95,7 @@ def test_entries_are_told_once_and_in_order(settings: Settings, receiver: Receiv
 def test_what_was_not_taken_is_tried_again_ever_more_rarely_and_then_told(
     settings: Settings, receiver: Receiver
 ) -> None:
-    entries, told, tries = log(2, 3, 4, 5), Told(0), []
+    entries, told, tries = log(2, 3, 4, 5), NoticeCursor(0), []
     receiver.status = 500
     for minute in range(30):
         before = receiver.asked
@@ -106,7 +106,7 @@ def test_what_was_not_taken_is_tried_again_ever_more_rarely_and_then_told(
     assert told.number == 2
     receiver.status = 200
     assert tell(of(settings, receiver), told, entries, 35) == told
-    assert tell(of(settings, receiver), told, entries, 36) == Told(5)
+    assert tell(of(settings, receiver), told, entries, 36) == NoticeCursor(5)
     assert receiver.titles == ["3", "5"]
 
 
@@ -115,13 +115,13 @@ def test_what_is_a_day_old_is_passed_over_and_logged(
 ) -> None:
     receiver.status = 500
     entries = [*log(1, 2, 3), *log(5, at=NOW + timedelta(hours=1))]
-    told = tell(of(settings, receiver), Told(0), entries)
+    told = tell(of(settings, receiver), NoticeCursor(0), entries)
     told = tell(of(settings, receiver), told, entries, 24 * 60 - 1 / 60)
     assert (told.number, receiver.asked) == (0, 2)
     receiver.status = 200
-    assert tell(of(settings, receiver), told, entries, 24 * 60) == Told(5)
+    assert tell(of(settings, receiver), told, entries, 24 * 60) == NoticeCursor(5)
     assert receiver.titles == ["5"]
-    assert "(json): 2 messages of more than a day ago are passed over, the last one '3'." in caplog.text
+    assert "(json): skipped 2 messages older than a day, the last one '3'." in caplog.text
 
 
 def test_one_receiver_holds_up_no_other_and_none_is_told_twice(
@@ -129,22 +129,22 @@ def test_one_receiver_holds_up_no_other_and_none_is_told_twice(
 ) -> None:
     both = [receiver, other]
     receiver.status = 500
-    told = tell(of(settings, *both), Told(0), log(1, 2))
+    told = tell(of(settings, *both), NoticeCursor(0), log(1, 2))
     told = tell(of(settings, *both), told, log(1, 2, 3), 0.5)
     assert (receiver.titles, other.titles, told.number) == ([], ["1", "3"], 3)
     (behind,) = told.behind.values()
-    assert behind == Reached(0, 1, NOW)
+    assert behind == Position(0, 1, NOW)
     receiver.status = 200
     told = tell(of(settings, *both), told, log(1, 2, 3), 1)
-    assert (receiver.titles, other.titles, told) == (["1", "3"], ["1", "3"], Told(3))
+    assert (receiver.titles, other.titles, told) == (["1", "3"], ["1", "3"], NoticeCursor(3))
 
 
 def test_a_new_receiver_begins_where_the_others_are_and_one_that_is_gone_is_forgotten(
     settings: Settings, receiver: Receiver, other: Receiver
 ) -> None:
     receiver.status = 500
-    told = tell(of(settings, receiver), Told(0), log(1))
-    assert tell(of(settings, other), told, log(1, 2, 3)) == Told(3)
+    told = tell(of(settings, receiver), NoticeCursor(0), log(1))
+    assert tell(of(settings, other), told, log(1, 2, 3)) == NoticeCursor(3)
     assert other.titles == ["1", "3"]
 
 
@@ -152,9 +152,9 @@ def test_a_tick_ends_in_time_and_the_next_one_goes_on(
     settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(notifier_module, "_SECONDS_A_TICK", -1.0)
-    assert tell(of(settings, receiver), Told(0), log(2, 3)) == Told(2)
+    assert tell(of(settings, receiver), NoticeCursor(0), log(2, 3)) == NoticeCursor(2)
     monkeypatch.undo()
-    tell(of(settings, receiver), Told(2), log(2, 3))
+    tell(of(settings, receiver), NoticeCursor(2), log(2, 3))
     assert receiver.titles == ["3"]
 
 

@@ -3,7 +3,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resources.importing import report_writer
-from resources.importing.report_writer import LONGEST, write_report
+from resources.report_writer.details import details_of, with_details
+from resources.report_writer.page import Link, render
+from resources.report_writer.visible import LONGEST, as_html
 from schemas import load_model
 from schemas.batches import (
     Basis,
@@ -38,7 +39,7 @@ VOID = {"meta", "link", "br", "hr", "img", "input"}
 
 
 def column(position: int, header: str, field: str | None, reason: Reason, score: int | None = None) -> Column:
-    return Column(position, header, field, reason, score)
+    return Column(position, header, field, reason, score, ("C-000001", "C-000002") if field == "external_id" else ())
 
 
 def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportReport:
@@ -85,6 +86,7 @@ def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportRep
             RowProblem(4900, 4903, None, "field_count", "must have 6 fields, as the header has", "7 fields"),
             RowProblem(5001, 5004, "email", "required", "must be there for a new record", None),
         ),
+        open_until=AT + timedelta(days=1),
     )
 
 
@@ -115,7 +117,7 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
-        if tag in ("caption", "dd", "dt", "p", "small", "td", "th"):
+        if tag in ("caption", "dd", "dt", "li", "p", "small", "td", "th"):
             self.texts.append(("", " "))
 
     def handle_data(self, data: str) -> None:
@@ -138,10 +140,22 @@ def contacts() -> RecordType:
     return load_model("contacts").record_type()
 
 
+def write_report(
+    path: Path,
+    report: ImportReport,
+    record_type: RecordType,
+    *,
+    understood: Sequence[tuple[str, str]] = UNDERSTOOD,
+    changes: Sequence[ChangedValue] = CHANGES,
+) -> None:
+    report = replace(report, batch=replace(report.batch, understood=tuple(understood)), changes=tuple(changes))
+    path.write_text(render(report, record_type), "utf-8")
+
+
 def written(
     path: Path, report: ImportReport, record_type: RecordType, changes: tuple[ChangedValue, ...] = CHANGES
 ) -> str:
-    write_report(path, report, record_type, understood=UNDERSTOOD, changes=changes, generated_at=AT)
+    write_report(path, report, record_type, changes=changes)
     return path.read_text("utf-8")
 
 
@@ -150,35 +164,38 @@ def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: Reco
     text = page.text
     assert page.text_of("title") == "kontakte märz.csv · preview"
     for heading in (
-        "What was understood", "What would happen", "Problems", "First problems", "Changed values", "What to do next",
+        "How the file was read", "What would happen", "Problems", "First problems", "Changed values", "What to do next",
     ):  # fmt: skip
         assert heading in page.text_of("h2")
     for fact in (
         "kontakte märz.csv", "Account acme", "By ada", "Record type contacts", "2026-01-05 09:30:00 UTC",
         "b-20260105-093000000-4fd1a9", "121 of 12,640 records are rejected.", "Nothing has been written yet.",
-        "would clear 1,020 stored values", "Format CSV", "Encoding UTF-8, certain", "Delimiter comma",
-        "5 of 6 mapped to a field", "1 external_id external_id the field's name",
-        "2 E-Mail <work> email as the request says", "3 telephone phone another name of the field",
-        "4 amnt amount like a name of the field (92% alike)", "6 Faxnummer ignored no field takes it",
-        "Required but fed by no column, so that no new record can be created: status",
-        "Fed by no column, so that stored values stay as they are: first_name, last_name, company, ",
+        "would clear 1,020 stored values", "This preview can be committed until 2026-01-06 09:30:00 UTC.",
+        "Format CSV", "Encoding UTF-8, certain", "Delimiter comma",
+        "5 of 6 mapped to a field", "1 external_id external_id C-000001 C-000002 the field's name",
+        "2 E-Mail <work> email — empty as the request says", "3 telephone phone — empty another name of the field",
+        "4 amnt amount — empty like a name of the field (92% alike)", "6 Faxnummer ignored — empty no field takes it",
+        "Required, but no column feeds them, so no new record can be created: status",
+        "No column feeds these fields, so their stored values stay as they are: first_name, last_name, company, ",
         "Created their key is new 8,000 63.3%", "differs 1,234 9.8%", "differs 3,280 25.9%",
         "they break a rule 121 1.0%", "earlier record of the file 5 < 0.1%", "Read 12,640",
         "phone telephone 1,017", "notes Bemerkung 3",
-        "5 Bemerkung notes as for an earlier file with this header row",
-        "The earlier file with this header row is that of batch b-20251201-081500000-0aa1b2.",
+        "5 Bemerkung notes — empty as for an earlier file with this header row",
+        "The earlier file with this header row came with batch b-20251201-081500000-0aa1b2.",
         "Warning: `birthday`: 1,204 dates could be day first or month first. Say which: --date-order dmy or mdy.",
         "Warning: `signed_up`: 3 dates can only be year first (first: record 7), but not written 2024-05-31.",
         "email column E-Mail <work> must be an e-mail address str_matches 96",
         "the record must have 6 fields, as the header has field_count 2",
-        "The first 4 of 122 problems", "17 19 email ada(at)example.org must be an e-mail address",
-        "4,812 4,815 amount -5.00 must be 0 or more", "5,001 5,004 email — empty must be there for a new record",
+        "The first 4 of 122 problems", "17 line 19 email ada(at)example.org must be an e-mail address 1",
+        "4,812 line 4,815 amount -5.00 must be 0 or more 1",
+        "5,001 line 5,004 email — empty must be there for a new record 1",
         "The first 2 of 1,234 updated records",
         "3 C-000003 phone +44 20 7946 0000 → — cleared", "amount 10.00 → 12.50",
         "4 C-000004 notes — null → Prefers to be called.",
         "records preview FILE -a acme -t contacts",
         "records commit b-20260105-093000000-4fd1a9 --on-invalid skip",
         "leave out the 121 rejected and write the rest: 8,000 created, 1,234 updated.",
+        "Correct the 121 rejected records and preview the file again.",
         "records discard b-20260105-093000000-4fd1a9",
     ):  # fmt: skip
         assert fact in text
@@ -212,7 +229,10 @@ def test_a_preview_without_problems_says_so_and_can_be_committed_as_it_is(tmp_pa
     ("counts", "verdict"),
     [
         ({"read": 0}, "The file has no records."),
-        ({"read": 2, "unchanged": 1, "duplicate": 1}, "Nothing would change: what the file says is stored already."),
+        (
+            {"read": 2, "unchanged": 1, "duplicate": 1},
+            "Nothing would change: the store already has what the file says.",
+        ),
         ({"read": 1, "rejected": 1}, "1 of 1 record is rejected."),
     ],
 )
@@ -223,13 +243,59 @@ def test_the_verdict_fits_the_counts(
     assert verdict in Page(written(tmp_path / "report.html", report, contacts)).text
 
 
-def test_a_report_of_a_batch_that_is_no_longer_previewed_offers_no_commit(tmp_path: Path, contacts: RecordType) -> None:
+STATES = [
+    (
+        BatchStatus.COMMITTED,
+        ["Import", "8,000 created, 1,234 updated. 121 of 12,640 records are rejected and left out."],
+        [
+            *(
+                "Written to the store at 2026-01-05 10:30:00 UTC. It can be rolled back until 2026-01-06",
+                "What happened",
+            ),
+            *(
+                "Empty cells cleared 1,020 stored values.",
+                "Correct the 121 rejected records and import the file again.",
+            ),
+            *("records import FILE -a acme -t contacts", "records rollback b-20260105-093000000-4fd1a9 --dry-run"),
+        ],
+    ),
+    (
+        BatchStatus.ROLLED_BACK,
+        ["Import, rolled back", "This import was rolled back."],
+        ["The records are as they were before it, except where", "records show b-20260105-093000000-4fd1a9"],
+    ),
+    (BatchStatus.DISCARDED, ["Discarded preview", "This preview was discarded."], ["Nothing was written."]),
+    (BatchStatus.EXPIRED, ["Import", "8,000 created, 1,234 updated."], ["It can no longer be rolled back."]),
+]
+
+
+@pytest.mark.parametrize(("status", "begins", "says"), STATES, ids=lambda value: value if type(value) is str else "")
+def test_each_status_has_its_own_words(
+    contacts: RecordType, status: BatchStatus, begins: list[str], says: list[str]
+) -> None:
     report = realistic()
-    report = ImportReport(replace(report.batch, status=BatchStatus.DISCARDED))
-    text = Page(written(tmp_path / "report.html", report, contacts)).text
-    assert "The batch is discarded." in text
+    batch = replace(report.batch, status=status, committed_at=AT + timedelta(hours=1))
+    until = report.open_until if status is BatchStatus.COMMITTED else None
+    page = Page(render(replace(report, batch=batch, open_until=until), contacts))
+    for words in [*begins, *says]:
+        assert words in page.text
+    assert page.text.strip().startswith(begins[0])
+    for absent in ("Nothing has been written yet", "records commit", "What would happen", "would clear"):
+        assert absent not in page.text
+
+
+def test_where_every_record_is_rejected_there_is_nothing_to_commit(contacts: RecordType) -> None:
+    text = Page(render(realistic("bad.csv", read=3, rejected=3), contacts)).text
+    assert "Correct the 3 rejected records and preview the file again." in text
     assert "records commit" not in text
-    assert "ed by no column" not in text, "the columns are not known, so neither is what they leave out"
+    assert "records discard" in text
+
+
+def test_without_details_the_page_says_what_the_ledger_knows(contacts: RecordType) -> None:
+    """An earlier version has made the preview, or its details are damaged."""
+    text = Page(render(ImportReport(realistic().batch), contacts)).text
+    assert "email must be an e-mail address str_matches 96" in text
+    assert "No column feeds" not in text, "the columns are not known, so neither is what they leave out"
 
 
 def test_the_rejects_file_is_named(tmp_path: Path, contacts: RecordType) -> None:
@@ -288,9 +354,7 @@ def test_markup_is_text_wherever_it_stands(tmp_path: Path, contacts: RecordType)
         rejects_file=Path(MARKUP),
     )  # fmt: skip
     path = tmp_path / "report.html"
-    write_report(
-        path, report, contacts, understood=[(MARKUP, MARKUP)], changes=[ChangedValue(1, *[MARKUP] * 4)], generated_at=AT
-    )
+    write_report(path, report, contacts, understood=[(MARKUP, MARKUP)], changes=[ChangedValue(1, *[MARKUP] * 4)])
     naughty, plain = Page(path.read_text("utf-8")), Page(written(tmp_path / "plain.html", realistic(), contacts))
     assert naughty.tags() <= plain.tags() | {"del", "ins"}
     assert naughty.text_of("title") == f"{MARKUP} · preview"
@@ -364,7 +428,7 @@ CHARACTERS = st.characters(exclude_categories=[])
 @given(st.text(CHARACTERS, max_size=LONGEST))
 def test_what_is_shown_tells_what_the_value_is(value: str) -> None:
     """Undoing the replacements gives the value back, and what is left can be encoded and hides nothing."""
-    html = str(report_writer._as_html(value))
+    html = str(as_html(value))
     html.encode("utf-8")
     page = Page(f"<b>{html}</b>")
     restored = "".join(_character(text) if tag == "span" else text for tag, text in page.texts)
@@ -379,26 +443,37 @@ def _character(shown: str) -> str:
     return CONTROLS[shown]
 
 
-def test_an_older_report_is_replaced_and_nothing_else_is_left(tmp_path: Path, contacts: RecordType) -> None:
-    path = tmp_path / "report.html"
-    written(path, realistic("old.csv"), contacts)
-    assert "new.csv" in written(path, realistic("new.csv"), contacts)
-    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+def test_times_are_shown_in_utc(contacts: RecordType) -> None:
+    report = realistic()
+    late = replace(report, batch=replace(report.batch, at=AT.astimezone(timezone(timedelta(hours=-8)))))
+    assert "Status previewed since 2026-01-05 09:30:00 UTC" in Page(render(late, contacts)).text
 
 
-def test_a_report_that_cannot_be_put_in_place_leaves_nothing(tmp_path: Path, contacts: RecordType) -> None:
-    occupied = tmp_path / "report.html"
-    (occupied / "something").mkdir(parents=True)
-    with pytest.raises(OSError, match=r"report\.html"):
-        write_report(occupied, realistic(), contacts, understood=(), changes=(), generated_at=AT)
-    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
+def test_the_details_come_back_with_long_texts_as_excerpts(contacts: RecordType) -> None:
+    """A report is written anew from them: the page is the same, and a value of megabytes is not kept twice."""
+    value = "begin" + "x" * 5_000_000 + "end"
+    report = replace(realistic(), changes=(*CHANGES, ChangedValue(9, "C-9", "notes", value, "short")))
+    details = details_of(report)
+    again = with_details(ImportReport(report.batch, open_until=report.open_until), details)
+    assert render(again, contacts) == render(report, contacts)
+    assert len(details) < 20_000
+    assert replace(again, changes=again.changes[:-1]) == replace(report, changes=CHANGES)
 
 
-def test_times_are_shown_in_utc(tmp_path: Path, contacts: RecordType) -> None:
-    path = tmp_path / "report.html"
-    late = AT.astimezone(timezone(timedelta(hours=-8)))
-    write_report(path, realistic(), contacts, understood=(), changes=(), generated_at=late)
-    assert "Written 2026-01-05 09:30:00 UTC" in Page(path.read_text("utf-8")).text
+def test_equal_problems_share_a_row(contacts: RecordType) -> None:
+    vip = RowProblem(17, 19, "status", "isin", "must be one of lead, customer", "VIP", records=96)
+    text = Page(render(replace(realistic(), samples=(vip,)), contacts)).text
+    assert "The first 96 of 122 problems" in text
+    assert "17 line 19 status VIP must be one of lead, customer 96" in text
+
+
+def test_a_server_adds_links_and_a_page_in_a_file_has_none(contacts: RecordType) -> None:
+    links = (Link("Rejected records", "rejects_file"), Link("History", 'http://127.0.0.1:3000/a?b=c&d="><script>'))
+    page = Page(render(realistic(), contacts, links))
+    addresses = [attributes.get("href") for tag, attributes in page.elements if tag == "a"]
+    assert addresses == [link.address for link in links]
+    assert "script" not in page.tags()
+    assert "a" not in Page(render(realistic(), contacts)).tags()
 
 
 def packed(strings: list[str]) -> Iterator[str]:

@@ -25,11 +25,11 @@ def record(started: timedelta | None = None, run_id: str = "r", **tags: str) -> 
 @pytest.mark.parametrize(
     ("run", "alive", "lost"),
     [
-        (record(timedelta(days=1), **{"records/process": "r@here:1:2.00"}), True, False),
-        (record(timedelta(seconds=1), **{"records/process": "r@here:1:2.00"}), False, True),
-        (record(timedelta(days=1), **{"records/process": "r@there:1:2.00"}), None, False),
-        (record(timedelta(seconds=1), **{"records/process": "parent@here:1:2.00"}), False, False),
-        (record(timedelta(seconds=61), **{"records/process": "parent@here:1:2.00"}), False, True),
+        (record(timedelta(days=1), **{".dagster/records-process": "r@here:1:2.00"}), True, False),
+        (record(timedelta(seconds=1), **{".dagster/records-process": "r@here:1:2.00"}), False, True),
+        (record(timedelta(days=1), **{".dagster/records-process": "r@there:1:2.00"}), None, False),
+        (record(timedelta(seconds=1), **{".dagster/records-process": "parent@here:1:2.00"}), False, False),
+        (record(timedelta(seconds=61), **{".dagster/records-process": "parent@here:1:2.00"}), False, True),
         (record(timedelta(seconds=60)), None, False),
         (record(timedelta(seconds=61)), None, True),
         (record(), None, False),

@@ -1,6 +1,6 @@
-"""`Guard`: what every web server of ours checks before it answers, so that no page of another site acts as its user.
+"""`Guard`: the checks of our web servers before they answer, so that no page of another site acts as its user.
 
-A browser sends requests to this machine for any page that it shows, whether or not its user wants them. They are known
+A browser sends requests to this machine for any page that it shows, even against its user's will. The guard knows them
 by `Host` (another name that was bound to 127.0.0.1: DNS rebinding), by `Origin` and by `Sec-Fetch-Site`.
 See https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html.
 """
@@ -17,25 +17,25 @@ from starlette.websockets import WebSocket
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SAFE = ("GET", "HEAD")
 _MESSAGES = 16
-"""Of a body whose request is refused; the server passes on 64 kB in each, at most."""
+"""How many messages of a refused request's body are read. The server passes on at most 64 kB in each."""
 _STRICT_REFERRERS = ("no-referrer", "same-origin")
 _OWN_SITE = (None, "same-origin")
-"""`Sec-Fetch-Site` of our own pages, and of clients that are no browsers."""
+"""`Sec-Fetch-Site` of our own pages, and of clients other than browsers."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that is not answered: the status, and a sentence for whoever reads it."""
+    """Why a request is refused: the HTTP status, and a sentence for the reader."""
 
     status: int
     sentence: str
 
 
 class Guard:
-    """An ASGI application in front of another one, which passes on what no foreign page can have sent.
+    """An ASGI application in front of another one. It passes on only requests that no foreign page can have sent.
 
-    `hosts` are the names under which the server is reached besides those of loopback, `methods` the HTTP methods that
-    it takes. Every answer forbids frames and keeps the address of the page from other sites.
+    `hosts` are the names of the server besides those of loopback, `methods` the HTTP methods that it takes. Every
+    answer forbids frames and keeps the address of the page from other sites.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str] = (), methods: Collection[str] = _SAFE) -> None:
@@ -66,7 +66,7 @@ class Guard:
             await WebSocket(scope, receive, send_protected).send_denial_response(response)
 
     def refusal(self, scope: Scope) -> Refusal | None:
-        """Why a request is not answered; None when it is."""
+        """Returns why a request is refused; None if it is not."""
         headers = Headers(scope=scope)
         return (
             self._refused_host(headers)
@@ -78,10 +78,10 @@ class Guard:
         given = headers.getlist("host")
         if len(given) == 1 and _host_name(given[0]) in self._hosts:
             return None
-        told = f"the host {given[0]!r}" if len(given) == 1 else f"{len(given)} hosts"
+        named = f"the host {given[0]!r}" if len(given) == 1 else f"{len(given)} hosts"
         return Refusal(
             421,
-            f"The request names {told}, and this server answers to {', '.join(sorted(self._hosts))}. "
+            f"The request names {named}, and this server answers to {', '.join(sorted(self._hosts))}. "
             "Use one of them, or name the host in RECORDS_UI_HOSTS.",
         )
 
@@ -100,7 +100,7 @@ class Guard:
 
 
 async def _take_body(receive: Receive) -> None:
-    """Receive a small body to its end: a client that is still sending would not read the answer."""
+    """Receive a small body to its end: a client that is still sending does not read the answer."""
     for _ in range(_MESSAGES):
         message = await receive()
         if message["type"] != "http.request" or not message.get("more_body"):
@@ -108,7 +108,7 @@ async def _take_body(receive: Receive) -> None:
 
 
 def _refused_origin(scope: Scope, headers: Headers) -> Refusal | None:
-    """Refuse what a page of another origin sends, but for a link that its reader follows."""
+    """Refuse what a page of another origin sends, except a link that its reader follows."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     is_socket = scope["type"] == "websocket"
     if origin is None and is_socket:
@@ -127,29 +127,29 @@ def _is_followed_link(headers: Headers) -> bool:
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Whether an origin is that of the host, port and all: the file server at the next port is another one.
+    """Whether an origin is that of the host, including the port: the file server at the next port is another origin.
 
-    The scheme may be either, for a proxy in front may have taken TLS off.
+    The scheme may be either, because a proxy in front may end TLS.
     """
     scheme, _, authority = origin.lower().partition("://")
     return scheme in ("http", "https") and authority == host.lower()
 
 
 def _host_name(host: str) -> str | None:
-    """The name in a Host header, in small letters and without its port; None where it is none."""
+    """Returns the name in a Host header, in small letters and without the port; None if it is not a name."""
     if any(character in host for character in "/?#@\\ \t"):
         return None
     try:
         parts = urlsplit(f"//{host}")
-        _ = parts.port  # ValueError when it is no number
+        _ = parts.port  # ValueError if it is not a number
     except ValueError:
         return None
     return parts.hostname
 
 
 def _protect(headers: MutableHeaders) -> None:
-    """The answer is shown in no frame, is what its type says, and tells no other site where it was."""
-    # A policy of its own behind the application's, if that has one: a browser keeps to both.
+    """Forbid frames, guesses about the type, and sending the address to other sites."""
+    # A second policy behind the application's, if that has one: a browser keeps to both.
     policies = [*headers.getlist("Content-Security-Policy"), "frame-ancestors 'none'"]
     headers["Content-Security-Policy"] = ", ".join(policies)
     headers["X-Frame-Options"] = "DENY"

@@ -1,6 +1,6 @@
-"""Dagster's web server behind our guard, with its daemon and code server: what `records ui` starts as a process.
+"""Dagster's web server behind our guard, with its daemon and code server. `records ui` starts it as a process.
 
-`dagster dev` starts a web server that answers to everybody, so its parts are started here instead.
+The web server of `dagster dev` answers everybody, so this module starts the parts itself.
 """
 
 import json
@@ -29,6 +29,7 @@ from dagster_webserver.cli import DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_MAX
 from dagster_webserver.version import __version__
 
 from pipelines.web.guard import Guard
+from pipelines.web.launchpad_order import put_first_fields_first
 from resources.settings import Settings
 
 _POLL_MILLISECONDS = 2000
@@ -42,10 +43,11 @@ _METHODS = ("GET", "HEAD", "POST")
 @click.option("--port", type=int, required=True, help="The port to listen at.")
 @click.option("--read-only", is_flag=True, help="Refuse to change anything, and start no daemon.")
 def main(workspace: Path, host: str, port: int, read_only: bool) -> None:
-    """Serve Dagster's pages until an interrupt, which ends all that was started with 0; 1: the daemon ended before."""
+    """Serve Dagster's pages until an interrupt. Ends with 0, or with 1 if the daemon has ended before."""
     configure_loggers(log_level="INFO")
     settings = Settings.from_environment()
     lost = Event()
+    put_first_fields_first()
     with suppress(KeyboardInterrupt), get_instance_for_cli() as instance:
         instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
         if read_only:
@@ -59,7 +61,7 @@ def main(workspace: Path, host: str, port: int, read_only: bool) -> None:
 def _serve(
     instance: DagsterInstance, settings: Settings, workspace: Path, host: str, port: int, *, read_only: bool
 ) -> None:
-    """Answer until an interrupt, which is raised as KeyboardInterrupt when all answers are given."""
+    """Answer until an interrupt. Raises KeyboardInterrupt when all answers are given."""
     with WorkspaceProcessContext(
         instance, version=__version__, read_only=read_only, workspace_load_target=WorkspaceFileTarget([str(workspace)])
     ) as context:
@@ -71,7 +73,7 @@ def _serve(
 
 @contextmanager
 def _code_server(instance: DagsterInstance, workspace: Path) -> Iterator[Path]:
-    """A workspace.yaml of code servers that run, for web server and daemon to share; they listen on Unix sockets."""
+    """Start the code servers and yield a workspace.yaml of them, for web server and daemon. They use Unix sockets."""
     target = WorkspaceFileTarget([str(workspace)])
     with ProxyServerManager(instance, target) as servers, TemporaryDirectory() as folder:
         shared = Path(folder) / "workspace.yaml"
@@ -81,7 +83,7 @@ def _code_server(instance: DagsterInstance, workspace: Path) -> Iterator[Path]:
 
 @contextmanager
 def _daemon(instance: DagsterInstance, workspace: Path, lost: Event) -> Iterator[None]:
-    """Dagster's daemon; when it ends before the block, `lost` is set and this process is interrupted."""
+    """Run Dagster's daemon. If it ends before the block, set `lost` and interrupt this process."""
     reference = ["--instance-ref", serialize_value(instance.get_ref())]
     command = [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace), *reference]
     process = subprocess.Popen(command)  # noqa: S603 - our own command
@@ -90,7 +92,7 @@ def _daemon(instance: DagsterInstance, workspace: Path, lost: Event) -> Iterator
     def watch() -> None:
         process.wait()
         if not leaving.is_set():
-            logging.getLogger("dagster").error("The daemon ended by itself, with %s.", process.returncode)
+            logging.getLogger("dagster").error("The daemon ended by itself, with code %s.", process.returncode)
             lost.set()
             os.kill(os.getpid(), signal.SIGINT)
 

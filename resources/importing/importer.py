@@ -1,4 +1,4 @@
-"""Preview, commit, discard: the life of an import."""
+"""Imports: preview a file, then commit or discard the preview."""
 
 import secrets
 from dataclasses import replace
@@ -32,7 +32,7 @@ _SHOWN_CHANGES = 10
 
 
 class Importer:
-    """Imports files into a store, as one actor and, inside Dagster, in one run."""
+    """Imports files into a store, for one actor and, inside Dagster, for one run."""
 
     def __init__(self, store: RecordStore, actor: str, run_id: str | None = None) -> None:
         self._store = store
@@ -40,24 +40,25 @@ class Importer:
         self._run_id = run_id
 
     def preview(self, request: ImportRequest, progress: "Progress | None" = None) -> ImportReport:
-        """The whole file is read, validated, compared with the records and staged; the records are as they were.
+        """Read, check and stage the whole file, and compare it with the records. The records do not change.
 
-        `progress` is told how many records are read, as often as some tens of thousands more are.
-        Its columns are mapped as they were for the last committed file of the same header row, but for what the
-        request says. Raises AlreadyImported for a content that stands in the records, unless it is to be read
-        again; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady when the file cannot be
-        previewed, and Unaccounted when the counts do not balance; then nothing is left of it.
+        Calls `progress` with the number of records read, once for some tens of thousands. Maps the columns as in the
+        last committed file with the same header row, unless the request says otherwise.
+
+        If a preview fails, nothing is left of it. Raises AlreadyImported if the same content has been imported and
+        `again` is not set; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady if the file cannot be
+        previewed; Unaccounted if the counts do not balance.
         """
         records = self._store.account(request.account)
-        if request.arrival is None:  # the inbox knows whose its files are
+        if request.arrival is None:  # the inbox has already found the account of its files
             records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))
         with self._reader(request) as reader:
             with self._store.opening():
-                # What brings pandas and pandera, while the file is being read; a commit does without.
-                from resources.importing.report_writer import write_report
+                # They import pandas, pandera and Jinja while the file is being read.
                 from resources.importing.stager import stage_file
+                from resources.report_writer.page import write_report
                 from schemas.mapping import header_row
 
             if not request.again:
@@ -76,15 +77,8 @@ class Importer:
             report = records.with_files(
                 ImportReport(batch, columns=staged.columns, samples=staged.samples, changes=staged.changes)
             )
-            with self._store.files.making(records.report_path(batch_id)) as page:
-                write_report(
-                    page,
-                    report,
-                    self._store.record_type(request.record_type),
-                    understood=staged.understood,
-                    changes=staged.changes,
-                    generated_at=batch.at,
-                )
+            with self._store.files.making(records.folder("reports") / batch_id) as folder:
+                write_report(folder, report, self._store.record_type(request.record_type))
             batch = records.record_new(batch)
         except BaseException:
             for kind in ("staging", "rejects", "reports"):
@@ -93,10 +87,10 @@ class Importer:
         return records.with_files(replace(report, batch=batch))
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
-        """What was previewed is in the store, in one commit that names the batch.
+        """Write what was previewed to the records, in one commit that names the batch.
 
-        Raises NotFound, Refused when the batch is not previewed, RejectsFound when it has rejected records and
-        they are not to be skipped, PreviewOutdated when the records or the record type have changed since.
+        Raises NotFound; Refused if the batch is not previewed; RejectsFound if it has rejected records and `on_invalid`
+        does not skip them; PreviewOutdated if the records or the record type have changed since.
         """
         records = self._store.account(account)
         batch = records.batch(batch_id)
@@ -114,7 +108,9 @@ class Importer:
             now = records.batch(batch_id)
             if now.status is not BatchStatus.PREVIEWED:  # another process was faster
                 raise not_previewed(now, "committed") from None
-            raise PreviewOutdated(f"What the preview {batch_id} staged is gone.", "Preview the file again.") from None
+            raise PreviewOutdated(
+                f"The staged records of preview {batch_id} are gone.", "Preview the file again."
+            ) from None
 
     def import_file(
         self,
@@ -122,10 +118,10 @@ class Importer:
         on_invalid: OnInvalid = OnInvalid.ABORT,
         progress: "Progress | None" = None,
     ) -> ImportReport:
-        """The file is previewed and committed; where the records changed in between, previewed again.
+        """Preview a file and commit it. If the records change in between, preview it again.
 
-        A file from the inbox whose policy does not commit it is left previewed, and waits. Raises what `preview`
-        and `commit` raise; PreviewOutdated after the fifth preview.
+        A file from the inbox stays previewed if its policy does not commit it. Raises what `preview` and `commit`
+        raise; PreviewOutdated after the fifth preview.
         """
         for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
             report = self.preview(request, progress)
@@ -147,14 +143,14 @@ class Importer:
         raise AssertionError("unreachable")
 
     def discard(self, account: str, batch_id: str) -> ImportReport:
-        """The previewed batch will never be committed, and what it staged is gone."""
+        """Discard a preview: remove its staged records, and refuse to commit it from now on."""
         records = self._store.account(account)
         records.discard(batch_id, self._actor, self._run_id)
         remove(records.folder("staging") / batch_id)
         return records.report(batch_id)
 
     def fail(self, request: ImportRequest, file_sha256: str, why: str) -> Batch:
-        """The ledger tells of a file that could not be imported, in which sentences it was refused."""
+        """Record in the ledger that a file could not be imported. `why` says the reason and what to do."""
         now = self._store.clock.now()
         batch = Batch(
             batch_id=new_id("b", now),
@@ -177,7 +173,7 @@ class Importer:
         return FileReader(request.path, options, self._store.settings.limits)
 
     def _write_rejects(self, request: ImportRequest, batch_id: str, sha256: str) -> None:
-        """The file is read once more, for the texts of its rejected records."""
+        """Read the file once more, for the texts of its rejected records, and write the rejects file."""
         from resources.importing.rejects_writer import write_rejects
 
         records = self._store.account(request.account)
@@ -188,10 +184,10 @@ class Importer:
         ):
             write_rejects(reader, problems, folder, batch_id)
         if reader.sha256 != sha256:
-            raise UnreadableFile(f"{request.path.name} was changed while it was read.", "Preview it again.")
+            raise UnreadableFile(f"{request.path.name} changed while it was being read.", "Preview it again.")
 
     def _shown_changes(self, record_type: str, staged: "StagedPreview") -> tuple[ChangedValue, ...]:
-        """The first changed values, to be recorded: without keys, and with the values of personal fields masked."""
+        """Returns the first changed values for the ledger: without keys, with values of personal fields masked."""
         personal = {field.name for field in self._store.record_type(record_type).fields if field.personal}
         shown = [change.masked() if change.field in personal else change for change in staged.changes[:_SHOWN_CHANGES]]
         return tuple(replace(change, key="") for change in shown)
@@ -238,12 +234,12 @@ class Importer:
 
 
 def _name(path: Path) -> str:
-    """The file's name; what is no UTF-8 in it as an escape."""
+    """Returns the file's name. Bytes that are not UTF-8 are escaped."""
     return path.name.encode(errors="backslashreplace").decode()
 
 
 def rejects_found(batch: Batch) -> RejectsFound:
-    """The error for a batch that is not written because of its rejected records."""
+    """Returns the error for a batch that is not written because of its rejected records."""
     rules = [f"{problem.field or 'record'} {problem.expected} ({problem.records:,})" for problem in batch.problems]
     shown = "; ".join(rules[:3]) + ("; …" if len(rules) > 3 else "")
     is_all = batch.counts.rejected == batch.counts.read

@@ -1,4 +1,4 @@
-"""How far the reading of a file has come."""
+"""The progress of reading a file."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -7,16 +7,16 @@ from resources.file_reader import FileReader, TextChunk
 
 
 class Progress(Protocol):
-    """Somebody who wants to know how far it has come."""
+    """Receives the progress."""
 
     def __call__(self, records: int, expected: int | None) -> None:
-        """So many records are read and checked, of about so many; None where nobody can know."""
+        """Take the number of records read and checked, and an estimate of all; None if there is no estimate."""
 
 
 def observed_chunks(reader: FileReader, progress: Progress | None) -> Iterator[TextChunk]:
-    """The chunks of the file; `progress` is told of each when it has been dealt with, and at last of all of them.
+    """Yields the chunks of the file, and reports progress after each and at the end.
 
-    How many records are expected follows from those so far and the share of the file that they are.
+    The estimate of all records follows from the records so far and the share of the file that was read.
     """
     for chunk in reader.chunks():
         yield chunk

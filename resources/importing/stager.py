@@ -1,4 +1,4 @@
-"""A file to a staging folder: read, mapped, validated, compared with the records, counted."""
+"""Staging a file: read it, map its columns, check it, compare it with the records, count the outcomes."""
 
 import json
 from collections.abc import Mapping as MappingOf
@@ -30,12 +30,14 @@ from schemas.record_type import RecordType
 from schemas.validation import Failures, validate
 
 _CHANGED_RECORDS = 20
+_SAMPLES, _SAMPLED = 3, 1000
+"""How many values of a column a report shows, and how many records are searched for different ones."""
 _OURS, _SAID = "as an export of ours wrote them", "as a file of rejects has them, or as you said"
 
 
 @dataclass(frozen=True)
 class StagedPreview:
-    """What a preview found, and what it was bound to. `snapshot` is the one it compared the file with."""
+    """The findings of a preview. `snapshot` is the version of the records that the file was compared with."""
 
     sha256: str
     counts: Counts
@@ -62,11 +64,11 @@ def stage_file(
     remembered: MappingOf[str, str],
     progress: Progress | None = None,
 ) -> StagedPreview:
-    """The whole file lies typed in the account's staging folder of that batch, each record with its outcome.
+    """Stage the whole file, typed, each record with its outcome, in the account's staging folder for the batch.
 
-    remembered: header to field, as it was said for an earlier file of the same header row.
+    Reads the records as of one snapshot and writes none. If anything is raised, nothing is left.
 
-    The records are read as of one snapshot and cannot be written. When anything is raised, nothing is left.
+    remembered: header to field, from an earlier file with the same header row.
     """
     record_type, snapshot = store.pin(request.record_type)
     records = store.account(request.account)
@@ -84,7 +86,9 @@ def stage_file(
         folder.mkdir()
         staging = Staging(folder, fields)
         with ProblemFile(staging.problems) as problems:
-            staged, parent = _stage(reader, model, record_type, mapping, staging, problems, unescape, dates, progress)
+            staged, parent, examples = _stage(
+                reader, model, record_type, mapping, staging, problems, unescape, dates, progress
+            )
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
                 problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate))
@@ -100,7 +104,9 @@ def stage_file(
         samples=samples,
         cleared=comparison.cleared,
         changes=tuple(changes),
-        columns=mapping.columns,
+        columns=tuple(
+            replace(column, samples=values) for column, values in zip(mapping.columns, examples, strict=True)
+        ),
         said=mapping.said(request.column_map),
         understood=(
             *reader.understood,
@@ -126,10 +132,10 @@ def _stage(
     unescape: bool,
     dates: DateOrders,
     progress: Progress | None,
-) -> tuple[int, str | None]:
+) -> tuple[int, str | None, list[tuple[str, ...]]]:
     """Write every well-formed record of the file, typed, and its problems.
 
-    Returns how many there were, and the batch that a rejects file came from.
+    Returns the number of these records, the batch that a rejects file belongs to, and each column's first values.
     """
     schema = pa.schema(
         [
@@ -141,12 +147,13 @@ def _stage(
         ]
     )
     positions = [mapping.fields[name] for name in staging.fields]
-    staged, parent = 0, None
+    staged, parent, examples = 0, None, None
     with _RecordFile(staging.records, schema) as file:
         for chunk in observed_chunks(reader, progress):
             problems.add_all(_malformed(chunk, len(reader.headers)))
             if not len(chunk.records):
                 continue
+            examples = examples or _first_values(chunk)
             if parent is None and "_batch" in reader.headers:
                 parent = chunk.values.column(reader.headers.index("_batch"))[0].as_py() or None
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
@@ -167,11 +174,17 @@ def _stage(
             ]
             file.write(pa.table(columns, schema=schema))
             staged += len(chunk.records)
-    return staged, parent
+    return staged, parent, examples or [()] * len(reader.headers)
+
+
+def _first_values(chunk: TextChunk) -> list[tuple[str, ...]]:
+    """Returns the first different values of each column, without empty ones."""
+    columns = [pc.unique(column.slice(0, _SAMPLED)).to_pylist() for column in chunk.values.columns]
+    return [tuple(value for value in column if value)[:_SAMPLES] for column in columns]
 
 
 class _RecordFile:
-    """The staged records, each chunk written while the next is checked. A context manager; complete when it ends."""
+    """The staged records. Writes each chunk while the next is checked. A context manager; complete when it ends."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         statistics = ["_record"]  # no others are used
@@ -182,17 +195,17 @@ class _RecordFile:
         self._last: Future[None] | None = None
 
     def __enter__(self) -> Self:
-        """The file itself."""
+        """Returns the file itself."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Finish the file; what could not be written is raised here at the latest."""
+        """Finish the file. Raises the error of the last write, if it failed."""
         with self._writer, self._thread:
             if kind is None:
                 self._wait()
 
     def write(self, chunk: pa.Table) -> None:
-        """The chunk will be in the file; the one before it is."""
+        """Start writing the chunk, when the chunk before it is written."""
         self._wait()
         self._last = self._thread.submit(self._writer.write_table, chunk)
 
@@ -207,7 +220,7 @@ def _unescaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _cell_failures(chunk: TextChunk, mapping: Mapping) -> list[Failures]:
-    """Cells that the reader could not take at their word, of the columns that are mapped."""
+    """Returns the cells of mapped columns that the reader could not read as a value."""
     fields = {position: name for name, position in mapping.fields.items()}
     found: dict[tuple[str, str, str], list[CellProblem]] = {}
     for cell in chunk.cells:
@@ -220,7 +233,7 @@ def _cell_failures(chunk: TextChunk, mapping: Mapping) -> list[Failures]:
 
 
 def _elsewhere(failures: list[Failures], chunk: TextChunk, mapping: Mapping) -> list[Failures]:
-    """The failures without those of cells that the reader has already reported."""
+    """Returns the failures without those of cells that the reader has already reported."""
     known: dict[str, list[int]] = {}
     fields = {position: name for name, position in mapping.fields.items()}
     for cell in chunk.cells:
@@ -268,7 +281,7 @@ def _valid(size: int, failures: list[Failures]) -> pa.Array:
 
 
 def _unread(size: int, failures: list[Failures]) -> pa.Array:
-    """For each record the texts that break a rule, so that two records whose values were not read can be told apart."""
+    """Returns for each record its texts that break a rule: they distinguish records whose values were not read."""
     found: list[str | None] = [None] * size
     for failure in failures:
         for row, value in zip(failure.rows.to_pylist(), failure.values.to_pylist(), strict=True):

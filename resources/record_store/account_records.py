@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from resources.clock import new_id
 from resources.file_reader import no_such_file
-from resources.file_storage import entries, exists, files_below, known_checksum
+from resources.file_storage import entries, files_below, known_checksum
 from resources.record_store import lake_files, ledger
 from resources.record_store.access import is_foreign
+from resources.record_store.batch_reports import BatchReports
 from resources.record_store.commit import Commit
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection
@@ -54,6 +55,7 @@ from schemas.rollbacks import (
 
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
+    from resources.report_writer.page import Link
 
 _CONFLICTS = 20
 _KINDS = ("staging", "rejects", "reports")
@@ -71,6 +73,7 @@ class AccountRecords:
         self._store = store
         self.name = account
         self.files = store.files
+        self._reports = BatchReports(store, account)
 
     def folder(self, kind: str) -> Location:
         """Returns the account's folder of this kind, for example `staging` or `exports`."""
@@ -110,21 +113,13 @@ class AccountRecords:
         return self.with_files(ImportReport(batch, samples=samples, snapshot=snapshot))
 
     def with_files(self, report: ImportReport) -> ImportReport:
-        """Returns the report with the paths of its rejects file and page, if they exist, and the end of its time."""
-        batch_id = report.batch.batch_id
-        page = self.report_path(batch_id)
-        made = entries(self.folder("rejects") / batch_id)
-        rejects = next((file for file in made if ".rejects." in file.name), None)
-        return replace(
-            report,
-            rejects_file=rejects,
-            report_file=page if exists(page) else None,
-            open_until=report.batch.open_until(self._store.settings.rollback_window),
-        )
+        """Returns the report with the batch's rejects file and page, if it has them, and the end of its time."""
+        return self._reports.with_files(report)
 
-    def report_path(self, batch_id: str) -> Location:
-        """Returns the path of the batch's report page."""
-        return self.folder("reports") / batch_id / "report.html"
+    def report_page(self, batch_id: str, links: tuple["Link", ...] = ()) -> str | None:
+        """Returns the report of a batch in its present state, with links; None if it has none. Raises NotFound."""
+        with self._store.reading() as connection:
+            return self._reports.render(connection, self._batch(connection, batch_id), links)
 
     def problems(self, batch_id: str) -> Location:
         """Returns the path of the batch's problems, which exist while it is staged."""
@@ -171,7 +166,7 @@ class AccountRecords:
     def _files_of(self, batch_id: str) -> Iterator[StoredFile]:
         for kind in _KINDS:
             for file in files_below(self.folder(kind) / batch_id):
-                path = str(file.place).removeprefix(str(self._store.settings.data)).lstrip("/")
+                path = self._store.settings.path_below_data(file.place)
                 yield StoredFile(path, file.bytes, known_checksum(file.place), self.name, (batch_id,))
 
     def require_whole(self, batch_id: str, kinds: Collection[str] = _KINDS) -> None:
@@ -187,7 +182,7 @@ class AccountRecords:
         for kind in kinds:
             folder = self.folder(kind) / batch_id
             if entries(folder):
-                known = ledger.files_below(connection, str(folder).removeprefix(str(data)).lstrip("/"))
+                known = ledger.files_below(connection, self._store.settings.path_below_data(folder))
                 lake_files.compare(connection, data, [file.path for file in known])
 
     def _transaction(self, message: str, actor: str) -> AbstractContextManager[Transaction]:
@@ -197,9 +192,11 @@ class AccountRecords:
     def _writing(
         self, message: str, actor: str, batch_id: str, record_type: str
     ) -> AbstractContextManager[Transaction]:
-        """Returns a transaction that writes records of a type."""
+        """Returns a transaction that writes records of a type, and the reports of the batches that it changes."""
         writes = lake_files.patterns_of(record_type, self.name)
-        return self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
+        return self._reports.rewritten(
+            self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
+        )
 
     def _require_whole(self, connection: Connection, record_type: str, *snapshots: int) -> None:
         """Raises DamagedFile if a file that the snapshots need of the account's records is missing or differs."""
@@ -208,7 +205,7 @@ class AccountRecords:
 
     def discard(self, batch_id: str, actor: str, run_id: str | None) -> Batch:
         """Discard a previewed batch. Raises Refused if it is in any other state."""
-        with self._transaction(f"discard {batch_id}", actor) as transaction:
+        with self._reports.rewritten(self._transaction(f"discard {batch_id}", actor)) as transaction:
             batch = self._previewed(transaction.connection, batch_id, "discarded")
             batch = replace(batch, status=BatchStatus.DISCARDED, actor=actor, run_id=run_id, at=transaction.at)
             transaction.append(ledger.append_batch, batch)

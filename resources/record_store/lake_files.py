@@ -172,7 +172,7 @@ def compare(connection: Connection, data: Location, paths: Sequence[str], *, ane
         try:
             if objects is not None and path.startswith(f"{LAKE}/"):
                 return objects.is_whole(data / path, known[path].checksum, anew=anew)
-            return read(data / path) == known[path].checksum
+            return known[path].has_version(read(data / path))
         except (FileNotFoundError, DamagedFile):
             return False
 

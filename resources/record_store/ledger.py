@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
@@ -150,7 +150,7 @@ def files(connection: Connection, paths: Collection[str]) -> dict[str, StoredFil
         "WHERE list_contains(?::VARCHAR[], path) ORDER BY seq",
         [list(paths)],
     ).fetch_all()
-    return {row[0]: _file(row) for row in rows}
+    return _newest(map(_file, rows))
 
 
 def files_below(connection: Connection, folder: str) -> list[StoredFile]:
@@ -159,7 +159,7 @@ def files_below(connection: Connection, folder: str) -> list[StoredFile]:
         "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files WHERE starts_with(path, ?) ORDER BY seq",
         [f"{folder}/"],
     ).fetch_all()
-    return [_file(row) for row in rows]
+    return [*_newest(map(_file, rows)).values()]
 
 
 def record_types(connection: Connection) -> dict[str, RecordType]:
@@ -356,6 +356,17 @@ def exports_after(connection: Connection, seq: int, limit: int) -> list[tuple[in
     """Returns the exports after a row of the ledger, oldest first."""
     rows = _after(connection, "exports", _EXPORT_COLUMNS, seq, limit)
     return [(row[0], _export(connection, row[1:])) for row in rows]
+
+
+def _newest(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
+    """Returns the newest version of each file, by path. The files come in the order in which they were written."""
+    newest: dict[str, StoredFile] = {}
+    for file in files:
+        before = newest.get(file.path)
+        if before is not None and before.checksum is not None:
+            file = replace(file, earlier=(*before.earlier, before.checksum))
+        newest[file.path] = file
+    return newest
 
 
 def _append(transaction: Connection, name: str, values: dict[str, Any]) -> None:

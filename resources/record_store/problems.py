@@ -23,6 +23,12 @@ PROBLEMS = pa.schema(
 """One row for each broken rule of each record, with the columns of `RowProblem`."""
 
 
+_SEARCHED = 10_000
+"""How many problems are searched for the first different ones."""
+
+_KIND = "hash(field, rule, expected, value)"
+
+
 class ProblemFile:
     """Writes problems as they are found. A context manager; the file is complete when it ends."""
 
@@ -31,7 +37,7 @@ class ProblemFile:
         self._writer = pq.ParquetWriter(path, PROBLEMS)
 
     def __enter__(self) -> Self:
-        """The file itself."""
+        """Returns the file itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -45,14 +51,31 @@ class ProblemFile:
 
 
 def summarise(path: Path, samples: int = 20) -> tuple[tuple[ProblemCount, ...], tuple[RowProblem, ...]]:
-    """Returns how many records break each rule in each field, most first, and the first problems of the file."""
+    """Returns how many records break each rule in each field, most first; and the first different problems.
+
+    Problems of one field, rule and value are equal: they share one entry, which names the first record.
+
+    samples: how many different problems to return at most.
+    """
     if not pq.read_metadata(path).num_rows:
         return (), ()
     with duckdb.connect(config={"memory_limit": "256MB", "threads": 1}) as connection:
         problems = connection.read_parquet(str(path))
         counts = problems.aggregate("field, rule, expected, count(*) AS records").order("records DESC, field, rule")
-        first = problems.order("record, field, rule").limit(samples)
+        first = connection.execute(
+            f"""
+            SELECT min(record), arg_min(line, record), field, rule, expected, value, {_KIND}
+            FROM (FROM problems ORDER BY record, field, rule LIMIT ?)
+            GROUP BY ALL ORDER BY 1, field, rule LIMIT ?
+            """,
+            [_SEARCHED, samples],
+        ).fetchall()
+        kinds = ", ".join(str(kind) for *_, kind in first) or "NULL"  # a list of numbers is fastest, measured
+        records = dict(problems.filter(f"{_KIND} IN ({kinds})").aggregate(f"{_KIND}, count(*)").fetchall())
         return (
             tuple(ProblemCount(*row) for row in counts.fetchall()),
-            tuple(RowProblem(*row) for row in first.fetchall()),
+            tuple(
+                RowProblem(record, line, field, rule, expected, value, records[kind])
+                for record, line, field, rule, expected, value, kind in first
+            ),
         )

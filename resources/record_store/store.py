@@ -197,6 +197,11 @@ class RecordStore(TransactionalStore):
         with self.reading() as connection:
             return ledger.exports(connection, account=account, offset=offset, limit=limit)
 
+    def export(self, export_id: str) -> ExportManifest | None:
+        """Returns the export with that id, of whichever account; None if there is none."""
+        with self.reading() as connection:
+            return next(iter(ledger.exports(connection, export_id=export_id)), None)
+
     def latest_exports(self, record_type: str) -> list[ExportManifest]:
         """Returns the last export of a type to each path, of all accounts."""
         with self.reading() as connection:

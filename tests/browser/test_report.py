@@ -1,4 +1,4 @@
-"""The report of a preview in a real browser: what it shows, what it asks for, and how it looks."""
+"""The report of a batch in a real browser: what it shows, what it loads, and how it looks."""
 
 import json
 import os
@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
-from resources.importing.report_writer import LONGEST, write_report
+from resources.report_writer.page import Link, render
+from resources.report_writer.visible import LONGEST
 from schemas import load_model
-from schemas.batches import ChangedValue, RowProblem
+from schemas.batches import BatchStatus, ChangedValue, RowProblem
 from schemas.record_type import RecordType
-from tests.test_report_writer import AT, CHANGES, CONTROLS, UNDERSTOOD, column, packed, realistic
+from tests.test_report_writer import CHANGES, CONTROLS, UNDERSTOOD, column, packed, realistic, write_report
 
 playwright = pytest.importorskip("playwright.sync_api")
+from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -130,7 +132,7 @@ def test_naughty_strings_are_shown_and_do_nothing(
     changes = [ChangedValue(i, text, "notes", text, text) for i, text in enumerate(naughty)]
     path = tmp_path / "report.html"
     understood = [("Sheet", text) for text in naughty]
-    write_report(path, report, contacts, understood=understood, changes=changes, generated_at=AT)
+    write_report(path, report, contacts, understood=understood, changes=changes)
     seen = phone.see(path)
     for place in ("headers", "problems", "keys", "old", "new"):
         assert seen[place] == naughty, place
@@ -147,7 +149,7 @@ def test_naughty_file_names_are_shown_and_do_nothing(
     for name in list(packed(naughty))[::4]:  # tests/test_report_writer.py reads a page of every one
         report = replace(realistic(name), columns=(), samples=())
         report = replace(report, batch=replace(report.batch, problems=(), cleared={}))
-        write_report(path, report, contacts, understood=[("File", name)], changes=[], generated_at=AT)
+        write_report(path, report, contacts, understood=[("File", name)], changes=[])
         seen = phone.see(path)
         assert seen["name"] == name
         assert seen["title"].endswith(" · preview")
@@ -159,7 +161,7 @@ def test_text_from_right_to_left_moves_nothing_around_it(tmp_path: Path, phone: 
     path = tmp_path / "report.html"
     changes = [ChangedValue(1, "C-1", "notes", None, "שלום \u202e123")]
     report = replace(realistic("דוח.csv"), columns=(column(0, "notes", "notes", "name"),))
-    write_report(path, report, contacts, understood=[], changes=changes, generated_at=AT)
+    write_report(path, report, contacts, understood=[], changes=changes)
     phone.see(path)
     arrow, value = (phone.page.locator(place).bounding_box() for place in (".changes .arrow", "ins .value"))
     assert arrow is not None
@@ -170,7 +172,7 @@ def test_text_from_right_to_left_moves_nothing_around_it(tmp_path: Path, phone: 
 def test_marks_piled_up_do_not_cover_other_lines(tmp_path: Path, phone: Watched, contacts: RecordType) -> None:
     path = tmp_path / "report.html"
     changes = [ChangedValue(1, "C-1", "notes", "plain", "Z" + "\u0351\u036b\u0343" * 60)]
-    write_report(path, realistic(), contacts, understood=[], changes=changes, generated_at=AT)
+    write_report(path, realistic(), contacts, understood=[], changes=changes)
     phone.see(path)
     plain, piled = (phone.page.locator(place).bounding_box() for place in ("del .value", "ins .value"))
     assert plain is not None
@@ -188,8 +190,46 @@ def test_a_long_word_does_not_widen_a_phones_page(
     report = replace(report, batch=replace(report.batch, actor=word, account="a" * 63), rejects_file=Path(word))
     path = tmp_path / "report.html"
     changes = [ChangedValue(1, word, "notes", word, word)]
-    write_report(path, report, contacts, understood=[("Sheet", word)], changes=changes, generated_at=AT)
+    write_report(path, report, contacts, understood=[("Sheet", word)], changes=changes)
     assert phone.see(path)["width"] <= 360
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_nothing_is_cut_off_on_a_phone(tmp_path: Path, browser: Browser, contacts: RecordType, width: int) -> None:
+    """Each cell is inside the screen, and no box has to be scrolled to the side."""
+    path = tmp_path / "report.html"
+    write_report(path, realistic(), contacts)
+    with browser.new_context(viewport={"width": width, "height": 740}, is_mobile=True) as context:
+        page = context.new_page()
+        page.goto(path.as_uri())
+        sides = page.locator("td:visible, th:visible, pre:visible").evaluate_all(
+            "(all) => all.filter((one) => one.getClientRects().length && !one.closest('.stacked thead'))"
+            ".map((one) => [one.textContent.trim(), one.getBoundingClientRect().right])"
+        )
+        assert len(sides) > 50
+        assert [side for side in sides if side[1] > width] == []
+        wide = "(all) => all.filter((one) => one.scrollWidth > one.clientWidth).length"
+        assert page.locator(".scroll").evaluate_all(wide) == 0
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width", "status"),
+    [("light", 390, BatchStatus.PREVIEWED), ("dark", 1280, BatchStatus.COMMITTED)],
+)
+def test_axe_finds_nothing(
+    tmp_path: Path, browser: Browser, contacts: RecordType, scheme: Any, width: int, status: BatchStatus
+) -> None:
+    """axe-core knows the rules of WCAG that a program can check, and those of good practice."""
+    report, path = realistic("a\u202eb.csv"), tmp_path / "report.html"
+    report = replace(report, batch=replace(report.batch, status=status, understood=UNDERSTOOD), changes=CHANGES)
+    links = (Link("Rejected records", "rejects_file"), Link("History of these records", "http://127.0.0.1:1/"))
+    path.write_text(render(report, contacts, links), "utf-8")
+    with browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900}) as context:
+        page = context.new_page()
+        page.goto(path.as_uri())
+        found = Axe().run(page)
+    assert len(found.response["passes"]) > 20
+    assert found.response["violations"] == [], found.generate_report()
 
 
 SCROLLED = """
@@ -205,8 +245,11 @@ def test_wide_tables_scroll_in_their_own_box_and_by_keyboard(
     tmp_path: Path, phone: Watched, contacts: RecordType
 ) -> None:
     path = tmp_path / "report.html"
-    write_report(path, realistic(), contacts, understood=UNDERSTOOD, changes=CHANGES, generated_at=AT)
-    assert phone.see(path)["width"] <= 360
+    key = "W" * 200
+    changes = [ChangedValue(1, key, "W" * 63, key, key)]
+    phone.page.set_viewport_size({"width": 700, "height": 740})
+    write_report(path, realistic(), contacts, understood=UNDERSTOOD, changes=changes)
+    assert phone.see(path)["width"] <= 700
     box = phone.page.locator(".scroll").filter(has=phone.page.locator(".changes"))
     assert box.evaluate("(element) => element.scrollWidth > element.clientWidth")
     box.focus()
@@ -218,7 +261,7 @@ def test_wide_tables_scroll_in_their_own_box_and_by_keyboard(
 def test_text_has_contrast(tmp_path: Path, browser: Browser, contacts: RecordType, scheme: Any) -> None:
     """WCAG 2.2 AA: 4.5 to 1 for text, 3 to 1 for bars (1.4.3 and 1.4.11)."""
     path = tmp_path / "report.html"
-    write_report(path, realistic("a\u202eb.csv"), contacts, understood=UNDERSTOOD, changes=CHANGES, generated_at=AT)
+    write_report(path, realistic("a\u202eb.csv"), contacts, understood=UNDERSTOOD, changes=CHANGES)
     with browser.new_context(color_scheme=scheme) as context:
         page = context.new_page()
         page.goto(path.as_uri())
@@ -263,7 +306,7 @@ def test_every_table_has_a_caption_and_headings_go_in_order(
     tmp_path: Path, phone: Watched, contacts: RecordType
 ) -> None:
     path = tmp_path / "report.html"
-    write_report(path, realistic(), contacts, understood=UNDERSTOOD, changes=CHANGES, generated_at=AT)
+    write_report(path, realistic(), contacts, understood=UNDERSTOOD, changes=CHANGES)
     phone.see(path)
     page = phone.page
     assert page.locator("table").count() == page.locator("table > caption").count() == 6
@@ -275,7 +318,7 @@ def test_every_table_has_a_caption_and_headings_go_in_order(
 
 def test_it_prints(tmp_path: Path, browser: Browser, contacts: RecordType) -> None:
     path, pdf = tmp_path / "report.html", tmp_path / "report.pdf"
-    write_report(path, realistic(), contacts, understood=UNDERSTOOD, changes=CHANGES, generated_at=AT)
+    write_report(path, realistic(), contacts, understood=UNDERSTOOD, changes=CHANGES)
     with browser.new_context(color_scheme="dark") as context:
         page = context.new_page()
         page.goto(path.as_uri())
@@ -294,9 +337,7 @@ def test_it_prints(tmp_path: Path, browser: Browser, contacts: RecordType) -> No
 def test_it_looks_like_this(tmp_path: Path, browser: Browser, contacts: RecordType, scheme: Any, size: str) -> None:
     """Writes a picture for people to look at: the tests only know that all of it is there."""
     path, picture = tmp_path / "report.html", tmp_path / f"{size}-{scheme}.png"
-    write_report(
-        path, realistic("kontakte\u202e märz.csv"), contacts, understood=UNDERSTOOD, changes=CHANGES, generated_at=AT
-    )
+    write_report(path, realistic("kontakte\u202e märz.csv"), contacts, understood=UNDERSTOOD, changes=CHANGES)
     with browser.new_context(color_scheme=scheme, device_scale_factor=2 if size == "phone" else 1) as context:
         page = context.new_page()
         page.set_viewport_size({"width": 360, "height": 740} if size == "phone" else {"width": 1280, "height": 900})

@@ -24,7 +24,7 @@ _PRELOAD = [
         "duckdb",
         "resources.importing.stager",
         "resources.importing.importer",
-        "resources.importing.report_writer",
+        "resources.report_writer.page",
         "resources.upkeep.maintenance",
     ),
     *("resources.file_reader.child", "resources.file_reader.delimited", "resources.file_reader.excel"),

@@ -195,8 +195,8 @@ def test_a_killed_export_whose_parts_have_processes_of_their_own_ends_whole_when
     assert within(60, lambda: 1 in made(plan), every=0.05)
     worker = psutil.Process(process_of(parallel, run_id))
     told = {tag["key"]: tag["value"] for tag in parallel.ask(TAGS, id=run_id)["runOrError"]["tags"]}
-    assert told["records/process"].startswith(f"{run_id}@")
-    assert told["records/process"].split(":")[1] == str(worker.pid)
+    assert told[".dagster/records-process"].startswith(f"{run_id}@")
+    assert told[".dagster/records-process"].split(":")[1] == str(worker.pid)
     assert not is_lost(record(timedelta(hours=1), run_id, **told), NOW, _is_alive)
     steps = worker.children(recursive=True)
     worker.kill()

@@ -28,7 +28,7 @@ _IMPORTED = (
     *(
         "resources.importing.importer",
         "resources.importing.stager",
-        "resources.importing.report_writer",
+        "resources.report_writer.page",
         "resources.importing.rejects_writer",
     ),
     *(

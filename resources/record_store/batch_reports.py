@@ -1,0 +1,104 @@
+"""The reports of an account's batches, written anew whenever the status of a batch changes."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resources.file_storage import entries, exists, known_checksum, read, remove
+from resources.record_store import ledger
+from resources.record_store.lake import Connection
+from resources.record_store.transaction import Transaction, TransactionalStore
+from resources.report_writer import DETAILS, PAGE
+from schemas.batches import Batch, ImportReport
+from schemas.errors import DamagedFile, RecordsError
+from schemas.files import StoredFile
+from schemas.location import Location
+
+if TYPE_CHECKING:
+    from resources.report_writer.page import Link
+
+
+class BatchReports:
+    """The reports of one account's batches, and the files beside them.
+
+    A new page is made, and its checksum recorded, in the transaction that changes the batch. It replaces the old page
+    after the commit. So a commit that fails changes no report. A process that is killed between the two leaves the old
+    page, which is still a version that the store has written.
+    """
+
+    def __init__(self, store: TransactionalStore, account: str) -> None:
+        self._store = store
+        self._account = account
+
+    def path(self, batch_id: str) -> Location:
+        """Returns where the report of a batch lies."""
+        return self._folder("reports") / batch_id / PAGE
+
+    def with_files(self, report: ImportReport) -> ImportReport:
+        """Returns the report with the batch's rejects file and page, if it has them, and the end of its time."""
+        batch_id = report.batch.batch_id
+        page = self.path(batch_id)
+        made = entries(self._folder("rejects") / batch_id)
+        rejects = next((file for file in made if ".rejects." in file.name), None)
+        return replace(
+            report,
+            rejects_file=rejects,
+            report_file=page if exists(page) else None,
+            open_until=report.batch.open_until(self._store.settings.rollback_window),
+        )
+
+    @contextmanager
+    def rewritten(self, transaction: AbstractContextManager[Transaction]) -> Iterator[Transaction]:
+        """A transaction that also writes the reports of the batches that it changes anew."""
+        made: dict[Path, Location] = {}
+        try:
+            with transaction as opened:
+                yield opened
+                for batch in opened.batches:
+                    page = self.render(opened.connection, batch)
+                    if page is None:
+                        continue
+                    final = self.path(batch.batch_id)
+                    working = self._store.files.working(final)
+                    made[working] = final
+                    working.write_text(page, "utf-8")
+                    opened.write_down([self._stored(batch, working, final)])
+            for working, final in made.items():
+                with suppress(OSError, RecordsError):  # the batch has changed, whatever becomes of its report
+                    self._store.files.put(working, final)
+        finally:
+            for working in made:
+                remove(working)
+
+    def render(self, connection: Connection, batch: Batch, links: tuple["Link", ...] = ()) -> str | None:
+        """Returns the page for the batch's present status; None if the batch has no report."""
+        report = self.with_files(ImportReport(batch))
+        if report.report_file is None:
+            return None
+        # They import Jinja, which most commands do not need.
+        from resources.report_writer.details import with_details
+        from resources.report_writer.page import render
+
+        details = self._details(connection, batch.batch_id)
+        if details is not None:
+            report = with_details(report, details)
+        return render(report, ledger.record_types(connection)[batch.record_type], links)
+
+    def _details(self, connection: Connection, batch_id: str) -> str | None:
+        """Returns the details of a preview. None if they are damaged, or an earlier version made the preview."""
+        place = self._folder("reports") / batch_id / DETAILS
+        path = self._store.settings.path_below_data(place)
+        known = ledger.files(connection, [path]).get(path)
+        with suppress(FileNotFoundError, DamagedFile):
+            if known is not None and known.has_version(known_checksum(place)):
+                return read(place).decode("utf-8")
+        return None
+
+    def _stored(self, batch: Batch, page: Path, final: Location) -> StoredFile:
+        path = self._store.settings.path_below_data(final)
+        return StoredFile(path, page.stat().st_size, known_checksum(page), self._account, (batch.batch_id,))
+
+    def _folder(self, kind: str) -> Location:
+        return self._store.settings.folder(self._account, kind)
