@@ -26,7 +26,7 @@ NOT_RUN = re.compile(r"make |python3 |pip ")
 """Commands that a session leaves alone. tests/test_demo.py compares the output of `make demo`."""
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-_ID = re.compile(r"\b[ber]-\d{8}-\d{9}-[0-9a-f]{6}\b")
+ID = re.compile(r"\b[ber]-\d{8}-\d{9}-[0-9a-f]{6}\b")
 _CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?"), "<time>"),
     (re.compile(r"\b\d+ h \d+ min\b"), "<duration>"),
@@ -86,11 +86,11 @@ class Session:
         return self._shown(output)
 
     def _shown(self, output: str) -> str:
-        for new in _ID.findall(output):
+        for new in ID.findall(output):
             if new not in self._new_ids:
                 shown = [page for page in self.ids if page[0] == new[0] and page not in self._new_ids.values()]
                 self._new_ids[new] = shown[0] if shown else new
-        text = _ID.sub(lambda found: self._new_ids[found.group()], output.replace(str(self.folder), FOLDER))
+        text = ID.sub(lambda found: self._new_ids[found.group()], output.replace(str(self.folder), FOLDER))
         return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
@@ -98,7 +98,7 @@ def run_page(page: str, folder: Path) -> list[tuple[Command, str]]:
     """Runs the commands of a page in an empty folder that has the project's tests; returns each with what it prints."""
     (folder / "tests").symlink_to(TESTS)
     run = [command for command in commands(page) if not NOT_RUN.match(command.line)]
-    session = Session(folder, list(dict.fromkeys(_ID.findall("".join(map("\n".join, run))))))
+    session = Session(folder, list(dict.fromkeys(ID.findall("".join(map("\n".join, run))))))
     return [(command, session.run(command.line)) for command in run]
 
 
