@@ -1,8 +1,9 @@
 """Runs the commands of a page and puts what they print below them.
 
 A block of a page that begins with ```console is a session: each line that begins with `$ ` is a command, and the lines
-below it are its output. The blocks of one page run in order, in one folder. `records` runs in this process; everything
-else runs in bash, and so does what stands behind a pipe.
+below it are its output. The blocks of one page run in order, in one folder. `records` runs in this process. Everything
+else runs in bash, and so does what stands behind a pipe. `make demo` runs only where it is asked for, because it takes
+long; tests/test_demo.py compares its output.
 """
 
 import re
@@ -20,10 +21,10 @@ from pipelines.commands.cli import main
 FOLDER = "/home/you"
 """What pages show in place of the folder in which their commands have run."""
 
-TESTS = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("[!.]*/README.md")])
 
-NOT_RUN = re.compile(r"make |python3 |pip ")
-"""Commands that a session leaves alone. tests/test_demo.py compares the output of `make demo`."""
+DEMO = "make demo"
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ID = re.compile(r"\b[ber]-\d{8}-\d{9}-[0-9a-f]{6}\b")
@@ -32,6 +33,9 @@ _CHANGING = (
     (re.compile(r"\b\d+ h \d+ min\b"), "<duration>"),
     (re.compile(r" *\b\d+\.\d (s|[kM]B|GB)\b"), "<amount>"),
     (re.compile(r" *\b[\d,]+ rows/s"), "<rate>"),
+    (re.compile(r"\b\d+\.\d +[\d,]+ "), "<seconds and rate> "),
+    (re.compile(r"─+"), "─"),
+    (re.compile(r" +"), " "),
 )
 
 
@@ -51,10 +55,10 @@ def commands(page: str) -> Iterator[Command]:
 
 
 def comparable(output: str) -> str:
-    """The output without what differs from run to run: times, durations, rates, sizes and white space at line ends."""
+    """The output without what differs from run to run: times, durations, rates, sizes, and the widths of columns."""
     for pattern, name in _CHANGING:
         output = pattern.sub(name, output)
-    return "\n".join(line.rstrip() for line in output.strip("\n").splitlines())
+    return "\n".join(line.strip() for line in output.strip().splitlines())
 
 
 @dataclass
@@ -85,6 +89,10 @@ class Session:
                 ).stdout
         return self._shown(output)
 
+    def demo(self) -> str:
+        """Returns what `make demo` prints last: its result, without the steps on standard error."""
+        return "…\n" + self._shown(CliRunner().invoke(main, ["demo"]).stdout).strip("\n") + "\n"
+
     def _shown(self, output: str) -> str:
         for new in ID.findall(output):
             if new not in self._new_ids:
@@ -94,12 +102,12 @@ class Session:
         return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
-def run_page(page: str, folder: Path) -> list[tuple[Command, str]]:
+def run_page(page: str, folder: Path, *, demo: bool = False) -> list[tuple[Command, str]]:
     """Runs the commands of a page in an empty folder that has the project's tests; returns each with what it prints."""
-    (folder / "tests").symlink_to(TESTS)
-    run = [command for command in commands(page) if not NOT_RUN.match(command.line)]
+    (folder / "tests").symlink_to(ROOT / "tests")
+    run = [command for command in commands(page) if demo or command.line != DEMO]
     session = Session(folder, list(dict.fromkeys(ID.findall("".join(map("\n".join, run))))))
-    return [(command, session.run(command.line)) for command in run]
+    return [(command, session.demo() if command.line == DEMO else session.run(command.line)) for command in run]
 
 
 def rewritten(page: str, outputs: list[tuple[Command, str]]) -> str:
