@@ -85,7 +85,12 @@ class Session:
                 output, filters = "", line
             if filters:
                 output = subprocess.run(
-                    ["bash", "-c", filters], input=output, text=True, check=True, stdout=subprocess.PIPE
+                    ["bash", "-c", filters],
+                    input=output,
+                    text=True,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    check=False,  # a failure shows in the output
                 ).stdout
         return self._shown(output)
 
