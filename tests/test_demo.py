@@ -69,6 +69,7 @@ def test_the_demo_takes_all_flights_in_and_out_and_in_again(home: Path) -> None:
 def flights() -> tuple[int, int, bool]:
     """The number of stored flights and of their accounts; whether each flight is in the account of its airline."""
     with RecordStore(Settings.from_environment()) as store, store.reading() as connection:
-        return connection.fetch_one(
+        number, accounts, own = connection.fetch_one(
             "SELECT count(*), count(DISTINCT _account), bool_and(_account = lower(carrier)) FROM lake.records.flights"
         )
+        return number, accounts, own
