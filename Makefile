@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Python writes compiled files once. Otherwise each of the many processes of a test or demo would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check pages faults bench audit lock clean
+.PHONY: demo test check faults bench audit lock clean
 
 demo: .venv/.ready
 	$(BIN)/records demo
@@ -19,6 +19,7 @@ check: .venv/.ready
 	$(BIN)/mypy
 
 # Writes what the pages quote: the output of their commands, and the picture of the README. DEMO=1 runs the demo too.
+.PHONY: pages
 pages: .venv/.ready
 	$(BIN)/python -m tests.pages $(if $(DEMO),--demo)
 
