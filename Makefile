@@ -1,7 +1,7 @@
-# The two commands of the README, and what stands behind them. Each does the set-up it needs in .venv.
+# The commands of CONTRIBUTING.md. Each does the set-up that it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Compiled once, not by each of the many processes that a test or a demo starts.
+# Python writes compiled files once. Otherwise each of the many processes of a test or demo would compile everything.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test quick check faults bench audit lock clean
@@ -9,7 +9,7 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/.ready
 	$(BIN)/records demo
 
-# A test on each core; those that share a browser or a server stay together.
+# Runs a test on each core. Tests that share a browser or a server stay in one process.
 test: check
 	$(BIN)/pytest --numprocesses logical --dist loadgroup
 
@@ -28,7 +28,12 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Thousands of faults: SEED=2 tries others, ONLY=kill one kind, CASE='…' one of them, TABLE=1 writes deploy/FAULTS.md.
+# Writes what the pages quote: the output of their commands, and the picture of the README. DEMO=1 runs the demo too.
+.PHONY: pages
+pages: .venv/.ready
+	$(BIN)/python -m tests.pages $(if $(DEMO),--demo)
+
+# Injects thousands of faults: SEED=2 tries others, ONLY=kill one kind, CASE='…' one of them, TABLE=1 writes deploy/FAULTS.md.
 faults: .venv/.ready
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SHARE),--share $(SHARE)) \
 	  $(if $(CASE),--case '$(CASE)') $(if $(TABLE),--table)
@@ -38,25 +43,28 @@ bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks.dagster_instance
 	$(BIN)/python -m tests.benchmarks.server
 
-# dlt, which imports are compared with, has an environment of its own: nothing else needs it.
+# The benchmark compares imports with dlt. It has an environment of its own, because nothing else needs it.
 .venv/bench/.ready: tests/benchmarks/dlt.txt
 	$(PYTHON) -m venv .venv/bench
 	.venv/bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-# Known vulnerabilities of what is locked. Not part of `make test` or CI, for it needs the public package index: where that,
-# or its vulnerability data, is not reached it fails and says that nothing was audited.
+# Checks the locked dependencies for known vulnerabilities. It needs the public package index, so it is not part of
+# `make test` or CI. Without the index, or without its data on vulnerabilities, it fails and says that it checked nothing.
 audit: .venv/.ready .venv/audit/.ready
 	$(BIN)/python -m tests.audit
 
-# pip-audit has an environment of its own: what it brings is no dependency of ours.
+# pip-audit has an environment of its own, so its dependencies do not mix with ours.
 .venv/audit/.ready: tests/audit/pip-audit.txt
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
+# pip and uv are silent, so two lines show that the set-up works and how long it took.
 .venv/.ready: pyproject.toml requirements.lock
-	@if command -v uv >/dev/null; then \
+	@echo "Setting up .venv with about $$(grep -c == requirements.lock) packages. This takes a minute or two …"
+	@started=$$(date +%s); \
+	if command -v uv >/dev/null; then \
 	  uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
 	  uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.lock && \
 	  uv pip install --quiet --python $(BIN)/python --no-deps -e . ; \
@@ -64,10 +72,10 @@ audit: .venv/.ready .venv/audit/.ready
 	  $(PYTHON) -m venv .venv && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock && \
 	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e . ; \
-	fi
+	fi && echo "Set up .venv in $$(($$(date +%s) - started)) s."
 	@touch $@
 
-# Every direct and indirect dependency, pinned for all platforms and Pythons; no index address in it.
+# Pins every direct and indirect dependency for all platforms and Pythons. The lock names no index address.
 lock: .venv/.ready
 	uv pip compile --quiet --universal --no-emit-index-url --no-header --all-extras --upgrade \
 	  pyproject.toml -o requirements.lock

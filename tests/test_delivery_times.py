@@ -126,9 +126,9 @@ def test_an_entry_is_an_export_like_any_other() -> None:
     assert str(request_of(folder, date(2026, 1, 5), None).path) == "/srv/out/contacts.xlsx"
 
 
-def test_the_example_of_the_readme_can_be_meant(tmp_path: Path) -> None:
-    readme = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-    example = readme.partition("is an entry of `exports.yaml`")[2].partition("```yaml\n")[2].partition("```")[0]
+def test_the_example_of_the_page_can_be_meant(tmp_path: Path) -> None:
+    page = (Path(__file__).parent.parent / "pipelines" / "README.md").read_text("utf-8")
+    example = page.partition("\n## Daily exports\n")[2].partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "exports.yaml").write_text(example)
     told = read_operator_file(tmp_path / "exports.yaml", DeliveryFile).exports
     entries, mistakes = checked_entries(tmp_path / "exports.yaml", "exports", told, Delivery)

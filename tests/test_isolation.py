@@ -547,8 +547,8 @@ def test_an_accounts_own_files_and_those_elsewhere_may_be_named(store: RecordSto
     store.account("ua").require_destination(store.settings.home / place)
 
 
-def test_the_bucket_policy_of_the_readme_lets_an_account_read_its_own_files(store: RecordStore, theirs: Theirs) -> None:
-    (text,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+def test_the_bucket_policy_of_the_page_lets_an_account_read_its_own_files(store: RecordStore, theirs: Theirs) -> None:
+    (text,) = re.findall(r"```json\n(.*?)```", (ROOT / "deploy" / "README.md").read_text("utf-8"), re.DOTALL)
     allowed, denied, encrypted = json.loads(text)["Statement"]
     assert allowed["Resource"] == denied["NotResource"]
     assert (allowed["Effect"], denied["Effect"], encrypted["Effect"]) == ("Allow", "Deny", "Deny")

@@ -49,7 +49,7 @@ def airports_file() -> Path:
 
 @pytest.fixture
 def project(home: Path, tmp_path: Path) -> Path:
-    """A copy of this project that has learnt of airports in the way that DESIGN.md promises."""
+    """A copy of this project with airports added as CONTRIBUTING.md describes."""
     for folder in ("pipelines", "resources", "schemas"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "schemas" / "airports.py").write_text(AIRPORTS)

@@ -1,0 +1,34 @@
+"""Writes what pages quote: the output of their commands and the picture of the README. `make pages` runs it.
+
+With --demo it runs the demo too, which takes half a minute or more.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.pages.picture import make_picture
+from tests.pages.session import PAGES, ROOT, rewritten, run_page
+
+PICTURE = ROOT / "tests" / "pages" / "preview.png"
+
+
+def main() -> None:
+    """Run the sessions of all pages, each in a store of its own."""
+    for name in [name for name in os.environ if name.startswith("RECORDS_")]:
+        del os.environ[name]
+    for path in PAGES:
+        page = path.read_text("utf-8")
+        with tempfile.TemporaryDirectory() as folder:
+            os.environ |= {"RECORDS_ACTOR": "you", "RECORDS_HOME": f"{folder}/.records"}
+            outputs = run_page(page, Path(folder), demo="--demo" in sys.argv)
+            if path == ROOT / "README.md":
+                make_picture(outputs, Path(folder), PICTURE)
+        new = rewritten(page, outputs)
+        print(f"{path.relative_to(ROOT)}: {len(outputs)} commands, {'rewritten' if new != page else 'as it was'}")
+        path.write_text(new, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

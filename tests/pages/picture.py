@@ -1,0 +1,44 @@
+"""The picture of the README: what `records preview` printed of a file with mistakes, and its report in a browser."""
+
+import html
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from tests.pages.session import ID, Command
+
+_WIDTH, _HEIGHT = 1480, 940
+_PAGE = """
+<style>
+body {{ margin: 0; display: flex; background: #d8dee6; height: {height}px; }}
+pre {{ box-sizing: border-box; width: 50%; margin: 14px 7px 14px 14px; padding: 16px; background: #14181d;
+  color: #e6e6e6; font: 13px/1.45 'DejaVu Sans Mono', monospace; white-space: pre-wrap; border-radius: 6px; }}
+pre b {{ color: #7fd1ff; }}
+iframe {{ zoom: .55; width: 50%; margin: 23px 23px 23px 12px; border: 0; border-radius: 6px; background: #fff; }}
+</style>
+<pre><b>$ {command}</b>
+{output}</pre><iframe src="{report}"></iframe>
+"""
+
+
+def make_picture(outputs: list[tuple[Command, str]], folder: Path, picture: Path) -> None:
+    """Takes a picture of the first preview of the outputs, and of its report below the folder."""
+    command, output = next((command, output) for command, output in outputs if "preview" in command.line)
+    report = min(folder.rglob("report.html"))  # it is in a folder with the id of its batch, and these ids sort by time
+    page = folder / "picture.html"
+    page.write_text(
+        _PAGE.format(
+            height=_HEIGHT,
+            command=html.escape(command.line),
+            output=html.escape(ID.sub(report.parent.name, output)),
+            report=report.as_uri(),
+        ),
+        "utf-8",
+    )
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        view = browser.new_page(viewport={"width": _WIDTH, "height": _HEIGHT})
+        view.goto(page.as_uri())
+        view.screenshot(path=str(picture))
+        browser.close()
