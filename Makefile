@@ -14,8 +14,8 @@ test: check
 	$(BIN)/pytest --numprocesses logical --dist loadgroup
 
 # While working, within a minute: style, types, and the tests of what most changes touch, with stores on a laptop alone.
-QUICK := layout errors definitions parsing mapping validation filters dates record_type progress \
-  record_store importer rejects_writer export_commands planted_errors ledger_events
+QUICK := layout errors definitions parsing mapping validation filters dates record_type progress report_writer \
+  record_store importer export_commands planted_errors
 quick: .venv/.ready
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .

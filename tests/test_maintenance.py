@@ -24,7 +24,7 @@ from schemas.exports import ExportRequest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.rollbacks import RollbackCounts, RollbackRequest
 from tests.object_server import on_disk
-from tests.prepared import starts_with
+from tests.prepared import an_empty_store, starts_with
 from tests.records import change, contact, contacts_of, put, stored, write_csv
 from tests.timeline import Timeline, store_of
 
@@ -358,6 +358,7 @@ def test_a_batch_whose_images_are_gone_cannot_be_taken_back(world: World) -> Non
         world.takes_back(batch_id)
 
 
+@starts_with(an_empty_store)
 def test_a_snapshot_is_read_as_it_was_after_its_files_were_rewritten(store: RecordStore) -> None:
     """DuckLake's statistics are those of the newest snapshot, and DuckDB would believe them of an older one."""
     put(
