@@ -2,11 +2,12 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from pipelines.choices import DateOrderName, ModeName, OnDuplicateName, OnInvalidName, RecordTypeName
 from pipelines.launchpad import flat
 from pipelines.partitions import ACCOUNTS
 from pipelines.runs import tag_run
@@ -18,12 +19,6 @@ from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest
 from schemas.record_type import RecordType
-
-if TYPE_CHECKING:
-    RecordTypeName = str
-else:
-    RecordTypeName = Literal[record_type_names()]
-"""The record types, for the launchpad to offer."""
 
 _FIRST = record_type_names()[0]
 ACTOR = "Who does it, as the history will show. Empty: RECORDS_ACTOR, else the operating system's user."
@@ -42,10 +37,8 @@ class PreviewConfig(dg.Config):
     account: str = Field(default="", description=ACCOUNT)
     record_type: RecordTypeName = Field(default=_FIRST, description="What the file holds.")
     path: str = Field(default="", description="The file, for example /data/contacts.csv. Required.")
-    mode: Literal["insert", "update", "upsert"] = Field(
-        default="upsert", description="Create records, change existing ones, or both."
-    )
-    on_duplicate: Literal["reject", "first", "last"] = Field(
+    mode: ModeName = Field(default="upsert", description="Create records, change existing ones, or both.")
+    on_duplicate: OnDuplicateName = Field(
         default="reject", description="Of records with one key and different values: reject all, or take one."
     )
     column_map: dict[str, str] = Field(
@@ -54,7 +47,7 @@ class PreviewConfig(dg.Config):
     encoding: str = Field(default="", description="How the file is encoded, as utf-8 or cp1252. Empty: detected.")
     delimiter: str = Field(default="", description="What stands between fields, as ; or tab. Empty: detected.")
     sheet: str = Field(default="", description="Which sheet of a workbook. Empty: the first.")
-    date_order: Literal["", "dmy", "mdy", "ymd"] = Field(
+    date_order: DateOrderName = Field(
         default="",
         description="How dates are written that are not 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
         "Empty: there are none; they are rejected.",
@@ -88,7 +81,7 @@ class PreviewConfig(dg.Config):
 class ImportConfig(PreviewConfig):
     """One file to read, compare and write."""
 
-    on_invalid: Literal["abort", "skip"] = Field(default="abort", description=_ON_INVALID)
+    on_invalid: OnInvalidName = Field(default="abort", description=_ON_INVALID)
 
 
 class CommitConfig(dg.Config):
@@ -96,7 +89,7 @@ class CommitConfig(dg.Config):
 
     account: str = Field(default="", description=ACCOUNT)
     batch_id: str = Field(default="", description="The batch, as its preview named it. Required.")
-    on_invalid: Literal["abort", "skip"] = Field(default="abort", description=_ON_INVALID)
+    on_invalid: OnInvalidName = Field(default="abort", description=_ON_INVALID)
     actor: str = Field(default="", description=ACTOR)
 
 
