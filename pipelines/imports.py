@@ -2,11 +2,12 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from pipelines.choices import DateOrderName, ModeName, OnDuplicateName, OnInvalidName, RecordTypeName
 from pipelines.launchpad import flat
 from pipelines.partitions import ACCOUNTS
 from pipelines.runs import tag_run
@@ -18,12 +19,6 @@ from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest
 from schemas.record_type import RecordType
-
-if TYPE_CHECKING:
-    RecordTypeName = str
-else:
-    RecordTypeName = Literal[record_type_names()]
-"""The record types that the launchpad offers."""
 
 _FIRST = record_type_names()[0]
 ACTOR = "The actor that the history shows. Empty: RECORDS_ACTOR, else the operating system's user."
@@ -42,10 +37,10 @@ class PreviewConfig(dg.Config):
     account: str = Field(default="", description=ACCOUNT)
     record_type: RecordTypeName = Field(default=_FIRST, description="The record type of the file.")
     path: str = Field(default="", description="The file, for example /data/contacts.csv. Required.")
-    mode: Literal["insert", "update", "upsert"] = Field(
+    mode: ModeName = Field(
         default="upsert", description="insert creates records, update changes existing ones, upsert does both."
     )
-    on_duplicate: Literal["reject", "first", "last"] = Field(
+    on_duplicate: OnDuplicateName = Field(
         default="reject",
         description="For records with one key and different values: reject all, or take the first or last.",
     )
@@ -55,7 +50,7 @@ class PreviewConfig(dg.Config):
     encoding: str = Field(default="", description="The encoding, for example utf-8 or cp1252. Empty: detected.")
     delimiter: str = Field(default="", description="The character between fields, as ; or tab. Empty: detected.")
     sheet: str = Field(default="", description="The sheet of a workbook. Empty: the first.")
-    date_order: Literal["", "dmy", "mdy", "ymd"] = Field(
+    date_order: DateOrderName = Field(
         default="",
         description="The order in dates unlike 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
         "Empty: such dates are rejected.",
@@ -87,7 +82,7 @@ class PreviewConfig(dg.Config):
 class ImportConfig(PreviewConfig):
     """One file to read, compare and write."""
 
-    on_invalid: Literal["abort", "skip"] = Field(default="abort", description=_ON_INVALID)
+    on_invalid: OnInvalidName = Field(default="abort", description=_ON_INVALID)
 
 
 class CommitConfig(dg.Config):
@@ -95,7 +90,7 @@ class CommitConfig(dg.Config):
 
     account: str = Field(default="", description=ACCOUNT)
     batch_id: str = Field(default="", description="The id of the previewed batch. Required.")
-    on_invalid: Literal["abort", "skip"] = Field(default="abort", description=_ON_INVALID)
+    on_invalid: OnInvalidName = Field(default="abort", description=_ON_INVALID)
     actor: str = Field(default="", description=ACTOR)
 
 

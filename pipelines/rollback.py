@@ -1,10 +1,9 @@
 """Rollback as a Dagster job."""
 
-from typing import Literal
-
 import dagster as dg
 from pydantic import Field
 
+from pipelines.choices import OnModifiedName
 from pipelines.imports import ACCOUNT, ACTOR
 from pipelines.launchpad import flat
 from pipelines.runs import tag_run
@@ -17,7 +16,7 @@ class RollbackConfig(dg.Config):
 
     account: str = Field(default="", description=ACCOUNT)
     batch_id: str = Field(default="", description="The batch, an import or a rollback. Required.")
-    on_modified: Literal["stop", "keep", "merge", "overwrite"] = Field(
+    on_modified: OnModifiedName = Field(
         default="stop",
         description="For records that were modified since: stop changes nothing, keep leaves them, merge rolls back "
         "only their unmodified values, overwrite restores them anyway.",

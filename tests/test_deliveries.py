@@ -212,7 +212,7 @@ def test_a_run_delivers_each_and_fails_for_those_that_cannot_be(
     assert failure.user_failure_data.description == (
         "2 of 4 deliveries failed: nowhere, gone. "
         f"nowhere: The folder '{there}/missing' does not exist. Create it, or name another: -o PATH. "
-        f"gone: {home}/exports.yaml has no export 'gone' that can be made. See what is said of it there."
+        f"gone: {home}/exports.yaml has no valid export 'gone'. Its exports: none."
     )
     table: Any = failure.user_failure_data.metadata["deliveries"]
     assert [(row.data["name"], row.data["rows"]) for row in table.records] == [("daily", 2), ("evening", 3)]

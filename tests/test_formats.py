@@ -1,11 +1,15 @@
 """Import formats: how a file's format is found, and that a new one is a module and its line in the list."""
 
 import io
+import json
+import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 import pyarrow as pa
@@ -14,7 +18,8 @@ import pytest
 
 from resources.file_reader.formats import FORMATS, format_named, recognise
 from schemas.errors import UnreadableFile
-from tests.test_new_record_type import ROOT, python
+
+ROOT = Path(__file__).parent.parent
 
 TOY = '''"""Cards: a line "key: value" for each field, and a blank line after each record."""
 
@@ -130,6 +135,19 @@ def project(home: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+def python(project: Path, code: str) -> Any:
+    """Runs code in a process with a copy of the project; returns the JSON that it prints."""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(project)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(ended.stdout)
+
+
 def test_a_format_in_one_file_and_a_line_is_imported_whole(project: Path) -> None:
     """Preview, rejects in the same format, their correction and its commit; by the real importer and reader."""
     (project / "in.cards").write_text(
@@ -189,6 +207,7 @@ def _parquet() -> bytes:
         ("a.dat", b'\xef\xbb\xbf \n{"a": 1}\n', "ndjson"),
         ("a", b" " * (2 << 20) + b"[]", "json"),
     ],
+    ids=map(str, count()),  # a workbook contains the time, which differs from process to process
 )
 def test_a_format_is_known_by_the_content_and_else_by_the_name(
     tmp_path: Path, name: str, content: bytes, expected: str

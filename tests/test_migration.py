@@ -510,7 +510,7 @@ def test_the_command_says_what_to_set_and_no_secret(
     with monkeypatch.context() as patch:
         patch.setattr(CatalogCopy, "make", _interrupted)
         interrupted = command("--data", server.data, "--json")
-    assert "what is there is no store yet" in json.loads(interrupted.stdout)["error"]["message"]
+    assert "the target is not a store yet" in json.loads(interrupted.stdout)["error"]["message"]
     done = command("--data", server.data, "--json")
     again = command("--data", str(tmp_path / "data"))
     back = command("--to", str(tmp_path / "back"), "--data", str(tmp_path / "data"))
