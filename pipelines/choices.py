@@ -11,7 +11,12 @@ from schemas.batches import DateOrder, Mode, OnDuplicate, OnInvalid
 from schemas.rollbacks import OnModified
 
 if TYPE_CHECKING:
-    DateOrderName = ModeName = OnDuplicateName = OnInvalidName = OnModifiedName = RecordTypeName = str
+    DateOrderName = str
+    ModeName = str
+    OnDuplicateName = str
+    OnInvalidName = str
+    OnModifiedName = str
+    RecordTypeName = str
 else:
     DateOrderName = Literal["", *(choice.value for choice in DateOrder)]
     ModeName = Literal[tuple(choice.value for choice in Mode)]
