@@ -17,7 +17,7 @@ from resources.record_store import RecordStore
 from schemas.deliveries import Due, next_time
 from schemas.errors import RecordsError
 from schemas.exports import ExportManifest
-from schemas.filters import parse_moment
+from schemas.filters import parse_timestamp
 from schemas.retries import next_attempt
 
 _NAMES, _DUE_AT = f"{HIDDEN}deliveries", f"{HIDDEN}due-at"
@@ -43,7 +43,7 @@ def deliver(context: dg.OpExecutionContext, config: DeliveriesConfig, records: R
     with records.open() as store:
         tag_run(context, deliveries=",".join(config.names))
         deliveries = Deliveries(store)
-        now = parse_moment(config.moment) if config.moment else store.now()
+        now = parse_timestamp(config.moment) if config.moment else store.now()
         for name in config.names:
             try:
                 manifest = deliveries.deliver(name, now, context.run_id)

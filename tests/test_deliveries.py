@@ -283,7 +283,7 @@ def test_a_defect_is_told_by_its_class_alone(
         ),
         ("- {name: a, account: ua, type: contacts, at: 07:00, preset: p}", "contacts has no preset 'p'."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, columns: [x]}", "has no column 'x'."),
-        ("- {name: a, account: ua, type: contacts, at: 07:00, where: [amount]}", "'amount' is no filter."),
+        ("- {name: a, account: ua, type: contacts, at: 07:00, where: [amount]}", "'amount' is not a filter."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, order_by: x}", "has no field 'x'."),
         ("- {name: a, account: ua, type: contacts}", "`exports, entry 2, at` field required."),
         ("- {name: daily, account: ua, type: contacts, at: 07:00}", "two exports named 'daily'. The first one is used"),

@@ -107,7 +107,7 @@ def stage_file(
         columns=tuple(
             replace(column, samples=values) for column, values in zip(mapping.columns, examples, strict=True)
         ),
-        said=mapping.said(request.column_map),
+        said=mapping.to_remember(request.column_map),
         understood=(
             *reader.understood,
             *dates.understood,
