@@ -27,7 +27,8 @@ def utc(text: str) -> datetime:
 
 def local(entry: Delivery, after: str, until: str) -> list[str]:
     return [
-        f"{due.day} {due.timestamp.astimezone(entry.zone):%m-%d %H:%M%z}" for due in times(entry, utc(after), utc(until))
+        f"{due.day} {due.timestamp.astimezone(entry.zone):%m-%d %H:%M%z}"
+        for due in times(entry, utc(after), utc(until))
     ]
 
 

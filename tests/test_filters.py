@@ -8,7 +8,7 @@ import pytest
 
 from schemas import load_model
 from schemas.errors import InvalidRequest
-from schemas.filters import Order, parse_filter, parse_timestamp, parse_order, parse_value, value_text
+from schemas.filters import Order, parse_filter, parse_order, parse_timestamp, parse_value, value_text
 from schemas.record_type import RecordType
 
 
