@@ -1,1 +1,1 @@
-"""Dagster wiring with thin bodies, and the command line."""
+"""Dagster definitions, the web servers and the command line."""

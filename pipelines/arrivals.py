@@ -1,7 +1,7 @@
 """Files that arrive in the inbox: a sensor takes the complete ones, and a job imports them.
 
-The folders are the state. The next run imports what lies in `processing/`, so a killed daemon loses nothing. The ledger
-decides what is new, so nothing is imported twice.
+The folders are the state. The next run imports the files in `processing/`, so a killed daemon loses nothing. The ledger
+has the imported files, so none is imported twice.
 """
 
 import json
@@ -38,7 +38,7 @@ class BundleConfig(dg.Config):
 
 @dg.op(retry_policy=RETRIES)
 def import_bundle(context: dg.OpExecutionContext, config: BundleConfig, records: RecordsResource) -> None:
-    """Import each file of the bundle. It is committed, waits for a person, or goes to quarantine beside the reason."""
+    """Import each file of the bundle. It is committed, waits for approval, or goes to quarantine beside the reason."""
     with records.open() as store:
         tag_run(context, actor=ACTOR, bundle=config.bundle)
         arrived = Arrivals(store, context.run_id).import_bundle(config.bundle)
@@ -67,8 +67,8 @@ def import_arrivals() -> None:
 def file_arrival(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
     """Move complete files to `processing/` and request a run for each bundle.
 
-    A file is complete if it was the same at two looks, or lost its `.part` suffix. The cursor is the last look. A
-    bundle waits for an earlier one with files of the same account and type, so that they are imported in order.
+    A file is complete if two looks at the inbox show it unchanged, or if it lost its `.part` suffix. The cursor is the
+    last look. A bundle waits for earlier bundles with files of the same account and type, to keep their order.
     """
     with records.open() as store:
         if not store.exists:
@@ -89,7 +89,7 @@ def file_arrival(context: dg.SensorEvaluationContext, records: RecordsResource) 
 
 
 def _requests(instance: dg.DagsterInstance, inbox: Inbox, now: datetime) -> list[dg.RunRequest]:
-    """Returns a run for each bundle without one that need not wait for a retry or for an earlier bundle."""
+    """Returns runs for bundles that have none and do not wait for a retry or for an earlier bundle."""
     unfinished = instance.get_run_records(dg.RunsFilter(job_name=import_arrivals.name, statuses=_UNFINISHED))
     under_way = {run.dagster_run.tags.get(_OF_BUNDLE, "") for run in unfinished}
     requests: list[dg.RunRequest] = []
@@ -97,10 +97,10 @@ def _requests(instance: dg.DagsterInstance, inbox: Inbox, now: datetime) -> list
     for bundle, folders in inbox.bundles().items():
         if bundle not in under_way and ahead.isdisjoint(folders) and len(under_way) + len(requests) < _MOST_RUNS:
             runs = instance.get_run_records(dg.RunsFilter(job_name=import_arrivals.name, tags={_OF_BUNDLE: bundle}))
-            # A run that a killed daemon made and did not launch is launched under its key.
+            # Dagster launches a run that a killed daemon made and did not launch, because it has the same key.
             attempts = [run.create_timestamp for run in runs if run.dagster_run.is_finished]
             if attempts and now < next_attempt(attempts):
-                continue  # it blocks nothing meanwhile
+                continue  # other bundles do not wait for it
             requests.append(_request(bundle, len(attempts)))
         ahead.update(folders)
     return requests
@@ -109,7 +109,7 @@ def _requests(instance: dg.DagsterInstance, inbox: Inbox, now: datetime) -> list
 def _request(bundle: str, attempts: int) -> dg.RunRequest:
     return dg.RunRequest(
         run_key=f"{bundle}:{attempts}",
-        # Runs that people launch go first. The sensor itself follows up a killed run.
+        # Runs that users launch go first. The sensor itself retries a killed run.
         tags={_OF_BUNDLE: bundle, "dagster/priority": "-1", "dagster/max_retries": "0"},
         run_config={"bundle": bundle},
     )

@@ -1,7 +1,7 @@
 """The balance of batches as a check on `records/<type>`: every record of a file has exactly one outcome.
 
 The check has no partitions, because Dagster 1.13 keeps only one evaluation outside a run for each partition. Its table
-is unique by run and partition, so a second evaluation fails. So each evaluation names its account. None passes while a
+is unique by run and partition, so a second evaluation fails. So each evaluation names its account. All fail while a
 batch of any account is unbalanced, so that the pass of one account does not hide the failure of another.
 """
 

@@ -1,4 +1,4 @@
-"""The system on one screen."""
+"""The definitions that Dagster loads: everything in one list."""
 
 from itertools import chain
 

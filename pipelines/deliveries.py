@@ -17,7 +17,7 @@ from resources.record_store import RecordStore
 from schemas.deliveries import Due, next_time
 from schemas.errors import RecordsError
 from schemas.exports import ExportManifest
-from schemas.filters import parse_moment
+from schemas.filters import parse_timestamp
 from schemas.retries import next_attempt
 
 _NAMES, _DUE_AT = f"{HIDDEN}deliveries", f"{HIDDEN}due-at"
@@ -29,7 +29,7 @@ class DeliveriesConfig(dg.Config):
     """The exports to deliver."""
 
     names: list[str] = Field(default=[], description='Exports of exports.yaml, for example ["daily"]. Required.')
-    moment: str = Field(
+    due_at: str = Field(
         default="",
         description="Make the exports due at this time, for example 2024-05-31T07:00:00Z. Empty: now.",
     )
@@ -43,7 +43,7 @@ def deliver(context: dg.OpExecutionContext, config: DeliveriesConfig, records: R
     with records.open() as store:
         tag_run(context, deliveries=",".join(config.names))
         deliveries = Deliveries(store)
-        now = parse_moment(config.moment) if config.moment else store.now()
+        now = parse_timestamp(config.due_at) if config.due_at else store.now()
         for name in config.names:
             try:
                 manifest = deliveries.deliver(name, now, context.run_id)
@@ -81,7 +81,7 @@ def deliver_exports() -> None:
     description="Start deliver_exports for the exports of exports.yaml that are due.",
 )
 def daily_exports(context: dg.ScheduleEvaluationContext, records: RecordsResource) -> dg.RunRequest | dg.SkipReason:
-    """Request one run for all exports that are due and not being made; else say which comes next.
+    """Request one run for all exports that are due and not under way. Without any, say which comes next.
 
     A mistake in exports.yaml fails the tick, but only when nothing else is due.
     """
@@ -97,7 +97,7 @@ def daily_exports(context: dg.ScheduleEvaluationContext, records: RecordsResourc
         return dg.RunRequest(
             run_key=now.isoformat(),
             tags={_NAMES: ",".join(names), _DUE_AT: now.isoformat()},
-            run_config={"names": names, "moment": now.isoformat()},
+            run_config={"names": names, "due_at": now.isoformat()},
         )
     coming = next_time([*deliveries.entries.values()], now)
     following = "exports.yaml asks for no export." if coming is None else f"The next one: {coming}."
@@ -110,7 +110,7 @@ def _waiting(instance: dg.DagsterInstance, due: Sequence[Due], now: datetime) ->
     """Returns a sentence for each delivery that a run is making, or that failed a short time ago, by name."""
     if not due:
         return {}
-    since = min(each.moment for each in due) - _LONGEST_RUN
+    since = min(each.timestamp for each in due) - _LONGEST_RUN
     runs = [
         record.dagster_run
         for record in instance.get_run_records(dg.RunsFilter(job_name=deliver_exports.name, created_after=since))
@@ -120,7 +120,7 @@ def _waiting(instance: dg.DagsterInstance, due: Sequence[Due], now: datetime) ->
     for each in due:
         name = each.delivery.name
         mine = [run for run in runs if name in run.tags[_NAMES].split(",")]
-        tried = [at for run in mine if (at := datetime.fromisoformat(run.tags[_DUE_AT])) >= each.moment]
+        tried = [at for run in mine if (at := datetime.fromisoformat(run.tags[_DUE_AT])) >= each.timestamp]
         if any(not run.is_finished for run in mine):
             waiting[name] = f"A run for {name} is under way."
         elif tried and now < next_attempt(tried):

@@ -1,4 +1,4 @@
-"""The Dagster deployment, asked over HTTP: importing Dagster takes longer than most exports."""
+"""The client of the Dagster deployment. It uses HTTP, because importing Dagster takes longer than most exports."""
 
 import json
 import urllib.error
@@ -36,28 +36,29 @@ mutation ($params: ExecutionParams!) {
 
 @dataclass(frozen=True)
 class SubmittedRun:
-    """A run that waits for its turn, or has begun."""
+    """A run that is queued or has begun."""
 
     run_id: str
     url: str
 
 
 class Deployment:
-    """A deployment of this code location; its address is a setting, or what `records ui` wrote down."""
+    """A deployment of this code location. Its address is a setting, or the one in `ui.json`."""
 
     def __init__(self, settings: Settings) -> None:
         self._url = address_of(settings)
 
     def submit(self, job: str, account: str, config: dict[str, Any]) -> SubmittedRun:
-        """A run of a job for an account, with this config, is launched.
+        """Launch a run of a job for an account, with this config. Returns the run.
 
-        Raises NoDeployment when none answers, RecordsError when it does not take the run.
+        Raises NoDeployment if no deployment answers, and RecordsError if it refuses the run.
         """
         nodes = self._ask(_REPOSITORIES)["repositoriesOrError"].get("nodes", [])
         found = [node for node in nodes if any(each["name"] == job for each in node["jobs"])]
         if not found:
             raise RecordsError(
-                f"The deployment at {self._url} has no job {job}.", "Does it load this code? Export here: --foreground."
+                f"The deployment at {self._url} has no job {job}.",
+                "Check that it loads this code, or export in this process: --foreground.",
             )
         names = {"repositoryName": found[0]["name"], "repositoryLocationName": found[0]["location"]["name"]}
         self._ask(_ADD_PARTITION, repository=names, partition=account)
@@ -70,8 +71,8 @@ class Deployment:
         if launched["__typename"] != "LaunchRunSuccess":
             why = launched.get("message") or "; ".join(each["message"] for each in launched.get("errors", []))
             raise RecordsError(
-                f"The deployment at {self._url} did not take the run: {why or launched['__typename']}.",
-                "Export here: --foreground.",
+                f"The deployment at {self._url} refused the run: {why or launched['__typename']}.",
+                "Export in this process: --foreground.",
             )
         run_id = launched["run"]["runId"]
         return SubmittedRun(run_id, f"{self._url}/runs/{run_id}")
@@ -85,20 +86,20 @@ class Deployment:
                 f"{self._url}/graphql", body, {"Content-Type": "application/json"}
             )
             with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
-                told = json.load(answer)
-        except urllib.error.HTTPError as error:  # 421: its host is not in RECORDS_UI_HOSTS
+                result = json.load(answer)
+        except urllib.error.HTTPError as error:  # 421: the host is not in RECORDS_UI_HOSTS
             raise NoDeployment(
-                f"What answers at {self._url} refuses: HTTP {error.code} {error.reason}.",
-                "See that RECORDS_DAGSTER_URL is the address of Dagster, and its host in RECORDS_UI_HOSTS.",
+                f"The server at {self._url} refused the request: HTTP {error.code} {error.reason}.",
+                "Check that RECORDS_DAGSTER_URL is the address of Dagster, and that its host is in RECORDS_UI_HOSTS.",
             ) from error
         except (urllib.error.URLError, OSError, ValueError) as error:
             raise NoDeployment(f"No deployment answers at {self._url}.") from error
-        if told.get("errors"):
-            raise RecordsError(f"The deployment at {self._url} does not understand: {told['errors'][0]['message']}.")
-        return told["data"]
+        if result.get("errors"):
+            raise RecordsError(f"The deployment at {self._url} refused the query: {result['errors'][0]['message']}.")
+        return result["data"]
 
 
 def address_of(settings: Settings) -> str | None:
-    """Where the deployment is, as far as that is known: the setting, else what `records ui` wrote down."""
+    """Returns the address of the deployment, if known: the setting, else the one that `records ui` wrote."""
     running = RunningUi.of(settings)
     return settings.dagster_url or (running.url if running is not None else None)

@@ -18,8 +18,8 @@ _PRELOADED = (
 def executor_of(processes: int) -> dg.ExecutorDefinition:
     """Returns an executor with one process for all steps, or with one for each step and so many at a time.
 
-    DuckDB already uses all cores, and a process for each step costs seconds. So several processes pay for long steps
-    only.
+    DuckDB already uses all cores, and a process for each step costs seconds. So several processes pay off for long
+    steps only.
     """
     if processes <= 1:
         return _wrapped(dg.in_process_executor, _InProcess)
@@ -47,10 +47,10 @@ class _Tagging(dg.Executor):
 
 
 class _InProcess(_Tagging):
-    """An executor that ends the run on an interrupt, for example when somebody cancels it.
+    """An executor that ends the run on an interrupt, for example when a user cancels it.
 
     Dagster itself takes the interrupt for a failure of the step. It would retry the step, and the run would succeed.
-    The executor of many processes needs no such help.
+    The multiprocess executor does this itself.
     """
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
@@ -62,7 +62,7 @@ class _InProcess(_Tagging):
 
 
 def _is_interrupted(event: dg.DagsterEvent) -> bool:
-    """Whether Dagster is about to retry a step because it was interrupted."""
+    """Returns whether Dagster is about to retry a step because it was interrupted."""
     error = event.step_retry_data.error if event.is_step_up_for_retry else None
     cause = error.cause if error is not None else None
     return cause is not None and cause.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt")

@@ -1,7 +1,7 @@
-"""What must be true of every export, as asset checks on `exports/<type>`.
+"""The asset checks on `exports/<type>`: what must be true of every export.
 
 Checks have no partitions, as with the balance of batches (see `pipelines.balance`). An evaluation names the account
-and the export. No check passes while the latest file of any account has a size other than that in its manifest.
+and the export. All fail while the size of any account's latest file differs from its manifest.
 """
 
 from collections.abc import Iterator, Sequence
@@ -110,7 +110,7 @@ def _outcomes(manifest: ExportManifest, found: Inspection) -> dict[str, tuple[bo
 
 
 def _damaged(latest: Sequence[ExportManifest]) -> list[str]:
-    """Return the exports whose file has a size other than that in its manifest. A missing file is not damage."""
+    """Return the exports with a file of another size than in the manifest. A missing file is not damage."""
     return [
         f"{manifest.export_id} of {manifest.account}"
         for manifest in latest

@@ -1,4 +1,4 @@
-"""What a person types into Dagster's launchpad: config without nesting, and hints in its words."""
+"""Config and hints for Dagster's launchpad: config without nesting, and hints in the words of the launchpad."""
 
 import re
 from collections.abc import Mapping
@@ -39,7 +39,7 @@ def flat(op: str, config: type[dg.Config]) -> dg.ConfigMapping:
 
 
 def in_order(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a config with the fields that everybody fills in first."""
+    """Returns a config with the most used fields first."""
     first = [name for name in FIRST_FIELDS if name in config]
     return {name: config[name] for name in [*first, *(name for name in config if name not in first)]}
 

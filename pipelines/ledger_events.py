@@ -1,4 +1,7 @@
-"""A sensor that carries the ledger into Dagster, whoever wrote it, and sends notices about it."""
+"""A sensor that turns the ledger into Dagster events, and sends notices about it.
+
+The ledger has the entries of all processes, so the sensor reports what the command line did too.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TypeGuard
@@ -30,47 +33,45 @@ Event = dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation
     job_name=check_export.name,
     minimum_interval_seconds=5,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Carry commits, previews, exports and new accounts into Dagster, and send notices about some of them.",
+    description="Show commits, previews, exports and new accounts in Dagster, and send notices about some of them.",
 )
 def ledger_events(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.SensorResult | dg.SkipReason:
     """Turn new rows of the ledger into events: commits and exports into materialisations, previews into observations.
 
-    Every preview and commit evaluates the check of the balance, every export the checks of exports. A run checks an
-    export that has more records than a tick may read. New accounts become partitions first. The import history in
-    PostgreSQL catches up with processes that were killed.
+    Every preview and commit evaluates the check of the balance, every export the checks of exports. If an export has
+    more records than a tick may read, a run checks it. New accounts become partitions first. The import history in
+    PostgreSQL gets the entries of processes that were killed.
 
-    The cursor has two parts: the last row of the ledger that was carried over, and the cursor of notices.
+    The cursor has two parts: the last row of the ledger that became an event, and the cursor of notices.
     """
     with records.open() as store:
         if not store.exists:
             return dg.SkipReason("There is no store yet: records init.")
         store.catch_up()
-        before = carried, notices = _parse(context.cursor)
-        news = store.ledger_after(carried, _ROWS_A_TICK)
+        before = last, notices = _parse(context.cursor)
+        news = store.ledger_after(last, _ROWS_A_TICK)
         known = context.instance.get_dynamic_partitions(ACCOUNTS.name or "")
         new = sorted(set(news.accounts) - set(known))
         rows = _for_a_tick(news.rows)
         known_rows = [row for _, row in rows if row.record_type in record_type_names()]
         unbalanced = {name: store.unbalanced(name) for name in {row.record_type for row in known_rows}}
         events = [event for row in known_rows for event in _events(store, row, unbalanced[row.record_type])]
-        carried = rows[-1][0] if rows else carried
-        notices = send_notices(
-            store.settings, notices, lambda number: _entries(store, number), carried, store.clock.now()
-        )
-    if not new and (carried, notices) == before:
+        last = rows[-1][0] if rows else last
+        notices = send_notices(store.settings, notices, lambda number: _entries(store, number), last, store.clock.now())
+    if not new and (last, notices) == before:
         return dg.SkipReason("The ledger has nothing new.")
     return dg.SensorResult(
         dynamic_partitions_requests=[ACCOUNTS.build_add_request(new)] if new else [],
         asset_events=events,
         run_requests=[_check(row) for row in known_rows if _is_to_check(row) and row.rows > _RECORDS_A_TICK],
-        cursor=f"{carried}:{notices}",
+        cursor=f"{last}:{notices}",
     )
 
 
 def _parse(cursor: str | None) -> tuple[int, NoticeCursor]:
-    """Returns the last row that was carried over, and the cursor of notices. A cursor of one number means both."""
-    carried, _, notices = (cursor or "0").partition(":")
-    return int(carried), NoticeCursor.parse(notices or carried)
+    """Returns the last row that became an event, and the cursor of notices. A cursor of one number means both."""
+    last, _, notices = (cursor or "0").partition(":")
+    return int(last), NoticeCursor.parse(notices or last)
 
 
 def _entries(store: RecordStore, number: int) -> list[Entry]:
@@ -82,12 +83,12 @@ def _entries(store: RecordStore, number: int) -> list[Entry]:
 
 
 def _is_to_check(row: Batch | ExportManifest) -> TypeGuard[ExportManifest]:
-    """Whether it is an export that no run has checked yet."""
+    """Returns whether it is an export that no run has checked yet."""
     return isinstance(row, ExportManifest) and row.run_id is None
 
 
 def _for_a_tick(rows: Sequence[tuple[int, Batch | ExportManifest]]) -> list[tuple[int, Batch | ExportManifest]]:
-    """Returns the first rows whose exports together have no more records than a tick may read back."""
+    """Returns the first rows. Their exports together have no more records than a tick may read back."""
     taken, records = [], 0
     for seq, row in rows:
         if _is_to_check(row) and row.rows <= _RECORDS_A_TICK:
@@ -106,7 +107,7 @@ def _check(export: ExportManifest) -> dg.RunRequest:
 
 def _events(store: RecordStore, row: Batch | ExportManifest, unbalanced: Sequence[Batch]) -> Iterator[Event]:
     if isinstance(row, ExportManifest):
-        if _is_to_check(row):  # otherwise its own run has materialised it
+        if _is_to_check(row):  # its own run has reported the others
             metadata = export_metadata(store, row)
             yield dg.AssetMaterialization(["exports", row.record_type], partition=row.account, metadata=metadata)
             if row.rows <= _RECORDS_A_TICK:

@@ -18,7 +18,7 @@ class MaintenanceConfig(dg.Config):
 
 @dg.op(retry_policy=RETRIES, pool=UPKEEP)
 def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig, records: RecordsResource) -> None:
-    """Merge and sort the lake's files, and remove what is past its time."""
+    """Merge and sort the lake's files, and remove old files and snapshots."""
     with records.open() as store:
         actor = config.actor or store.settings.actor
         tag_run(context, actor=actor)
@@ -44,7 +44,7 @@ def maintain(context: dg.OpExecutionContext, config: MaintenanceConfig, records:
 
 @dg.job(config=flat(maintain.name, MaintenanceConfig))
 def maintain_store() -> None:
-    """Merge and sort the lake's files, expire old snapshots, and remove files that nobody needs any more."""
+    """Merge and sort the lake's files, expire old snapshots, and remove files that are no longer needed."""
     maintain()
 
 

@@ -18,7 +18,7 @@ from schemas.notices import Message, first_sentence, of_failure
 _LOG = logging.getLogger(__name__)
 _FAILURES_A_TICK = 50
 _PARTITION = "dagster/partition"
-_BEHIND = "A receiver did not take a message. It will be retried."
+_BEHIND = "A receiver did not accept a message. It will be retried."
 
 
 def send_notices(
@@ -31,7 +31,7 @@ def send_notices(
     """Send new entries to the receivers of RECORDS_NOTIFY; returns the new cursor.
 
     Without receivers the cursor moves to the newest entry. If an address cannot be read, the mistake is logged and the
-    entries wait until somebody corrects it.
+    entries wait until the operator corrects it.
     """
     if not settings.notify:
         return NoticeCursor(newest)

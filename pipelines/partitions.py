@@ -3,4 +3,4 @@
 import dagster as dg
 
 ACCOUNTS = dg.DynamicPartitionsDefinition(name="accounts")
-"""One partition an account. The store is the truth about which exist; `ledger_events` brings them here."""
+"""One partition for each account. The store defines which accounts exist; `ledger_events` adds the partitions."""

@@ -1,4 +1,4 @@
-"""Runs: the tags that find them, and a sensor that fails runs without a process."""
+"""Tags of runs, and a sensor that fails runs without a process."""
 
 import os
 import socket
@@ -13,11 +13,11 @@ from resources.clock import SystemClock
 
 ACCOUNT = "records/account"
 HIDDEN = ".dagster/records-"
-"""How tags begin that are only for our sensors: Dagster's pages do not show them."""
+"""The beginning of tags that are only for our sensors. Dagster's pages do not show them."""
 
 _PROCESS = f"{HIDDEN}process"
 _UNTAGGED_FOR = timedelta(seconds=60)
-"""How long a run may be started without the tag of its process, which is the first thing that it writes."""
+"""How long a started run may lack the tag of its process, which is the first thing that it writes."""
 _RUNNING = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
@@ -34,10 +34,10 @@ def tag_process(instance: dg.DagsterInstance, run_id: str) -> None:
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Fail runs that are shown as started and whose process is gone; Dagster starts them again.",
+    description="Fail runs that are shown as started but have no process any more. Dagster starts them again.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Fail runs of this machine whose process is gone, so that the deployment's run_retries start them again.
+    """Fail runs of this machine that have lost their process. The deployment's run_retries start them again.
 
     Runs of another machine end with the deployment's `max_runtime_seconds`, unless a sensor there fails them.
     """
@@ -52,9 +52,9 @@ def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
 
 
 def is_lost(record: dg.RunRecord, now: datetime, is_alive: Callable[[str], bool | None]) -> bool:
-    """Whether the run's process is gone. `is_alive` returns None for a process of another machine.
+    """Returns whether the run's process is gone. `is_alive` returns None for a process of another machine.
 
-    A run that repeats another one copies its tags. So it has the other's process until it tags its own.
+    A retry copies the tags of the first run. So it has the first run's process until it tags its own.
     """
     run_id, _, process = record.dagster_run.tags.get(_PROCESS, "").partition("@")
     if run_id == record.dagster_run.run_id:

@@ -1,4 +1,4 @@
-"""The store as a Dagster resource, for ops, assets and sensors; and how its errors look in Dagster."""
+"""The store as a Dagster resource for ops, assets and sensors. Its errors become failures that Dagster can show."""
 
 import traceback
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from resources.system_errors import system_error
 from schemas.errors import RecordsError
 
 RETRIES = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL)
-"""For every op. Only transient errors are retried: the others forbid it themselves."""
+"""The policy of every op. Only transient errors are retried; other failures forbid a retry."""
 
 _DATABASES = Databases(keep=2)
 """Databases that stay open: a code server opens a store at each sensor tick, and a run at each step."""
@@ -26,9 +26,9 @@ UPKEEP = "upkeep"
 
 
 class Refusal(DagsterUserCodeProcessError, dg.Failure):
-    """A failure that is a sentence: Dagster shows it without a stack trace, and does not retry it.
+    """A failure that is only a sentence. Dagster shows it without a stack trace, and does not retry it.
 
-    Dagster takes the description of a `DagsterUserCodeProcessError` as it is, for the trace of another process.
+    Dagster shows the description of a `DagsterUserCodeProcessError` unchanged, as it has the trace of another process.
     """
 
     def __init__(self, description: str, metadata: dict[str, Any] | None = None) -> None:

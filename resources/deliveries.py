@@ -45,7 +45,7 @@ class Deliveries:
         A new delivery is not due for a time before the file was written.
         """
         newest = [last_time(entry, now) for entry in self.entries.values()]
-        return [due for due in newest if due.moment > self._known_since(due.delivery)]
+        return [due for due in newest if due.timestamp > self._known_since(due.delivery)]
 
     def deliver(self, name: str, now: datetime, run_id: str | None) -> ExportManifest:
         """Make the delivery's export for its newest time. Raises NotFound, and what an export raises.

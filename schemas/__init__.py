@@ -1,4 +1,4 @@
-"""What data is: record types, batches, exports, errors. Nothing here does I/O, knows Dagster, or knows our other code.
+"""What data is: record types, batches, exports, errors. Nothing here does I/O, or imports Dagster or our other code.
 
 This module is the registry of record types. A record type comes from one of three places, in this order:
 
@@ -58,7 +58,7 @@ def record_type_names() -> tuple[str, ...]:
 
 
 def record_type_files() -> dict[str, Path]:
-    """Returns the source file of each record type, by name: what a running process does not notice by itself."""
+    """Returns the source file of each record type, by name. A running process does not notice that one has changed."""
     files = {name: getattr(_module(model.__module__), "__file__", None) for name, model in _load(_sources()).items()}
     return {name: Path(file) for name, file in files.items() if file is not None}
 
@@ -119,7 +119,7 @@ def _models(found: Any, source: str) -> "Iterator[type[RecordModel]]":
             yield from _models(each, source)
     else:
         raise InvalidRequest(
-            f"{source} is {found!r}, which is no record type.",
+            f"{source} is {found!r}, which is not a record type.",
             f"Name a list of classes that inherit from {RecordModel.__module__}.RecordModel.",
         )
 
@@ -129,7 +129,7 @@ def _named(place: str) -> Any:
     module_name, _, name = place.partition(":")
     if not module_name or not name.isidentifier():
         raise InvalidRequest(
-            f"{place!r} names no record types.", "Write MODULE:NAME, for example mycompany.types:TYPES."
+            f"{place!r} does not name record types.", "Write MODULE:NAME, for example mycompany.types:TYPES."
         )
     module = _module(module_name)
     if not hasattr(module, name):
@@ -162,7 +162,7 @@ def _checked_name(model: "type[RecordModel]", source: str) -> str:
         raise InvalidRequest(f"{source}: {error.message}", error.hint) from error
     except Exception as error:  # pandera finds mistakes of many kinds in a model
         raise InvalidRequest(
-            f"{source}: {model.__name__} is no record type: {error}.", "Correct the class; see the shipped ones."
+            f"{source}: {model.__name__} is not a record type: {error}.", "Correct the class; see the shipped ones."
         ) from error
     if not _NAME.fullmatch(name):
         raise InvalidRequest(

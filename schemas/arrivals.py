@@ -1,4 +1,4 @@
-"""Files that arrive in the inbox, as values: what is complete, what is committed without asking, what became of it."""
+"""Files that arrive in the inbox, as values: complete files, policies for commits, and outcomes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,21 +13,23 @@ from pydantic_core import PydanticCustomError
 from schemas.counts import Counts
 
 PART = ".part"
-"""How a name ends that its writer will change once the file is complete."""
+"""The end of the name of an incomplete file. The writer removes it when the file is complete."""
 
 CLEAN = "clean"
 APPROVE = "approve"
 
 Seen = tuple[int, int, int]
-"""What was seen of a file: its size, when it was last modified in nanoseconds, and its inode."""
+"""The state of a file: its size, its time of modification in nanoseconds, and its inode."""
 Look = Mapping[str, Seen]
-"""What was seen of each file in the inbox, by its path there."""
+"""The state of each file in the inbox, by its path there."""
 
 
 class CommitPolicy(BaseModel):
-    """What is committed without asking: `clean` files, files with at most `2%` rejected records, or none: `approve`.
+    """Which files are committed without approval.
 
-    Without an account, or a record type, it holds for all of them.
+    commit: `clean` means files without rejected records. A percentage such as `2%` means files with at most so many
+    rejected records. `approve` means no files.
+    account, type: the files that the policy is for. None means all accounts, or all types.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -37,20 +39,20 @@ class CommitPolicy(BaseModel):
 
     @field_validator("commit")
     @classmethod
-    def _can_be_meant(cls, commit: str) -> str:
+    def _is_known(cls, commit: str) -> str:
         if commit in (CLEAN, APPROVE) or (fullmatch(r"\d{1,3}(\.\d+)?%", commit) and Fraction(commit[:-1]) <= 100):
             return commit
         raise PydanticCustomError("commit", "input should be clean, approve or a percentage such as 2%")
 
     def commits(self, counts: Counts) -> bool:
-        """Whether a file with these counts is committed without asking."""
+        """Returns whether a file with these counts is committed without approval."""
         if self.commit == APPROVE:
             return False
         percent = Fraction(0 if self.commit == CLEAN else self.commit[:-1])
         return counts.rejected * 100 <= percent * counts.read
 
     def __str__(self) -> str:
-        """The rule in words, as in: files are committed when none of their records is rejected."""
+        """Returns the rule in words, for example: files are committed when none of their records is rejected."""
         if self.commit == APPROVE:
             return "every file waits for approval"
         most = "none" if self.commit == CLEAN else f"at most {self.commit}"
@@ -58,37 +60,37 @@ class CommitPolicy(BaseModel):
 
 
 class InboxPolicies(BaseModel):
-    """What `inbox.yaml` says: policies, of which the most specific one counts."""
+    """The policies of `inbox.yaml`. For each file the most specific policy counts."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     policies: tuple[CommitPolicy, ...] = ()
 
     @model_validator(mode="after")
-    def _are_told_once(self) -> Self:
-        told = [(policy.account, policy.type) for policy in self.policies]
-        if len(set(told)) < len(told):
+    def _are_different(self) -> Self:
+        scopes = [(policy.account, policy.type) for policy in self.policies]
+        if len(set(scopes)) < len(scopes):
             raise PydanticCustomError("policies", "no two policies may be for the same account and type")
         return self
 
     def of(self, account: str, record_type: str) -> CommitPolicy:
-        """The policy for the account's files of the type: one for both, else the account's, else the type's."""
-        told = {(policy.account, policy.type): policy for policy in self.policies}
-        for wanted in ((account, record_type), (account, None), (None, record_type), (None, None)):
-            if wanted in told:
-                return told[wanted]
+        """Returns the policy for the account's files of the type: one for both, else the account's, else the type's."""
+        policies = {(policy.account, policy.type): policy for policy in self.policies}
+        for scope in ((account, record_type), (account, None), (None, record_type), (None, None)):
+            if scope in policies:
+                return policies[scope]
         return CommitPolicy()
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """A file that is imported from the inbox: its id, by which the ledger knows it again, and its policy."""
+    """A file that is imported from the inbox: the id that the ledger records for it, and its policy."""
 
     arrival_id: str
     policy: CommitPolicy
 
 
 class Outcome(StrEnum):
-    """What became of a file that arrived."""
+    """The outcome of a file that arrived."""
 
     COMMITTED = "committed"
     WAITS = "waits"
@@ -98,7 +100,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Arrived:
-    """A file that arrived and what became of it: the sentence says why it is not committed, or not all of it."""
+    """A file that arrived, and its outcome. `sentence` says why some or all of its records are not committed."""
 
     file: str
     account: str
@@ -109,23 +111,23 @@ class Arrived:
 
 
 def complete(look: Look, before: Look) -> list[str]:
-    """The files that nobody writes any more, by folder, and there in the order in which they were last modified.
+    """Returns the complete files, sorted by folder and then by time of modification.
 
-    These are as they were at the look before, or were called `*.part` then and have been renamed within their folder. A
-    file that is shorter than that was is another one, which has been given the same inode.
+    A file is complete if it is unchanged since the look before. It is also complete if it was called `*.part` then, and
+    has been renamed in its folder. The inode shows that. A shorter file is another one, which got the same inode.
     """
-    parts = {(_folder(path), seen[2]): seen[0] for path, seen in before.items() if path.endswith(PART) and seen[0]}
+    parts = {(_folder(path), file[2]): file[0] for path, file in before.items() if path.endswith(PART) and file[0]}
     ready = [
         path
-        for path, seen in look.items()
+        for path, file in look.items()
         if not path.endswith(PART)
-        and (before.get(path) == seen or parts.get((_folder(path), seen[2]), seen[0] + 1) <= seen[0])
+        and (before.get(path) == file or parts.get((_folder(path), file[2]), file[0] + 1) <= file[0])
     ]
     return sorted(ready, key=lambda path: (_folder(path), look[path][1], path))
 
 
 def bundled(paths: Sequence[str], look: Look, most_files: int, most_bytes: int) -> list[list[str]]:
-    """The files in their order, together where they are few and small; a larger file is alone."""
+    """Returns the files in bundles, in their order. A bundle has at most so many files and bytes, or one large file."""
     made: list[list[str]] = []
     room = 0
     for path in paths:
@@ -139,7 +141,7 @@ def bundled(paths: Sequence[str], look: Look, most_files: int, most_bytes: int) 
 
 
 def printable(text: str) -> str:
-    """A file's name for people: what is no text in it, or would break the line, as an escape."""
+    """Returns a file's name for people, with characters that cannot be printed as escapes."""
     return "".join(it if it.isprintable() else it.encode("unicode_escape").decode() for it in text)
 
 

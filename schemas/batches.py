@@ -1,4 +1,4 @@
-"""Imports as values: what was asked, what was found, what became of it."""
+"""Imports as values: requests, problems, batches and reports."""
 
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, field, replace
@@ -24,7 +24,7 @@ class Mode(StrEnum):
 
 
 class OnDuplicate(StrEnum):
-    """What becomes of records of one file that have one key and different values."""
+    """What an import does with records of one file that have the same key and different values."""
 
     REJECT = "reject"
     FIRST = "first"
@@ -39,7 +39,7 @@ class OnInvalid(StrEnum):
 
 
 class DateOrder(StrEnum):
-    """In which order a date that is not ISO 8601 has day, month and year: 31/05/2024, 05/31/2024, 2024/05/31."""
+    """The order of day, month and year in a date that is not ISO 8601: 31/05/2024, 05/31/2024 or 2024/05/31."""
 
     DMY = "dmy"
     MDY = "mdy"
@@ -47,7 +47,7 @@ class DateOrder(StrEnum):
 
 
 class BatchStatus(StrEnum):
-    """Where a batch is in its life."""
+    """The status of a batch."""
 
     PREVIEWED = "previewed"
     COMMITTED = "committed"
@@ -58,18 +58,20 @@ class BatchStatus(StrEnum):
 
 
 STANDING = frozenset({BatchStatus.COMMITTED, BatchStatus.EXPIRED})
-"""The states of a batch in which what it wrote stands: it was not taken back."""
+"""The statuses of a batch that was committed and not rolled back."""
 
 
 @dataclass(frozen=True)
 class ImportRequest:
     """One file to import for one account.
 
-    `column_map` is header to field; an empty field leaves the column out. `encoding`, `delimiter` and `sheet`
-    say how the file is written; None is detected. `date_order` says how dates are written that are not ISO;
-    without it they are rejected. `unescape` takes away the ' that an export puts before a text which a
-    spreadsheet would take for a formula; from a rejects file in CSV or Excel it is taken away always. `again`
-    allows a file whose content has been imported already. `arrival` is what the inbox knows of it.
+    column_map: header to field. An empty field leaves the column out.
+    encoding, delimiter, sheet: how the file is written. None means that it is detected.
+    date_order: the order in dates that are not ISO 8601. None means that such dates are rejected.
+    unescape: whether to remove the ' that an export puts before a text that looks like a formula. Rejects files in CSV
+        and Excel are always unescaped.
+    again: whether the same content may be imported again.
+    arrival: set if the file comes from the inbox.
     """
 
     path: Path
@@ -89,11 +91,12 @@ class ImportRequest:
 
 @dataclass(frozen=True)
 class RowProblem:
-    """One broken rule of one record: a value, not an exception.
+    """One broken rule of one record.
 
-    `record` counts the records of the file from 1, without the header. `line` is the physical line, or the row of a
-    sheet, on which the record begins, from 1. The two differ inside quoted line breaks. `field` is None if the rule
-    concerns the whole record. `records` counts the records of the file that have this problem with this value.
+    record: the number of the record in the file, from 1, without the header.
+    line: the line or sheet row on which the record begins, from 1. Line breaks inside values count too.
+    field: None if the rule concerns the whole record.
+    records: how many records of the file have this problem with this value.
     """
 
     record: int
@@ -107,7 +110,7 @@ class RowProblem:
     def message(self, *, masked: bool = False, place: str = "line") -> str:
         """Returns the problem as a sentence: "`amount` must be 0 or more; record 4,812 (line 4,815) has -5".
 
-        place: what `line` counts, as `Batch.place` says.
+        place: what `line` counts; see `Batch.place`.
         """
         subject = f"`{self.field}`" if self.field else "The record"
         found = "nothing" if not self.value else masked_value(self.value, self.expected) if masked else self.value
@@ -116,7 +119,7 @@ class RowProblem:
 
 @dataclass(frozen=True)
 class ChangedValue:
-    """A stored value and the one that an import gives it, as text; None is null. `key` is the record's, in words."""
+    """A stored value and the new value from an import, as text. None means null. `key` is the record's key in words."""
 
     record: int
     key: str
@@ -125,7 +128,7 @@ class ChangedValue:
     new: str | None
 
     def masked(self) -> "ChangedValue":
-        """The change without its values: that there was one, and that there is one."""
+        """Returns the change with a mask in place of each value that is not null."""
         return replace(self, old=None if self.old is None else MASK, new=None if self.new is None else MASK)
 
 
@@ -141,10 +144,11 @@ class ProblemCount:
 
 @dataclass(frozen=True)
 class Basis:
-    """What a preview was made with. A commit requires that it still holds.
+    """What a preview depends on. A commit requires that none of it has changed.
 
-    `fields` are those that a column feeds. `snapshot` is the version of the records that the file was compared with.
-    `again` allows a file that has been imported before.
+    fields: the fields that get values from a column.
+    snapshot: the version of the records that the file was compared with.
+    again: whether the same content may be imported again.
     """
 
     record_type_hash: str
@@ -157,9 +161,10 @@ class Basis:
 
 @dataclass(frozen=True)
 class RememberedMapping:
-    """How a person mapped columns. A later file with the same `header_row` (a digest) is mapped alike.
+    """How a user mapped columns. A later file with the same `header_row` (a digest) is mapped alike.
 
-    `column_map` is header to field. `remembered_from` is the batch whose mapping this one was read with.
+    column_map: header to field.
+    remembered_from: the earlier batch that the mapping comes from, if any.
     """
 
     header_row: str
@@ -169,19 +174,21 @@ class RememberedMapping:
 
 @dataclass(frozen=True)
 class Batch:
-    """One import of one file, or one rollback of a batch, as the last row of its ledger tells.
+    """One import of one file, or one rollback of a batch, as its last row in the ledger says.
 
-    `at` is when it came into this status, UTC. `understood` is how the file was read, as label and value. `warnings`
-    are sentences about what may be wrong although no rule is broken. Neither holds a value of a record.
-
-    A preview has a `basis`, a `mapping`, and the first `changes` without keys and personal values. `parent` is the
-    batch whose rejects file it corrects. `link_token` is the secret part of the address of its report and rejects.
-    Of a file from the inbox, `arrival_id` names the arrival, and `needs_approval` says that a person decides about it.
-    `failure` says why a file could not be imported, and what to do.
-
-    `committed_at` is when it was first committed. `window` is how long it can be committed or rolled back, as promised
-    when it was previewed or committed. A rollback has what it has `undone`, and its choice `on_modified`; its file and
-    counts are empty.
+    at: when the batch got its status, in UTC.
+    understood: how the file was read, as label and value. It holds no value of a record.
+    warnings: sentences about possible mistakes that break no rule. They hold no value of a record.
+    basis, mapping: set for a preview.
+    changes: the first changes of a preview, without keys and personal values.
+    parent: the earlier batch, if the file is a corrected rejects file.
+    link_token: the secret part of the address of its report and rejects file.
+    arrival_id: the arrival, if the file comes from the inbox.
+    needs_approval: whether a user must commit or discard the file from the inbox.
+    failure: why the file could not be imported, and what to do.
+    `on_modified`, `undone`: the choice and the result of a rollback. Its file and counts are empty.
+    committed_at: when the batch was first committed.
+    window: how long it can be committed or rolled back, as promised at the preview or commit.
     """
 
     batch_id: str
@@ -213,7 +220,7 @@ class Batch:
 
     @property
     def written(self) -> int:
-        """How many records bear it as their batch, directly after its commit."""
+        """Returns how many records name it as their batch, directly after its commit."""
         return self.counts.created + self.counts.updated if self.undone is None else self.undone.counts.merged
 
     @property
@@ -223,13 +230,13 @@ class Batch:
 
     @property
     def waits(self) -> bool:
-        """Whether it is a preview of a file from the inbox that a person must commit or discard."""
+        """Returns whether it is a preview of a file from the inbox that a user must commit or discard."""
         return self.status is BatchStatus.PREVIEWED and self.needs_approval
 
     def open_until(self, window: timedelta) -> datetime | None:
-        """Until when, exclusively, a preview can be committed and a commit taken back; None in any other status.
+        """Returns the end of the time to commit a preview or roll back a commit; None in any other status.
 
-        window: for how long, if the batch does not say it, as one that an earlier version has written.
+        window: the length of that time, if an earlier version wrote the batch without it.
         """
         if self.status is BatchStatus.PREVIEWED:
             return self.at + self.promised(window)
@@ -238,11 +245,11 @@ class Batch:
         return None
 
     def promised(self, window: timedelta) -> timedelta:
-        """For how long it was promised that the batch can be taken back, or the preview committed; else `window`."""
+        """Returns how long the batch can be rolled back or committed, as promised; `window` if it has no promise."""
         return window if self.window is None else self.window
 
     def is_over(self, now: datetime, window: timedelta) -> bool:
-        """Whether its time has ended and its status does not say so yet."""
+        """Returns whether its time has ended and its status does not say so yet."""
         until = self.open_until(window)
         return until is not None and now >= until
 
@@ -251,7 +258,7 @@ class Batch:
 class ImportReport:
     """A batch, the columns of its file, its first problems and changes, the snapshot it made, and its files.
 
-    `open_until` is when the time ends in which it can be committed, or taken back; None when it can be neither.
+    open_until: the end of the time to commit it or roll it back. None if neither is possible.
     """
 
     batch: Batch
@@ -265,13 +272,13 @@ class ImportReport:
 
     @property
     def files(self) -> dict[str, Location]:
-        """Returns the files that a person can look at, by name: the report and the rejects file."""
+        """Returns the files for people, by name: the report and the rejects file."""
         files = {"report": self.report_file, "rejects_file": self.rejects_file}
         return {what: file for what, file in files.items() if file is not None}
 
     @property
     def deadlines(self) -> dict[str, datetime | None]:
-        """`open_until` by what it is the end of: `commit_until` of a preview, `rollback_until` of a commit."""
+        """Returns `open_until` as `commit_until` for a preview, or as `rollback_until` for a commit."""
         is_preview = self.batch.status is BatchStatus.PREVIEWED
         return {
             "commit_until": self.open_until if is_preview else None,
@@ -279,7 +286,7 @@ class ImportReport:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys that the command prints for preview, import, commit and show."""
+        """Returns the keys that the command prints for preview, import, commit and show."""
         batch, counts = self.batch, self.batch.counts
         return {
             "batch_id": batch.batch_id,

@@ -1,4 +1,4 @@
-"""The columns of a file, and the fields of a record type that they feed."""
+"""The columns of a file, and the fields of a record type that get their values."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,10 +8,11 @@ Reason = Literal["given", "remembered", "ours", "name", "alias", "normalised", "
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a file: its position from 0, its header, the field that it feeds, and the reason.
+    """One column of a file: its position from 0, its header, the field that gets its values, and the reason.
 
-    `score` is how alike header and field are, from 0 to 100, if likeness is the reason. A column that an earlier import
-    left out has no field and the reason "remembered". `samples` are its first different values, as the file has them.
+    score: how similar header and field are, from 0 to 100, if the reason is "likeness".
+    field: None if the column is ignored. The reason is "remembered" if an earlier import ignored it.
+    samples: its first different values, as the file has them.
     """
 
     position: int

@@ -48,7 +48,7 @@ class Contacts(RecordModel):
     credit_limit: Money = field("Credit granted.", example="5000.00", aliases=("credit",), ge=0)
     birthday: Date = field("Date of birth.", example="1985-12-10", personal=True, aliases=("date of birth", "dob"))
     signed_up: Timestamp = field(
-        "Moment of registration, with its offset from UTC.",
+        "Time of registration, with its offset from UTC.",
         example="2024-05-01T09:30:00Z",
         aliases=("signup date", "created at"),
     )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Counts:
-    """What became of the records of one file; `read` is the sum of the others, or the run has failed."""
+    """The outcomes of the records of one file. `read` is the sum of the others, or the run fails."""
 
     read: int = 0
     created: int = 0
@@ -16,10 +16,10 @@ class Counts:
 
     @property
     def accounted(self) -> int:
-        """How many records have an outcome."""
+        """Returns how many records have an outcome."""
         return self.created + self.updated + self.unchanged + self.rejected + self.duplicate
 
     def __str__(self) -> str:
-        """The outcomes that there are: "10 created, 2 rejected"."""
+        """Returns the outcomes above 0, for example "10 created, 2 rejected"."""
         outcomes = [f"{number:,} {name}" for name, number in vars(self).items() if name != "read" and number]
         return ", ".join(outcomes) or "no records"

@@ -1,7 +1,7 @@
-"""Dates in numbers whose order only their writer knows, as 31/05/2024: read by the order that is said, never guessed.
+"""Dates in other orders than ISO 8601, such as 31/05/2024. The user gives the order; it is never guessed.
 
-A date that is not ISO 8601 is three numbers with one of `/ . -` between them and a year of four digits: which
-century a year of two digits is in would be a guess too.
+Such a date has three numbers, with one of `/ . -` between them. Its year has four digits, because the century of a
+year of two digits would be a guess too.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ _IN_WORDS = {DateOrder.DMY: "day first", DateOrder.MDY: "month first", DateOrder
 
 
 def as_iso(texts: pa.Array, order: DateOrder) -> pa.Array:
-    """The texts, and those that begin with a date in numbers of that order with an ISO date instead."""
+    """Returns the texts, with an ISO date in place of a date in numbers of that order at their beginning."""
     if pc.all(pc.match_substring_regex(texts, f"^{ISO_DATE}")).as_py():
         return texts
     numbers = _numbers(texts)
@@ -42,9 +42,9 @@ def as_iso(texts: pa.Array, order: DateOrder) -> pa.Array:
 
 
 def needs_order(texts: pa.Array) -> pa.Array:
-    """Which texts are dates in numbers, or begin with one, that an order would read.
+    """Returns which texts begin with a date in numbers that can be read if its order is given.
 
-    An ISO date that does not exist, as 2023-02-30, is none of them.
+    An ISO date that does not exist, such as 2023-02-30, is not one of them.
     """
     return _in_some_order(_numbers(texts), texts)
 
@@ -57,14 +57,14 @@ def _in_some_order(numbers: pa.Array, texts: pa.Array) -> pa.Array:
 
 
 def _numbers(texts: pa.Array) -> pa.Array:
-    """The parts of texts that are three numbers with one mark twice; null for the others."""
+    """Returns the parts of texts that are three numbers with the same mark twice, and null for other texts."""
     parts = pc.extract_regex(pc.utf8_trim_whitespace(texts), _NUMBERS)
     same_mark = pc.equal(pc.struct_field(parts, "mark"), pc.struct_field(parts, "mark_again"))
     return pc.if_else(pc.fill_null(same_mark, False), parts, pa.scalar(None, parts.type))
 
 
 @dataclass
-class _Seen:
+class _Fit:
     """How many dates of a column fit an order, and the record of the first one."""
 
     dates: int = 0
@@ -77,22 +77,25 @@ class _Seen:
             self.first = pc.min(records.filter(fitting)).as_py()
         self.dates += number
 
-    def told(self, what: str) -> str:
-        """For example: 12 dates can only be day first (first: record 7)."""
+    def sentence(self, what: str) -> str:
+        """Returns for example: 12 dates can only be day first (first: record 7)."""
         return f"{_dates(self.dates)} {what} (first: record {self.first:,})"
 
 
 class DateOrders:
-    """Which orders the dates of a file fit, a chunk at a time: numbers of dates and of records, no values."""
+    """Counts which orders the dates of a file fit, a chunk at a time. It keeps no values."""
 
     def __init__(self, record_type: RecordType, fields: tuple[str, ...], order: DateOrder | None) -> None:
         self.order = order
         dated = [name for name in fields if record_type.field(name).type in ("date", "timestamp")]
-        self._seen = {name: {fit: _Seen() for fit in (*DateOrder, None)} for name in dated}
+        self._fits = {name: {fit: _Fit() for fit in (*DateOrder, None)} for name in dated}
 
     def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
-        """Look at the texts of a chunk, and what was read from them; without an order, ISO dates cost nothing."""
-        for name, seen in self._seen.items():
+        """Count the texts of a chunk. `typed` has the values that were read from them.
+
+        Without an order only the texts that were not read are looked at, so ISO dates cost nothing.
+        """
+        for name, fits in self._fits.items():
             column = texts[name].combine_chunks()
             unread = pc.is_null(typed[name].combine_chunks())
             if self.order is not None:
@@ -110,46 +113,47 @@ class DateOrders:
             year_first = pc.greater(pc.utf8_length(pc.struct_field(numbers, "first")), 2)
             day_first = pc.and_(pc.invert(year_first), _exists(second, first))
             month_first = pc.and_(pc.invert(year_first), _exists(first, second))
-            seen[DateOrder.YMD].add(pc.and_(year_first, _exists(second, third)), of)
-            seen[DateOrder.DMY].add(pc.and_not(day_first, month_first), of)
-            seen[DateOrder.MDY].add(pc.and_not(month_first, day_first), of)
-            seen[None].add(pc.and_(day_first, month_first), of)
+            fits[DateOrder.YMD].add(pc.and_(year_first, _exists(second, third)), of)
+            fits[DateOrder.DMY].add(pc.and_not(day_first, month_first), of)
+            fits[DateOrder.MDY].add(pc.and_not(month_first, day_first), of)
+            fits[None].add(pc.and_(day_first, month_first), of)
 
     @property
     def understood(self) -> tuple[tuple[str, str], ...]:
-        """The order that was said: label and value."""
+        """Returns the order that was given, as label and value."""
         return () if self.order is None else (("Dates", f"{_IN_WORDS[self.order]}, as --date-order says; or ISO 8601"),)
 
     def warnings(self) -> tuple[str, ...]:
-        """For each column whose dates leave a doubt, or need another order than was said, a sentence on it."""
-        return tuple(f"`{name}`: {doubt}" for name, seen in self._seen.items() for doubt in self._doubts(seen))
+        """Returns a sentence about each column with dates of unclear order, or of another order than was given."""
+        return tuple(f"`{name}`: {doubt}" for name, fits in self._fits.items() for doubt in self._doubts(fits))
 
-    def _doubts(self, seen: dict[DateOrder | None, _Seen]) -> Iterator[str]:
-        dmy, mdy, ymd, either = seen[DateOrder.DMY], seen[DateOrder.MDY], seen[DateOrder.YMD], seen[None]
+    def _doubts(self, fits: dict[DateOrder | None, _Fit]) -> Iterator[str]:
+        dmy, mdy, ymd, either = fits[DateOrder.DMY], fits[DateOrder.MDY], fits[DateOrder.YMD], fits[None]
         if ymd.dates and self.order is not DateOrder.YMD:
-            yield f"{ymd.told('can only be year first')}, but not written 2024-05-31. To read them: --date-order ymd."
-        fitting = [order for order in (DateOrder.DMY, DateOrder.MDY) if seen[order].dates]
+            year_first = ymd.sentence("can only be year first")
+            yield f"{year_first}, but not written 2024-05-31. To read them: --date-order ymd."
+        fitting = [order for order in (DateOrder.DMY, DateOrder.MDY) if fits[order].dates]
         if len(fitting) == 2:
             yield (
-                f"{dmy.told('can only be day first')}, {mdy.told('only month first')}. "
+                f"{dmy.sentence('can only be day first')}, {mdy.sentence('only month first')}. "
                 "No --date-order reads them all: correct the file."
             )
         elif fitting and fitting[0] is not self.order:
             order = fitting[0]
             more = f"; {_dates(either.dates)} could be either" if either.dates else ""
-            only = seen[order].told(f"can only be {_IN_WORDS[order]}")
+            only = fits[order].sentence(f"can only be {_IN_WORDS[order]}")
             yield f"{only}{more}. To read them right: --date-order {order}."
         elif either.dates and self.order in (DateOrder.DMY, DateOrder.MDY) and not fitting:
             yield (
                 f"{_dates(either.dates)} read {_IN_WORDS[self.order]}, as --date-order {self.order} says; "
-                "none of them shows that this is right, for each could be the other way round."
+                "none of them shows that this is right, because each could be the other way round."
             )
         elif either.dates and not fitting:
             yield f"{_dates(either.dates)} could be day first or month first. Say which: --date-order dmy or mdy."
 
 
 def _exists(month: pa.Array, day: pa.Array) -> pa.Array:
-    """Whether a month and a day can be those."""
+    """Returns whether the numbers can be a month and a day."""
     in_year = pc.and_(pc.greater_equal(month, 1), pc.less_equal(month, 12))
     return pc.and_(in_year, pc.and_(pc.greater_equal(day, 1), pc.less_equal(day, 31)))
 

@@ -59,7 +59,7 @@ class Delivery(BaseModel):
 
     @field_validator("name")
     @classmethod
-    def _can_be_a_name(cls, name: str) -> str:
+    def _is_a_name(cls, name: str) -> str:
         return _met(name, _NAME.fullmatch(name), "write 1 to 63 of a-z, 0-9, - and _, a letter or digit first")
 
     @field_validator("at")
@@ -70,7 +70,7 @@ class Delivery(BaseModel):
     @field_validator("time_zone")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        with suppress(KeyError, ValueError, OSError):  # of no such zone, of no name, of a folder
+        with suppress(KeyError, ValueError, OSError):  # for an unknown zone, a text that cannot be a name, a folder
             ZoneInfo(name)
             return name
         raise _mistake("write a time zone's name, as UTC or America/New_York")
@@ -85,18 +85,18 @@ class Delivery(BaseModel):
         return _met(to, DATE not in folder, f"{DATE} can stand in the name of the file, not of a folder")
 
     @model_validator(mode="after")
-    def _can_be_asked_for(self) -> "Delivery":
+    def _has_one_choice_of_columns(self) -> "Delivery":
         _met(None, self.columns is None or self.preset is None, "give columns or a preset, not both")
         return self
 
     @property
     def actor(self) -> str:
-        """The actor of its exports in the ledger."""
+        """Returns the actor of its exports in the ledger."""
         return f"schedule:{self.name}"
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone of `at`."""
+        """Returns the time zone of `at`."""
         return ZoneInfo(self.time_zone)
 
 
@@ -114,11 +114,11 @@ class Due:
 
     delivery: Delivery
     day: date
-    moment: datetime
+    timestamp: datetime
 
     def __str__(self) -> str:
         """Return for example `daily at 2026-01-06 07:00 America/New_York`."""
-        return f"{self.delivery.name} at {self.moment.astimezone(self.delivery.zone):%Y-%m-%d %H:%M} " + (
+        return f"{self.delivery.name} at {self.timestamp.astimezone(self.delivery.zone):%Y-%m-%d %H:%M} " + (
             self.delivery.time_zone
         )
 
@@ -128,8 +128,8 @@ def times(delivery: Delivery, after: datetime, until: datetime) -> list[Due]:
     at, zone = time.fromisoformat(delivery.at), delivery.zone
     day, last = after.astimezone(zone).date() - _DAY, until.astimezone(zone).date()
     days = [day + number * _DAY for number in range((last - day).days + 1)]
-    found = [Due(delivery, day, _moment(datetime.combine(day, at), zone)) for day in days]
-    return [due for due in found if after < due.moment <= until]
+    found = [Due(delivery, day, _in_utc(datetime.combine(day, at), zone)) for day in days]
+    return [due for due in found if after < due.timestamp <= until]
 
 
 def last_time(delivery: Delivery, now: datetime) -> Due:
@@ -140,11 +140,11 @@ def last_time(delivery: Delivery, now: datetime) -> Due:
 def next_time(deliveries: Sequence[Delivery], now: datetime) -> Due | None:
     """Return the first future time of any of the deliveries, or None if there are no deliveries."""
     coming = [times(delivery, now, now + _FURTHEST)[0] for delivery in deliveries]
-    return min(coming, key=lambda due: due.moment, default=None)
+    return min(coming, key=lambda due: due.timestamp, default=None)
 
 
-def _moment(local: datetime, zone: ZoneInfo) -> datetime:
-    """Return in UTC when a clock of the zone first shows that local time, or the next time that it shows."""
+def _in_utc(local: datetime, zone: ZoneInfo) -> datetime:
+    """Return in UTC when a clock of the zone first shows the local time, or the next one if it skips that time."""
     before, after = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
     if before <= after:
         return before

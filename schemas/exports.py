@@ -119,12 +119,12 @@ class ExportManifest:
 
     @property
     def manifest_path(self) -> Location:
-        """The path of the manifest: beside the file."""
+        """Returns the path of the manifest, which is beside the file."""
         return self.path.with_name(self.path.name + ".manifest.json")
 
     @property
     def rate(self) -> float | None:
-        """Records per second, from the plan to the published file."""
+        """Returns the records per second, from the plan to the published file."""
         return self.rows / self.seconds if self.seconds else None
 
     def to_dict(self) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 class StoredFile:
     """A file that the store has written: its path below RECORDS_DATA, its bytes and its checksum.
 
-    `account` is whose it is, None where it is of several or of none. `batches` are those that wrote what is in it.
-    A file without bytes and checksum was left behind, perhaps incomplete, by a writer that was killed. `earlier` are
-    the checksums of its earlier versions: a report is written anew when its batch changes.
+    bytes, checksum: None if a killed writer left the file, which may be incomplete.
+    account: the account that owns the file. None if it belongs to several accounts, or to none.
+    batches: the batches that wrote its content.
+    earlier: the checksums of earlier versions. A report gets a new version when its batch changes.
     """
 
     path: str
@@ -20,5 +21,5 @@ class StoredFile:
     earlier: tuple[str, ...] = ()
 
     def has_version(self, checksum: str) -> bool:
-        """Whether the store has written a version of the file with this checksum."""
+        """Returns whether the store has written a version of the file with this checksum."""
         return checksum == self.checksum or checksum in self.earlier

@@ -1,4 +1,4 @@
-"""Filters on records, `field op value`, and orders to put them in: from the words of a person to typed values."""
+"""Reads filters (`field op value`), orders and timestamps that users write, as typed values."""
 
 import re
 from collections.abc import Sequence
@@ -22,9 +22,10 @@ _NUMBER = re.compile(r"-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 @dataclass(frozen=True)
 class Filter:
-    """A condition on one field. `values` are of the field's type: one, or as many as `in` lists, or two of `between`.
+    """A condition on one field.
 
-    For `is-null` the value is whether the field must be null, or must not.
+    values: values of the field's type. `between` has two, `in` has one or more, the others have one. For `is-null` the
+    value is a boolean: whether the field must be null.
     """
 
     field: str
@@ -34,51 +35,50 @@ class Filter:
 
 @dataclass(frozen=True)
 class Order:
-    """A field to sort by. Nulls come last, whichever way."""
+    """A field to sort by. Nulls come last in both directions."""
 
     field: str
     descending: bool = False
 
 
 def parse_filter(text: str, record_type: RecordType) -> Filter:
-    """The filter that a text like `amount >= 100` means.
+    """Returns the filter of a text such as `amount >= 100`. Raises InvalidRequest if the text is not a filter.
 
-    `in` takes values with commas between, `between` two of them with "and" or a comma between; what has a comma in
-    itself stands in double quotes. `is-null` takes none, or false for its opposite. Raises InvalidRequest, with what
-    is valid, for anything else.
+    `in` takes values with commas between them. `between` takes two values with "and" or a comma between them. A value
+    that contains a comma must be in double quotes. `is-null` takes no value, or false for its opposite.
     """
     found = _FORM.fullmatch(text)
     if found is None:
         raise InvalidRequest(
-            f"{text!r} is no filter.", f'Write "field op value", where op is one of {" ".join(OPERATORS)}.'
+            f"{text!r} is not a filter.", f'Write "field op value", where op is one of {" ".join(OPERATORS)}.'
         )
     field = field_of(found["field"], record_type)
     operator, value = found["operator"].strip(), found["value"].strip()
     if operator not in OPERATORS:
-        raise InvalidRequest(f"{operator!r} is no operator.", f"The operators: {', '.join(OPERATORS)}.")
+        raise InvalidRequest(f"{operator!r} is not an operator.", f"The operators: {', '.join(OPERATORS)}.")
     if operator == "is-null":
         if value.lower() not in ("", *_TRUE, *_FALSE):
-            raise InvalidRequest(f"{text!r} is no filter.", f'Write "{field.name} is-null" or "… is-null false".')
+            raise InvalidRequest(f"{text!r} is not a filter.", f'Write "{field.name} is-null" or "… is-null false".')
         return Filter(field.name, operator, (value.lower() not in _FALSE,))
     if operator in _OF_TEXT and field.type != "text":
         raise InvalidRequest(
             f"{operator} is for text, and {field.name} is of type {field.type}.", "Compare it with =, <, >, between."
         )
     if not value:
-        raise InvalidRequest(f"{text!r} has no value.", f'For what is empty: "{field.name} is-null".')
+        raise InvalidRequest(f"{text!r} has no value.", f'To find empty values: "{field.name} is-null".')
     texts = _values(operator, value)
     if operator == "between" and len(texts) != 2:
-        raise InvalidRequest(f"{text!r} has not two values.", f'Write "{field.name} between LOW and HIGH".')
+        raise InvalidRequest(f"{text!r} does not have two values.", f'Write "{field.name} between LOW and HIGH".')
     return Filter(field.name, operator, tuple(parse_value(each, field) for each in texts))
 
 
 def parse_order(texts: Sequence[str], record_type: RecordType) -> tuple[Order, ...]:
-    """The fields to sort by, each with " desc" behind it or not; after them the key, so that the order is one only."""
+    """Returns the order of fields that may have " desc" after them. The key follows, so that the order is total."""
     orders = []
     for text in texts:
         name, *how = text.split() or [""]
         if how not in ([], ["asc"], ["desc"]):
-            raise InvalidRequest(f"{text!r} is no order.", 'Write "field" or "field desc".')
+            raise InvalidRequest(f"{text!r} is not an order.", 'Write "field" or "field desc".')
         orders.append(Order(field_of(name, record_type).name, how == ["desc"]))
     given = [order.field for order in orders]
     if len(set(given)) < len(given):
@@ -87,7 +87,7 @@ def parse_order(texts: Sequence[str], record_type: RecordType) -> tuple[Order, .
 
 
 def field_of(name: str, record_type: RecordType) -> Field:
-    """The field of that name, or InvalidRequest with the names there are."""
+    """Returns the field of that name. Raises InvalidRequest with the valid names if there is none."""
     if name not in record_type.field_names:
         raise InvalidRequest(
             f"{record_type.name} has no field {name!r}.", f"Its fields: {', '.join(record_type.field_names)}."
@@ -96,33 +96,37 @@ def field_of(name: str, record_type: RecordType) -> Field:
 
 
 def parse_value(text: str, field: Field) -> Any:
-    """The text as a value of the field's type; InvalidRequest, with the form it must have, when it is none."""
+    """Returns the text as a value of the field's type. Raises InvalidRequest with the valid form if it is not one."""
     try:
         return _parsed(text, field.type)
     except (ValueError, DecimalException):
         raise InvalidRequest(
-            f"{text!r} is no value of {field.name}, which is of type {field.type}.",
+            f"{text!r} is not a value of {field.name}, which is of type {field.type}.",
             f"Write it as {field.example}." if field.example else "See records types.",
         ) from None
 
 
 def value_text(value: Any) -> str:
-    """The text that `parse_value` makes that value of."""
+    """Returns the text from which `parse_value` makes the value."""
     return (
         value.isoformat() if isinstance(value, date) else str(value).lower() if isinstance(value, bool) else str(value)
     )
 
 
-def parse_moment(text: str) -> datetime:
-    """The moment that an ISO 8601 text names; without an offset it is in UTC, and a day is its first moment."""
+def parse_timestamp(text: str) -> datetime:
+    """Returns the timestamp of an ISO 8601 text. Without an offset it is in UTC; a day means its beginning."""
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        return _in_utc(text)
     except (ValueError, OverflowError):
         raise InvalidRequest(
-            f"{text!r} is neither a moment nor the id of a batch or an export.",
-            "Write a moment as 2024-05-31T09:30:00Z, or take an id from: records batches, records exports.",
+            f"{text!r} is neither a time nor the id of a batch or an export.",
+            "Write a time as 2024-05-31T09:30:00Z, or take an id from: records batches, records exports.",
         ) from None
+
+
+def _in_utc(text: str) -> datetime:
+    timestamp = datetime.fromisoformat(text)
+    return timestamp.replace(tzinfo=UTC) if timestamp.tzinfo is None else timestamp.astimezone(UTC)
 
 
 def _values(operator: str, text: str) -> list[str]:
@@ -151,8 +155,7 @@ def _parsed(text: str, kind: str) -> Any:
     if kind == "date":
         return date.fromisoformat(text)
     if kind == "timestamp":
-        moment = datetime.fromisoformat(text)
-        return (moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment).astimezone(UTC)
+        return _in_utc(text)
     if not (_WHOLE if kind == "integer" else _NUMBER).fullmatch(text):
         raise ValueError
     if kind == "integer":

@@ -1,4 +1,4 @@
-"""What keeping house has come to, as values: batches whose time had ended, files that nobody needs any more."""
+"""The results of expiry and maintenance, as values."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -6,26 +6,26 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Removed:
-    """Files that are gone, or folders with all that was in them, and the bytes they took."""
+    """How many files, or folders with their content, were removed, and how many bytes they had."""
 
     number: int = 0
     bytes: int = 0
 
     def __add__(self, other: "Removed") -> "Removed":
-        """Both together."""
+        """Returns the sum of both."""
         return Removed(self.number + other.number, self.bytes + other.bytes)
 
 
 @dataclass(frozen=True)
 class ExpiryReport:
-    """The batches that can no longer be taken back, the previews that can no longer be committed, and their files."""
+    """Batches that can no longer be rolled back, previews that can no longer be committed, and their removed files."""
 
     expired: tuple[str, ...]
     discarded: tuple[str, ...]
     removed: Removed
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys that the command prints for expire."""
+        """Returns the keys that the command prints for expire."""
         return {
             "expired": list(self.expired),
             "discarded": list(self.discarded),
@@ -36,7 +36,7 @@ class ExpiryReport:
 
 @dataclass(frozen=True)
 class Storage:
-    """Bytes of the lake: of the records as they are, and of what is kept for the sake of earlier snapshots."""
+    """Bytes of the lake: those of the current records, and those that only earlier snapshots need."""
 
     current: int
     held: int
@@ -44,13 +44,18 @@ class Storage:
 
 @dataclass(frozen=True)
 class MaintenanceReport:
-    """What a round of maintenance has done.
+    """The result of one maintenance.
 
-    `merged` small files and `rewritten` ones, of which many records were deleted, have become the `written` ones;
-    `snapshots` are no longer kept. Into the trash went `old_files`, which had been replaced, `orphans`, which killed
-    writers had left, and `archived` files past their days. `exports` past their days, or that never ended, and what was
-    in the `trash` for long enough are deleted. `unknown` files in the lake's folder, which the store has not written,
-    are left alone. `storage` is what there is afterwards.
+    snapshots: the number of snapshots that were expired.
+    merged, rewritten, written: `written` files replace `merged` small files, and `rewritten` files with many deleted
+        records.
+    old_files: replaced files that were moved to the trash.
+    orphans: files of killed writers that were moved to the trash.
+    archived: archived files that were old enough to be moved to the trash.
+    exports: exports that were deleted because they were old or unfinished.
+    trash: files that were deleted because they had been in the trash long enough.
+    unknown: files in the lake's folder that the store did not write. They are left alone.
+    storage: the size of the lake afterwards.
     """
 
     expiry: ExpiryReport
@@ -68,9 +73,9 @@ class MaintenanceReport:
 
     @property
     def reclaimed(self) -> int:
-        """All bytes that are free again, or will be when the trash is emptied."""
+        """Returns the bytes that are free now, or will be free when the trash is emptied."""
         return (self.expiry.removed + self.old_files + self.orphans + self.exports + self.archived).bytes
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys that the command prints for maintain."""
+        """Returns the keys that the command prints for maintain."""
         return asdict(self) | {"expiry": self.expiry.to_dict(), "bytes_reclaimed": self.reclaimed}

@@ -1,7 +1,7 @@
-"""Headers of a file to fields of a record type.
+"""Maps the headers of a file to the fields of a record type.
 
-A header is looked for in stages, and each stage claims its fields before the next one looks, so that an
-exact name is never lost to a mere likeness: given, remembered, name, alias, normalised, likeness.
+The mapping has stages: given, remembered, name, alias, normalised, likeness. Each stage takes its fields before the
+next one begins. So a header with the exact name of a field always gets it, even if another header is similar.
 """
 
 import hashlib
@@ -23,28 +23,28 @@ REJECTS_COLUMNS = ("_batch", "_record", "_line", "_problems")
 """The columns that a rejects file adds to those of the rejected file, in order. They are never fields."""
 
 _LIKE, _AHEAD, _WORD_LIKE = 88, 6, 75
-"""Of a header that is mapped by likeness: least score, least lead over the second field, least score of each word."""
+"""For a mapping by likeness: the least score, the least lead over the second field, the least score of each word."""
 _SHORT = 4
-"""A header of fewer letters and digits is like too many others."""
+"""A header with fewer letters and digits is similar to too many fields."""
 _LONG = 60
-"""Characters of a header, and headers of a file, beyond which a message abbreviates."""
+"""The most characters of a header that a message shows."""
 _HEADERS_SHOWN, _CANDIDATES_SHOWN, _CANDIDATE = 20, 3, 60
 
 
 @dataclass(frozen=True)
 class Mapping:
-    """All columns of a file, and the fields that none of them feeds."""
+    """All columns of a file, and the fields that get no values from them."""
 
     columns: tuple[Column, ...]
     missing: tuple[str, ...]
 
     @property
     def fields(self) -> dict[str, int]:
-        """Mapped field to position of its column."""
+        """Returns the position of the column of each mapped field."""
         return {column.field: column.position for column in self.columns if column.field is not None}
 
-    def said(self, given: MappingOf[str, str]) -> dict[str, str]:
-        """Header to field as a person said it, for this file or an earlier one: what to remember of this mapping."""
+    def to_remember(self, given: MappingOf[str, str]) -> dict[str, str]:
+        """Returns header to field as the user gave it, for this file or an earlier one."""
         return {
             column.header: column.field or ""
             for column in self.columns
@@ -53,7 +53,7 @@ class Mapping:
 
 
 def header_row(headers: Sequence[str]) -> str:
-    """A digest by which the same header row is known again."""
+    """Returns a digest that is the same for the same header row."""
     return hashlib.sha256(json.dumps(list(headers)).encode()).hexdigest()
 
 
@@ -63,15 +63,16 @@ def map_headers(
     given: MappingOf[str, str] | None = None,
     remembered: MappingOf[str, str] | None = None,
 ) -> Mapping:
-    """The mapping of a header row: every column with the field it feeds, or ignored, and why.
+    """Returns the mapping of a header row: the field of every column, if it has one, and the reason.
 
-    given: header to field, as the user says; an empty field means that the column is ignored.
-    remembered: the same, as it was said for an earlier file of the same header row; what no longer fits is skipped.
+    given: header to field, as the user gives it. An empty field means that the column is ignored.
+    remembered: the same from an earlier file with the same header row. Unknown fields are skipped.
 
-    Then come a field's exact name, a declared alias, either of them without case, accents and punctuation,
-    and at last a likeness that leaves no doubt. Two columns that are alike to one field feed it neither.
-    Raises InvalidRequest when a given header or field does not exist, two columns claim one field for the
-    same better reason, or a key field is fed by none.
+    The next stages compare exact names, then aliases, then both without case, accents and punctuation. The last stage
+    takes a field that is clearly the most similar one. It maps no column if two columns are similar to one field.
+
+    Raises InvalidRequest if a given header or field does not exist, or if a key field gets no column. Raises it too if
+    two columns claim one field in the same stage, except for "remembered" and "likeness".
     """
     given = given or {}
     _check_given(given, headers, record_type)
@@ -83,7 +84,7 @@ def map_headers(
     feeding: dict[str, str] = {}
     scores: dict[str, int] = {}
 
-    def alike(header: str) -> str | None:
+    def most_similar(header: str) -> str | None:
         field, scores[header] = _most_alike(_words(header), in_words)
         return field
 
@@ -94,7 +95,7 @@ def map_headers(
         ("name", {name: name for name in record_type.field_names}.get),
         ("alias", _unambiguous((alias, field.name) for field in record_type.fields for alias in field.aliases).get),
         ("normalised", lambda header: normalised.get(_normalised(header))),
-        ("likeness", alike),
+        ("likeness", most_similar),
     )
     for reason, field_of in stages:
         claims: dict[str, list[int]] = {}
@@ -117,14 +118,14 @@ def map_headers(
                     f"Say which one is meant: {_option(headers[others[0]], '')} leaves that one out.",
                 )
     result = tuple(columns.get(i, Column(i, header, None, "ignored")) for i, header in enumerate(headers))
-    unfed_key = [name for name in record_type.key if name not in feeding]
-    if unfed_key:
+    missing_key = [name for name in record_type.key if name not in feeding]
+    if missing_key:
         unused = [column.header for column in result if column.field is None and column.reason != "ours"]
         raise InvalidRequest(
-            f"No column stands for {', '.join(unfed_key)}, which identifies {record_type.name}.",
+            f"No column stands for {', '.join(missing_key)}, which identifies {record_type.name}.",
             "Say which column it is: --map 'HEADER=field'.",
             f"The file has {_quoted(headers)}; the nearest: "
-            f"{'; and '.join(_candidates(name, unused, record_type) for name in unfed_key)}.",
+            f"{'; and '.join(_candidates(name, unused, record_type) for name in missing_key)}.",
         )
     return Mapping(result, tuple(name for name in record_type.field_names if name not in feeding))
 
@@ -141,12 +142,12 @@ def _check_given(given: MappingOf[str, str], headers: Sequence[str], record_type
 
 
 def _spellings(record_type: RecordType) -> list[tuple[str, str]]:
-    """Every name and alias, with its field."""
+    """Returns every name and alias, with its field."""
     return [(text, field.name) for field in record_type.fields for text in (field.name, *field.aliases)]
 
 
 def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Text to field, without the texts that two fields have."""
+    """Returns the field of each text, without texts of two fields."""
     fields: dict[str, set[str]] = {}
     for text, field in pairs:
         fields.setdefault(text, set()).add(field)
@@ -154,19 +155,19 @@ def _unambiguous(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text in alphabetical order, without case and accents: "Prénom-2" is 2, prenom."""
+    """Returns the words of a text in alphabetical order, without case and accents: "Prénom-2" gives 2, prenom."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return sorted("".join(c if c.isalnum() else "" if unicodedata.combining(c) else " " for c in plain).split())
 
 
 def _normalised(text: str) -> str:
-    """The letters and digits of a text, without case and accents."""
+    """Returns the letters and digits of a text, without case and accents."""
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return "".join(filter(str.isalnum, plain))
 
 
 def _most_alike(header: list[str], spellings: Sequence[tuple[list[str], str]]) -> tuple[str | None, int]:
-    """The field that a header is clearly most like, whether or not it is fed already, and the score."""
+    """Returns the field that is clearly most similar to a header, even if it has a column already, and the score."""
     scores = {field: 0.0 for _, field in spellings}
     if sum(map(len, header)) >= _SHORT:
         for words, field in spellings:
@@ -177,10 +178,11 @@ def _most_alike(header: list[str], spellings: Sequence[tuple[list[str], str]]) -
 
 
 def _likeness(words: list[str], others: list[str]) -> float:
-    """How alike two lists of words are, 0 to 100; 0 where they mean different things for all their likeness.
+    """Returns how similar two lists of words are, from 0 to 100; 0 if they are similar and mean different things.
 
-    They do when a word begins with another letter ("inactive since", "active since"), is another word
-    ("minimum temperature", "maximum temperature"), has another number ("line 1", "line 2"), or is one more.
+    The meaning is different if a word has another first letter ("inactive since", "active since") or another number
+    ("line 1", "line 2"). It is also different if one word is another one ("minimum temperature", "maximum
+    temperature"), or if one list has more words.
     """
     score = fuzz.ratio("".join(words), "".join(others), score_cutoff=_LIKE - _AHEAD)
     if not score or (len(words) != len(others) and min(len(words), len(others)) > 1):
@@ -198,7 +200,7 @@ def _digits(text: str) -> str:
 
 
 def _candidates(field: str, headers: Sequence[str], record_type: RecordType) -> str:
-    """The headers that are most like a field, each as the option that says so."""
+    """Returns the headers that are most similar to a field, each as the option that maps it."""
     texts = [" ".join(_words(text)) for text, name in _spellings(record_type) if name == field]
     ranked = []
     for header in filter(_can_be_typed, headers):
@@ -210,7 +212,7 @@ def _candidates(field: str, headers: Sequence[str], record_type: RecordType) -> 
 
 
 def _option(header: str, field: str) -> str:
-    """The option that maps a header, ready to paste into a shell; quoted always, so that no full stop is pasted too."""
+    """Returns the option that maps a header, quoted for a shell."""
     shown = header if _can_be_typed(header) else "HEADER"
     quoted = shown.replace("'", "'\"'\"'")
     return f"--map '{quoted}={field}'"
@@ -221,7 +223,7 @@ def _can_be_typed(header: str) -> bool:
 
 
 def _quoted(headers: Sequence[str]) -> str:
-    """The headers in quotation marks, the first ones of many, the beginning of long ones."""
+    """Returns the first headers in quotation marks. Long ones are cut."""
     shown = [repr(header if len(header) <= _LONG else f"{header[:_LONG]}…") for header in headers[:_HEADERS_SHOWN]]
     more = len(headers) - len(shown)
     return ", ".join(shown) + (f" and {more:,} more" if more else "")

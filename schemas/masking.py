@@ -1,4 +1,4 @@
-"""How a value of a personal field is shown to people who may not read it."""
+"""Masks values of personal fields for people who may not read them."""
 
 MASK = "•••"
 

@@ -1,4 +1,4 @@
-"""A store that was copied to another place, as a value."""
+"""The result of a migration, as a value."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,10 +7,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class MigrationReport:
-    """What was copied and compared, where it lies now, and what is left to do.
+    """What was copied and compared, where the new store is, and what is left to do.
 
-    `bytes` are those of the `files`, which are the lake's and the accounts'. `environment` is what to set for whoever
-    is to work there, without a password; None: not to be set. `by_hand` are the operator's files that were not copied.
+    files, bytes: the number and size of the copied files of the lake and the accounts.
+    compared: the number of snapshots that were compared.
+    environment: the variables to set to work with the new store, without a password. None means: unset it.
+    by_hand: the operator's files, which were not copied.
     """
 
     accounts: int
@@ -29,9 +31,9 @@ class MigrationReport:
 
     @property
     def is_server(self) -> bool:
-        """Whether the catalog is in a database."""
+        """Returns whether the catalog is in a database."""
         return self.environment["RECORDS_CATALOG"] is not None
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys that the command prints for migrate."""
+        """Returns the keys that the command prints for migrate."""
         return asdict(self) | {"by_hand": list(self.by_hand)}

@@ -1,4 +1,4 @@
-"""What one writes a record type with: the types of fields, `field`, and `RecordModel`."""
+"""The parts from which a record type is written: the types of fields, `field`, and `RecordModel`."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -63,9 +63,9 @@ class RecordModel(pandera.DataFrameModel):
     def record_type(cls) -> RecordType:
         """Returns the model as plain data.
 
-        Raises TypeError if the key is missing or has a field that is not required. Raises it for a field that is not
-        made with `field` or begins with `_`, for a name or alias of two fields, and for a check across fields. Raises
-        InvalidRequest if a preset names an unknown field.
+        Raises TypeError if the key is missing or has a field that is not required. Raises it too if a field is not made
+        with `field`, or its name begins with `_`. Raises it for a name or alias of two fields, and for a check across
+        fields. Raises InvalidRequest if a preset names an unknown field.
         """
         schema = cls.to_schema()
         metadata: Mapping[str, Any] = cls.__config__.metadata or {} if cls.__config__ else {}

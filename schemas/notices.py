@@ -25,16 +25,16 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
 
     None for any other change. `window` is how long a preview can be committed.
     """
-    whose = f"{batch.account}: an import of {batch.record_type}"
+    subject = f"{batch.account}: an import of {batch.record_type}"
     if batch.waits:
         until = batch.open_until(window)
         skip = " --on-invalid skip" if batch.counts.rejected else ""
         return Message(
-            f"{whose} waits for approval",
+            f"{subject} waits for approval",
             f"{batch.file_name}, {_records(batch.counts.read)}: {batch.counts}.\n"
             f"Look at it: records show {batch.batch_id}\n"
             f"Approve it until {until:%Y-%m-%d %H:%M} UTC: records commit {batch.batch_id}{skip}\n"
-            f"Or throw it away: records discard {batch.batch_id}",
+            f"Or discard it: records discard {batch.batch_id}",
             "warning",
         )
     if batch.status is not BatchStatus.COMMITTED or batch.at != batch.committed_at:
@@ -50,7 +50,7 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
         )
     if batch.counts.rejected:
         return Message(
-            f"{whose} left out {_records(batch.counts.rejected)}",
+            f"{subject} left out {_records(batch.counts.rejected)}",
             f"{batch.file_name}, {_records(batch.counts.read)}: {batch.counts}.\n"
             f"See the problems and the file to correct: records show {batch.batch_id}",
             "warning",
@@ -59,11 +59,11 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
 
 
 def of_export(export: ExportManifest) -> Message | None:
-    """Returns the message about an export that a run made; None for one that somebody made in a terminal."""
+    """Returns the message about an export that a run made; None for an export from a terminal."""
     if export.run_id is None:
         return None
     seconds = "" if export.seconds is None else f", {export.seconds:,.1f} seconds"
-    full = "\nIt has all records, because the export before it is not kept any more." if export.full else ""
+    full = "\nIt has all records, because the export before it is no longer kept." if export.full else ""
     return Message(
         f"{export.account}: an export of {export.record_type} is ready",
         f"{_records(export.rows)}, {export.bytes:,} bytes{seconds}; requested by {export.actor}.\n{export.path}{full}",
@@ -73,8 +73,8 @@ def of_export(export: ExportManifest) -> Message | None:
 
 def of_failure(job: str, account: str | None, why: str, place: str) -> Message:
     """Returns the message about a failed run. `why` is its first sentence, `place` the run's address or id."""
-    whose = "" if account is None else f"{account}: "
-    return Message(f"{whose}a run of {job} failed", f"{why}\n{place}", "failure")
+    owner = "" if account is None else f"{account}: "
+    return Message(f"{owner}a run of {job} failed", f"{why}\n{place}", "failure")
 
 
 def first_sentence(text: str) -> str:

@@ -1,9 +1,9 @@
-"""Text cells to typed columns, a whole column at a time, strictly.
+"""Converts text cells to typed columns, a whole column at a time, strictly.
 
-What a text may look like is fixed per type, so that nothing is rounded, guessed or read in another
-base: whole numbers and decimals in ASCII digits with a point, dates and moments as ISO 8601 or in an
-order that is said, moments with their offset from UTC. What is no text may have white space around it,
-and white space alone is empty; text is kept as it is.
+Each type has a fixed form, so nothing is rounded or guessed. Numbers have ASCII digits and a point. Dates and
+timestamps are ISO 8601, or in an order that the user gives. Timestamps have an offset from UTC.
+
+Values of all types but text may have white space around them; white space alone means empty. Text is not changed.
 """
 
 import re
@@ -37,32 +37,32 @@ _FORMS = {
     "date": rf"^{ISO_DATE}$",
     "timestamp": rf"^{ISO_DATE}[T ]{_TIME}{_OFFSET}$",
 }
-"""As close as a pattern can come to what converts: a text that fits and does not convert costs 40 times as much."""
+"""Patterns of texts that convert. They are as exact as possible, because a failed conversion costs 40 times as much."""
 
 _IN_WORDS = {
     "integer": "must be a whole number, at most 9223372036854775807",
     "float": "must be a number, with a point for the decimals",
     "boolean": "must be true or false (or yes, no, 1, 0)",
     "date": "must be a date, written 2024-05-31",
-    "timestamp": "must be a moment with its offset from UTC, written 2024-05-31T09:30:00Z or …+02:00",
+    "timestamp": "must be a time with its offset from UTC, written 2024-05-31T09:30:00Z or …+02:00",
 }
 
 _BY_ORDER = {DateOrder.DMY: "31/05/2024", DateOrder.MDY: "05/31/2024", DateOrder.YMD: "2024/05/31"}
 
 
 def arrow_type(field: Field) -> pa.DataType:
-    """The Arrow type of a field's values."""
+    """Returns the Arrow type of a field's values."""
     decimal = re.fullmatch(r"decimal\((\d+),(\d+)\)", field.type)
     return pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else _ARROW_TYPES[field.type]
 
 
 def type_in_words(field: Field, date_order: DateOrder | None = None) -> str:
-    """What a value of this field's type must look like: "must be …"."""
+    """Returns the form of a value of this field's type: "must be …"."""
     if date_order is not None and field.type == "date":
         return f"must be a date, written {_BY_ORDER[date_order]} or 2024-05-31"
     if date_order is not None and field.type == "timestamp":
         written = f"{_BY_ORDER[date_order]} 09:30:00Z or 2024-05-31T09:30:00+02:00"
-        return f"must be a moment with its offset from UTC, written {written}"
+        return f"must be a time with its offset from UTC, written {written}"
     if field.type.startswith("decimal"):
         dtype = arrow_type(field)
         return f"must be a number of at most {dtype.precision - dtype.scale} digits and {dtype.scale} decimals"
@@ -72,13 +72,13 @@ def type_in_words(field: Field, date_order: DateOrder | None = None) -> str:
 def parse_column(
     texts: pa.Array, field: Field, *, assume_utc: bool = False, date_order: DateOrder | None = None
 ) -> tuple[pa.Array, pa.Array]:
-    """The values of a column of texts, and the positions of texts that are no such value.
+    """Returns the values of a column of texts, and the positions of texts that are not values of the field's type.
 
-    assume_utc: a moment may lack its offset, as in Excel, which knows none; and may be a whole day.
-    date_order: a date may be written in numbers of that order too; ISO 8601 is always read.
+    assume_utc: whether a timestamp may lack its offset, as in Excel, and may be a whole day.
+    date_order: an order in which dates may be written, besides ISO 8601.
 
-    The empty text and the field's null markers become null. A text that is no value of the field's
-    type is null among the values, and its position is in the second array (uint64, ascending).
+    The empty text and the field's null markers become null. A text that is not a value of the field's type becomes null
+    too, and its position is in the second array (uint64, ascending).
     """
     if field.type == "text":
         return _without_markers(texts, field.null_markers), pa.array([], pa.uint64())
@@ -115,23 +115,23 @@ def _form(field: Field) -> str:
 
 
 def _convert(texts: pa.Array, field: Field) -> pa.Array:
-    """Well-formed texts as values; null where a text names nothing that exists, as 2023-02-30 does."""
+    """Returns well-formed texts as values, and null for a date that does not exist, such as 2023-02-30."""
     if field.type == "boolean":
         lowered = pc.utf8_lower(texts)
-        known = pc.is_in(lowered, pa.array(_TRUE + _FALSE))  # the form, ignoring case, takes U+017F for "s"
+        known = pc.is_in(lowered, pa.array(_TRUE + _FALSE))  # without case, the pattern also matches U+017F as "s"
         return pc.if_else(known, pc.is_in(lowered, pa.array(_TRUE)), pa.scalar(None, pa.bool_()))
     values = _cast(texts, arrow_type(field))
     if field.type == "float":
         return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
     if field.type in ("date", "timestamp"):
-        # Python and the exported file have the years 1 to 9999; an offset can lead out of them.
+        # Python and the exported file allow the years 1 to 9999. An offset can lead to another year.
         exists = pc.and_(pc.greater_equal(pc.year(values), 1), pc.less_equal(pc.year(values), 9999))
         return pc.if_else(exists, values, pa.scalar(None, values.type))
     return values
 
 
 def _cast(texts: pa.Array, dtype: pa.DataType) -> pa.Array:
-    """Cast, halving where a text does not convert: k of n bad texts cost about k·log2(n) casts."""
+    """Returns the texts as values, and null for bad ones. It halves: k of n bad ones cost about k·log2(n) casts."""
     try:
         return pc.cast(texts, dtype)
     except pa.ArrowInvalid:

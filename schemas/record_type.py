@@ -1,4 +1,4 @@
-"""Record types as plain data, which needs no pandera and can be stored as JSON."""
+"""Record types as plain data. It needs no pandera and can be stored as JSON."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""When to try again what has failed."""
+"""When to retry a failed operation."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -7,5 +7,5 @@ _MOST_MINUTES = 60
 
 
 def next_attempt(attempts: Sequence[datetime]) -> datetime:
-    """When to try again after attempts that failed: as many minutes after the last as there were, at most 60."""
+    """Returns the time of the next attempt: as many minutes after the last one as attempts have failed, at most 60."""
     return max(attempts) + timedelta(minutes=min(len(attempts), _MOST_MINUTES))

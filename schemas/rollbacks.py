@@ -1,4 +1,4 @@
-"""Rollbacks as values: what was asked, what stands in the way, what became of the records."""
+"""Rollbacks as values: requests, conflicts and reports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,12 +40,15 @@ DECISIONS = {
 
 @dataclass(frozen=True)
 class RollbackCounts:
-    """What becomes of the records that a batch touched.
+    """How many records of a batch have each outcome in a rollback.
 
-    `removed` and `restored` are as they were before the batch. `modified` were modified since; of them `merged` have
-    the batch's part taken back and `kept` are left alone. `gone` were deleted since and stay so.
-    `resting` are those kept or restored that still have values of a rolled-back batch: kept ones of this batch,
-    restored ones of an earlier batch that created them.
+    removed, restored: records that are as they were before the batch.
+    modified: records that were modified since the batch.
+    merged: modified records that lost only the batch's unmodified values.
+    kept: modified records that were left alone.
+    gone: records that were deleted since. They stay deleted.
+    resting: kept or restored records that still have values of a rolled-back batch. Kept ones have values of this
+        batch, restored ones have values of an earlier batch that created them.
     """
 
     removed: int = 0
@@ -57,14 +60,14 @@ class RollbackCounts:
     resting: int = 0
 
     def __str__(self) -> str:
-        """The counts that there are: "10 removed, 2 kept"."""
+        """Returns the counts above 0, for example "10 removed, 2 kept"."""
         overlapping = ("modified", "resting")
-        told = [f"{number:,} {name}" for name, number in vars(self).items() if name not in overlapping and number]
-        return ", ".join(told) or "no records"
+        shown = [f"{number:,} {name}" for name, number in vars(self).items() if name not in overlapping and number]
+        return ", ".join(shown) or "no records"
 
     @property
     def resting_message(self) -> str:
-        """How many records rest on a rolled-back batch, and what to do about them; empty if there are none."""
+        """Returns how many records have values of a rolled-back batch, and what to do; empty if there are none."""
         if not self.resting:
             return ""
         return (
@@ -75,22 +78,22 @@ class RollbackCounts:
 
 @dataclass(frozen=True)
 class Undone:
-    """The batch that a rollback has rolled back, and what became of its records."""
+    """The batch that a rollback has rolled back, and the outcomes of its records."""
 
     batch_id: str
     counts: RollbackCounts
 
     def to_dict(self) -> dict[str, Any]:
-        """Both, flat."""
+        """Returns both in one dict."""
         return {"batch_id": self.batch_id, **vars(self.counts)}
 
 
 @dataclass(frozen=True)
 class Conflict:
-    """A record that was modified since the batch: its key in words, the fields, and what modified it.
+    """A record that was modified since the batch: its key in words, and the modified fields. It has no values.
 
-    `batch_id` is the batch that it bears now, where that is another one; `snapshot` the one in which it came to be
-    as it is, with its time and its author, where they are known. No values: they may be personal.
+    batch_id: the batch that modified it, if a batch did.
+    snapshot, at, actor: the snapshot that has the change, its time and its author, if known.
     """
 
     key: str
@@ -101,7 +104,7 @@ class Conflict:
     actor: str | None = None
 
     def message(self) -> str:
-        """The conflict as a sentence."""
+        """Returns the conflict as a sentence."""
         what = ", ".join(f"`{name}`" for name in self.fields) or "nothing but the batch it bears"
         cause = f"batch {self.batch_id}" if self.batch_id else "a statement of SQL"
         where = "" if self.snapshot is None else f" (snapshot {self.snapshot})"
@@ -114,7 +117,8 @@ class Conflict:
 class ModifyingBatch:
     """A later batch that modified records of the batch, how many of them, and the name of its file.
 
-    A rollback has no file; `file_name` is empty then. `open` says whether it can still be rolled back.
+    file_name: empty for a rollback, which has no file.
+    open: whether it can still be rolled back.
     """
 
     batch_id: str
@@ -147,7 +151,7 @@ def modified_lines(modified: int, batches: Sequence[ModifyingBatch], conflicts: 
 
 @dataclass(frozen=True)
 class RollbackRequest:
-    """One batch of one account to be rolled back, and what is to become of records that were modified since."""
+    """One batch of one account to roll back, and the choice about records that were modified since."""
 
     account: str
     batch_id: str
@@ -156,9 +160,11 @@ class RollbackRequest:
 
 @dataclass(frozen=True)
 class RollbackReport:
-    """What became of a batch's records, or would become; `batch_id` is the rollback's own, and None for a dry run.
+    """The outcomes of a batch's records in a rollback, or in a dry run.
 
-    `status` is `committed`, or `planned` for a dry run, or `rolled_back` where that had been done before.
+    batch_id: the id of the rollback. None for a dry run.
+    `undone`: the id of the batch that was rolled back.
+    status: `committed`, `planned` for a dry run, or `rolled_back` if the batch was rolled back before.
     """
 
     batch_id: str | None
@@ -173,7 +179,7 @@ class RollbackReport:
     at: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys that the command prints for rollback."""
+        """Returns the keys that the command prints for rollback."""
         return {
             "batch_id": self.batch_id,
             "undone": self.undone,

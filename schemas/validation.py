@@ -1,4 +1,4 @@
-"""A chunk of text records to typed, validated records: pandera's failures as problems of records."""
+"""Validates a chunk of text records with pandera, and returns typed records and failures."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,8 +25,9 @@ NEEDS_ORDER = "in another order of day, month and year only with --date-order"
 class Failures:
     """The records of a chunk that break one rule in one field.
 
-    `rows` are positions in the chunk (uint64, ascending), `values` the texts found there.
-    `expected` is the rule in words: "must be 0 or more".
+    expected: the rule in words, for example "must be 0 or more".
+    rows: their positions in the chunk (uint64, ascending).
+    values: their texts.
     """
 
     field: str
@@ -43,12 +44,13 @@ def validate(
     assume_utc: bool = False,
     date_order: DateOrder | None = None,
 ) -> tuple[pa.Table, list[Failures]]:
-    """The typed values of a chunk of texts, and everything that is wrong with them.
+    """Returns the typed values of a chunk of texts, and all failures.
 
-    `texts` has a string column for each mapped field, named for it. A value that is no value of its
-    type is null in the result. Every failing cell is reported once for each rule it breaks; a cell
-    that is no value of its type breaks only that rule. With `assume_utc` a moment may lack its offset;
-    with `date_order` dates may be in numbers of that order, too.
+    texts: a string column for each mapped field, with the field's name.
+    assume_utc, date_order: see `parse_column`.
+
+    A cell is reported once for each rule that it breaks. A text that is not a value of the field's type breaks only
+    that rule, and is null in the result.
     """
     record_type = _record_type(model)
     columns: dict[str, pa.Array] = {}
@@ -71,7 +73,7 @@ def validate(
 
 
 def _unparsed(field: Field, rows: pa.Array, values: pa.Array, date_order: DateOrder | None) -> Iterator[Failures]:
-    """The failures of texts that are no value of the field's type; those that an order of dates would read say so."""
+    """Yields the failures of texts that are not values of the field's type. Dates that need an order say so."""
     expected = type_in_words(field, date_order)
     if date_order is None and field.type in ("date", "timestamp"):
         in_numbers = needs_order(values)
@@ -83,10 +85,9 @@ def _unparsed(field: Field, rows: pa.Array, values: pa.Array, date_order: DateOr
 
 
 def _check(model: type[RecordModel], typed: pa.Table) -> list[tuple[str, str, str, pa.Array]]:
-    """Field, rule, rule in words and failing rows of each failed check.
+    """Returns field, rule, rule in words and failing rows of each failed check.
 
-    The rows come from the mask that pandera computed, not from its table of failure cases, which has
-    missed equal neighbours (pandera#531).
+    The rows come from pandera's mask. Its table of failure cases has missed equal neighbours (pandera#531).
     """
     schema = _schema(model, tuple(typed.column_names))
     try:

@@ -71,7 +71,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "expire_batches": {"expire": {"actor": ""}},
     "maintain_store": {"maintain": {"actor": ""}},
     "check_export": {"check": {"account": "", "export_id": ""}},
-    "deliver_exports": {"deliver": {"names": [], "moment": ""}},
+    "deliver_exports": {"deliver": {"names": [], "due_at": ""}},
     # What the graph's own config is mapped to: of the first of its ops.
     "export_contacts": {"exports__contacts.plan_export": _EXPORT | {"record_type": "contacts"}},
     "export_flights": {"exports__flights.plan_export": _EXPORT | {"record_type": "flights"}},

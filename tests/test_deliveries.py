@@ -73,8 +73,8 @@ def asked(decided: dg.RunRequest | str) -> list[str]:
     return names
 
 
-def run(instance: dg.DagsterInstance, *names: str, moment: str) -> dg.ExecuteInProcessResult:
-    config = {"names": list(names), "moment": moment}
+def run(instance: dg.DagsterInstance, *names: str, due_at: str) -> dg.ExecuteInProcessResult:
+    config = {"names": list(names), "due_at": due_at}
     return deliver_exports.execute_in_process(
         config, instance=instance, resources={"records": RecordsResource()}, raise_on_error=False
     )
@@ -166,10 +166,10 @@ def test_a_run_under_way_is_left_alone_and_one_that_failed_is_followed_by_anothe
 @pytest.mark.runs_on("laptop", "postgres")
 def test_only_changes_are_those_since_the_last_delivery(account: RecordStore, home: Path) -> None:
     write(home, "- {name: csv, account: ua, type: contacts, at: 07:00, changes_only: true, columns: [external_id]}\n")
-    moment = datetime(2026, 1, 6, 7, tzinfo=UTC)
+    due_at = datetime(2026, 1, 6, 7, tzinfo=UTC)
 
     def delivered() -> tuple[bool, list[dict[str, str]]]:
-        manifest = Deliveries(account).deliver("csv", moment, None)
+        manifest = Deliveries(account).deliver("csv", due_at, None)
         assert manifest.actor == "schedule:csv"
         return manifest.full, rows(on_disk(manifest.path))
 
@@ -203,7 +203,7 @@ def test_a_run_delivers_each_and_fails_for_those_that_cannot_be(
         EVENING,
     )
 
-    done = run(instance, "nowhere", "gone", "daily", "evening", moment="2026-01-06T11:59")
+    done = run(instance, "nowhere", "gone", "daily", "evening", due_at="2026-01-06T11:59")
 
     assert not done.success
     failure = done.failure_data_for_node("deliver")
@@ -234,8 +234,8 @@ def test_a_run_without_names_fails_and_one_that_delivers_all_succeeds(
     account: RecordStore, home: Path, instance: dg.DagsterInstance
 ) -> None:
     write(home, DAILY)
-    assert not run(instance, moment="").success
-    assert run(instance, "daily", moment="").success
+    assert not run(instance, due_at="").success
+    assert run(instance, "daily", due_at="").success
 
 
 def test_a_defect_is_told_by_its_class_alone(
@@ -250,7 +250,7 @@ def test_a_defect_is_told_by_its_class_alone(
         return ordinary(deliveries, name, now, run_id)
 
     monkeypatch.setattr(Deliveries, "deliver", broken)
-    done = run(instance, "daily", "evening", moment="")
+    done = run(instance, "daily", "evening", due_at="")
 
     failure = done.failure_data_for_node("deliver")
     assert failure is not None
@@ -283,7 +283,7 @@ def test_a_defect_is_told_by_its_class_alone(
         ),
         ("- {name: a, account: ua, type: contacts, at: 07:00, preset: p}", "contacts has no preset 'p'."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, columns: [x]}", "has no column 'x'."),
-        ("- {name: a, account: ua, type: contacts, at: 07:00, where: [amount]}", "'amount' is no filter."),
+        ("- {name: a, account: ua, type: contacts, at: 07:00, where: [amount]}", "'amount' is not a filter."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, order_by: x}", "has no field 'x'."),
         ("- {name: a, account: ua, type: contacts}", "`exports, entry 2, at` field required."),
         ("- {name: daily, account: ua, type: contacts, at: 07:00}", "two exports named 'daily'. The first one is used"),

@@ -27,7 +27,8 @@ def utc(text: str) -> datetime:
 
 def local(entry: Delivery, after: str, until: str) -> list[str]:
     return [
-        f"{due.day} {due.moment.astimezone(entry.zone):%m-%d %H:%M%z}" for due in times(entry, utc(after), utc(until))
+        f"{due.day} {due.timestamp.astimezone(entry.zone):%m-%d %H:%M%z}"
+        for due in times(entry, utc(after), utc(until))
     ]
 
 
@@ -93,11 +94,11 @@ def test_every_day_has_one_delivery_however_time_is_cut_into_ticks(
     assert days == [days[0] + timedelta(days=number) for number in range(len(days))]
     assert len(days) in (19, 20, 21)
     for due in whole:
-        shown = due.moment.astimezone(ZoneInfo(zone))
+        shown = due.timestamp.astimezone(ZoneInfo(zone))
         asked = f"{due.day} {at}"
         # At its time, or at the end of the gap in which it would have been: a minute before is before it.
         assert f"{shown:%Y-%m-%d %H:%M}" >= asked
-        assert f"{(due.moment - timedelta(minutes=1)).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}" < asked
+        assert f"{(due.timestamp - timedelta(minutes=1)).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}" < asked
 
 
 def test_an_entry_is_an_export_like_any_other() -> None:

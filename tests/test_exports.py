@@ -174,7 +174,7 @@ def test_what_a_filter_says_is_never_sql(writer: ExportWriter, store: RecordStor
         ({"order_by": ("height",)}, InvalidRequest, "contacts has no field 'height'."),
         ({"encoding": "klingon"}, InvalidRequest, "A file cannot be written in 'klingon'."),
         ({"delimiter": "x"}, InvalidRequest, "'x' cannot be the delimiter of a file."),
-        ({"as_of": "soon"}, InvalidRequest, "'soon' is neither a moment nor the id of a batch or an export."),
+        ({"as_of": "soon"}, InvalidRequest, "'soon' is neither a time nor the id of a batch or an export."),
         ({"as_of": "b-20260101-000000000-000000"}, NotFound, "There is no batch 'b-20260101-000000000-000000'."),
         ({"account": "dl"}, NotFound, "There is no account 'dl'."),
         ({"record_type": "planes"}, NotFound, "There is no record type 'planes'."),

@@ -136,7 +136,7 @@ def test_only_get_is_answered_and_only_to_this_host(ask: Ask, links: dict[str, s
 def test_a_server_that_refuses_is_no_deployment(ask: Ask, store: RecordStore, listener: socket.socket) -> None:
     """It answers, and not as Dagster does: the export is made here, and it is said why."""
     url = f"http://{HOST}:{listener.getsockname()[1]}"
-    with pytest.raises(NoDeployment, match=rf"What answers at {url} refuses: HTTP 405 Method Not Allowed\."):
+    with pytest.raises(NoDeployment, match=rf"The server at {url} refused the request: HTTP 405 Method Not Allowed\."):
         Deployment(replace(store.settings, dagster_url=url)).submit("export_contacts", "ua", {})
 
 

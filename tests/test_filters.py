@@ -8,7 +8,7 @@ import pytest
 
 from schemas import load_model
 from schemas.errors import InvalidRequest
-from schemas.filters import Order, parse_filter, parse_moment, parse_order, parse_value, value_text
+from schemas.filters import Order, parse_filter, parse_order, parse_timestamp, parse_value, value_text
 from schemas.record_type import RecordType
 
 
@@ -48,15 +48,15 @@ def test_a_filter_is_typed_by_its_field(
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("amount", "'amount' is no filter.", 'Write "field op value", where op is one of = != < <= > >= in'),
+        ("amount", "'amount' is not a filter.", 'Write "field op value", where op is one of = != < <= > >= in'),
         ("height > 2", "contacts has no field 'height'.", "Its fields: external_id, first_name"),
-        ("amount like 2", "'like' is no operator.", "The operators: =, !=, <, <=, >, >=, in, contains, starts"),
-        ("amount > much", "'much' is no value of amount, which is of type decimal(18,2).", "Write it as 1250.00."),
-        ("birthday = 31/12/1980", "'31/12/1980' is no value of birthday, which is of type date.", "1985-12-10"),
+        ("amount like 2", "'like' is not an operator.", "The operators: =, !=, <, <=, >, >=, in, contains, starts"),
+        ("amount > much", "'much' is not a value of amount, which is of type decimal(18,2).", "Write it as 1250.00."),
+        ("birthday = 31/12/1980", "'31/12/1980' is not a value of birthday, which is of type date.", "1985-12-10"),
         ("amount contains 5", "contains is for text, and amount is of type decimal(18,2).", "Compare it with"),
-        ("amount between 5", "'amount between 5' has not two values.", "between LOW and HIGH"),
+        ("amount between 5", "'amount between 5' does not have two values.", "between LOW and HIGH"),
         ("status =", "'status =' has no value.", '"status is-null"'),
-        ("status is-null maybe", "'status is-null maybe' is no filter.", '"status is-null"'),
+        ("status is-null maybe", "'status is-null maybe' is not a filter.", '"status is-null"'),
     ],
 )
 def test_what_is_no_filter_is_told_with_what_is_valid(contacts: RecordType, text: str, message: str, hint: str) -> None:
@@ -83,11 +83,11 @@ def test_what_is_no_order_is_refused(contacts: RecordType, texts: tuple[str, ...
         parse_order(texts, contacts)
 
 
-def test_moments_without_an_offset_are_in_utc() -> None:
-    assert parse_moment("2024-05-31") == datetime(2024, 5, 31, tzinfo=UTC)
-    assert parse_moment("2024-05-31T09:30:00+02:00") == datetime(2024, 5, 31, 7, 30, tzinfo=UTC)
-    with pytest.raises(InvalidRequest, match="'yesterday' is neither a moment nor the id of a batch or an export"):
-        parse_moment("yesterday")
+def test_times_without_an_offset_are_in_utc() -> None:
+    assert parse_timestamp("2024-05-31") == datetime(2024, 5, 31, tzinfo=UTC)
+    assert parse_timestamp("2024-05-31T09:30:00+02:00") == datetime(2024, 5, 31, 7, 30, tzinfo=UTC)
+    with pytest.raises(InvalidRequest, match="'yesterday' is neither a time nor the id of a batch or an export"):
+        parse_timestamp("yesterday")
 
 
 @pytest.mark.parametrize(

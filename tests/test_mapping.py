@@ -90,8 +90,8 @@ def test_what_is_remembered_and_no_longer_fits_is_skipped(remembered: dict[str, 
 def test_what_was_said_now_or_before_and_holds_is_what_to_remember() -> None:
     given = {"len": "size", "x": ""}
     mapping = map_headers(["id", "cm", "ref", "len", "x"], TYPE, given, {"ref": "id", "cm": "size", "gone": "id"})
-    assert mapping.said(given) == {"ref": "id", "len": "size", "x": ""}
-    assert map_headers(["id", "cm", "ref", "len", "x"], TYPE, None, mapping.said(given)).fields == mapping.fields
+    assert mapping.to_remember(given) == {"ref": "id", "len": "size", "x": ""}
+    assert map_headers(["id", "cm", "ref", "len", "x"], TYPE, None, mapping.to_remember(given)).fields == mapping.fields
 
 
 def test_a_header_row_is_known_by_its_headers_in_their_order() -> None:

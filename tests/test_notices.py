@@ -121,7 +121,7 @@ def test_an_import_that_waits_for_approval_says_how_to_approve_it(
         f"Look at it: records show {batch.batch_id}",
         f"Approve it until {waiting.at + timedelta(hours=24):%Y-%m-%d %H:%M} UTC: "
         f"records commit {batch.batch_id} --on-invalid skip",
-        f"Or throw it away: records discard {batch.batch_id}",
+        f"Or discard it: records discard {batch.batch_id}",
     ]
     complete = replace(waiting, counts=replace(batch.counts, rejected=0, created=2))
     told = of_batch(complete, timedelta(hours=24))

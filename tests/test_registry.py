@@ -86,13 +86,13 @@ def test_names_of_the_shipped_types_need_no_pandera() -> None:
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("shop", "'shop' names no record types."),
+        ("shop", "'shop' does not name record types."),
         (
             "nowhere.types:TYPES",
             "The module nowhere.types of record types cannot be imported: No module named",
         ),
         ("shop.orders:ORDERS", "The module shop.orders has no ORDERS, which 'shop.orders:ORDERS' names."),
-        ("shop.orders:NOTHING", "shop.orders:NOTHING is 7, which is no record type."),
+        ("shop.orders:NOTHING", "shop.orders:NOTHING is 7, which is not a record type."),
         ("shop.broken:TYPES", "The module shop.broken of record types cannot be imported: ZeroDivisionError"),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_setting_that_cannot_be_loaded_is_a_sentence(
     [
         ("contacts", "number", "Two record types are called 'contacts': one of schemas.contacts:Contacts and one"),
         ("My orders", "number", "shop.orders:TYPES: Orders.Config.name is 'My orders'."),
-        ("orders", "buyer", "shop.orders:TYPES: Orders is no record type: Orders.Config.metadata['key'] must name"),
+        ("orders", "buyer", "shop.orders:TYPES: Orders is not a record type: Orders.Config.metadata['key'] must name"),
     ],
 )  # fmt: skip
 def test_a_model_that_is_no_record_type_is_a_sentence(

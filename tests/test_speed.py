@@ -94,7 +94,7 @@ def test_an_export_of_5000_contacts_takes_at_most_a_second(five_thousand: Path) 
         ("export_contacts", {"saved_preset": "news"}, "contacts has no preset 'news'."),
         ("export_contacts", {"preset": "mailing", "saved_preset": "news"}, "Both `preset` and `saved_preset` were"),
         ("export_contacts", {"part_rows": -1}, "A part cannot have -1 rows."),
-        ("export_contacts", {"where": ["amount ~ 3"]}, "'amount ~ 3' is no filter."),
+        ("export_contacts", {"where": ["amount ~ 3"]}, "'amount ~ 3' is not a filter."),
     ],
 )
 def test_what_a_job_cannot_do_its_first_step_says_within_a_second(

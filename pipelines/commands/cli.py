@@ -1,4 +1,4 @@
-"""`records`: everything one can do with an account's records, from a terminal.
+"""`records`: the command line of the whole project.
 
 The modules of this folder import Dagster, pandas and pandera only inside the commands that need them. So a command
 that needs none of them takes half a second.

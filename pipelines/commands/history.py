@@ -50,7 +50,7 @@ def show(batch_id: str, account: str | None, show_values: bool, as_json: bool) -
     type=click.Choice(OnModified, case_sensitive=False),
     default=OnModified.STOP.value,
     show_default=True,
-    help="If records were modified since: stop, keep them, merge (restore only fields that nobody changed since), or "
+    help="If records were modified since: stop, keep them, merge (restore only fields that are unchanged since), or "
     "overwrite the later changes.",
 )
 @click.option("--dry-run", is_flag=True, help="Only say what the rollback would do.")

@@ -1,4 +1,4 @@
-"""`HomeWatch`: what somebody changes while `records ui` runs, and what to do about it."""
+"""`HomeWatch`: notices about changes of files and record types while `records ui` runs."""
 
 import time
 from collections.abc import Iterable, Mapping

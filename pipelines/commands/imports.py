@@ -122,7 +122,7 @@ def import_file(file: Path, on_invalid: OnInvalid, show_values: bool, as_json: b
 
 
 def print_report(store: RecordStore, report: ImportReport, show_values: bool, as_json: bool) -> None:
-    """Print what became of a batch."""
+    """Print the outcome of a batch."""
     if as_json:
         print_json(report.to_dict())
     else:

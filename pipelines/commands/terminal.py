@@ -81,9 +81,9 @@ def escape(text: str) -> str:
 
 
 def print_report(report: ImportReport, personal: Collection[str], now: datetime) -> None:
-    """Print a batch: its outcomes as bars, its problems, how columns were understood, and what to do next.
+    """Print a batch: its outcomes as bars, its problems, its ignored columns, and what to do next.
 
-    personal: the fields whose values are masked.
+    personal: the fields with values that are masked.
     """
     out, batch, counts = console(), report.batch, report.batch.counts
     out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")

@@ -161,7 +161,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def _write(file: Path, text: str) -> None:
-    """Write the text to the file, unless the file has it: another process may be reading it."""
+    """Write the text to the file, unless the file already has it. Another process may be reading the file."""
     if not file.exists() or file.read_text("utf-8") != text:
         file.write_text(text, "utf-8")
 
@@ -217,8 +217,8 @@ def _wait_until_ready(servers: _Servers) -> None:
 def _stop(servers: "subprocess.Popen[bytes]") -> None:
     """End the servers in order.
 
-    Kills what is left of their session after 30 seconds, or if the first of them was killed. Otherwise its daemon would
-    run beside the daemon of the next start.
+    After 30 seconds, or if the first of them was killed, kills the other processes of their session. Otherwise the old
+    daemon would run beside the daemon of the next start.
     """
     if servers.poll() is None:
         servers.send_signal(signal.SIGINT)

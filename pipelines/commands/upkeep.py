@@ -13,7 +13,7 @@ from schemas.errors import RecordsError, Refused
 def expire(as_json: bool) -> None:
     """Close the batches that have passed their time, and move their files to the trash.
 
-    Nobody can roll back such a commit any more, nor commit such a preview.
+    Such a commit can no longer be rolled back, and such a preview can no longer be committed.
     """
     from resources.upkeep.maintenance import Maintenance
 
@@ -49,7 +49,7 @@ def accept() -> None:
 
 
 @accept.command("catalog")
-@click.option("--yes", is_flag=True, help="Accept it. Without this option, only say what is lost.")
+@click.option("--yes", is_flag=True, help="Accept it. Without this option, only print what is lost.")
 @options.as_json
 def accept_catalog(yes: bool, as_json: bool) -> None:
     """Accept a catalog that is older than the data, as after a backup of it was restored.
@@ -112,9 +112,9 @@ def accept_clock(as_json: bool) -> None:
 def migrate(to: str, data: str, as_json: bool) -> None:
     """Copy the store with its whole history to another catalog and another place of data, and compare both.
 
-    The source is the store of RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA. It does not change. Nobody can write to
-    it during the copy, so stop imports and exports first. The target becomes a store when everything is copied. If the
-    command is interrupted, run it again: it continues.
+    The source is the store of RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA. It does not change. It
+    accepts no writes during the copy, so stop imports and exports first. The target becomes a store when everything is
+    copied. If the command is interrupted, run it again: it continues.
     """
     from resources.migration import Migration
 

@@ -1,6 +1,7 @@
-"""Reports, rejects files and exports for the browser: on loopback, to whoever knows a file's secret address.
+"""Serves reports, rejects files and exports to browsers on this machine.
 
-The secret address of a batch is made with the batch. A batch whose time has ended has no files any more.
+Each file has a secret address. Any process that knows the address gets the file. The address of a batch's files is made
+with the batch. The files of a batch are removed when its time has ended.
 """
 
 import secrets
@@ -67,7 +68,7 @@ def application(settings: Settings) -> ASGIApp:
 
 
 def _answer(store: RecordStore, of: str, token: str, what: str) -> Response:
-    """Returns the file of a batch or an export. Raises NotFound, or DamagedFile if it is not as it was written."""
+    """Returns the file of a batch or an export. Raises NotFound, or DamagedFile if it was changed."""
     if what == "export":
         return _download(_export(store, of, token).path)
     batch = _batch(store, of, token)
@@ -90,7 +91,7 @@ def _batch(store: RecordStore, batch_id: str, token: str) -> Batch:
 
 
 def _export(store: RecordStore, export_id: str, token: str) -> ExportManifest:
-    """Returns an export whose file is as it was written."""
+    """Returns an export. Raises NotFound, or DamagedFile if the file has changed since it was written."""
     export = store.export(export_id)
     if export is None:
         raise NotFound(f"There is no export {export_id!r}.")
@@ -110,7 +111,7 @@ def _require_same(known: str | None, given: str) -> None:
 
 
 def _links(settings: Settings, batch: Batch, files: dict[str, Location]) -> tuple[Link, ...]:
-    """Returns what a report links to: the rejects file beside it, and the history in Dagster's UI."""
+    """Returns the links of a report: the rejects file, and the history and the run in Dagster's UI."""
     links = [Link("Rejected records", "rejects_file")] if "rejects_file" in files else []
     running = RunningUi.of(settings)
     if running is not None:

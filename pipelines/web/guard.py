@@ -1,7 +1,7 @@
-"""`Guard`: the checks of our web servers before they answer, so that no page of another site acts as its user.
+"""`Guard`: the checks of our web servers before they answer. No page of another site can act as the user.
 
-A browser sends requests to this machine for any page that it shows, even against its user's will. The guard knows them
-by `Host` (another name that was bound to 127.0.0.1: DNS rebinding), by `Origin` and by `Sec-Fetch-Site`.
+Any page in a browser can send requests to this machine, and the user does not notice. The guard recognises them by
+`Host`, `Origin` and `Sec-Fetch-Site`. A foreign `Host` shows DNS rebinding: another name was bound to 127.0.0.1.
 See https://cheatsheetseries.owasp.org/cheatsheets/Cross-Site_Request_Forgery_Prevention_Cheat_Sheet.html.
 """
 
@@ -32,7 +32,7 @@ class Refusal:
 
 
 class Guard:
-    """An ASGI application in front of another one. It passes on only requests that no foreign page can have sent.
+    """An ASGI application in front of another one. It passes on only requests that no page of another site can send.
 
     `hosts` are the names of the server besides those of loopback, `methods` the HTTP methods that it takes. Every
     answer forbids frames and keeps the address of the page from other sites.
@@ -88,14 +88,16 @@ class Guard:
     def _refused_method(self, scope: Scope, headers: Headers) -> Refusal | None:
         method = scope["method"]
         if method not in self._methods:
-            return Refusal(405, f"The method {method} is not answered here: use {' or '.join(self._methods)}.")
+            return Refusal(405, f"The method {method} is not accepted: use {' or '.join(self._methods)}.")
         if method in _SAFE:
             if scope["path"].rstrip("/") == "/graphql" and scope["query_string"]:
-                return Refusal(405, "GraphQL is not asked in an address: send the query by POST, as application/json.")
+                return Refusal(
+                    405, "GraphQL is not accepted in an address: send the query by POST, as application/json."
+                )
             return None
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media_type != "application/json":
-            return Refusal(415, f"A {method} of {media_type or 'no type'} is not taken: send application/json.")
+            return Refusal(415, f"A {method} of {media_type or 'no type'} is not accepted: send application/json.")
         return None
 
 
@@ -108,7 +110,7 @@ async def _take_body(receive: Receive) -> None:
 
 
 def _refused_origin(scope: Scope, headers: Headers) -> Refusal | None:
-    """Refuse what a page of another origin sends, except a link that its reader follows."""
+    """Refuse what a page of another origin sends, except a link that the user follows."""
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
     is_socket = scope["type"] == "websocket"
     if origin is None and is_socket:
@@ -122,12 +124,12 @@ def _refused_origin(scope: Scope, headers: Headers) -> Refusal | None:
 
 
 def _is_followed_link(headers: Headers) -> bool:
-    """Whether the answer is shown in a tab of its own, or saved ("empty"): the page with the link cannot read it."""
+    """Returns whether the answer opens in a tab or is saved ("empty"). The page with the link cannot read it then."""
     return headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in ("document", "empty")
 
 
 def _is_same(origin: str, host: str) -> bool:
-    """Whether an origin is that of the host, including the port: the file server at the next port is another origin.
+    """Returns whether an origin is that of the host, with its port: the file server at the next port is another origin.
 
     The scheme may be either, because a proxy in front may end TLS.
     """
@@ -149,7 +151,7 @@ def _host_name(host: str) -> str | None:
 
 def _protect(headers: MutableHeaders) -> None:
     """Forbid frames, guesses about the type, and sending the address to other sites."""
-    # A second policy behind the application's, if that has one: a browser keeps to both.
+    # This is a second policy if the application has one. A browser obeys both.
     policies = [*headers.getlist("Content-Security-Policy"), "frame-ancestors 'none'"]
     headers["Content-Security-Policy"] = ", ".join(policies)
     headers["X-Frame-Options"] = "DENY"

@@ -1,4 +1,4 @@
-"""Dagster's launchpad shows config fields in alphabetical order. This module puts those first that everybody fills in.
+"""Puts the most used config fields first in Dagster's launchpad, which shows them in alphabetical order.
 
 It replaces a function of the web server's process, because Dagster 1.13 sorts the fields and has no setting for it.
 """

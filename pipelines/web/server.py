@@ -1,6 +1,6 @@
 """Dagster's web server behind our guard, with its daemon and code server. `records ui` starts it as a process.
 
-The web server of `dagster dev` answers everybody, so this module starts the parts itself.
+The web server of `dagster dev` has no such guard, so this module starts the parts itself.
 """
 
 import json

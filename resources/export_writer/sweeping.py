@@ -28,7 +28,7 @@ class SweptExports:
 def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
     """Delete plans and parts to which nothing was added for 24 hours, and move old exports to the trash.
 
-    Only the accounts' own folders are cleaned: a file that was written elsewhere belongs to whoever asked for it.
+    Only the accounts' own folders are cleaned: a file that was written elsewhere belongs to the user.
     It is safe to do so while exports run, and to repeat it.
     """
     unfinished = files = size = 0

@@ -9,7 +9,7 @@ from resources.record_store.lake import Connection
 from resources.record_store.refusals import no_such_batch, no_such_export
 from resources.record_store.snapshots import snapshots_of
 from schemas.errors import BeyondHorizon, Refused
-from schemas.filters import parse_moment
+from schemas.filters import parse_timestamp
 
 _ID = re.compile(r"(?P<kind>[a-z])-\d{8}-\d{9}-[0-9a-f]{6}")
 
@@ -61,7 +61,7 @@ def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snap
             raise Refused(f"Batch {meant} is {batch.status.value}: it has written nothing.", "Name a committed one.")
         value = number
     else:
-        condition, value = "snapshot_time <= ?", parse_moment(meant)  # type: ignore[assignment]
+        condition, value = "snapshot_time <= ?", parse_timestamp(meant)  # type: ignore[assignment]
     found = connection.execute(
         "SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('lake') "
         f"WHERE {condition} ORDER BY snapshot_id DESC LIMIT 1",

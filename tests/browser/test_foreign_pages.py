@@ -242,7 +242,7 @@ def test_a_link_of_another_site_opens_the_page_and_asks_for_nothing(
     page.goto(f"http://cats.evil.test:{evil}/")
     with page.expect_navigation():
         page.evaluate("(url) => { location.href = url }", f"{server.url}/graphql?query={quote(mutation(server))}")
-    expect(page.get_by_text("GraphQL is not asked in an address")).to_be_visible()
+    expect(page.get_by_text("GraphQL is not accepted in an address")).to_be_visible()
     assert launched(server) == before
 
 
