@@ -1,4 +1,4 @@
-"""A record type is a new file in schemas/ and its line in RECORD_TYPES; the rest follows."""
+"""A new record type is a file in schemas/ and an entry in RECORD_TYPES; the rest follows."""
 
 import csv
 import importlib.util
@@ -62,7 +62,7 @@ def project(home: Path, tmp_path: Path) -> Path:
 
 
 def python(project: Path, code: str, *arguments: str) -> Any:
-    """The JSON that the code prints in a process which runs the copy."""
+    """Run the code in a process that imports the copy; returns the JSON that it prints."""
     ended = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=project,
