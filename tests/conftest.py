@@ -1,4 +1,4 @@
-"""Fixtures that many tests start from, a real store in a temporary folder and files; and how tests run side by side."""
+"""Fixtures that many tests share (a real store in a temporary folder, files), and how tests run in parallel."""
 
 import fcntl
 import os
@@ -38,13 +38,13 @@ class StoppedClock:
         return Observation(self.time)
 
     def doubt(self, newest: datetime | None, file_time: datetime | None) -> None:
-        """It is what the test says."""
+        """Doubt nothing: the test sets this clock on purpose."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test whose marker says so runs once in each setting; all others run on a laptop: see `setting`.
+    """Run a test in each setting that its marker names; run all others on a laptop: see `setting`.
 
-    It says so where the answer could depend on the catalog or on the object store.
+    Tests have the marker where the result could depend on the catalog or on the object store.
     """
     marker = metafunc.definition.get_closest_marker("runs_on")
     if "setting" in metafunc.fixturenames and marker:
@@ -53,14 +53,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
-    """A PostgreSQL server: one for each process that runs tests."""
+    """A PostgreSQL server: one for each worker of pytest."""
     with running() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def objects() -> Iterator[ObjectServer]:
-    """An S3 server: one for each process that runs tests."""
+    """An S3 server: one for each worker of pytest."""
     with object_server() as server:
         yield server
 
@@ -74,7 +74,7 @@ def setting(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def catalog(request: pytest.FixtureRequest, setting: str) -> Iterator[str | None]:
-    """The address of an empty database for the catalog, where the test runs on PostgreSQL."""
+    """The address of an empty database for the catalog, if the test runs on PostgreSQL."""
     if setting == "laptop":
         yield None
         return
@@ -87,7 +87,7 @@ def catalog(request: pytest.FixtureRequest, setting: str) -> Iterator[str | None
 
 @pytest.fixture
 def data(request: pytest.FixtureRequest, setting: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str | None]:
-    """The address of an empty bucket, where the test runs on an object store."""
+    """The address of an empty bucket, if the test runs on an object store."""
     if setting != "server":
         yield None
         return
@@ -101,7 +101,7 @@ def data(request: pytest.FixtureRequest, setting: str, monkeypatch: pytest.Monke
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, catalog: str | None, data: str | None) -> Path:
-    """An empty RECORDS_HOME, its catalog there or in PostgreSQL; no other setting of the environment is in force."""
+    """An empty RECORDS_HOME, its catalog in the folder or in PostgreSQL. No other setting applies."""
     for name in [name for name in os.environ if name.startswith("RECORDS_") and name != "RECORDS_CORPORA"]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
@@ -126,7 +126,7 @@ def clock() -> StoppedClock:
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_opening() -> Iterator[None]:
-    """The stores of this process open soon; those of the commands that tests start do it as ever."""
+    """Open the stores of this process faster. The commands that tests start open theirs as usual."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Databases, "_open", quick_databases)
         yield
@@ -134,7 +134,7 @@ def quick_opening() -> Iterator[None]:
 
 @pytest.fixture
 def ordinary_opening(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stores of a test of many rows have DuckDB's threads."""
+    """Give the stores of a test with many rows DuckDB's threads."""
     monkeypatch.setattr(Databases, "_open", ORDINARY)
 
 
@@ -146,43 +146,43 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> PreparedStores:
 
 @pytest.fixture(scope="session")
 def empty_store(prepared: PreparedStores, request: pytest.FixtureRequest) -> Path:
-    """A home to copy, with a store that knows the record types."""
+    """A home to copy, with a store that has the record types."""
     return prepared.get(an_empty_store, "laptop", request).home
 
 
 @pytest.fixture(scope="session")
 def empty_database(prepared: PreparedStores, request: pytest.FixtureRequest) -> tuple[str, Path]:
-    """The name of a database to copy with the catalog of such a store, and its home."""
+    """The name of a database to copy, with the catalog of such a store; and the store's home."""
     made = prepared.get(an_empty_store, "postgres", request)
     return made.database, made.home
 
 
 @pytest.fixture
 def beginning(prepared: PreparedStores, setting: str, request: pytest.FixtureRequest) -> Prepared:
-    """The store that a test starts from: an empty one, or what its marker `starts_with` makes."""
+    """The store that a test starts from: an empty one, or the one that its marker `starts_with` makes."""
     marker = request.node.get_closest_marker("starts_with")
     return prepared.get(marker.args[0] if marker else an_empty_store, setting, request)
 
 
 @pytest.fixture
 def quick_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that reads a file starts in a fraction of the time; the commands that tests start do it as ever."""
+    """Start the process that reads a file much faster. The commands that tests start do it as usual."""
     monkeypatch.setattr(reader, "subprocess", FORKED)
 
 
 @pytest.fixture
 def ready(settings: Settings, request: pytest.FixtureRequest) -> None:
-    """Where the settings say is the store that the test starts from; nobody has opened it."""
+    """The settings of the test's starting store, which no process has opened."""
     if settings.postgres is None or catalog_of(settings).exists():
         beginning: Prepared = request.getfixturevalue("beginning")
         beginning.copy_to(settings)
-    else:  # a test that asks for its store late has begun with an empty database
+    else:  # a test that requests its store late has begun with an empty database
         an_empty_store(settings, settings.home)
 
 
 @pytest.fixture
 def store(settings: Settings, ready: None, quick_reading: None) -> Iterator[RecordStore]:
-    """A store that knows the record types."""
+    """A store that has the record types."""
     with RecordStore(settings) as store:
         yield store
 
@@ -193,20 +193,20 @@ def importer(store: RecordStore) -> Importer:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that stay together come first: at the end, one worker would run the last group and the others nothing."""
+    """Tests of a group come first. At the end, one worker would run the last group while the others wait."""
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that is marked `alone` has the machine for itself, though `make test` runs a test on each core.
+    """Give a test that is marked `alone` the machine for itself, though `make test` runs a test on each core.
 
-    Whoever waits for the room holds the door, so that nobody slips in before.
+    A worker that waits for the room holds the door, so that no other worker enters before it.
     """
     if "PYTEST_XDIST_WORKER" not in os.environ:
         return (yield)
     factory: pytest.TempPathFactory = item.config._tmp_path_factory  # type: ignore[attr-defined]
-    turns = factory.getbasetemp().parent  # of all workers; each has its own folder in it
+    turns = factory.getbasetemp().parent  # shared by all workers; each has its own folder in it
     with (turns / "door").open("w") as door, (turns / "room").open("w") as room:
         fcntl.flock(door, fcntl.LOCK_EX)
         fcntl.flock(room, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
@@ -216,7 +216,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In CI a test that is skipped was not run: the run fails."""
+    """Fail the run in CI if a test was skipped, because a skipped test checked nothing."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") and reporter is not None and reporter.stats.get("skipped") and session.exitstatus == 0:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

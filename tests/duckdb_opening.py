@@ -1,4 +1,4 @@
-"""DuckDB as tests open it in their own process: sooner, and with one thread."""
+"""Opens DuckDB for tests in their own process: faster, and with one thread."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ ORDINARY = Databases._open
 
 
 def quick(connect: Connect) -> Connect:
-    """The same connection, but for what costs a small test more than its work does.
+    """Open the same connection, without what costs a small test more than its work does.
 
-    The signatures of 70 MB of extensions are not checked; the commands that tests start check them. There is one
-    thread, for another would only spin: DuckDB shares out no less than a row group of 122,880 rows.
+    It does not check the signatures of 70 MB of extensions; the commands that tests start check them. It has one
+    thread, because another would only spin: DuckDB hands out no less than a row group of 122,880 rows.
     """
 
     def opened(*, config: dict[str, str], **options: Any) -> Any:
@@ -26,5 +26,5 @@ def quick(connect: Connect) -> Connect:
 
 
 def quick_databases(databases: Databases, settings: Settings, catalog: Catalog) -> duckdb.DuckDBPyConnection:
-    """In place of `Databases._open`: a database that is opened so."""
+    """Open a database this way, in place of `Databases._open`."""
     return ORDINARY(Databases(quick(databases._connect)), settings, catalog)

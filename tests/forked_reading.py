@@ -1,7 +1,7 @@
-"""The process that reads a file, forked from a server that has imported its modules, for tests of something else.
+"""Forks the process that reads a file from a server that has imported its modules, for tests of other things.
 
-It is a process of its own that ends, is limited and answers as the one that a command starts; only that Python and
-Arrow start once, not with each file.
+It is a process of its own. It ends, has limits and answers like the one that a command starts. Only Python and Arrow
+start once, not with each file.
 """
 
 import json
@@ -21,7 +21,7 @@ from tests.faults.steps import processes
 
 
 class _Descriptor:
-    """An open file that goes along to another process."""
+    """An open file that is sent to another process."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -41,7 +41,7 @@ def _read(request: dict[str, Any], file: _Descriptor, answer: _Descriptor, envir
 
 
 class ForkedReading:
-    """What a reader uses of subprocess.Popen."""
+    """The part of subprocess.Popen that a reader uses."""
 
     def __init__(self, context: BaseContext, command: list[str], *, env: Mapping[str, str], **_: Any) -> None:
         request = json.loads(command[-1])
@@ -53,15 +53,15 @@ class ForkedReading:
         self.pid = self._process.pid
 
     def poll(self) -> int | None:
-        """The exit code, once it has ended."""
+        """Return the exit code, or None while the process runs."""
         return self._exit_code
 
     def kill(self) -> None:
-        """End it."""
+        """Kill the process."""
         self._process.kill()
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """The exit code, when it has ended."""
+        """Wait for the exit code and return it."""
         self._process.join(timeout)
         return self._exit_code
 
@@ -72,7 +72,7 @@ class ForkedReading:
 
 
 FORKED = SimpleNamespace(Popen=partial(ForkedReading, processes()), DEVNULL=subprocess.DEVNULL)
-"""What takes the place of the module subprocess in resources.file_reader.reader."""
+"""Takes the place of the module subprocess in resources.file_reader.reader."""
 
 FORKED_HERE = SimpleNamespace(Popen=partial(ForkedReading, get_context("fork")), DEVNULL=subprocess.DEVNULL)
-"""The same in a process that was forked from that server itself, and has no threads."""
+"""The same in a process that was forked from that server itself and has no threads."""

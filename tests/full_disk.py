@@ -1,4 +1,4 @@
-"""A disk that tests fill: a small file system in memory where they may mount one, else a limit on what they write."""
+"""A disk that tests fill: a small file system in memory where they may mount one, else a limit on the size of files."""
 
 import os
 import resource
@@ -11,7 +11,7 @@ _MEGABYTES = 3
 
 
 class Disk:
-    """A folder on a disk of its own. `is_mounted`: it is a file system, and not the limit that stands for one."""
+    """A folder on a disk of its own. `is_mounted`: it is a file system, not the limit that stands for one."""
 
     def __init__(self, folder: Path, *, is_mounted: bool) -> None:
         self.folder = folder
@@ -20,7 +20,7 @@ class Disk:
         self._limit = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def fill(self) -> None:
-        """There is no room for another byte."""
+        """Leave no room for another byte."""
         if not self.is_mounted:
             resource.setrlimit(resource.RLIMIT_FSIZE, (0, self._limit[1]))
             return
@@ -32,14 +32,14 @@ class Disk:
                 pass
 
     def free(self) -> None:
-        """There is room again."""
+        """Make room again."""
         resource.setrlimit(resource.RLIMIT_FSIZE, self._limit)
         self._filling.unlink(missing_ok=True)
 
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Disk]:
-    """A disk of a few MB at the folder, for as long as it is used."""
+    """A disk of a few MB at the folder, until the end of the block."""
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", f"size={_MEGABYTES}m", "tmpfs", str(folder)]
     is_mounted = os.geteuid() == 0 and subprocess.run(command, capture_output=True, check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""A server on loopback that takes what Apprise posts, or refuses, or says nothing."""
+"""A server on loopback that accepts or refuses what Apprise posts, or does not answer."""
 
 import json
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Receiver:
-    """What it was posted, and how it answers: 200, another status, or 0 for not at all until it is closed."""
+    """Keeps what was posted to it. It answers 200 or another status; with 0 it does not answer until it is closed."""
 
     def __init__(self) -> None:
         self.taken: list[dict[str, Any]] = []
@@ -31,13 +31,13 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, *_: Any) -> None:
-                """Nothing on standard error."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
     @property
     def url(self) -> str:
-        """Its address for Apprise, with a secret in it."""
+        """Return its address for Apprise, with a secret in it."""
         return f"json://user:canary-password@127.0.0.1:{self.server.server_address[1]}/canary-token/?rto=8"
 
     @property

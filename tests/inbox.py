@@ -1,4 +1,4 @@
-"""An inbox that files arrive in, for tests."""
+"""An inbox for tests, in which files arrive."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,33 +12,33 @@ from tests.records import Row, write_csv
 
 
 def lands(store: RecordStore, name: str, rows: Iterable[Row], place: str = "ua/contacts") -> Path:
-    """A file has arrived."""
+    """Put a file into the inbox."""
     folder = on_disk(store.settings.inbox / place)
     folder.mkdir(parents=True, exist_ok=True)
     return write_csv(folder / name, rows)
 
 
 def take(store: RecordStore) -> list[str]:
-    """What lies in the inbox was the same at two looks, and is taken; returns why something could not be moved."""
+    """Take what lies unchanged in the inbox at two looks. Returns the reasons why files could not be moved."""
     inbox, accounts, record_types = inbox_of(store), store.accounts(), list(store.record_types())
     look = inbox.look(accounts, record_types)
     return inbox.take(complete(look, look), look, accounts, record_types, store.now())
 
 
 def import_all(store: RecordStore) -> dict[str, Arrived]:
-    """Every bundle in processing has been imported; what became of each file, by its name."""
+    """Import every bundle in processing. Returns the outcome of each file, by its name."""
     arrivals = Arrivals(store)
     return {it.file: it for bundle in inbox_of(store).bundles() for it in arrivals.import_bundle(bundle)}
 
 
 def arrive(store: RecordStore) -> None:
-    """Whatever lies in the inbox has been taken, and imported."""
+    """Take everything that lies in the inbox, and import it."""
     take(store)
     import_all(store)
 
 
 def places(store: RecordStore) -> dict[str, list[str]]:
-    """The folders in which each thing lies that has arrived, by its name; not what has been put beside it."""
+    """Return the folders in which each arrived file lies, by its name, without what lies beside it."""
     found: dict[str, list[str]] = {}
     settings = store.settings
     for folder in (settings.inbox, settings.processing, settings.archive, settings.quarantine):
@@ -49,5 +49,5 @@ def places(store: RecordStore) -> dict[str, list[str]]:
 
 
 def kinds(store: RecordStore) -> dict[str, list[str]]:
-    """In which of the four folders each thing lies, by its name."""
+    """Return in which of the four folders each file lies, by its name."""
     return {name: [place.split("/")[0] for place in there] for name, there in places(store).items()}

@@ -15,11 +15,11 @@ from tests.memory import volatile_folder
 from tests.serving import within
 
 KEY, SECRET = "AKIAOFTHETESTS", "s3cret-of-the-objects"
-"""Of whoever may read and write; nothing may ever show the secret."""
+"""The keys of the user that may read and write. No output may ever show the secret."""
 
 
 class ObjectServer:
-    """A server that runs, and how it is found."""
+    """A running server, and how to reach it."""
 
     def __init__(self, folder: Path, port: int) -> None:
         self._folder = folder
@@ -33,7 +33,7 @@ class ObjectServer:
         }
 
     def create(self, template: Path | None = None) -> str:
-        """The address of a new bucket, which has the files of a folder."""
+        """Return the address of a new bucket with the files of a folder."""
         name = f"store-{next(self._numbers)}"
         if template is None:
             (self._folder / name).mkdir()
@@ -42,11 +42,11 @@ class ObjectServer:
         return f"s3://{name}"
 
     def drop(self, address: str) -> None:
-        """The bucket is gone with all that is in it."""
+        """Delete the bucket and everything in it."""
         shutil.rmtree(self.folder(address))
 
     def folder(self, address: str) -> Path:
-        """Where the server keeps what has that address."""
+        """Return where the server keeps what has that address."""
         return self._folder / address.removeprefix("s3://")
 
 
@@ -54,15 +54,15 @@ _roots: list[Path] = []
 
 
 def on_disk(place: Location) -> Path:
-    """Where on this machine a file of a store is, or what the server keeps as the object."""
+    """Return where on this machine a file of a store is, or what the server keeps as the object."""
     return place if is_local(place) else _roots[-1] / place.path
 
 
 @contextmanager
 def running(*, etags: bool = True) -> Iterator[ObjectServer]:
-    """A server that is ended afterwards, with all that it held.
+    """A server that ends after the block, with everything it stored.
 
-    For an ETag it reads the whole object at each request of a part of it, which no other server does.
+    With `etags` it reads the whole object for each request of a part, which no other server does.
     """
     folder = volatile_folder("s3-")
     with closing(socket.socket()) as probe:
@@ -70,8 +70,9 @@ def running(*, etags: bool = True) -> Iterator[ObjectServer]:
         port: int = probe.getsockname()[1]
     program = Path(sys.executable).with_name("rclone")
     options = ["--auth-key", f"{KEY},{SECRET}", "--addr", f"127.0.0.1:{port}"]
-    options += ["--dir-cache-time", "1ms"]  # what a test puts into a bucket's folder itself is seen at once
-    options += ["--vfs-read-wait", "0s"]  # else each part that is not the next waits 20 ms for the one before it
+    options += ["--dir-cache-time", "1ms"]  # so that the server sees at once what a test puts into a bucket's folder
+    # otherwise each part that is not the next one waits 20 ms for the one before it
+    options += ["--vfs-read-wait", "0s"]
     if not etags:
         options += ["--etag-hash", ""]
     server = subprocess.Popen([program, "serve", "s3", *options, folder], stderr=subprocess.DEVNULL)

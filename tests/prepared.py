@@ -1,4 +1,4 @@
-"""Stores that are made once in each process that runs tests, and copied for each test that starts from one."""
+"""Stores that each worker of pytest makes once, and copies for each test that starts from one."""
 
 import shutil
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from tests.object_server import ObjectServer, on_disk
 from tests.postgres import Postgres
 
 Make = Callable[[Settings, Path], Any]
-"""Makes a store where the settings say, with files of its own in a folder. What it returns is for the tests."""
+"""Makes a store where the settings say, with files of its own in a folder. Its result is for the tests."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A store to copy: its home, its database and its objects where it has them, and what its maker returned."""
+    """A store to copy: its home, its database, its objects if it has them, and the result of its maker."""
 
     home: Path
     database: str
@@ -31,7 +31,7 @@ class Prepared:
     value: Any
 
     def copy_to(self, settings: Settings) -> None:
-        """Copy its home, and its objects. The database that the settings name must be a copy already."""
+        """Copy its home and its objects. The database that the settings name must be a copy already."""
         shutil.copytree(self.home, settings.home, symlinks=True)
         if self.objects is not None:
             shutil.copytree(self.objects, on_disk(settings.data), dirs_exist_ok=True)
@@ -45,7 +45,7 @@ class PreparedStores:
         self._made: dict[tuple[Make, str], Prepared] = {}
 
     def get(self, make: Make, setting: str, request: pytest.FixtureRequest) -> Prepared:
-        """Returns the store that `make` makes in this setting."""
+        """Return the store that `make` makes in this setting."""
         if (make, setting) not in self._made:
             self._made[make, setting] = self._make(make, setting, request)
         return self._made[make, setting]
@@ -75,11 +75,11 @@ class PreparedStores:
 
 
 def starts_with(make: Make) -> pytest.MarkDecorator:
-    """Marks a test whose store is a copy of what a function makes."""
+    """Mark a test that starts from a copy of the store that a function makes."""
     return pytest.mark.starts_with.with_args(make)
 
 
 def an_empty_store(settings: Settings, _: Path) -> None:
-    """A store that knows the record types."""
+    """Make a store that has the record types."""
     with RecordStore(settings) as store:
         store.initialise(load_record_types())

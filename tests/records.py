@@ -1,4 +1,4 @@
-"""Files to import and records as they lie in the store, for tests."""
+"""Files to import, and records as they are stored, for tests."""
 
 import csv
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ Row = Mapping[str, str]
 
 
 def write_csv(path: Path, rows: Iterable[Row], headers: Iterable[str] | None = None) -> Path:
-    """A CSV file of the rows; its columns are those of the first row unless given."""
+    """Write a CSV file of the rows; its columns are those of the first row unless given."""
     rows = list(rows)
     names = list(headers or rows[0])
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -23,7 +23,7 @@ def write_csv(path: Path, rows: Iterable[Row], headers: Iterable[str] | None = N
 
 
 def contact(number: int, **fields: str) -> Row:
-    """A contact that is valid as it stands."""
+    """Return a valid contact."""
     return {"external_id": f"C-{number:06}", "status": "lead", "amount": f"{number}.50", **fields}
 
 
@@ -36,12 +36,12 @@ def contacts_of(
     *,
     again: bool = False,
 ) -> ImportRequest:
-    """A request to import a file of contacts."""
+    """Return a request to import a file of contacts."""
     return ImportRequest(path, account, "contacts", mode, on_duplicate, column_map or {}, again=again)
 
 
 def stored(store: RecordStore, record_type: str = "contacts", account: str = "ua") -> list[dict[str, Any]]:
-    """An account's records with the store's own columns, in the order of the table's columns."""
+    """Return an account's records with the store's own columns, in the order of the table's columns."""
     with store.reading() as connection:
         result = connection.execute(
             f'SELECT * FROM lake.records."{record_type}" WHERE _account = ? ORDER BY ALL', [account]
@@ -51,12 +51,12 @@ def stored(store: RecordStore, record_type: str = "contacts", account: str = "ua
 
 
 def values(store: RecordStore, field: str, record_type: str = "contacts", account: str = "ua") -> dict[Any, Any]:
-    """One field of an account's contacts, by external id."""
+    """Return one field of an account's contacts, by external id."""
     return {row["external_id"]: row[field] for row in stored(store, record_type, account)}
 
 
 def put(store: RecordStore, sql: str, account: str = "ua", batch_id: str | None = None) -> int:
-    """What a query gives is in an account's contacts, in one commit, as an import would leave it; returns the snapshot.
+    """Write the result of a query to an account's contacts, in one commit, like an import. Returns the snapshot.
 
     The query gives fields of contacts by name, external_id and status among them.
     """
@@ -72,6 +72,6 @@ def put(store: RecordStore, sql: str, account: str = "ua", batch_id: str | None 
 
 
 def change(store: RecordStore, sql: str) -> None:
-    """A statement has changed the records, in one commit."""
+    """Change the records by a statement, in one commit."""
     with store.transaction("change", "tester") as transaction:
         transaction.connection.execute(sql)

@@ -1,4 +1,4 @@
-"""A real `records ui` for tests, and what one asks of it."""
+"""A real `records ui` for tests, and what tests ask of it."""
 
 import json
 import os
@@ -41,7 +41,7 @@ STATUS = "query ($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 
 @dataclass(frozen=True)
 class Server:
-    """A running `records ui`, and the environment in which it and the command work."""
+    """A running `records ui`, and the environment of it and of the command."""
 
     process: "subprocess.Popen[str]"
     url: str
@@ -49,25 +49,25 @@ class Server:
     environment: Mapping[str, str]
 
     def ask(self, query: str, **variables: Any) -> Any:
-        """The data that GraphQL answers."""
+        """Return the data of a GraphQL answer."""
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)["data"]
 
     def ended(self, run_id: str) -> str:
-        """How a run has ended; empty while it has not."""
+        """Return the status with which a run has ended; empty while it runs."""
         status: str = self.ask(STATUS, id=run_id)["runOrError"]["status"]
         return status if status in ("SUCCESS", "FAILURE", "CANCELED") else ""
 
     def records(self, *arguments: str) -> Any:
-        """What the command prints that succeeds beside the server."""
+        """Run the command beside the server; returns what it prints. It must succeed."""
         command = [COMMAND, *arguments, "--json"]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
 
     def materialisations(self, record_type: str, account: str) -> list[dict[str, Any]]:
-        """The metadata of each materialisation of records/<type> in the account's partition."""
+        """Return the metadata of each materialisation of records/<type> in the account's partition."""
         key = {"path": ["records", record_type]}
         found = self.ask(MATERIALISATIONS, key=key, account=account)["assetOrError"].get("assetMaterializations", [])
         assert {each["partition"] for each in found} <= {account}
@@ -79,13 +79,13 @@ def _value(entry: dict[str, Any]) -> Any:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The environment of this process, with a home of its own and no other setting of ours."""
+    """Return the environment of this process, with a home of its own and no other setting of the project."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECORDS_", "DAGSTER_"))}
     return kept | {"RECORDS_HOME": str(folder / "home"), "RECORDS_ACTOR": "tester", "HOME": str(folder)}
 
 
 def within(seconds: float, what: Callable[[], T], *, every: float = 0.5) -> T:
-    """The first answer that is not empty; the last one when the time is up."""
+    """Return the first answer that is not empty, or the last one when the time is up."""
     deadline = time.monotonic() + seconds
     while not (answer := what()) and time.monotonic() < deadline:
         time.sleep(every)
@@ -94,7 +94,7 @@ def within(seconds: float, what: Callable[[], T], *, every: float = 0.5) -> T:
 
 @contextmanager
 def serving(folder: Path, *options: str, **settings: str) -> Iterator[Server]:
-    """`records ui` in the folder, as a script's `records ui &` starts it: with SIGINT ignored."""
+    """Run `records ui` in the folder as a script's `records ui &` does: with SIGINT ignored."""
     told = environment(folder) | settings
     process = subprocess.Popen(
         [COMMAND, "ui", "--port", "0", "--json", *options],
@@ -115,12 +115,12 @@ def serving(folder: Path, *options: str, **settings: str) -> Iterator[Server]:
 
 
 def children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
-    """All processes that a process has started, and theirs."""
+    """Return all descendants of a process."""
     return psutil.Process(process.pid).children(recursive=True)
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
-    """The process is gone with all that it has started, at once, as when the machine stops."""
+    """Kill the process and its descendants at once, as when the machine stops."""
     left = [*children(process), psutil.Process(process.pid)] if process.poll() is None else []
     for each in left:
         with suppress(psutil.NoSuchProcess):

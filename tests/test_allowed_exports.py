@@ -1,4 +1,4 @@
-"""Exports whose path is named in Dagster: where they may lie, what they replace, and what they never follow."""
+"""Exports to a path that is named in Dagster: where they may lie, what they replace, which links they refuse."""
 
 import hashlib
 import os
@@ -43,7 +43,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def roomy(store: RecordStore, root: Path) -> RecordStore:
-    """A store whose account ua has three contacts, and whose exports may also lie in the root."""
+    """A store with three contacts of account ua. Its exports may also lie in the root."""
     put(store, "SELECT i::VARCHAR AS external_id, 'lead' AS status FROM range(3) t(i)")
     put(store, "SELECT 'D' AS external_id, 'lead' AS status", account="dl")
     store.settings = replace(store.settings, export_roots=(root,))
@@ -52,7 +52,7 @@ def roomy(store: RecordStore, root: Path) -> RecordStore:
 
 @pytest.fixture
 def writer(roomy: RecordStore) -> ExportWriter:
-    """What a run in Dagster makes exports with."""
+    """The export writer of a run in Dagster."""
     return ExportWriter(roomy, "tester", confined=True)
 
 
@@ -137,7 +137,7 @@ def test_an_own_older_export_is_replaced(writer: ExportWriter, roomy: RecordStor
     change(roomy, "DELETE FROM lake.records.contacts WHERE external_id = '1'")
     second = writer.export(ask(root / "out.csv"))
     assert (first.rows, second.rows) == (3, 2)
-    on_disk(second.path).unlink()  # and its manifest lies there still
+    on_disk(second.path).unlink()  # its manifest is still there
     writer.export(ask(root / "out.csv"))
     at_a_terminal = ExportWriter(roomy, "tester").export(ask(root / "typed.csv"))
     assert writer.export(ask(root / "typed.csv")).sha256 == at_a_terminal.sha256
@@ -172,7 +172,7 @@ def test_a_file_that_was_put_there_since_the_plan_is_not_replaced(writer: Export
 
 
 class Killed(BaseException):
-    """The process has gone; nothing of it is tidied up."""
+    """The process is killed and cleans up nothing."""
 
 
 def die_before_the_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_an_export_that_was_killed_while_it_was_published_is_completed(
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The second workbook has other bytes: here other widths, as otherwise another time."""
+    """The second workbook has other bytes. Here other widths cause that; otherwise a timestamp would."""
     request = ask(root / "out.xlsx", format="excel")
     if earlier:
         writer.export(request)

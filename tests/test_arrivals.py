@@ -1,4 +1,4 @@
-"""Files that arrive: when they are complete, what is committed without asking, and what becomes of each."""
+"""Files that arrive: when they are complete, which are committed without a preview, and what becomes of each."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""`make audit` passes when each dependency was asked about and nothing is known, and in no other case."""
+"""`make audit` passes only when each dependency was checked and none has a known vulnerability."""
 
 import json
 from typing import Any

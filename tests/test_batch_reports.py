@@ -1,4 +1,4 @@
-"""The report of a batch follows its status, and a process that is killed leaves one that is served."""
+"""The report of a batch follows its status, and is whole after a process was killed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ def report(importer: Importer, tmp_path: Path) -> ImportReport:
 
 
 def page(ua: AccountRecords, report: ImportReport) -> str:
-    """The report as it lies there, as written."""
+    """Return the stored report, as written."""
     ua.require_whole(report.batch.batch_id)
     found = ua.with_files(report).report_file
     assert found is not None
@@ -90,7 +90,7 @@ def test_a_commit_that_fails_changes_no_report(
 
 
 def killed(monkeypatch: pytest.MonkeyPatch, batch_id: str) -> None:
-    """The page of a batch is made and recorded, and never put in its place."""
+    """Let the page of a batch be recorded but not put in its place, as after a kill."""
     put: Callable[..., None] = FileStorage.put
 
     def put_others(self: FileStorage, made: Path, final: Path) -> None:

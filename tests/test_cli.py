@@ -1,4 +1,4 @@
-"""The command line, as pipelines/README.md promises it to those who call it."""
+"""The command line, as pipelines/README.md promises it to its users."""
 
 import csv
 import hashlib
@@ -48,12 +48,12 @@ C-4,di@example.org,lead,4.50
 C-4,di@example.org,lead,4.50
 C-5,ed@example.org,lead,5.50
 """
-"""One record is unchanged, two are rejected, one is created, one a duplicate, one updated: see `mixed`."""
+"""The counts of `mixed`: one record unchanged, two rejected, one created, one duplicate, one updated."""
 
 
 @pytest.fixture(autouse=True)
 def working_folder(ready: None, quick_reading: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The files are in the working folder; the environment's store has no account."""
+    """Work in the folder of the files, with a store that has no account."""
     monkeypatch.chdir(tmp_path)
 
 
@@ -62,14 +62,14 @@ def run(*arguments: str) -> Result:
 
 
 def done(*arguments: str) -> Any:
-    """The object that a command prints which succeeds."""
+    """Run a command that must succeed; returns the object that it prints."""
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
 
 
 def failed(*arguments: str) -> tuple[int, dict[str, str]]:
-    """The exit code and the error object of a command that fails."""
+    """Run a command that must fail; returns its exit code and error object."""
     result = run(*arguments, "--json")
     told = json.loads(result.stdout)
     assert told == {"error": {"code": ANY, "message": ANY, "hint": ANY}}
@@ -82,7 +82,7 @@ def contacts(name: str, text: str) -> str:
 
 
 def mixed() -> str:
-    """A file with a record of every outcome, for an account that has two of its records."""
+    """Write a file with a record of every outcome, for an account that has two of its records."""
     stored = "external_id,email,status,amount\nC-1,ada@example.org,lead,1.50\nC-5,ed@example.org,lead,0\n"
     done("import", contacts("stored.csv", stored), "-a", "ua", "-t", "contacts")
     return contacts("mixed.csv", MIXED)
@@ -93,7 +93,7 @@ def counts(report: dict[str, Any]) -> tuple[int, ...]:
 
 
 def exported(account: str = "ua", *options: str) -> list[dict[str, str]]:
-    """An account's contacts, as an export tells them."""
+    """Return an account's contacts, read from an export."""
     with Path(done("export", "-a", account, "-t", "contacts", *options)["path"]).open(newline="") as file:
         return list(csv.DictReader(file))
 
@@ -799,7 +799,7 @@ def test_a_bar_is_shown_on_a_terminal_and_nowhere_else(as_json: bool) -> None:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=end)
     os.close(end)
     shown = b""
-    with suppress(OSError):  # how Linux says that the other end is closed
+    with suppress(OSError):  # Linux reports this when the other end is closed
         while data := os.read(terminal, 65536):
             shown += data
     os.close(terminal)

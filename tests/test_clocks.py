@@ -1,4 +1,4 @@
-"""A clock that is wrong ends nothing that was promised: it is refused, or makes nothing older."""
+"""A wrong clock ends nothing before its time: the store refuses it, or treats nothing as older than it is."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -35,7 +35,7 @@ class Machine:
         return None if told is None else told + self.files_ahead
 
     def jumps(self, by: timedelta) -> None:
-        """All clocks of the machine are set ahead while it runs."""
+        """Set all clocks of the machine ahead while it runs."""
         self.ahead = self.files_ahead = by
 
 
@@ -91,7 +91,7 @@ def test_a_clock_that_is_set_ahead_while_the_machine_runs_makes_nothing_older(
         else:
             report = Maintenance(ahead, "tester").maintain()
             assert (report.expiry.expired, report.snapshots, report.exports.number) == ((), 0, 0)
-            imports(ahead, tmp_path, 2)  # it may write, for a machine may have slept
+            imports(ahead, tmp_path, 2)  # it may write, because a machine may have slept
             assert Maintenance(ahead, "tester").expire().expired == ()
     machine.jumps(timedelta(0))
     assert manifest.path.exists()

@@ -1,4 +1,4 @@
-"""A byte that has changed on the disk is found by whoever reads the file, and is never passed on as a value."""
+"""A reader finds a byte that has changed on the disk, and never returns it as a value."""
 
 import os
 import random
@@ -27,7 +27,7 @@ from tests.records import change, contact, contacts_of, stored, write_csv
 
 
 def flip(place: Location, position: float = 0.5) -> None:
-    """One bit of a file is another one; its times are what they were."""
+    """Change one bit of a file and keep its times."""
     path = on_disk(place)
     status, content = path.stat(), bytearray(path.read_bytes())
     content[int(len(content) * position)] ^= 1 << random.Random(position).randrange(8)
@@ -36,7 +36,7 @@ def flip(place: Location, position: float = 0.5) -> None:
 
 
 def two_imports_and_a_preview(settings: Settings, folder: Path) -> tuple[str, str]:
-    """A store whose second import has updated records; returns the batches of that import and of the preview."""
+    """Fill a store: the second import updates records. Returns the batches of that import and of a preview."""
     an_empty_store(settings, folder)
     files = [
         write_csv(folder / "old.csv", [contact(n, company="old", notes=f"of {n}") for n in range(40)]),
@@ -53,14 +53,14 @@ pytestmark = [pytest.mark.runs_on("laptop", "server"), starts_with(two_imports_a
 
 
 class World:
-    """An account with two imports, of which the second has updated records, and a preview."""
+    """An account with a preview and two imports; the second import has updated records."""
 
     def __init__(self, store: RecordStore, folder: Path, second: str, previewed: str) -> None:
         self.store, self.folder, self.second, self.previewed = store, folder, second, previewed
         self.importer, self.ua = Importer(store, "tester"), store.account("ua")
 
     def files(self, kind: str) -> list[Location]:
-        """The lake's files of records, or of deletions."""
+        """Return the lake's files of records, or of deletions."""
         files = [file.place for file in files_below(self.store.settings.lake / "records" / "contacts")]
         return [file for file in files if ("-delete" in file.name) == (kind == "deletions")]
 
@@ -83,7 +83,7 @@ class World:
 @pytest.fixture
 def world(store: RecordStore, beginning: Prepared, tmp_path: Path) -> World:
     world = World(store, tmp_path, *beginning.value)
-    store.__exit__()  # as another process finds it: it has no copies of objects
+    store.__exit__()  # as another process finds it, without cached copies of objects
     return world
 
 
@@ -117,7 +117,7 @@ def test_a_file_of_the_lake_that_is_cut_off_or_gone_is_named(world: World) -> No
 
 
 def test_records_that_arrive_damaged_are_an_error_in_a_sentence(world: World) -> None:
-    """What DuckDB's decoder says of it ("TProtocolException: Invalid data", "Out of buffer") names no file."""
+    """The messages of DuckDB's decoder ("TProtocolException: Invalid data", "Out of buffer") name no file."""
     file = on_disk(next(place for place in world.files("records")))
     content = file.read_bytes()
     file.write_bytes(content[:4] + b"\xff" * 60 + content[64:])

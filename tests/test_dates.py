@@ -1,4 +1,4 @@
-"""Dates in numbers: read by the order that is said, and what their column says of the order."""
+"""Dates in numbers: they are read by the given order, and their column shows doubts about the order."""
 
 from datetime import UTC, date, datetime
 
@@ -41,7 +41,7 @@ def days(texts: list[str], order: DateOrder | None) -> list[date | None]:
 
 
 def warnings(order: DateOrder | None, *chunks: list[str], field: Field = DAY) -> tuple[str, ...]:
-    """What a file of these chunks is warned of."""
+    """Return the warnings about a file of these chunks."""
     orders, records = DateOrders(TYPE, (field.name,), order), 0
     for texts in chunks:
         values, _ = parse_column(pa.array(texts, pa.string()), field, date_order=order)

@@ -1,4 +1,4 @@
-"""What the code location offers: pinned by name, described, and ready to launch as it opens."""
+"""The code location has the pinned names, with descriptions, and its jobs open ready to launch."""
 
 import importlib
 import re
@@ -15,7 +15,7 @@ from pipelines.definitions import defs
 from resources.export_writer.formats import FORMATS
 from schemas.exports import Packing
 
-# Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
+# Dagster 1.13 reads pydantic's `__fields__` wherever a resource is made.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
 )
@@ -72,7 +72,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "maintain_store": {"maintain": {"actor": ""}},
     "check_export": {"check": {"account": "", "export_id": ""}},
     "deliver_exports": {"deliver": {"names": [], "due_at": ""}},
-    # What the graph's own config is mapped to: of the first of its ops.
+    # The config of the graph is mapped to that of its first op.
     "export_contacts": {"exports__contacts.plan_export": _EXPORT | {"record_type": "contacts"}},
     "export_flights": {"exports__flights.plan_export": _EXPORT | {"record_type": "flights"}},
 }

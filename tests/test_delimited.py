@@ -1,4 +1,4 @@
-"""Untrusted CSV: every record with its number and line, or no record at all."""
+"""Untrusted CSV: every record is read with its number and line, or none is."""
 
 import codecs
 import csv
@@ -27,7 +27,7 @@ from schemas.errors import InvalidRequest, UnreadableFile
 
 
 class Whole:
-    """All that the parsers say of a file."""
+    """Everything that the parsers read from a file."""
 
     def __init__(self, path: Path, **options: str) -> None:
         self.rows: list[tuple[str, ...]] = []
@@ -71,7 +71,7 @@ def _refusal(path: Path) -> str:
         Whole(path)
     except UnreadableFile as error:
         message = error.message
-    gc.collect()  # a file left open would warn now
+    gc.collect()  # a file left open would warn here
     return message
 
 
@@ -122,7 +122,7 @@ def test_a_quotation_mark_inside_an_unquoted_field_is_a_character(file: Write) -
 
 @pytest.mark.usefixtures("small_blocks")
 def test_malformed_records_are_counted_and_later_ones_keep_their_numbers(file: Write) -> None:
-    """At the start, at the end, in a row, for longer than a block, and of many lines."""
+    """Malformed records: at the start, at the end, in a row, longer than a block, and of many lines."""
     records: list[tuple[str, int]] = [("1", 1), ('"",2,3', 3)]
     for i in range(3000):
         records.append((f"{i},b", 2))
@@ -274,7 +274,7 @@ def test_backslashes_that_could_be_escapes_are_said_to_be_none(file: Write, cont
 
 
 def test_no_record_is_taken_for_a_line_above_the_header_where_another_delimiter_needs_none(file: Write) -> None:
-    """With backslashes the parsers go on after a closing quotation mark, so that any delimiter fits the first lines."""
+    """After a backslash the parsers continue past a closing quotation mark. So any delimiter fits the first lines."""
     whole = Whole(file('"a";"b"\n"x \\"y\\" z";"1"\n"";",0"\n"";",0"\n'))
     assert (whole.headers, whole.rows) == (("a", "b"), [('x "y" z', "1"), ("", ",0"), ("", ",0")])
 
@@ -313,8 +313,9 @@ CELLS = st.text(
 
 @st.composite
 def tables(draw: st.DrawFn) -> list[list[str]]:
-    """A header of unique names that are not empty, and rows as wide."""
-    names = CELLS.filter(lambda name: name != "" and not name.startswith("\ufeff"))  # that would be a mark, not a name
+    """Draw a header of unique names that are not empty, and rows as wide."""
+    # that would be a byte order mark, not a name
+    names = CELLS.filter(lambda name: name != "" and not name.startswith("\ufeff"))
     headers = draw(st.lists(names, min_size=2, max_size=4, unique=True))
     return [headers, *draw(st.lists(st.lists(CELLS, min_size=len(headers), max_size=len(headers)), max_size=12))]
 
@@ -338,7 +339,7 @@ def test_what_python_writes_comes_back(
     assert (whole.read, whole.malformed) == (len(table) - 1, [])
 
 
-MARKED = {  # found out by the reader
+MARKED = {  # the reader detects these
     "utf-8": b"",
     "utf-8-sig": b"",
     "utf-16-le": codecs.BOM_UTF16_LE,
@@ -351,7 +352,7 @@ SAID = ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "cp1252", "latin-1",
 
 @cache
 def _letters(encoding: str) -> st.SearchStrategy[str]:
-    """Characters of an encoding; of Shift-JIS those that come back as themselves."""
+    """Return the characters of an encoding; of Shift-JIS only those that a round trip keeps."""
     if encoding.startswith("utf"):
         return st.characters(codec="utf-8", exclude_characters="\0\ufeff")
     ones = [bytes([byte]) for byte in range(1, 256)]
@@ -361,7 +362,7 @@ def _letters(encoding: str) -> st.SearchStrategy[str]:
 
 @dataclass(frozen=True)
 class Written:
-    """A table as a file of some dialect, and what has to be said of it, because nobody could find it out."""
+    """A table as a file of some dialect, and the options that the import needs beside the file itself."""
 
     table: list[list[str]]
     content: bytes
@@ -370,7 +371,7 @@ class Written:
 
 @st.composite
 def files(draw: st.DrawFn) -> Written:
-    """Any table in any dialect. The delimiter is found out where a line names it or every field is quoted."""
+    """Draw any table in any dialect. The reader finds the delimiter if a line names it or every field is quoted."""
     said = draw(st.booleans())
     encoding = draw(st.sampled_from(SAID if said else [*MARKED]))
     delimiter, end = draw(st.sampled_from(",;\t|")), draw(st.sampled_from(["\n", "\r\n", "\r"]))
@@ -382,7 +383,7 @@ def files(draw: st.DrawFn) -> Written:
     width = draw(st.integers(1 if above[:4] in ("", "sep=") and not every else 2, 4))
     header = draw(st.lists(cells.filter(bool), min_size=width, max_size=width, unique=True))
     rows = draw(st.lists(st.lists(cells, min_size=width, max_size=width), min_size=bool(above), max_size=8))
-    if escaped:  # nothing else shows that a backslash is no character like any other
+    if escaped:  # nothing else shows that the backslash is an escape character
         rows.insert(0, ['a "b" c'] * width)
     written = io.StringIO(newline="")
     csv.writer(
@@ -394,7 +395,7 @@ def files(draw: st.DrawFn) -> Written:
         escapechar="\\" if escaped else None,
     ).writerows([header, *rows])
     body = written.getvalue()
-    assume(every or body.count("'") < 4)  # those may be quotation marks
+    assume(every or body.count("'") < 4)  # these may be quotation marks
     content = (above + body + end * draw(st.integers(0, 2))).encode(encoding)
     options = {} if every or above.startswith("sep=") else {"delimiter": delimiter}
     if said:
@@ -413,7 +414,7 @@ def test_a_table_in_any_dialect_comes_back(tmp_path_factory: pytest.TempPathFact
 
 
 class _Spoiling:
-    """Arrow's reader of blocks, one of whose rows is dropped, doubled, split in two, or has its values shifted."""
+    """Arrow's reader of blocks, with a defect: a row is dropped, doubled or split in two, or its values are shifted."""
 
     def __init__(self, how: str, victim: int) -> None:
         self.how, self.at, self.genuine = how, victim - 1, pyarrow.csv.open_csv
@@ -449,7 +450,7 @@ def test_a_record_more_or_less_in_one_of_the_parsers_stops_the_reading(
     path = file(b"a,b\n" + b"".join(b"%d,x\n" % i for i in range(1, 5001)) + tail)
     assert Whole(path).read == 5000 + bool(tail)
     monkeypatch.setattr(pyarrow.csv, "open_csv", _Spoiling(how, victim))
-    # One of two equal records, and one at the end of a block, can only be missed at the next one's place.
+    # If one of two equal records is missing, or one at the end of a block, only the next record can show it.
     near = victim + (how == "double")
     assert _refusal(path) in [
         f"file.csv can be read in two ways near record {record:,} (line {record + 1:,})." for record in (victim, near)

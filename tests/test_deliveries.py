@@ -1,4 +1,4 @@
-"""The schedule of daily exports and its job: what is due, once, and the rest of it when one fails."""
+"""The schedule of daily exports and its job: what is due runs once, and a failure stops no other delivery."""
 
 import csv
 import os
@@ -30,7 +30,7 @@ WRITTEN = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def persistent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    """An instance that can be opened twice, as a schedule does."""
+    """A Dagster instance that can be opened twice, as a schedule does."""
     folder = str(tmp_path_factory.mktemp("dagster"))
     with dg.DagsterInstance.local_temp(folder, {"telemetry": {"enabled": False}}) as instance:
         yield instance
@@ -44,7 +44,7 @@ def instance(persistent: dg.DagsterInstance) -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def account(store: RecordStore, clock: StoppedClock) -> RecordStore:
-    """A store of frozen time, whose account has three contacts."""
+    """A store with a stopped clock and three contacts of one account."""
     store.clock = clock
     put(store, "SELECT i::VARCHAR AS external_id, 'lead' AS status, i AS amount FROM range(3) t(i)")
     return store
@@ -57,7 +57,7 @@ def write(home: Path, *entries: str, at: datetime = WRITTEN) -> None:
 
 
 def tick(instance: dg.DagsterInstance, now: str) -> dg.RunRequest | str:
-    """The run that is requested, or the reason for none."""
+    """Return the requested run, or the reason for none."""
     at = datetime.fromisoformat(now).replace(tzinfo=UTC)
     with dg.build_schedule_context(instance, scheduled_execution_time=at) as context:
         decided: Any = daily_exports(context, records=RecordsResource())
@@ -103,7 +103,7 @@ def test_one_run_serves_all_that_is_due_and_a_skip_names_the_next(
     both = tick(instance, "2026-01-05T17:30")
 
     assert asked(due) == ["daily"]
-    assert asked(both) == ["daily", "evening", "dusk"]  # for nobody has made the first one
+    assert asked(both) == ["daily", "evening", "dusk"]  # the first one was never made
     assert isinstance(both, dg.RunRequest)
     assert both.run_key == "2026-01-05T17:30:00+00:00"
     assert both.tags == {
@@ -131,7 +131,7 @@ def test_what_was_missed_is_made_up_once_and_the_ledger_says_that_it_was(
 
     Deliveries(account).deliver("evening", clock.now(), None)
 
-    write(home, EVENING, at=datetime(2026, 1, 9, 7, 0, tzinfo=UTC))  # which an edit does not undo
+    write(home, EVENING, at=datetime(2026, 1, 9, 7, 0, tzinfo=UTC))  # an edit does not reset this
     assert tick(instance, "2026-01-09T08:05") == "The next one: evening at 2026-01-09 17:30 UTC."
     assert asked(tick(instance, "2026-01-09T17:30")) == ["evening"]
 
@@ -349,7 +349,7 @@ def test_a_file_that_is_no_yaml_fails_the_tick(account: RecordStore, home: Path,
 def test_the_daemon_and_the_ledger_have_seconds_between_them(
     account: RecordStore, clock: StoppedClock, home: Path, instance: dg.DagsterInstance
 ) -> None:
-    """An export that is planned in the second of its time is that of this time, and one before it is not."""
+    """An export planned in the second of its time counts for that time, and one before it does not."""
     write(home, EVENING)
     for seconds, due in ((-1, True), (0, False), (1, False)):
         clock.time = datetime(2026, 1, 5, 17, 30, tzinfo=UTC) + timedelta(seconds=seconds)

@@ -1,4 +1,4 @@
-"""When a delivery is due: local times over days, changes of clocks and days that a zone leaves out."""
+"""The times of a delivery: local times over days, changes of clocks, and days that a zone leaves out."""
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_a_time_that_a_day_does_not_have_is_the_next_one_that_it_has() -> None:
             "2026-03-08 03-08 03:00-0400"
         ]
     assert local(delivery("02:15", "Australia/Lord_Howe"), "2026-10-03T00:00", "2026-10-04T00:00") == [
-        "2026-10-04 10-04 02:30+1100"  # where clocks go forward by half an hour
+        "2026-10-04 10-04 02:30+1100"  # here clocks go forward by half an hour
     ]
 
 
@@ -96,7 +96,7 @@ def test_every_day_has_one_delivery_however_time_is_cut_into_ticks(
     for due in whole:
         shown = due.timestamp.astimezone(ZoneInfo(zone))
         asked = f"{due.day} {at}"
-        # At its time, or at the end of the gap in which it would have been: a minute before is before it.
+        # At its time, or at the end of the gap that contains its time: a minute earlier is before it.
         assert f"{shown:%Y-%m-%d %H:%M}" >= asked
         assert f"{(due.timestamp - timedelta(minutes=1)).astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M}" < asked
 
@@ -123,7 +123,7 @@ def test_an_entry_is_an_export_like_any_other() -> None:
     )
     assert str(request_of(entry, date(2026, 1, 5), None).path) == "/srv/out/contacts-2026-01-05.ndjson"
     assert entry.actor == "schedule:daily"
-    folder = delivery(format="excel", to="/srv/out/")  # which is never made a file of that name
+    folder = delivery(format="excel", to="/srv/out/")  # a folder, never the name of a file
     assert str(request_of(folder, date(2026, 1, 5), None).path) == "/srv/out/contacts.xlsx"
 
 

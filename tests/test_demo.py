@@ -1,4 +1,4 @@
-"""`records demo`: the main job on real data, as a stranger's first command."""
+"""`records demo` runs the main job on real data, as a new user's first command."""
 
 import json
 import subprocess
@@ -18,12 +18,12 @@ FLIGHTS = 336_776
 
 
 def printed_demo() -> str:
-    """What the demo prints for people on standard output."""
+    """Run the demo; returns what it prints for users on standard output."""
     return subprocess.run([COMMAND, "demo"], capture_output=True, text=True, check=True).stdout
 
 
 def demo() -> tuple[list[tuple[int, str]], dict[str, Any]]:
-    """Rows and outcome of each step, and the whole report."""
+    """Run the demo; returns the rows and outcome of each step, and the whole report."""
     ended = subprocess.run([COMMAND, "demo", "--json"], capture_output=True, text=True, check=True)
     report = json.loads(ended.stdout)
     return [(step["rows"], step["outcome"]) for step in report["steps"]], report
@@ -43,7 +43,7 @@ def test_the_demo_prints_what_the_readme_quotes_and_changes_nothing_when_it_is_r
 
     assert steps[1] == (FLIGHTS, "336,776 unchanged")
     assert steps[2] == (FLIGHTS, "336,776 unchanged")
-    # The promise is 45 s on two idle cores. A test cannot ask for these, so it allows more.
+    # The promise is 45 s on two idle cores. A test cannot rely on idle cores, so it allows more.
     assert sum(step["seconds"] for step in report["steps"]) < 120
 
 
@@ -67,7 +67,7 @@ def test_the_demo_takes_all_flights_in_and_out_and_in_again(home: Path) -> None:
 
 
 def flights() -> tuple[int, int, bool]:
-    """The number of stored flights and of their accounts; whether each flight is in the account of its airline."""
+    """Return the numbers of stored flights and of accounts, and whether each flight is in its airline's account."""
     with RecordStore(Settings.from_environment()) as store, store.reading() as connection:
         number, accounts, own = connection.fetch_one(
             "SELECT count(*), count(DISTINCT _account), bool_and(_account = lower(carrier)) FROM lake.records.flights"

@@ -1,4 +1,4 @@
-"""Processes of different machines, which share nothing but PostgreSQL and an object store, at work at once."""
+"""Processes of different machines work at once. They share nothing but PostgreSQL and an object store."""
 
 import os
 import signal
@@ -37,7 +37,7 @@ from tests.object_server import on_disk
 from tests.records import Row, change, contact, contacts_of, put, values, write_csv
 from tests.serving import COMMAND
 
-# Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
+# Dagster 1.13 reads pydantic's `__fields__` wherever a resource is made.
 pytestmark = [
     pytest.mark.runs_on("server"),
     pytest.mark.filterwarnings(
@@ -53,20 +53,20 @@ TABLES = ("batches", "exports", "accounts", "record_types", "files")
 
 @pytest.fixture
 def homes(store: RecordStore, tmp_path: Path) -> tuple[Settings, Settings, Settings]:
-    """The settings of three machines; two of them have not seen the store yet."""
+    """The settings of three machines; two of them have not opened the store yet."""
     second, third = (replace(store.settings, home=tmp_path / name) for name in ("second", "third"))
     return store.settings, second, third
 
 
 def _act(settings: Settings, act: Act, barrier: Barrier, result: Connection) -> None:
     with RecordStore(settings) as store:
-        store.accounts()  # it is open
+        store.accounts()  # this opens the store
         barrier.wait(timeout=120)
         result.send(act(store))
 
 
 def at_once(*acts: tuple[Settings, Act], exit_code: int = 0) -> list[Any]:
-    """What the acts come to, each in a process of its machine, begun at the same moment."""
+    """Run the actions at the same time, each in a process of its machine; returns their results."""
     context = processes()
     barrier = context.Barrier(len(acts))
     pipes = [context.Pipe(duplex=False) for _ in acts]
@@ -87,13 +87,13 @@ def dies(*_: Any, **__: Any) -> None:
 
 
 def rows_of(who: str, number: int) -> list[Row]:
-    """The second file changes five records of the first; the first and the third have a key of everybody's."""
+    """Return the rows of a file. The second file changes five records of the first. The others have a shared key."""
     own = [contact(n, external_id=f"{who}-{n}", company=f"{who}{number}") for n in range(number * 5, number * 5 + 10)]
     return own if number == 1 else [*own, contact(0, **SHARED, company=f"{who}{number}")]
 
 
 def import_and_take_back(folder: Path, who: str, store: RecordStore) -> tuple[list[str], str]:
-    """Three files are imported, the second one is taken back before the third; returns their batches, and that one."""
+    """Import three files; roll the second one back before the third. Returns their batches, and the second."""
     batches = []
     for number in range(3):
         path = write_csv(folder / f"{who}{number}.csv", rows_of(who, number))
@@ -113,7 +113,7 @@ def keep_up(store: RecordStore) -> int:
 
 
 def plan(store: RecordStore) -> str:
-    """An export in six parts is planned; returns its id."""
+    """Plan an export in six parts; returns its id."""
     return ExportWriter(store, "planner").plan(ExportRequest("ua", "contacts", part_rows=20)).export_id
 
 
@@ -141,7 +141,7 @@ def make_and_die_before_its_note_is_sent(export_id: str, number: int, store: Rec
 
 
 def make_and_die_while_it_is_sent(export_id: str, number: int, store: RecordStore) -> None:
-    """The second of the pieces in which a large object is sent is never sent."""
+    """Die before the second piece of a large object is uploaded."""
     import s3fs  # type: ignore[import-untyped]
 
     call = s3fs.S3FileSystem._call_s3
@@ -158,14 +158,14 @@ def make_and_die_while_it_is_sent(export_id: str, number: int, store: RecordStor
 
 
 def finish(export_id: str, store: RecordStore) -> tuple[ExportManifest, list[int]]:
-    """The export is finished; returns it, and the parts that were missing."""
+    """Finish the export; returns its manifest, and the parts that were missing."""
     writer = ExportWriter(store, "finisher")
     missing: list[int] = []
     return writer.finish(writer.load("ua", export_id), missing.append), missing
 
 
 def arrive_all(store: RecordStore) -> list[str]:
-    """What one daemon does that finds complete files; returns what it has imported."""
+    """Do the work of a daemon that finds complete files; returns what it has imported."""
     return [*take(store), *import_all(store)]
 
 
@@ -174,7 +174,7 @@ def expire(store: RecordStore) -> list[str]:
 
 
 def expire_later(store: RecordStore) -> list[str]:
-    """When the windows of all batches have ended."""
+    """Expire batches after all windows have ended."""
     clock = StoppedClock()
     clock.time = datetime.now(UTC) + timedelta(hours=25)
     with RecordStore(store.settings, clock=clock) as later:
@@ -182,13 +182,13 @@ def expire_later(store: RecordStore) -> list[str]:
 
 
 def transitions(store: RecordStore) -> list[tuple[str, BatchStatus]]:
-    """What the ledger tells of batches, in its order."""
+    """Return the statuses of batches in the order of the ledger."""
     rows = [row for _, row in store.ledger_after(0, 1000).rows]
     return [(row.batch_id, row.status) for row in rows if not isinstance(row, ExportManifest)]
 
 
 def check_ledger(store: RecordStore) -> None:
-    """Its rows are numbered without a gap, and no number is there twice."""
+    """Check that the numbers of the ledger's rows have no gap, and that each is there once."""
     with store.reading() as connection:
         union = " UNION ALL ".join(f"SELECT seq FROM lake.ledger.{name}" for name in TABLES)
         numbers = [seq for (seq,) in connection.execute(f"SELECT seq FROM ({union}) ORDER BY seq").fetch_all()]
@@ -196,7 +196,7 @@ def check_ledger(store: RecordStore) -> None:
 
 
 def check_exports(store: RecordStore, exports: Sequence[ExportManifest]) -> None:
-    """Each has the records of its snapshot, and the bytes that it says."""
+    """Check that each export has the records of its snapshot, and the bytes that its manifest states."""
     assert {it.export_id for it in exports} <= {it.export_id for it in store.exports("ua")}
     assert len({it.export_id for it in store.exports()}) == len(store.exports())
     for export in store.exports("ua"):
@@ -269,7 +269,7 @@ def test_an_export_is_completed_by_other_machines_than_planned_it_whoever_is_kil
     store: RecordStore, homes: tuple[Settings, Settings, Settings]
 ) -> None:
     one, two, three = homes
-    # The fifth part is so large that it is sent in pieces.
+    # The fifth part is so large that it is uploaded in pieces.
     text = "CASE WHEN n BETWEEN 80 AND 99 THEN repeat(md5(n::VARCHAR), 20000) END"
     put(store, f"SELECT printf('C-%03d', n) AS external_id, 'lead' AS status, {text} AS notes FROM range(120) t(n)")
     undisturbed = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", part_rows=20))
@@ -289,7 +289,7 @@ def test_an_export_is_completed_by_other_machines_than_planned_it_whoever_is_kil
     finished = at_once((three, partial(finish, export_id)), (three, partial(finish, export_id)))
 
     for manifest, missing in finished:
-        # Between the two lies the commit that told of the undisturbed one.
+        # The commit that recorded the undisturbed export lies between the two snapshots.
         assert (manifest.sha256, manifest.snapshot) == (undisturbed.sha256, undisturbed.snapshot + 1)
         assert {0, 1}.isdisjoint(missing)
     assert {number for _, missing in finished for number in missing} == {2, 3, 4, 5}

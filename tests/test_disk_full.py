@@ -1,4 +1,4 @@
-"""Disks that are full, files that may not be written, memory that is not enough: sentences, and the store as before."""
+"""Full disks, files without write permission, too little memory: each gives a clear error and changes nothing."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ from tests.records import stored
 
 
 def run(*arguments: str) -> tuple[int, Any]:
-    """The exit code and the object of a command."""
+    """Run a command; returns its exit code and object."""
     result = CliRunner().invoke(main, [*arguments, "--json"])
     assert "Traceback" not in result.output
     return result.exit_code, json.loads(result.stdout)
@@ -39,7 +39,7 @@ def done(*arguments: str) -> Any:
 
 
 def state() -> Any:
-    """Everything that the store tells: its records, batches and exports."""
+    """Return the content of the store: its records, batches and exports."""
     with RecordStore(Settings.from_environment()) as store:
         return stored(store), [(batch.batch_id, batch.status) for batch in store.batches()], store.exports()
 
@@ -69,7 +69,7 @@ def test_a_full_disk_is_a_sentence_at_each_write_and_the_store_is_as_before(
     done("init")
     done("import", _file(tmp_path, 0, 3000, "old"), *of)
     undone = done("import", _file(tmp_path, 0, 3000, "new"), *of)["batch_id"]
-    for number in (8000, 9000):  # small files, to be merged
+    for number in (8000, 9000):  # small files, which maintenance merges
         done("import", _file(tmp_path, number, number + 10, f"small{number}"), *of)
     waiting = done("preview", _file(tmp_path, 3000, 6000, "more"), *of)["batch_id"]
     before = state()
@@ -84,7 +84,7 @@ def test_a_full_disk_is_a_sentence_at_each_write_and_the_store_is_as_before(
     }
     told = {}
     for name, arguments in operations.items():
-        if where == "data" and name in {"discard", "account"}:  # which write to the catalog alone
+        if where == "data" and name in {"discard", "account"}:  # these write to the catalog alone
             continue
         disk.fill()
         told[name] = run(*arguments)
@@ -93,7 +93,7 @@ def test_a_full_disk_is_a_sentence_at_each_write_and_the_store_is_as_before(
     assert {code for _, code in found.values()} <= expected, found
     for name, (_, error) in told.items():
         message = error["error"]["message"] + error["error"]["hint"]
-        assert ("oom" in message) or not disk.is_mounted, name  # how to make room
+        assert ("oom" in message) or not disk.is_mounted, name  # the hint says how to make room
         assert not any(word in message for word in ("INSERT", "SELECT", "parquet", "C-")), message
     disk.free()
 
@@ -210,7 +210,7 @@ def test_a_commit_that_the_disk_failed_is_not_tried_again() -> None:
 
 @pytest.mark.runs_on("laptop")
 def test_a_step_on_a_full_disk_fails_with_the_sentence(ready: None) -> None:
-    resource: Any = None  # which is made by Dagster, and is nothing but this method
+    resource: Any = None  # Dagster makes this object, and it has no method but this
     with pytest.raises(dg.Failure, match="There is no room in /data") as raised, RecordsResource.open(resource):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/data/x")
     assert raised.value.metadata["code"].value == "disk_full"

@@ -1,4 +1,4 @@
-"""The exception tree: as drawn, picklable, with the promised exit codes."""
+"""The exception tree has its documented shape and exit codes, and can be pickled."""
 
 import pickle
 import re

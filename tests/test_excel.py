@@ -1,4 +1,4 @@
-"""Untrusted workbooks: every cell with its meaning, or no file at all."""
+"""Untrusted workbooks: every cell is read with its meaning, or the file is refused."""
 
 import io
 import os
@@ -36,7 +36,7 @@ needs_corpora = pytest.mark.skipif(not CORPORA.is_dir() and not os.environ.get("
 
 
 class Whole:
-    """All that the reader says of a sheet."""
+    """Everything that the reader reads from a sheet."""
 
     def __init__(self, content: bytes | Path, **options: Any) -> None:
         content = content if isinstance(content, bytes) else content.read_bytes()
@@ -66,7 +66,7 @@ class Whole:
 
 
 def book(rows: list[list[Any]], **sheets: list[list[Any]]) -> bytes:
-    """A workbook that openpyxl writes."""
+    """Return a workbook that openpyxl writes."""
     workbook = openpyxl.Workbook()
     assert workbook.active is not None
     for row in rows:
@@ -81,7 +81,7 @@ def book(rows: list[list[Any]], **sheets: list[list[Any]]) -> bytes:
 
 
 def changed(content: bytes, parts: Mapping[str, bytes | None]) -> bytes:
-    """The archive with other parts, or without them."""
+    """Return the archive with other parts, or without them."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():
@@ -111,14 +111,14 @@ Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/shared
 
 
 def shared(content: bytes) -> bytes:
-    """The workbook with shared texts: header, two (openpyxl writes none)."""
+    """Return the workbook with shared texts: header, two (openpyxl writes none)."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         links = archive.read("xl/_rels/workbook.xml.rels").replace(b"</Relationships>", LINK)
     return changed(content, {"xl/sharedStrings.xml": SHARED.encode(), "xl/_rels/workbook.xml.rels": links})
 
 
 def sheet(rows: str, after: str = "") -> bytes:
-    """A workbook whose only sheet holds these rows as XML, with shared texts and styles."""
+    """Return a workbook with one sheet of these rows as XML, with shared texts and styles."""
     text = f"""<?xml version="1.0" encoding="UTF-8"?>
 <worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>{rows}</sheetData>{after}
 </worksheet>"""
@@ -126,7 +126,7 @@ def sheet(rows: str, after: str = "") -> bytes:
 
 
 def column(*cells: str) -> Whole:
-    """What is read of cells in A2, A3, …, under the header h; `{}` stands for their attribute r."""
+    """Read the cells A2, A3, … under the header h. `{}` stands for their attribute r."""
     placed = [cell.replace("{}", f'r="A{i}"') for i, cell in enumerate(cells, 2)]
     rows = "".join(f'<row r="{i}">{cell}</row>' for i, cell in enumerate(placed, 2))
     return Whole(sheet(f'<row r="1"><c r="A1" t="str"><v>h</v></c></row>{rows}'))
@@ -145,7 +145,7 @@ def refusal(content: bytes, **options: Any) -> str:
 
 
 def in_words(value: object, computed: bool) -> str:
-    """A value of openpyxl in the text that the reader gives for it."""
+    """Return a value of openpyxl as the text that the reader gives for it."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -169,7 +169,7 @@ def in_words(value: object, computed: bool) -> str:
 
 
 class Witness:
-    """The same sheet as openpyxl reads it: header, records with their lines."""
+    """The same sheet as openpyxl reads it: header, and records with their lines."""
 
     def __init__(self, content: bytes, name: str) -> None:
         with warnings.catch_warnings():
@@ -203,13 +203,13 @@ REFUSED = {
     ("picture_richdata.xlsx", "Sheet1"): "B2 is a header, and must be a value, not an error",
     ("pictures_in_cell_and_over_cell.xlsx", "Sheet1"): "A1 is a header, and must be a value, not an error",
 }
-"""The only workbooks and sheets that are not read, but for sheets without any value."""
+"""The workbooks and sheets that the reader refuses, apart from sheets without any value."""
 
 DIFFERENT: dict[tuple[str, str], dict[int, str]] = {
-    # openpyxl has no day for serial 60, Excel shows 29 February 1900
+    # openpyxl has no day for serial 60; Excel shows 29 February 1900
     ("dates-leap-year-1900-xlsx.xlsx", "for_testing"): {5: "1900-02-29 08:00:00"},
     ("dates-leap-year-1900-xlsx.xlsx", "for_human_eyes"): {8: "1900-02-29 08:00:00"},
-    # openpyxl drops the escape of the underscore in _x005F_x000D_, which Excel shows as _x000D_
+    # openpyxl drops the escaped underscore in _x005F_x000D_; Excel shows it as _x000D_
     ("new_line_errors.xlsx", "Blad1"): {3: 'Will show "_x000D_" in every new line in cell above'},
 }
 """By file, sheet and row: the first value, where openpyxl is wrong."""
@@ -223,7 +223,7 @@ UNWITNESSED: dict[str, tuple[str, int, dict[str, str]]] = {
     "pivots.xlsx": ("PivotSheet1", 3, {}),  # a pivot table; the records are wider than the first row
     "strict_iso_paths.xlsx": ("ml_out", 75, {"Item": "150-031260-001_B", "Thickness": "1.5"}),  # strict names
 }
-"""What openpyxl cannot read, and why: first sheet, records, and of the first record, looked up by hand."""
+"""What openpyxl cannot read, and why: first sheet, number of records, and the first record, looked up by hand."""
 
 
 def sheets_of(path: Path) -> list[str]:
@@ -242,7 +242,7 @@ def test_the_corpora_are_whole() -> None:
 @needs_corpora
 @pytest.mark.parametrize("path", WORKBOOKS, ids=lambda path: path.stem)
 def test_the_workbooks_of_others_are_read_as_openpyxl_reads_them(path: Path) -> None:
-    """Every cell of every sheet; what cannot be read is refused for its own reason, and quickly."""
+    """Every cell of every sheet agrees with openpyxl; each refusal has its known reason and is quick."""
     content = path.read_bytes()
     if (path.name, None) in REFUSED:
         assert REFUSED[path.name, None] in refusal(content)
@@ -379,7 +379,7 @@ def test_errors_and_formulas_without_a_value_are_problems() -> None:
         '<c {} t="e"><f>1/0</f><v>#DIV/0!</v></c>',
         "<c {}><f>A1+1</f></c>",
         "<c {}><f>B1</f><v></v></c>",
-        '<c {} t="str"><f>""</f><v></v></c>',  # Excel: the text is empty, the row too
+        '<c {} t="str"><f>""</f><v></v></c>',  # In Excel the text is empty, and so is the row.
         '<c {} t="e"><v>#N/A</v></c>',
     )
     assert whole.rows == [("#DIV/0!",), ("",), ("",), ("#N/A",)]

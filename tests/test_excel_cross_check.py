@@ -1,4 +1,4 @@
-"""What one reading of a workbook has more, less or elsewhere than the other fails the file, whichever delivers."""
+"""Two parsers read each workbook. If one finds more, less or something elsewhere, the file is refused."""
 
 import io
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ Row = tuple[str, ...]
 
 
 def _row(number: int, quote: str) -> str:
-    """A text, a number, a shared text, a date and a blank; `quote` is around what attributes say."""
+    """A text, a number, a shared text, a date and a blank; `quote` is the quotation mark of the attributes."""
     cells = [
         f'<c r="A{number}" t="inlineStr"><is><t>text</t></is></c>',
         f'<c r="B{number}"><v>{number}</v></c>' if number % 3 else "",
@@ -36,7 +36,7 @@ def _row(number: int, quote: str) -> str:
 
 
 def _book(quote: str, more: str = "", after: str = "") -> bytes:
-    """Records in the rows from 2, in the form that programs write, or in another that XML allows; then `more` rows."""
+    """Return records in the rows from 2, in the usual form or in another that XML allows; then `more` rows."""
     header = "".join(f'<c r="{letter}1" t="str"><v>{letter}</v></c>' for letter in "ABCDE")
     rows = "".join(_row(n, quote) for n in range(2, _ROWS + 2))
     return sheet(f'<row r="1">{header}</row>{rows}' + more.replace('"', quote), after)
@@ -63,7 +63,7 @@ def _changed(row: Row) -> list[Row]:
 
 
 class _Spoiling:
-    """A parser's chunks, but for one record, which it counts as it delivers it."""
+    """Changes one record in a parser's chunks; it counts the records as they pass."""
 
     def __init__(self, how: Callable[[Row], list[Row]], victim: int) -> None:
         self._how, self._victim = how, victim
@@ -88,7 +88,7 @@ class _Spoiling:
 
 
 def _read(content: bytes, block_bytes: int, delivered: list[int]) -> None:
-    """What is delivered is in the list, even if the file fails."""
+    """Append what is delivered to the list, even if the file is refused."""
     with ExcelFile(io.BytesIO(content), "book.xlsx", block_bytes=block_bytes, chunk_rows=1) as book:
         for chunk in book.chunks():
             delivered += chunk.records.to_pylist()

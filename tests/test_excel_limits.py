@@ -1,4 +1,4 @@
-"""Workbooks that ask for more than any may have are refused by a limit with a name, before they have it."""
+"""Workbooks that exceed a limit are refused by the limit's name, before they use up the resource."""
 
 import io
 import struct
@@ -20,14 +20,14 @@ LONG = "x" * 32_000
 
 
 def with_texts(rows: str, *texts: str) -> bytes:
-    """A workbook with these rows and shared texts, as XML."""
+    """Return a workbook with these rows and shared texts, as XML."""
     items = "".join(f"<si><t>{text}</t></si>" for text in texts)
     return changed(sheet(rows), {"xl/sharedStrings.xml": f'<sst xmlns="{NAMESPACE}">{items}</sst>'.encode()})
 
 
 @pytest.mark.parametrize("row", ['<row r="{}"/>', '<row r="{}" s="1" customFormat="1"></row>', "<row r='{}'/>"])
 def test_rows_with_nothing_are_no_records_and_no_long_row(row: str) -> None:
-    """A million of them without an end tag were taken for one row of 16 MiB."""
+    """A million of these elements without an end tag once passed as one row of 16 MiB."""
     empty = "".join(row.format(n) for n in range(3, 3000))
     first = '<row r="2"><c r="A2"><v>1</v></c></row>'
     whole = Whole(sheet(HEADER + first + empty), block_bytes=1000, limits=ExcelLimits(element_bytes=5000))
@@ -47,7 +47,7 @@ def test_a_header_that_does_not_come_is_not_waited_for() -> None:
 
 @pytest.mark.parametrize("quote", ['"', "'"], ids=["canonical", "fallback"])
 def test_one_long_text_that_all_rows_share_is_read_in_bounded_pieces(quote: str) -> None:
-    """A megabyte of a sheet can name a text of 32 KB thirty thousand times."""
+    """A megabyte of a sheet can refer to a text of 32 KB thirty thousand times."""
     rows = "".join(f'<row r="{n}"><c r="A{n}" t="s"><v>1</v></c></row>' for n in range(2, 3002))
     content = with_texts(HEADER + rows.replace('"', quote), "h", LONG)
     sizes = []
@@ -110,7 +110,7 @@ def test_cells_that_are_no_values_are_counted(cell: str) -> None:
 
 
 def test_problems_are_passed_on_in_chunks_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    """50,000 formulas without a value, of 32 KB each, are 1.6 GB of problems and no text."""
+    """50,000 formulas without a value, of 32 KB each, make 1.6 GB of problems and no text."""
     monkeypatch.setattr(excel_file, "_CHUNK_TEXT", 1 << 20)
     rows = "".join(f'<row r="{n}"><c><f>{n}+{LONG}</f></c></row>' for n in range(2, 202))
     with ExcelFile(io.BytesIO(sheet(HEADER + rows)), "book.xlsx") as opened:
@@ -120,7 +120,7 @@ def test_problems_are_passed_on_in_chunks_of_bounded_size(monkeypatch: pytest.Mo
 
 
 def test_a_number_that_begins_with_zeros_without_end_is_no_date() -> None:
-    """Dates are remembered by their text: 50,000 of 32 KB would be 1.6 GB."""
+    """The reader caches dates by their text: 50,000 of 32 KB would be 1.6 GB."""
     whole = Whole(sheet(HEADER + f"<row r='2'><c r='A2' s='1'><v>{'0' * 2000}45443</v></c></row>"))
     assert whole.rows == [("0" * 2000 + "45443",)]
     assert [(record, rule) for record, _, rule, _ in whole.problems] == [(1, "not_a_number")]
@@ -171,7 +171,7 @@ def test_lists_that_are_kept_in_memory_end(name: str, message: str) -> None:
 
 
 def test_a_directory_of_the_archive_that_is_too_long_is_not_read() -> None:
-    """zipfile would make an object of every entry, a million and more, before it can be asked how many there are."""
+    """zipfile would make an object for each of a million entries before it could report their number."""
     content = book([["a"], ["b"]])
     end = content.rfind(b"PK\x05\x06")
     _, start = struct.unpack("<II", content[end + 12 : end + 20])
@@ -227,7 +227,7 @@ _REAL = changed(
 @settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_a_workbook_that_is_spoilt_anywhere_is_refused_in_words_or_read(data: st.DataObject) -> None:
-    """Parts, and the headers of the archive itself; whatever else were raised would end the reading process."""
+    """Damage parts and the headers of the archive. Any unexpected exception would end the reading process."""
     content = shared(_REAL)
     if data.draw(st.booleans()):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:

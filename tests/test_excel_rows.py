@@ -1,4 +1,4 @@
-"""The parts that read a row cell by cell: the text of a cell, and the records that rows become."""
+"""The parts that read a row cell by cell: the text of a cell, and the records made of rows."""
 
 import io
 import zipfile
@@ -63,7 +63,7 @@ def test_a_cell_has_the_text_that_its_type_and_style_say(
     texts: CellTexts, value: str | None, cell_type: str | None, style: str | None, formula: str | None, expected: str
 ) -> None:
     assert texts.text(value, cell_type, style, formula) == expected
-    assert texts.text(value, cell_type, style, formula) == expected  # the date comes from memory now
+    assert texts.text(value, cell_type, style, formula) == expected  # the date now comes from the cache
 
 
 @pytest.mark.parametrize(

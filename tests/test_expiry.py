@@ -1,4 +1,4 @@
-"""The sensor that starts expire_batches: once for what is due, and again when that has failed."""
+"""The sensor that starts expire_batches: once for each due batch, and again after a failure."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,7 +38,7 @@ def batch_id(importer: Importer, tmp_path: Path) -> str:
 
 @pytest.fixture
 def over(importer: Importer, settings: Settings, tmp_path: Path) -> str:
-    """A batch whose time ended with its commit."""
+    """A batch with a window that ended at its commit."""
     previewed = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", [contact(1)]))).batch.batch_id
     with RecordStore(replace(settings, rollback_hours=0.0)) as store:
         return Importer(store, "tester").commit("ua", previewed).batch.batch_id

@@ -1,4 +1,4 @@
-"""`records export` and `presets` as a person types them: what reaches the file, and what is said."""
+"""`records export` and `presets` as a user types them: what they write and what they print."""
 
 import csv
 import json

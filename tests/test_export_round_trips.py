@@ -1,4 +1,4 @@
-"""An export of any records, in any format, imports back as no change at all."""
+"""An export of any records, in any format, imports back without a change."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -24,7 +24,7 @@ from tests.records import change, put
 
 @dataclass(frozen=True)
 class Way:
-    """A way to write a file, and what is said when it is read again."""
+    """A way to write a file, and the options to read it again."""
 
     format: str = "csv"
     packing: Packing | None = None
@@ -32,7 +32,7 @@ class Way:
     delimiter: str = ","
     raw: bool = False
     said: bool = False
-    """Whether the encoding must be said to the import."""
+    """Whether the import needs the encoding as an option."""
 
 
 WAYS = {
@@ -73,10 +73,10 @@ MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.j
 
 
 def records_for(way: Way) -> st.SearchStrategy[list[dict[str, Any]]]:
-    """Contacts whose every text can be written in that way."""
+    """Draw contacts with texts that can be written in that way."""
     codec = way.encoding if way.said else "utf-8"
     no_cell = "".join(map(chr, {*range(32), 0xFFFE, 0xFFFF} - {9, 10, 13})) if way.format == "excel" else ""
-    characters = st.characters(codec=codec, exclude_characters=f"\x00¥‾{no_cell}")  # the last two are lost in Shift-JIS
+    characters = st.characters(codec=codec, exclude_characters=f"\x00¥‾{no_cell}")  # Shift-JIS loses the last two
     special = [text for text in SPECIAL if text.encode(codec, "ignore").decode(codec) == text]
     texts = st.none() | st.text(characters, min_size=1, max_size=12) | st.sampled_from(special)
     return st.lists(
@@ -168,7 +168,7 @@ def test_the_quote_is_taken_away_from_our_own_files_alone_and_that_is_told(store
     assert (label, value) in report.batch.understood
 
     theirs = tmp_path / "theirs.csv"
-    theirs.write_bytes(ours.path.read_bytes() + b"\r\n")  # the same records, and another sha256
+    theirs.write_bytes(ours.path.read_bytes() + b"\r\n")  # the same records with another sha256
     for unescape, counts in ((False, Counts(read=3, updated=3)), (True, Counts(read=3, unchanged=3))):
         request = ImportRequest(theirs, "ua", "contacts", again=True, unescape=unescape)
         report = Importer(store, "tester").preview(request)

@@ -1,4 +1,4 @@
-"""Exports: what is in the file, in what order, of which moment; and that nothing else is ever under its name."""
+"""Exports: the content of the file, its order, its time; and no other content is ever under its name."""
 
 import csv
 import gzip
@@ -51,7 +51,7 @@ SELECT 'C-' || lpad((i * 37 % 100)::VARCHAR, 3, '0') AS external_id, 'lead' AS s
     DATE '1980-01-01' + i::INT AS birthday, TIMESTAMPTZ '2024-05-01 09:30:00Z' + to_minutes(i) AS signed_up
 FROM range(100) t(i)
 """
-"""A hundred contacts in the order of nothing."""
+"""A hundred contacts in no particular order."""
 TABLE = "lake.records.contacts"
 
 
@@ -62,7 +62,7 @@ def writer(store: RecordStore) -> ExportWriter:
 
 @pytest.fixture
 def mixed(store: RecordStore) -> int:
-    """Account ua has a hundred contacts; the snapshot that brought them."""
+    """Account ua has a hundred contacts; returns the snapshot of their commit."""
     return put(store, MIXED)
 
 
@@ -76,7 +76,7 @@ def ask(**options: Any) -> ExportRequest:
 
 
 def naive(*parts: int) -> datetime:
-    """A moment as Excel has it, without an offset."""
+    """Return a timestamp as Excel stores it, without an offset."""
     return datetime(*parts, tzinfo=UTC).replace(tzinfo=None)  # type: ignore[misc, arg-type]
 
 
@@ -84,7 +84,7 @@ def numbers(manifest: ExportManifest) -> list[int]:
     return [int(row["external_id"].removeprefix("C-")) for row in rows_of(manifest)]
 
 
-# What is in the file
+# The content of the file
 
 
 def test_a_csv_is_as_rfc_4180_says(store: RecordStore, writer: ExportWriter) -> None:
@@ -267,7 +267,7 @@ def test_csv_in_other_encodings_and_with_other_delimiters(
 
     expected = "external_id\tstatus\r\n" + "".join(f"C-{number}\tü;€\r\n" for number in range(9))
     assert path.read_bytes().decode(codec) == expected
-    assert path.read_bytes().startswith(expected[:1].encode(codec))  # with a mark where the encoding has one
+    assert path.read_bytes().startswith(expected[:1].encode(codec))  # with a byte order mark if the encoding has one
 
 
 @pytest.mark.parametrize(("encoding", "bad"), [("cp1252", "光"), ("shift_jis", "¥")])
@@ -624,7 +624,7 @@ def test_the_manifest_tells_what_was_asked_and_what_was_written(
 
 @pytest.fixture
 def older(writer: ExportWriter, mixed: int, tmp_path: Path) -> Iterator[Path]:
-    """A file that was exported before, and its manifest, which must be as they are at the end."""
+    """An earlier export and its manifest; both must be unchanged at the end."""
     path = tmp_path / "out.csv"
     writer.export(ask(path=path, columns=("external_id",)))
     before = {file: file.read_bytes() for file in tmp_path.glob("out.csv*")}
@@ -635,7 +635,7 @@ def older(writer: ExportWriter, mixed: int, tmp_path: Path) -> Iterator[Path]:
 
 @contextmanager
 def small_files(size: int) -> Iterator[None]:
-    """No file of this process can be larger: to a writer the disk is full."""
+    """Limit the size of files of this process: a writer sees a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -763,7 +763,8 @@ def test_a_step_that_outlives_its_run_changes_nothing_of_what_another_has_publis
     late = writer.load("ua", plan.export_id)
     done = ExportWriter(store, "tester", "again").finish(plan)
 
-    with suppress(RecordsError, duckdb.Error):  # its folder is gone with the plan; in an object store it makes one
+    # its folder is deleted with the plan; in an object store this call makes one
+    with suppress(RecordsError, duckdb.Error):
         writer.make_part(late, 1)
     assert writer.finish(late) == done
 
@@ -873,7 +874,7 @@ def test_a_cancelled_export_stops_the_parts_that_are_being_made(
         if part.low is None:
             return write(source, part, *given)
         begun.set()
-        source._connection.execute("SELECT sum(i % 7) FROM range(2_000_000_000) t(i)")  # for many seconds
+        source._connection.execute("SELECT sum(i % 7) FROM range(2_000_000_000) t(i)")  # takes many seconds
         ended.append(part)
         return 0
 
@@ -919,11 +920,11 @@ def test_a_file_can_be_read_by_others_as_the_umask_says(writer: ExportWriter, mi
     assert stat.S_IMODE(manifest.path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
 
 
-# What is left behind
+# Leftovers
 
 
 def aged(path: Path, to: datetime) -> None:
-    """Everything under the path was written at that time."""
+    """Date everything under the path to that time."""
     for each in (path, *path.rglob("*")):
         os.utime(each, (to.timestamp(), to.timestamp()))
 

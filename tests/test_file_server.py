@@ -1,4 +1,4 @@
-"""Reports, rejects files and exports, as a browser gets them."""
+"""Reports, rejects files and exports as a browser gets them."""
 
 import re
 import socket
@@ -27,7 +27,7 @@ GONE = "There is no such file, or its time has ended.\n"
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server answers: header names in small letters."""
+    """The answer of the server, with header names in lower case."""
 
     status: int
     headers: dict[str, str]
@@ -46,7 +46,7 @@ def listener() -> Iterator[socket.socket]:
 
 @pytest.fixture
 def ask(store: RecordStore, listener: socket.socket) -> Iterator[Ask]:
-    """Asks a real server for a path."""
+    """Request a path from a real server."""
 
     def answer(path: str, method: str = "GET", host: str | None = None) -> Answer:
         address: tuple[str, int] = listener.getsockname()
@@ -71,7 +71,7 @@ def report(importer: Importer, tmp_path: Path) -> ImportReport:
 
 @pytest.fixture
 def links(report: ImportReport) -> dict[str, str]:
-    """Where its files are."""
+    """The paths of its files on the server."""
     return {what: link.removeprefix("http://x") for what, link in RunningUi("", "http://x", 1).links(report).items()}
 
 
@@ -85,7 +85,7 @@ def test_the_report_opens_and_the_rejects_file_is_saved(ask: Ask, report: Import
     assert page.status == 200
     addresses = re.findall(rb'<a href="([^"]*)">', page.body)
     assert addresses == [b"rejects_file"], "beside the page; no UI runs, so there is no history to link to"
-    # A file is written just before the ledger knows the time.
+    # A file is written just before the ledger records its time.
     pages = [re.sub(rb"<nav.*</nav>\n|<time.*?</time>", b"", body, flags=re.DOTALL) for body in (page.body, file)]
     assert pages[0] == pages[1], "the file is the same page without links"
     assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -134,7 +134,7 @@ def test_only_get_is_answered_and_only_to_this_host(ask: Ask, links: dict[str, s
 
 @pytest.mark.runs_on("laptop", "postgres")
 def test_a_server_that_refuses_is_no_deployment(ask: Ask, store: RecordStore, listener: socket.socket) -> None:
-    """It answers, and not as Dagster does: the export is made here, and it is said why."""
+    """The server answers, but not as Dagster does. The error says what it answered."""
     url = f"http://{HOST}:{listener.getsockname()[1]}"
     with pytest.raises(NoDeployment, match=rf"The server at {url} refused the request: HTTP 405 Method Not Allowed\."):
         Deployment(replace(store.settings, dagster_url=url)).submit("export_contacts", "ua", {})

@@ -1,4 +1,4 @@
-"""Files where they are kept, in a folder or as objects: whole or not there, and what is said when that cannot be."""
+"""Files in a folder or in an object store: each is whole or absent, and errors say why."""
 
 from pathlib import Path
 from typing import Any

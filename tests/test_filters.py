@@ -1,4 +1,4 @@
-"""Filters and orders: from a person's words to typed values, and what is said of words that mean nothing."""
+"""Filters and orders: a user's words become typed values, or the error says what is valid."""
 
 from datetime import UTC, date, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Import formats: how a file's format is found, and that a new one is a module and its line in the list."""
+"""Import formats: how the format of a file is found. A new format is a module and an entry in the list."""
 
 import io
 import json
@@ -119,7 +119,7 @@ with RecordStore(Settings.from_environment()) as store:
 
 @pytest.fixture
 def project(home: Path, tmp_path: Path) -> Path:
-    """A copy of this project with one more import format: its module, and its line in the list."""
+    """A copy of this project with one more import format: its module, and its entry in the list."""
     for folder in ("pipelines", "resources", "schemas"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     formats = tmp_path / "resources" / "file_reader" / "formats"
@@ -149,7 +149,7 @@ def python(project: Path, code: str) -> Any:
 
 
 def test_a_format_in_one_file_and_a_line_is_imported_whole(project: Path) -> None:
-    """Preview, rejects in the same format, their correction and its commit; by the real importer and reader."""
+    """Preview a file, correct its rejects in the same format and commit them, with the real importer and reader."""
     (project / "in.cards").write_text(
         "external_id: C-1\nstatus: lead\ncompany: Ada: & Co\n\n"
         "external_id: C-2\nstatus: VIP\nnotes: =1+1\n\n"
@@ -236,7 +236,7 @@ def test_another_archive_is_refused_with_a_sentence_that_says_what_it_is(
         recognise(tmp_path / "sent", "a.xlsx")
     assert raised.value.message.startswith(message)
     assert quoted in raised.value.quoted
-    assert "4.csv" not in str(raised.value)  # a name may be personal: it is in no log
+    assert "4.csv" not in str(raised.value)  # no log has the name, which may be personal
 
 
 def test_a_damaged_archive_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -252,7 +252,7 @@ def test_each_format_has_a_name_and_suffixes_of_its_own() -> None:
 
 
 def test_the_list_of_formats_brings_no_parser() -> None:
-    """The command that starts a reader, and the reader of another format, do without them."""
+    """The command that starts a reader does without them, and so does the reader of another format."""
     code = (
         "import sys; import resources.file_reader.formats; "
         "print(*{'openpyxl', 'pyarrow', 'msgspec', 'duckdb', 'numpy'} & set(sys.modules))"

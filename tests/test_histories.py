@@ -1,4 +1,4 @@
-"""Any history of imports, edits, rollbacks, time and maintenance, beside a plain model of what should become of it."""
+"""Any history of imports, edits, rollbacks, time and maintenance agrees with a plain model of it."""
 
 import itertools
 import shutil
@@ -36,7 +36,7 @@ Records = dict[str, Record]
 steps = st.sampled_from(
     ["roll_back"] * 10 + ["import_file"] * 4 + ["edit"] * 2 + ["delete", "time_passes", "expire", "maintain"]
 )
-"""Drawn by one rule: hypothesis leaves out half of a machine's rules in each history, and most had no rollback then."""
+"""One rule draws all of them. Hypothesis leaves out half of a machine's rules, and most histories lacked a rollback."""
 accounts = st.sampled_from([ACCOUNTS[0]] * 6 + [ACCOUNTS[1]])
 keys = st.integers(0, 2).map(lambda number: f"C-{number}")
 texts = st.sampled_from(["", "a", "b", "c"])
@@ -48,7 +48,7 @@ choices = st.sampled_from([OnModified.KEEP, OnModified.KEEP, *OnModified])
 
 @dataclass(eq=False)
 class Written:
-    """A batch as the model knows it: the account's records before and after it, and the batches that stood before."""
+    """A batch in the model: the account's records before and after it, and the committed batches before it."""
 
     batch_id: str
     account: str
@@ -62,12 +62,12 @@ class Written:
 
 
 class Histories(RuleBasedStateMachine):
-    """The store and the model do the same, step by step, and agree after each."""
+    """Performs each step on the store and on the model, which must agree after it."""
 
     template: ClassVar[Path]
     postgres: ClassVar[Postgres | None] = None
     database: ClassVar[str] = ""
-    """The template's catalog, where a server is given."""
+    """The template's catalog, if it is in PostgreSQL."""
 
     @initialize(data=st.data())
     def start(self, data: st.DataObject) -> None:
@@ -95,7 +95,7 @@ class Histories(RuleBasedStateMachine):
         getattr(self, name)(data.draw)
 
     def import_file(self, draw: Draw) -> None:
-        """Absent columns keep what is stored, empty cells clear it; what the mode forbids is left out."""
+        """Import a file. Absent columns keep stored values, empty cells clear them; the mode rejects some records."""
         account, given, columns, mode = draw(accounts), draw(rows), draw(columns_given), draw(modes)
         path = write_csv(
             self.folder / f"{next(self.files)}.csv",
@@ -142,7 +142,7 @@ class Histories(RuleBasedStateMachine):
         self.batches.append(batch)
 
     def edit(self, draw: Draw) -> None:
-        """Somebody's SQL changes a record."""
+        """Change a record by SQL."""
         account, key, field, value = draw(accounts), draw(keys), draw(st.sampled_from(FIELDS)), draw(texts)
         self._sql(f"UPDATE lake.records.contacts SET {field} = ? ", value or None, account, key)
         if key in self.records[account]:
@@ -150,7 +150,7 @@ class Histories(RuleBasedStateMachine):
             self.records[account] = self.records[account] | {key: changed}
 
     def delete(self, draw: Draw) -> None:
-        """Somebody's SQL deletes a record."""
+        """Delete a record by SQL."""
         account, key = draw(accounts), draw(keys)
         self._sql("DELETE FROM lake.records.contacts", None, account, key)
         self.records[account] = {it: record for it, record in self.records[account].items() if it != key}
@@ -163,7 +163,7 @@ class Histories(RuleBasedStateMachine):
             )
 
     def roll_back(self, draw: Draw) -> None:
-        """A batch, be it an import or a rollback, is taken back as far as the choice allows."""
+        """Roll back a batch, which may be an import or a rollback, as far as the choice allows."""
         if not self.batches:
             return
         batch, choice = draw(st.sampled_from(self._standing()[-5:] + self.batches[-1:])), draw(choices)
@@ -225,7 +225,7 @@ class Histories(RuleBasedStateMachine):
 def model_rollback(
     batch: Written, now: Records, choice: OnModified, rollback_id: str
 ) -> tuple[Records, RollbackCounts]:
-    """The account's records after a rollback, and what became of those that the batch touched."""
+    """Return the account's records after a rollback, and the counts of its effects."""
     result, counts = dict(now), RollbackCounts()
 
     def put(key: str, record: Record | None) -> None:
@@ -266,7 +266,10 @@ def model_rollback(
 
 
 def model_image(batch: Written, key: str, rollback_id: str) -> tuple[Record | None, bool]:
-    """A record as it was before a batch, without what batches wrote that are rolled back now; and whether it rests."""
+    """Return a record as it was before a batch, without the values of batches that are rolled back now.
+
+    The flag says whether the record still rests on such a batch.
+    """
     record, rests = batch.before.get(key), False
     again = undone_by(batch)[::2]
     for other in reversed(batch.earlier):
@@ -284,14 +287,14 @@ def model_image(batch: Written, key: str, rollback_id: str) -> tuple[Record | No
 
 
 def undone_by(batch: Written) -> list[Written]:
-    """What a rollback had undone, what that had undone, and so on."""
+    """Return the batch that a rollback rolled back, the one that this batch rolled back, and so on."""
     return [] if batch.undone is None else [batch.undone, *undone_by(batch.undone)]
 
 
 def its_values(before: Record | None, after: Record | None, record: Record | None) -> Record:
-    """The earlier values of the fields in which a record still has the value that a change gave it.
+    """Return the earlier values of fields in which a record still has the value of a change.
 
-    Of a record that a change created that is all but its key: each has the same status.
+    For a record that the change created, that is every field but the key.
     """
     if not (before and after and record):
         return {}
@@ -313,11 +316,11 @@ def test_store_and_model_agree_after_every_step(
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=2 if catalog else 6,  # the rules are the same; what differs is where the ledger is kept
+            max_examples=2 if catalog else 6,  # the rules are the same; only the place of the ledger differs
             stateful_step_count=12,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
-            phases=[Phase.generate],  # a history is shrunk in minutes
+            phases=[Phase.generate],  # to shrink a history takes minutes
         ),
     )

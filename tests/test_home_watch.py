@@ -1,4 +1,4 @@
-"""What a running UI says about changes in its home."""
+"""What a running UI prints about changes in its home."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The life of an import: what is counted, what is written, what is refused."""
+"""The life of an import: what it counts, what it writes, what it refuses."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -187,7 +187,7 @@ def test_a_batch_is_committed_or_discarded_once(importer: Importer, store: Recor
         with pytest.raises(Refused, match="only a previewed batch can be discarded"):
             importer.discard("ua", batch_id)
     assert [batch.status for batch in store.batches()] == [BatchStatus.DISCARDED, BatchStatus.COMMITTED]
-    # What was staged outlives its commit for a day.
+    # Staged files outlive their commit by a day.
     assert [folder.name for folder in entries(store.account("ua").folder("staging"))] == [committed]
 
 
@@ -269,7 +269,7 @@ def test_a_preview_whose_rejects_or_report_cannot_be_written_leaves_nothing(
     account = store.account("ua")
     obstacle = on_disk(account.folder(kind))
     obstacle.parent.mkdir(parents=True)
-    obstacle.touch()  # a file where the folder should be
+    obstacle.touch()  # a file in place of the folder
     with pytest.raises(OSError, match=kind):
         importer.preview(request)
     assert store.batches() == []
@@ -322,7 +322,7 @@ def test_of_two_previews_of_one_content_one_is_committed(
         importer.commit("ua", second)
 
     assert store.account("ua").batch(second).status is BatchStatus.PREVIEWED
-    with pytest.raises(PreviewOutdated):  # it may be written again, but compared itself with other records
+    with pytest.raises(PreviewOutdated):  # it may be written again, but it compared itself with other records
         importer.commit("ua", again)
 
 
@@ -413,7 +413,7 @@ Stored = dict[str, tuple[str, Decimal | None]]
 
 
 def outcome(rows: list[Row], before: Stored) -> tuple[Counts, Stored]:
-    """What an upsert of the rows must come to, said once more in plain Python."""
+    """Compute the result of an upsert of the rows once more, in plain Python."""
     after, counts = dict(before), Counter[str]()
     by_key = defaultdict[str, set[tuple[str, str]]](set)
     seen = set()

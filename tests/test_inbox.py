@@ -1,4 +1,4 @@
-"""What lies in the inbox, and the sensor that takes it: nothing blocks it, nothing leads outside, nothing is lost."""
+"""The inbox and its sensor: no file blocks it, leads outside or is lost."""
 
 import json
 import os
@@ -23,7 +23,7 @@ from tests.inbox import import_all, kinds, lands, places, take
 from tests.object_server import on_disk
 from tests.records import contact, write_csv
 
-# Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
+# Dagster 1.13 reads pydantic's `__fields__` wherever a resource is made.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
 )
@@ -44,7 +44,7 @@ def inbox_store(store: RecordStore) -> RecordStore:
 
 
 class Ticks:
-    """The sensor, tick after tick."""
+    """Runs the sensor, tick after tick."""
 
     def __init__(self, instance: dg.DagsterInstance) -> None:
         self._instance = instance
@@ -155,7 +155,7 @@ def test_whatever_else_lies_there_is_in_quarantine_and_nothing_is_followed(
     (inbox / "linked").symlink_to(outside)
     (inbox / "ua" / "linked-type").symlink_to(outside / "contacts")
     os.mkfifo(place / "fifo")
-    monkeypatch.chdir(place)  # the path of a socket is short
+    monkeypatch.chdir(place)  # the path of a socket must be short
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind("socket")
     (place / "folder").mkdir()
@@ -345,7 +345,7 @@ def test_a_policy_that_cannot_be_meant_fails_the_tick_and_nothing_is_moved(
 def test_ten_thousand_files_are_taken_in_seconds_and_none_is_opened(inbox_store: RecordStore, ticks: Ticks) -> None:
     folder = on_disk(inbox_store.settings.inbox) / "ua" / "contacts"
     for number in range(10_000):
-        file = os.open(folder / f"{number}.csv", os.O_CREAT | os.O_WRONLY, 0o000)  # nobody may read it
+        file = os.open(folder / f"{number}.csv", os.O_CREAT | os.O_WRONLY, 0o000)  # no process may read it
         os.close(file)
     began = time.monotonic()
     assert ticks.reason() == "files that must be the same at two looks: 10000"

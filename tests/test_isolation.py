@@ -1,7 +1,7 @@
-"""Two accounts: whatever one of them names of the other is not there, and nothing of the other is in what it is told.
+"""Two accounts: neither can reach or read anything of the other, whatever it names.
 
-The other account's records, file names, headers, mappings, presets, filters and actors hold a canary, in fields that
-are personal and in those that are not, so that masking hides nothing.
+The other account's records, file names, headers, mappings, presets, filters and actors contain a canary. It is in
+personal fields and in others, so that masking hides nothing.
 """
 
 import json
@@ -57,7 +57,7 @@ HEADERS = ("external_id", "company", "status", "amount", "notes", "Besonderes")
 
 @dataclass(frozen=True)
 class Theirs:
-    """What the other account has, and what can be named of it."""
+    """What the other account has, and what a caller can name of it."""
 
     name: str
     committed: ImportReport
@@ -77,7 +77,7 @@ class Theirs:
         return [self.export.export_id, self.plan.export_id]
 
     def kept(self, store: RecordStore) -> list[Location]:
-        """Every file that the store has of the account."""
+        """Return every stored file of the account."""
         lake = files_below(store.settings.lake)
         return [
             *(file.place for file in lake if f"/_account={self.name}/" in str(file.place)),
@@ -85,19 +85,19 @@ class Theirs:
         ]
 
     def paths(self, store: RecordStore) -> list[Path]:
-        """The same, as somebody names them to the command or to a job."""
+        """Return the same files, as a user names them to the command or to a job."""
         return [Path(str(place)) for place in self.kept(store)]
 
 
 def rows(mark: str, *numbers: int) -> list[dict[str, str]]:
-    """Records whose keys both accounts have, whose values are one's own; the last of them is rejected."""
+    """Return records with keys that both accounts have and values of one's own; the last record is rejected."""
     made = [{**contact(n), "company": f"{mark} {n}", "notes": f"{mark} note {n}", "Besonderes": mark} for n in numbers]
     made[-1] |= {"status": mark}
     return made
 
 
 def populate(store: RecordStore, folder: Path, account: str, mark: str) -> Theirs:
-    """The account has one of everything, each with the mark in it."""
+    """Give the account one of everything, each with the mark in it."""
     importer = Importer(store, f"{mark}-actor")
     folder.mkdir()
 
@@ -124,7 +124,7 @@ def populate(store: RecordStore, folder: Path, account: str, mark: str) -> Their
 def store(
     tmp_path_factory: pytest.TempPathFactory, empty_store: Path, request: pytest.FixtureRequest
 ) -> Iterator[RecordStore]:
-    """The store of both accounts, which the environment names: one for all tests here, for none may change theirs."""
+    """The store of both accounts, named by the environment. All tests here share it; none may change its data."""
     home = tmp_path_factory.mktemp("isolation") / "home"
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RECORDS_")]:
@@ -158,7 +158,7 @@ def theirs(store: RecordStore, tmp_path_factory: pytest.TempPathFactory) -> Thei
 
 
 def told_by(attempt: Callable[[], object]) -> tuple[str, str]:
-    """The name of the error and all that it says, or the result."""
+    """Return the name and all texts of the error, or the result."""
     try:
         return "", repr(attempt())
     except RecordsError as error:
@@ -166,7 +166,7 @@ def told_by(attempt: Callable[[], object]) -> tuple[str, str]:
 
 
 def attempts_with_batch(store: RecordStore, batch_id: str) -> dict[str, Callable[[], object]]:
-    """What account ua can try with the id of a batch."""
+    """Return what account ua can try with the id of a batch."""
     records, importer = store.account("ua"), Importer(store, "tester")
     writer = ExportWriter(store, "tester")
     export = ExportRequest("ua", "contacts")
@@ -195,7 +195,7 @@ def attempts_with_export(store: RecordStore, export_id: str) -> dict[str, Callab
 
 
 BATCH, EXPORT = "b-20250101-000000000-000000", "e-20250101-000000000-000000"
-"""Ids that nobody has."""
+"""Ids that do not exist."""
 
 
 def test_another_accounts_batches_and_exports_are_not_there_in_the_same_words(
@@ -213,12 +213,12 @@ def test_another_accounts_batches_and_exports_are_not_there_in_the_same_words(
 
 
 def forged(name: str) -> list[str]:
-    """The name as it is, and as somebody would write it to get out of a folder or a query."""
+    """Return the name as it is, and in forms that might escape from a folder or a query."""
     return [name, f"../../dl/staging/{name}", f"{name}' OR '1'='1", f"{name}%", f" {name}", f"{name}\x00"]
 
 
 def kept_of(store: RecordStore, theirs: Theirs) -> object:
-    """All that the store keeps of the other account."""
+    """Return everything that the store keeps of the other account."""
     with store.reading() as connection:
         records = connection.execute("SELECT * FROM lake.records.contacts WHERE _account = 'dl' ORDER BY ALL")
         kept = records.fetch_all()
@@ -226,7 +226,7 @@ def kept_of(store: RecordStore, theirs: Theirs) -> object:
 
 
 def texts_of(folder: Path) -> Iterator[str]:
-    """All that lies in a folder, as text: names and contents."""
+    """Yield everything in a folder as text: names and contents."""
     for path in folder.rglob("*"):
         yield str(path)
         if path.is_file():
@@ -234,7 +234,7 @@ def texts_of(folder: Path) -> Iterator[str]:
 
 
 def all_of_ua(store: RecordStore) -> str:
-    """Rows, history, previews, reports, rejects, exports and manifests of account ua."""
+    """Return the rows, history, previews, reports, rejects, exports and manifests of account ua."""
     with store.reading() as connection:
         kept = connection.execute("SELECT * FROM lake.records.contacts WHERE _account = 'ua' ORDER BY ALL").fetch_all()
     reports = [store.account("ua").report(batch.batch_id) for batch in store.batches("ua")]
@@ -249,7 +249,7 @@ def all_of_ua(store: RecordStore) -> str:
 
 
 class Forger:
-    """Account ua, which names what is dl's, each time in another place. A method returns all that it was told."""
+    """Account ua names what belongs to dl, each method in another place. A method returns every answer."""
 
     def __init__(self, store: RecordStore, theirs: Theirs, folder: Path, data: st.DataObject) -> None:
         self._store, self._theirs, self._folder, self._data = store, theirs, folder, data
@@ -339,7 +339,7 @@ FORGED = tuple(name for name in vars(Forger) if not name.startswith("_"))
     max_examples=3,
     deadline=None,
     derandomize=True,
-    phases=[Phase.generate],  # an example takes seconds, and says by itself what leaked
+    phases=[Phase.generate],  # an example takes seconds, and its failure says what leaked
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
@@ -359,7 +359,7 @@ def test_no_canary_is_on_the_wrong_side_whatever_is_forged(
 
 
 def require_silent(store: RecordStore, theirs: Theirs, said: str) -> None:
-    """No canary is in what was said, but in names that were given, nor in anything that account ua has."""
+    """Check that no canary is in the answers, apart from given names, nor in anything that account ua has."""
     for given_name in (*map(str, theirs.paths(store)), theirs.preset):
         said = said.replace(given_name, "")
     assert CANARY.lower() not in said.lower()
@@ -376,7 +376,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def run(
     instance: dg.DagsterInstance, job: str, config: Mapping[str, Any], account: str | None = None
 ) -> tuple[str, str]:
-    """The sentences of the one step that failed, and everything that Dagster keeps of the run."""
+    """Run a job in which one step fails; returns its message, and everything that Dagster keeps of the run."""
     result = (
         defs()
         .resolve_job_def(job)
@@ -508,7 +508,7 @@ def test_a_plan_that_was_put_into_another_accounts_folder_serves_nobody(store: R
 
 
 def _require_foreign(store: RecordStore, path: Path) -> None:
-    """To an account there is no such file to import, and it may write none there."""
+    """To an account, such a file to import does not exist, and it may not write one there."""
     store.add_account("ua", "tester")
     assert told_by(lambda: store.account("ua").require_source(path)) == (
         "NotFound",
@@ -522,7 +522,7 @@ def test_the_stores_own_places_are_no_accounts(store: RecordStore, place: str) -
     _require_foreign(store, store.settings.home / place)
 
 
-@pytest.mark.parametrize("store", ["laptop"], indirect=True, scope="module")  # elsewhere they are no files
+@pytest.mark.parametrize("store", ["laptop"], indirect=True, scope="module")  # elsewhere they are not files
 @pytest.mark.parametrize(
     "place",
     [

@@ -23,7 +23,7 @@ from schemas.counts import Counts
 from schemas.exports import ExportRequest
 from tests.records import contact, contacts_of, put, values, write_csv
 
-# Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
+# Dagster 1.13 reads pydantic's `__fields__` wherever a resource is made.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
 )
@@ -51,7 +51,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 def run(
     instance: dg.DagsterInstance, job: str, config: Mapping[str, Any], partition: str | None = None
 ) -> dg.ExecuteInProcessResult:
-    """The result of a job whose one op is given this config."""
+    """Run a job with this config for its one op; returns the result."""
     definition = defs().resolve_job_def(job)
     (op,) = (node.name for node in definition.nodes)
     return definition.execute_in_process(
@@ -63,14 +63,14 @@ def run(
 
 
 def told(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> str:
-    """Everything that Dagster keeps of a run, as text."""
+    """Return everything that Dagster keeps of a run, as text."""
     entries = instance.all_logs(result.run_id)
     assert len(entries) > 5
     return "\n".join([dg.serialize_value(entry) for entry in entries] + [str(entry) for entry in entries])
 
 
 def failure(result: dg.ExecuteInProcessResult) -> tuple[str, Any]:
-    """The sentence of the one step that failed, and the error's code."""
+    """Return the message of the one step that failed, and the error's code."""
     (failed,) = [event for event in result.all_events if event.is_step_failure]
     data = failed.step_failure_data.user_failure_data
     assert data is not None
@@ -78,7 +78,7 @@ def failure(result: dg.ExecuteInProcessResult) -> tuple[str, Any]:
 
 
 def shown_trace(result: dg.ExecuteInProcessResult) -> str | None:
-    """What Dagster shows below the sentence of the one step that failed: a stack trace and causes, or nothing."""
+    """Return what Dagster shows below the message of the failed step: a stack trace and causes, or nothing."""
     (failed,) = [event for event in result.all_events if event.is_step_failure]
     error = failed.step_failure_data.error
     assert error is not None
@@ -286,7 +286,7 @@ def test_export_flights_publishes_the_partitions_records(
 def export_contacts(
     instance: dg.DagsterInstance, store: RecordStore, count: int = 100, **config: Any
 ) -> dg.ExecuteInProcessResult:
-    """The result of exporting so many contacts of account ua, in parts of 30."""
+    """Export so many contacts of account ua in parts of 30; returns the result."""
     put(store, f"SELECT 'C-' || lpad(i::VARCHAR, 5, '0') AS external_id, 'lead' AS status FROM range({count}) t(i)")
     instance.add_dynamic_partitions("accounts", ["ua"])
     return run(instance, "export_contacts", {"part_rows": 30} | config, partition="ua")
@@ -315,7 +315,7 @@ def test_an_export_makes_one_step_a_part_and_observes_each(store: RecordStore, i
 
 
 def evaluated(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool | None, dict[str, Any]]]:
-    """What each check said in a run."""
+    """Return the result of each check in a run."""
     return {
         each.check_name: (each.passed, {name: value.value for name, value in each.metadata.items()})
         for each in result.get_asset_check_evaluations()
@@ -359,7 +359,7 @@ def test_no_check_passes_while_the_file_of_any_account_is_damaged(
         )
         return {each.check_name: bool(each.passed) for each in found.get_asset_check_evaluations()}
 
-    # One field too many in the last line, and another digest; the snapshot has as many records as before.
+    # The last line has a field too many, and the digest differs. The snapshot has as many records as before.
     assert by_hand() == {"rows_equal_snapshot": True, "checksum_holds": False, "file_reads_back": False}
     theirs.path.unlink()
     assert set(by_hand().values()) == {True}
@@ -443,7 +443,7 @@ def test_another_accounts_batch_is_not_there(
 
 
 def attempts(instance: dg.DagsterInstance, file: Path) -> tuple[int, str]:
-    """How often the step was retried, and the code of the error that it failed with in the end."""
+    """Return the number of retries of the step, and the code of its last error."""
 
     @dg.job(resource_defs={"records": RecordsResource()})
     def retried_import() -> None:

@@ -1,4 +1,4 @@
-"""Untrusted JSON: every value as it was written, or a refusal that names the place."""
+"""Untrusted JSON: every value is read as it was written, or the refusal names the place."""
 
 import io
 import json
@@ -31,11 +31,11 @@ with_corpora = pytest.mark.skipif(
 )
 
 READERS = ("msgspec", "walk")
-"""Both readers must say the same of every file: blocks decoded by msgspec, and the walk alone."""
+"""Both readers must agree on every file: the one that decodes blocks by msgspec, and the walk alone."""
 
 
 def _file(content: bytes) -> BinaryIO:
-    """An unnamed file: DuckDB reads it by its descriptor."""
+    """Return an unnamed file: DuckDB reads it by its descriptor."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     file.write(content)
     file.flush()
@@ -43,7 +43,7 @@ def _file(content: bytes) -> BinaryIO:
 
 
 class Whole:
-    """All that the reader says of a file."""
+    """Everything that the reader reads from a file."""
 
     def __init__(self, content: bytes | str, **options: Any) -> None:
         data = content.encode() if isinstance(content, str) else content
@@ -69,7 +69,7 @@ class Whole:
 
 
 def _outcome(content: bytes) -> Any:
-    """What the parser says of a file, or why it refuses it; without the cross-check."""
+    """Return the records of a file, or the reason of the parser's refusal, without the cross-check."""
     rows: list[tuple[str, ...]] = []
     lines: list[int] = []
     cells: list[tuple[int, str, UnfitValue]] = []
@@ -152,7 +152,7 @@ def test_both_readers_say_the_same_of_the_whole_corpus(monkeypatch: pytest.Monke
 @with_corpora
 @pytest.mark.usefixtures("reader")
 def test_the_values_of_the_corpus_survive_exactly_or_are_refused() -> None:
-    """Those of `[value]`; an object with a member twice is refused as a record."""
+    """Each value is read as `[value]`. An object with a member twice is refused as a record."""
     said: dict[str, str] = {}
     for name, content in _corpus("test_transform", "").items():
         if name.startswith("object"):
@@ -380,7 +380,7 @@ NESTED_RECORDS = st.lists(st.dictionaries(TEXTS, NESTED, max_size=4), min_size=1
 def test_both_readers_say_the_same_of_damaged_files(
     records: list[dict[str, Any]], array: bool, random: Any, block: int
 ) -> None:
-    """And Python's parser accepts what they accept."""
+    """Python's parser accepts what they accept."""
     content = bytearray(
         json.dumps(records, indent=1).encode() if array else b"\n".join(json.dumps(r).encode() for r in records)
     )

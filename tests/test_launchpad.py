@@ -1,4 +1,4 @@
-"""What a person reads and types in Dagster's launchpad."""
+"""What an operator reads and types in Dagster's launchpad."""
 
 import dagster as dg
 import pytest

@@ -1,4 +1,4 @@
-"""What the design says about the source as a whole."""
+"""The source keeps the layout that the design describes."""
 
 import ast
 import tomllib
@@ -54,7 +54,7 @@ def test_no_module_imports_one_that_imports_it() -> None:
 
 
 def test_no_room_imports_one_that_imports_it() -> None:
-    """A room is a folder below a layer, with all that is in it."""
+    """A room is a folder below a layer, with all modules in it."""
     rooms: dict[str, set[str]] = {}
     for path in SOURCES:
         room = _room(_module(path))
@@ -69,12 +69,12 @@ def _module(path: Path) -> str:
 
 
 def _room(module: str) -> str:
-    """The folder of a module that lies in one; a module directly in a layer is a room of its own."""
+    """Return the folder of a module that lies in one. A module directly in a layer is a room of its own."""
     return ".".join(module.split(".")[:2])
 
 
 def _modules_imported(tree: ast.Module) -> Iterator[str]:
-    """Every module that is imported; `from folder import module` is an import of the module."""
+    """Yield every imported module; `from folder import module` is an import of the module."""
     known = {_module(path) for path in SOURCES}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -98,7 +98,7 @@ def test_only_the_clock_asks_for_the_time() -> None:
 
 
 def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """The node and what is evaluated with it; of a function only its decorators and defaults."""
+    """Yield the node and what is evaluated with it; of a function only its decorators and defaults."""
     yield node
     below: list[ast.AST] = list(ast.iter_child_nodes(node))
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -109,7 +109,7 @@ def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def test_the_environment_is_not_read_at_import() -> None:
-    """But for a default argument of the settings, which is the mapping itself and no value of it."""
+    """A default argument of the settings does not count: it is the mapping itself, not one of its values."""
     reading = [
         (_name(path), ast.unparse(node))
         for path in SOURCES
@@ -128,7 +128,7 @@ def test_the_environment_is_not_read_at_import() -> None:
 
 
 def test_process_wide_state_is_changed_in_one_module() -> None:
-    """Assignments to `sys.modules` and `os.environ`, and changes of the import paths."""
+    """Such changes are assignments to `sys.modules` and `os.environ`, and changes of the import paths."""
     changing = {
         _name(path)
         for path in SOURCES

@@ -1,4 +1,4 @@
-"""The sensor that carries the ledger into Dagster."""
+"""The sensor that reports the ledger's events to Dagster."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +21,7 @@ from schemas.batches import OnInvalid
 from schemas.exports import ExportRequest
 from tests.records import Row, contact, contacts_of, put, write_csv
 
-# Dagster 1.13 asks pydantic for `__fields__` wherever a resource is made.
+# Dagster 1.13 reads pydantic's `__fields__` wherever a resource is made.
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
 )
@@ -36,7 +36,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 
 def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorResult | dg.SkipReason:
-    """What the sensor returns; the partitions that it asks for are made, as the daemon makes them."""
+    """Run the sensor and add the partitions that it requests, as the daemon does. Returns the sensor's result."""
     context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"records": RecordsResource()})
     result: Any = ledger_events(context)
     assert isinstance(result, dg.SensorResult | dg.SkipReason)
@@ -313,7 +313,7 @@ def test_a_tick_reads_back_no_more_exported_records_than_it_may(
     writer = ExportWriter(store, "tester")
     exports = [
         writer.export(ExportRequest("ua", "contacts", filters=(f"external_id < {below}",)))
-        for below in (2, 4, 1, 2, 1)  # so many records have they
+        for below in (2, 4, 1, 2, 1)  # the number of records of each export
     ]
 
     told: list[list[tuple[int, int]]] = []

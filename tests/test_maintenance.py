@@ -1,4 +1,4 @@
-"""Batches end with their time; maintenance removes what nobody needs, and nothing else."""
+"""Batches end with their window. Maintenance removes what is no longer needed, and nothing else."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ from tests.timeline import Timeline, store_of
 
 
 def a_store_of_the_past(settings: Settings, _: Path) -> None:
-    """An empty store whose history is on its timeline."""
+    """Make an empty store with a history on its timeline."""
     store_of(settings)[0].__exit__()
 
 
@@ -42,7 +42,7 @@ ALL = {"staging", "reports", "rejects"}
 
 
 class World:
-    """A store whose time is set, with contacts of `ua` to import."""
+    """A store with a clock that the test sets, and contacts of `ua` to import."""
 
     def __init__(self, store: RecordStore, clock: Timeline, folder: Path) -> None:
         self.store, self.clock, self.folder, self.files = store, clock, folder, 0
@@ -80,7 +80,7 @@ class World:
             return [path for (path,) in rows]
 
     def folders(self, batch_id: str) -> set[str]:
-        """The kinds of folders that the batch has."""
+        """Return the kinds of folders that the batch has."""
         return {kind for kind in ("staging", "reports", "rejects") if (self.ua.folder(kind) / batch_id).exists()}
 
 
@@ -135,7 +135,7 @@ def test_batches_expire_and_previews_are_discarded_with_their_files(world: World
         world.importer.commit("ua", previewed)
 
     world.clock.advance(hours=24)
-    assert world.maintenance.expire().removed.number == 2  # the report of the one, what the other has staged
+    assert world.maintenance.expire().removed.number == 2  # the report of the one, and the staged files of the other
     assert (world.folders(previewed), world.folders(young)) == (set(), {"reports"})
 
 
@@ -180,7 +180,7 @@ def test_what_a_killed_process_left_in_the_scratch_folder_is_swept_a_day_later(w
     yesterday = datetime.now(UTC).timestamp() - DAY.total_seconds()
     for place in (old, old.parent):
         os.utime(place, (yesterday, yesterday))
-    world.clock.advance(days=30)  # the store's time tells nothing of files of this machine
+    world.clock.advance(days=30)  # the store's clock does not apply to files of this machine
     assert world.maintenance.expire().removed == Removed(1, 10)
     assert (old.parent.exists(), new.exists()) == (False, True)
 
@@ -246,7 +246,7 @@ def test_files_of_which_much_is_deleted_are_written_anew_and_removed_past_the_ho
     assert report.old_files == Removed()
     assert report.storage.held > 0, "the window holds back what was before"
     world.clock.advance(days=2, seconds=1)
-    world.maintains()  # the files are needed no more; whoever reads them now may do so for a day
+    world.maintains()  # these files are obsolete, but a process that reads them may go on for a day
     world.clock.advance(days=1, seconds=1)
     later = world.maintains()
     assert later.old_files.number > 0
@@ -273,10 +273,10 @@ def test_what_a_killed_writer_left_goes_to_the_trash_and_what_others_put_there_s
         os.utime(on_disk(file), (old, old))
     found = mark.read()
     assert found is not None
-    mark.write(replace(found, writing=Writing(EVERYWHERE, datetime.now(UTC))))  # as one that begins to write
+    mark.write(replace(found, writing=Writing(EVERYWHERE, datetime.now(UTC))))  # like a process that begins to write
     left.write_bytes(b"x" * 1000)
 
-    world.imports(2)  # whoever writes next notes what the other has left
+    world.imports(2)  # the next writer records what the other has left
     assert world.maintains().orphans == Removed()
     world.clock.advance(hours=24)
     report = world.maintains()
@@ -360,7 +360,7 @@ def test_a_batch_whose_images_are_gone_cannot_be_taken_back(world: World) -> Non
 
 @starts_with(an_empty_store)
 def test_a_snapshot_is_read_as_it_was_after_its_files_were_rewritten(store: RecordStore) -> None:
-    """DuckLake's statistics are those of the newest snapshot, and DuckDB would believe them of an older one."""
+    """DuckLake's statistics are those of the newest snapshot, and DuckDB would use them for an older one."""
     put(
         store,
         "SELECT 'C-' || lpad(i::VARCHAR, 3, '0') AS external_id, 'lead' AS status, "

@@ -1,4 +1,4 @@
-"""Headers to fields: as given, as remembered, by name, by alias, normalised, by likeness, else ignored."""
+"""Headers are mapped to fields: as given, as saved, by name, by alias, normalised, by likeness; else ignored."""
 
 import shlex
 import time
@@ -24,7 +24,7 @@ CONTACTS = load_model("contacts").record_type()
 
 
 def named(*fields: str, key: str = "id") -> RecordType:
-    """A type of text fields; each may be followed by its aliases, as "size|cm"."""
+    """Return a type of text fields; aliases may follow each name, as in "size|cm"."""
     parts = [field.split("|") for field in fields]
     return RecordType(
         "things", "", tuple(Field(name, "text", aliases=tuple(more)) for name, *more in parts), (key,), {}

@@ -1,4 +1,4 @@
-"""What is said of a value that may not be shown."""
+"""What a message says about a value that it may not show."""
 
 import pytest
 

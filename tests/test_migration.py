@@ -1,4 +1,4 @@
-"""A store moved to another place, with its whole history: complete and compared, or not a store."""
+"""A store is moved to another place with its whole history. It is complete and compared, or it is not a store."""
 
 import json
 import os
@@ -52,9 +52,10 @@ from tests.timeline import execute_on_catalog
 
 @dataclass(frozen=True)
 class History:
-    """A home whose store has one of everything, and what was done there.
+    """A home with a store that has one of everything, and the ids of what was done there.
 
-    `first` was committed, `undone` committed and taken back, `live` committed after maintenance; `previewed` waits.
+    `first` was committed. Another batch was committed and rolled back. `live` was committed after maintenance.
+    `previewed` waits.
     """
 
     home: Path
@@ -67,7 +68,7 @@ class History:
 
 @dataclass(frozen=True)
 class Place:
-    """A place to migrate to, and the settings of who works there."""
+    """A place to migrate to, and the settings of a user there."""
 
     to: str
     data: str
@@ -98,7 +99,7 @@ def history(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Hist
             contacts_of(write_csv(folder / "bad.csv", [contact(20), contact(21, status="?")])), OnInvalid.SKIP
         )
         exported = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts")).export_id
-        with store.transaction("many presets", "tester") as transaction:  # too many for the catalog: they have a file
+        with store.transaction("many presets", "tester") as transaction:  # too many for the catalog, so a file has them
             transaction.connection.execute(
                 "INSERT INTO lake.ledger.presets SELECT ? + n, ?, 'ua', 'contacts', 'p' || n, ['status'], 'tester' "
                 "FROM range(150) t(n)",
@@ -124,7 +125,7 @@ def history(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Hist
 
 @pytest.fixture
 def source(history: History, home: Path) -> Iterator[RecordStore]:
-    """The store of the history, on a laptop, of which this test has the only copy."""
+    """The store of the history, on a laptop; a copy for this test alone."""
     shutil.copytree(history.home, home, symlinks=True)
     with RecordStore(Settings.from_environment()) as store:
         yield store
@@ -148,13 +149,13 @@ def server(
 
 @pytest.fixture
 def laptop(tmp_path: Path) -> Place:
-    """A folder that is not there yet, for all of a store."""
+    """A folder that does not exist yet, for all of a store."""
     place = str(tmp_path / "elsewhere")
     return Place(place, place, {"RECORDS_HOME": place})
 
 
 def told(store: RecordStore) -> list[Any]:
-    """All that a store tells of itself, but for where it is."""
+    """Return all that a store reports of itself, except its place."""
     data = str(store.settings.data).rstrip("/")
     exports = [replace(it, path=str(it.path).removeprefix(data)) for it in store.exports()]  # type: ignore[arg-type]
     types = [stored(store, "contacts", account) for account in store.accounts()]
@@ -162,7 +163,7 @@ def told(store: RecordStore) -> list[Any]:
 
 
 def files(home: Path) -> dict[str, str]:
-    """The SHA-256 of each file of a home, but for those that say that somebody has it open, or had."""
+    """Return the SHA-256 of each file of a home, except the files of open databases and locks."""
     return {
         str(path.relative_to(home)): sha256(path.read_bytes()).hexdigest()
         for path in sorted(home.rglob("*"))
@@ -186,7 +187,7 @@ def is_no_store(place: Place) -> bool:
 
 
 def works_as(place: Place, history: History) -> None:
-    """Whoever goes on at a place can do whatever they could do before."""
+    """Check that a user at the new place can do everything that was possible before."""
     with RecordStore(place.settings) as store:
         (batch,) = (it for it in store.batches() if it.batch_id == history.previewed)
         assert batch.status is BatchStatus.PREVIEWED
@@ -271,7 +272,7 @@ def test_what_is_copied_is_what_whole_files_there_are(source: RecordStore, lapto
 def test_the_tables_are_as_ducklake_makes_them(
     source: RecordStore, server: Place, postgres: Postgres, tmp_path: Path, quick_reading: None
 ) -> None:
-    """So that DuckLake finds what it writes itself, above all in rows that lie in the catalog."""
+    """DuckLake must find what it writes itself, above all rows that lie in the catalog."""
     native, moved, again = postgres.create(), database_of(server.to), postgres.create()
     made = replace(source.settings, postgres=postgres.address(native), data=tmp_path / "native")
     with RecordStore(made) as store:
@@ -286,7 +287,7 @@ def test_the_tables_are_as_ducklake_makes_them(
         "SELECT DISTINCT regexp_replace(table_name, '[0-9_]+$', ''), column_name, ordinal_position, data_type, "
         "is_nullable FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 3",
         "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
-        # What others read of the history is made by `records init`.
+        # `records init` makes the part of the history that readers see.
         "SELECT nspname::text FROM pg_namespace WHERE nspname NOT LIKE 'pg_t%' AND nspname <> 'records_history' "
         "ORDER BY 1",
     ):
@@ -303,7 +304,7 @@ def _migrate(to: str, data: str, store: RecordStore) -> None:
 
 @pytest.fixture(scope="module")
 def steps(history: History, tmp_path_factory: pytest.TempPathFactory) -> int:
-    """How many a migration to a folder takes."""
+    """Return the number of steps of a migration to a folder."""
     folder = tmp_path_factory.mktemp("counted")
     home = shutil.copytree(history.home, folder / "home", symlinks=True)
     return run_and_kill(partial(_migrate, str(folder / "there"), str(folder / "there")), settings_of(home))

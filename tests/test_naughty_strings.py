@@ -1,4 +1,4 @@
-"""Files that others made to break parsers: csv-spectrum, and the big list of naughty strings."""
+"""Published files that break parsers: csv-spectrum, and the big list of naughty strings."""
 
 import csv
 import gzip
@@ -33,7 +33,7 @@ _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 
 
 def naughty() -> list[str]:
-    """Every string of the list once: 511 of 515, for four are there twice."""
+    """Return every string of the list once: 511 of 515, because four are there twice."""
     strings: list[str] = json.loads((CORPORA / "blns" / "blns.json").read_text("utf-8"))
     assert len(strings) == 515
     once = list(dict.fromkeys(strings))
@@ -42,10 +42,10 @@ def naughty() -> list[str]:
 
 
 def test_every_file_of_csv_spectrum_is_read_as_its_json_says(tmp_path: Path) -> None:
-    """All twelve, with two faults of the corpus made good.
+    """All twelve files are read, with two faults of the corpus corrected.
 
-    The JSON of location_coordinates is one object instead of a list, and has another telephone number. Of the
-    files named for their CRLF this copy has lost the CR, which the JSON of newlines_crlf still has.
+    The JSON of location_coordinates is one object instead of a list, and has another telephone number. The files
+    named after their CRLF have lost the CR in this copy; the JSON of newlines_crlf still has it.
     """
     spectrum = CORPORA / "csv_spectrum"
     equal = []
@@ -71,7 +71,7 @@ def test_every_file_of_csv_spectrum_is_read_as_its_json_says(tmp_path: Path) -> 
 
 
 def write(path: Path, rows: list[list[str]]) -> Path:
-    """A file of the rows, the first of them the header, in the format that its name tells."""
+    """Write a file of the rows in the format of its name; the first row is the header."""
     kind, content = path.name.removesuffix(".gz").rpartition(".")[2], io.BytesIO()
     text = io.TextIOWrapper(content, "utf-8", newline="", write_through=True)
     records = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
@@ -97,14 +97,15 @@ def write(path: Path, rows: list[list[str]]) -> Path:
 
 def _text_cell(sheet: Any, text: str) -> Any:
     cell = WriteOnlyCell(sheet, text)
-    cell.data_type = "s"  # it is no formula and no error
+    cell.data_type = "s"  # it is neither a formula nor an error
     return cell
 
 
 def carried(strings: list[str], suffix: str) -> list[str]:
-    """Those that a file of the format can hold: XML 1.0 has no control characters and no U+FFFE, whoever writes it.
+    """Return the strings that a file of the format can hold.
 
-    (A workbook holds them only as Excel's escape, _x0007_, which openpyxl does not write.)
+    XML 1.0 allows neither control characters nor U+FFFE. (A workbook holds them only as Excel's escape, _x0007_,
+    which openpyxl does not write.)
     """
     return [text for text in strings if not _NO_XML.search(text)] if suffix == "xlsx" else strings
 
@@ -114,7 +115,7 @@ def carried(strings: list[str], suffix: str) -> list[str]:
 def test_every_naughty_string_is_stored_as_the_bytes_it_is(
     importer: Importer, store: RecordStore, tmp_path: Path, suffix: str
 ) -> None:
-    """But the empty one, which is null. A text field of contacts has no other null marker: "NULL" is a text."""
+    """Only the empty string is null. A text field of contacts has no other null marker: "NULL" is a text."""
     strings = carried(naughty(), suffix)
     assert len(naughty()) - len(strings) == (6 if suffix == "xlsx" else 0)
     rows = [[f"C-{number:03}", "lead", text] for number, text in enumerate(strings)]
@@ -132,7 +133,7 @@ def test_every_naughty_string_is_stored_as_the_bytes_it_is(
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_naughty_string_can_be_a_header(tmp_path: Path, suffix: str) -> None:
-    """But the empty one, which names nothing."""
+    """The empty string is excluded, because it names nothing."""
     headers = [text for text in carried(naughty(), suffix) if text]
     path = write(tmp_path / f"file.{suffix}", [headers, [str(number) for number in range(len(headers))]])
     with FileReader(path) as reader:
@@ -146,10 +147,10 @@ def test_every_naughty_string_can_be_a_header(tmp_path: Path, suffix: str) -> No
 def test_naughty_strings_are_names_of_files_in_the_ledger(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:
-    """Whole strings, as many in one name as have room, until it has every kind of character that the list has.
+    """The file names consist of whole strings, and together have every kind of character of the list.
 
-    A kind is each sign of ASCII, and of all else what is of one category and as many bytes; every string would take
-    a minute. No name of a file has / or NUL, is empty, or is longer than 255 bytes.
+    A kind is each ASCII character, and otherwise a Unicode category with a number of bytes. A file for every string
+    would take a minute. A file name has neither / nor NUL, is not empty, and has at most 255 bytes.
     """
     strings = [text for text in naughty() if text and "/" not in text and len(text.encode()) <= 200]
     assert "\0" not in "".join(strings)
@@ -176,7 +177,7 @@ def test_naughty_strings_are_names_of_files_in_the_ledger(
 def test_every_naughty_string_is_a_name_in_ledger_report_and_terminal(
     importer: Importer, store: RecordStore, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One after the other, from the ledger on; a terminal is sent no control character."""
+    """Each name passes through the ledger and everything after it. No terminal receives a control character."""
     names = [text for text in naughty() if text and "/" not in text]
     path = tmp_path / "file.csv"
     path.write_text("external_id,status\n1,lead\n")

@@ -1,4 +1,4 @@
-"""An output format is a new file in resources/export_writer/formats/ and its entry in FORMATS; the rest follows."""
+"""A new output format is a file in resources/export_writer/formats/ and an entry in FORMATS; the rest follows."""
 
 import hashlib
 import json
@@ -87,9 +87,9 @@ with RecordStore(Settings.from_environment()) as store:
 
 @pytest.fixture
 def project(store: RecordStore, tmp_path: Path) -> Path:
-    """A copy of this project that has the toy format, and a store in which account ua has a hundred contacts."""
+    """A copy of this project with the toy format, and a store in which account ua has a hundred contacts."""
     for folder in ("pipelines", "resources", "schemas"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)  # with what is compiled
+        shutil.copytree(ROOT / folder, tmp_path / folder)  # with its compiled files
     formats = tmp_path / "resources" / "export_writer" / "formats"
     (formats / "toy.py").write_text(TOY)
     registry = formats / "__init__.py"

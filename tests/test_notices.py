@@ -1,4 +1,4 @@
-"""Who is told what: of batches and exports by the ledger's sensor, of runs that failed by their own."""
+"""Notices: the ledger's sensor reports batches and exports, another sensor reports failed runs."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def receiver(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
-    """Whom RECORDS_NOTIFY names."""
+    """The receiver that RECORDS_NOTIFY names."""
     with receiving() as receiver:
         monkeypatch.setenv("RECORDS_NOTIFY", receiver.url)
         yield receiver
@@ -55,7 +55,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def tick(sensor: Any, instance: dg.DagsterInstance, cursor: str | None) -> str | None:
-    """The cursor after a tick."""
+    """Run a tick; returns its cursor."""
     context = dg.build_sensor_context(instance=instance, cursor=cursor, resources={"records": RecordsResource()})
     result = sensor(context)
     assert isinstance(result, dg.SensorResult | dg.SkipReason)
@@ -106,7 +106,7 @@ def test_what_the_ledger_tells_is_told_once(
 def test_an_import_that_waits_for_approval_says_how_to_approve_it(
     store: RecordStore, importer: Importer, instance: dg.DagsterInstance, receiver: Receiver, file: Path
 ) -> None:
-    importer.preview(contacts_of(file))  # one that somebody looks at anyway
+    importer.preview(contacts_of(file))  # a user is looking at this one anyway
     batch = importer.preview(contacts_of(file)).batch
     with store.transaction("let it wait", "inbox") as transaction:
         waiting = replace(batch, needs_approval=True, actor="inbox", at=transaction.at)
@@ -171,7 +171,7 @@ def test_with_nobody_to_tell_and_with_an_old_cursor_the_numbers_are_one(
     carried, _, told = cursor.partition(":")
     assert carried == told
     receiver: Receiver = request.getfixturevalue("receiver")
-    assert tick(ledger_events, instance, carried) == carried  # as it was written before anybody could be told
+    assert tick(ledger_events, instance, carried) == carried  # as it was written before notices existed
     assert receiver.taken == []
 
 
@@ -194,7 +194,7 @@ def test_an_address_that_cannot_be_read_is_logged_and_fails_nothing(
 
 
 def fail(instance: dg.DagsterInstance, account: str, batch_id: str) -> str:
-    """A commit that fails; the id of its run."""
+    """Run a commit that fails; returns the id of its run."""
     config = {"account": account, "batch_id": batch_id}
     done = commit_batch.execute_in_process(
         config, instance=instance, resources={"records": RecordsResource()}, raise_on_error=False
@@ -212,7 +212,7 @@ def test_runs_that_fail_are_told_once_from_now_on(
     first = fail(instance, "ua", "b-none")
     RunningUi("http://127.0.0.1:3000", "http://127.0.0.1:3001", 1).write(store.settings)
     cursor = tick(run_failures, instance, cursor)
-    instance.add_run_tags(first, {"dagster/did_retry": "true"})  # which updates the run
+    instance.add_run_tags(first, {"dagster/did_retry": "true"})  # this updates the run
     second = instance.create_run_for_job(deliver_exports, tags={"dagster/partition": "dl"})
     instance.report_run_failed(second)
     canceled = instance.create_run_for_job(deliver_exports)

@@ -1,4 +1,4 @@
-"""Notices by HTTP: taken once, tried again, given up; one receiver holds up no other; addresses stay secret."""
+"""Notices by HTTP: each is accepted once, retried or given up. Receivers are independent; addresses stay secret."""
 
 import logging
 import subprocess
@@ -39,7 +39,7 @@ def of(settings: Settings, *receivers: Receiver) -> Notifier:
 
 
 def log(*numbers: int, at: datetime = NOW) -> list[Entry]:
-    """Entries of a log; those of odd numbers have something to say."""
+    """Return entries of a log; those of odd numbers have a message."""
     return [Entry(each, at, replace(MESSAGE, title=str(each)) if each % 2 else None) for each in numbers]
 
 
@@ -48,7 +48,7 @@ def after(entries: Sequence[Entry], number: int) -> list[Entry]:
 
 
 def tell(notifier: Notifier, told: NoticeCursor, entries: Sequence[Entry], minutes: float = 0) -> NoticeCursor:
-    """What is known after a tick is what its text says."""
+    """Send the new entries. The text of the cursor must have everything for the next tick."""
     reached = notifier.send_new(told, lambda number: after(entries, number), NOW + timedelta(minutes=minutes))
     assert NoticeCursor.parse(str(reached)) == reached
     return reached
@@ -74,10 +74,10 @@ def test_a_receiver_that_hangs_and_one_that_is_not_there_fail_soon(
     receiver.status = 0
     hanging = Notifier(replace(settings, notify=(receiver.url.replace("rto=8", "rto=0.2"),)))
     began = time.monotonic()
-    assert not hanging.send(hanging.receivers[0], MESSAGE)  # by the time limit of the address
+    assert not hanging.send(hanging.receivers[0], MESSAGE)  # by the timeout of the address
     monkeypatch.setattr(notifier_module, "_SECONDS_A_MESSAGE", 0.2)
     notifier = of(settings, receiver)
-    assert not notifier.send(notifier.receivers[0], MESSAGE)  # by ours
+    assert not notifier.send(notifier.receivers[0], MESSAGE)  # by the notifier's timeout
     assert time.monotonic() - began < 6
     gone = Notifier(replace(settings, notify=("json://127.0.0.1:9/",)))
     assert not gone.send(gone.receivers[0], MESSAGE)

@@ -1,4 +1,4 @@
-"""An inbox in an object store: files are in one place, in their order, whoever is killed or comes at the same time."""
+"""An inbox in an object store: each file is in one place and in order, after a kill and with several processes."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.runs_on("server")
 
 
 class Died(BaseException):
-    """Where a process was killed."""
+    """Raised where a test kills a process."""
 
 
 def dies(*_: Any) -> None:

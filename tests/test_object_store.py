@@ -1,4 +1,4 @@
-"""A store whose data are objects: found by AWS's own settings, and its secrets in nothing that anyone reads."""
+"""A store with its data in objects: AWS's own settings locate it, and no readable output has its secrets."""
 
 import json
 import os
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.runs_on("server")
 
 @pytest.fixture(autouse=True)
 def new_process() -> Iterator[None]:
-    """What a process asks AWS's settings for is asked for by each test."""
+    """Forget the cached clients before each test."""
     _as_a_new_process()
     yield
     _as_a_new_process()
@@ -40,7 +40,7 @@ def _as_a_new_process() -> None:
 
 
 def _anew(settings: Settings) -> Settings:
-    """The settings as a new process reads them: no client of the object store has been made for them."""
+    """Read the settings as a new process does, without a client of the object store."""
     return replace(settings, data=location(str(settings.data)))
 
 
@@ -74,7 +74,7 @@ def test_the_usual_files_of_aws_name_keys_region_and_endpoint(
     _as_a_new_process()
     with RecordStore(_anew(settings)) as again:
         assert [row["external_id"] for row in stored(again)] == ["C-1"]
-        if how == "a process":  # whose keys end soon, and are asked for before each statement
+        if how == "a process":  # these keys end soon, so the process requests them before each statement
             _tell_keys(tmp_path / "keys.json", "another-s3cret")
             with pytest.raises(StoreUnreachable, match="Forbidden"):
                 put(again, "SELECT 'C-2' AS external_id, 'lead' AS status")

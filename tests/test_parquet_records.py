@@ -1,4 +1,4 @@
-"""Untrusted Parquet: every value as text that the parsers take for it, or a problem of its cell."""
+"""Untrusted Parquet: every value becomes a text that the parsers accept, or a problem of its cell."""
 
 import contextlib
 import io
@@ -30,7 +30,7 @@ def _written(table: pa.Table, **options: Any) -> bytes:
 
 
 def _file(content: bytes) -> BinaryIO:
-    """An unnamed file: DuckDB reads it by its descriptor."""
+    """Return an unnamed file: DuckDB reads it by its descriptor."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     file.write(content)
     file.flush()
@@ -38,7 +38,7 @@ def _file(content: bytes) -> BinaryIO:
 
 
 class Whole:
-    """All that the reader says of a file."""
+    """Everything that the reader reads from a file."""
 
     def __init__(self, content: pa.Table | bytes, **options: Any) -> None:
         data = content if isinstance(content, bytes) else _written(content)
@@ -179,7 +179,7 @@ def test_damage_is_refused_whatever_it_is() -> None:
             damaged[chance.randrange(len(damaged))] = chance.randrange(256)
         with contextlib.suppress(UnreadableFile):
             survived += Whole(bytes(damaged)).records == list(range(1, 501))
-    assert survived < 100  # damage to what nobody reads, as to a name
+    assert survived < 100  # damage to unused bytes, such as a name
     for content in (b"", b"PAR1", b"PAR1PAR1", b"a,b\n1,2\n", whole[:-1]):
         assert "f.parquet cannot be read as Parquet" in _refusal(content)
 
@@ -199,7 +199,7 @@ def test_limits_and_columns_of_one_name() -> None:
 
 
 def test_a_text_that_is_there_many_times_is_handed_out_in_parts() -> None:
-    """50 KB that stand for 10 GB."""
+    """50 KB that unpack to 10 GB."""
     table = pa.table(
         {"v": pa.DictionaryArray.from_arrays(pa.array([0] * 10_000, pa.int32()), pa.array(["x" * 1_000_000]))}
     )
@@ -211,7 +211,7 @@ def test_a_text_that_is_there_many_times_is_handed_out_in_parts() -> None:
 
 
 class _Spoiling(pq.ParquetFile):  # type: ignore[misc]
-    """Arrow's reader, one of whose records is dropped, doubled, split in two or shifted."""
+    """Arrow's reader with a defect: a record is dropped, doubled, split in two or shifted."""
 
     how = ""
     victim = 0

@@ -1,4 +1,4 @@
-"""Text cells to values: what is accepted, what is refused, and nothing rounded or guessed."""
+"""Text cells become values: what is accepted, what is refused; nothing is rounded or guessed."""
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal

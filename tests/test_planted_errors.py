@@ -1,4 +1,4 @@
-"""Errors planted in a file come back from its preview, each of them and no other; and no record is shortened."""
+"""A preview finds each planted error and no other, and shortens no record."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ PLANTED = [
 
 
 def _line(values: list[str]) -> str:
-    """Lines of one length: what is planted moves nothing to another chunk."""
+    """Lines of equal length, so that a planted error moves nothing to another chunk."""
     line = ",".join(values)
     assert len(line) < WIDTH
     return line + "n" * (WIDTH - 1 - len(line)) + "\n"
@@ -55,7 +55,7 @@ def _line(values: list[str]) -> str:
 def test_each_planted_error_is_in_the_problems_and_no_other(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:
-    """600,000 empty phones are no error, and equal neighbours are not one."""
+    """600,000 empty phones are not an error, and neither are equal neighbours."""
     names, size = HEADER.split(","), 600_000
     lines = [_line(GOOD.format(f"{number:07}").split(",")) for number in range(size)]
     path = tmp_path / "in.csv"
@@ -111,7 +111,7 @@ def test_a_required_column_that_is_empty_is_reported_for_each_record_beside_what
 
 
 def _problems(store: RecordStore, report: ImportReport) -> list[tuple[Any, ...]]:
-    """All that the problems file says: record, line, field, rule, value."""
+    """Return the rows of the problems file: record, line, field, rule, value."""
     staging = Staging(on_disk(store.account("ua").folder("staging") / report.batch.batch_id), ())
     table = pq.read_table(staging.problems)
     return list(zip(*(table[it].to_pylist() for it in ("record", "line", "field", "rule", "value")), strict=True))
@@ -130,7 +130,7 @@ def test_what_is_odd_about_a_file_is_reported_and_nothing_is_shortened(
         assert report.batch.counts.read == content.count("\n") + (not content.endswith("\n")) - 1
         return found
 
-    # duckdb#25827: a sniffer that finds no record in a file of three lines
+    # duckdb#25827: the sniffer finds no record in a file of three lines
     assert problems("c0\nv0\na;b", c0="external_id") == [
         (1, 2, "status", "required", None),
         (2, 3, "status", "required", None),

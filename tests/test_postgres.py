@@ -1,4 +1,4 @@
-"""A catalog in PostgreSQL: one writer at a time, proven before each commit; passwords that nobody sees; Dagster too."""
+"""A catalog in PostgreSQL: one writer at a time, checked before each commit; passwords stay secret; Dagster too."""
 
 import os
 import shutil
@@ -63,7 +63,8 @@ def test_who_lost_the_lock_between_proof_and_commit_cannot_commit_over_another(
     monkeypatch.setattr(store.write_lock, "prove", prove_then_lose)
     with pytest.raises(StoreBusy, match="Another process has written") as raised:
         store.add_account("slower", "tester")
-    assert "slower" not in str(raised.value)  # DuckLake's own error has the least and the greatest value of each column
+    # DuckLake's own error names the least and the greatest value of each column
+    assert "slower" not in str(raised.value)
 
     assert store.accounts() == ["faster"]
 
@@ -119,7 +120,7 @@ def test_two_can_make_one_store_at_once(home: Path, postgres: Postgres) -> None:
 
 
 def test_the_time_of_the_server_counts(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    ahead = timedelta(minutes=9)  # as far as the two may differ, about
+    ahead = timedelta(minutes=9)  # the two may differ by about that much
     monkeypatch.setattr("resources.clock.SystemClock.now", lambda _: datetime.now(UTC) + ahead)
 
     put(store, CONTACTS.format(0, 1))
@@ -191,7 +192,7 @@ def own_server() -> Iterator[Postgres]:
 
 @pytest.fixture
 def own_store(own_server: Postgres, monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[RecordStore]:
-    """A store in it."""
+    """A store on it."""
     monkeypatch.setenv("RECORDS_CATALOG", own_server.address(own_server.create()))
     with RecordStore(Settings.from_environment()) as store:
         store.initialise(load_record_types())
@@ -213,7 +214,7 @@ def test_a_server_that_restarts_costs_an_idle_store_nothing_and_a_transaction_an
         server.restart()
         use()
         written += use is write
-    # The lock is lost, a query is cut off, and so is what a COMMIT would have done.
+    # A restart loses the lock. It cuts off a query, or what a COMMIT would have written.
     lost = (
         "INSERT INTO lake.records.contacts (_account, _batch, external_id, status) VALUES ('ua', 'b', 'C-lost', 'lead')"
     )

@@ -1,4 +1,4 @@
-"""How many records are expected, while a file is read."""
+"""The expected number of records while a file is read."""
 
 import gzip
 import json
@@ -15,7 +15,7 @@ ROWS = 120_000
 
 
 def write(path: Path) -> Path:
-    """A file of as many rows, in the format or encoding that its name tells."""
+    """Write a file of so many rows, in the format or encoding that its name says."""
     rows = [(str(number), "ü" + "n" * 170) for number in range(ROWS)]
     text = "id,note\n" + "".join(f"{number},{note}\n" for number, note in rows)
     lines = [json.dumps({"id": number, "note": note}) for number, note in rows]

@@ -1,4 +1,4 @@
-"""The import history in PostgreSQL: what it tells, that it is never behind for long, and who sees what of it."""
+"""The import history in PostgreSQL: its content, its delay, and who may read what."""
 
 import os
 import re
@@ -43,7 +43,7 @@ pytestmark = [
 
 ROOT = Path(__file__).parent.parent
 KEEPER = "keeper"
-"""Whom the store logs in as: no superuser, so that row-level security binds it too."""
+"""The role of the store. It is not a superuser, so that row-level security applies to it too."""
 READERS = {"ua": "web_ua", "dl": "web_dl"}
 NOBODYS = "web_nobody"
 
@@ -54,7 +54,7 @@ def _as(address: str, role: str) -> str:
 
 @pytest.fixture(scope="session")
 def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A store that is not a superuser's, and roles for readers."""
+    """A store with an owner that is not a superuser, and roles for readers."""
     postgres.execute(f"CREATE ROLE {KEEPER} LOGIN")
     for role in (*READERS.values(), NOBODYS):
         postgres.execute(f"CREATE ROLE {role} LOGIN")
@@ -67,14 +67,14 @@ def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory)
 
 @pytest.fixture
 def beginning(empty_database: tuple[str, Path]) -> Prepared:
-    """Every store of this module starts from that one."""
+    """Let every store of this module start from that one."""
     name, home = empty_database
     return Prepared(home, name, None, None)
 
 
 @pytest.fixture
 def catalog(postgres: Postgres, empty_database: tuple[str, Path]) -> Iterator[str]:
-    """Every store of this module is in a database of the keeper's."""
+    """Put every store of this module into a database of the keeper."""
     name = postgres.create(empty_database[0])
     postgres.execute(f"ALTER DATABASE {name} OWNER TO {KEEPER}")
     yield _as(postgres.address(name), KEEPER)
@@ -83,12 +83,12 @@ def catalog(postgres: Postgres, empty_database: tuple[str, Path]) -> Iterator[st
 
 @pytest.fixture(autouse=True)
 def new_process() -> None:
-    """What is said once in a process is said once in a test."""
+    """Let each test see the warnings that a process prints once."""
     projection._warn.cache_clear()
 
 
 def ask(address: str, *statements: str, role: str = KEEPER) -> list[Any]:
-    """What the last statement gives to somebody who logs in as the role."""
+    """Return the rows of the last statement, for a session of the role."""
     with closing(psycopg2.connect(_as(address, role))) as session, session.cursor() as cursor:
         session.autocommit = True
         for statement in statements:
@@ -97,7 +97,7 @@ def ask(address: str, *statements: str, role: str = KEEPER) -> list[Any]:
 
 
 def history(address: str, role: str = KEEPER, table: str = "") -> list[dict[str, Any]]:
-    """The rows that a role sees, newest first, with times in UTC: a reader in the view, the keeper in the table."""
+    """Return the rows that a role sees, newest first, in UTC. Readers use the view, the keeper uses the table."""
     table = table or ("batches" if role == KEEPER else "imports")
     with closing(psycopg2.connect(_as(address, role))) as session, session.cursor() as cursor:
         cursor.execute(f"SELECT * FROM records_history.{table} ORDER BY substr(batch_id, 3) DESC")
@@ -110,7 +110,7 @@ def history(address: str, role: str = KEEPER, table: str = "") -> list[dict[str,
 
 
 def told(store: RecordStore) -> list[dict[str, Any]]:
-    """The same, as the store tells it."""
+    """Return the same rows, as the store reports them."""
     rows = []
     for batch, report in zip(batches := store.batches(), store.reports(batches), strict=True):
         said = report.to_dict()
@@ -131,7 +131,7 @@ def told(store: RecordStore) -> list[dict[str, Any]]:
 
 
 def tell(store: RecordStore, account: str = "ua", file_name: str = "in.csv", **values: Any) -> Batch:
-    """The ledger tells of a batch, whichever it is."""
+    """Record a batch with these values in the ledger."""
     at = store.clock.now()
     batch = Batch(
         batch_id=f"b-{at:%Y%m%d-%H%M%S%f}-{account}",
@@ -151,7 +151,7 @@ def statuses(address: str) -> list[str]:
     return [row["status"] for row in history(address)]
 
 
-# What it tells
+# The content
 
 
 def test_each_transition_is_told_at_once(store: RecordStore, importer: Importer, catalog: str, tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_each_transition_is_told_at_once(store: RecordStore, importer: Importer,
         "DROP TABLE records_history.batches CASCADE",
         "TRUNCATE records_history.batches",
         "UPDATE records_history.batches SET status = 'lost', open_until = NULL",
-        # As a store made before rollbacks had this count.
+        # A store made before rollbacks had this count.
         "DROP VIEW records_history.imports; ALTER TABLE records_history.batches DROP COLUMN resting; "
         "CREATE VIEW records_history.imports AS SELECT * FROM records_history.batches",
     ],
@@ -228,7 +228,7 @@ def test_readers_read_the_table_that_was_made_anew(store: RecordStore, catalog: 
 
 
 def test_nothing_of_the_store_is_decided_by_it() -> None:
-    """Of it is read how far it is, and by whom it is read; its batches by the view alone, which no statement names."""
+    """The store reads the projection's position and readers only. The view alone reads the batches."""
     reading = re.compile(r"(?<!DELETE )(?<!SELECT ON )\b(?:FROM|JOIN)\s+records_history\.(\w+)( WHERE .* OFFSET 0)?")
     sources = [path for layer in ("pipelines", "resources", "schemas") for path in (ROOT / layer).rglob("*.py")]
     found = {path.name: set(reading.findall(path.read_text("utf-8"))) for path in sources}
@@ -237,7 +237,7 @@ def test_nothing_of_the_store_is_decided_by_it() -> None:
     }
 
 
-# That it is never behind for long
+# The delay
 
 
 def _die_before_it_is_told(settings: Settings) -> None:
@@ -385,7 +385,7 @@ def test_a_store_works_where_its_user_may_make_no_schema(
     assert len(caplog.records) == 1
 
 
-# Who sees what
+# Who may read what
 
 LEAK = """
     CREATE FUNCTION pg_temp.leak(value text) RETURNS boolean LANGUAGE plpgsql COST 0.0000001
@@ -444,7 +444,7 @@ REFUSED = {
 
 
 def _fill(store: RecordStore, catalog: str) -> None:
-    """Batches of two accounts, each with a reader; ua's may make what it likes in `own`."""
+    """Record batches of two accounts, each with a reader; the reader of ua may create anything in `own`."""
     for account, role in READERS.items():
         for number in range(3):
             tell(store, account, file_name=str(number) if account == "ua" else "secret.csv")
@@ -512,11 +512,11 @@ def test_a_reader_can_do_nothing_else(shared: str, attempt: str) -> None:
     ],
 )
 def test_no_plan_tells_what_others_have(shared: str, theirs: str, nobodys: str) -> None:
-    """Neither its estimates, nor the rows that it says were removed, nor what of it was never executed."""
+    """Neither estimates, nor the numbers of removed rows, nor parts that were not executed reveal anything."""
     ways = ("SET enable_seqscan = on", "SET enable_seqscan = off", "SET enable_bitmapscan = off")
 
     def plans(condition: str) -> list[str]:
-        """Of each way; but for the condition itself, which stands above the fence."""
+        """Return the plans of each kind, without the condition itself, which stands above the security barrier."""
         asked = f"SELECT * FROM records_history.imports WHERE account <> 'ua' AND {condition}"
         explained = f"EXPLAIN (ANALYZE, TIMING OFF, SUMMARY OFF, BUFFERS OFF) {asked}"
         lines = [line for end in (1, 2, 3) for (line,) in ask(shared, *ways[:end], explained, role=READERS["ua"])]
@@ -538,7 +538,7 @@ def test_who_reads_for_no_account_sees_nothing(read: str, postgres: Postgres) ->
 
 
 def test_nobodys_operators_decide_what_the_policies_mean(read: str, store: RecordStore, postgres: Postgres) -> None:
-    """As where all may create in the schema `public`: before PostgreSQL 15."""
+    """All roles may create in the schema `public`, as before PostgreSQL 15."""
     postgres.execute("GRANT CREATE ON SCHEMA public TO PUBLIC", database_of(read))
     yes = "CREATE FUNCTION public.{0}({1}, {1}) RETURNS boolean LANGUAGE sql AS $$ SELECT $1::text = 'web_dl' $$"
     operator = "CREATE OPERATOR public.= (LEFTARG = {1}, RIGHTARG = {1}, FUNCTION = public.{0})"
@@ -572,7 +572,7 @@ def test_the_keeper_is_bound_by_row_level_security_too(read: str, postgres: Post
 def test_a_reader_cannot_hold_up_the_store_where_advisory_locks_are_not_everyones(
     read: str, store: RecordStore, postgres: Postgres
 ) -> None:
-    """As the README says; a reader that may take the lock gets it."""
+    """As the README says: a reader that may take the lock gets it."""
     ((key,),) = ask(read, f"SELECT {write_lock._KEY} WHERE pg_try_advisory_lock({write_lock._KEY})", role=READERS["ua"])
     name, of_the_kind = database_of(read), "proname ~ '^pg_(try_)?advisory_(xact_)?lock(_shared)?$' AND pronargs = 1"
     found = postgres.execute(f"SELECT oid::regprocedure::text FROM pg_proc WHERE {of_the_kind}", name)
@@ -591,7 +591,7 @@ def test_a_reader_cannot_hold_up_the_store_where_advisory_locks_are_not_everyone
 def test_roles_are_known_by_themselves_and_not_by_their_names(
     read: str, store: RecordStore, postgres: Postgres
 ) -> None:
-    """Names that differ in case, that must be quoted, and that others take over."""
+    """Names that differ in case, that need quotes, and that other roles take over."""
     longest = "a" * 61 + "-_"
     tell(store, longest, file_name="of-the-longest.csv")
     roles = ('Web "ua".x', "WEB_DL", "ü" * 31)
@@ -618,7 +618,7 @@ def _in_address(role: str) -> str:
     return "".join(f"%{byte:02x}" for byte in role.encode())
 
 
-# Granting
+# Grants
 
 
 def test_a_reader_is_granted_and_revoked_by_the_command(read: str) -> None:

@@ -33,7 +33,7 @@ def test_a_planted_riddle_is_found(riddle: str, mistakes: int) -> None:
 
 
 def test_names_are_plain_words() -> None:
-    """The words that are banned from sentences name nothing either."""
+    """Names do not use the words that are banned from sentences."""
     banned = re.compile(r"(?<![a-zA-Z])(told|moments?|taken_back|take_back|undo)(?![a-zA-Z])")
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
@@ -58,4 +58,4 @@ def test_nothing_is_misspelt() -> None:
 
 
 _CODES = "cachable,vor,notin,nd"
-"""Names of libraries and words of other languages that look misspelt."""
+"""Names in libraries and words of other languages that look like spelling mistakes."""

@@ -1,4 +1,4 @@
-"""A rollback beside an import of the same keys, an export, expiry and maintenance: complete or refused."""
+"""A rollback during an import of the same keys, an export, expiry or maintenance: each is complete or refused."""
 
 from collections.abc import Callable
 from functools import partial
@@ -51,7 +51,7 @@ def _maintain(store: RecordStore) -> str:
 
 def _act(settings: Settings, act: Act, barrier: Barrier, result: Connection) -> None:
     with RecordStore(settings) as store:
-        store.accounts()  # it is open
+        store.accounts()  # this opens the store
         barrier.wait(timeout=120)
         try:
             result.send(act(store))
@@ -60,7 +60,7 @@ def _act(settings: Settings, act: Act, barrier: Barrier, result: Connection) -> 
 
 
 def at_once(settings: Settings, *acts: Act) -> list[Outcome]:
-    """Each act is done in a process of its own, begun at the same moment; returns what they came to."""
+    """Run the actions at the same time, each in a process of its own; returns their results."""
     context = processes()
     barrier = context.Barrier(len(acts))
     pipes = [context.Pipe(duplex=False) for _ in acts]

@@ -1,4 +1,4 @@
-"""The process that reads a stranger's file: what it is given, what it may use, and what becomes of its end."""
+"""The process that reads an untrusted file: its input, its limits, and how its end is reported."""
 
 import gzip
 import hashlib
@@ -140,14 +140,14 @@ def test_a_bomb_is_refused_soon_and_in_little_memory_by_a_limit_with_a_name(
     path = tmp_path / f"bomb.{suffix}"
     with path.open("wb") as file:
         file.writelines(parts)
-    # The memory is a limit of the operating system, 100 MB that the process begins with left out.
+    # The operating system limits the memory, and 100 MB for the start of the process come on top.
     with pytest.raises(UnreadableFile) as raised:
         read(path, limits=ReadLimits(file_mb=300, reader_memory_mb=600))
     assert f"RECORDS_MAX_{setting}" in str(raised.value)
 
 
 def test_what_a_packed_file_may_become_is_a_multiple_of_its_size(tmp_path: Path) -> None:
-    """Of what is unpacked so far: a few MB may be as much alike as they like."""
+    """The limit applies to what is unpacked so far: a few MB may compress to any degree."""
     zeros = gzip.compress(b"0" * 1_000_000)
     noise = gzip.compress(os.urandom(4_000))
     same, mixed = write(tmp_path, zeros * 40, "same.csv.gz"), write(tmp_path, (zeros + noise) * 40, "mixed.csv.gz")
@@ -170,7 +170,7 @@ def test_a_blank_line_below_each_record_is_passed_over(tmp_path: Path) -> None:
 
 
 def _footer_that_lies(parquet: bytes, how: str) -> bytes:
-    """A Parquet file of ten records whose description of itself says more than is there."""
+    """Return a Parquet file of ten records with a footer that states more than is there."""
     size = int.from_bytes(parquet[-8:-4], "little")
     values, footer = parquet[: -8 - size], parquet[-8 - size : -8]
     if how.startswith("length"):
@@ -189,7 +189,7 @@ def _varint(number: int) -> bytes:
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("how", ["length 0", "length 100", "length 2147483647", "length 4294967295", "records", "all"])
 def test_a_parquet_file_whose_footer_lies_is_refused(tmp_path: Path, how: str) -> None:
-    """It asks for no more than any file may, so that no limit is named; but nothing is reserved on its word."""
+    """The footer asks for no more than any file may, so no limit is named; but the reader reserves nothing for it."""
     written = io.BytesIO()
     pq.write_table(pa.table({"a": [str(n) for n in range(10)]}), written)
     path = write(tmp_path, _footer_that_lies(written.getvalue(), how), "file.parquet")
@@ -239,7 +239,7 @@ def test_a_reader_that_is_left_leaves_no_process(tmp_path: Path) -> None:
 def test_a_process_whose_reader_has_left_says_nothing(
     tmp_path: Path, records: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """As where a file was imported before: its SHA-256 is enough to refuse it."""
+    """The importer stops reading early if a file was imported before: its SHA-256 is enough to refuse it."""
     path = write(tmp_path, b"a,b\n" + b"1,2\n" * records)
     for _ in range(3):
         with FileReader(path) as reader:

@@ -1,4 +1,4 @@
-"""The store itself: how it is made, grown, locked, numbered and laid out."""
+"""The store itself: how it is made, extended, locked, numbered and laid out."""
 
 import multiprocessing
 import signal
@@ -88,7 +88,7 @@ def test_a_catalog_without_tables_is_no_store(settings: Settings) -> None:
     with RecordStore(settings) as store:
         settings.home.mkdir()
         settings.lake.mkdir()
-        with store._lake.attached():  # what a crash while the store is made leaves
+        with store._lake.attached():  # a crash while the store is made leaves this
             pass
         with pytest.raises(StoreNotReady):
             store.batches()
@@ -244,7 +244,7 @@ def test_a_lock_that_is_held_makes_the_store_busy(store: RecordStore, settings: 
         with RecordStore(replace(settings, lock_seconds=0.2)) as impatient, pytest.raises(StoreBusy) as raised:
             impatient.add_account("ua", "tester")
         assert raised.value.transient
-        holder.kill()  # the operating system frees the lock of the dead
+        holder.kill()  # the operating system frees the lock of a dead process
         assert store.add_account("ua", "tester")
     finally:
         holder.kill()
@@ -252,7 +252,7 @@ def test_a_lock_that_is_held_makes_the_store_busy(store: RecordStore, settings: 
 
 
 class Odd(RecordModel):
-    """Fields whose names are SQL."""
+    """Fields with names that are SQL keywords."""
 
     at: Text = field("A keyword of time travel.", required=True)
     order: Integer = field("A keyword.", required=True)

@@ -1,4 +1,4 @@
-"""Record types as plain data, and the models they are made from."""
+"""Record types as plain data, and the models made from them."""
 
 import subprocess
 import sys
@@ -147,7 +147,7 @@ def test_a_model_becomes_plain_data() -> None:
 
 
 class _Keyed(RecordModel):
-    """A model in order, to be spoilt."""
+    """A valid model, for tests to break."""
 
     id: Text = field("Id.", required=True)
     size: Integer = field("Size.")

@@ -1,4 +1,4 @@
-"""Where record types come from: the shipped ones, the setting RECORDS_TYPES, and installed packages."""
+"""The sources of record types: the shipped ones, the setting RECORDS_TYPES, and installed packages."""
 
 import importlib
 import subprocess
@@ -33,7 +33,7 @@ NOTHING = 7
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder of modules in which `shop.orders` has a record type."""
+    """A folder of modules; `shop.orders` has a record type."""
     (tmp_path / "shop").mkdir()
     write(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)

@@ -1,4 +1,4 @@
-"""What is rejected goes back to the person: in the file's own columns and format, ready to correct."""
+"""The rejects file: rejected records in the columns and format of the original file, ready to correct."""
 
 import csv
 import gzip
@@ -94,7 +94,7 @@ def test_every_reject_is_in_the_file_and_nothing_else(importer: Importer, tmp_pa
 
 
 def test_the_problems_of_600_000_records_are_joined_in_little_memory(tmp_path: Path) -> None:
-    """Within 256 MB, though there are as many groups as records."""
+    """Memory stays within 256 MB, though there are as many groups as records."""
     size = 600_000
     problems = pa.table(
         {
@@ -123,7 +123,7 @@ def test_a_file_without_rejects_has_no_rejects_file(importer: Importer, store: R
 
 
 def _write(path: Path, rows: list[dict[str, str]]) -> Path:
-    """The rows in the format and packing that the name tells."""
+    """Write the rows in the format and packing that the name says."""
     kind, content = path.name.removesuffix(".gz").rpartition(".")[2], io.BytesIO()
     text = io.TextIOWrapper(content, "utf-8", newline="", write_through=True)
     if kind == "csv":
@@ -154,7 +154,7 @@ def _text_cell(sheet: Any, text: str) -> Any:
 
 
 def _read(path: Path) -> list[dict[str, str]]:
-    """The rows of a rejects file, read by another library than the product's reader."""
+    """Read the rows of a rejects file by another library than the product's reader."""
     data = path.read_bytes()
     if path.suffix == ".gz":
         data = gzip.decompress(data)
@@ -227,7 +227,7 @@ def test_a_rejects_file_can_be_named_for_any_file(importer: Importer, tmp_path: 
 
 
 def _texts_of(path: Path) -> tuple[tuple[str, ...], list[list[str]]]:
-    """Headers and rows of a workbook without cells beyond the header."""
+    """Read the headers and rows of a workbook, without cells beyond the header."""
     with path.open("rb") as content, ExcelFile(content, path.name) as book:
         (chunk,) = book.chunks()
         assert not chunk.malformed
@@ -263,7 +263,7 @@ def test_a_workbook_of_rejects_carries_every_text(texts: list[str], header: str)
 def test_what_no_xml_can_carry_comes_back_from_a_corrected_workbook(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:
-    """Control characters, texts that look like their escapes, like formulas and like errors; and their headers."""
+    """Control characters, and texts that look like their escapes, like formulas or like errors; also as headers."""
     texts = ["a\x0bb", "\x1a\x1f", "_x0041_", "=1+1", "#N/A", "'=x", "\ufffe", "x" * 32_767, "=" + "y" * 32_766]
     with RejectsWorkbook(tmp_path / "in.xlsx", ["external_id", "status", "notes", "=odd\x01"]) as file:
         for number, text in enumerate(texts):
@@ -298,7 +298,7 @@ def test_a_row_up_to_the_last_column_goes_back_with_what_has_room(tmp_path: Path
 def test_problems_that_no_cell_of_excel_holds_are_cut_visibly(
     tmp_path: Path, value: str, count: int, more: int
 ) -> None:
-    """Excel holds 32,767 characters in a cell, and openpyxl cuts off the others without a word."""
+    """Excel holds 32,767 characters in a cell, and openpyxl silently cuts off the others."""
     problems = pa.table(
         {
             "record": pa.array([1] * count, pa.int64()),

@@ -43,7 +43,7 @@ def column(position: int, header: str, field: str | None, reason: Reason, score:
 
 
 def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportReport:
-    """A preview of 12,640 contacts with a bit of everything."""
+    """Return a preview of 12,640 contacts with every kind of problem and warning."""
     batch = Batch(
         batch_id="b-20260105-093000000-4fd1a9",
         account="acme",
@@ -98,7 +98,7 @@ CHANGES = (
 
 
 class Page(HTMLParser):
-    """A page as a parser sees it: every element with its attributes, and the text in each."""
+    """Parses a page: every element with its attributes, and the text in each."""
 
     def __init__(self, source: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -292,7 +292,7 @@ def test_where_every_record_is_rejected_there_is_nothing_to_commit(contacts: Rec
 
 
 def test_without_details_the_page_says_what_the_ledger_knows(contacts: RecordType) -> None:
-    """An earlier version has made the preview, or its details are damaged."""
+    """An earlier version made the preview, or its details are damaged."""
     text = Page(render(ImportReport(realistic().batch), contacts)).text
     assert "email must be an e-mail address str_matches 96" in text
     assert "No column feeds" not in text, "the columns are not known, so neither is what they leave out"
@@ -395,7 +395,7 @@ def test_what_cannot_be_seen_is_shown(tmp_path: Path, contacts: RecordType, valu
 
 
 def test_a_file_name_that_is_no_text_can_be_reported(tmp_path: Path, contacts: RecordType) -> None:
-    """POSIX file names are bytes; what is not UTF-8 reaches Python as surrogates, which UTF-8 cannot hold."""
+    """POSIX file names are bytes. Invalid UTF-8 reaches Python as surrogates, which UTF-8 cannot encode."""
     page = Page(written(tmp_path / "report.html", realistic(os.fsdecode(b"M\xe4rz\n\xff.csv")), contacts))
     assert page.text_of("title") == "MU+DCE4rzLFU+DCFF.csv · preview"
 
@@ -427,7 +427,7 @@ CHARACTERS = st.characters(exclude_categories=[])
 
 @given(st.text(CHARACTERS, max_size=LONGEST))
 def test_what_is_shown_tells_what_the_value_is(value: str) -> None:
-    """Undoing the replacements gives the value back, and what is left can be encoded and hides nothing."""
+    """Reversing the replacements gives the value back. What remains can be encoded and hides nothing."""
     html = str(as_html(value))
     html.encode("utf-8")
     page = Page(f"<b>{html}</b>")
@@ -437,7 +437,7 @@ def test_what_is_shown_tells_what_the_value_is(value: str) -> None:
 
 
 def _character(shown: str) -> str:
-    """The character that is shown by its code or its short name."""
+    """Return the character that a code or short name stands for."""
     if shown.startswith("U+"):
         return chr(int(shown[2:], 16))
     return CONTROLS[shown]
@@ -450,7 +450,7 @@ def test_times_are_shown_in_utc(contacts: RecordType) -> None:
 
 
 def test_the_details_come_back_with_long_texts_as_excerpts(contacts: RecordType) -> None:
-    """A report is written anew from them: the page is the same, and a value of megabytes is not kept twice."""
+    """A report is written anew from the details: the page is the same. A value of megabytes is not kept twice."""
     value = "begin" + "x" * 5_000_000 + "end"
     report = replace(realistic(), changes=(*CHANGES, ChangedValue(9, "C-9", "notes", value, "short")))
     details = details_of(report)
@@ -477,7 +477,7 @@ def test_a_server_adds_links_and_a_page_in_a_file_has_none(contacts: RecordType)
 
 
 def packed(strings: list[str]) -> Iterator[str]:
-    """The strings, as many in one as are shown whole: a page for each would take long."""
+    """Combine the strings, as many as one page shows whole, because a page for each would take long."""
     name, *others = strings
     for text in others:
         if len(name) + 1 + len(text) > LONGEST:

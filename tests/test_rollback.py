@@ -1,4 +1,4 @@
-"""Taking a batch back: exactly, within its time, and without harm to later edits."""
+"""A batch is rolled back exactly, within its window, and without harm to later edits."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def ua(store: RecordStore) -> AccountRecords:
 
 
 class Imports:
-    """Imports rows, each time as a file of its own, and says which batch it was."""
+    """Imports rows, each time as a new file, and returns the batch."""
 
     def __init__(self, importer: Importer, folder: Path) -> None:
         self.importer, self.folder, self.files = importer, folder, 0
@@ -57,7 +57,7 @@ def plan(records: AccountRecords, batch_id: str, on_modified: OnModified = OnMod
 
 
 def edit(store: RecordStore, *statements: str, actor: str = "editor") -> None:
-    """Statements of SQL on the contacts, in a commit that names no batch."""
+    """Run SQL statements on the contacts, in a commit that names no batch."""
     with store.transaction("an edit", actor) as transaction:
         for statement in statements:
             transaction.connection.execute(statement.replace("contacts", "lake.records.contacts"))
@@ -139,7 +139,7 @@ def test_twice_is_once(store: RecordStore, ua: AccountRecords, imports: Imports)
 
 @dataclass(frozen=True)
 class Modified:
-    """A batch that was modified since, the batch that came later, and the companies of the contacts."""
+    """A batch that was modified since, the later batch, and the companies of the contacts."""
 
     batch: str
     later: str
@@ -147,10 +147,10 @@ class Modified:
 
 
 def a_modified_batch(settings: Settings, folder: Path) -> Modified:
-    """Ten contacts, of which a batch changed five and to which it added five; then others came.
+    """Make ten contacts and a batch that changes five of them and adds five; then others change some.
 
-    6 was edited in a field that the batch had left alone, 7 by a later batch in the field that the batch had changed,
-    12 is one of its own creations, edited; 8 and 13 are gone.
+    An edit changed 6 in a field that the batch had left alone. A later batch changed 7 in a field that the batch
+    had changed too. 12 was created by the batch and then edited. 8 and 13 were deleted.
     """
     an_empty_store(settings, folder)
     with RecordStore(settings) as store:
@@ -167,7 +167,7 @@ def a_modified_batch(settings: Settings, folder: Path) -> Modified:
 
 
 def expected(**changes: str | None) -> dict[str, Any]:
-    """The companies of all contacts; `_6="old"` is that of C-000006, None says that there is no such contact."""
+    """Return the companies of all contacts. `_6="old"` is that of C-000006; None means a missing contact."""
     numbered = {f"C-{int(name[1:]):06}": company for name, company in changes.items()}
     return {key: company for key, company in numbered.items() if company is not None}
 
@@ -289,14 +289,17 @@ def test_a_field_that_the_type_has_gained_since_is_null_before(
 
 
 class History:
-    """One contact's history, its batches named: A, B and so on; `rA` is the rollback of A."""
+    """One contact's history with named batches: A, B and so on; `rA` is the rollback of A."""
 
     def __init__(self, store: RecordStore, imports: Imports, ids: Mapping[str, str]) -> None:
         self.store, self.imports, self.ua = store, imports, store.account("ua")
         self.ids = dict(ids)
 
     def play(self, steps: Iterable[str]) -> RollbackCounts:
-        """What the last rollback did. Steps: "A company=a", "edit phone = 'e'", "delete", "back A keep"."""
+        """Perform the steps, such as "A company=a", "edit phone = 'e'", "delete", "back A keep".
+
+        Returns the counts of the last rollback.
+        """
         counts = RollbackCounts()
         for step in steps:
             match step.split():
@@ -316,7 +319,7 @@ class History:
 
     @property
     def record(self) -> tuple[Any, Any, str] | None:
-        """Company, phone and the batch that the contact bears; None when it is not there."""
+        """Return the company, the phone and the batch of the contact, or None if it does not exist."""
         names = {batch_id: name for name, batch_id in self.ids.items()}
         found = [(row["company"], row["phone"], names[row["_batch"]]) for row in stored(self.store)]
         return found[0] if found else None
@@ -328,7 +331,7 @@ def history(store: RecordStore, imports: Imports, beginning: Prepared) -> Histor
 
 
 def an_updated_contact(settings: Settings, folder: Path) -> Mapping[str, str]:
-    """O has created the contact with the company x and the phone 1, and A has changed the company to a."""
+    """Make a contact: batch O creates it with company x and phone 1, batch A changes the company to a."""
     an_empty_store(settings, folder)
     with RecordStore(settings) as store:
         history = History(store, Imports(Importer(store, "tester"), folder), {})
@@ -369,16 +372,16 @@ GONE = RollbackCounts(gone=1)
         (("B phone=b", "back A keep", "edit phone = 'e'", "back B merge"), ("x", "e", "rB"), MERGED),
         (("B phone=b", "back A merge", "back B merge"), ("x", "1", "rB"), MERGED),
         (("B phone=b", "back A merge", "back B overwrite"), ("x", "1", "O"), OVERWRITTEN),
-        # Three batches, of which the one between stands, or does not.
+        # Three batches; the middle one is committed or rolled back.
         (("C phone=c", "B company=b", "back A keep", "back B"), ("x", "c", "rB"), RESTORED),
         (("C phone=c", "B company=b", "back A keep", "back C keep", "back B"), ("x", "1", "O"), RESTORED),
-        # A person's edit between them is nobody's batch, though the record bears A's id.
+        # A user's edit between them belongs to no batch, though the record bears A's id.
         (("edit phone = 'e'", "B company=b", "back A keep", "back B"), ("x", "e", "rB"), RESTORED),
-        # A was rolled back before B: what it left had been chosen, and B found it so.
+        # A was rolled back before B. Its remaining value was the user's choice, and B found the record so.
         (("edit phone = 'e'", "back A keep", "B phone=b", "back B"), ("a", "e", "A"), RESTORED),
-        # A stands again: its rollback was rolled back.
+        # A is committed again: its rollback was rolled back.
         (("B phone=b", "back A keep", "back rA", "back B"), ("a", "1", "A"), RESTORED),
-        # And is rolled back once more, to what B had found.
+        # It is rolled back once more, to what B had found.
         (("back A", "B phone=b", "back rA keep", "back A keep", "back B"), ("x", "1", "O"), RESTORED),
         # A rollback is rolled back, and looks past B likewise.
         (("B phone=b", "back A overwrite", "back B keep", "back rA"), ("a", "1", "A"), RESTORED),
@@ -395,12 +398,12 @@ def test_restoring_looks_past_what_is_rolled_back_since(
 @pytest.mark.parametrize(
     ("steps", "record", "counts"),
     [
-        # What A created lives on where others have changed it, and that is counted if A's values are back.
+        # What A created stays where others have changed it. It is counted if A's values are back.
         (("A company=a", "C phone=c", "B company=b", "back A keep", "back B"), ("a", "c", "C"), RESTING),
         (("A company=a", "edit phone = 'e'", "B company=b", "back A keep", "back B"), ("a", "e", "A"), RESTING),
-        # A stands again.
+        # A is committed again.
         (("A company=a", "back A", "B company=b", "back rA keep", "back B"), ("a", None, "A"), RESTORED),
-        # Neither before nor now: there is nothing to do.
+        # The record exists neither before nor now: nothing changes.
         (("A company=a", "delete", "V company=v", "back A overwrite", "back V", "back rA"), None, GONE),
     ],
 )

@@ -1,4 +1,4 @@
-"""Runs whose process is gone."""
+"""Runs with a process that is gone."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ NOW = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 
 
 def record(started: timedelta | None = None, run_id: str = "r", **tags: str) -> Any:
-    """A run that started so long ago."""
+    """Return a run that started so long ago."""
     at = None if started is None else (NOW - started).timestamp()
     return SimpleNamespace(dagster_run=SimpleNamespace(run_id=run_id, tags=tags), start_time=at)
 

@@ -1,7 +1,7 @@
-"""Whatever a file says, the process that reads it opens no other file of the user's and speaks to nobody.
+"""The process that reads a file opens no other file and no connection, whatever the file says.
 
-Python tells an audit hook of every file and socket that it opens; for what C and C++ open, the operating system
-watches a file that all crafted files name (inotify), and a server at an address that they name counts its callers.
+Python calls an audit hook for every file and socket that it opens. For C and C++, the operating system watches
+(inotify) a file that all crafted files name. A server at an address that they name counts its callers.
 """
 
 import ctypes
@@ -73,7 +73,7 @@ child.main()
 
 @dataclass
 class Watch:
-    """A secret that only a crafted file names, a server likewise, and who came to either."""
+    """A secret that only a crafted file names, a server likewise, and the accesses to both."""
 
     secret: Path
     _inotify: int
@@ -81,11 +81,11 @@ class Watch:
 
     @property
     def url(self) -> str:
-        """Where the server listens."""
+        """Return the address of the server."""
         return f"http://127.0.0.1:{self._server.getsockname()[1]}/secret"
 
     def visitors(self) -> list[str]:
-        """Who came, since the last question."""
+        """Return the accesses since the last call."""
         came = []
         try:
             os.read(self._inotify, 4096)
@@ -114,7 +114,7 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
 
 
 def _crafted(format_name: str, places: list[str]) -> bytes:
-    """A file that names the places in every way in which its format, or a parser of it, might follow a name."""
+    """Return a file that names the places in every way in which a parser of its format might follow a name."""
     named = [
         text
         for place in places
@@ -155,7 +155,7 @@ def _workbook(rows: list[dict[str, str]]) -> bytes:
 
 
 def _xml_attacks(places: list[str]) -> dict[str, bytes]:
-    """Workbooks with external entities, external document types, and relationships that lead out of the package."""
+    """Return workbooks with external entities and document types, and with relationships that leave the package."""
     plain = _workbook([{"id": "1", "name": "a"}])
     with zipfile.ZipFile(io.BytesIO(plain)) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
@@ -194,7 +194,7 @@ def _packed(parts: dict[str, bytes]) -> bytes:
 
 
 def _gzip_named(content: bytes, name: str) -> bytes:
-    """Packed, and said to be another file: some programs unpack to, or beside, the name inside."""
+    """Return a packed file that names another file: some programs unpack to, or beside, the name inside."""
     packed = io.BytesIO()
     with gzip.GzipFile(name, "wb", fileobj=packed) as file:
         file.write(content)
@@ -203,7 +203,7 @@ def _gzip_named(content: bytes, name: str) -> bytes:
 
 @pytest.fixture
 def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """The reading process runs a program of the test's around its own."""
+    """A function that makes the reading process run a program of the test instead."""
     genuine = subprocess.Popen
 
     def use(program: str) -> None:
@@ -217,7 +217,7 @@ def as_child(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def _texts(path: Path) -> list[str]:
-    """Every text of the file, or of its refusal."""
+    """Return every text of the file, or of its refusal."""
     try:
         with FileReader(path) as reader:
             chunks = list(reader.chunks())
@@ -228,7 +228,7 @@ def _texts(path: Path) -> list[str]:
 
 
 def _strange(log: Path, private: Path) -> list[list[str]]:
-    """What the audit tells that a reader has no business with: files that are no library's, sockets, processes."""
+    """Return the audited accesses that a reader must not have: files outside of libraries, sockets, processes."""
     libraries = [ROOT, *(Path(place) for place in (*sys.path, sys.prefix, sys.base_prefix) if place)]
     places = {str(it) for place in libraries for it in (place, place.resolve())} | {str(private)}
     allowed = (*places, "/dev/fd/", "/proc/self/statm", "/usr/lib/", "/lib/", "/usr/share/zoneinfo/")
@@ -267,7 +267,7 @@ def test_no_other_file_and_no_socket_is_opened_whatever_a_file_says(
 
 
 def test_no_entity_or_relationship_of_a_workbook_is_followed(watch: Watch) -> None:
-    """In this process: the operating system sees who comes, whichever library asks it."""
+    """In this process the operating system sees every access, whichever library makes it."""
     read = set()
     for name, content in _xml_attacks([str(watch.secret), f"file://{watch.secret}", watch.url]).items():
         try:
@@ -348,7 +348,7 @@ def test_the_second_parser_can_open_nothing_but_its_file(watch: Watch, tmp_path:
 def test_a_reader_that_is_not_roots_starts_no_thread_and_reads_every_format(
     as_child: Callable[[str], None], tmp_path: Path, suffix: str
 ) -> None:
-    """RLIMIT_NPROC is 0: a parser that starts a thread for itself, as pyarrow.csv.read_csv does, cannot be used."""
+    """RLIMIT_NPROC is 0. So a parser that starts a thread of its own, as pyarrow.csv.read_csv does, cannot be used."""
     as_child(UNPRIVILEGED)
     content = _crafted(suffix.removesuffix(".gz"), ["place"])
     path = tmp_path / f"file.{suffix}"

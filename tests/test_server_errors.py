@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses is a sentence of ours, without SQL, values or password; what passes is tried again."""
+"""An error of PostgreSQL becomes a message without SQL, values or password; a passing error is tried again."""
 
 import threading
 import time
@@ -39,7 +39,7 @@ _WAITS = """
 
 @contextmanager
 def refused(kind: type[RecordsError], words: str) -> Iterator[None]:
-    """It is refused with that error, which is clean, and so is what it comes from."""
+    """Expect that error; neither it nor its causes may contain a secret."""
     with pytest.raises(RecordsError, match=words) as raised:
         yield
     assert type(raised.value) is kind
@@ -55,7 +55,7 @@ def database(catalog: str) -> str:
 
 @pytest.fixture
 def at_commit(postgres: Postgres, database: str, store: RecordStore) -> Iterator[Callable[[str, str], None]]:
-    """Calls `BODY` in PL/pgSQL when a snapshot is written, or at its COMMIT."""
+    """A function that lets PostgreSQL run PL/pgSQL when a snapshot is written, or at its COMMIT."""
 
     def call(body: str, when: str) -> None:
         store._lake.close()

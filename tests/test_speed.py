@@ -1,4 +1,4 @@
-"""How fast small things are, and what they do without."""
+"""The time of small actions, and the libraries that they do not load."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def five_thousand(store: RecordStore, importer: Importer, tmp_path: Path) -> Pat
 
 
 def imported_by(*arguments: str) -> list[str]:
-    """Which of the heavy packages a process of the command has imported when it ends, and it ends well."""
+    """Run the command, which must succeed; returns the heavy packages that it has imported at its end."""
     command = [sys.executable, "-c", IMPORTED, *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, check=True)
     names: list[str] = json.loads(ended.stderr.splitlines()[-1])
@@ -47,7 +47,7 @@ def imported_by(*arguments: str) -> list[str]:
 
 
 def fastest(limit: float, what: Callable[[], object], runs: int = 20) -> float:
-    """Seconds of the fastest run, of as many as it takes to keep the limit, `runs` at most: the machine may be busy."""
+    """Return the seconds of the fastest run, of at most `runs`. One run within the limit is enough."""
     best = float("inf")
     for _ in range(runs):
         started = time.perf_counter()
@@ -72,7 +72,7 @@ def test_quick_commands_import_nothing_heavy(five_thousand: Path) -> None:
 
 
 def test_an_export_of_5000_contacts_takes_at_most_a_second(five_thousand: Path) -> None:
-    """Or, on a slow or busy machine, at most twice as long as the history of batches: `make bench` has the time."""
+    """On a slow or busy machine it takes at most twice as long as the history of batches; `make bench` measures it."""
     command = [COMMAND, "export", "-a", "ua", "-t", "contacts", "-o", str(five_thousand / "out.csv")]
     took = fastest(1.0, lambda: subprocess.run(command, capture_output=True, check=True), runs=10)
 

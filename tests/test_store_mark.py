@@ -1,4 +1,4 @@
-"""A catalog and data that do not belong together: refused before anything is read, written or swept away."""
+"""A catalog and data that do not belong together are refused before anything is read, written or deleted."""
 
 import json
 import shutil
@@ -25,7 +25,7 @@ from tests.timeline import execute_on_catalog
 
 
 def lying(settings: Settings) -> dict[str, bytes]:
-    """What lies among the data, without the mark."""
+    """Return the files among the data with their content, without the mark."""
     files = [file.place for root in (settings.lake, settings.accounts) for file in files_below(root)]
     return {str(file): read(file) for file in files}
 
@@ -82,7 +82,7 @@ def test_files_without_an_id_are_not_taken(settings: Settings, home: Path) -> No
 
 @pytest.mark.runs_on("laptop", "postgres")
 def test_a_store_of_an_earlier_version_gets_an_id_when_its_files_are_there(store: RecordStore) -> None:
-    """As without the mark, and without an id in the catalog."""
+    """An earlier version made neither the mark nor the id in the catalog."""
     put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
     settings = store.settings
     remove(settings.data / "store.json")
@@ -100,7 +100,7 @@ def test_a_store_of_an_earlier_version_gets_an_id_when_its_files_are_there(store
 
 
 def restored(settings: Settings, backup: Path, action: Callable[[], object]) -> None:
-    """The catalog is as it was before an action."""
+    """Restore the catalog as it was before an action."""
     names = [path.name for path in settings.home.glob("catalog.sqlite*")]
     for name in names:
         shutil.copy(settings.home / name, backup / name)
@@ -113,7 +113,7 @@ def restored(settings: Settings, backup: Path, action: Callable[[], object]) -> 
 
 @pytest.fixture
 def outdated(settings: Settings, empty_store: Path, tmp_path: Path) -> Settings:
-    """A store of whose two imports the catalog knows the first; it was restored from a backup."""
+    """A store with a restored catalog, which has only the first of two imports."""
     shutil.copytree(empty_store, settings.home)
     files = [write_csv(tmp_path / f"{n}.csv", [contact(n)]) for n in (1, 2)]
 
@@ -254,7 +254,7 @@ def test_the_mark_says_when_the_store_was_last_used(store: RecordStore) -> None:
 def test_files_of_a_commit_that_was_not_confirmed_are_put_back(
     store: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DuckLake deletes them, and the catalog may name them all the same."""
+    """DuckLake deletes these files, though the catalog may still name them."""
     commit = RecordStore._execute_commit
 
     def unconfirmed(of: RecordStore, connection: Any) -> None:

@@ -1,4 +1,4 @@
-"""Two processes that import at the same moment."""
+"""Two processes that import at the same time."""
 
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.runs_on("laptop", "server")
 
 
 class _MeetBeforeCommit:
-    """The store's lock; before it is taken for the first commit, both processes are there."""
+    """The store's lock; a test lets both processes meet before the first commit takes it."""
 
     def __init__(self, lock: WriteLock, barrier: Barrier) -> None:
         self._inner = lock
@@ -30,7 +30,7 @@ class _MeetBeforeCommit:
 
     def __enter__(self) -> None:
         self._taken += 1
-        if self._taken == 2:  # the first time is the preview's row of the ledger
+        if self._taken == 2:  # the first time is for the preview's row in the ledger
             self._barrier.wait(timeout=120)
         self._inner.__enter__()
 
@@ -91,7 +91,7 @@ def test_the_same_new_keys_are_there_once(store: RecordStore, settings: Settings
     assert sorted(map(str, counts)) == ["10 created", "10 updated"]
     rows = stored(store)
     assert [row["external_id"] for row in rows] == [f"C-{n:06}" for n in range(10)]
-    assert len({row["company"] for row in rows}) == 1  # the later one's, whole
+    assert len({row["company"] for row in rows}) == 1  # the later one's values, whole
 
 
 def test_the_same_content_is_committed_once(store: RecordStore, settings: Settings, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A sample file to the source of a record type that takes every record of it."""
+"""A sample file becomes the source of a record type that accepts every record of it."""
 
 import importlib.util
 import subprocess
@@ -26,7 +26,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def chunk(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> TextChunk:
-    """The rows as the reader delivers them; reading a file takes a process, and half a second."""
+    """Return the rows as the reader delivers them. Reading a file takes a process and half a second."""
     numbers = pa.array(range(1, len(rows) + 1), pa.int64())
     whole = [row for row in rows if len(row) == len(headers)]
     columns = [pa.array([str(row[i]) for row in whole], pa.string()) for i in range(len(headers))]
@@ -40,7 +40,7 @@ def source_of(headers: Sequence[str], rows: Sequence[Sequence[object]], file: st
 
 
 def load(source: str, folder: Path) -> type[RecordModel]:
-    """The one model of a drafted module, which is formatted and imports without a warning."""
+    """Return the one model of a drafted module, which is formatted and imports without a warning."""
     path = folder / "drafted.py"
     path.write_text(source, "utf-8")
     ruff = [str(Path(sys.executable).with_name("ruff")), "format", "--diff", "--config", str(ROOT / "pyproject.toml")]
@@ -66,7 +66,7 @@ def load(source: str, folder: Path) -> type[RecordModel]:
 def failures_of(
     model: type[RecordModel], headers: Sequence[str], chunks: Iterable[TextChunk], left_out: Sequence[str] = ()
 ) -> list[Failures]:
-    """What is wrong with the records. Every column is mapped, except those that are left out."""
+    """Return the problems of the records. Every column is mapped, except those that are left out."""
     mapping = map_headers(headers, model.record_type())
     assert [column.header for column in mapping.columns if column.field is None] == list(left_out)
     failures = []
@@ -77,14 +77,14 @@ def failures_of(
 
 
 def drafted(headers: Sequence[str], rows: Sequence[Sequence[object]], folder: Path) -> RecordType:
-    """The type drafted from the records, after each of them was found valid."""
+    """Draft the type from the records, and check that each of them is valid."""
     model = load(source_of(headers, rows), folder)
     assert failures_of(model, headers, [chunk(headers, rows)]) == []
     return model.record_type()
 
 
 def drafted_from_file(path: Path, folder: Path, left_out: Sequence[str] = ()) -> tuple[str, RecordType]:
-    """The source and the type drafted from a file, after every record of the file was found valid."""
+    """Draft the source and the type from a file, and check that each of its records is valid."""
     with FileReader(path) as reader:
         headers, chunks = reader.headers, list(reader.chunks())
     source = draft_from(path.name, headers, chunks)
@@ -94,7 +94,7 @@ def drafted_from_file(path: Path, folder: Path, left_out: Sequence[str] = ()) ->
 
 
 def described(record_type: RecordType) -> dict[str, str]:
-    """Field to type, with "!" where it is required."""
+    """Return the type of each field, with "!" if it is required."""
     return {field.name: field.type + "!" * field.required for field in record_type.fields}
 
 
@@ -299,7 +299,7 @@ def test_the_key(headers: list[str], rows: list[list[Any]], key: tuple[str, ...]
 
 @pytest.mark.parametrize("columns", [3, 4])
 def test_a_key_of_three_columns_and_of_more(columns: int, tmp_path: Path) -> None:
-    """Every combination of two values is there, so that no fewer columns identify a record."""
+    """Every combination of two values occurs, so that no fewer columns identify a record."""
     rows = [[*(f"v{i >> bit & 1}" for bit in range(columns)), "same"] for i in range(2**columns)]
     names = [f"k{bit}" for bit in range(columns)]
     assert drafted([*names, "z"], rows, tmp_path).key == tuple(names)

@@ -1,4 +1,4 @@
-"""Planted errors come back, each of them and no other."""
+"""Validation finds each planted error and no other."""
 
 import time
 from typing import Any
@@ -34,7 +34,7 @@ MONEY = "must be a number of at most 16 digits and 2 decimals"
 
 
 def _contacts(size: int, **columns: list[str]) -> pa.Table:
-    """So many good contacts, but for the columns given."""
+    """Return so many valid contacts, except for the given columns."""
     return pa.table({name: pa.array(columns.get(name, [value] * size), pa.string()) for name, value in GOOD.items()})
 
 

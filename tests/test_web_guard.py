@@ -1,4 +1,4 @@
-"""What the guard passes on and what it refuses, as ASGI calls."""
+"""What the guard forwards and what it refuses, as ASGI calls."""
 
 import asyncio
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ METHODS = ("GET", "HEAD", "POST")
 
 @dataclass(frozen=True)
 class Answer:
-    """What the client gets, and whether the application behind the guard was reached."""
+    """The answer to the client, and whether the application behind the guard was reached."""
 
     status: int
     headers: dict[str, str]
@@ -34,7 +34,7 @@ class Answer:
 
 
 def call(kind: str, path: str, headers: dict[str, str] | list[tuple[str, str]], **scope: Any) -> Answer:
-    """The answer to one request; the status of a web socket that is opened is 101."""
+    """Return the answer to one request; the status of an opened web socket is 101."""
     reached: list[str] = []
 
     def page(request: Request) -> Response:
@@ -73,7 +73,7 @@ def call(kind: str, path: str, headers: dict[str, str] | list[tuple[str, str]], 
 
 
 def http(method: str, path: str = "/graphql", query: str = "", **headers: str) -> Answer:
-    """Headers are given with _ for -; a Host of ours unless another is given."""
+    """Headers are written with _ for -. The Host is one of ours unless another is given."""
     named = {"Host": HOST} | {name.replace("_", "-"): value for name, value in headers.items()}
     return call("http", path, named, method=method, query_string=query.encode())
 
@@ -84,7 +84,7 @@ MUTATION = "query=mutation%20%7B%20launchRun%20%7D"
 @pytest.mark.parametrize(
     ("status", "method", "path", "query", "headers"),
     [
-        # What a page of another site can make a browser send
+        # Requests that a browser can send for a page of another site
         (405, "GET", "/graphql", MUTATION, {}),
         (405, "HEAD", "/graphql", MUTATION, {}),
         (405, "GET", "/graphql", MUTATION, {"Sec-Fetch-Site": "cross-site"} | NAVIGATION),
@@ -109,7 +109,7 @@ MUTATION = "query=mutation%20%7B%20launchRun%20%7D"
         (403, "GET", "/", "", {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "empty"}),
         (403, "GET", "/", "", NAVIGATION | {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Dest": "iframe"}),
         (403, "GET", "/", "", NAVIGATION | {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Dest": "object"}),
-        # Types that need no leave of the browser, from wherever
+        # Types that a browser sends without permission, from any page
         (415, "POST", "/graphql", "", {"Content-Type": "text/plain"}),
         (415, "POST", "/graphql", "", {"Content-Type": "text/plain; charset=application/json"}),
         (415, "POST", "/graphql", "", {"Content-Type": "application/x-www-form-urlencoded", "Origin": ORIGIN}),
@@ -118,7 +118,7 @@ MUTATION = "query=mutation%20%7B%20launchRun%20%7D"
         (415, "POST", "/report_asset_materialization/records/contacts", "partition=ua", {}),
         (405, "PUT", "/graphql", "", {"Origin": ORIGIN} | JSON),
         (405, "DELETE", "/logs/x", "", {}),
-        # Names that somebody else may bind to this machine
+        # Names that an attacker may bind to this machine
         *(
             (421, "GET", "/", "", {"Host": host})
             for host in (
@@ -155,10 +155,10 @@ def test_a_request_names_one_host() -> None:
         ("POST", "/graphql", "", {"Host": "[::1]:3000", "Origin": "http://[::1]:3000"} | JSON),
         ("POST", "/graphql", "", {"Host": "records.example.org", "Origin": "https://records.example.org"} | JSON),
         ("GET", "/", "", {}),
-        ("GET", "/graphql", "", {"Accept": "text/html"}),  # the page to try queries at
+        ("GET", "/graphql", "", {"Accept": "text/html"}),  # the page to try out queries
         ("GET", "/runs", "q=tag%3Aa", {"Sec-Fetch-Site": "none"} | NAVIGATION),
         ("GET", "/runs/1", "", {"Sec-Fetch-Site": "cross-site"} | NAVIGATION),  # a link in a message
-        ("GET", "/b/path/report", "", {"Sec-Fetch-Site": "same-site"} | NAVIGATION),  # of Dagster to the files
+        ("GET", "/b/path/report", "", {"Sec-Fetch-Site": "same-site"} | NAVIGATION),  # from Dagster to the files
         ("GET", "/b/path/x", "", {"Sec-Fetch-Site": "same-site"} | NAVIGATION | {"Sec-Fetch-Dest": "empty"}),  # saved
         ("HEAD", "/", "", {"Host": "127.0.0.1"}),
         ("GET", "/x.js", "", {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "script"}),
@@ -175,7 +175,7 @@ def test_its_own_pages_and_clients_that_are_no_browsers_are_answered(
 
 
 def require_protected(answer: Answer) -> None:
-    """The answer is shown in no frame, and its address goes to no other site."""
+    """No frame shows the answer, and no other site receives its address."""
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["x-frame-options"] == "DENY"
     assert answer.headers["referrer-policy"] == "same-origin"

@@ -1,4 +1,4 @@
-"""The wheel: one package, whose names collide with no other."""
+"""The wheel has one package, so that its names collide with no other."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the unpacked wheel, beside packages of others that are named as the packages of the repository."""
+    """A folder with the unpacked wheel, beside foreign packages with the names of the repository's packages."""
     folder = tmp_path_factory.mktemp("wheel")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""Weeks that pass within a test: a clock that is set, and a lake whose snapshots bear its time."""
+"""Lets weeks pass within a test: a clock that a test sets, and a lake with snapshots that have its time."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from schemas import load_record_types
 
 
 def execute_on_catalog(settings: Settings, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-    """A statement on DuckLake's own tables, committed; returns its rows. Its `?` are bound to the values."""
+    """Run and commit a statement on DuckLake's own tables; returns its rows. Its `?` are bound to the values."""
     connection: Any = sqlite3.connect(settings.catalog, timeout=20)
     if settings.postgres is not None:
         connection.close()
@@ -27,7 +27,7 @@ def execute_on_catalog(settings: Settings, statement: str, values: Sequence[Any]
 
 
 class Timeline:
-    """The clock of a store. DuckLake asks the operating system for the time; so its times are set afterwards."""
+    """The clock of a store. DuckLake asks the operating system for the time, so its timestamps are set afterwards."""
 
     def __init__(self, settings: Settings) -> None:
         self.time = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
@@ -42,15 +42,15 @@ class Timeline:
         return Observation(self.time)
 
     def doubt(self, newest: datetime | None, file_time: datetime | None) -> None:
-        """It is what the test says."""
+        """Doubt nothing: the test sets this clock on purpose."""
 
     def advance(self, **by: float) -> None:
-        """What was done since the last time was done then; now it is later."""
+        """Date what was done since the last call, then set the clock forward."""
         self.stamp()
         self.time += timedelta(**by)
 
     def stamp(self) -> None:
-        """The snapshots made and the files retired since the last time bear the clock's time."""
+        """Give the clock's time to snapshots made and files retired since the last call."""
         at = f"{self.time:%Y-%m-%d %H:%M:%S.%f}+00"
         self._execute("UPDATE ducklake_snapshot SET snapshot_time = ? WHERE snapshot_id > ?", at, self._stamped)
         ((self._stamped,),) = self._execute("SELECT max(snapshot_id) FROM ducklake_snapshot")
@@ -66,7 +66,7 @@ class Timeline:
 
 
 def store_of(settings: Settings) -> tuple[RecordStore, Timeline]:
-    """A new store whose whole history is on its timeline."""
+    """A new store with a whole history on its timeline."""
     clock = Timeline(settings)
     store = RecordStore(settings, clock=clock)
     store.initialise(load_record_types())

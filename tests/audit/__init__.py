@@ -1,1 +1,1 @@
-"""Whether the locked dependencies have known vulnerabilities: `make audit`."""
+"""Checks whether the locked dependencies have known vulnerabilities: `make audit`."""

@@ -1,6 +1,6 @@
-"""`make audit`: pip-audit on requirements.lock, and a failure when it could not ask about each of them.
+"""`make audit`: run pip-audit on requirements.lock, and fail unless it checked every dependency.
 
-pip-audit by itself succeeds when the index knows none of the packages, as one without vulnerability data does.
+pip-audit alone succeeds when the index knows none of the packages, as does one without vulnerability data.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ PIP_AUDIT = ROOT / ".venv" / "audit" / "bin" / "pip-audit"
 
 
 def main() -> int:
-    """Say what was found; the process's exit code, 0 when each dependency was asked about and nothing is known."""
+    """Print the result. Returns 0 when every dependency was checked and none has a known vulnerability."""
     command = [str(PIP_AUDIT), "--requirement", str(LOCK), "--no-deps", "--disable-pip", "--format", "json"]
     asked = subprocess.run([*command, "--progress-spinner", "off"], capture_output=True, text=True, check=False)
     passed, sentences = verdict(asked.stdout, asked.stderr)

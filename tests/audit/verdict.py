@@ -1,13 +1,15 @@
-"""What an answer of pip-audit means."""
+"""Reads what pip-audit reports."""
 
 import json
 
 
 def verdict(answer: str, errors: str = "") -> tuple[bool, list[str]]:
-    """Whether the dependencies pass, and why: each was asked about, and of none a vulnerability is known.
+    """Return whether the dependencies pass, and the reasons.
 
-    answer: what pip-audit printed under `--format json`; nothing, or no JSON, where it failed.
-    errors: what it printed beside it, whose last line is quoted then.
+    They pass when each was checked and none has a known vulnerability.
+
+        answer: the output of pip-audit with `--format json`; when it failed, empty or not JSON.
+        errors: its standard error; the last line is quoted when it failed.
     """
     try:
         dependencies = json.loads(answer)["dependencies"]

@@ -1,4 +1,4 @@
-"""`make bench`: measure the cases, print the table, keep it and every single run in bench-results/."""
+"""`make bench`: measure the cases, print the table, save it and every single run in bench-results/."""
 
 import argparse
 import json
@@ -15,7 +15,7 @@ _RESULTS = Path(__file__).parents[2] / "bench-results"
 
 
 def main() -> int:
-    """The chosen cases are measured; 1 when one of them could not be, for a missed target is a result."""
+    """Measure the chosen cases. Returns 1 if a case could not be measured; a missed target is a result."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--runs", type=_positive, default=5, metavar="N", help="of each command (default: 5)")
     parser.add_argument("--only", default="", metavar="NAME", help="cases with this in their name")

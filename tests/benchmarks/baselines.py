@@ -1,6 +1,6 @@
-"""What the project is compared with, each as a whole process that prints {"rows": …}.
+"""What the project is compared with: each baseline is a whole process that prints {"rows": …}.
 
-Run by path, not as a module of this package, so that a baseline pays for what it uses and nothing else.
+They run by path, not as a module of this package. So a baseline imports only what it uses.
 """
 
 import argparse
@@ -11,21 +11,21 @@ import duckdb
 
 
 def duckdb_import(file: str, database: str, table: str) -> int:
-    """A new plain DuckDB file has a table of the CSV file, types as DuckDB finds them."""
+    """Create a DuckDB file with a table of the CSV file, with the types that DuckDB detects."""
     with duckdb.connect(database) as connection:
-        # Not bound: binding any value makes DuckDB import pandas, half a second that plain DuckDB does not need.
+        # The path is in the text, because binding any value makes DuckDB import pandas, which takes half a second.
         connection.execute(f"CREATE TABLE {table} AS FROM read_csv('{file}', nullstr = ['', 'NA'])")
         return _one_number(connection, f"SELECT count(*) FROM {table}")
 
 
 def duckdb_export(database: str, table: str, key: str, file: str) -> int:
-    """The CSV file has all rows of the table, in the order of the key."""
+    """Write all rows of the table to the CSV file, in the order of the key."""
     with duckdb.connect(database, read_only=True) as connection:
         return _one_number(connection, f"COPY (FROM {table} ORDER BY {key}) TO '{file}' (FORMAT csv, HEADER)")
 
 
 def duckdb_export_limited(database: str, table: str, order: str, file: str, file_format: str) -> int:
-    """The file has all rows of the table, as 512 MB of memory allow; in an order where one is given, else in none."""
+    """Write all rows of the table to the file within 512 MB of memory, in the given order if there is one."""
     config: dict[str, str | bool | int | float | list[str]] = {
         "memory_limit": "512MB",
         "temp_directory": f"{file}.tmp",
@@ -44,7 +44,7 @@ def _one_number(connection: duckdb.DuckDBPyConnection, statement: str) -> int:
 
 
 def main() -> None:
-    """The baseline that the arguments name has run."""
+    """Run the baseline that the arguments name."""
     baselines: dict[str, Callable[..., int]] = {
         "duckdb_import": duckdb_import,
         "duckdb_export": duckdb_export,

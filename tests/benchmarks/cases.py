@@ -1,4 +1,4 @@
-"""What is measured. A new number is a new `Case` in `CASES`."""
+"""What is measured. To measure something else, add a `Case` to `CASES`."""
 
 import shutil
 import subprocess
@@ -26,12 +26,12 @@ def _records(label: str, *arguments: str, home: str, prepare: Callable[[Path], N
 
 
 def _baseline(label: str, *arguments: str) -> Command:
-    # -P: this folder's modules are not importable from the script
+    # With -P the script cannot import the modules of this folder.
     return Command(label, (sys.executable, "-P", str(Path(__file__).with_name("baselines.py")), *arguments))
 
 
 def _run(command: Command, folder: Path) -> None:
-    """The command has run in the folder, unmeasured."""
+    """Run the command in the folder, without measuring it."""
     done = subprocess.run(
         command.argv, cwd=folder, env=clean_environment(command.environment), capture_output=True, text=True
     )
@@ -42,7 +42,7 @@ def _run(command: Command, folder: Path) -> None:
 
 
 def _new_store(folder: Path) -> None:
-    """`store` in the folder is as `records init` leaves it."""
+    """Create `store` in the folder, as `records init` leaves it."""
     _run(_records("init", "init", home="store"), folder)
 
 
@@ -52,7 +52,7 @@ def _flights_file(folder: Path) -> None:
 
 
 def _flights_in_both(folder: Path) -> None:
-    """The flights are in `store`, and in the plain DuckDB file `flights.duckdb`."""
+    """Import the flights into `store`, and into the plain DuckDB file `flights.duckdb`."""
     _flights_file(folder)
     _new_store(folder)
     _run(_records("import", "import", "flights.csv", "-a", "all", "-t", "flights", home="store"), folder)
@@ -60,7 +60,7 @@ def _flights_in_both(folder: Path) -> None:
 
 
 def _contacts_in_store(count: int) -> Callable[[Path], None]:
-    """A setup after which as many contacts are in `store`, and in `contacts.csv`."""
+    """Return a setup that writes this many contacts to `store` and to `contacts.csv`."""
 
     def setup(folder: Path) -> None:
         write_contacts(folder / "contacts.csv", count)
@@ -85,14 +85,14 @@ def _import_contacts(file: str, rows: int) -> Command:
 
 
 def _dlt(file: str) -> Command:
-    """dlt's own environment is made by `make bench`, for the project has no use for it."""
+    """Return the command that runs dlt, in the environment that `make bench` makes for it."""
     script = Path(__file__).with_name("dlt_import.py")
     python = script.parents[2] / ".venv" / "bench" / "bin" / "python"
     return Command("dlt, Arrow to DuckDB, merge", (str(python), "-P", str(script), f"../{file}", "external_id"))
 
 
 def _large_account(contacts: int, folder_name: str = ".") -> Callable[[Path], None]:
-    """A setup after which `previewed` and `committed` have a batch of 200,000 for so many contacts."""
+    """Return a setup that makes `previewed` and `committed`: so many contacts, and a batch of 200,000."""
 
     def setup(folder: Path) -> None:
         (folder / folder_name).mkdir(exist_ok=True)
@@ -111,7 +111,7 @@ def _small_and_large_account(folder: Path) -> None:
 
 
 def _on_batch(label: str, command: str, home: str) -> Command:
-    """A command on the batch of `_large_account`, in a copy of one of its homes whose Parquet files are links."""
+    """Return a command on the batch of `_large_account`. It uses a copy of a home with linked Parquet files."""
     place = Path(home).parent
 
     def prepare(folder: Path) -> None:
@@ -129,12 +129,12 @@ def _link_parquet(source: str, target: str) -> None:
 
 
 def _filled(count: int, interleaved: int = 0) -> Callable[[Path], None]:
-    """A setup after which as many contacts are in `store`, and in `contacts.duckdb`."""
+    """Return a setup that writes this many contacts to `store` and to `contacts.duckdb`."""
     return lambda folder: fill(folder, count, interleaved=interleaved)
 
 
 def _stores_of_two_sizes(folder: Path) -> None:
-    """`store` has ten times as many contacts as the one in `small`."""
+    """Make `store` with ten times as many contacts as the one in `small`."""
     fill(folder, 10 * _CONTACTS)
     (folder / "small").mkdir()
     fill(folder / "small", _CONTACTS)
@@ -284,7 +284,7 @@ CASES = (
         b=_import_contacts("contacts.csv", _CONTACTS),
         targets=(Target("largest_ratio", 1.15),),
     ),
-    # Taking back
+    # Rollback
     Case(
         name="roll back 200,000 in 5,000,000",
         rows=200_000,

@@ -1,4 +1,4 @@
-"""Contacts that nobody knows, as many as wanted: the same ones for the same number, on every machine."""
+"""Writes a file of synthetic contacts: the same number gives the same contacts on every machine."""
 
 import csv
 import random
@@ -7,7 +7,7 @@ from pathlib import Path
 
 _CHUNK = 50_000
 _STEP = 15_485_863
-"""A prime: the identifiers are each of 0 … count-1 once, in an order that no sort has seen before."""
+"""A prime: it yields each identifier from 0 to count-1 once, in a shuffled order."""
 
 
 def _names(text: str) -> list[str]:
@@ -34,9 +34,10 @@ _NOTES = ["", "", "", "Prefers to be called.", "Asked for a quote, twice.", 'Say
 
 
 def write_contacts(path: Path, count: int, seed: int = 2013) -> None:
-    """The file has `count` valid contacts with different identifiers, in the order of no field.
+    """Write `count` valid contacts with different identifiers, sorted by no field.
 
-    It is CSV in UTF-8, written in chunks: memory does not grow with the count. Some 150,000 contacts a second.
+    The file is CSV in UTF-8, written in chunks, so memory does not grow with the count. It writes some 150,000
+    contacts a second.
     """
     if count % _STEP == 0:
         raise ValueError(f"{count} contacts would not have different identifiers; any number but {_STEP:,}·n will do")

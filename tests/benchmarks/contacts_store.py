@@ -1,4 +1,4 @@
-"""A store, and beside it a plain DuckDB file, with as many contacts as wanted, by SQL: an import would take minutes."""
+"""Makes a store and a plain DuckDB file with synthetic contacts, by SQL: an import would take minutes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,10 +30,10 @@ FROM {numbers} t(i)
 
 
 def fill(folder: Path, count: int, *, interleaved: int = 0) -> None:
-    """`store` in the folder has so many contacts of account all, and the plain file `contacts.duckdb` the same.
+    """Write so many contacts of account `all` to `store`, and the same ones to the plain file `contacts.duckdb`.
 
-    They were written in the order of their keys; or, where interleaved, by so many imports each of which had keys
-    from everywhere.
+    They are written in the order of their keys. With `interleaved` there are that many imports, and the keys of
+    each are spread over the whole range.
     """
     numbers = [f"range({number}, {count}, {interleaved})" for number in range(interleaved)] or in_order(count)
     fill_store({"RECORDS_HOME": str(folder / "store")}, numbers)
@@ -44,7 +44,7 @@ def fill(folder: Path, count: int, *, interleaved: int = 0) -> None:
 
 
 def fill_store(environment: Mapping[str, str], numbers: Sequence[str]) -> None:
-    """The store that the settings name has the contacts of each of these ranges of numbers, in a commit for each."""
+    """Write the contacts of each of these ranges of numbers to the store, in one commit for each range."""
     settings = Settings.from_environment({**environment, "RECORDS_ACTOR": "benchmark"})
     with RecordStore(settings) as store:
         store.initialise(load_record_types())
@@ -59,5 +59,5 @@ def fill_store(environment: Mapping[str, str], numbers: Sequence[str]) -> None:
 
 
 def in_order(count: int) -> list[str]:
-    """So many contacts, in the order of their keys."""
+    """Return the ranges of the numbers of so many contacts, in the order of their keys."""
     return [f"range({start}, {min(start + _AT_ONCE, count)})" for start in range(0, count, _AT_ONCE)]

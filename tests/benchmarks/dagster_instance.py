@@ -1,4 +1,4 @@
-"""How long a running `records ui` takes for what people wait for, and whether it keeps its memory.
+"""Measures a running `records ui`: how long imports and rollbacks take, and whether its memory grows.
 
 `python -m tests.benchmarks.dagster_instance` prints a table. It starts the servers itself, on loopback.
 """
@@ -35,7 +35,7 @@ query ($selector: SensorSelector!) {
 
 
 def main() -> None:
-    """The three numbers, beside what they should be."""
+    """Print the three numbers beside their targets."""
     with tempfile.TemporaryDirectory(prefix="records-") as folder:
         with serving(Path(folder)) as server:
             landed, taken_back = zip(*(_day(server, number) for number in range(_RUNS)), strict=True)
@@ -51,14 +51,14 @@ def main() -> None:
 
 
 def _day(server: Server, number: int) -> tuple[float, float]:
-    """Seconds from a file's landing to its batch, and from the launch of its rollback to the success."""
+    """Return the seconds from a file's arrival to its batch, and from the launch of its rollback to the success."""
     account = f"account-{number}"
     server.records("accounts", "add", account)
     inbox = server.home / "inbox" / account / "contacts"
     _until(inbox.is_dir)
     part = inbox / "contacts.csv.part"
     write_contacts(part, _RECORDS)
-    time.sleep(12)  # it has been seen
+    time.sleep(12)  # wait until the sensor has seen it
     started = time.monotonic()
     part.rename(inbox / "contacts.csv")
     (batch,) = _until(lambda: server.records("batches", "-a", account, "--status", "committed")["items"])
@@ -72,7 +72,7 @@ def _day(server: Server, number: int) -> tuple[float, float]:
 
 
 def _memory_at(server: Server, ticks: int) -> int:
-    """Bytes that the servers hold of their own, when the inbox has been looked at so often."""
+    """Return the private bytes of the servers after so many ticks of the inbox sensor."""
     _until(lambda: _ticked(server) >= ticks, seconds=3600)
     return sum(process.memory_full_info().uss for process in children(server.process))
 
@@ -83,7 +83,7 @@ def _ticked(server: Server) -> int:
 
 
 def _until(what: Callable[[], Any], seconds: float = 120) -> Any:
-    """The first answer that is not empty."""
+    """Return the first answer that is not empty."""
     deadline = time.monotonic() + seconds
     while not (answer := what()):
         if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
-"""What dlt takes to bring a CSV file into DuckDB with a merge by key: by Arrow, without validation.
+"""Measures dlt: it merges a CSV file into DuckDB by key, through Arrow, without validation.
 
-Run by path with the interpreter of dlt's own environment; prints {"rows": …}.
+Run it by path, with the interpreter of dlt's own environment. It prints {"rows": …}.
 """
 
 import json
@@ -19,7 +19,7 @@ _BLOCK = 16 << 20
 
 
 def main(file: str, key: str) -> None:
-    """A new DuckDB file in the working folder has the file's records, one for each key."""
+    """Create a DuckDB file in the working folder with the file's records, one for each key."""
     logging.getLogger("dlt").setLevel(logging.ERROR)
 
     def records() -> Iterator[pa.RecordBatch]:

@@ -13,7 +13,7 @@ _FIRST_DAY = date(2020, 1, 1)
 
 
 def write_workbook(path: Path, rows: int) -> None:
-    """The file has a header and as many rows of texts, long ids, integers, decimals, dates, booleans and blanks."""
+    """Write a header and so many rows of texts, long ids, integers, decimals, dates, booleans and blanks."""
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("Records")
     sheet.append(list(_HEADER))

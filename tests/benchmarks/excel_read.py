@@ -1,6 +1,6 @@
-"""All cells of a workbook are read, by this project or by openpyxl; prints {"rows": …}.
+"""Reads all cells of a workbook, by this project or by openpyxl; prints {"rows": …}.
 
-Run by path, not as a module of this package, so that each pays for what it uses and nothing else.
+Run it by path, not as a module of this package. So each side imports only what it uses.
 """
 
 import argparse
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def read_by_records(path: Path) -> int:
-    """Every record was taken from the process that reads the file; how many there are."""
+    """Read every record from the reading process. Returns their number."""
     from resources.file_reader import FileReader
 
     with FileReader(path) as reader:
@@ -19,7 +19,7 @@ def read_by_records(path: Path) -> int:
 
 
 def read_by_openpyxl(path: Path) -> int:
-    """Every value was taken from openpyxl's read-only mode; how many rows there are below the header."""
+    """Read every value with openpyxl's read-only mode. Returns the number of rows below the header."""
     import openpyxl
 
     book = openpyxl.load_workbook(path, read_only=True)
@@ -33,7 +33,7 @@ def read_by_openpyxl(path: Path) -> int:
 
 
 def main() -> None:
-    """The file that the arguments name was read."""
+    """Read the file that the arguments name."""
     readers = {"records": read_by_records, "openpyxl": read_by_openpyxl}
     parser = argparse.ArgumentParser()
     parser.add_argument("reader", choices=readers)

@@ -1,6 +1,6 @@
-"""Records of a plain DuckDB file to a workbook, by openpyxl's write-only mode; prints {"rows": …}.
+"""Writes the records of a plain DuckDB file to a workbook, by openpyxl's write-only mode; prints {"rows": …}.
 
-Run by path, not as a module of this package, so that it pays for what it uses and nothing else.
+Run it by path, not as a module of this package. So it imports only what it uses.
 """
 
 import json
@@ -12,7 +12,7 @@ import openpyxl
 
 
 def main() -> None:
-    """The workbook that the arguments name has the records of the database."""
+    """Write the records of the database to the workbook that the arguments name."""
     database, file = sys.argv[1:]
     rows = 0
     with duckdb.connect(database, read_only=True) as connection:

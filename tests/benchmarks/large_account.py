@@ -1,7 +1,7 @@
-"""A store with a large account, and a batch of 200,000 contacts for it, previewed in one home and committed in another.
+"""Makes a store with a large account and a batch of 200,000 contacts: previewed in one home, committed in another.
 
-Run as a module: python -m tests.benchmarks.large_account CONTACTS. It makes `previewed`, `committed` and `batch`, a
-file with the batch's id, in the current folder.
+Run as a module: python -m tests.benchmarks.large_account CONTACTS. It makes `previewed`, `committed` and `batch` in the
+current folder. `batch` is a file with the batch's id.
 """
 
 import csv
@@ -27,7 +27,7 @@ _COLUMNS = """
 
 
 def fill(store: RecordStore, account: str, contacts: int) -> None:
-    """The account has so many contacts, written by SQL in the order of their key, half a million a commit."""
+    """Write so many contacts of the account by SQL, in the order of their key, half a million a commit."""
     for start in range(0, contacts, _CHUNK):
         with store.transaction("fill", "benchmark") as transaction:
             transaction.connection.execute(
@@ -38,7 +38,7 @@ def fill(store: RecordStore, account: str, contacts: int) -> None:
 
 
 def write_batch(path: Path, contacts: int, size: int = BATCH) -> None:
-    """Half of the file changes contacts from all over the account, half adds new ones."""
+    """Write a file: half of it changes contacts from all over the account, half adds new ones."""
     half = size // 2
     numbers = [*(position * contacts // half for position in range(half)), *range(contacts, contacts + size - half)]
     with path.open("w", encoding="utf-8", newline="") as file:

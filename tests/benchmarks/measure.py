@@ -1,4 +1,4 @@
-"""Whole processes, measured from outside: how long they take, and what memory they and their children hold."""
+"""Measures whole processes from outside: their time, and the memory that they and their children hold."""
 
 import json
 import os
@@ -23,16 +23,15 @@ Metric = Literal["seconds", "peak", "largest", "ratio", "peak_ratio", "largest_r
 
 
 class BenchmarkError(Exception):
-    """A command failed, or did other work than its case says: there is nothing to measure."""
+    """A command failed, or did other work than its case says, so there is nothing to measure."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """One side of a case: a whole process, started in an empty folder of its own beside what the setup made.
+    """One side of a case: a whole process, started in an empty folder beside what the setup made.
 
-    It prints one JSON object as its last line, with the `rows` it wrote or the records it `read`.
-    `prepare` is given the empty folder before each run; its time is not counted. `rows` is what it does where that
-    is not what its case says.
+    Its last line is one JSON object with the `rows` that it wrote or the records that it `read`. `prepare` gets the
+    empty folder before each run; its time is not counted. `rows` is set where the number differs from the case's.
     """
 
     label: str
@@ -44,9 +43,9 @@ class Command:
 
 @dataclass(frozen=True)
 class Target:
-    """A bound on what was measured of A (seconds; bytes) or of A ÷ B (ratio of seconds; ratios of bytes).
+    """A limit on what was measured of A (seconds; bytes) or of A ÷ B (ratio of seconds; ratios of bytes).
 
-    `peak` is of all processes of a side together, `largest` of a single one of them.
+    `peak` is of all processes of a side together, `largest` of the largest single process.
     """
 
     metric: Metric
@@ -55,9 +54,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Case:
-    """A question of time and memory: A, and what it is compared with, B, on the same `rows`.
+    """A comparison of time and memory: A and, if there is one, B, on the same `rows`.
 
-    `setup` makes what both sides read, once, in the folder it is given; commands see it as `..`.
+    `setup` gets a folder once and makes in it what both sides read. Commands see it as `..`.
     """
 
     name: str
@@ -70,10 +69,10 @@ class Case:
 
 @dataclass(frozen=True)
 class Run:
-    """One process, from its start to its end.
+    """What was measured of one process, from its start to its end.
 
-    Peaks are of resident memory in bytes, sampled: of the process and its descendants together (pages they
-    share count once for each), and of the largest single one of them.
+    Peaks are sampled bytes of resident memory. One is of the process and its descendants together, where shared
+    pages count once for each. The other is of the largest single process.
     """
 
     seconds: float
@@ -84,7 +83,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Result:
-    """All runs of a case; run i of A and run i of B followed each other. `b` is empty where A stands alone."""
+    """All runs of a case; run i of B followed run i of A. `b` is empty where A stands alone."""
 
     case: Case
     a: tuple[Run, ...]
@@ -92,21 +91,21 @@ class Result:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """Seconds of A ÷ seconds of B, pair by pair."""
+        """Return the seconds of A ÷ the seconds of B, pair by pair."""
         return tuple(a.seconds / b.seconds for a, b in zip(self.a, self.b, strict=bool(self.b)))
 
     @property
     def peak_ratios(self) -> tuple[float, ...]:
-        """Peak of A ÷ peak of B, pair by pair."""
+        """Return the peak of A ÷ the peak of B, pair by pair."""
         return tuple(a.peak / b.peak for a, b in zip(self.a, self.b, strict=bool(self.b)))
 
     @property
     def largest_ratios(self) -> tuple[float, ...]:
-        """Largest single process of A ÷ that of B, pair by pair."""
+        """Return the largest single process of A ÷ that of B, pair by pair."""
         return tuple(a.peak_single / b.peak_single for a, b in zip(self.a, self.b, strict=bool(self.b)))
 
     def value(self, metric: Metric) -> float:
-        """The median over all runs or pairs; of the peak the largest, for that is what a machine must have."""
+        """Return the median over all runs or pairs; of the peak the maximum, which a machine must have."""
         match metric:
             case "seconds":
                 return statistics.median(run.seconds for run in self.a)
@@ -122,14 +121,15 @@ class Result:
                 return statistics.median(self.largest_ratios)
 
     def meets(self, target: Target) -> bool:
-        """Whether what was measured is inside the target."""
+        """Return whether the measured value meets the target."""
         return self.value(target.metric) <= target.at_most
 
 
 def measure_case(case: Case, folder: Path, runs: int, say: Callable[[str], None]) -> Result:
-    """A and B have run in turn, A B A B …, as often as asked; `folder`, empty before, holds what the setup made.
+    """Run A and B in turn, A B A B …, as often as asked. `folder` must be empty; the setup fills it.
 
-    say: is told of each run. Raises BenchmarkError when a command fails or reports another number of rows.
+    `say` is called with a line for each run. Raises BenchmarkError if a command fails or reports another number of
+    rows.
     """
     say(f"{case.name}: setting up")
     case.setup(folder)
@@ -148,7 +148,7 @@ def _measure_fresh(command: Command, folder: Path, rows: int) -> Run:
     try:
         if command.prepare is not None:
             command.prepare(folder)
-        os.sync()  # what others wrote is not written back at this one's expense
+        os.sync()  # so that this run does not pay for writing back the data of others
         run = measure(command.argv, folder, command.environment)
     finally:
         shutil.rmtree(folder)
@@ -159,7 +159,7 @@ def _measure_fresh(command: Command, folder: Path, rows: int) -> Run:
 
 
 def measure(argv: tuple[str, ...], folder: Path, environment: Mapping[str, str] | None = None) -> Run:
-    """The command has run to its end in `folder`. Raises BenchmarkError when its exit code is not 0."""
+    """Run the command in `folder` to its end. Raises BenchmarkError if its exit code is not 0."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         started = time.perf_counter()
         with subprocess.Popen(
@@ -183,13 +183,13 @@ def measure(argv: tuple[str, ...], folder: Path, environment: Mapping[str, str] 
 
 
 def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without any of the project's settings, plus what is given."""
+    """Return this process's environment without any settings of the project, plus the given ones."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("RECORDS_", "DAGSTER_"))}
     return {**own, "RECORDS_ACTOR": "benchmark", **(more or {})}
 
 
 def reported_rows(output: str) -> int | None:
-    """What the last line of the output says was read, written or taken back; None where it says nothing."""
+    """Return the number of rows read, written or rolled back that the last line of the output states, or None."""
     lines = output.splitlines()
     try:
         report = json.loads(lines[-1]) if lines else {}
@@ -208,7 +208,7 @@ def _text(file: IO[bytes]) -> str:
 
 
 class _Memory(threading.Thread):
-    """The highest memory that a process and its descendants were seen to hold, until `stop`."""
+    """Samples the memory of a process and its descendants until `stop`, and keeps the maximum."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)

@@ -1,4 +1,4 @@
-"""What was measured, and on what, as JSON and as a Markdown table."""
+"""Reports the measurements and the machine as JSON and as a Markdown table."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ _NOTE = (
 
 
 def surroundings() -> dict[str, Any]:
-    """The versions and the machine that the numbers belong to."""
+    """Return the versions and the machine that the numbers belong to."""
     return {
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}},
         "commit": _commit(),
@@ -42,13 +42,13 @@ def surroundings() -> dict[str, Any]:
 def as_json(
     results: Sequence[Result], failures: Mapping[str, str], about: dict[str, Any], at: datetime
 ) -> dict[str, Any]:
-    """Every single run, what the table says of them, and why which case could not be measured, as plain data."""
+    """Return every run, its summary, and the reason for each case that could not be measured, as plain data."""
     described = [_result_as_json(result) for result in results]
     return {"at": at.isoformat(), **about, "results": described, "failures": dict(failures)}
 
 
 def as_markdown(results: Sequence[Result], failures: Mapping[str, str], about: dict[str, Any], at: datetime) -> str:
-    """A line for each command, A above B, under a heading with versions and machine; then what was not measured."""
+    """Return a row for each command, A above B, under a heading with versions and machine; then the failed cases."""
     machine = about["machine"]
     runs = max((len(result.a) for result in results), default=0)
     versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
@@ -110,7 +110,7 @@ def _target_in_words(target: Target, result: Result) -> str:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Markdown whose columns also stand in line in a terminal."""
+    """Return a Markdown table with columns that are aligned in a terminal too."""
     headers = (*_HEADERS, "Target")
     widths = [max(len(row[column]) for row in (headers, *rows)) for column in range(len(headers))]
     words = [header in _WORDS for header in headers]

@@ -1,4 +1,4 @@
-"""What a store on a server takes, its catalog in PostgreSQL and its data in an object store on this machine.
+"""Measures a store on a server: its catalog in PostgreSQL, its data in an object store on this machine.
 
 `python -m tests.benchmarks.server` prints a table. It starts the servers itself.
 """
@@ -29,7 +29,7 @@ _CONTACT = "SELECT printf('C-%08d', n) AS external_id, 'lead' AS status FROM ran
 
 
 def main() -> None:
-    """The two numbers, beside what they should be."""
+    """Print the two numbers beside their targets."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.server", description=__doc__)
     parser.add_argument("--contacts", type=int, default=5_000_000, metavar="N", help="in the export")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="of each (default: 3)")
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _export(folder: Path, environment: dict[str, str], rows: int) -> float:
-    """Seconds of a whole process that writes the contacts to this machine's disk."""
+    """Return the seconds of a whole process that writes the contacts to this machine's disk."""
     columns = ("--columns", ",".join(COLUMNS))
     command = (_RECORDS, "export", "-a", "all", "-t", "contacts", *columns, "-o", "out.csv", "--foreground", "--json")
     run = measure(command, folder, environment)
@@ -73,7 +73,7 @@ def _export(folder: Path, environment: dict[str, str], rows: int) -> float:
 
 
 def _commits_a_second(home: Path, databases: postgres.Postgres) -> float:
-    """What writers at once come to together, each with an account of its own, once all of them are ready."""
+    """Return the commits per second of several writers together, each with its own account, after all have started."""
     settings = Settings.from_environment(
         {"RECORDS_HOME": str(home), "RECORDS_CATALOG": databases.address(databases.create())}
     )

@@ -1,4 +1,4 @@
-"""The measurement itself is right."""
+"""The benchmark measures and reports correctly."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ def python(code: str) -> tuple[str, ...]:
 
 
 def result(seconds_a: list[float], seconds_b: list[float], *targets: Target) -> Result:
-    """Runs of these seconds; A's peaks are 200 MB and B's 100 MB."""
+    """Return runs of these seconds; A's peaks are 200 MB and B's 100 MB."""
     a, b = Command("ours", ("a",)), Command("theirs", ("b",))
     case = Case("import", 1_000, lambda _: None, a, b if seconds_b else None, targets)
     return Result(

@@ -1,4 +1,4 @@
-"""A page of another origin in a real browser, while its reader has `records ui` open: it launches and reads nothing."""
+"""A page of another origin in a real browser can neither launch nor read anything of a running `records ui`."""
 
 import json
 import shutil
@@ -99,12 +99,12 @@ async ({ui, files, mutation, seconds}) => {
   return seen;
 }
 """
-"""What a page does to the UI at an address, and what it has seen."""
+"""What a page did to the UI at an address, and what it read."""
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`records ui`, which has run nothing but its sensors; a report of account ua lies beside it."""
+    """`records ui` on an idle home; a report of account ua lies in it."""
     folder = tmp_path_factory.mktemp("foreign")
     with RecordStore(Settings.from_environment(environment(folder))) as store:
         store.initialise(load_record_types())
@@ -114,7 +114,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def report(server: Server) -> str:
-    """The whole secret address of a report, which an attacker would not know."""
+    """The secret address of a report, which an attacker would not know."""
     file = write_csv(server.home / "in.csv", [contact(1), contact(2, status="VIP")])
     server.records("preview", str(file), "-a", "ua", "-t", "contacts")
     with RecordStore(Settings.from_environment(server.environment)) as store:
@@ -126,7 +126,7 @@ def report(server: Server) -> str:
 
 @pytest.fixture(scope="module")
 def evil() -> Iterator[str]:
-    """The port of a server of somebody else's pages, on this machine, for lack of another one."""
+    """The port of a server on this machine that serves foreign pages."""
 
     class Pages(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -136,7 +136,7 @@ def evil() -> Iterator[str]:
             self.wfile.write(b"<!doctype html><title>evil</title><body>cute cats</body>")
 
         def log_message(self, *_: object) -> None:
-            """Nobody is told."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as pages:
         threading.Thread(target=pages.serve_forever, daemon=True).start()
@@ -153,7 +153,7 @@ def chromium(*arguments: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Any name below evil.test is this machine: what DNS rebinding comes to."""
+    """A browser that resolves any name below evil.test to this machine, as DNS rebinding does."""
     with chromium("--host-resolver-rules=MAP *.evil.test 127.0.0.1") as browser:
         yield browser
 
@@ -170,13 +170,13 @@ def mutation(server: Server) -> str:
 
 
 def launched(server: Server) -> list[Any]:
-    """The runs that there are: sensors of an idle home start none."""
+    """Return the runs that exist; the sensors of an idle home start none."""
     runs: list[Any] = server.ask(RUNS)["runsOrError"]["results"]
     return runs
 
 
 def test_the_attack_would_launch_a_run(server: Server, report: str) -> None:
-    """So that a mutation which is refused for what it says proves nothing."""
+    """Prove that the mutation itself is valid, so that only its origin can be the reason for a refusal."""
     before = launched(server)
     assert server.ask(mutation(server))["launchRun"]["__typename"] == "LaunchRunSuccess"
     assert len(launched(server)) == len(before) + 1
@@ -198,7 +198,7 @@ def test_a_page_of_another_origin_launches_and_reads_nothing(
     frames = seen.pop("frames")
     assert seen == {
         **dict.fromkeys(("image", "picture", "script", "json", "read", "page", "logs", "file", "socket"), "refused"),
-        # What is opaque cannot be read; that it was refused, the runs show. No page is told what becomes of a beacon.
+        # A page cannot read an opaque answer or the result of a beacon. The runs show that both were refused.
         **{name: seen[name] for name in ("text", "credentials", "blind", "report", "beacon")},
     }
     assert {seen[name] for name in ("text", "credentials", "blind", "report")} <= {"opaque", "refused"}
@@ -210,7 +210,7 @@ def test_a_page_of_another_origin_launches_and_reads_nothing(
 def test_a_name_that_was_bound_to_this_machine_is_not_answered(
     which: str, server: Server, report: str, page: Page
 ) -> None:
-    """DNS rebinding: to the browser the page and the server are one origin, so that nothing else would stop it."""
+    """With DNS rebinding the browser sees the page and the server as one origin. Only the guard stops it."""
     before = launched(server)
     address = urlsplit(server.url if which == "the UI" else report)
     origin = f"http://cats.evil.test:{address.port}"
@@ -233,7 +233,7 @@ def test_a_name_that_was_bound_to_this_machine_is_not_answered(
 def test_a_link_of_another_site_opens_the_page_and_asks_for_nothing(
     server: Server, evil: str, report: str, page: Page
 ) -> None:
-    """A link in a message is followed, and so is one whose address has a mutation, without what it says."""
+    """The guard lets a link in a message pass, even with a mutation in its address, and the mutation does not run."""
     before = launched(server)
     page.goto(f"http://cats.evil.test:{evil}/")
     with page.expect_navigation():
@@ -247,7 +247,7 @@ def test_a_link_of_another_site_opens_the_page_and_asks_for_nothing(
 
 
 def test_the_secret_address_of_a_report_goes_to_nobody(server: Server, report: str, page: Page) -> None:
-    """Neither to what the page of the report asks for, nor to where its reader goes from there."""
+    """No request for a resource of the report's page, and no link from it, sends the address as referrer."""
     told: list[tuple[str, str]] = []
     page.on("request", lambda request: told.append((request.url, request.headers.get("referer", ""))))
     page.goto(report)

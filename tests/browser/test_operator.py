@@ -1,4 +1,4 @@
-"""What an operator does in Dagster's UI, in a real browser: preview, approve, export, take back. In this order."""
+"""An operator's tasks in Dagster's UI, in a real browser and in this order: preview, approve, export, roll back."""
 
 import os
 import re
@@ -32,12 +32,12 @@ query ($key: AssetKeyInput!) {
 fragment Told on DisplayableEvent { metadataEntries { label ... on TextMetadataEntry { text } } }
 """
 LOADED = 60_000
-"""Milliseconds that the first page of a server may take, and a run."""
+"""Milliseconds that the first page of a server, or a run, may take."""
 
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordStore]:
-    """It has no records; in it a test sees what has become of what was done in the browser."""
+    """A store without records; tests read from it the effect of what the browser did."""
     settings = Settings.from_environment(environment(tmp_path_factory.mktemp("operator")))
     with RecordStore(settings) as store:
         store.initialise(load_record_types())
@@ -46,7 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordStore]:
 
 @pytest.fixture(scope="module")
 def server(store: RecordStore) -> Iterator[Server]:
-    """`records ui` of the store, as olga."""
+    """`records ui` of the store, with olga as the operator."""
     with serving(store.settings.home.parent, RECORDS_ACTOR="olga") as server:
         yield server
 
@@ -64,7 +64,7 @@ def page() -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def file(server: Server) -> Path:
-    """Two hundred contacts, three of them wrong."""
+    """A file of two hundred contacts; three of them have mistakes."""
     wrong: dict[int, dict[str, str]] = {20: {"status": "VIP"}, 33: {"amount": "-5"}, 77: {"email": "ada at example"}}
     rows: list[Row] = [contact(number, **{"email": "ada@example.org"} | wrong.get(number, {})) for number in range(200)]
     return write_csv(server.home / "contacts.csv", rows)
@@ -76,7 +76,7 @@ def picture(page: Page, name: str) -> None:
 
 
 def launch(server: Server, page: Page, job: str, config: str, account: str | None = None) -> None:
-    """The job's run is on the page; it was launched from the launchpad, which opened complete."""
+    """Launch the job from the launchpad, which must open complete, and wait for the page of its run."""
     page.goto(f"{server.url}/{JOBS}/{job}/playground")
     expect(page.get_by_text("All defaults expanded")).to_be_visible()
     expect(page.get_by_text("No errors")).to_be_visible()
@@ -97,14 +97,14 @@ def told(page: Page, text: str | re.Pattern[str]) -> None:
 
 
 def ended(page: Page, status: str) -> None:
-    """The run on the page has ended so."""
+    """Wait until the run on the page has ended with this status."""
     expect(page.get_by_text(status, exact=True).first).to_be_visible()
 
 
 def open_event(server: Server, page: Page, asset: str, **told: str) -> None:
-    """The newest event of the asset is shown, which tells so of itself.
+    """Open the newest event of the asset, which must show these texts.
 
-    The page is opened when there is the event: it shows another one as long as it is open.
+    The page is opened only when the event exists: an open page goes on showing the older event.
     """
 
     def carried() -> bool:
@@ -120,7 +120,7 @@ def open_event(server: Server, page: Page, asset: str, **told: str) -> None:
 
 
 def batch(store: RecordStore, status: BatchStatus) -> Batch:
-    """The newest batch of a status."""
+    """Return the newest batch with this status."""
     return store.batches(status=status)[0]
 
 
@@ -237,7 +237,7 @@ def test_a_file_with_mistakes_is_dropped_corrected_imported_and_taken_back(
 
     launch(server, page, "commit_batch", f"account: acme\non_invalid: skip\nbatch_id: {waiting}\n")
     ended(page, "Success")
-    corrected = re.sub("'?-5(?=,)", "5", rejects.read_text())  # which an id may have in it, with more behind
+    corrected = re.sub("'?-5(?=,)", "5", rejects.read_text())  # an id may contain it, with more text behind it
     (inbox / "corrected.csv.part").write_text(corrected)
     (inbox / "corrected.csv.part").rename(inbox / "corrected.csv")
 

@@ -74,7 +74,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Watched:
-    """A page of the browser, and whatever it did besides being shown."""
+    """A page of the browser, with its requests, its errors and what else it did."""
 
     def __init__(self, context: BrowserContext) -> None:
         self.page: Page = context.new_page()
@@ -92,7 +92,7 @@ class Watched:
         dialog.dismiss()
 
     def see(self, path: Path) -> dict[str, Any]:
-        """What the page of that file shows; it asked for nothing but itself, and nothing else happened."""
+        """Open the page of that file. It must request nothing but itself, and nothing else may happen."""
         self.requests.clear()
         self.page.goto(path.as_uri())
         seen: dict[str, Any] = self.page.evaluate(SEES, CONTROLS)
@@ -112,7 +112,7 @@ def phone(browser: Browser) -> Iterator[Watched]:
 
 @pytest.fixture(scope="module")
 def naughty() -> list[str]:
-    """The strings that are not empty, of which the page would show nothing."""
+    """Return the strings of which the page would show nothing, though they are not empty."""
     if not (CORPORA / "blns").is_dir():
         pytest.skip(f"no corpora in {CORPORA}: set RECORDS_CORPORA")
     strings = [text for text in json.loads((CORPORA / "blns" / "blns.json").read_text("utf-8")) if text]
@@ -146,7 +146,7 @@ def test_naughty_file_names_are_shown_and_do_nothing(
     tmp_path: Path, phone: Watched, contacts: RecordType, naughty: list[str]
 ) -> None:
     path = tmp_path / "report.html"
-    for name in list(packed(naughty))[::4]:  # tests/test_report_writer.py reads a page of every one
+    for name in list(packed(naughty))[::4]:  # tests/test_report_writer.py reads a page of each string
         report = replace(realistic(name), columns=(), samples=())
         report = replace(report, batch=replace(report.batch, problems=(), cleared={}))
         write_report(path, report, contacts, understood=[("File", name)], changes=[])
@@ -157,7 +157,7 @@ def test_naughty_file_names_are_shown_and_do_nothing(
 
 
 def test_text_from_right_to_left_moves_nothing_around_it(tmp_path: Path, phone: Watched, contacts: RecordType) -> None:
-    """What is drawn to the right of a value stays there, whatever the value is."""
+    """What is drawn to the right of a value keeps its place, whatever the value is."""
     path = tmp_path / "report.html"
     changes = [ChangedValue(1, "C-1", "notes", None, "שלום \u202e123")]
     report = replace(realistic("דוח.csv"), columns=(column(0, "notes", "notes", "name"),))
@@ -196,7 +196,7 @@ def test_a_long_word_does_not_widen_a_phones_page(
 
 @pytest.mark.parametrize("width", [360, 390])
 def test_nothing_is_cut_off_on_a_phone(tmp_path: Path, browser: Browser, contacts: RecordType, width: int) -> None:
-    """Each cell is inside the screen, and no box has to be scrolled to the side."""
+    """Each cell is inside the screen, and no box scrolls sideways."""
     path = tmp_path / "report.html"
     write_report(path, realistic(), contacts)
     with browser.new_context(viewport={"width": width, "height": 740}, is_mobile=True) as context:
@@ -219,7 +219,7 @@ def test_nothing_is_cut_off_on_a_phone(tmp_path: Path, browser: Browser, contact
 def test_axe_finds_nothing(
     tmp_path: Path, browser: Browser, contacts: RecordType, scheme: Any, width: int, status: BatchStatus
 ) -> None:
-    """axe-core knows the rules of WCAG that a program can check, and those of good practice."""
+    """axe-core checks the rules of WCAG that a program can check, and those of good practice."""
     report, path = realistic("a\u202eb.csv"), tmp_path / "report.html"
     report = replace(report, batch=replace(report.batch, status=status, understood=UNDERSTOOD), changes=CHANGES)
     links = (Link("Rejected records", "rejects_file"), Link("History of these records", "http://127.0.0.1:1/"))
@@ -335,7 +335,7 @@ def test_it_prints(tmp_path: Path, browser: Browser, contacts: RecordType) -> No
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", ["phone", "desktop"])
 def test_it_looks_like_this(tmp_path: Path, browser: Browser, contacts: RecordType, scheme: Any, size: str) -> None:
-    """Writes a picture for people to look at: the tests only know that all of it is there."""
+    """Save a picture for people to look at. The tests only check that everything is on it."""
     path, picture = tmp_path / "report.html", tmp_path / f"{size}-{scheme}.png"
     write_report(path, realistic("kontakte\u202e märz.csv"), contacts, understood=UNDERSTOOD, changes=CHANGES)
     with browser.new_context(color_scheme=scheme, device_scale_factor=2 if size == "phone" else 1) as context:

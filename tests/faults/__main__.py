@@ -1,4 +1,4 @@
-"""`make faults`: what may go wrong goes wrong, some thousands of times, and what the store promises is looked at."""
+"""`make faults`: inject some thousands of faults, and check after each what the store promises."""
 
 import argparse
 import sys
@@ -15,7 +15,7 @@ SHORT_SHARE, SHORT_SECONDS = 0.012, 120.0
 
 
 def main() -> int:
-    """Run what is asked for; returns whether anything did not hold."""
+    """Inject the chosen faults. Returns whether a check failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seed", type=int, default=1, help="the same seed tries the same faults")
     parser.add_argument("--seconds", type=float, default=1500.0, help="after which no more are tried")
@@ -27,7 +27,7 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     share, seconds = (SHORT_SHARE, SHORT_SECONDS) if asked.short else (asked.share, asked.seconds)
-    rows = run(asked.seed, share, seconds, only=asked.only, case=asked.case, tell=partial(print, flush=True))
+    rows = run(asked.seed, share, seconds, only=asked.only, case=asked.case, report=partial(print, flush=True))
     written = table(rows, asked.seed, f"{datetime.now(UTC):%Y-%m-%d}", (time.monotonic() - began) / 60)
     print(written)
     if asked.table:

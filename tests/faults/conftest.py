@@ -1,4 +1,4 @@
-"""What the tests of faults start from."""
+"""Fixtures of the tests of faults."""
 
 from pathlib import Path
 
@@ -10,6 +10,6 @@ from tests.faults.copies import Copies
 
 @pytest.fixture
 def copies(settings: Settings, ready: None, tmp_path: Path, request: pytest.FixtureRequest) -> Copies:
-    """A store that knows the record types, and can be copied."""
+    """A store that has the record types and can be copied."""
     server = request.getfixturevalue("postgres") if settings.postgres else None
     return Copies(settings, tmp_path, server)

@@ -1,4 +1,4 @@
-"""Copies of a store, each to be killed at another step."""
+"""Copies of a store; a test kills each copy's process at another step."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,19 +13,19 @@ from tests.postgres import Postgres, database_of
 
 @dataclass(frozen=True)
 class Copies:
-    """A store that nobody has open while it is copied, a folder for copies, and the server that has its catalog."""
+    """Makes copies, in a folder, of a store that no process has open. `server` has its catalog."""
 
     settings: Settings
     folder: Path
     postgres: Postgres | None
 
     def fatal(self, steps: int) -> list[int]:
-        """At which of so many steps to kill: each, or each third and the last where a server makes a copy cost more."""
+        """Return the steps to kill at: each step, or on a server, where copies cost more, each third and the last."""
         return [*range(1, steps, 1 if self.postgres is None else 3), steps]
 
     @contextmanager
     def one(self, name: str) -> Iterator[Settings]:
-        """The settings of a copy, which is gone at the end."""
+        """Yield the settings of a copy, which is deleted at the end."""
         home = shutil.copytree(self.settings.home, self.folder / name)
         if self.postgres is None or self.settings.postgres is None:
             yield settings_of(home)

@@ -1,4 +1,4 @@
-"""Dagster's sensor daemon, round after round, in a process that may be killed; runs are executed within it."""
+"""Runs Dagster's sensor daemon, tick after tick, in a process that a test may kill; runs are executed within it."""
 
 import importlib
 import logging
@@ -35,7 +35,7 @@ _SECONDS = 10
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """What files arrive by."""
+    """Return the definitions that files arrive by."""
     return dg.Definitions(
         jobs=[import_arrivals],
         sensors=[file_arrival],
@@ -46,9 +46,9 @@ def defs() -> dg.Definitions:
 
 @contextmanager
 def daemons() -> Iterator[Callable[..., int | None]]:
-    """What `make_rounds` is given is done by a daemon of its own; returned is how it ended.
+    """Yield a function that runs `make_rounds` in a new daemon process and returns its exit code.
 
-    They are forked from a process that has imported Dagster, and does nothing else.
+    The daemons are forked from a process that has imported Dagster and does nothing else.
     """
     context = processes()
     ours, theirs = context.Pipe()
@@ -67,7 +67,7 @@ def daemons() -> Iterator[Callable[..., int | None]]:
 
 
 def _fork_daemons(asked: Connection) -> None:
-    """For each set of arguments that is asked for a daemon has made its rounds; nobody asks any more at the end."""
+    """Fork a daemon process for each set of arguments received, until there are no more."""
     warnings.simplefilter("ignore")
     for name in _IMPORTED:
         importlib.import_module(name)
@@ -84,9 +84,9 @@ def _fork_daemons(asked: Connection) -> None:
 
 
 def make_rounds(settings: Settings, began: float, numbers: range, fatal: str | None = None) -> None:
-    """The daemon has made rounds, some seconds apart on its clock.
+    """Run the daemon for some rounds, which are seconds apart on its clock.
 
-    The process is gone where the daemon comes to what is fatal, as TICK_CREATED, in the last of them.
+    The process kills itself in the last round when the daemon reaches `fatal`, such as TICK_CREATED.
     """
     from dagster._core.remote_origin import InProcessCodeLocationOrigin
     from dagster._core.test_utils import freeze_time

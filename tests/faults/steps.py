@@ -1,4 +1,4 @@
-"""A process that counts what it does to the store, and dies by SIGKILL at a step that a test chooses."""
+"""Runs a process that counts its changes of the store, and dies by SIGKILL at a step that a test chooses."""
 
 import os
 import signal
@@ -43,14 +43,14 @@ _WITHOUT_EFFECT = (
     "CREATE OR REPLACE TEMP",
 )
 _TURN = threading.Lock()
-"""To start a process asks how all others have ended: whoever asks at the same time would be told nothing."""
+"""Starting a process polls all others. A second thread that polls at the same time would get no exit code."""
 _CHANGES_OF_FILES = ("rename", "replace", "unlink", "rmdir")
 
 
 class _Process(ForkServerProcess):
-    """A process with the environment of the one that starts it, not of its server's.
+    """A process with the environment of its starter, not of its server.
 
-    It too opens stores soon, and forks the processes that read files.
+    It opens stores fast too, and forks the processes that read files.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -60,7 +60,7 @@ class _Process(ForkServerProcess):
     def run(self) -> None:
         os.environ.clear()
         os.environ.update(self._environment)
-        from tests.forked_reading import FORKED_HERE  # which asks this module for processes
+        from tests.forked_reading import FORKED_HERE  # it imports this module
 
         setattr(Databases, "_open", quick_databases)  # noqa: B010
         setattr(reader, "subprocess", FORKED_HERE)  # noqa: B010
@@ -72,7 +72,7 @@ class _Context(ForkServerContext):
 
 
 def processes() -> ForkServerContext:
-    """Processes that start in a tenth of a second, for their server has imported what is slow."""
+    """Return a context of processes that start fast, because their server has imported the slow modules."""
     context = _Context()
     context.set_forkserver_preload(_PRELOAD)
     return context
@@ -83,9 +83,9 @@ def settings_of(home: Path, catalog: str = "") -> Settings:
 
 
 def run(action: Action, settings: Settings, fatal: int | None = None, *, from_first_rename: bool = False) -> int:
-    """The action is done with the store in a process of its own; returns how many steps it took.
+    """Perform the action on the store in a process of its own; returns the number of its steps.
 
-    With a fatal step the process was killed directly after it, and had taken so many.
+    With a fatal step the process was killed directly after that step.
     """
     context = processes()
     receiver, sender = context.Pipe(duplex=False)
@@ -100,8 +100,8 @@ def run(action: Action, settings: Settings, fatal: int | None = None, *, from_fi
         assert process.exitcode == -signal.SIGKILL, (fatal, process.exitcode)
         return fatal
     assert process.exitcode == 0
-    taken: int = receiver.recv()
-    return taken
+    counted: int = receiver.recv()
+    return counted
 
 
 def _act(action: Action, settings: Settings, fatal: int | None, from_first_rename: bool, result: Connection) -> None:
@@ -109,38 +109,38 @@ def _act(action: Action, settings: Settings, fatal: int | None, from_first_renam
     steps.count_changes_of_files()
     with RecordStore(settings, databases=Databases(steps.connect)) as store:
         action(store)
-    result.send(steps.taken)
+    result.send(steps.counted)
 
 
 class Steps:
-    """Counts steps, or those from the first rename on; the process is gone directly after the one numbered `fatal`.
+    """Counts steps, or those from the first rename on; kills the process directly after the one numbered `fatal`.
 
-    A step is a rename or removal of a file or folder, or a statement that may have an effect beyond its connection:
-    to die after another one is to die after the step before it. The first is number 1.
+    A step is a rename or removal of a file or folder, or a statement that may have an effect beyond its connection.
+    To die after anything else is the same as to die after the step before it. The first step is number 1.
     """
 
     def __init__(self, fatal: int | None, from_first_rename: bool) -> None:
         self._fatal = fatal
         self._counting = not from_first_rename
-        self._process = os.getpid()  # not those that it forks
-        self.taken = 0
+        self._process = os.getpid()  # its forks do not count
+        self.counted = 0
 
     def done(self, what: str) -> None:
-        """A step of this kind has been taken."""
+        """Count a step of this kind."""
         if os.getpid() != self._process:
             return
         self._counting = self._counting or what in ("rename", "replace")
         if self._counting:
-            self.taken += 1
-            if self.taken == self._fatal:
+            self.counted += 1
+            if self.counted == self._fatal:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def connect(self, **options: Any) -> Any:
-        """A DuckDB connection each of whose statements with an effect is a step."""
+        """A DuckDB connection on which each statement with an effect is a step."""
         return CountedConnection(duckdb.connect(**options), self)
 
     def count_changes_of_files(self) -> None:
-        """In this process, which must be a test's own, each of them is a step."""
+        """Count the steps of this process, which must be a test's own."""
         for name in _CHANGES_OF_FILES:
             setattr(os, name, self._counted(name, getattr(os, name)))
 
@@ -154,7 +154,7 @@ class Steps:
 
 
 class CountedConnection:
-    """A DuckDB connection that counts its statements; everything else is the connection's own."""
+    """A DuckDB connection that counts its statements and passes everything else on."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, steps: Steps) -> None:
         self._connection = connection
@@ -168,7 +168,7 @@ class CountedConnection:
         return self
 
     def cursor(self) -> "CountedConnection":
-        """Another connection to the same database, counted too."""
+        """Return another connection to the same database, which counts too."""
         return CountedConnection(self._connection.cursor(), self._steps)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The short form of `make faults`; and that its parts do what they say."""
+"""The short form of `make faults`, and tests of its parts."""
 
 import errno
 import os
@@ -11,31 +11,31 @@ import pytest
 
 from tests.faults.__main__ import SHORT_SECONDS, SHORT_SHARE
 from tests.faults.harness import shim
-from tests.faults.harness.crew import Crew, crew
 from tests.faults.harness.disk import Data, Disk, Names
 from tests.faults.harness.kinds import KINDS
 from tests.faults.harness.run import run
 from tests.faults.harness.shim import How, Kind, Kinds, Orders, recorded
+from tests.faults.harness.workers import Workers, workers
 
 
 @pytest.fixture(scope="module")
-def hands() -> Iterator[Crew]:
-    with crew() as started:
+def count() -> Iterator[Workers]:
+    with workers() as started:
         yield started
 
 
 def test_a_few_faults_of_each_kind_do_no_harm() -> None:
-    told: list[str] = []
+    lines: list[str] = []
 
-    rows = run(1, SHORT_SHARE, SHORT_SECONDS, tell=told.append)
+    rows = run(1, SHORT_SHARE, SHORT_SECONDS, report=lines.append)
 
     assert [row.kind for row in rows if not row.times and not row.why.startswith("not run")] == []
     assert len(rows) == len(KINDS)
-    assert sum(len(row.violations) for row in rows) == 0, "\n".join(told)
+    assert sum(len(row.violations) for row in rows) == 0, "\n".join(lines)
 
 
 def _files(root: Path) -> None:
-    """One file is flushed with its name, one without, one is not; one is renamed; one was there, and is written."""
+    """One file is flushed with its name, one without, one not at all; one is renamed; an old one is written."""
     for name, flushes in (("whole", 2), ("nameless", 1), ("nothing", 0)):
         folder = root / name
         folder.mkdir()
@@ -59,7 +59,7 @@ def _flush(folder: Path) -> None:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, hands: Crew) -> Disk:
+def disk(tmp_path: Path, count: Workers) -> Disk:
     """A disk on which some files were made."""
     root = tmp_path / "disk"
     root.mkdir()
@@ -67,7 +67,7 @@ def disk(tmp_path: Path, hands: Crew) -> Disk:
     (root / "kept").write_bytes(b"before")
     disk = Disk(root)
     record = tmp_path / "record"
-    hands.call(_files, root, orders=Orders(root=root, record=record))
+    count.call(_files, root, orders=Orders(root=root, record=record))
     for operation in recorded(record):
         disk.play(operation)
     return disk
@@ -113,23 +113,23 @@ def _two_writes(path: Path) -> int:
     ],
 )
 def test_a_process_is_killed_at_the_operation(
-    hands: Crew, tmp_path: Path, number: int, how: How, left: int | None
+    count: Workers, tmp_path: Path, number: int, how: How, left: int | None
 ) -> None:
     path = tmp_path / "file"
 
-    outcome = hands.call(_two_writes, path, orders=Orders(root=tmp_path, kill_at=number, kill_how=how))
+    outcome = count.call(_two_writes, path, orders=Orders(root=tmp_path, kill_at=number, kill_how=how))
 
     assert outcome.died == "died by SIGKILL"
     assert (path.stat().st_size if path.exists() else None) == left
 
 
-def test_a_disk_is_full_from_an_operation_on(hands: Crew, tmp_path: Path) -> None:
+def test_a_disk_is_full_from_an_operation_on(count: Workers, tmp_path: Path) -> None:
     path = tmp_path / "file"
     full = Orders(root=tmp_path, fail_from=3, error=errno.ENOSPC, kinds=Kinds.ROOM)
 
-    assert hands.call(_two_writes, path).value == 0
-    assert hands.call(_two_writes, path, orders=Orders(root=tmp_path)).value == 3
-    outcome = hands.call(_two_writes, path, orders=full)
+    assert count.call(_two_writes, path).value == 0
+    assert count.call(_two_writes, path, orders=Orders(root=tmp_path)).value == 3
+    outcome = count.call(_two_writes, path, orders=full)
 
     assert (outcome.error, path.stat().st_size) == ("OSError", 8)
     assert outcome.code == "disk_full"
@@ -139,29 +139,29 @@ def _times(path: Path) -> tuple[float, float]:
     return time.time(), path.stat().st_mtime
 
 
-def test_clocks_and_files_are_of_their_eras(hands: Crew, tmp_path: Path) -> None:
+def test_clocks_and_files_are_of_their_eras(count: Workers, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     now = time.time()
     eras = ((0.0, -1000.0), (now + 0.5, 5000.0))
     time.sleep(0.6)
 
-    ahead, old = hands.call(_times, tmp_path / "file", orders=Orders(eras=eras)).value
-    _, real = hands.call(_times, tmp_path / "file", orders=Orders(eras=eras, files=False)).value
+    ahead, old = count.call(_times, tmp_path / "file", orders=Orders(eras=eras)).value
+    _, real = count.call(_times, tmp_path / "file", orders=Orders(eras=eras, files=False)).value
 
     assert ahead == pytest.approx(now + 5000, abs=30)
     assert old == pytest.approx(now - 1000, abs=30)
     assert real == pytest.approx(now, abs=30)
 
 
-def test_who_hangs_is_ended(hands: Crew) -> None:
-    assert hands.call(time.sleep, 60, seconds=0.3).died == "hung for 0 s"
+def test_who_hangs_is_ended(count: Workers) -> None:
+    assert count.call(time.sleep, 60, seconds=0.3).died == "hung for 0 s"
 
 
-def test_each_operation_of_a_commit_is_seen(hands: Crew, tmp_path: Path) -> None:
+def test_each_operation_of_a_commit_is_seen(count: Workers, tmp_path: Path) -> None:
     record = tmp_path / "record"
     home = tmp_path / "home"
 
-    outcome = hands.call(_commit, home, orders=Orders(root=home, record=record))
+    outcome = count.call(_commit, home, orders=Orders(root=home, record=record))
 
     assert outcome.ended_well, outcome.trace
     seen = {(it.kind, Path(it.path).name.rpartition("-")[2]) for it in recorded(record)}

@@ -1,4 +1,4 @@
-"""Whatever is killed while files arrive, the next does the rest: each file is in one place, and imported once."""
+"""After a kill while files arrive, the next process does the rest: each file is in one place, imported once."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ from tests.records import contact, stored
 
 @pytest.fixture
 def arrivals(copies: Copies, settings: Settings) -> Copies:
-    """Stores with a file that can be imported, one that cannot, and one whose account is unknown, in the inbox."""
+    """Stores with three files in the inbox: one valid, one invalid, and one of an unknown account."""
     with RecordStore(settings) as store:
         store.add_account("ua", "tester")
         lands(store, "bad.csv", [contact(9)]).write_text("")
@@ -25,13 +25,13 @@ def arrivals(copies: Copies, settings: Settings) -> Copies:
     return copies
 
 
-def _require_done(store: RecordStore, told: object) -> None:
-    """Each file lies where it belongs, and the ledger has one batch of each that could be hashed."""
+def _require_done(store: RecordStore, context: object) -> None:
+    """Check that each file lies where it belongs, and that the ledger has one batch of each readable one."""
     where = kinds(store)
     del where["WHY.txt"]
-    assert where == {"good.csv": ["archive"], "bad.csv": ["quarantine"], "lost.csv": ["quarantine"]}, told
+    assert where == {"good.csv": ["archive"], "bad.csv": ["quarantine"], "lost.csv": ["quarantine"]}, context
     states = [batch.status for batch in store.batches()]
-    assert sorted(states) == [BatchStatus.COMMITTED, BatchStatus.FAILED], told
+    assert sorted(states) == [BatchStatus.COMMITTED, BatchStatus.FAILED], context
     assert len(stored(store)) == 2
     assert list(store.settings.processing.iterdir()) == []
     assert {len(list(path.parent.iterdir())) for path in store.settings.quarantine.rglob("WHY.txt")} == {2}

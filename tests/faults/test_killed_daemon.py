@@ -1,4 +1,4 @@
-"""The daemon is killed while it takes files that have arrived: the next one loses and duplicates nothing."""
+"""After a kill of the daemon while it takes arrived files, the next daemon loses and duplicates nothing."""
 
 import signal
 import time

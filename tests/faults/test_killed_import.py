@@ -28,7 +28,7 @@ def _contents(store: RecordStore) -> list[dict[str, Any]]:
 
 
 def _again(store: RecordStore, path: Path) -> Counts | str:
-    """What the same command comes to: its counts, or the batch that has imported the file already."""
+    """Run the same import again; returns its counts, or the batch that has imported the file already."""
     try:
         return Importer(store, "tester").import_file(contacts_of(path)).batch.counts
     except AlreadyImported as refusal:
@@ -70,6 +70,6 @@ def test_an_import_killed_at_any_step_is_whole_or_nothing(copies: Copies, settin
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         landed = list(pool.map(survives, copies.fatal(steps)))
-    # Once the commit has landed every later kill finds it whole; before, nothing.
+    # After the commit, every later kill leaves the whole batch; before it, nothing.
     assert landed == sorted(landed)
     assert set(landed) == {False, True}

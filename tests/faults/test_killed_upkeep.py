@@ -32,7 +32,7 @@ def _roll_back(batch_id: str, store: RecordStore) -> None:
 
 
 class _LaterClock:
-    """A clock of more than two windows from now."""
+    """A clock that is more than two windows ahead."""
 
     def now(self) -> datetime:
         return datetime.now(UTC) + timedelta(hours=49)
@@ -41,11 +41,11 @@ class _LaterClock:
         return Observation(self.now())
 
     def doubt(self, newest: datetime | None, file_time: datetime | None) -> None:
-        """It is what the test wants."""
+        """Doubt nothing: the test sets this clock on purpose."""
 
 
 def _later(store: RecordStore) -> Maintenance:
-    """Maintenance of the store when all times have ended. In a process of a test's own."""
+    """Return the maintenance of the store after all windows have ended, in a process of the test's own."""
     for name in ("READING_FOR", "UNKNOWN_FOR"):
         setattr(maintenance, name, timedelta(0))
     store._times = Timekeeper(_LaterClock(), store.settings.scratch)
@@ -61,25 +61,25 @@ def _maintain(store: RecordStore) -> None:
 
 
 def _state(store: RecordStore) -> State:
-    """The records, and where each batch is in its life."""
+    """Return the records, and the status of each batch."""
     return stored(store), sorted((batch.file_name, batch.status) for batch in store.batches())
 
 
 def _lake(store: RecordStore) -> tuple[set[str], set[str]]:
-    """The Parquet files that lie in the lake, and those that it knows."""
-    lying = {path.name for path in store.settings.lake.rglob("*.parquet")}
+    """Return the Parquet files in the lake's folder, and those that the catalog lists."""
+    present = {path.name for path in store.settings.lake.rglob("*.parquet")}
     tables = "ducklake_data_file UNION ALL SELECT path FROM __ducklake_metadata_lake.ducklake_delete_file"
     with store.reading() as connection:
         rows = connection.execute(
             f"SELECT path FROM __ducklake_metadata_lake.{tables} "
             "UNION ALL SELECT path FROM __ducklake_metadata_lake.ducklake_files_scheduled_for_deletion"
         ).fetch_all()
-    return lying, {Path(path).name for (path,) in rows}
+    return present, {Path(path).name for (path,) in rows}
 
 
 @pytest.fixture
-def lived_in(copies: Copies, settings: Settings, tmp_path: Path) -> Copies:
-    """Stores with a committed batch over an older one, of which a record was edited since, rejects, and a preview."""
+def with_history(copies: Copies, settings: Settings, tmp_path: Path) -> Copies:
+    """Stores with a preview, and with a committed batch over an older one: a record was edited since, one rejected."""
     rows = [
         [contact(n, company="old", phone="1") for n in range(10)],
         [*(contact(n, company="new", phone="1") for n in range(5, 15)), contact(20, status="unknown")],
@@ -102,7 +102,7 @@ def lived_in(copies: Copies, settings: Settings, tmp_path: Path) -> Copies:
 def _killed_everywhere(
     action: Action, copies: Copies, check: Callable[[RecordStore, int], bool], least: int = 5
 ) -> list[bool]:
-    """What a check finds after the action was killed at each of its steps, in their order."""
+    """Kill the action at each of its steps; returns what the check finds each time, in their order."""
     with copies.one("undisturbed") as undisturbed:
         steps = run(action, undisturbed)
     assert steps > least
@@ -118,12 +118,12 @@ def _killed_everywhere(
 
 
 @pytest.mark.runs_on("laptop", "postgres")
-def test_a_killed_rollback_is_whole_or_nothing(lived_in: Copies) -> None:
-    with RecordStore(lived_in.settings) as store:
+def test_a_killed_rollback_is_whole_or_nothing(with_history: Copies) -> None:
+    with RecordStore(with_history.settings) as store:
         before = _state(store)
         (second,) = [batch.batch_id for batch in store.batches(status=BatchStatus.COMMITTED) if batch.counts.updated]
     action = partial(_roll_back, second)
-    with lived_in.one("whole") as whole, RecordStore(whole) as store:
+    with with_history.one("whole") as whole, RecordStore(whole) as store:
         action(store)
         after = _state(store)
 
@@ -134,20 +134,20 @@ def test_a_killed_rollback_is_whole_or_nothing(lived_in: Copies) -> None:
         assert _without_batch(_state(store)) == _without_batch(after), fatal
         return found == _without_batch(after)
 
-    landed = _killed_everywhere(action, lived_in, check)
+    landed = _killed_everywhere(action, with_history, check)
     assert landed == sorted(landed)
     assert set(landed) == {False, True}
 
 
 def _without_batch(state: State) -> State:
-    """A merged record bears its rollback, whose id is another each time."""
+    """Remove the batch of each record, because the rollback that merges a record has another id each time."""
     records, batches = state
     return [{name: value for name, value in record.items() if name != "_batch"} for record in records], batches
 
 
 @pytest.mark.runs_on("laptop", "postgres")
-def test_a_killed_expiry_is_completed_by_the_next(lived_in: Copies) -> None:
-    with RecordStore(lived_in.settings) as store:
+def test_a_killed_expiry_is_completed_by_the_next(with_history: Copies) -> None:
+    with RecordStore(with_history.settings) as store:
         records, open_batches = _state(store)
     closed = {BatchStatus.COMMITTED: BatchStatus.EXPIRED, BatchStatus.PREVIEWED: BatchStatus.DISCARDED}
     all_closed = [(name, closed[status]) for name, status in open_batches]
@@ -165,23 +165,23 @@ def test_a_killed_expiry_is_completed_by_the_next(lived_in: Copies) -> None:
         assert [folder.parent.name for folder in folders] == ["reports"], "of the preview, for a day more"
         return is_landed
 
-    landed = _killed_everywhere(_expire, lived_in, check)
+    landed = _killed_everywhere(_expire, with_history, check)
     assert landed == sorted(landed)
     assert landed.count(True) > 1, "files are removed after the ledger says so"
 
 
 @pytest.mark.runs_on("laptop", "postgres")
-def test_a_killed_maintenance_changes_no_record_and_is_completed_by_the_next(lived_in: Copies) -> None:
-    run(_expire, lived_in.settings)  # which is another test's
-    with RecordStore(lived_in.settings) as store:
+def test_a_killed_maintenance_changes_no_record_and_is_completed_by_the_next(with_history: Copies) -> None:
+    run(_expire, with_history.settings)  # another test is about this
+    with RecordStore(with_history.settings) as store:
         records = stored(store)
 
     def check(store: RecordStore, fatal: int) -> bool:
         assert stored(store) == records, fatal
         run(_maintain, store.settings)
         assert stored(store) == records, fatal
-        lying, known = _lake(store)
-        assert lying == known, fatal
+        present, known = _lake(store)
+        assert present == known, fatal
         return True
 
-    assert all(_killed_everywhere(_maintain, lived_in, check, least=10))
+    assert all(_killed_everywhere(_maintain, with_history, check, least=10))

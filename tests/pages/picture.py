@@ -1,4 +1,4 @@
-"""The picture of the README: what `records preview` printed of a file with mistakes, and its report in a browser."""
+"""Takes the picture of the README: the output of `records preview` for a file with mistakes, and its report."""
 
 import html
 import shutil
@@ -23,9 +23,9 @@ iframe {{ zoom: .55; width: 50%; margin: 23px 23px 23px 12px; border: 0; border-
 
 
 def make_picture(outputs: list[tuple[Command, str]], folder: Path, picture: Path) -> None:
-    """Takes a picture of the first preview of the outputs, and of its report below the folder."""
+    """Take a picture of the first preview among the outputs, and of its report below the folder."""
     command, output = next((command, output) for command, output in outputs if "preview" in command.line)
-    report = min(folder.rglob("report.html"))  # it is in a folder with the id of its batch, and these ids sort by time
+    report = min(folder.rglob("report.html"))  # its folder is named after its batch, and these ids sort by time
     page = folder / "picture.html"
     page.write_text(
         _PAGE.format(

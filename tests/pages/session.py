@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from pipelines.commands.cli import main
 
 FOLDER = "/home/you"
-"""What pages show in place of the folder in which their commands have run."""
+"""The folder that pages show in place of the one in which their commands ran."""
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("[!.]*/README.md")])
@@ -40,14 +40,14 @@ _CHANGING = (
 
 
 class Command(NamedTuple):
-    """A command of a page, and the output that the page quotes."""
+    """A command of a page, with the output that the page quotes."""
 
     line: str
     output: str
 
 
 def commands(page: str) -> Iterator[Command]:
-    """The commands of a page in order."""
+    """Yield the commands of a page in order."""
     for block in _BLOCK.findall(page):
         for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             line, _, output = part.partition("\n")
@@ -55,7 +55,7 @@ def commands(page: str) -> Iterator[Command]:
 
 
 def comparable(output: str) -> str:
-    """The output without what differs from run to run: times, durations, rates, sizes, and the widths of columns."""
+    """Return the output without what differs from run to run: times, durations, rates, sizes and widths of columns."""
     for pattern, name in _CHANGING:
         output = pattern.sub(name, output)
     return "\n".join(line.strip() for line in output.strip().splitlines())
@@ -63,10 +63,10 @@ def comparable(output: str) -> str:
 
 @dataclass
 class Session:
-    """Runs commands in a folder and prints the ids that the page has in place of the new ones.
+    """Runs commands in a folder, and replaces the new ids in their output by the ids of the page.
 
-    ids: the ids of the page, in the order in which they appear. The first new id of a batch stands for the first one
-        of the page, and so on; the same holds for exports and rollbacks.
+        ids: the ids of the page, in the order in which they appear. The first new id of a batch stands for the
+    first one of the page, and so on. The same holds for exports and rollbacks.
     """
 
     folder: Path
@@ -116,7 +116,7 @@ def run_page(page: str, folder: Path, *, demo: bool = False) -> list[tuple[Comma
 
 
 def rewritten(page: str, outputs: list[tuple[Command, str]]) -> str:
-    """The page with new outputs. An output that differs in times and the like alone stays as it is."""
+    """Return the page with new outputs. An output stays as it is if only times and the like differ."""
     end = 0
     for command, output in outputs:
         start = page.index("\n", page.index(f"$ {command.line}", end)) + 1
@@ -127,7 +127,7 @@ def rewritten(page: str, outputs: list[tuple[Command, str]]) -> str:
 
 
 def _words(command: str) -> list[str]:
-    """The words of a command as bash understands them: quotes, variables and patterns of files."""
+    """Split a command into words as bash does: with quotes, variables and file patterns."""
     printed = subprocess.run(
         ["bash", "-c", f"printf '%s\\0' {command}"], text=True, check=True, stdout=subprocess.PIPE
     ).stdout

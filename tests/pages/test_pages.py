@@ -1,4 +1,4 @@
-"""The pages: what they quote was printed, what they name exists, and what exists is named."""
+"""The pages quote real output, name what exists, and name everything that exists."""
 
 import re
 from collections.abc import Iterator
@@ -41,19 +41,19 @@ OPTIONS = {
 
 
 def settings_in_the_code() -> set[str]:
-    """The names of environment variables in the sources; those of limits are made from the names of fields."""
+    """Return the environment variables in the sources. Those of limits are made from the names of fields."""
     named = {name for path in SOURCES for name in re.findall(r'"(RECORDS_[A-Z_]*[A-Z])"', path.read_text("utf-8"))}
     return named | {f"RECORDS_MAX_{limit.name.upper()}" for limit in fields(ReadLimits)}
 
 
 def anchors(page: str) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def missing_links(name: str, page: str) -> list[str]:
-    """The links of a page that lead nowhere. `make faults TABLE=1` writes FAULTS.md; a checkout may lack it."""
+    """Return the broken links of a page. `make faults TABLE=1` writes FAULTS.md; a checkout may lack it."""
     missing = []
     for link in _LINK.findall(re.sub(r"^```.*?^```$", "", page, flags=re.DOTALL | re.MULTILINE)):
         if "://" in link or link == "FAULTS.md":
@@ -126,7 +126,7 @@ def test_every_setting_of_limits_has_its_default_in_the_table() -> None:
     assert rows == {limit.name.upper(): str(limit.default) for limit in fields(ReadLimits)}
 
 
-# Dagster 1.13 asks pydantic for `__fields__` when it makes a resource.
+# Dagster 1.13 reads pydantic's `__fields__` when it makes a resource.
 @pytest.mark.filterwarnings(
     "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
 )
@@ -145,7 +145,7 @@ def test_files_of_the_project_that_a_page_names_exist(name: str) -> None:
         for code in _CODE.findall(TEXTS[name])
         if re.fullmatch(r"(schemas|resources|pipelines|deploy|tests)/[\w./-]*", code)
     }
-    made = {"deploy/FAULTS.md", "schemas/airports.py"}  # by a command, and by the reader of an example
+    made = {"deploy/FAULTS.md", "schemas/airports.py"}  # read by a command, and by the reader of an example
     assert {path for path in named - made if not (ROOT / path).exists()} == set()
 
 

@@ -1,4 +1,4 @@
-"""The `records ui` that the tests here share, one after the other: a server takes seconds of the processor to start."""
+"""The `records ui` that the tests here share, one after the other: to start a server takes seconds of the processor."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.serving import Server, environment, serving
 
 @pytest.fixture(scope="package")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home in it has a store in which account ex has 1,200 contacts."""
+    """The folder of a home with a store in which account ex has 1,200 contacts."""
     folder = tmp_path_factory.mktemp("ui")
     with RecordStore(Settings.from_environment(environment(folder))) as store:
         store.initialise(load_record_types())

@@ -1,4 +1,4 @@
-"""Exports in a deployment that runs: submitted by the command, killed, cancelled, and taken up again from failure."""
+"""Exports in a running deployment: submitted by the command, killed, cancelled, and resumed after a failure."""
 
 import hashlib
 import json
@@ -70,7 +70,7 @@ query ($id: ID!) {
 
 
 class Obstacle:
-    """A part of an export that no run comes past: whoever looks whether the part is made waits for a note of it."""
+    """Blocks a part of an export: a run that looks for the note of the part waits on a pipe of that name."""
 
     def __init__(self, plan: ExportPlan, part: int) -> None:
         self._note = plan.work / f"{part - 1:06}.json"
@@ -78,23 +78,23 @@ class Obstacle:
         os.mkfifo(self._note)
 
     def wait(self) -> None:
-        """A run has come to it and waits there until `open` or its end; nobody else finds the obstacle."""
+        """Wait until a run has reached it. The run waits there until `open`; no other run finds the obstacle."""
         self._writer = within(60, self._come, every=0.05)
         assert self._writer > 0, "no run has come to the part"
         self._note.unlink()
 
     def open(self) -> None:
-        """Who waits there goes on, and finds that the part is not made."""
+        """Let the waiting run go on; it finds that the part is not made."""
         os.close(self._writer)
 
     def _come(self) -> int:
-        with suppress(OSError):  # nobody reads it yet
+        with suppress(OSError):  # no process reads it yet
             return os.open(self._note, os.O_WRONLY | os.O_NONBLOCK)
         return 0
 
 
 def ended(server: Server, run_id: str) -> str:
-    """How a run has ended."""
+    """Return the status with which a run has ended."""
     return within(90, partial(server.ended, run_id))
 
 
@@ -105,7 +105,7 @@ def observed_parts(server: Server, run_id: str) -> list[int]:
 
 
 def process_of(server: Server, run_id: str) -> int:
-    """The process of a run, in which its steps are executed, or by whose children."""
+    """Return the process of a run, which executes its steps itself or in its children."""
     events = server.ask(MESSAGES, id=run_id)["logsForRun"]["events"]
     told = r"Executing steps (?:in|using .*: parent) process \(pid: (\d+)\)"
     (found,) = [match for event in events if (match := re.search(told, event["message"]))]
@@ -113,7 +113,7 @@ def process_of(server: Server, run_id: str) -> int:
 
 
 def kill_at(obstacle: Obstacle, server: Server, run_id: str) -> None:
-    """The process of the run is gone, which had come to the obstacle, and the run has failed."""
+    """Kill the process of the run at the obstacle; the run must fail."""
     obstacle.wait()
     os.kill(process_of(server, run_id), signal.SIGKILL)
     obstacle.open()
@@ -121,7 +121,7 @@ def kill_at(obstacle: Obstacle, server: Server, run_id: str) -> None:
 
 
 def planned(server: Server, path: Path, parts: int = 6) -> ExportPlan:
-    """The plan of an export to a file, in so many parts."""
+    """Plan an export to a file, in so many parts."""
     request = ExportRequest("ex", "contacts", path=path, part_rows=1200 // parts)
     with RecordStore(Settings.from_environment(server.environment)) as store:
         plan = ExportWriter(store, "tester").plan(request)
@@ -130,7 +130,7 @@ def planned(server: Server, path: Path, parts: int = 6) -> ExportPlan:
 
 
 def launched(server: Server, plan: ExportPlan, **tags: str) -> str:
-    """A run that makes the planned export."""
+    """Launch a run that makes the planned export."""
     params = {
         "selector": {
             "repositoryLocationName": "records",
@@ -149,7 +149,7 @@ def launched(server: Server, plan: ExportPlan, **tags: str) -> str:
 
 
 def executed_again(server: Server, run_id: str) -> str:
-    """The run that an operator has started from where this one failed."""
+    """Let an operator restart the failed run; returns the new run."""
     answer = server.ask(REEXECUTE, id=run_id)["launchRunReexecution"]
     assert answer["__typename"] == "LaunchRunSuccess", answer
     again: str = answer["run"]["runId"]
@@ -157,7 +157,7 @@ def executed_again(server: Server, run_id: str) -> str:
 
 
 def started_again(server: Server, run_id: str) -> str:
-    """The run that the deployment has started because this one was killed."""
+    """Return the run that the deployment has started because this one was killed."""
 
     def found() -> str:
         runs = server.ask(STARTED_AGAIN, id=run_id)["runsOrError"]["results"]
@@ -167,20 +167,20 @@ def started_again(server: Server, run_id: str) -> str:
 
 
 def made(plan: ExportPlan) -> list[int]:
-    """The parts that there are of the export."""
+    """Return the parts of the export that exist."""
     return sorted(int(note.stem) + 1 for note in plan.work.glob("[0-9]*.json"))
 
 
 @pytest.fixture(scope="module")
 def parallel(folder: Path) -> Iterator[Server]:
-    """A deployment of the same home, before the one that all share, in which each part has a process of its own."""
+    """A deployment of the same home, used instead of the shared one; each part has a process of its own."""
     with serving(folder, RECORDS_EXPORT_PROCESSES="2") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def undisturbed(folder: Path) -> str:
-    """The SHA-256 of the file that is exported without a deployment."""
+    """Return the SHA-256 of the file that is exported without a deployment."""
     with RecordStore(Settings.from_environment(environment(folder))) as store:
         return ExportWriter(store, "tester").export(ExportRequest("ex", "contacts")).sha256
 
@@ -316,7 +316,7 @@ def test_a_cancelled_and_then_killed_export_ends_whole_when_it_is_executed_again
 
 
 def require_whole(plan: ExportPlan, sha256: str, run_id: str) -> None:
-    """The file of the export is what it should be, and the run has published it."""
+    """Check that the file of the export is right, and that the run has published it."""
     manifest = json.loads(Path(f"{plan.path}.manifest.json").read_text())
     assert (manifest["rows"], manifest["sha256"], manifest["run_id"]) == (1200, sha256, run_id)
     assert hashlib.sha256(plan.path.read_bytes()).hexdigest() == sha256

@@ -47,7 +47,7 @@ LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name 
 
 @pytest.fixture(scope="module")
 def imported(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the command says that has imported two contacts of account ua."""
+    """Import two contacts of account ua by the command; returns what it prints."""
     file = write_csv(tmp_path_factory.mktemp("imported") / "in.csv", [contact(1), contact(2)])
     told: dict[str, Any] = server.records("import", str(file), "-a", "ua", "-t", "contacts")
     return told
@@ -83,7 +83,7 @@ def test_an_import_by_the_command_shows_on_the_accounts_partition(server: Server
             "rejected": 0,
             "duplicate": 0,
             "report": imported["report_file"],
-            "report_link": None,  # which this query does not ask for, nor for moments
+            "report_link": None,  # this query does not request it, nor timestamps
             "rollback_until": None,
             "snapshot": imported["snapshot"],
             "dagster/row_count": 2,
@@ -155,7 +155,7 @@ def test_viewers_see_what_there_is_and_can_change_nothing(server: Server, import
 
 @dataclass(frozen=True)
 class Asked:
-    """What a raw request is answered."""
+    """Send a raw request; returns the answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -163,7 +163,7 @@ class Asked:
 
 
 def ask_raw(url: str, method: str, path: str, body: str | None = None, **headers: str) -> Asked:
-    """The answer to a request with these headers, given with _ for -, and no other ones."""
+    """Send a request with these headers alone, written with _ for -; returns the answer."""
     connection = HTTPConnection(urlsplit(url).netloc, timeout=30)
     connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
@@ -222,7 +222,7 @@ def test_no_page_of_another_site_is_answered(which: str, server: Server) -> None
 
 
 def test_no_port_of_the_servers_is_without_the_guard(server: Server) -> None:
-    """All that listens of `records ui` and its children refuses a foreign host, or speaks no HTTP at all."""
+    """Every port of `records ui` and its children refuses a foreign host, or does not speak HTTP."""
     processes = [psutil.Process(server.process.pid), *children(server.process)]
     listening = {
         connection.laddr
@@ -246,7 +246,7 @@ def test_there_are_no_pages_of_a_home_without_a_store(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("killed", ["pipelines.web.server", "dagster._daemon"])
 def test_when_one_of_the_servers_is_killed_all_end(killed: str, tmp_path: Path) -> None:
-    """A daemon that lives on would do everything twice beside that of the next start."""
+    """A daemon that lives on would do everything twice, beside the daemon of the next start."""
     with serving(tmp_path) as server:
         started = children(server.process)
         (victim,) = (each for each in started if killed in each.cmdline())
@@ -271,7 +271,7 @@ def test_an_interrupt_ends_everything(server: Server) -> None:
 
 
 def quiet_dagster(folder: Path) -> dict[str, str]:
-    """An environment in which Dagster's own commands tell nobody that they were used."""
+    """An environment in which Dagster's own commands send no usage data."""
     (folder / "dagster.yaml").write_text("telemetry:\n  enabled: false\n")
     return environment(folder) | {"DAGSTER_HOME": str(folder), "VIRTUAL_ENV": str(BIN.parent)}
 

@@ -1,4 +1,4 @@
-"""Every sensor of a daemon ticks each second: for whoever has this folder first on PYTHONPATH."""
+"""Makes every sensor of a daemon tick each second, in processes that have this folder first on PYTHONPATH."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What is done to a store while something goes wrong, each in a process of its own; and the store it is done to."""
+"""The actions during which faults are injected, each in a process of its own; and the store that they act on."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,12 +26,12 @@ from tests.records import contact, contacts_of, stored, write_csv
 
 ACCOUNTS = ("ua", "dl")
 BESIDE = ("target", "second")
-"""The homes of stores that actions make beside the one."""
+"""The homes of the stores that actions create beside the main store."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with a store's home, files to import, and whatever else belongs to one case."""
+    """A folder with a store's home, files to import, and everything else of one case."""
 
     root: Path
     catalog: str = ""
@@ -41,35 +41,35 @@ class Place:
 
     @property
     def environment(self) -> Mapping[str, str]:
-        """What names the store."""
-        told = {
+        """Return the environment variables that name the store."""
+        variables = {
             "RECORDS_HOME": str(self.root / self.home_name),
             "RECORDS_ACTOR": "tester",
             "RECORDS_LOCK_SECONDS": "20",
         }
-        told |= {"RECORDS_CATALOG": self.catalog, "RECORDS_DATA": self.data}
-        return told | {"RECORDS_ROLLBACK_HOURS": str(self.hours)}
+        variables |= {"RECORDS_CATALOG": self.catalog, "RECORDS_DATA": self.data}
+        return variables | {"RECORDS_ROLLBACK_HOURS": str(self.hours)}
 
     @property
     def settings(self) -> Settings:
-        """The store's settings."""
+        """Return the store's settings."""
         return Settings.from_environment(self.environment)
 
     @property
     def files(self) -> Path:
-        """The folder of files to import."""
+        """Return the folder of files to import."""
         return self.root / "files"
 
 
 GAINED = "gained"
-"""The field that a record type may gain."""
+"""The field that the action `grow` adds to a record type."""
 
 Action = Callable[[RecordStore, Place], object]
 
 
 @contextmanager
 def opened(place: Place) -> Iterator[RecordStore]:
-    """The store, in a process that was forked for it: it opens soon, and reads files in forks."""
+    """Open the store, in a process that was forked for it. Opening is fast, and readers of files are forked."""
     from tests.forked_reading import FORKED_HERE
 
     setattr(Databases, "_open", quick_databases)  # noqa: B010
@@ -79,17 +79,17 @@ def opened(place: Place) -> Iterator[RecordStore]:
 
 
 def do(action: Action, place: Place) -> int:
-    """The action is done with the store, which is closed; returns after how many operations."""
+    """Perform the action on the store and close it; returns the number of operations."""
     with opened(place) as store:
         action(store, place)
     return shim.done()
 
 
-# The store: some of it is of three days ago, some of now.
+# The store: a part is three days old, a part is new.
 
 
 def make_old(store: RecordStore, place: Place) -> None:
-    """Batches that lie in small files, one of them over another; an export, a preview and an arrival."""
+    """Import batches into small files, one batch over another; make an export, a preview and an arrival."""
     store.initialise(load_record_types())
     place.files.mkdir()
     importer = Importer(store, "tester")
@@ -105,7 +105,7 @@ def make_old(store: RecordStore, place: Place) -> None:
 
 
 def make_fresh(store: RecordStore, place: Place) -> None:
-    """A batch over older ones that was edited since, a preview with rejects, an export, and files to be imported."""
+    """Import a batch over older ones and edit it; make a preview with rejects, an export, and files to import."""
     importer = Importer(store, "tester")
     rows = [contact(n, company="fresh", phone="1") for n in range(10, 30)]
     importer.import_file(contacts_of(write_csv(place.files / "fresh.csv", rows)))
@@ -128,43 +128,43 @@ def make_fresh(store: RecordStore, place: Place) -> None:
 
 
 def named(store: RecordStore, file_name: str) -> Batch:
-    """The last batch of a file."""
+    """Return the last batch of a file."""
     return next(batch for batch in store.batches() if batch.file_name == file_name)
 
 
 def import_new(store: RecordStore, place: Place) -> str:
-    """A file is imported: some of its records are new, some change."""
+    """Import a file: some of its records are new, some change."""
     return Importer(store, "tester").import_file(contacts_of(place.files / "new.csv")).batch.batch_id
 
 
 def import_next(store: RecordStore, place: Place) -> None:
-    """Another file is imported."""
+    """Import another file."""
     Importer(store, "tester").import_file(contacts_of(place.files / "next.csv"))
 
 
 def preview_new(store: RecordStore, place: Place) -> None:
-    """A file is previewed."""
+    """Preview a file."""
     Importer(store, "tester").preview(contacts_of(place.files / "new.csv"))
 
 
 def commit_waiting(store: RecordStore, _: Place) -> None:
-    """What was previewed is committed, without its rejects."""
+    """Commit the preview without its rejects."""
     Importer(store, "tester").commit("ua", named(store, "waiting.csv").batch_id, OnInvalid.SKIP)
 
 
 def roll_back(store: RecordStore, _: Place) -> None:
-    """A batch is taken back; what was changed since is merged."""
+    """Roll a batch back; merge what was changed since."""
     request = RollbackRequest("ua", named(store, "fresh.csv").batch_id, OnModified.MERGE)
     store.account("ua").roll_back(request, "tester", None)
 
 
 def export_csv(store: RecordStore, _: Place) -> None:
-    """An account's records are exported by one process."""
+    """Export an account's records in one process."""
     ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", part_rows=20))
 
 
 def export_steps(store: RecordStore, _: Place) -> None:
-    """They are exported as a run does it, step by step."""
+    """Export them as a run does, step by step."""
     writer = ExportWriter(store, "tester")
     plan = writer.plan(ExportRequest("ua", "contacts", format="parquet", part_rows=20))
     for number in range(len(plan.parts)):
@@ -173,41 +173,41 @@ def export_steps(store: RecordStore, _: Place) -> None:
 
 
 def expire(store: RecordStore, _: Place) -> None:
-    """Batches whose time is over are closed."""
+    """Expire the batches with a rollback window that is over."""
     Maintenance(store, "tester").expire()
 
 
 def maintain(store: RecordStore, _: Place) -> None:
-    """The store is kept in order."""
+    """Run the maintenance of the store."""
     Maintenance(store, "tester").maintain()
 
 
 def arrivals(store: RecordStore, _: Place) -> None:
-    """What lies in the inbox is imported, or put into quarantine."""
+    """Import what lies in the inbox, or move it to quarantine."""
     arrive(store)
 
 
 def take_arrivals(store: RecordStore, _: Place) -> None:
-    """What lies in the inbox is taken."""
+    """Take what lies in the inbox."""
     take(store)
 
 
 def migrate(store: RecordStore, place: Place) -> None:
-    """The store is copied to another folder."""
+    """Copy the store to another folder."""
     from resources.migration import Migration
 
     Migration(store, str(place.root / "target"), str(place.root / "target")).run()
 
 
 def initialise(store: RecordStore, place: Place) -> None:
-    """A store is made beside the other."""
+    """Create a second store beside the first."""
     with opened(replace(place, home_name="second")) as second:
         second.initialise(load_record_types())
         Importer(second, "tester").import_file(contacts_of(place.files / "new.csv"))
 
 
 def grow(store: RecordStore, _: Place) -> None:
-    """A record type gains a field."""
+    """Add a field to a record type."""
     grown = [
         replace(it, fields=(*it.fields, replace(it.fields[-1], name=GAINED))) if it.name == "contacts" else it
         for it in load_record_types()
@@ -230,37 +230,37 @@ ACTIONS: dict[str, Action] = {
 }
 
 
-# What a store holds
+# The content of a store
 
 
 @dataclass(frozen=True)
 class State:
-    """What a store holds, in words that are the same in all copies of it: batches are named for their files."""
+    """The content of a store, in terms that all its copies share: batches are named after their files."""
 
     records: dict[str, list[dict[str, Any]]]
-    """By account, in order; `_batch` is a name."""
+    """The rows of each account, in order; `_batch` is a name."""
     statuses: dict[str, str]
     exports: dict[str, str] = field(default_factory=dict, compare=False)
-    """The SHA-256 of each, by its path."""
+    """The SHA-256 of each export, by its path."""
 
 
 @dataclass(frozen=True)
 class Script:
-    """What actions done in turn came to: the states before the first and after each, and the eras then."""
+    """The result of actions in turn: the states before the first and after each, and the eras then."""
 
     states: list[State]
     eras: list[tuple[tuple[float, float], ...]]
 
 
 def state_of(store: RecordStore) -> State:
-    """What the store holds now."""
+    """Return the content of the store."""
     batches = {batch.batch_id: batch for batch in store.batches()}
 
     def name(batch_id: str) -> str:
         batch = batches.get(batch_id)
         if batch is None:
             return f"unknown {batch_id}"
-        return batch.file_name if batch.undone is None else f"undone {name(batch.undone.batch_id)}"
+        return batch.file_name if batch.undone is None else f"rollback of {name(batch.undone.batch_id)}"
 
     records = {
         account: sorted(
@@ -274,13 +274,13 @@ def state_of(store: RecordStore) -> State:
 
 
 def state(place: Place) -> State:
-    """What the store at a place holds, and those that were made beside it."""
+    """Return the content of the store at a place, and of those that were made beside it."""
     with opened(place) as store:
         found = state_of(store)
     for name in BESIDE:
         other = replace(place, home_name=name, catalog="", data="")
         if other.settings.catalog.exists():
-            with suppress(StoreNotReady), opened(other) as store:  # amid its making it is none
+            with suppress(StoreNotReady), opened(other) as store:  # a store that is only half made is not ready
                 if store.record_types():
                     records = state_of(store).records
                     found.records.update({f"{name}/{account}": records[account] for account in ACCOUNTS})
@@ -288,7 +288,7 @@ def state(place: Place) -> State:
 
 
 def script(place: Place, names: Sequence[str], hours: Sequence[float], orders: shim.Orders) -> Script:
-    """Actions are done one after the other, each so many hours after the last; each is marked when it has answered."""
+    """Perform actions in turn, each so many hours after the last. A mark in the record follows each answer."""
     shim.give(orders)
     states, eras = [state(place)], [tuple(orders.eras)]
     for name, later in zip(names, hours, strict=True):
@@ -305,5 +305,5 @@ def script(place: Place, names: Sequence[str], hours: Sequence[float], orders: s
 
 
 def is_closed(status: str) -> bool:
-    """Whether nothing of such a batch stands in the records."""
+    """Return whether a batch of this status has nothing in the records."""
     return status in (BatchStatus.ROLLED_BACK, BatchStatus.FAILED, BatchStatus.DISCARDED, BatchStatus.PREVIEWED)

@@ -1,4 +1,4 @@
-"""What must hold of a store after a fault: found out in a process of its own, and told in sentences."""
+"""Checks what must hold of a store after a fault, in a process of its own; each violation is a sentence."""
 
 import hashlib
 import time
@@ -45,18 +45,18 @@ JOIN ducklake_schema s ON s.schema_id = t.schema_id ORDER BY f.kind, f.id
 _SCHEDULED = "SELECT path, data_file_id FROM ducklake_files_scheduled_for_deletion"
 _DAY = 86400.0
 _LATER = (0, 3, 10)
-"""After how many days, each from the last, a store is kept in order once more."""
+"""The days after which maintenance runs once more, each counted from the last."""
 
 NOTE = "note: "
-"""How a text begins that tells of what is no violation."""
+"""The start of a text that reports something other than a violation."""
 
 
 class Findings(list[str]):
-    """What does not hold."""
+    """The violations that were found."""
 
     @contextmanager
     def during(self, what: str) -> Iterator[None]:
-        """What is raised is a finding."""
+        """Record an exception as a finding."""
         try:
             yield
         except BaseException as error:
@@ -71,10 +71,10 @@ def _place(error: BaseException) -> str:
 
 
 def verify(place: Place, before: State, after: State, orders: Orders, *, deep: bool) -> list[str]:
-    """What does not hold of a store that was in one state, and on its way to another, which may be the same.
+    """Return the violations of a store on its way from one state to another, which may be the same.
 
-    Deep: an import, an export of everything, and maintenance now, after three days and after ten more go well and
-    change nothing else.
+    If deep: an import, an export of everything, and maintenance must also succeed and change nothing else.
+    Maintenance runs now, after three days and after ten more.
     """
     found = Findings()
     with found.during("the store"), opened(place) as store:
@@ -91,13 +91,14 @@ def verify(place: Place, before: State, after: State, orders: Orders, *, deep: b
 
 
 def go_on(place: Place, orders: Orders, *, days: tuple[float, ...]) -> list[str]:
-    """What does not hold when the store is used on: by an export of everything, an import, and maintenance later."""
+    """Use the store: export everything, import, and run maintenance later. Returns the violations."""
     found = Findings()
     with opened(place) as store:
         for account in ACCOUNTS:
             with found.during(f"the export of {account}"):
                 found += wrong_export(store, account)
-        if GAINED not in store.record_type("contacts").field_names:  # else it is not the type of this code any more
+        # otherwise the store's type has a field that this code's type lacks
+        if GAINED not in store.record_type("contacts").field_names:
             with found.during("the next import"):
                 import_next(store, place)
         records = state_of(store).records
@@ -118,7 +119,7 @@ def go_on(place: Place, orders: Orders, *, days: tuple[float, ...]) -> list[str]
 
 
 def differences(now: State, before: State, after: State) -> list[str]:
-    """What of a store's state is neither as before nor as after what was being done; whole, or nothing."""
+    """Return where a store's state is neither the one before nor the one after; a change must be whole or absent."""
     found = []
     landed = []
     for name in before.statuses.keys() | after.statuses.keys() | now.statuses.keys():
@@ -135,7 +136,7 @@ def differences(now: State, before: State, after: State) -> list[str]:
         expected = new_records if landed and all(landed) else old_records
         if old_records is None and new_records is not None:  # a store that is being made
             expected = records if records in (None, [], new_records) else new_records
-        has_grown = not landed and records == new_records  # a type gains a field by no batch
+        has_grown = not landed and records == new_records  # no batch belongs to a type that gains a field
         if records != expected and not has_grown:
             found.append(f"the records of {account} are {_compared(records or [], expected or [])}")
         for row in records or []:
@@ -156,7 +157,7 @@ def _compared(found: list[dict[str, Any]], expected: list[dict[str, Any]]) -> st
 
 
 def missing_files(store: RecordStore) -> list[str]:
-    """The files that the catalog names, of any snapshot, and the disk lacks, or has otherwise: table and row."""
+    """Return the catalog's files, of any snapshot, that are missing on the disk or differ: table and row."""
     if not is_local(store.settings.lake):
         return []
     found = []
@@ -175,7 +176,7 @@ def missing_files(store: RecordStore) -> list[str]:
 
 
 def scheduled_and_missing(store: RecordStore) -> list[str]:
-    """The files that are to be removed, as the catalog says, and are gone already: no harm, but told of."""
+    """Return the files that the catalog lists for removal and that are gone already. They are notes, not violations."""
     if not is_local(store.settings.lake):
         return []
     return [
@@ -198,7 +199,7 @@ def _unreadable(file: Path) -> str | None:
 
 
 def misplaced(store: RecordStore) -> list[str]:
-    """The files that arrived and do not lie in exactly one place."""
+    """Return the arrived files that do not lie in exactly one place."""
     if not is_local(store.settings.data):
         return []
     where = kinds(store)
@@ -207,7 +208,7 @@ def misplaced(store: RecordStore) -> list[str]:
 
 
 def damaged_exports(place: Place, now: State) -> list[str]:
-    """The exports in the ledger whose files are missing or have other bytes. A copy's ledger names the original's."""
+    """Return the ledger's exports with missing or changed files. A copy's ledger names the original's paths."""
     found = []
     for named, sha256 in now.exports.items():
         path = place.root / "home" / named.partition("/home/")[2]
@@ -215,12 +216,12 @@ def damaged_exports(place: Place, now: State) -> list[str]:
             if not path.exists():
                 found.append(f"the file of the export {path.parent.name} is missing")
             elif hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
-                found.append(f"the export {path.parent.name} has other bytes than were told")
+                found.append(f"the export {path.parent.name} has other bytes than the ledger says")
     return found
 
 
 def wrong_export(store: RecordStore, account: str) -> list[str]:
-    """What an export of all records of an account has otherwise than the store."""
+    """Export all records of an account. Returns where the export differs from the store."""
     manifest = ExportWriter(store, "tester").export(ExportRequest(account, "contacts", format="parquet", path=None))
     found = []
     with store.files.fetched(manifest.path) as path:
@@ -233,8 +234,8 @@ def wrong_export(store: RecordStore, account: str) -> list[str]:
     return found
 
 
-def rests_on_nothing_undone(now: State) -> list[str]:
-    """The records that bear a batch which does not stand."""
+def records_of_closed_batches(now: State) -> list[str]:
+    """Return the records that bear a batch which is not committed."""
     return [
         f"{row['external_id']} of {account} is as {row['_batch']} left it, which is {now.statuses[name]}"
         for account, rows in now.records.items()
@@ -244,7 +245,7 @@ def rests_on_nothing_undone(now: State) -> list[str]:
 
 
 def check_all(place: Place, orders: Orders, *checks: Callable[[RecordStore, Place], list[str]]) -> list[str]:
-    """What the checks find."""
+    """Return what the checks find."""
     found = Findings()
     with found.during("the store"), opened(place) as store:
         for check in checks:
@@ -253,7 +254,7 @@ def check_all(place: Place, orders: Orders, *checks: Callable[[RecordStore, Plac
 
 
 def done_well(action: Action, place: Place) -> State:
-    """The store's state after the action."""
+    """Perform the action; returns the store's state afterwards."""
     with opened(place) as store:
         action(store, place)
         return state_of(store)

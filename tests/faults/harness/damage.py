@@ -1,4 +1,4 @@
-"""A file of the store is damaged: whatever reads it says so and names it, or ends with right values."""
+"""A file of the store is damaged: a reader reports it and names it, or ends with right values."""
 
 import csv
 import random
@@ -16,8 +16,8 @@ from resources.record_store import RecordStore
 from schemas.exports import ExportRequest
 from tests.faults.harness import actions
 from tests.faults.harness.actions import Place, named, opened
-from tests.faults.harness.bench import Bench, Fault, require
 from tests.faults.harness.shim import Orders
+from tests.faults.harness.testbed import Fault, Testbed, require
 
 Operation = Callable[[RecordStore, Place], Any]
 
@@ -26,24 +26,24 @@ _ID = re.compile("[bre]-[0-9]{8}-")
 
 
 def flip(content: bytes, chance: random.Random, _: bytes) -> bytes:
-    """One bit is another, each second time in the first third, where Parquet has the values."""
+    """Change one bit; every second time in the first third, where Parquet has the values."""
     place = chance.randrange(len(content) // chance.choice((1, 3)) or 1)
     return content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :]
 
 
 def cut_off(content: bytes, chance: random.Random, _: bytes) -> bytes:
-    """The end is missing."""
+    """Remove the end."""
     return content[: chance.randrange(len(content))]
 
 
 def zero(content: bytes, chance: random.Random, _: bytes) -> bytes:
-    """A block is zeros."""
+    """Overwrite a block with zeros."""
     place = chance.randrange(max(1, len(content) - _BLOCK))
     return content[:place] + bytes(min(_BLOCK, len(content) - place)) + content[place + _BLOCK :]
 
 
 def another(_: bytes, chance: random.Random, other: bytes) -> bytes:
-    """It is another file of the same kind."""
+    """Return another file of the same kind."""
     return other
 
 
@@ -51,7 +51,7 @@ _DAMAGES = (flip, flip, cut_off, zero, another)
 
 
 def exported(file_format: str, store: RecordStore, place: Place) -> Any:
-    """The rows of an export of all records of both accounts."""
+    """Export all records of both accounts; returns the rows."""
     rows = []
     for account in actions.ACCOUNTS:
         manifest = ExportWriter(store, "tester").export(ExportRequest(account, "contacts", format=file_format))
@@ -64,13 +64,13 @@ def exported(file_format: str, store: RecordStore, place: Place) -> Any:
 
 
 def shown(store: RecordStore, place: Place) -> Any:
-    """What is told of a preview."""
+    """Return the report of a preview."""
     report = store.account("ua").report(named(store, "waiting.csv").batch_id)
     return report.batch.counts, report.samples
 
 
 def start_export(store: RecordStore, _: Place) -> str:
-    """An export whose parts are made, and that is not finished."""
+    """Start an export and make its parts, without finishing it; returns its id."""
     writer = ExportWriter(store, "tester")
     plan = writer.plan(ExportRequest("ua", "contacts", part_rows=20))
     for number in range(len(plan.parts)):
@@ -79,7 +79,7 @@ def start_export(store: RecordStore, _: Place) -> str:
 
 
 def finish_export(store: RecordStore, place: Place) -> Any:
-    """The rows of the export that was begun."""
+    """Finish the export that was started; returns its rows."""
     (plan,) = (place.root / "home/accounts/ua/exports").glob("*/plan.json")
     writer = ExportWriter(store, "tester")
     manifest = writer.finish(writer.load("ua", plan.parent.name))
@@ -88,7 +88,7 @@ def finish_export(store: RecordStore, place: Place) -> Any:
 
 
 def migrated(store: RecordStore, place: Place) -> Any:
-    """The files of a copy of the store, but for the catalog."""
+    """Migrate the store; returns the files of the copy, without the catalog."""
     actions.migrate(store, place)
     root = place.root / "target"
     files = [path for folder in ("accounts", "lake") for path in (root / folder).rglob("*") if path.is_file()]
@@ -111,13 +111,13 @@ _WRITING = ("export csv", "export parquet", "commit", "rollback", "maintain", "i
 
 @dataclass(frozen=True)
 class Target:
-    """A kind of file: where such files lie below a place, what reads them, and whose they are."""
+    """A kind of file: where such files lie below a place, and which operations read them."""
 
     name: str
     pattern: str
     operations: tuple[str, ...]
     is_begun: bool = False
-    """An export must have been begun."""
+    """The files exist only after `start_export`."""
 
 
 TARGETS = (
@@ -135,29 +135,29 @@ TARGETS = (
 )
 
 
-def damages(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
-    """Each kind of file, damaged in each way, is read by each operation that reads it; half are files of the lake."""
+def damages(testbed: Testbed, chance: random.Random, count: int) -> Iterator[Fault]:
+    """Damage each kind of file in each way, then run an operation that reads it. A third are data files of the lake."""
     for number in range(count):
         target = TARGETS[0] if number % 3 == 0 else TARGETS[number % len(TARGETS)]
         operation, damage = chance.choice(target.operations), chance.choice(_DAMAGES)
-        happens = partial(_happens, bench, target, operation, damage, random.Random(chance.random()))
+        happens = partial(_happens, testbed, target, operation, damage, random.Random(chance.random()))
         yield Fault(f"{number}: {damage.__name__} of a {target.name}, then {operation}", happens)
 
 
 def attempt(name: str, place: Place) -> Any:
-    """What an operation comes to."""
+    """Run an operation; returns its result."""
     with opened(place) as store:
         return OPERATIONS[name](store, place)
 
 
 def _happens(
-    bench: Bench, target: Target, operation: str, damage: Callable[..., bytes], chance: random.Random
+    testbed: Testbed, target: Target, operation: str, damage: Callable[..., bytes], chance: random.Random
 ) -> list[str]:
-    right, after = _right(bench, operation, target.is_begun)
-    with bench.copy() as (place, template):
+    right, after = _right(testbed, operation, target.is_begun)
+    with testbed.copy() as (place, template):
         orders = Orders(eras=template.eras)
         if target.is_begun:
-            require(bench.call(actions.do, start_export, place, orders=orders))
+            require(testbed.call(actions.do, start_export, place, orders=orders))
         candidates = sorted(path for path in place.root.glob(target.pattern) if path.stat().st_size)
         file = chance.choice(candidates)
         content = file.read_bytes()
@@ -166,14 +166,14 @@ def _happens(
         if damaged == content:
             return []
         file.write_bytes(damaged)
-        outcome = bench.call(attempt, operation, place, orders=orders)
+        outcome = testbed.call(attempt, operation, place, orders=orders)
         if not outcome.ended_well:
-            return [] if _is_named(outcome.code, outcome.told, file) else [f"{file.name} is not named: {outcome}"]
+            return [] if _is_named(outcome.code, outcome.message, file) else [f"{file.name} is not named: {outcome}"]
         if outcome.value != right:
             return [f"ended well with other values ({file.name})"]
         if file.exists() and file.read_bytes() == damaged and operation in _WRITING[2:6]:
             file.write_bytes(content)
-        state = bench.call(actions.state, place, orders=orders)
+        state = testbed.call(actions.state, place, orders=orders)
         if operation not in _WRITING[2:6]:
             return []
         if not state.ended_well:
@@ -181,23 +181,23 @@ def _happens(
         return [] if state.value.records == after else [f"ended well, and has written other values ({file.name})"]
 
 
-def _is_named(code: str, told: str, file: Path) -> bool:
-    """Whether an error is ours and says which file it is, or of which batch or export; and whose, of a lake's."""
+def _is_named(code: str, message: str, file: Path) -> bool:
+    """Return whether an error of the project names the file, its batch or its export; for the lake the account too."""
     account = re.search("_account=([a-z]+)", str(file))
     names = [file.name, *(part for part in file.parts if _ID.match(part))]
-    is_owner_named = account is None or re.search(rf"\b{account[1]}\b", told) is not None
-    return bool(code) and any(name in told for name in names) and is_owner_named
+    is_owner_named = account is None or re.search(rf"\b{account[1]}\b", message) is not None
+    return bool(code) and any(name in message for name in names) and is_owner_named
 
 
-def _right(bench: Bench, operation: str, is_begun: bool) -> tuple[Any, Any]:
-    """What the operation comes to where nothing is damaged, and the records afterwards."""
+def _right(testbed: Testbed, operation: str, is_begun: bool) -> tuple[Any, Any]:
+    """Return the result of the operation without damage, and the records afterwards."""
 
     def make() -> tuple[Any, Any]:
-        with bench.copy() as (place, template):
+        with testbed.copy() as (place, template):
             orders = Orders(eras=template.eras)
             if is_begun:
-                require(bench.call(actions.do, start_export, place, orders=orders))
-            value = require(bench.call(attempt, operation, place, orders=orders))
-            return value, require(bench.call(actions.state, place, orders=orders)).records
+                require(testbed.call(actions.do, start_export, place, orders=orders))
+            value = require(testbed.call(attempt, operation, place, orders=orders))
+            return value, require(testbed.call(actions.state, place, orders=orders)).records
 
-    return bench.once((operation, is_begun), make)
+    return testbed.once((operation, is_begun), make)

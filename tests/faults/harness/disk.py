@@ -1,7 +1,7 @@
-"""What is left on a disk when the power is cut: a model of files and folders that a record of operations is played on.
+"""Models what is left on a disk when the power is cut. A record of file operations is played on it.
 
-What is written is in memory until its file is flushed, and a name until its folder is. In between anything may have
-reached the disk: so several images follow from one cut, as with ALICE (Pillai et al., OSDI 2014) and CrashMonkey
+A write is in memory until its file is flushed, and a name until its folder is flushed. Until then any part of it may
+have reached the disk. So several images follow from one cut, as with ALICE (Pillai et al., OSDI 2014) and CrashMonkey
 (Mohan et al., OSDI 2018).
 """
 
@@ -20,7 +20,7 @@ _ROOT = 0
 
 @dataclass
 class _File:
-    """A file's bytes in memory and on the disk, and what was done to it since it was flushed last."""
+    """A file's bytes in memory and on the disk, and its operations since the last flush."""
 
     memory: bytearray
     flushed: bytes = b""
@@ -30,13 +30,13 @@ class _File:
 
 @dataclass(frozen=True)
 class _Change:
-    """Names of folders that have changed together: what they stand for now, or None."""
+    """Names of folders that change together: the file of each name now, or None."""
 
     names: tuple[tuple[int, str, int | None], ...]
 
 
 class Names(StrEnum):
-    """Which changes of names have reached the disk that no folder was flushed for: none, some of the first, all."""
+    """Which changes of names in unflushed folders have reached the disk: none, some of the first, all."""
 
     NONE = "no name"
     SOME = "some names"
@@ -44,7 +44,7 @@ class Names(StrEnum):
 
 
 class Data(StrEnum):
-    """What the disk has of a file that was written and not flushed."""
+    """What the disk has of writes that were not flushed."""
 
     NONE = "no data"
     ZEROS = "zeros"
@@ -61,14 +61,14 @@ class Image:
 
     @property
     def digest(self) -> str:
-        """What tells images apart."""
+        """Return a hash by which images are compared."""
         digest = hashlib.sha256(repr(sorted(self.folders)).encode())
         for path in sorted(self.files):
             digest.update(f"{path} {len(self.files[path][0])} ".encode() + self.files[path][0])
         return digest.hexdigest()
 
     def write(self, root: Path) -> None:
-        """The image is below a folder."""
+        """Write the image below a folder."""
         for path in sorted(self.folders):
             (root / path).mkdir(parents=True, exist_ok=True)
         for path, (content, at) in self.files.items():
@@ -77,14 +77,14 @@ class Image:
 
 
 class Disk:
-    """A disk that has a folder, all of it flushed, and what is done to it from then on."""
+    """A disk that starts with a folder, all of it flushed, and then changes by operations."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._files: dict[int, _File] = {}
         self._folders: dict[int, dict[str, int]] = {_ROOT: {}}
         self._numbers: dict[int, int] = {}
-        """Ours, of the operating system's, which it gives again."""
+        """Our number of each inode, because the operating system reuses inodes."""
         self._next = _ROOT
         self._read(root, _ROOT)
         self._flushed = {number: dict(names) for number, names in self._folders.items()}
@@ -93,7 +93,7 @@ class Disk:
     def _read(self, folder: Path, number: int) -> None:
         self._numbers[folder.stat().st_ino] = number
         for path in folder.iterdir():
-            if path.name.endswith("-shm"):  # which SQLite makes anew
+            if path.name.endswith("-shm"):  # SQLite makes this file anew
                 continue
             status = path.lstat()
             child = self._new(status.st_ino)
@@ -111,7 +111,7 @@ class Disk:
         return self._next
 
     def _find(self, path: str) -> tuple[int, str]:
-        """The folder and the name of a path."""
+        """Return the folder and the name of a path."""
         *folders, name = Path(path).relative_to(self._root).parts
         folder = _ROOT
         for each in folders:
@@ -119,7 +119,7 @@ class Disk:
         return folder, name
 
     def play(self, operation: Operation) -> None:
-        """The operation is done, in memory; a flush is one of the disk."""
+        """Perform the operation in memory; a flush writes to the disk."""
         kind = operation.kind
         if kind is Kind.CREATE:
             number = self._new(operation.inode)
@@ -162,7 +162,7 @@ class Disk:
             (folder, name) for change in self._pending for folder, name, _ in change.names if folder == number
         }
         kept: list[_Change] = []
-        for change in reversed(self._pending):  # a rename of it takes along what was done before to both names
+        for change in reversed(self._pending):  # a rename needs the earlier changes of both its names
             if any((folder, name) in wanted for folder, name, _ in change.names):
                 wanted |= {(folder, name) for folder, name, _ in change.names}
                 kept.append(change)
@@ -171,7 +171,7 @@ class Disk:
         self._pending = [change for change in self._pending if change not in kept]
 
     def image(self, names: Names, data: Data, chance: random.Random) -> Image:
-        """The disk after a cut now, of which the rest did not reach it."""
+        """Return the disk after a cut now, with this part of what was not flushed."""
         folders = {number: dict(entries) for number, entries in self._flushed.items()}
         some = {Names.NONE: 0, Names.ALL: len(self._pending)}
         for change in self._pending[: some.get(names, chance.randint(0, len(self._pending)))]:
@@ -205,7 +205,7 @@ def _set(folders: dict[int, dict[str, int]], change: _Change) -> None:
 
 
 def _left(file: _File, data: Data, chance: random.Random) -> bytes:
-    """What the disk has of a file."""
+    """Return what the disk has of a file."""
     if not file.pending or data is Data.NONE:
         return file.flushed
     if data is Data.ALL:
@@ -220,7 +220,7 @@ def _left(file: _File, data: Data, chance: random.Random) -> bytes:
 
 
 def _apply(content: bytearray, operation: Operation, *, zeros: bool = False) -> None:
-    """A write or a change of size; of zeros it changes the size alone."""
+    """Apply a write or a change of size. With `zeros`, a write changes the size alone."""
     size, end = len(content), operation.offset + len(operation.data)
     if operation.kind is Kind.TRUNCATE:
         del content[operation.length :]

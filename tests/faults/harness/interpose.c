@@ -1,8 +1,9 @@
-/* Stands before libc in a process of a test (LD_PRELOAD), and does to it what a machine may: it is cut off amid a write,
- * its disk is full or fails, its clock is wrong. It also records, in order and with their data, all changes of files.
+/* Replaces functions of libc in a process of a test (LD_PRELOAD) and injects the faults of a machine: the process is
+ * killed amid a write, its disk is full or fails, its clock is wrong. It also records all changes of files, in order
+ * and with their data.
  *
- * Only what lies below `root` counts. An operation is what changes files or makes a change durable; they are numbered
- * from 1 over all threads and forked processes. shim.py has the same structures.
+ * Only files below `root` count. An operation changes a file or makes a change durable. Operations are numbered from 1
+ * over all threads and forked processes. shim.py has the same structures.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -37,11 +38,11 @@ struct orders {
     int32_t log;                              /* a descriptor; -1: nothing is recorded */
     int32_t kill_at, kill_how;                /* 0: never */
     int32_t fail_from, fail_to, error, kinds; /* which operations fail, how, and a bit for each kind */
-    int32_t pause_at, say, hear;              /* a byte is said, and one is heard before it goes on */
-    int32_t sends;                            /* what is sent through sockets counts too */
-    int32_t files;                            /* files, too, bear times of the eras */
+    int32_t pause_at, say, hear;              /* it writes a byte and waits until it can read one */
+    int32_t sends;                            /* data sent through sockets counts too */
+    int32_t files;                            /* times of files are shifted by eras too */
     int32_t eras;
-    struct era era[8];                        /* what a clock says that really says `from` or later */
+    struct era era[8];                        /* from a real time on, the shift of clocks */
 };
 
 struct __attribute__((packed)) record {
@@ -93,7 +94,7 @@ void faults_end(void) { armed = 0; }
 
 long faults_done(void) { return shared ? shared->done : 0; }
 
-/* The path, absolute and without . and .. and double slashes; whether it is below the root. */
+/* Writes the absolute path, without ., .. and double slashes, to `full`. Returns whether it is below the root. */
 static int ours(int folder, const char *path, char *full) {
     char joined[2 * PATH_MAX];
     if (!armed || !path) return 0;
@@ -150,7 +151,7 @@ static void take_turn(void) {
     if (pthread_mutex_lock(&shared->turn) == EOWNERDEAD) pthread_mutex_consistent(&shared->turn);
 }
 
-/* An operation begins, alone. 0: do it; -1: it fails, with errno; 1: half of it is done. */
+/* Begins an operation; no other runs meanwhile. Returns 0: do it; -1: it fails, with errno; 1: do half of it. */
 static int begin(enum kind kind) {
     take_turn();
     long number = ++shared->done;
@@ -186,7 +187,7 @@ static void end(void) {
     errno = error;
 }
 
-/* A note in the record, between operations: as that an answer was given. */
+/* Writes a note to the record, between operations: such as that an answer was given. */
 void faults_mark(const char *text) {
     if (!armed) return;
     take_turn();
@@ -194,7 +195,7 @@ void faults_mark(const char *text) {
     pthread_mutex_unlock(&shared->turn);
 }
 
-/* Files are opened: an operation where one is made, or emptied. */
+/* Opens a file. This is an operation if it creates or empties the file. */
 static int opened(int folder, const char *path, int flags, mode_t mode) {
     char full[PATH_MAX];
     struct stat before;
@@ -230,7 +231,7 @@ int __openat64_2(int folder, const char *path, int flags) { return opened(folder
 int creat(const char *path, mode_t mode) { return opened(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
 int creat64(const char *path, mode_t mode) { return creat(path, mode); }
 
-/* What a descriptor was given, from an offset on, in the record: read back, for the kernel may have moved it. */
+/* Records what was written to a descriptor from an offset on. It is read back, because the kernel may have copied it. */
 static void record_copied(int descriptor, const char *full, off_t offset, ssize_t size) {
     char link[64], *data = malloc(size);
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
@@ -241,7 +242,7 @@ static void record_copied(int descriptor, const char *full, off_t offset, ssize_
     free(data);
 }
 
-/* offset < 0: where the descriptor stands. */
+/* Writes at the offset, or if it is negative, at the position of the descriptor. */
 static ssize_t written(int descriptor, const void *data, size_t size, off_t offset) {
     char full[PATH_MAX];
     int is_placed = offset >= 0;
@@ -333,7 +334,7 @@ static int synced(int descriptor, long call) {
     char full[PATH_MAX];
     if (!ours_open(descriptor, full)) return syscall(call, descriptor);
     if (begin(SYNC) < 0) return -1;
-    int done = 0; /* durable is what the record says; the real disk need not wait */
+    int done = 0; /* the record says what is durable; the real disk need not flush */
     record(SYNC, inode_of(descriptor, ""), 0, 0, full, "", NULL, 0);
     end();
     return done;
@@ -447,7 +448,7 @@ time_t time(time_t *at) {
     return now.tv_sec;
 }
 
-/* A copy of a file has a change time of its own; that of its content went along. */
+/* Sets the change time to the modification time, because a copied file keeps only the latter. */
 static int aged(int done, struct stat *found) {
     if (!done && orders.eras && orders.files) {
         set(&found->st_mtim);

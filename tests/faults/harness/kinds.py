@@ -1,30 +1,30 @@
-"""The kinds of faults there are, by name: how often each is tried in full, and its part of the time."""
+"""The kinds of faults, by name, with their number in a full run and their share of the time."""
 
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from tests.faults.harness.bench import Bench, Fault
 from tests.faults.harness.damage import damages
 from tests.faults.harness.histories import histories
 from tests.faults.harness.kills import failing_disks, full_disks, kills, kills_on_server
 from tests.faults.harness.loop import real_cuts
+from tests.faults.harness.mismatches import old_catalogs, second_catalogs
 from tests.faults.harness.objects import wrong_answers
 from tests.faults.harness.power import power_cuts, power_cuts_on_server
 from tests.faults.harness.servers import servers
-from tests.faults.harness.strangers import old_catalogs, second_catalogs
+from tests.faults.harness.testbed import Fault, Testbed
 from tests.faults.harness.times import clocks, windows
 from tests.faults.harness.writers import writers
 
-Faults = Callable[[Bench, random.Random, int], Iterator[Fault]]
+Faults = Callable[[Testbed, random.Random, int], Iterator[Fault]]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of fault: its name, in words, its faults, how many in full, its part of the time, and how many at once."""
+    """A kind of fault. `full` is its number in a full run, `weight` its share of the time."""
 
     name: str
-    told: str
+    description: str
     faults: Faults
     full: int
     weight: float
@@ -48,6 +48,6 @@ KINDS = (
     Kind("old-catalog", "an older catalog is put back", old_catalogs, 25, 2),
     Kind("postgres", "PostgreSQL is restarted, ends sessions or stands still", servers, 50, 5, at_once=1),
     Kind("object-store", "an object store answers wrongly, late or not at all", wrong_answers, 48, 8),
-    Kind("writers", "several write, take back, export and keep house at once", writers, 3, 20, at_once=1),
+    Kind("writers", "several import, roll back, export and run maintenance at once", writers, 3, 20, at_once=1),
     Kind("history", "imports and rollbacks in any order", histories, 40, 3),
 )

@@ -1,4 +1,4 @@
-"""An object store that answers wrongly: it is told of, or does not matter."""
+"""An object store answers wrongly: the operation reports it, or its result is right."""
 
 import http.client
 import random
@@ -12,8 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.faults.harness import actions
-from tests.faults.harness.bench import Bench, Fault, require
 from tests.faults.harness.damage import attempt
+from tests.faults.harness.testbed import Fault, Testbed, require
 
 _OPERATIONS = ("export csv", "export parquet", "commit", "rollback", "maintain", "import")
 _CHANGING = _OPERATIONS[2:]
@@ -22,7 +22,7 @@ _LATE = 3.0
 
 
 class Proxy(ThreadingHTTPServer):
-    """Stands before an object store, passes everything on, and answers one request, by its number, in a wrong way."""
+    """Forwards everything to an object store, and answers one GET, by its number, in a wrong way."""
 
     daemon_threads = True
 
@@ -35,11 +35,11 @@ class Proxy(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Where it listens."""
+        """Return the address on which it listens."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whoever was cut off is told of by the other side."""
+        """Ignore it: the process that was cut off reports the error."""
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -47,7 +47,7 @@ class _Request(BaseHTTPRequestHandler):
     server: Proxy
 
     def do_GET(self) -> None:
-        """Pass it on; the answer is wrong where it is the one with a body that was chosen."""
+        """Forward the request; the answer is wrong if it is the chosen one with a body."""
         status, headers, body = self._passed_on()
         how = ""
         if self.command == "GET" and body and "?" not in self.path:
@@ -102,42 +102,44 @@ class _Request(BaseHTTPRequestHandler):
         self.rfile.readline()
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 @contextmanager
-def proxied(bench: Bench, **options: Any) -> Iterator[tuple[Proxy, dict[str, str]]]:
-    """A proxy that runs, and the environment of who goes through it."""
-    proxy = Proxy(bench.objects.environment["AWS_ENDPOINT_URL"], **options)
+def proxied(testbed: Testbed, **options: Any) -> Iterator[tuple[Proxy, dict[str, str]]]:
+    """Yield a running proxy, and the environment of a process that goes through it."""
+    proxy = Proxy(testbed.objects.environment["AWS_ENDPOINT_URL"], **options)
     thread = threading.Thread(target=proxy.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        yield proxy, bench.objects.environment | {"AWS_ENDPOINT_URL": proxy.address}
+        yield proxy, testbed.objects.environment | {"AWS_ENDPOINT_URL": proxy.address}
     finally:
         proxy.shutdown()
         proxy.server_close()
         thread.join()
 
 
-def wrong_answers(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
-    """One answer to a GET with a body is wrong, of those that an operation needs."""
+def wrong_answers(testbed: Testbed, chance: random.Random, count: int) -> Iterator[Fault]:
+    """Give one wrong answer to one of the GETs that an operation needs."""
     for number in range(count):
         operation, how = _OPERATIONS[number % len(_OPERATIONS)], chance.choice(_HOW)
-        right = _right(bench, operation)
+        right = _right(testbed, operation)
         get = chance.randint(1, max(right[2], 1))
-        happens = partial(_happens, bench, operation, how, get, chance.random(), right)
+        happens = partial(_happens, testbed, operation, how, get, chance.random(), right)
         yield Fault(f"{number}: {operation}, GET {get} of {right[2]} is {how}", happens)
 
 
-def _happens(bench: Bench, operation: str, how: str, number: int, at: float, right: tuple[Any, Any, int]) -> list[str]:
-    with bench.copy("objects") as (place, template):
-        with proxied(bench, number=number, how=how, place=at) as (_, environment):
-            outcome = bench.call(attempt, operation, place, environment=environment, seconds=120.0)
-        state = bench.call(actions.state, place, environment=bench.environment(place))
+def _happens(
+    testbed: Testbed, operation: str, how: str, number: int, at: float, right: tuple[Any, Any, int]
+) -> list[str]:
+    with testbed.copy("objects") as (place, template):
+        with proxied(testbed, number=number, how=how, place=at) as (_, environment):
+            outcome = testbed.call(attempt, operation, place, environment=environment, seconds=120.0)
+        state = testbed.call(actions.state, place, environment=testbed.environment(place))
         if not state.ended_well:
             return [f"{how}: {outcome}; then the store: {state}"]
         if outcome.error and not outcome.refused:
-            return [f"not told: {outcome}"]
+            return [f"not a message of the project: {outcome}"]
         if outcome.died:
             return [outcome.died]
         if outcome.ended_well and outcome.value != right[0]:
@@ -146,14 +148,14 @@ def _happens(bench: Bench, operation: str, how: str, number: int, at: float, rig
         return [] if state.value.records == after else [f"{outcome}, and the records are others"]
 
 
-def _right(bench: Bench, operation: str) -> tuple[Any, Any, int]:
-    """What the operation comes to through a proxy that changes nothing, the records then, and how many GETs it took."""
+def _right(testbed: Testbed, operation: str) -> tuple[Any, Any, int]:
+    """Return the result through a proxy that changes nothing, the records then, and the number of GETs."""
 
     def make() -> tuple[Any, Any, int]:
-        with bench.copy("objects") as (place, _), proxied(bench) as (proxy, environment):
-            value = require(bench.call(attempt, operation, place, environment=environment, seconds=120.0))
+        with testbed.copy("objects") as (place, _), proxied(testbed) as (proxy, environment):
+            value = require(testbed.call(attempt, operation, place, environment=environment, seconds=120.0))
             gets = proxy.gets
-            state = require(bench.call(actions.state, place, environment=bench.environment(place)))
+            state = require(testbed.call(actions.state, place, environment=testbed.environment(place)))
             return value, state.records, gets
 
-    return bench.once(("objects", operation), make)
+    return testbed.once(("objects", operation), make)

@@ -1,4 +1,4 @@
-"""The power is cut: after an answer, before and after each flush and rename, amid everything else."""
+"""The power is cut: after an answer, before and after each flush and rename, and amid everything else."""
 
 import random
 import shutil
@@ -7,9 +7,9 @@ from functools import partial
 
 from tests.faults.harness import actions
 from tests.faults.harness.actions import Script
-from tests.faults.harness.bench import Bench, Fault, require, spread
 from tests.faults.harness.disk import Data, Disk, Image, Names
 from tests.faults.harness.shim import Kind, Operation, Orders, recorded
+from tests.faults.harness.testbed import Fault, Testbed, require, spread
 
 SCRIPTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "import, rollback": (("import", "rollback"), (0, 0)),
@@ -20,40 +20,40 @@ SCRIPTS: dict[str, tuple[tuple[str, ...], tuple[float, ...]]] = {
     "grow, init": (("grow", "init"), (0, 0)),
 }
 _LEAST = 5
-"""Cuts of a script, for its record to be worth it."""
+"""The least number of cuts of a script, so that recording it pays."""
 
 _ALWAYS = ((Names.NONE, Data.NONE), (Names.ALL, Data.NONE), (Names.ALL, Data.ZEROS))
-"""What a disk may be like that keeps to the letter of POSIX; and what ext4 leaves, which orders names."""
+"""What every disk may leave that follows POSIX; and what ext4 leaves, which keeps the order of names."""
 
 _MIXED = ((Names.SOME, Data.SOME), (Names.SOME, Data.NONE), (Names.ALL, Data.SOME), (Names.NONE, Data.ALL))
 
 
-def power_cuts(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
-    """Images of the disk at points of scripts, no two alike; those directly after an answer first."""
+def power_cuts(testbed: Testbed, chance: random.Random, count: int) -> Iterator[Fault]:
+    """Yield different images of the disk at points of scripts; those directly after an answer come first."""
     names = list(SCRIPTS)[: -(-count // _LEAST)]
     share = -(-count // len(names))
     for name in names:
-        script, operations, disk, end = _recorded(bench, name)
-        yield from spread_cuts(bench, chance, name, script, operations, disk, share)
+        script, operations, disk, end = _recorded(testbed, name)
+        yield from spread_cuts(testbed, chance, name, script, operations, disk, share)
         assert disk.image(Names.ALL, Data.ALL, chance).digest == end, f"the record of {name} is not complete"
 
 
-def _recorded(bench: Bench, name: str) -> tuple[Script, list[Operation], Disk, str]:
-    """What a script came to, its record, the disk before, and the digest of the disk afterwards."""
-    record = bench.root / f"{name}.record"
+def _recorded(testbed: Testbed, name: str) -> tuple[Script, list[Operation], Disk, str]:
+    """Run a script; returns its result, its record, the disk before, and the digest of the disk afterwards."""
+    record = testbed.root / f"{name}.record"
     record.unlink(missing_ok=True)
-    with bench.copy() as (place, template):
+    with testbed.copy() as (place, template):
         disk = Disk(place.root)
         orders = Orders(root=place.root, record=record, eras=template.eras)
         script: Script = require(
-            bench.call(actions.script, place, *SCRIPTS[name], orders, orders=Orders(eras=template.eras))
+            testbed.call(actions.script, place, *SCRIPTS[name], orders, orders=Orders(eras=template.eras))
         )
         end = Disk(place.root).image(Names.ALL, Data.ALL, random.Random(0)).digest
     return script, list(recorded(record)), disk, end
 
 
 def spread_cuts(
-    bench: Bench,
+    testbed: Testbed,
     chance: random.Random,
     name: str,
     script: Script,
@@ -61,16 +61,16 @@ def spread_cuts(
     disk: Disk,
     count: int,
 ) -> Iterator[Fault]:
-    """So many cuts of one script: at each answer, and before and after flushes and renames; a few amid writes."""
+    """Yield cuts of one script: at each answer, before and after flushes and renames, and a few amid writes."""
     marks = [place for place, it in enumerate(operations) if it.kind is Kind.MARK]
-    telling = {
+    critical = {
         place + side
         for place, it in enumerate(operations)
         for side in (0, 1)
         if it.kind in (Kind.SYNC, Kind.RENAME, Kind.UNLINK)
     }
     points: dict[int, tuple[tuple[Names, Data], ...]] = {}
-    for place in spread(chance, sorted(telling | set(spread(chance, range(len(operations)), 20))), 2 * count):
+    for place in spread(chance, sorted(critical | set(spread(chance, range(len(operations)), 20))), 2 * count):
         points[place] = (chance.choice(_ALWAYS), chance.choice(_MIXED))
     points |= {place + 1: (*_ALWAYS, *_MIXED) for place in marks}
     seen: set[str] = set()
@@ -83,7 +83,7 @@ def spread_cuts(
                 seen.add(image.digest)
                 label = f"{name}: cut at {place}, {names}, {data}"
                 is_first = place - 1 in marks
-                happens = partial(_cut, bench, image, script, answered, random.Random(chance.random()))
+                happens = partial(_cut, testbed, image, script, answered, random.Random(chance.random()))
                 faults.append((not is_first, Fault(label, happens)))
         if place < len(operations):
             if operations[place].kind is Kind.MARK:
@@ -96,39 +96,39 @@ def spread_cuts(
     yield from spread(chance, others, count - len(firsts[:count]))
 
 
-def _cut(bench: Bench, image: Image, script: Script, answered: int, chance: random.Random) -> list[str]:
-    folder = bench.folder()
+def _cut(testbed: Testbed, image: Image, script: Script, answered: int, chance: random.Random) -> list[str]:
+    folder = testbed.folder()
     try:
         image.write(folder)
         following = min(answered + 1, len(script.states) - 1)
         before, after = script.states[answered], script.states[following]
-        return bench.verify(actions.Place(folder), before, after, script.eras[following], chance)
+        return testbed.verify(actions.Place(folder), before, after, script.eras[following], chance)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def power_cuts_on_server(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
-    """The machine with the data stops directly after an answer; the one with the catalog in PostgreSQL does not."""
+def power_cuts_on_server(testbed: Testbed, chance: random.Random, count: int) -> Iterator[Fault]:
+    """Cut the power of the machine with the data directly after an answer; PostgreSQL with the catalog goes on."""
     ways = [(name, way) for name in _ON_SERVER for way in (*_ALWAYS, *_MIXED)]
     for number in range(count):
         name, (names, data) = ways[number * 5 % len(ways)]
-        happens = partial(_cut_on_server, bench, name, names, data, random.Random(chance.random()))
+        happens = partial(_cut_on_server, testbed, name, names, data, random.Random(chance.random()))
         yield Fault(f"{number}: {name} on PostgreSQL, {names}, {data}", happens)
 
 
 _ON_SERVER = ("import", "commit", "rollback", "export", "maintain", "arrivals", "grow")
 
 
-def _cut_on_server(bench: Bench, action: str, names: Names, data: Data, chance: random.Random) -> list[str]:
-    with bench.copy("postgres") as (place, template):
+def _cut_on_server(testbed: Testbed, action: str, names: Names, data: Data, chance: random.Random) -> list[str]:
+    with testbed.copy("postgres") as (place, template):
         disk = Disk(place.root)
         record = place.root.with_suffix(".record")
         orders = Orders(root=place.root, record=record, eras=template.eras)
-        require(bench.call(actions.do, actions.ACTIONS[action], place, orders=orders))
-        state = require(bench.call(actions.state, place, orders=Orders(eras=template.eras)))
+        require(testbed.call(actions.do, actions.ACTIONS[action], place, orders=orders))
+        state = require(testbed.call(actions.state, place, orders=Orders(eras=template.eras)))
         for operation in recorded(record):
             disk.play(operation)
         record.unlink()
         shutil.rmtree(place.root)
         disk.image(names, data, chance).write(place.root)
-        return bench.verify(place, state, state, template.eras, chance)
+        return testbed.verify(place, state, state, template.eras, chance)

@@ -1,4 +1,4 @@
-"""All kinds of faults, some at a time, within their time; and the table of what came of them."""
+"""Runs all kinds of faults, some at the same time, within their time; and makes the table of results."""
 
 import random
 import time
@@ -7,65 +7,65 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 
-from tests.faults.harness.bench import Bench, Fault, NotRun
 from tests.faults.harness.checks import NOTE
 from tests.faults.harness.kinds import KINDS, Kind
+from tests.faults.harness.testbed import Fault, NotRun, Testbed
 
 _SHOWN = 12
 
 
 @dataclass
 class Row:
-    """What came of one kind: how often, in which seconds, what did not hold, and why it was not run."""
+    """The result of one kind: its number, seconds and violations, and the reason if it was not run."""
 
     kind: str
     times: int = 0
     seconds: float = 0.0
     violations: list[tuple[str, list[str]]] = field(default_factory=list)
     notes: list[tuple[str, list[str]]] = field(default_factory=list)
-    """What is worth telling and no violation."""
+    """What is worth a note and is not a violation."""
     why: str = ""
-    """It was not run, or not in full."""
+    """Why it was not run, or not in full."""
 
     @property
     def note(self) -> str:
-        """In the table, beside the numbers."""
+        """Return the text beside the numbers of the table."""
         gone = f"{len(self.notes)} with a file gone that was to be removed" if self.notes else ""
         return "; ".join(filter(None, [self.why, gone]))
 
 
 def run(
-    seed: int, share: float, seconds: float, *, only: str = "", case: str = "", tell: Callable[[str], None] = print
+    seed: int, share: float, seconds: float, *, only: str = "", case: str = "", report: Callable[[str], None] = print
 ) -> list[Row]:
-    """Each kind's share of its faults, or what of them fits in its part of the time."""
+    """Run each kind's share of its faults, or as many as fit in its share of the time."""
     rows = []
     began = time.monotonic()
     shared = "" if share == 1.0 else f" SHARE={share}"
     chosen = [kind for kind in KINDS if only in ("", kind.name)]
-    with Bench() as bench:
-        bench.template()
+    with Testbed() as testbed:
+        testbed.template()
         for place, kind in enumerate(chosen):
             left = sum(each.weight for each in chosen[place:])
             until = time.monotonic() + (seconds - (time.monotonic() - began)) * kind.weight / left
-            row = _run(bench, kind, seed, max(1, round(kind.full * share)), until, case)
+            row = _run(testbed, kind, seed, max(1, round(kind.full * share)), until, case)
             rows.append(row)
-            tell(
+            report(
                 f"{row.kind:24} {row.times:5} times {len(row.violations):5} violations {row.seconds:6.0f} s {row.note}"
             )
             for name, found in row.violations[:_SHOWN]:
-                tell(f"    {name}: {found[0][:400]}")
-                tell(f"        replay: make faults ONLY={kind.name} SEED={seed}{shared} CASE='{name}'")
+                report(f"    {name}: {found[0][:400]}")
+                report(f"        replay: make faults ONLY={kind.name} SEED={seed}{shared} CASE='{name}'")
             if len(row.violations) > _SHOWN:
-                tell(f"    … and {len(row.violations) - _SHOWN} more")
+                report(f"    … and {len(row.violations) - _SHOWN} more")
             for name, notes in row.notes[:_SHOWN]:
-                tell(f"    {name}: {notes[0]}")
+                report(f"    {name}: {notes[0]}")
     return rows
 
 
-def _run(bench: Bench, kind: Kind, seed: int, count: int, until: float, case: str) -> Row:
+def _run(testbed: Testbed, kind: Kind, seed: int, count: int, until: float, case: str) -> Row:
     row, began = Row(kind.name), time.monotonic()
     try:
-        faults = kind.faults(bench, random.Random(f"{seed} {kind.name}"), count)
+        faults = kind.faults(testbed, random.Random(f"{seed} {kind.name}"), count)
         if case:
             faults = (fault for fault in faults if fault.name == case)
         for fault, found in _tried(faults, kind.at_once, until):
@@ -77,7 +77,7 @@ def _run(bench: Bench, kind: Kind, seed: int, count: int, until: float, case: st
                 row.violations.append((fault.name, [text for text in found if text not in notes]))
     except NotRun as error:
         row.why = f"not run: {error}"
-    except AssertionError as error:  # what must go well before anything goes wrong
+    except AssertionError as error:  # an action without a fault must succeed first
         row.violations.append(("nothing was wrong", [str(error)]))
     row.seconds = time.monotonic() - began
     if time.monotonic() > until and row.times < count:
@@ -86,7 +86,7 @@ def _run(bench: Bench, kind: Kind, seed: int, count: int, until: float, case: st
 
 
 def _tried(faults: Iterator[Fault], at_once: int, until: float) -> Iterator[tuple[Fault, list[str]]]:
-    """The faults with what does not hold after them, some at a time, until the time is over."""
+    """Yield the faults with their violations; some run at the same time, until the time is over."""
     trying: dict[Future[list[str]], Fault] = {}
     is_first = True
     with ThreadPoolExecutor(at_once) as threads:
@@ -104,7 +104,7 @@ def _tried(faults: Iterator[Fault], at_once: int, until: float) -> Iterator[tupl
 
 
 def table(rows: Sequence[Row], seed: int, day: str, minutes: float) -> str:
-    """The rows as a table in Markdown."""
+    """Return the rows as a table in Markdown."""
     times, violations = sum(row.times for row in rows), sum(len(row.violations) for row in rows)
     lines = [
         "# Faults",
@@ -120,4 +120,4 @@ def table(rows: Sequence[Row], seed: int, day: str, minutes: float) -> str:
 
 
 def _described(name: str) -> str:
-    return next(f"`{kind.name}`: {kind.told}" for kind in KINDS if kind.name == name)
+    return next(f"`{kind.name}`: {kind.description}" for kind in KINDS if kind.name == name)

@@ -1,4 +1,4 @@
-"""What stands before libc in a process: built, given its orders, and its record read. See interpose.c."""
+"""Builds the library that is loaded before libc, gives it its orders, and reads its record. See interpose.c."""
 
 import ctypes
 import os
@@ -18,7 +18,7 @@ SOURCE = Path(__file__).with_name("interpose.c")
 
 
 class Kind(IntEnum):
-    """What an operation does; SEND is to a socket, MARK a note between operations."""
+    """The kind of an operation. SEND is to a socket; MARK is a note between operations."""
 
     CREATE, WRITE, TRUNCATE, SYNC, RENAME, UNLINK, MKDIR, RMDIR, LINK, SEND, MARK = range(11)
 
@@ -40,10 +40,10 @@ class Kinds(IntFlag):
 
 @dataclass(frozen=True)
 class Orders:
-    """What is to happen to a process, and to those that it forks; nothing, unless said.
+    """The faults of a process and of its forks; by default there are none.
 
-    Operations are counted from 1, and only those below `root`. `eras` are what clocks say, and files where `files`
-    says so: from a time on, so many seconds more.
+    Operations are counted from 1, and only those below `root`. `eras` shift the clocks: from a time on, by so many
+    seconds. With `files` they shift the times of files as well.
     """
 
     root: Path | None = None
@@ -62,7 +62,7 @@ class Orders:
 
 
 NOTHING = Orders()
-"""Orders by which nothing happens."""
+"""Orders without any fault."""
 
 
 class _Era(ctypes.Structure):
@@ -80,7 +80,7 @@ class _Orders(ctypes.Structure):
 
 @cache
 def built() -> Path:
-    """The shared object, compiled once for this process; RuntimeError where there is no compiler for C."""
+    """Compile the shared object once for this process. Raises RuntimeError if there is no C compiler."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None or not sys.platform.startswith("linux"):
         raise RuntimeError("The fault harness needs Linux and a compiler for C: install gcc and libc6-dev.")
@@ -92,7 +92,7 @@ def built() -> Path:
 
 
 def give(orders: Orders) -> None:
-    """This process follows the orders from now on. It was started with the shared object before libc."""
+    """Let this process follow the orders from now on. It must have started with the shared object before libc."""
     libc = ctypes.CDLL(None)
     log = -1
     if orders.record is not None:
@@ -107,24 +107,24 @@ def give(orders: Orders) -> None:
 
 
 def done() -> int:
-    """How many operations there were since the orders."""
+    """Return the number of operations since the orders."""
     number: int = ctypes.CDLL(None).faults_done()
     return number
 
 
 def mark(text: str) -> None:
-    """The record has a note: as that an answer was given."""
+    """Write a note to the record, such as that an answer was given."""
     ctypes.CDLL(None).faults_mark(text.encode())
 
 
 def end() -> None:
-    """Nothing counts any more; clocks stay as they are."""
+    """Stop counting; clocks stay as they are."""
     ctypes.CDLL(None).faults_end()
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A change of a file or folder as it was recorded."""
+    """A recorded change of a file or folder."""
 
     kind: Kind
     number: int
@@ -141,7 +141,7 @@ _RECORD = struct.Struct("<IiQqqdIIQ")
 
 
 def recorded(record: Path) -> Iterator[Operation]:
-    """The operations and marks of a record, in order."""
+    """Yield the operations and marks of a record, in order."""
     content, place = record.read_bytes(), 0
     while place < len(content):
         kind, number, inode, offset, length, at, path, other, size = _RECORD.unpack_from(content, place)
@@ -154,5 +154,5 @@ def recorded(record: Path) -> Iterator[Operation]:
 
 
 def eras(*starts: tuple[float | None, float]) -> tuple[tuple[float, float], ...]:
-    """Eras from pairs of a start, None for now, and the hours that clocks are ahead of the real time then."""
+    """Return eras from pairs: a start (None for now), and the hours that clocks are ahead from then on."""
     return tuple((time.time() if start is None else start, 3600 * hours) for start, hours in starts)

@@ -1,4 +1,4 @@
-"""One process has another clock, or another window, than all others: what was promised is kept."""
+"""One process has another clock or another window than all others: the store keeps its promises."""
 
 import random
 import time
@@ -10,10 +10,10 @@ from resources.record_store import RecordStore
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.faults.harness import actions
 from tests.faults.harness.actions import ACTIONS, Place, State, named, opened, state_of
-from tests.faults.harness.bench import Bench, Eras, Fault, chosen
 from tests.faults.harness.checks import Findings, damaged_exports, go_on, missing_files
-from tests.faults.harness.kills import untold
+from tests.faults.harness.kills import unexplained
 from tests.faults.harness.shim import Orders
+from tests.faults.harness.testbed import Eras, Fault, Testbed, chosen
 
 _SHIFTS = {"a year": 365 * 86400.0, "two days": 2 * 86400.0, "an hour": 3600.0}
 _DONE = ("import", "commit", "export", "expire", "maintain")
@@ -21,8 +21,8 @@ _PROMISED = {"ua/fresh.csv": "committed", "dl/fresh-dl.csv": "committed", "ua/wa
 _MINUTE = 60.0
 
 
-def clocks(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
-    """A process whose clock is ahead or behind does one thing, or two; then others go on. Files bear real times."""
+def clocks(testbed: Testbed, chance: random.Random, count: int) -> Iterator[Fault]:
+    """Let a process with a clock ahead or behind do one or two things; then others go on. Files have real times."""
     cases = [
         (f"{name} {'ahead' if sign > 0 else 'behind'}", sign * shift, done)
         for name, shift in _SHIFTS.items()
@@ -31,32 +31,34 @@ def clocks(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
     ]
     cases.sort(key=lambda case: case[2] != ("export", "maintain"))
     for name, shift, done in chosen(chance, cases, count):
-        happens = partial(_happens, bench, done, shift, 24.0, False)
+        happens = partial(_happens, testbed, done, shift, 24.0, False)
         yield Fault(f"{', '.join(done)} with a clock {name}", happens)
 
 
-def windows(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
-    """A minute later a process whose window is four seconds does one thing, or two; then others go on."""
+def windows(testbed: Testbed, chance: random.Random, count: int) -> Iterator[Fault]:
+    """A minute later, let a process with a window of four seconds do one or two things; then others go on."""
     cases = [("expire", "maintain"), ("import", "maintain"), *((one,) for one in (*_DONE, "rollback"))]
     for done in chosen(chance, cases, count):
-        yield Fault(f"{', '.join(done)} with a window of seconds", partial(_happens, bench, done, _MINUTE, 0.001, True))
+        yield Fault(
+            f"{', '.join(done)} with a window of seconds", partial(_happens, testbed, done, _MINUTE, 0.001, True)
+        )
 
 
-def _happens(bench: Bench, done: Sequence[str], shift: float, hours: float, files: bool) -> list[str]:
+def _happens(testbed: Testbed, done: Sequence[str], shift: float, hours: float, files: bool) -> list[str]:
     found = []
-    with bench.copy() as (place, template):
+    with testbed.copy() as (place, template):
         wrong: Eras = (*template.eras, (time.time(), shift))
         for name in done:
-            outcome = bench.call(
+            outcome = testbed.call(
                 actions.do, ACTIONS[name], replace(place, hours=hours), orders=Orders(eras=wrong, files=files)
             )
-            found += untold(outcome)
+            found += unexplained(outcome)
         right = Orders(eras=wrong if files else template.eras)
-        return [*found, *bench.findings(partial(kept_promises, done, template.before), place, right)]
+        return [*found, *testbed.findings(partial(kept_promises, done, template.before), place, right)]
 
 
 def kept_promises(done: Sequence[str], before: State, place: Place, orders: Orders) -> list[str]:
-    """What is not as it was promised to somebody before a process had a wrong clock."""
+    """Return the broken promises: what the store promised before a process had a wrong clock."""
     found = Findings()
     with found.during("the store"), opened(place) as store:
         now = state_of(store)
@@ -74,7 +76,7 @@ def kept_promises(done: Sequence[str], before: State, place: Place, orders: Orde
             "the rollback of fresh-dl.csv": lambda store: store.account("dl").roll_back(
                 RollbackRequest("dl", named(store, "fresh-dl.csv").batch_id, OnModified.OVERWRITE), "tester", None
             ),
-            "the plan to take fresh.csv back": lambda store: store.account("ua").plan_rollback(
+            "the plan of the rollback of fresh.csv": lambda store: store.account("ua").plan_rollback(
                 RollbackRequest("ua", named(store, "fresh.csv").batch_id, OnModified.KEEP)
             ),
         }

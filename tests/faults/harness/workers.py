@@ -1,4 +1,4 @@
-"""Processes in which things go wrong: forked, each for one call, from processes that have imported what is slow."""
+"""Processes in which faults happen. Each is forked for one call, from a process that has imported the slow modules."""
 
 import gc
 import importlib
@@ -41,61 +41,61 @@ _IMPORTED = (
     *("resources.file_reader.delimited", "schemas.contacts", "schemas.flights"),
     *("tests.forked_reading", "tests.faults.harness.kinds"),
 )
-_HANDS = 6
-"""How many calls there can be at once."""
+_WORKERS = 6
+"""The number of calls at the same time."""
 
 _SECONDS = 60.0
-"""After which a call has hung."""
+"""Seconds after which a call counts as hung."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call ended: with a value, with an error, or with the process, by a signal or because it hung."""
+    """How a call ended: with a value, with an error, or with the death of its process."""
 
     value: Any = None
     error: str = ""
     """The error's class."""
     code: str = ""
-    """Of an error of ours."""
-    told: str = ""
+    """The code of an error of the project."""
+    message: str = ""
     trace: str = ""
     died: str = ""
     seconds: float = 0.0
 
     @property
     def ended_well(self) -> bool:
-        """Whether there is a value."""
+        """Return whether there is a value."""
         return not self.error and not self.died
 
     @property
     def refused(self) -> bool:
-        """Whether it was told in our own sentences."""
+        """Return whether the error is one of the project's, with a message for the user."""
         return bool(self.code)
 
     def __str__(self) -> str:
         if self.died:
             return self.died
-        return f"{self.error}: {' '.join(self.told.split())}"[:400] if self.error else "ended well"
+        return f"{self.error}: {' '.join(self.message.split())}"[:400] if self.error else "ended well"
 
 
-class Crew:
-    """Processes that fork another for each call: all are forked from one that has imported what is slow."""
+class Workers:
+    """Forks a process for each call, from a process that has imported the slow modules."""
 
-    def __init__(self, hands: int = _HANDS) -> None:
-        self._idle: queue.SimpleQueue[_Hand] = queue.SimpleQueue()
-        pairs = [(socket.socketpair(), socket.socketpair()) for _ in range(hands)]
+    def __init__(self, count: int = _WORKERS) -> None:
+        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
+        pairs = [(socket.socketpair(), socket.socketpair()) for _ in range(count)]
         theirs = [(calls[1].fileno(), pauses[1].fileno()) for calls, pauses in pairs]
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RECORDS_")}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"from tests.faults.harness import crew; crew.main({theirs})"],
+            [sys.executable, "-c", f"from tests.faults.harness import workers; workers.main({theirs})"],
             env=environment | {"LD_PRELOAD": str(shim.built())},
             pass_fds=[number for pair in theirs for number in pair],
         )
-        self._all = [_Hand(Connection(calls[0].detach()), pauses[0]) for calls, pauses in pairs]
-        for hand, (calls, pauses) in zip(self._all, pairs, strict=True):
+        self._all = [_Worker(Connection(calls[0].detach()), pauses[0]) for calls, pauses in pairs]
+        for worker, (calls, pauses) in zip(self._all, pairs, strict=True):
             calls[1].close()
             pauses[1].close()
-            self._idle.put(hand)
+            self._idle.put(worker)
 
     def call(
         self,
@@ -106,27 +106,27 @@ class Crew:
         seconds: float = _SECONDS,
         on_pause: Callable[[], None] | None = None,
     ) -> Outcome:
-        """What the function came to, in a process of its own that follows the orders.
+        """Call the function in a process of its own that follows the orders; returns its outcome.
 
-        The process waits where the orders say to pause, and `on_pause` is called then.
+        The process pauses where the orders say so, and `on_pause` is called then.
         """
-        hand = self._idle.get()
+        worker = self._idle.get()
         try:
-            return hand.call((function, arguments, orders, dict(environment or {}), seconds), on_pause)
+            return worker.call((function, arguments, orders, dict(environment or {}), seconds), on_pause)
         finally:
-            self._idle.put(hand)
+            self._idle.put(worker)
 
     def close(self) -> None:
-        """All processes have ended."""
-        for hand in self._all:
-            hand.close()
+        """Wait until all processes have ended."""
+        for worker in self._all:
+            worker.close()
         self._process.wait(30)
 
 
 @contextmanager
-def crew() -> Iterator[Crew]:
-    """A crew that has ended afterwards."""
-    started = Crew()
+def workers() -> Iterator[Workers]:
+    """Yield workers that have ended afterwards."""
+    started = Workers()
     try:
         yield started
     finally:
@@ -134,8 +134,8 @@ def crew() -> Iterator[Crew]:
 
 
 @dataclass(frozen=True)
-class _Hand:
-    """How to reach a process that forks another for each call, and tells how it ended; and by which one waits."""
+class _Worker:
+    """The connection to a process that forks another for each call, and the socket on which that one pauses."""
 
     connection: Connection
     pause: socket.socket
@@ -161,29 +161,29 @@ class _Hand:
         self.pause.close()
 
 
-def main(hands: Sequence[tuple[int, int]]) -> None:
-    """For each hand a process is forked that answers calls; all have ended when nobody asks any more."""
+def main(pairs: Sequence[tuple[int, int]]) -> None:
+    """Fork a process for each worker. It answers calls until its connection is closed."""
     warnings.simplefilter("ignore")
     for name in _IMPORTED:
         importlib.import_module(name)
     gc.freeze()
     processes = []
-    for mine in hands:
+    for mine in pairs:
         process = os.fork()
         if not process:
-            for number in {number for pair in hands for number in pair} - set(mine):
+            for number in {number for pair in pairs for number in pair} - set(mine):
                 os.close(number)
             _answer(*mine)
             os._exit(0)
         processes.append(process)
-    for number in {number for pair in hands for number in pair}:
+    for number in {number for pair in pairs for number in pair}:
         os.close(number)
     for process in processes:
         os.waitpid(process, 0)
 
 
 def _answer(asking: int, pause: int) -> None:
-    """For each call that is asked for a process is forked; nobody asks any more at the end."""
+    """Fork a process for each call, until the connection is closed."""
     asked = Connection(asking)
     while True:
         try:
@@ -205,7 +205,7 @@ def _answer(asking: int, pause: int) -> None:
             if is_hung:
                 os.killpg(process, signal.SIGKILL)
         status = os.waitpid(process, 0)[1]
-        with suppress(ProcessLookupError):  # whom it has forked
+        with suppress(ProcessLookupError):  # its own children
             os.killpg(process, signal.SIGKILL)
         took = time.monotonic() - began
         if is_hung:
@@ -219,7 +219,7 @@ def _answer(asking: int, pause: int) -> None:
 
 
 def _read(receiver: int, until: float) -> bytes | None:
-    """All that is said until it is closed; None where that is later."""
+    """Return everything written until the pipe is closed, or None if that is too late."""
     parts: list[bytes] = []
     while select.select([receiver], [], [], max(0.0, until - time.monotonic()))[0]:
         part = os.read(receiver, 1 << 20)
@@ -239,7 +239,7 @@ def _do(
     pause: int,
     sender: int,
 ) -> None:
-    """The function is called, and the process gone."""
+    """Call the function, send the result, and end the process."""
     from resources.system_errors import system_error
 
     os.environ.update(environment)
@@ -248,15 +248,15 @@ def _do(
     if orders.pause_at:
         orders = Orders(**{**vars(orders), "pause": (pause, pause)})
     shim.give(orders)
-    told: dict[str, Any]
+    result: dict[str, Any]
     try:
-        told = {"value": function(*arguments)}
+        result = {"value": function(*arguments)}
     except BaseException as error:
-        told = {"error": type(error).__name__, "told": str(error), "trace": traceback.format_exc()}
-        said = system_error(error)  # as the command line and Dagster's runs say it
+        result = {"error": type(error).__name__, "message": str(error), "trace": traceback.format_exc()}
+        said = system_error(error)  # as the command line and Dagster's runs report it
         if said is not None:
-            told |= {"code": said.code, "told": str(said)}
+            result |= {"code": said.code, "message": str(said)}
     shim.end()
     with os.fdopen(sender, "wb") as answer:
-        answer.write(pickle.dumps(told))
+        answer.write(pickle.dumps(result))
     os._exit(0)

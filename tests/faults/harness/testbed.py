@@ -1,4 +1,4 @@
-"""What faults are tried on: stores to copy, processes to be hurt, servers; and a fault itself."""
+"""The testbed: stores to copy, processes in which faults happen, servers; and the fault itself."""
 
 import itertools
 import random
@@ -15,8 +15,8 @@ from typing import Any, Self, TypeVar
 
 from tests.faults.harness import actions, checks
 from tests.faults.harness.actions import ACTIONS, Place, State
-from tests.faults.harness.crew import Crew, Outcome
 from tests.faults.harness.shim import NOTHING, Operation, Orders, recorded
+from tests.faults.harness.workers import Outcome, Workers
 from tests.memory import volatile_folder
 from tests.object_server import ObjectServer
 from tests.object_server import running as object_server
@@ -29,12 +29,12 @@ DAYS_OLD = 3
 
 
 class NotRun(Exception):
-    """A kind needs what this machine does not have; the text says what."""
+    """This machine lacks what a kind of fault needs; the text names it."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong at one point, and how to find out what does not hold then."""
+    """A failure at one point. `happens` causes it and returns the violations."""
 
     name: str
     happens: Callable[[], list[str]]
@@ -42,7 +42,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Reference:
-    """What an action does where nothing goes wrong: its operations, and the state afterwards."""
+    """An action without a fault: its operations, and the state afterwards."""
 
     operations: list[Operation]
     after: State
@@ -50,19 +50,19 @@ class Reference:
 
 @dataclass(frozen=True)
 class Template:
-    """A store to copy, what it holds, and the times it was made in."""
+    """A store to copy, its content, and the eras in which it was made."""
 
     place: Place
     before: State
     eras: Eras
 
 
-class Bench:
-    """Everything that faults need, made when it is asked for first, and gone at the end."""
+class Testbed:
+    """Everything that faults need: made at the first use, deleted at the end."""
 
     def __init__(self) -> None:
         self.root = volatile_folder("faults-")
-        self.crew = Crew()
+        self.workers = Workers()
         self._numbers = itertools.count(1)
         self._open = ExitStack()
         self.turn = threading.RLock()
@@ -74,7 +74,7 @@ class Bench:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.crew.close()
+        self.workers.close()
         self._open.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
@@ -93,30 +93,30 @@ class Bench:
         return self._made(Place(self.folder(), database, f"{bucket}/data"), self.objects.environment)
 
     def template(self, setting: str = "laptop") -> Template:
-        """The store to copy: on a laptop, with its catalog in PostgreSQL, or with its data in objects as well."""
+        """Return the store to copy: on a laptop, with its catalog in PostgreSQL, or with its data in objects too."""
         with self.turn:
             found: Template = getattr(self, f"_{setting}")
             return found
 
     @cached_property
     def server(self) -> Postgres:
-        """A server of PostgreSQL."""
+        """A PostgreSQL server."""
         return self._open.enter_context(postgres_server())
 
     @cached_property
     def objects(self) -> ObjectServer:
-        """A server of objects."""
+        """An S3 server."""
         return self._open.enter_context(object_server())
 
     def folder(self) -> Path:
-        """A new folder."""
+        """Return a new folder."""
         folder = self.root / f"{next(self._numbers):05}"
         folder.mkdir()
         return folder
 
     @contextmanager
     def copy(self, setting: str = "laptop") -> Iterator[tuple[Place, Template]]:
-        """A copy of the store, which is gone afterwards."""
+        """Yield a copy of the store, which is deleted afterwards."""
         template = self.template(setting)
         folder = self.folder()
         shutil.copytree(template.place.root, folder, dirs_exist_ok=True)
@@ -140,15 +140,15 @@ class Bench:
             shutil.rmtree(folder, ignore_errors=True)
 
     def environment(self, place: Place) -> dict[str, str]:
-        """What a process needs to reach what is not in a folder."""
+        """Return the environment that a process needs to reach an object store."""
         return self.objects.environment if place.data else {}
 
     def call(self, function: Callable[..., Any], *arguments: Any, orders: Orders = NOTHING, **options: Any) -> Outcome:
-        """What a function comes to in a process of its own."""
-        return self.crew.call(function, *arguments, orders=orders, **options)
+        """Call a function in a process of its own; returns its outcome."""
+        return self.workers.call(function, *arguments, orders=orders, **options)
 
     def once(self, key: Any, make: Callable[[], T]) -> T:
-        """What was made for the key, or is made now; by one thread."""
+        """Return what was made for the key; the first call makes it, while the others wait."""
         with self.turn:
             if key not in self._made_once:
                 self._made_once[key] = make()
@@ -156,7 +156,7 @@ class Bench:
             return made
 
     def reference(self, action: str, setting: str = "laptop", *, sends: bool = False) -> Reference:
-        """What the action does where nothing goes wrong."""
+        """Return what the action does without a fault."""
         return self.once((action, setting), partial(self._refer, action, setting, sends))
 
     def _refer(self, action: str, setting: str, sends: bool) -> Reference:
@@ -172,12 +172,12 @@ class Bench:
     def verify(
         self, place: Place, before: State, after: State, eras: Eras, chance: random.Random | None = None
     ) -> list[str]:
-        """What does not hold of a store; deeply now and then."""
+        """Return the violations of a store; a random share of the stores is checked deeply."""
         deep = chance is None or chance.random() < _DEEP
         return self.findings(partial(checks.verify, deep=deep), place, before, after, Orders(eras=eras))
 
     def findings(self, check: Callable[..., list[str]], place: Place, *arguments: Any) -> list[str]:
-        """What a check finds, or that it did not end; its last argument is the orders it is given."""
+        """Return what a check finds, or that it did not end. The orders are among its arguments."""
         orders = next((each for each in arguments if isinstance(each, Orders)), NOTHING)
         outcome = self.call(check, place, *arguments, orders=orders, environment=self.environment(place))
         if outcome.ended_well:
@@ -186,7 +186,7 @@ class Bench:
         return [f"the check: {outcome}"]
 
     def _made(self, place: Place, environment: dict[str, str] | None = None) -> Template:
-        eras = [(0.0, -DAYS_OLD * 86400.0)] if not place.catalog else []  # a server's clock is its own
+        eras = [(0.0, -DAYS_OLD * 86400.0)] if not place.catalog else []  # a server has its own clock
         require(self.call(actions.do, actions.make_old, place, orders=Orders(eras=eras), environment=environment))
         if eras:
             eras.append((time.time(), 0.0))
@@ -196,22 +196,22 @@ class Bench:
 
 
 _DEEP = 0.06
-"""The share of stores that are used on after a fault, which takes ten times as long as a look."""
+"""The share of stores that are also used after a fault, which takes ten times as long as the other checks."""
 
 
 def require(outcome: Outcome) -> Any:
-    """The value of what must go well; AssertionError with the trace otherwise."""
+    """Return the value of a call. Raises AssertionError with the trace if it failed."""
     assert outcome.ended_well, f"{outcome}\n{outcome.trace}"
     return outcome.value
 
 
 def spread(chance: random.Random, among: Sequence[Any], count: int) -> list[Any]:
-    """So many of them, in their order, or all."""
+    """Return so many random elements, in their order, or all."""
     return [among[place] for place in sorted(chance.sample(range(len(among)), min(count, len(among))))]
 
 
 def chosen(chance: random.Random, cases: Sequence[Any], count: int) -> list[Any]:
-    """So many cases: where few, the first ones, which tell the most."""
+    """Return so many cases: the first ones if few are asked for, because those find the most."""
     return list(cases[:count]) if count < _FEW else spread(chance, cases, count)
 
 

@@ -1,4 +1,4 @@
-"""Another catalog over the data of a store, and an older catalog of its own."""
+"""A catalog and data that do not belong together: another store's catalog, or an older one of the same store."""
 
 import random
 import shutil
@@ -11,10 +11,10 @@ from resources.record_store import RecordStore
 from schemas import load_record_types
 from tests.faults.harness import actions
 from tests.faults.harness.actions import ACTIONS, Action, Place
-from tests.faults.harness.bench import Bench, Fault, chosen, require
 from tests.faults.harness.checks import Findings
-from tests.faults.harness.kills import untold
+from tests.faults.harness.kills import unexplained
 from tests.faults.harness.shim import Orders
+from tests.faults.harness.testbed import Fault, Testbed, chosen, require
 
 _TWO_DAYS = 2 * 86400.0
 
@@ -23,7 +23,7 @@ def _initialise(store: RecordStore, _: Place) -> None:
     store.initialise(load_record_types())
 
 
-_STRANGE: dict[str, Action] = {
+_ACTIONS: dict[str, Action] = {
     "init": _initialise,
     **{name: ACTIONS[name] for name in ("import", "expire", "maintain")},
 }
@@ -37,27 +37,27 @@ _COMMANDS = (
 )
 
 
-def second_catalogs(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
-    """Two days later somebody forgets one setting, so that another catalog stands over the data."""
+def second_catalogs(testbed: Testbed, chance: random.Random, count: int) -> Iterator[Fault]:
+    """Run commands two days later with one setting missing, so that they use another catalog over the same data."""
     cases = [(where, commands) for where in ("home", "server") for commands in _COMMANDS]
     for where, commands in chosen(chance, cases, count):
-        yield Fault(f"{', '.join(commands)} by another {where}", partial(_forgotten, bench, where, commands))
+        yield Fault(f"{', '.join(commands)} by another {where}", partial(_forgotten, testbed, where, commands))
 
 
-def _forgotten(bench: Bench, where: str, commands: Sequence[str]) -> list[str]:
+def _forgotten(testbed: Testbed, where: str, commands: Sequence[str]) -> list[str]:
     found = []
-    with bench.copy() as (place, template):
+    with testbed.copy() as (place, template):
         other = replace(place, home_name="other", data=str(place.root / "home"))
-        database = bench.server.create() if where == "server" else ""
+        database = testbed.server.create() if where == "server" else ""
         if database:
-            other = replace(place, catalog=bench.server.address(database))
+            other = replace(place, catalog=testbed.server.address(database))
         eras = (*template.eras, (time.time(), _TWO_DAYS))
-        # A server's clock cannot be set: files are two days old to it where they are so to the operating system.
+        # A server's clock cannot be set, but it reads the age of files from the operating system.
         for name in commands:
-            found += untold(bench.call(actions.do, _STRANGE[name], other, orders=Orders(eras=eras)))
-        found += bench.verify(place, template.before, template.before, eras)
+            found += unexplained(testbed.call(actions.do, _ACTIONS[name], other, orders=Orders(eras=eras)))
+        found += testbed.verify(place, template.before, template.before, eras)
         if database:
-            bench.server.drop(database)
+            testbed.server.drop(database)
         return found
 
 
@@ -65,36 +65,36 @@ _LATER = ("import", "rollback", "commit", "export", "maintain")
 _NEXT = ("import", "export", "maintain", "expire", "commit")
 
 
-def old_catalogs(bench: Bench, chance: random.Random, count: int) -> Iterator[Fault]:
-    """A backup of the catalog is put back after something was done: nothing goes on until that is accepted."""
+def old_catalogs(testbed: Testbed, chance: random.Random, count: int) -> Iterator[Fault]:
+    """Restore a backup of the catalog after an action. Everything is refused until the operator accepts it."""
     cases = [(done, then) for done in _LATER for then in _NEXT]
     for done, then in chosen(chance, cases, count):
-        yield Fault(f"a catalog of before {done}, then {then}", partial(_restored, bench, done, then))
+        yield Fault(f"a catalog of before {done}, then {then}", partial(_restored, testbed, done, then))
 
 
-def _restored(bench: Bench, done: str, then: str) -> list[str]:
-    with bench.copy() as (place, template):
+def _restored(testbed: Testbed, done: str, then: str) -> list[str]:
+    with testbed.copy() as (place, template):
         orders = Orders(eras=template.eras)
         backup = place.root / "backup.sqlite"
         shutil.copy2(place.settings.catalog, backup)
-        require(bench.call(actions.do, ACTIONS[done], place, orders=orders))
+        require(testbed.call(actions.do, ACTIONS[done], place, orders=orders))
         for path in place.settings.home.glob("catalog.sqlite*"):
             if path.suffix != ".lock":
                 path.unlink()
         shutil.copy2(backup, place.settings.catalog)
-        outcome = bench.call(actions.do, ACTIONS[then], place, orders=orders)
-        found = untold(outcome)
+        outcome = testbed.call(actions.do, ACTIONS[then], place, orders=orders)
+        found = unexplained(outcome)
         if outcome.ended_well:
             found.append("it was not refused")
         elif outcome.code != "catalog_outdated":
             found.append(f"it was refused for another reason: {outcome}")
         if found:
             return found
-        return bench.findings(accepted, place, orders)
+        return testbed.findings(accepted, place, orders)
 
 
 def accepted(place: Place, orders: Orders) -> list[str]:
-    """What does not hold once the operator has accepted that the catalog is older than the data."""
+    """Accept as the operator that the catalog is older than the data; returns the violations."""
     import os
 
     from click.testing import CliRunner
