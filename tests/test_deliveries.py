@@ -332,7 +332,7 @@ def test_a_run_for_a_file_with_a_mistake_says_which(
     account: RecordStore, home: Path, instance: dg.DagsterInstance
 ) -> None:
     write(home, DAILY.replace("ua", "nobody"))
-    failure = run(instance, "daily").failure_data_for_node("deliver")
+    failure = run(instance, "daily", moment="2026-01-06T11:59").failure_data_for_node("deliver")
     assert failure is not None
     assert failure.user_failure_data is not None
     assert "has no valid export 'daily'. " in str(failure.user_failure_data.description)
