@@ -111,8 +111,8 @@ print(json.dumps({
     "choices": [value.config_value for value in choices.config_type.enum_values],
 }))
 """
-    told = python(project, code)
+    printed = python(project, code)
 
-    assert {"records/airports", "exports/airports"} < set(told["assets"])
-    assert "export_airports" in told["jobs"]
-    assert told["choices"] == ["contacts", "airports", "flights"]
+    assert {"records/airports", "exports/airports"} < set(printed["assets"])
+    assert "export_airports" in printed["jobs"]
+    assert printed["choices"] == ["contacts", "airports", "flights"]
