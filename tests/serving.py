@@ -95,11 +95,11 @@ def within(seconds: float, what: Callable[[], T], *, every: float = 0.5) -> T:
 @contextmanager
 def serving(folder: Path, *options: str, **settings: str) -> Iterator[Server]:
     """Run `records ui` in the folder as a script's `records ui &` does: with SIGINT ignored."""
-    told = environment(folder) | settings
+    process_environment = environment(folder) | settings
     process = subprocess.Popen(
         [COMMAND, "ui", "--port", "0", "--json", *options],
         cwd=folder,
-        env=told,
+        env=process_environment,
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_IGN),
@@ -107,7 +107,7 @@ def serving(folder: Path, *options: str, **settings: str) -> Iterator[Server]:
     try:
         assert process.stdout is not None
         url = json.loads(process.stdout.readline())["url"]
-        yield Server(process, url, folder / "home", told)
+        yield Server(process, url, folder / "home", process_environment)
     finally:
         kill(process)
         if process.stdout is not None:

@@ -143,7 +143,7 @@ def test_an_own_older_export_is_replaced(writer: ExportWriter, roomy: RecordStor
     assert writer.export(ask(root / "typed.csv")).sha256 == at_a_terminal.sha256
 
 
-def test_what_is_no_export_of_the_account_is_not_replaced(writer: ExportWriter, root: Path) -> None:
+def test_a_file_that_the_account_did_not_export_is_not_replaced(writer: ExportWriter, root: Path) -> None:
     for name in ("foreign.csv", "manifest.csv.manifest.json", "likely.csv"):
         (root / name).write_text("mine")
     (root / "likely.csv.manifest.json").write_text(
@@ -236,8 +236,8 @@ def test_a_path_in_a_runs_config_is_confined_and_a_terminals_plan_is_not(
         job = defs().resolve_job_def("export_contacts")
 
         def run(**config: str) -> dg.ExecuteInProcessResult:
-            told = {"ops": {"exports__contacts": {"config": config}}}
-            return job.execute_in_process(told, instance=instance, partition_key="ua", raise_on_error=False)
+            given = {"ops": {"exports__contacts": {"config": config}}}
+            return job.execute_in_process(given, instance=instance, partition_key="ua", raise_on_error=False)
 
         refused = run(path=str(tmp_path / "out.csv"))
         assert not refused.success
@@ -254,8 +254,8 @@ def test_a_path_in_a_runs_config_is_confined_and_a_terminals_plan_is_not(
 
 
 def test_the_roots_are_a_setting(tmp_path: Path) -> None:
-    def roots(told: str) -> tuple[Path, ...]:
-        return Settings.from_environment({"RECORDS_EXPORT_ROOTS": told}).export_roots
+    def roots(text: str) -> tuple[Path, ...]:
+        return Settings.from_environment({"RECORDS_EXPORT_ROOTS": text}).export_roots
 
     assert roots("") == ()
     assert roots(f"{tmp_path}: /srv/exports/:") == (tmp_path, Path("/srv/exports"))

@@ -89,8 +89,8 @@ def test_the_most_specific_policy_counts(tmp_path: Path) -> None:
         "policies:\n- commit: 1%\n- type: contacts\n  commit: 2%\n- account: ua\n  commit: 3%\n"
         "- {account: ua, type: contacts, commit: approve}\n"
     )
-    told = read_operator_file(tmp_path / "inbox.yaml", InboxPolicies)
-    found = [told.of(account, name).commit for account in ("ua", "dl") for name in ("contacts", "flights")]
+    policies = read_operator_file(tmp_path / "inbox.yaml", InboxPolicies)
+    found = [policies.of(account, name).commit for account in ("ua", "dl") for name in ("contacts", "flights")]
     assert found == ["approve", "3%", "2%", "1%"]
     assert InboxPolicies().of("ua", "contacts") == CommitPolicy(commit="clean")
 
@@ -104,14 +104,14 @@ def test_the_most_specific_policy_counts(tmp_path: Path) -> None:
         ("policies: [{account: ua}, {account: ua}]", "no two policies may be for the same account and type"),
     ],
 )
-def test_a_policy_that_cannot_be_meant_is_told(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_policy_is_reported(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "inbox.yaml").write_text(text)
     with pytest.raises(InvalidRequest) as refused:
         read_operator_file(tmp_path / "inbox.yaml", InboxPolicies)
     assert sentence in refused.value.message
 
 
-def test_no_file_is_read_while_the_policies_cannot_be_meant(inbox_store: RecordStore) -> None:
+def test_no_file_is_read_while_the_policies_are_invalid(inbox_store: RecordStore) -> None:
     lands(inbox_store, "in.csv", [contact(1)])
     take(inbox_store)
     (inbox_store.settings.home / "inbox.yaml").write_text("policies: 1")
@@ -182,7 +182,7 @@ def test_one_bad_file_stops_no_other_and_says_what_to_do(inbox_store: RecordStor
     )
 
 
-def test_what_the_file_itself_says_is_told_only_beside_it(inbox_store: RecordStore) -> None:
+def test_content_of_the_file_is_quoted_only_beside_it(inbox_store: RecordStore) -> None:
     lands(inbox_store, "in.csv", [{"canary@secret.example": "x", "status": "lead"}])
     take(inbox_store)
     done = import_all(inbox_store)["in.csv"]
@@ -264,7 +264,7 @@ def test_a_file_called_as_the_text_beside_it_is_kept(inbox_store: RecordStore) -
         (ValueError("canary@secret.example"), Outcome.QUARANTINED),
     ],
 )
-def test_what_is_no_fault_of_the_file_leaves_it_for_later(
+def test_a_failure_that_the_file_did_not_cause_leaves_it_for_later(
     inbox_store: RecordStore, monkeypatch: pytest.MonkeyPatch, raised: Exception, outcome: Outcome
 ) -> None:
     def fails(*_: object) -> None:

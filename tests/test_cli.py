@@ -71,9 +71,9 @@ def done(*arguments: str) -> Any:
 def failed(*arguments: str) -> tuple[int, dict[str, str]]:
     """Run a command that must fail; returns its exit code and error object."""
     result = run(*arguments, "--json")
-    told = json.loads(result.stdout)
-    assert told == {"error": {"code": ANY, "message": ANY, "hint": ANY}}
-    return result.exit_code, told["error"]
+    printed = json.loads(result.stdout)
+    assert printed == {"error": {"code": ANY, "message": ANY, "hint": ANY}}
+    return result.exit_code, printed["error"]
 
 
 def contacts(name: str, text: str) -> str:
@@ -168,7 +168,7 @@ def test_an_import_is_a_preview_and_its_commit() -> None:
     ]
 
 
-def test_show_tells_what_the_batch_told_when_it_was_made() -> None:
+def test_show_prints_what_the_preview_printed() -> None:
     previewed = done("preview", mixed(), "-a", "ua", "-t", "contacts")
     assert done("show", previewed["batch_id"]) == previewed
 
@@ -207,15 +207,15 @@ def test_a_preview_that_is_no_longer_true_is_refused() -> None:
 
 
 @pytest.mark.runs_on("laptop", "postgres")
-def test_an_export_is_told_with_its_manifest() -> None:
+def test_an_export_prints_its_manifest() -> None:
     mixed()
 
-    told = done("export", "-a", "ua", "-t", "contacts", "--preset", "revenue", "-o", "out.csv")
+    printed = done("export", "-a", "ua", "-t", "contacts", "--preset", "revenue", "-o", "out.csv")
 
     data = Path("out.csv").read_bytes()
     assert data == b"external_id,company,country,status,amount\r\nC-1,,,lead,1.50\r\nC-5,,,lead,0.00\r\n"
-    assert told.keys() >= EXPORT_KEYS
-    assert told == told | {
+    assert printed.keys() >= EXPORT_KEYS
+    assert printed == printed | {
         "status": "done",
         "account": "ua",
         "record_type": "contacts",
@@ -230,8 +230,8 @@ def test_an_export_is_told_with_its_manifest() -> None:
         "run_id": None,
         "url": None,
     }
-    assert json.loads(Path(told["manifest"]).read_text()) == told
-    assert done("exports") == {"items": [told], "next": None}
+    assert json.loads(Path(printed["manifest"]).read_text()) == printed
+    assert done("exports") == {"items": [printed], "next": None}
 
 
 def test_columns_choose_what_an_export_holds() -> None:
@@ -359,7 +359,7 @@ def test_a_failure_is_one_object_with_a_code_and_words(
     assert failed(*arguments) == (exit_code, {"code": code, "message": message or ANY, "hint": ANY})
 
 
-def test_a_failure_for_people_is_on_standard_error() -> None:
+def test_a_failure_in_words_is_on_standard_error() -> None:
     result = run("show", "b-1")
 
     assert (result.exit_code, result.stdout) == (2, "")
@@ -394,7 +394,7 @@ def test_what_the_system_refuses_is_a_sentence(home: Path) -> None:
 
 
 @pytest.mark.parametrize("with_home", [True, False])
-def test_a_defect_is_told_without_its_text_and_its_details_are_for_the_operator_alone(
+def test_a_defect_is_reported_without_its_text_and_its_details_are_for_the_operator_alone(
     home: Path, monkeypatch: pytest.MonkeyPatch, with_home: bool
 ) -> None:
     def fails(_: RecordStore) -> list[str]:
@@ -510,19 +510,19 @@ def test_on_duplicate_decides_between_records_of_one_key(
     imported = done("import", file, "-a", "ua", "-t", "contacts", *options)
 
     assert counts(imported) == expected
-    told = [f"{it['external_id']} {it['status']}".removesuffix(" prospect") for it in exported()]
-    assert told == stored
+    printed = [f"{it['external_id']} {it['status']}".removesuffix(" prospect") for it in exported()]
+    assert printed == stored
 
 
 def test_personal_values_are_masked_for_people() -> None:
     file = mixed()
     previewed = run("preview", file, "-a", "ua", "-t", "contacts")
 
-    told = previewed.stdout
-    assert "`email` must be an e-mail address; record 2 (line 3) has ••• (no @)\n" in told
-    assert "`status` must be one of lead, prospect, customer, churned; record 3 (line 4) has VIP\n" in told
+    printed = previewed.stdout
+    assert "`email` must be an e-mail address; record 2 (line 3) has ••• (no @)\n" in printed
+    assert "`status` must be one of lead, prospect, customer, churned; record 3 (line 4) has VIP\n" in printed
     assert "bob-at-example" not in previewed.output
-    batch_id = told.split()[0]
+    batch_id = printed.split()[0]
     assert "bob-at-example" not in run("show", batch_id).output
     assert "bob-at-example" not in run("commit", batch_id).output
 
@@ -564,21 +564,21 @@ def test_a_remembered_mapping_names_its_batch_and_can_be_overruled() -> None:
     said = ["--map", "Kundennr=external_id", "--map", "id=", "--map", "Stand=status"]
     batch_id = done("import", first, *options, *said)["batch_id"]
 
-    told = run("preview", second, *options).stdout
+    printed = run("preview", second, *options).stdout
     other = done("preview", second, *options, "--map", "id=external_id", "--map", "Kundennr=")
 
     remembered = "'Kundennr' to external_id, 'id' ignored, 'Stand' to status"
-    assert f"\nColumns mapped as in {batch_id}: {remembered}\n" in told
+    assert f"\nColumns mapped as in {batch_id}: {remembered}\n" in printed
     assert (other["remembered_from"], other["created"]) == (batch_id, 1), "Stand is remembered still"
     done("commit", other["batch_id"])
     assert [it["external_id"] for it in exported()] == ["C-1", "X-2"]
 
 
 def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> None:
-    told = run("preview", mixed(), "-a", "ua", "-t", "contacts").stdout
+    printed = run("preview", mixed(), "-a", "ua", "-t", "contacts").stdout
 
-    batch_id = told.split()[0]
-    lines = [line.rstrip() for line in told.splitlines()]
+    batch_id = printed.split()[0]
+    lines = [line.rstrip() for line in printed.splitlines()]
     assert lines[:2] == [f"{batch_id}  previewed", "mixed.csv as contacts of ua, by tester"]
     assert lines[2].startswith("Read as format Delimited text; encoding utf-8 (certain")
     assert [line.split()[:2] for line in lines[4:10]] == [
@@ -606,9 +606,9 @@ def test_a_rollback_says_what_rests_on_the_batch_and_what_to_do() -> None:
     assert done(*rollback, "--dry-run").items() >= counts.items()
     assert sentence in " ".join(run(*rollback, "--dry-run").stdout.split())
 
-    told = done(*rollback)
-    assert told.items() >= counts.items()
-    for again in (rollback, ("show", told["batch_id"])):
+    printed = done(*rollback)
+    assert printed.items() >= counts.items()
+    for again in (rollback, ("show", printed["batch_id"])):
         assert sentence in " ".join(run(*again).stdout.split())
     assert done("rollback", second).items() >= {**counts, "modified": 0, "kept": 0, "resting": 0}.items()
 
@@ -708,10 +708,10 @@ def test_lists_for_people_are_tables() -> None:
     assert f"{Path('out.csv').absolute()}  ({Path('out.csv').stat().st_size} bytes)" in export
     assert run("accounts", "list").stdout == "ua\n"
     (batch,) = [line.split() for line in run("batches").stdout.splitlines() if batch_id in line]
-    undo_within = ["23", "h", "59", "min"]
+    window = ["23", "h", "59", "min"]
     assert batch[:4] + batch[6:] == [
         *(batch_id, "ua", "contacts", "committed"),
-        *(*undo_within, "tester", "one.csv", *"110000"),
+        *(*window, "tester", "one.csv", *"110000"),
     ]
     assert str(Path("out.csv").absolute()) in run("exports").stdout
     types = run("types").stdout
@@ -720,12 +720,12 @@ def test_lists_for_people_are_tables() -> None:
 
 
 def test_markup_in_a_files_name_and_headers_is_shown_as_it_is() -> None:
-    told = run(
+    printed = run(
         "preview", contacts("[red]a.csv", "id,status,[b]x[/b]\nC-1,lead,1\n"), "-a", "ua", "-t", "contacts"
     ).stdout
 
-    assert "[red]a.csv as contacts of ua" in told
-    assert "Ignored columns: '[b]x[/b]'" in told
+    assert "[red]a.csv as contacts of ua" in printed
+    assert "Ignored columns: '[b]x[/b]'" in printed
 
 
 def every_command(group: click.Group, name: str = "records") -> Iterator[tuple[str, click.Command]]:
@@ -775,7 +775,7 @@ def test_no_command_is_wrong_usage() -> None:
 
 
 @pytest.mark.runs_on("laptop")
-def test_the_installed_command_prints_one_object_and_tells_the_rest_elsewhere(
+def test_the_installed_command_prints_one_object_and_the_rest_on_standard_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("RECORDS_HOME", str(tmp_path / "new"))

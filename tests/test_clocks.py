@@ -31,8 +31,8 @@ class Machine:
             patch.setattr(f"{user}.file_time", self._file_time)
 
     def _file_time(self, folder: Path) -> datetime | None:
-        told = file_time(folder)
-        return None if told is None else told + self.files_ahead
+        observed = file_time(folder)
+        return None if observed is None else observed + self.files_ahead
 
     def jumps(self, by: timedelta) -> None:
         """Set all clocks of the machine ahead while it runs."""
@@ -53,7 +53,7 @@ def imports(store: RecordStore, folder: Path, number: int) -> str:
 
 @pytest.mark.parametrize("ahead", [YEAR, timedelta(minutes=11), -timedelta(hours=1)])
 @pytest.mark.runs_on("laptop", "postgres")
-def test_a_process_whose_clock_is_not_the_file_systems_changes_nothing(
+def test_a_process_with_another_clock_than_the_file_systems_changes_nothing(
     store: RecordStore, machine: Machine, tmp_path: Path, ahead: timedelta
 ) -> None:
     batch_id = imports(store, tmp_path, 1)

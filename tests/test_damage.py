@@ -148,7 +148,7 @@ def test_a_page_and_a_file_of_rejects_are_compared(world: World) -> None:
     world.ua.require_whole(batch_id)
 
 
-def test_a_merge_goes_on_where_nothing_is_damaged_and_tells_at_the_end(world: World) -> None:
+def test_a_merge_goes_on_where_nothing_is_damaged_and_reports_at_the_end(world: World) -> None:
     for number in range(2):
         path = write_csv(world.folder / f"b6-{number}.csv", [contact(number)])
         world.importer.import_file(contacts_of(path, "b6"))

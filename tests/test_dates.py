@@ -15,8 +15,8 @@ from schemas.record_type import Field, RecordType
 from schemas.validation import validate
 from tests.test_validation import _contacts, _plain
 
-DAY, MOMENT = Field("day", "date"), Field("moment", "timestamp")
-TYPE = RecordType("things", "", (DAY, MOMENT), ("day",), {})
+DAY, AT = Field("day", "date"), Field("at", "timestamp")
+TYPE = RecordType("things", "", (DAY, AT), ("day",), {})
 WRITTEN = {DateOrder.DMY: "{d}/{m}/{y:04}", DateOrder.MDY: "{m}.{d}.{y:04}", DateOrder.YMD: "{y:04}-{m}-{d}"}
 REFUSED = [
     *(
@@ -59,7 +59,7 @@ def test_dates_of_the_order_and_iso_dates_come_back(order: DateOrder, values: li
 
 
 @pytest.mark.parametrize("order", [None, *DateOrder])
-def test_what_is_no_such_date_is_refused(order: DateOrder | None) -> None:
+def test_an_invalid_date_is_refused(order: DateOrder | None) -> None:
     assert days(REFUSED, order) == [None] * len(REFUSED)
 
 
@@ -70,20 +70,20 @@ def test_without_an_order_only_iso_is_read() -> None:
     ]
 
 
-def test_the_date_of_a_moment_is_read_by_the_order_and_its_offset_is_needed_still() -> None:
+def test_the_date_of_a_timestamp_is_read_by_the_order_and_its_offset_is_still_needed() -> None:
     texts = ["1.2.2024 09:30Z", "01/02/2024T09:30:00.5+02:00", "01/02/2024 09:30"]
-    values, bad = parse_column(pa.array(texts), MOMENT, date_order=DateOrder.DMY)
+    values, bad = parse_column(pa.array(texts), AT, date_order=DateOrder.DMY)
     assert values.to_pylist() == [
         datetime(2024, 2, 1, 9, 30, tzinfo=UTC),
         datetime(2024, 2, 1, 7, 30, 0, 500_000, tzinfo=UTC),
         None,
     ]
     assert bad.to_pylist() == [2]
-    excel, _ = parse_column(pa.array(texts[2:]), MOMENT, assume_utc=True, date_order=DateOrder.MDY)
+    excel, _ = parse_column(pa.array(texts[2:]), AT, assume_utc=True, date_order=DateOrder.MDY)
     assert excel.to_pylist() == [datetime(2024, 1, 2, 9, 30, tzinfo=UTC)]
 
 
-def test_a_date_that_an_order_would_read_is_told_apart_from_one_that_none_would() -> None:
+def test_a_date_that_an_order_would_read_differs_from_one_that_none_would() -> None:
     ask = "must be a date, written 2024-05-31 (in another order of day, month and year only with --date-order)"
     texts = _contacts(5, birthday=["31/05/1990", "x", "1990-05-31", "31/05/90", "1990/05/31"])
     _, failures = validate(Contacts, texts)
@@ -123,7 +123,7 @@ UNNOTICED = (
 
 
 @pytest.mark.parametrize(
-    ("order", "texts", "told"),
+    ("order", "texts", "sentences"),
     [
         (None, ["2024-05-31", "", " ", "x", "31/05/24", "45/45/2024", "2024-02-30"], []),
         (None, ["01/02/2024"], [EITHER]),
@@ -141,13 +141,15 @@ UNNOTICED = (
         (DateOrder.MDY, ["31/05/2024", "05/31/2024", "30/05/2024"], [TWO_ORDERS]),
     ],
 )
-def test_a_column_that_leaves_a_doubt_is_warned_of(order: DateOrder | None, texts: list[str], told: list[str]) -> None:
-    expected = tuple(f"`day`: {sentence}" for sentence in told)
+def test_a_column_that_leaves_a_doubt_is_warned_of(
+    order: DateOrder | None, texts: list[str], sentences: list[str]
+) -> None:
+    expected = tuple(f"`day`: {sentence}" for sentence in sentences)
     assert warnings(order, texts) == expected
     assert warnings(order, *([text] for text in texts)) == expected, "however the file comes in chunks"
 
 
-def test_the_dates_of_moments_are_looked_at_too() -> None:
-    assert warnings(None, ["31/05/2024 09:30Z", "31/05/2024x"], field=MOMENT) == (
-        "`moment`: 1 date can only be day first (first: record 1). To read them right: --date-order dmy.",
+def test_the_dates_of_timestamps_are_checked_too() -> None:
+    assert warnings(None, ["31/05/2024 09:30Z", "31/05/2024x"], field=AT) == (
+        "`at`: 1 date can only be day first (first: record 1). To read them right: --date-order dmy.",
     )

@@ -163,7 +163,7 @@ def test_the_launchpad_offers_the_output_formats_packings_and_presets(repository
 def test_the_launchpad_opens_with_a_complete_config(name: str, repository: dg.RepositoryDefinition) -> None:
     complete = dg.validate_run_config(repository.get_job(name), {})
 
-    assert {op: told["config"] for op, told in complete["ops"].items() if told["config"]} == DEFAULTS[name]
+    assert {op: given["config"] for op, given in complete["ops"].items() if given["config"]} == DEFAULTS[name]
 
 
 @pytest.mark.parametrize(("processes", "of_exports"), [("", "in_process"), ("1", "in_process"), ("4", "multiprocess")])

@@ -301,7 +301,7 @@ def test_a_record_with_one_empty_field_too_many_is_reported(file: Write) -> None
 
 
 @pytest.mark.parametrize("options", [{"encoding": "klingon"}, {"encoding": "rot13"}, {"delimiter": "ab"}])
-def test_options_that_cannot_be_meant_are_refused(file: Write, options: dict[str, str]) -> None:
+def test_invalid_options_are_refused(file: Write, options: dict[str, str]) -> None:
     with pytest.raises(InvalidRequest, match=r"There is no encoding|cannot be a delimiter"):
         Whole(file("a,b\n1,2\n"), **options)
 

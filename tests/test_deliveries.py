@@ -238,15 +238,15 @@ def test_a_run_without_names_fails_and_one_that_delivers_all_succeeds(
     assert run(instance, "daily", due_at="").success
 
 
-def test_a_defect_is_told_by_its_class_alone(
+def test_a_defect_is_reported_by_its_class_alone(
     account: RecordStore, home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(home, DAILY, EVENING)
-    ordinary, told = Deliveries.deliver, "canary@example.org"
+    ordinary, secret = Deliveries.deliver, "canary@example.org"
 
     def broken(deliveries: Deliveries, name: str, now: datetime, run_id: str | None) -> Any:
         if name == "daily":
-            raise ValueError(told)
+            raise ValueError(secret)
         return ordinary(deliveries, name, now, run_id)
 
     monkeypatch.setattr(Deliveries, "deliver", broken)
@@ -289,7 +289,7 @@ def test_a_defect_is_told_by_its_class_alone(
         ("- {name: daily, account: ua, type: contacts, at: 07:00}", "two exports named 'daily'. The first one is used"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_and_the_other_entries_stand(
+def test_a_mistake_is_reported_and_the_other_entries_stay_valid(
     entry: str, sentence: str, account: RecordStore, home: Path
 ) -> None:
     write(home, DAILY, entry)
@@ -332,7 +332,7 @@ def test_a_run_for_a_file_with_a_mistake_says_which(
     account: RecordStore, home: Path, instance: dg.DagsterInstance
 ) -> None:
     write(home, DAILY.replace("ua", "nobody"))
-    failure = run(instance, "daily", moment="2026-01-06T11:59").failure_data_for_node("deliver")
+    failure = run(instance, "daily", due_at="2026-01-06T11:59").failure_data_for_node("deliver")
     assert failure is not None
     assert failure.user_failure_data is not None
     assert "has no valid export 'daily'. " in str(failure.user_failure_data.description)

@@ -15,9 +15,9 @@ from schemas.deliveries import Delivery, DeliveryFile, last_time, next_time, tim
 from schemas.exports import ExportRequest, Packing
 
 
-def delivery(at: str = "07:00", time_zone: str = "UTC", **told: Any) -> Delivery:
+def delivery(at: str = "07:00", time_zone: str = "UTC", **values: Any) -> Delivery:
     return Delivery.model_validate(
-        {"name": "daily", "account": "ua", "type": "contacts", "at": at, "time_zone": time_zone, **told}
+        {"name": "daily", "account": "ua", "type": "contacts", "at": at, "time_zone": time_zone, **values}
     )
 
 
@@ -64,7 +64,7 @@ def test_a_day_that_a_zone_leaves_out_is_delivered_when_it_is_over() -> None:
     ]
 
 
-def test_the_first_moment_is_excluded_and_the_last_one_is_not() -> None:
+def test_the_first_timestamp_is_excluded_and_the_last_one_is_not() -> None:
     at = utc("2026-01-05T07:00")
     second = timedelta(seconds=1)
     assert [len(times(delivery(), at - second, until)) for until in (at - second, at, at + second)] == [0, 1, 1]
@@ -127,12 +127,12 @@ def test_an_entry_is_an_export_like_any_other() -> None:
     assert str(request_of(folder, date(2026, 1, 5), None).path) == "/srv/out/contacts.xlsx"
 
 
-def test_the_example_of_the_page_can_be_meant(tmp_path: Path) -> None:
+def test_the_example_of_the_page_is_valid(tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "pipelines" / "README.md").read_text("utf-8")
     example = page.partition("\n## Daily exports\n")[2].partition("```yaml\n")[2].partition("```")[0]
     (tmp_path / "exports.yaml").write_text(example)
-    told = read_operator_file(tmp_path / "exports.yaml", DeliveryFile).exports
-    entries, mistakes = checked_entries(tmp_path / "exports.yaml", "exports", told, Delivery)
+    values = read_operator_file(tmp_path / "exports.yaml", DeliveryFile).exports
+    entries, mistakes = checked_entries(tmp_path / "exports.yaml", "exports", values, Delivery)
     assert mistakes == []
     assert [(entry.name, entry.at, entry.time_zone) for entry in entries] == [
         ("acme-morning", "07:00", "America/New_York"),
@@ -141,7 +141,7 @@ def test_the_example_of_the_page_can_be_meant(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"),
+    ("values", "sentence"),
     [
         ({"at": "7:00"}, "`exports, entry 1, at` was '7:00': write it from 00:00 to 23:59, as 07:00."),
         ({"at": "24:00"}, "`exports, entry 1, at` was '24:00': write it from 00:00 to 23:59, as 07:00."),
@@ -157,8 +157,8 @@ def test_the_example_of_the_page_can_be_meant(tmp_path: Path) -> None:
         ({"every": "day"}, "`exports, entry 1, every` extra inputs are not permitted."),
     ],
 )  # fmt: skip
-def test_what_an_entry_cannot_mean_is_told(told: dict[str, str], sentence: str, tmp_path: Path) -> None:
-    entry = {"name": "daily", "account": "ua", "type": "contacts", "at": "07:00", **told}
+def test_an_invalid_entry_is_reported(values: dict[str, str], sentence: str, tmp_path: Path) -> None:
+    entry = {"name": "daily", "account": "ua", "type": "contacts", "at": "07:00", **values}
     entries, (mistake,) = checked_entries(tmp_path / "exports.yaml", "exports", [entry], Delivery)
     assert entries == []
     assert sentence.lower() in mistake.message.lower()

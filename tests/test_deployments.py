@@ -92,7 +92,7 @@ def rows_of(who: str, number: int) -> list[Row]:
     return own if number == 1 else [*own, contact(0, **SHARED, company=f"{who}{number}")]
 
 
-def import_and_take_back(folder: Path, who: str, store: RecordStore) -> tuple[list[str], str]:
+def import_and_roll_back(folder: Path, who: str, store: RecordStore) -> tuple[list[str], str]:
     """Import three files; roll the second one back before the third. Returns their batches, and the second."""
     batches = []
     for number in range(3):
@@ -206,21 +206,23 @@ def check_exports(store: RecordStore, exports: Sequence[ExportManifest]) -> None
             assert connection.fetch_one(query) == (export.rows,)
 
 
-def test_machines_that_import_export_take_back_and_maintain_at_once_lose_and_double_nothing(
+def test_machines_that_import_export_roll_back_and_maintain_at_once_lose_and_double_nothing(
     store: RecordStore, homes: tuple[Settings, Settings, Settings], tmp_path: Path
 ) -> None:
     one, two, three = homes
     put(store, "SELECT 'O-' || n AS external_id, 'lead' AS status, 'old' AS company FROM range(30) t(n)")
     path = write_csv(tmp_path / "by command.csv", rows_of("D", 0)[:-1])
-    told = os.environ | {"RECORDS_HOME": str(three.home)}
+    environment = os.environ | {"RECORDS_HOME": str(three.home)}
     commands = [
-        subprocess.Popen([COMMAND, *arguments, "-a", "ua", "-t", "contacts"], env=told, stdout=subprocess.DEVNULL)
+        subprocess.Popen(
+            [COMMAND, *arguments, "-a", "ua", "-t", "contacts"], env=environment, stdout=subprocess.DEVNULL
+        )
         for arguments in (["import", str(path)], ["export"])
     ]
 
     (of_a, back_a), (of_b, back_b), *exports, _, _ = at_once(
-        (one, partial(import_and_take_back, tmp_path, "A")),
-        (two, partial(import_and_take_back, tmp_path, "B")),
+        (one, partial(import_and_roll_back, tmp_path, "A")),
+        (two, partial(import_and_roll_back, tmp_path, "B")),
         (one, export),
         (two, export),
         (one, keep_up),
@@ -228,9 +230,9 @@ def test_machines_that_import_export_take_back_and_maintain_at_once_lose_and_dou
     )
     assert [command.wait() for command in commands] == [0, 0]
 
-    told_of = transitions(store)
+    recorded = transitions(store)
     by_id = {batch.batch_id: batch for batch in store.batches("ua")}
-    committed = [batch_id for batch_id, status in told_of if status is BatchStatus.COMMITTED]
+    committed = [batch_id for batch_id, status in recorded if status is BatchStatus.COMMITTED]
     for batch_id in [*of_a, *of_b]:
         assert committed.count(batch_id) == 1
         counts = by_id[batch_id].counts
@@ -265,7 +267,7 @@ def test_machines_that_import_export_take_back_and_maintain_at_once_lose_and_dou
     check_ledger(store)
 
 
-def test_an_export_is_completed_by_other_machines_than_planned_it_whoever_is_killed_and_whatever_changes_meanwhile(
+def test_other_machines_complete_an_export_after_kills_and_changes(
     store: RecordStore, homes: tuple[Settings, Settings, Settings]
 ) -> None:
     one, two, three = homes
@@ -308,8 +310,8 @@ def test_two_machines_that_look_into_one_inbox_import_each_file_once(
     names = [f"{number}.csv" for number in range(4)]
     for number, name in enumerate(names[:3]):
         lands(store, name, [contact(number)])
-    told = at_once((one, arrive_all), (two, arrive_all))
-    assert sorted(it for it in chain(*told) if it in names) == names[:3]
+    imported = at_once((one, arrive_all), (two, arrive_all))
+    assert sorted(it for it in chain(*imported) if it in names) == names[:3]
 
     lands(store, names[3], [contact(3)])
     with dg.DagsterInstance.ephemeral() as of_one, dg.DagsterInstance.ephemeral() as of_two:

@@ -33,9 +33,9 @@ def run(*arguments: str) -> tuple[int, Any]:
 
 
 def done(*arguments: str) -> Any:
-    code, told = run(*arguments)
-    assert code == 0, told
-    return told
+    code, printed = run(*arguments)
+    assert code == 0, printed
+    return printed
 
 
 def state() -> Any:
@@ -68,7 +68,7 @@ def test_a_full_disk_is_a_sentence_at_each_write_and_the_store_is_as_before(
     of = ["-a", "ua", "-t", "contacts"]
     done("init")
     done("import", _file(tmp_path, 0, 3000, "old"), *of)
-    undone = done("import", _file(tmp_path, 0, 3000, "new"), *of)["batch_id"]
+    rolled_back = done("import", _file(tmp_path, 0, 3000, "new"), *of)["batch_id"]
     for number in (8000, 9000):  # small files, which maintenance merges
         done("import", _file(tmp_path, number, number + 10, f"small{number}"), *of)
     waiting = done("preview", _file(tmp_path, 3000, 6000, "more"), *of)["batch_id"]
@@ -76,22 +76,22 @@ def test_a_full_disk_is_a_sentence_at_each_write_and_the_store_is_as_before(
     operations = {
         "preview": ["preview", _file(tmp_path, 0, 3000, "next"), *of],
         "commit": ["commit", waiting],
-        "rollback": ["rollback", undone],
+        "rollback": ["rollback", rolled_back],
         "export": ["export", *of],
         "maintain": ["maintain"],
         "discard": ["discard", waiting],
         "account": ["accounts", "add", "dl"],
     }
-    told = {}
+    outcomes = {}
     for name, arguments in operations.items():
         if where == "data" and name in {"discard", "account"}:  # these write to the catalog alone
             continue
         disk.fill()
-        told[name] = run(*arguments)
-    found = {name: (code, error.get("error", {}).get("code")) for name, (code, error) in told.items()}
+        outcomes[name] = run(*arguments)
+    found = {name: (code, error.get("error", {}).get("code")) for name, (code, error) in outcomes.items()}
     expected = {"disk_full"} if disk.is_mounted else {"disk_full", "commit_unknown", "not_accessible"}
     assert {code for _, code in found.values()} <= expected, found
-    for name, (_, error) in told.items():
+    for name, (_, error) in outcomes.items():
         message = error["error"]["message"] + error["error"]["hint"]
         assert ("oom" in message) or not disk.is_mounted, name  # the hint says how to make room
         assert not any(word in message for word in ("INSERT", "SELECT", "parquet", "C-")), message
@@ -99,19 +99,19 @@ def test_a_full_disk_is_a_sentence_at_each_write_and_the_store_is_as_before(
 
     assert state() == before
     done("commit", waiting)
-    assert done("rollback", undone)["restored"] == 3000
+    assert done("rollback", rolled_back)["restored"] == 3000
     assert done("export", *of)["rows"] == 6020
     done("maintain")
 
 
-def test_a_store_that_cannot_be_made_for_want_of_room_can_be_made_later(
+def test_a_store_that_cannot_be_made_on_a_full_disk_can_be_made_later(
     home: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RECORDS_HOME", str(disk.folder / "home"))
     disk.fill()
-    code, told = run("init")
+    code, printed = run("init")
     assert code == 1
-    assert told["error"]["code"] in ({"disk_full"} if disk.is_mounted else {"disk_full", "not_accessible"})
+    assert printed["error"]["code"] in ({"disk_full"} if disk.is_mounted else {"disk_full", "not_accessible"})
     disk.free()
     done("init")
     assert done("batches")["items"] == []
@@ -145,10 +145,10 @@ def test_what_the_system_refuses_has_a_kind_and_a_place(
 ) -> None:
     import re
 
-    told = system_error(error)
-    assert type(told) is kind
-    assert re.search(message, told.message)
-    assert told.hint
+    translated = system_error(error)
+    assert type(translated) is kind
+    assert re.search(message, translated.message)
+    assert translated.hint
 
 
 @pytest.mark.parametrize(
@@ -168,9 +168,7 @@ def test_memory_that_is_not_enough_is_a_sentence(store: RecordStore) -> None:
 
 
 @pytest.mark.runs_on("laptop")
-def test_a_catalog_that_somebody_locks_is_busy(
-    store: RecordStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_catalog_is_busy(store: RecordStore, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "resources.record_store.catalog.SqliteCatalog.options", lambda *_, **__: {"META_BUSY_TIMEOUT": 100}
     )
@@ -188,7 +186,7 @@ def test_a_catalog_that_somebody_locks_is_busy(
 
 @pytest.mark.runs_on("laptop")
 @pytest.mark.parametrize("content", [b"no database" * 1000, b"SQLite format 3\0" + bytes(5000)])
-def test_a_catalog_that_is_damaged_is_told(store: RecordStore, settings: Settings, content: bytes) -> None:
+def test_a_damaged_catalog_is_reported(store: RecordStore, settings: Settings, content: bytes) -> None:
     for file in settings.home.glob("catalog.sqlite-*"):
         file.unlink()
     settings.catalog.write_bytes(content)
@@ -200,9 +198,9 @@ def test_a_commit_that_the_disk_failed_is_not_tried_again() -> None:
     from resources.record_store.sqlite_errors import sqlite_error
 
     failing = duckdb.TransactionException('Failed to commit: Failed to execute query "COMMIT": disk I/O error')
-    told = sqlite_error(failing, Path("/x/catalog.sqlite"), commits=True)
-    assert isinstance(told, CommitUnknown)
-    assert not told.transient
+    translated = sqlite_error(failing, Path("/x/catalog.sqlite"), commits=True)
+    assert isinstance(translated, CommitUnknown)
+    assert not translated.transient
     assert isinstance(sqlite_error(failing, Path("/x/catalog.sqlite")), NotAccessible)
     quoted = duckdb.Error("Failed to execute query \"INSERT … 'database is locked'\": constraint failed")
     assert sqlite_error(quoted, Path("/x/catalog.sqlite")) is quoted

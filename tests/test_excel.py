@@ -101,7 +101,7 @@ STYLES = """<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2
 <cellXfs><xf numFmtId="0"/><xf numFmtId="14"/><xf numFmtId="21"/><xf numFmtId="46"/><xf numFmtId="164"/>
 <xf numFmtId="165"/><xf numFmtId="166"/><xf numFmtId="10"/><xf numFmtId="167"/><xf numFmtId="49"/></cellXfs>
 </styleSheet>"""
-(GENERAL, DATE, TIME, ELAPSED, DAY_MONTH, DAYS, RED, PERCENT, MOMENT, TEXT) = range(10)
+(GENERAL, DATE, TIME, ELAPSED, DAY_MONTH, DAYS, RED, PERCENT, TIMESTAMP, TEXT) = range(10)
 
 
 SHARED = """<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" count="99" uniqueCount="1">
@@ -323,7 +323,7 @@ def test_the_result_of_a_formula_has_the_digits_that_excel_shows() -> None:
 
 
 @pytest.mark.parametrize("stored", ["abc", "1,5", "1_0", "INF", "NaN", "٣", "1E+99999999", "1e", "0x1"])
-def test_what_is_no_number_is_a_problem(stored: str) -> None:
+def test_an_invalid_number_is_a_problem(stored: str) -> None:
     whole = column(number(stored), number(stored, DATE), number("1"))
     assert whole.rows == [(stored,), (stored,), ("1",)]
     assert whole.problems == [(1, 0, "not_a_number", stored), (2, 0, "not_a_number", stored)]
@@ -336,11 +336,11 @@ def test_what_is_no_number_is_a_problem(stored: str) -> None:
         ("1", DATE, "1900-01-01"), ("61", DATE, "1900-03-01"), ("2958465", DATE, "9999-12-31"),
         ("0.39583333333333331", TIME, "09:30:00"), ("0", TIME, "00:00:00"), ("1.5", TIME, "1900-01-01 12:00:00"),
         ("1.5", ELAPSED, "36:00:00"), ("-0.25", ELAPSED, "-06:00:00"), ("45443", DAY_MONTH, "2024-05-31"),
-        ("45443", DAYS, "45443"), ("45443", RED, "45443"), ("45443.000005787", MOMENT, "2024-05-31 00:00:00.500"),
-        ("45443.9999999999", MOMENT, "2024-06-01"),
+        ("45443", DAYS, "45443"), ("45443", RED, "45443"), ("45443.000005787", TIMESTAMP, "2024-05-31 00:00:00.500"),
+        ("45443.9999999999", TIMESTAMP, "2024-06-01"),
     ],
 )  # fmt: skip
-def test_the_number_format_tells_a_date(stored: str, style: int, text: str) -> None:
+def test_the_number_format_makes_a_date(stored: str, style: int, text: str) -> None:
     assert values(number(stored, style)) == [text]
 
 
@@ -454,7 +454,7 @@ def test_the_first_visible_sheet_is_read_unless_another_is_named() -> None:
     assert refusal(content, sheet="Third") == "book.xlsx has no header: sheet 'Third' is empty."
 
 
-def test_merged_cells_are_told() -> None:
+def test_merged_cells_are_reported() -> None:
     merged = '<mergeCells><mergeCell ref="A2:B3"/></mergeCells>'
     whole = Whole(sheet('<row r="1"><c r="A1" t="s"><v>0</v></c></row>', merged))
     assert (whole.headers, whole.rows) == (("header",), [])
@@ -505,13 +505,13 @@ HEADER = '<row r="1"><c r="A1" t="s"><v>0</v></c></row>'
         ('<row r="2"><c r="A2"><v>1</c></row>', "is damaged: xl/worksheets/sheet1.xml is not XML: mismatched tag"),
     ],
 )
-def test_a_sheet_that_cannot_be_meant_is_refused_with_its_place(rows: str, message: str) -> None:
+def test_an_invalid_sheet_is_refused_with_its_place(rows: str, message: str) -> None:
     started = time.process_time()
     assert message in refusal(sheet(HEADER + rows))
     assert time.process_time() - started < 2
 
 
-def test_empty_rows_to_the_end_of_the_sheet_are_told() -> None:
+def test_empty_rows_to_the_end_of_the_sheet_are_reported() -> None:
     whole = Whole(
         sheet(HEADER + '<row r="2"><c r="A2"><v>1</v></c></row><row r="1048576"><c r="A1048576" s="1"/></row>')
     )
@@ -594,7 +594,7 @@ CELL = st.one_of(
     st.booleans(),
     st.dates(date(1900, 1, 1)),
     st.datetimes(datetime(1900, 3, 1), datetime(9999, 12, 31)).map(  # noqa: DTZ001
-        lambda moment: moment.replace(microsecond=0)
+        lambda timestamp: timestamp.replace(microsecond=0)
     ),
     st.none(),
 )

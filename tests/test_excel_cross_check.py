@@ -162,7 +162,7 @@ def test_the_rejects_file_shows_what_a_row_has_beyond_the_header(importer: Impor
 
 @pytest.mark.parametrize("quote", ['"', "'"], ids=["canonical", "fallback"])
 @pytest.mark.parametrize("filtered", [True, False])
-def test_hidden_rows_are_read_and_told(quote: str, filtered: bool) -> None:
+def test_hidden_rows_are_read_and_reported(quote: str, filtered: bool) -> None:
     hidden = '<row r="402" hidden="1"><c r="A402"><v>7</v></c></row><row r="403" hidden="true"/>'
     whole = Whole(_book(quote, hidden, '<autoFilter ref="A1:E402"/>' if filtered else ""))
     why = ", which has a filter" if filtered else ""

@@ -114,9 +114,9 @@ def test_problems_are_passed_on_in_chunks_of_bounded_size(monkeypatch: pytest.Mo
     monkeypatch.setattr(excel_file, "_CHUNK_TEXT", 1 << 20)
     rows = "".join(f'<row r="{n}"><c><f>{n}+{LONG}</f></c></row>' for n in range(2, 202))
     with ExcelFile(io.BytesIO(sheet(HEADER + rows)), "book.xlsx") as opened:
-        told = [sum(len(cell.value) for cell in chunk.cells) for chunk in opened.chunks()]
+        sizes = [sum(len(cell.value) for cell in chunk.cells) for chunk in opened.chunks()]
     assert opened.read == 200
-    assert max(told) < 3 << 20
+    assert max(sizes) < 3 << 20
 
 
 def test_a_number_that_begins_with_zeros_without_end_is_no_date() -> None:
@@ -226,7 +226,7 @@ _REAL = changed(
 
 @settings(deadline=None, max_examples=150)
 @given(st.data())
-def test_a_workbook_that_is_spoilt_anywhere_is_refused_in_words_or_read(data: st.DataObject) -> None:
+def test_a_workbook_that_is_damaged_anywhere_is_refused_with_a_message_or_read(data: st.DataObject) -> None:
     """Damage parts and the headers of the archive. Any unexpected exception would end the reading process."""
     content = shared(_REAL)
     if data.draw(st.booleans()):

@@ -77,7 +77,7 @@ def test_a_cell_has_the_text_that_its_type_and_style_say(
         ("never", "d", None, None, "never", "no_such_date", "never"),
     ],
 )
-def test_a_cell_whose_meaning_no_text_carries_is_a_problem(
+def test_a_cell_without_an_equivalent_text_is_a_problem(
     texts: CellTexts, value: str, cell_type: str, style: str, formula: str, text: str, rule: str, shown: str
 ) -> None:
     found = texts.text(value, cell_type, style, formula)

@@ -38,7 +38,7 @@ def done(run: Callable[..., Result], *arguments: str) -> Any:
 
 
 def test_every_option_reaches_the_file() -> None:
-    told = done(
+    printed = done(
         export,
         *("--columns", "external_id, amount,notes", "--where", "amount > 0", "--where", "country in DE,FR"),
         *(
@@ -60,7 +60,7 @@ def test_every_option_reaches_the_file() -> None:
         ["external_id", "amount", "notes"],
         *([f"C-{number}", f"{number}.00", "=1"] for number in (3, 1, 4, 2)),
     ]
-    assert (told["rows"], told["request"]["filters"]) == (4, ["amount > 0", "country in DE,FR"])
+    assert (printed["rows"], printed["request"]["filters"]) == (4, ["amount > 0", "country in DE,FR"])
 
 
 @pytest.mark.runs_on("laptop", "postgres")
@@ -84,10 +84,10 @@ def test_time_travel_from_the_command_line(store: RecordStore) -> None:
     ],
 )
 def test_the_format_is_named_or_follows_the_name(name: str, options: tuple[str, ...], format_: str) -> None:
-    told = done(export, *options, "-o", name)
+    printed = done(export, *options, "-o", name)
 
-    assert (told["format"], told["rows"], Path(told["path"]).name) == (format_, 5, name)
-    assert Path(name).stat().st_size == told["bytes"]
+    assert (printed["format"], printed["rows"], Path(printed["path"]).name) == (format_, 5, name)
+    assert Path(name).stat().st_size == printed["bytes"]
 
 
 @pytest.mark.runs_on("laptop", "postgres")
@@ -129,7 +129,7 @@ def test_the_summary_says_rows_size_time_rate_and_place() -> None:
         (("-o", "nowhere/x.csv"), "The folder"),
     ],
 )
-def test_what_cannot_be_meant_ends_with_2(arguments: tuple[str, ...], message: str) -> None:
+def test_an_invalid_request_ends_with_2(arguments: tuple[str, ...], message: str) -> None:
     result = export(*arguments)
 
     assert (result.exit_code, result.stdout) == (2, "")

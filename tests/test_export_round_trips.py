@@ -69,7 +69,7 @@ SPECIAL = (
     ),
     *(" x ", "#N/A", "12345678901234567890", "2024-05-31", "{", "[1]", "sep=;", "\ufeff", "\xa0", "𝄞", "\u2028"),
 )
-MOMENTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
+TIMESTAMPS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
 
 
 def records_for(way: Way) -> st.SearchStrategy[list[dict[str, Any]]]:
@@ -88,7 +88,7 @@ def records_for(way: Way) -> st.SearchStrategy[list[dict[str, Any]]]:
                 "notes": texts,
                 "amount": st.none() | st.decimals(Decimal(0), Decimal("9999999999999999.99"), places=2),
                 "birthday": st.none() | st.dates(),
-                "signed_up": st.none() | MOMENTS,
+                "signed_up": st.none() | TIMESTAMPS,
             }
         ),
         min_size=1,
@@ -158,7 +158,7 @@ def notes(store: RecordStore) -> list[str]:
     return [note for (note,) in rows]
 
 
-def test_the_quote_is_taken_away_from_our_own_files_alone_and_that_is_told(store: RecordStore, tmp_path: Path) -> None:
+def test_the_quote_is_removed_from_our_own_files_alone_and_that_is_reported(store: RecordStore, tmp_path: Path) -> None:
     put(store, DANGEROUS)
     ours = export(store, WAYS["csv"])
     label, value = "Texts like '=1+1", "as an export of ours wrote them; the ' is taken away"
@@ -199,7 +199,7 @@ def test_each_sheet_of_a_workbook_imports_back(store: RecordStore) -> None:
 
 
 @pytest.mark.runs_on("laptop", "postgres")
-def test_moments_at_midnight_and_the_first_and_last_days_come_back(store: RecordStore) -> None:
+def test_timestamps_at_midnight_and_the_first_and_last_days_come_back(store: RecordStore) -> None:
     days = [
         date(1, 1, 2),
         date(1899, 12, 31),
@@ -208,14 +208,14 @@ def test_moments_at_midnight_and_the_first_and_last_days_come_back(store: Record
         date(1900, 3, 1),
         date(9999, 12, 30),
     ]
-    moments = [
+    timestamps = [
         datetime(day.year, day.month, day.day, tzinfo=UTC) + timedelta(milliseconds=each)
         for day in days
         for each in (0, 1, 999, 1000)
     ]
     values = ", ".join(
-        f"('C-{at:02}', 'lead', TIMESTAMPTZ '{moment.isoformat()}', DATE '{moment.date()}')"
-        for at, moment in enumerate(moments)
+        f"('C-{at:02}', 'lead', TIMESTAMPTZ '{timestamp.isoformat()}', DATE '{timestamp.date()}')"
+        for at, timestamp in enumerate(timestamps)
     )
     put(store, f"SELECT * FROM (VALUES {values}) t(external_id, status, signed_up, birthday)")
 

@@ -180,7 +180,7 @@ def test_what_a_filter_says_is_never_sql(writer: ExportWriter, store: RecordStor
         ({"record_type": "planes"}, NotFound, "There is no record type 'planes'."),
     ],
 )
-def test_what_cannot_be_meant_is_told_and_leaves_nothing(
+def test_an_invalid_request_is_reported_and_leaves_nothing(
     writer: ExportWriter,
     store: RecordStore,
     mixed: int,
@@ -461,7 +461,9 @@ def test_a_request_that_contradicts_itself_is_refused(options: dict[str, Any], m
 # Time travel
 
 
-def test_as_of_a_batch_or_a_moment_is_the_state_of_then(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
+def test_as_of_a_batch_or_a_timestamp_is_the_state_of_then(
+    store: RecordStore, writer: ExportWriter, mixed: int
+) -> None:
     with store.reading() as connection:
         (at,) = connection.fetch_one("SELECT max(snapshot_time) FROM ducklake_snapshots('lake')")
     change(store, f"UPDATE {TABLE} SET amount = 0 WHERE external_id < 'C-050'")
@@ -604,19 +606,23 @@ def sql_text(text: str) -> str:
 # Publication
 
 
-def test_the_manifest_tells_what_was_asked_and_what_was_written(
+def test_the_manifest_has_the_request_and_the_result(
     store: RecordStore, writer: ExportWriter, mixed: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "out.csv"
     manifest = writer.export(ask(path=path, filters=("external_id < C-010",), part_rows=4))
 
-    told = json.loads((tmp_path / "out.csv.manifest.json").read_text())
+    reported = json.loads((tmp_path / "out.csv.manifest.json").read_text())
     data = path.read_bytes()
-    assert told == manifest.to_dict()
-    assert (told["rows"], told["bytes"], told["sha256"]) == (10, len(data), hashlib.sha256(data).hexdigest())
-    assert (told["account"], told["actor"], told["snapshot"]) == ("ua", "tester", mixed)
-    assert told["request"]["filters"] == ["external_id < C-010"]
-    assert told["versions"].keys() == {"records", "duckdb"}
+    assert reported == manifest.to_dict()
+    assert (reported["rows"], reported["bytes"], reported["sha256"]) == (
+        10,
+        len(data),
+        hashlib.sha256(data).hexdigest(),
+    )
+    assert (reported["account"], reported["actor"], reported["snapshot"]) == ("ua", "tester", mixed)
+    assert reported["request"]["filters"] == ["external_id < C-010"]
+    assert reported["versions"].keys() == {"records", "duckdb"}
     assert store.exports("ua") == [manifest]
     assert sorted(it.name for it in tmp_path.iterdir() if it.is_file()) == ["out.csv", "out.csv.manifest.json"]
     assert not list(store.settings.data.glob("accounts/ua/exports/*"))
@@ -715,9 +721,9 @@ def test_texts_with_a_nul_divide_parts_and_meet_filters(writer: ExportWriter, st
         for wanted in ({"part_rows": 2}, {"filters": ("external_id = C-3\0x",)})
     )
 
-    told = [json.loads(on_disk(it.path).read_text()) for it in (divided, found)]
-    assert told[0] == [{"external_id": f"C-{number}\0x"} for number in range(9)]
-    assert told[1] == [{"external_id": "C-3\0x"}]
+    reported = [json.loads(on_disk(it.path).read_text()) for it in (divided, found)]
+    assert reported[0] == [{"external_id": f"C-{number}\0x"} for number in range(9)]
+    assert reported[1] == [{"external_id": "C-3\0x"}]
 
 
 def test_a_part_is_made_once_and_made_again_only_when_it_is_damaged(writer: ExportWriter, mixed: int) -> None:
@@ -824,14 +830,14 @@ def test_imports_a_rollback_and_maintenance_during_an_export_do_not_show_in_it(
     assert writer.export(ask(part_rows=30)).sha256 != undisturbed.sha256
 
 
-def test_progress_is_told_after_every_part(writer: ExportWriter, mixed: int) -> None:
-    told: list[tuple[int, int]] = []
+def test_progress_is_reported_after_every_part(writer: ExportWriter, mixed: int) -> None:
+    reported: list[tuple[int, int]] = []
 
-    writer.export(ask(part_rows=30), lambda done, total: told.append((done, total)))
+    writer.export(ask(part_rows=30), lambda done, total: reported.append((done, total)))
 
-    assert len(told) == 4
-    assert told == sorted(told)
-    assert told[-1] == (100, 100)
+    assert len(reported) == 4
+    assert reported == sorted(reported)
+    assert reported[-1] == (100, 100)
 
 
 def test_a_cancelled_export_leaves_nothing(writer: ExportWriter, older: Path, store: RecordStore) -> None:
@@ -956,7 +962,7 @@ def test_parts_are_swept_after_24_hours_and_files_after_their_days(
     assert sweep_exports(store.settings, now + timedelta(days=8)) == SweptExports()
 
 
-def test_what_is_no_export_is_left_alone(store: RecordStore) -> None:
+def test_other_files_than_exports_are_left_alone(store: RecordStore) -> None:
     stranger = on_disk(store.settings.folder("ua", "exports") / "keep-me")
     stranger.mkdir(parents=True)
     (stranger / "mine.txt").write_text("mine")

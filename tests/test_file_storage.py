@@ -164,7 +164,7 @@ def test_what_an_object_store_refuses_is_said_without_a_key(
 
 
 @pytest.mark.runs_on("server")
-def test_what_cannot_be_removed_now_is_no_failure(
+def test_a_file_that_cannot_be_removed_now_is_not_a_failure(
     files: FileStorage, root: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(files, root / "in.csv")

@@ -59,7 +59,9 @@ def test_a_filter_is_typed_by_its_field(
         ("status is-null maybe", "'status is-null maybe' is not a filter.", '"status is-null"'),
     ],
 )
-def test_what_is_no_filter_is_told_with_what_is_valid(contacts: RecordType, text: str, message: str, hint: str) -> None:
+def test_an_invalid_filter_is_reported_with_what_is_valid(
+    contacts: RecordType, text: str, message: str, hint: str
+) -> None:
     with pytest.raises(InvalidRequest) as error:
         parse_filter(text, contacts)
 
@@ -78,12 +80,12 @@ def test_an_order_ends_with_the_key_so_that_it_is_one_only(contacts: RecordType)
 
 
 @pytest.mark.parametrize("texts", [("height",), ("amount down",), ("amount", "amount desc"), ("",)])
-def test_what_is_no_order_is_refused(contacts: RecordType, texts: tuple[str, ...]) -> None:
+def test_an_invalid_order_is_refused(contacts: RecordType, texts: tuple[str, ...]) -> None:
     with pytest.raises(InvalidRequest):
         parse_order(texts, contacts)
 
 
-def test_times_without_an_offset_are_in_utc() -> None:
+def test_timestamps_without_an_offset_are_in_utc() -> None:
     assert parse_timestamp("2024-05-31") == datetime(2024, 5, 31, tzinfo=UTC)
     assert parse_timestamp("2024-05-31T09:30:00+02:00") == datetime(2024, 5, 31, 7, 30, tzinfo=UTC)
     with pytest.raises(InvalidRequest, match="'yesterday' is neither a time nor the id of a batch or an export"):

@@ -189,7 +189,7 @@ class Histories(RuleBasedStateMachine):
         assert report.counts == counts
         after, _ = model_rollback(batch, before, choice, report.batch_id)
         batch.status = BatchStatus.ROLLED_BACK
-        for number, other in enumerate(undone_by(batch)):
+        for number, other in enumerate(rolled_back_by(batch)):
             other.status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
         now = self.clock.now()
         self._committed(Written(report.batch_id, batch.account, before, after, now, standing, undone=batch))
@@ -218,8 +218,8 @@ class Histories(RuleBasedStateMachine):
                 for row in stored(self.store, account=account)
             }
             assert found == self.records[account]
-        told = {batch.batch_id: batch.status for batch in self.store.batches()}
-        assert told == {batch.batch_id: batch.status for batch in self.batches}
+        statuses = {batch.batch_id: batch.status for batch in self.store.batches()}
+        assert statuses == {batch.batch_id: batch.status for batch in self.batches}
 
 
 def model_rollback(
@@ -271,10 +271,10 @@ def model_image(batch: Written, key: str, rollback_id: str) -> tuple[Record | No
     The flag says whether the record still rests on such a batch.
     """
     record, rests = batch.before.get(key), False
-    again = undone_by(batch)[::2]
+    again = rolled_back_by(batch)[::2]
     for other in reversed(batch.earlier):
-        is_undone_in_vain = other.undone is not None and other.undone.status is BatchStatus.ROLLED_BACK
-        if other.status is not BatchStatus.ROLLED_BACK or other in again or is_undone_in_vain:
+        is_closed_rollback = other.undone is not None and other.undone.status is BatchStatus.ROLLED_BACK
+        if other.status is not BatchStatus.ROLLED_BACK or other in again or is_closed_rollback:
             continue
         was, left = other.before.get(key), other.after.get(key)
         if record == left:
@@ -286,9 +286,9 @@ def model_image(batch: Written, key: str, rollback_id: str) -> tuple[Record | No
     return record, rests
 
 
-def undone_by(batch: Written) -> list[Written]:
+def rolled_back_by(batch: Written) -> list[Written]:
     """Return the batch that a rollback rolled back, the one that this batch rolled back, and so on."""
-    return [] if batch.undone is None else [batch.undone, *undone_by(batch.undone)]
+    return [] if batch.undone is None else [batch.undone, *rolled_back_by(batch.undone)]
 
 
 def its_values(before: Record | None, after: Record | None, record: Record | None) -> Record:

@@ -262,7 +262,7 @@ def test_a_preview_that_cannot_be_recorded_leaves_nothing(
 
 @pytest.mark.runs_on("laptop")
 @pytest.mark.parametrize("kind", ["rejects", "reports"])
-def test_a_preview_whose_rejects_or_report_cannot_be_written_leaves_nothing(
+def test_a_preview_that_cannot_write_its_rejects_or_report_leaves_nothing(
     importer: Importer, store: RecordStore, tmp_path: Path, kind: str
 ) -> None:
     request = contacts_of(write_csv(tmp_path / "in.csv", [contact(1), contact(2, status="VIP")]))
@@ -288,7 +288,7 @@ def test_personal_values_are_in_the_message_only_when_it_is_not_masked(importer:
     assert "secret" not in problem.message(masked=True)
 
 
-def test_a_content_that_stands_is_refused_by_account_and_type_unless_again(
+def test_a_committed_content_is_refused_by_account_and_type_unless_again(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:
     path = write_csv(tmp_path / "a.csv", [contact(1), contact(2, amount="-1")])
@@ -364,7 +364,7 @@ def test_what_was_said_of_a_header_row_is_remembered_once_it_is_committed(
         assert [it.reason for it in importer.preview(request).columns if it.reason == "remembered"] == []
 
 
-def test_dates_are_read_by_the_order_that_is_said_and_doubts_are_told(
+def test_dates_are_read_by_the_given_order_and_doubts_are_reported(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:
     rows = [contact(1, birthday="31/05/1990", signed_up="01/02/2024 09:30Z"), contact(2, birthday="1990-06-01")]
@@ -387,11 +387,11 @@ def test_dates_are_read_by_the_order_that_is_said_and_doubts_are_told(
 
 def test_progress_comes_to_the_number_of_records(importer: Importer, tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [contact(n, notes="n" * 2_000) for n in range(9_000)])
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
 
-    importer.preview(contacts_of(path), lambda records, expected: told.append((records, expected)))
+    importer.preview(contacts_of(path), lambda records, expected: reported.append((records, expected)))
 
-    *before, last = told
+    *before, last = reported
     assert len(before) > 1
     assert before == sorted(before)
     assert last == (9_000, 9_000)

@@ -119,10 +119,10 @@ def test_a_file_is_taken_once_it_was_the_same_at_two_looks_and_imported_by_a_run
     assert (batch.actor, batch.run_id) == ("inbox", done.run_id)
     (output,) = [event for event in done.all_events if event.event_type_value == "STEP_OUTPUT"]
     shown: dict[str, Any] = {name: value.value for name, value in output.step_output_data.metadata.items()}
-    (told,) = shown.pop("files").records
+    (entry,) = shown.pop("files").records
     assert shown == {"committed": 0, "waits": 0, "quarantined": 1, "postponed": 0}
-    assert told.data["batch_id"] == batch.batch_id
-    assert "VIP" not in str(told.data)
+    assert entry.data["batch_id"] == batch.batch_id
+    assert "VIP" not in str(entry.data)
     assert ticks.reason() == "No file has arrived."
 
 
@@ -188,7 +188,7 @@ def test_whatever_else_lies_there_is_in_quarantine_and_nothing_is_followed(
     assert "top.csv was not imported. Nothing tells whose it is, and what: it lay in inbox/." in why
 
 
-def test_a_file_that_cannot_be_moved_stops_no_other_and_is_told_of(
+def test_a_file_that_cannot_be_moved_stops_no_other_and_is_reported(
     inbox_store: RecordStore, ticks: Ticks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rename = os.rename
@@ -222,7 +222,7 @@ def test_a_folder_that_becomes_a_link_between_two_looks_leads_nowhere(inbox_stor
     assert [path.name for path in (tmp_path / "outside").iterdir()] == ["in.csv"]
 
 
-def test_what_its_writer_takes_away_is_nobodys_concern(inbox_store: RecordStore) -> None:
+def test_a_file_that_its_writer_removes_is_ignored(inbox_store: RecordStore) -> None:
     lands(inbox_store, "in.csv", [contact(1)]).unlink()
     inbox = inbox_of(inbox_store)
     assert (
@@ -331,9 +331,7 @@ def test_a_run_that_has_postponed_files_fails_and_says_what_became_of_the_others
     assert kinds(inbox_store) == {"large.csv": ["processing"], "small.csv": ["archive"]}
 
 
-def test_a_policy_that_cannot_be_meant_fails_the_tick_and_nothing_is_moved(
-    inbox_store: RecordStore, ticks: Ticks
-) -> None:
+def test_an_invalid_policy_fails_the_tick_and_nothing_is_moved(inbox_store: RecordStore, ticks: Ticks) -> None:
     lands(inbox_store, "in.csv", [contact(1)])
     ticks.tick()
     (inbox_store.settings.home / "inbox.yaml").write_text("policies: 1")

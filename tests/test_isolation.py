@@ -157,7 +157,7 @@ def theirs(store: RecordStore, tmp_path_factory: pytest.TempPathFactory) -> Thei
     return populate(store, folder / "theirs", "dl", CANARY)
 
 
-def told_by(attempt: Callable[[], object]) -> tuple[str, str]:
+def answer_to(attempt: Callable[[], object]) -> tuple[str, str]:
     """Return the name and all texts of the error, or the result."""
     try:
         return "", repr(attempt())
@@ -207,8 +207,8 @@ def test_another_accounts_batches_and_exports_are_not_there_in_the_same_words(
     ):
         for name in names:
             for what, attempt in attempts(store, name).items():
-                not_there = told_by(attempts(store, unknown)[what])
-                assert told_by(attempt) == (not_there[0], not_there[1].replace(unknown, name)), what
+                not_there = answer_to(attempts(store, unknown)[what])
+                assert answer_to(attempt) == (not_there[0], not_there[1].replace(unknown, name)), what
                 assert not_there[0] == "NotFound" or (what in ("published", "export") and not_there == ("", "None"))
 
 
@@ -260,10 +260,10 @@ class Forger:
 
     def _imported(self, path: Path) -> tuple[str, str]:
         request = ImportRequest(path, "ua", "contacts", again=True)
-        return told_by(lambda: self._importer.import_file(request, OnInvalid.SKIP))
+        return answer_to(lambda: self._importer.import_file(request, OnInvalid.SKIP))
 
     def _exported(self, **wanted: Any) -> tuple[str, str]:
-        return told_by(lambda: self._writer.export(replace(ExportRequest("ua", "contacts"), **wanted)))
+        return answer_to(lambda: self._writer.export(replace(ExportRequest("ua", "contacts"), **wanted)))
 
     def _linked(self, path: Path) -> Path:
         link = self._folder / "link"
@@ -273,11 +273,11 @@ class Forger:
 
     def batch(self) -> tuple[str, str]:
         attempts = attempts_with_batch(self._store, self._one_of(*forged(self._one_of(*self._theirs.batches))))
-        return told_by(self._one_of(*attempts.values()))
+        return answer_to(self._one_of(*attempts.values()))
 
     def export(self) -> tuple[str, str]:
         attempts = attempts_with_export(self._store, self._one_of(*forged(self._one_of(*self._theirs.exports))))
-        return told_by(self._one_of(*attempts.values()))
+        return answer_to(self._one_of(*attempts.values()))
 
     def account_column(self) -> tuple[str, str]:
         header = self._one_of("_account", "account", "_ACCOUNT", "Account ")
@@ -286,31 +286,31 @@ class Forger:
 
     def parent_batch(self) -> tuple[str, str]:
         row = {"external_id": "C-000001", "status": "lead", "_batch": self._one_of(*self._theirs.batches)}
-        told = self._imported(write_csv(self._folder / "parent.csv", [row | {"_record": "1", "_line": "2"}]))
-        assert "'parent': None" in told[1]
-        return told
+        answer = self._imported(write_csv(self._folder / "parent.csv", [row | {"_record": "1", "_line": "2"}]))
+        assert "'parent': None" in answer[1]
+        return answer
 
     def file(self) -> tuple[str, str]:
         theirs = self._one_of(*self._theirs.paths(self._store))
         path = self._one_of(theirs, self._linked(theirs)) if is_local(self._store.settings.data) else theirs
         nowhere = self._folder / "nowhere"
-        told, not_there = self._imported(path), self._imported(nowhere)
-        assert told == (not_there[0], not_there[1].replace(str(nowhere), str(path)))
-        return told
+        answer, not_there = self._imported(path), self._imported(nowhere)
+        assert answer == (not_there[0], not_there[1].replace(str(nowhere), str(path)))
+        return answer
 
     def destination(self) -> tuple[str, str]:
         theirs = self._one_of(*sorted({path.parent for path in self._theirs.paths(self._store)}))
         folder = self._one_of(theirs, self._linked(theirs)) if is_local(self._store.settings.data) else theirs
         path = self._one_of(folder, folder / "out.csv", folder / "no" / "folder.csv")
         nowhere = Path(str(self._store.settings.accounts / "nobody" / "out.csv"))
-        told, not_there = self._exported(path=path), self._exported(path=nowhere)
-        assert told == (not_there[0], not_there[1].replace(str(nowhere), str(path)))
-        return told
+        answer, not_there = self._exported(path=path), self._exported(path=nowhere)
+        assert answer == (not_there[0], not_there[1].replace(str(nowhere), str(path)))
+        return answer
 
     def preset(self) -> tuple[str, str]:
-        told, not_there = self._exported(preset=self._theirs.preset), self._exported(preset="nosuch")
-        assert told == (not_there[0], not_there[1].replace("nosuch", self._theirs.preset))
-        return told
+        answer, not_there = self._exported(preset=self._theirs.preset), self._exported(preset="nosuch")
+        assert answer == (not_there[0], not_there[1].replace("nosuch", self._theirs.preset))
+        return answer
 
     def filter_and_order(self) -> tuple[str, ...]:
         return (
@@ -322,14 +322,16 @@ class Forger:
 
     def saved_mapping(self) -> tuple[str, str]:
         row = {**contact(9), "company": "Own", "notes": "Own", "Besonderes": "Own"}
-        told = self._imported(write_csv(self._folder / "mapping.csv", [row], HEADERS))
-        assert not [batch for batch in self._theirs.batches if batch in told[1]]
-        return told
+        answer = self._imported(write_csv(self._folder / "mapping.csv", [row], HEADERS))
+        assert not [batch for batch in self._theirs.batches if batch in answer[1]]
+        return answer
 
     def account_name(self) -> tuple[str, str]:
-        told = told_by(lambda: self._store.account(self._one_of("../dl", "dl/", "ua/../dl", "dl\x00", "DL", " dl", "")))
-        assert told[0] == "InvalidRequest"
-        return told
+        answer = answer_to(
+            lambda: self._store.account(self._one_of("../dl", "dl/", "ua/../dl", "dl\x00", "DL", " dl", ""))
+        )
+        assert answer[0] == "InvalidRequest"
+        return answer
 
 
 FORGED = tuple(name for name in vars(Forger) if not name.startswith("_"))
@@ -394,7 +396,7 @@ def run(
     return failure.description or "", "\n".join([*map(dg.serialize_value, entries), *map(str, entries)])
 
 
-def test_no_job_tells_anything_of_another_account(
+def test_no_job_reveals_anything_of_another_account(
     store: RecordStore, theirs: Theirs, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     before = kept_of(store, theirs)
@@ -417,10 +419,10 @@ def test_no_job_tells_anything_of_another_account(
     for job, config, name, unknown in cases:
         whose = {} if job == "export_contacts" else {"account": "ua"}
         account = "ua" if job == "export_contacts" else None
-        sentences, told = run(instance, job, config | whose, account)
+        sentences, answer = run(instance, job, config | whose, account)
         not_there, _ = run(instance, job, dict.fromkeys(config, unknown) | whose, account)
         assert sentences == not_there.replace(unknown, name), job
-        said.append(told)
+        said.append(answer)
     require_silent(store, theirs, "\n".join(said))
     assert kept_of(store, theirs) == before
 
@@ -453,7 +455,7 @@ def test_every_job_of_one_account_is_among_those_that_need_one() -> None:
     }
 
 
-def test_what_the_ledger_tells_of_an_account_is_in_its_own_partition(
+def test_events_of_an_account_are_in_its_own_partition(
     store: RecordStore, theirs: Theirs, instance: dg.DagsterInstance
 ) -> None:
     context = dg.build_sensor_context(instance=instance, resources={"records": RecordsResource()})
@@ -472,7 +474,7 @@ def test_what_the_ledger_tells_of_an_account_is_in_its_own_partition(
     assert [event for event in carried["dl"] if CANARY.lower() in event.lower()]
 
 
-def test_the_command_tells_nothing_of_another_account(store: RecordStore, theirs: Theirs, tmp_path: Path) -> None:
+def test_the_command_reveals_nothing_of_another_account(store: RecordStore, theirs: Theirs, tmp_path: Path) -> None:
     before = kept_of(store, theirs)
     path = Path(str(theirs.export.path))
     nowhere = tmp_path / "nowhere"
@@ -496,25 +498,25 @@ def test_the_command_tells_nothing_of_another_account(store: RecordStore, theirs
     assert kept_of(store, theirs) == before
 
 
-def test_a_plan_that_was_put_into_another_accounts_folder_serves_nobody(store: RecordStore, theirs: Theirs) -> None:
+def test_a_plan_that_was_put_into_another_accounts_folder_is_of_no_use(store: RecordStore, theirs: Theirs) -> None:
     folder = store.account("ua").folder("exports") / theirs.plan.export_id
     shutil.copytree(on_disk(theirs.plan.folder), on_disk(folder))
 
-    told = told_by(lambda: ExportWriter(store, "tester").load("ua", theirs.plan.export_id))
+    answer = answer_to(lambda: ExportWriter(store, "tester").load("ua", theirs.plan.export_id))
 
     shutil.rmtree(on_disk(folder))
-    assert told == told_by(lambda: ExportWriter(store, "tester").load("ua", theirs.plan.export_id))
-    assert told[0] == "NotFound"
+    assert answer == answer_to(lambda: ExportWriter(store, "tester").load("ua", theirs.plan.export_id))
+    assert answer[0] == "NotFound"
 
 
 def _require_foreign(store: RecordStore, path: Path) -> None:
     """To an account, such a file to import does not exist, and it may not write one there."""
     store.add_account("ua", "tester")
-    assert told_by(lambda: store.account("ua").require_source(path)) == (
+    assert answer_to(lambda: store.account("ua").require_source(path)) == (
         "NotFound",
         f"There is no file {str(path)!r}.|Name a file to import.|",
     )
-    assert told_by(lambda: store.account("ua").require_destination(path))[0] == "InvalidRequest"
+    assert answer_to(lambda: store.account("ua").require_destination(path))[0] == "InvalidRequest"
 
 
 @pytest.mark.parametrize("place", ["dagster/dagster.yaml", "exports.yaml", "inbox.yaml", "ui.json", "tmp/x"])

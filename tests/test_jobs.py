@@ -62,7 +62,7 @@ def run(
     )
 
 
-def told(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> str:
+def run_text(instance: dg.DagsterInstance, result: dg.ExecuteInProcessResult) -> str:
     """Return everything that Dagster keeps of a run, as text."""
     entries = instance.all_logs(result.run_id)
     assert len(entries) > 5
@@ -375,7 +375,7 @@ def test_no_check_passes_while_the_file_of_any_account_is_damaged(
         ({"format": "parquet", "pack": "gz"}, "The format parquet does not support packing: gz was given."),
     ],
 )
-def test_an_export_that_cannot_be_meant_fails_its_first_step_with_a_sentence(
+def test_an_invalid_export_fails_its_first_step_with_a_sentence(
     store: RecordStore, instance: dg.DagsterInstance, config: dict[str, Any], sentence: str
 ) -> None:
     result = export_contacts(instance, store, **config)
@@ -498,10 +498,10 @@ def test_no_personal_value_is_in_any_event(
         for job in ("preview_import", "import_records"):
             result = run(instance, job, {"account": "ua", "path": str(file)})
             outcomes.append(result.success)
-            texts.append(told(instance, result))
+            texts.append(run_text(instance, result))
     instance.add_dynamic_partitions("accounts", ["ua"])
     exported = run(instance, "export_contacts", {}, partition="ua")
-    texts.append(told(instance, exported))
+    texts.append(run_text(instance, exported))
 
     assert outcomes == [True, True, True, False, False, False, True, False, True, False]
     assert exported.success

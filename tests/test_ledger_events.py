@@ -57,7 +57,7 @@ def shown(event: Event) -> tuple[type[Event], str, str | None, dict[str, Any]]:
     return type(event), event.asset_key.to_user_string(), event.partition, values
 
 
-def told_of_assets(result: dg.SensorResult) -> list[dg.AssetMaterialization | dg.AssetObservation]:
+def events_of_assets(result: dg.SensorResult) -> list[dg.AssetMaterialization | dg.AssetObservation]:
     return [event for event in result.asset_events if not isinstance(event, dg.AssetCheckEvaluation)]
 
 
@@ -66,7 +66,7 @@ def evaluations(result: dg.SensorResult) -> list[dg.AssetCheckEvaluation]:
 
 
 def batch_ids(result: dg.SensorResult) -> list[Any]:
-    return [event.metadata["batch_id"].value for event in told_of_assets(result)]
+    return [event.metadata["batch_id"].value for event in events_of_assets(result)]
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
 
     result = news(instance)
 
-    previewed, committed = map(shown, told_of_assets(result))
+    previewed, committed = map(shown, events_of_assets(result))
     counts = {"read": 3, "created": 2, "updated": 0, "unchanged": 0, "rejected": 1, "duplicate": 0}
     common = {"batch_id": batch_id, "account": "ua", "actor": "tester", "file": "in.csv", **counts}
     assert previewed[:3] == (dg.AssetObservation, "records/contacts", "ua")
@@ -136,7 +136,7 @@ def test_old_and_new_values_are_shown_but_those_of_personal_fields(
     for fields in (before, after):
         importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", [contact(1, **fields)])))
 
-    *_, changed = told_of_assets(news(instance))
+    *_, changed = events_of_assets(news(instance))
 
     rows = [record.data for record in shown(changed)[3]["changes"].records]
     assert rows == [
@@ -151,10 +151,10 @@ def test_the_files_of_a_batch_are_links_while_the_ui_runs(
     batch = importer.preview(contacts_of(file)).batch
     RunningUi("http://127.0.0.1:3000", "http://127.0.0.1:3001", 1).write(store.settings)
 
-    (told,) = told_of_assets(news(instance))
+    (event,) = events_of_assets(news(instance))
 
     base = f"http://127.0.0.1:3001/{batch.batch_id}/{batch.link_token}"
-    metadata = shown(told)[3]
+    metadata = shown(event)[3]
     assert metadata["report_link"] == f"{base}/report"
     assert metadata["rejects_file_link"] == f"{base}/rejects_file"
 
@@ -182,19 +182,19 @@ def test_no_account_passes_while_a_batch_of_another_is_unbalanced(
         transaction.append(append_batch, replace(theirs, counts=replace(theirs.counts, read=4), at=transaction.at))
     importer.preview(contacts_of(file))
 
-    told = news(instance)
+    reported = news(instance)
     importer.discard("dl", theirs.batch_id)
     importer.preview(contacts_of(file))
-    later = news(instance, told.cursor)
-    for event in [*told.asset_events, *later.asset_events]:
+    later = news(instance, reported.cursor)
+    for event in [*reported.asset_events, *later.asset_events]:
         instance.report_runless_asset_event(event)  # as the daemon does
 
-    assert [(it.metadata["account"].value, it.passed) for it in evaluations(told)] == [
+    assert [(it.metadata["account"].value, it.passed) for it in evaluations(reported)] == [
         ("dl", False),
         ("dl", False),
         ("ua", False),
     ]
-    assert {it.metadata["unbalanced"].value for it in evaluations(told)} == {f"{theirs.batch_id} of dl"}
+    assert {it.metadata["unbalanced"].value for it in evaluations(reported)} == {f"{theirs.batch_id} of dl"}
     assert [(it.metadata["account"].value, it.passed) for it in evaluations(later)] == [("ua", True)]
     key = dg.AssetCheckKey(dg.AssetKey(["records", "contacts"]), ACCOUNTED)
     kept = instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
@@ -233,7 +233,7 @@ def test_the_row_count_is_that_of_the_commit_and_of_the_account(
 def test_a_discarded_preview_is_an_observation(importer: Importer, instance: dg.DagsterInstance, file: Path) -> None:
     importer.discard("ua", importer.preview(contacts_of(file)).batch.batch_id)
 
-    events = list(map(shown, told_of_assets(news(instance))))
+    events = list(map(shown, events_of_assets(news(instance))))
 
     assert [(kind, values["status"]) for kind, _, _, values in events] == [
         (dg.AssetObservation, "previewed"),
@@ -248,7 +248,7 @@ def test_a_failure_is_an_observation_that_says_why(
 
     result = news(instance)
 
-    ((kind, key, partition, values),) = map(shown, told_of_assets(result))
+    ((kind, key, partition, values),) = map(shown, events_of_assets(result))
     assert (kind, key, partition) == (dg.AssetObservation, "records/contacts", "ua")
     assert (values["status"], values["failure"]) == ("failed", "in.csv is empty. Send it again.")
     assert evaluations(result) == []
@@ -258,8 +258,8 @@ def test_an_export_by_the_command_is_a_materialisation(store: RecordStore, insta
     store.add_account("ua", "tester")
     manifest = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", preset="mailing"))
 
-    told = news(instance)
-    (event,) = told_of_assets(told)
+    reported = news(instance)
+    (event,) = events_of_assets(reported)
     kind, key, partition, metadata = shown(event)
 
     assert (kind, key, partition) == (dg.AssetMaterialization, "exports/contacts", "ua")
@@ -274,7 +274,7 @@ def test_an_export_by_the_command_is_a_materialisation(store: RecordStore, insta
         "actor": "tester",
         "manifest": manifest.to_dict(),
     }
-    assert [(check.check_name, check.passed, check.metadata["export_id"].value) for check in evaluations(told)] == [
+    assert [(check.check_name, check.passed, check.metadata["export_id"].value) for check in evaluations(reported)] == [
         (name, True, manifest.export_id) for name in ("rows_equal_snapshot", "checksum_holds", "file_reads_back")
     ]
 
@@ -286,7 +286,7 @@ def test_an_exports_preview_shows_no_personal_value_and_its_filters_none(
     filters = ("email = ada@example.org", "country = GB")
     ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", preset="mailing", filters=filters))
 
-    (event,) = told_of_assets(news(instance))
+    (event,) = events_of_assets(news(instance))
     _, _, _, metadata = shown(event)
 
     assert [record.data for record in metadata["preview"].records] == [
@@ -295,7 +295,7 @@ def test_an_exports_preview_shows_no_personal_value_and_its_filters_none(
     assert metadata["manifest"]["request"]["filters"] == ["email = •••", "country = GB"]
 
 
-def test_an_export_by_a_run_is_not_told_twice(store: RecordStore, instance: dg.DagsterInstance) -> None:
+def test_an_export_by_a_run_is_not_reported_twice(store: RecordStore, instance: dg.DagsterInstance) -> None:
     store.add_account("ua", "tester")
     ExportWriter(store, "tester", run_id="a-run").export(ExportRequest("ua", "contacts"))
 
@@ -316,13 +316,13 @@ def test_a_tick_reads_back_no_more_exported_records_than_it_may(
         for below in (2, 4, 1, 2, 1)  # the number of records of each export
     ]
 
-    told: list[list[tuple[int, int]]] = []
+    reported: list[list[tuple[int, int]]] = []
     requests: list[dg.RunRequest] = []
     cursor = None
     while isinstance(result := tick(instance, cursor), dg.SensorResult):
         checked = [event.metadata["export_id"].value for event in evaluations(result)]
-        shown_ids = [event.metadata["export_id"].value for event in told_of_assets(result)]
-        told.append(
+        shown_ids = [event.metadata["export_id"].value for event in events_of_assets(result)]
+        reported.append(
             [
                 (exports[at].rows, checked.count(exports[at].export_id))
                 for at in range(5)
@@ -332,7 +332,7 @@ def test_a_tick_reads_back_no_more_exported_records_than_it_may(
         requests += result.run_requests or []
         cursor = result.cursor
 
-    assert told == [[(2, 3), (4, 0), (1, 3)], [(2, 3), (1, 3)]]
+    assert reported == [[(2, 3), (4, 0), (1, 3)], [(2, 3), (1, 3)]]
     assert [request.run_key for request in requests] == [exports[1].export_id]
     assert requests[0].run_config == {"account": "ua", "export_id": exports[1].export_id}
 
@@ -364,21 +364,21 @@ def test_new_accounts_become_partitions_once(store: RecordStore, instance: dg.Da
     assert asked() == [("accounts", ["aa"])]
 
 
-def test_what_was_told_is_not_told_again(importer: Importer, instance: dg.DagsterInstance, file: Path) -> None:
+def test_reported_rows_are_not_reported_again(importer: Importer, instance: dg.DagsterInstance, file: Path) -> None:
     first = importer.preview(contacts_of(file)).batch.batch_id
-    told = news(instance)
-    assert batch_ids(told) == [first]
-    assert isinstance(tick(instance, told.cursor), dg.SkipReason)
+    reported = news(instance)
+    assert batch_ids(reported) == [first]
+    assert isinstance(tick(instance, reported.cursor), dg.SkipReason)
 
     second = importer.preview(contacts_of(file)).batch.batch_id
-    later = news(instance, told.cursor)
+    later = news(instance, reported.cursor)
 
     assert batch_ids(later) == [second]
     assert isinstance(tick(instance, later.cursor), dg.SkipReason)
 
 
 @pytest.mark.runs_on("laptop", "postgres")
-def test_more_rows_than_a_tick_takes_are_all_told_once_and_in_order(
+def test_more_rows_than_a_tick_takes_are_all_reported_once_and_in_order(
     store: RecordStore, importer: Importer, instance: dg.DagsterInstance, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipelines.ledger_events._ROWS_A_TICK", 2)
@@ -390,13 +390,13 @@ def test_more_rows_than_a_tick_takes_are_all_told_once_and_in_order(
         if number == 1:
             ExportWriter(store, "tester", run_id="a-run").export(ExportRequest("ua", "contacts"))
 
-    told: list[list[Any]] = []
+    reported: list[list[Any]] = []
     cursor = None
     while isinstance(result := tick(instance, cursor), dg.SensorResult):
-        events = told_of_assets(result)
+        events = events_of_assets(result)
         ids = [(event.metadata.get("batch_id") or event.metadata["export_id"]).value for event in events]
-        told.append(ids)
+        reported.append(ids)
         cursor = result.cursor
 
-    assert [len(ids) for ids in told] == [2, 2, 1, 1]
-    assert [one for ids in told for one in ids] == expected
+    assert [len(ids) for ids in reported] == [2, 2, 1, 1]
+    assert [one for ids in reported for one in ids] == expected

@@ -125,9 +125,9 @@ def test_batches_expire_and_previews_are_discarded_with_their_files(world: World
     assert report.removed.bytes > 1000
     assert (world.folders(committed), world.folders(previewed)) == (set(), {"reports"})
     assert world.folders(young) == {"staging", "reports"}
-    told = {found.batch_id: (found.status, found.actor) for found in world.store.batches()}
-    assert told[committed] == (BatchStatus.EXPIRED, "tester")
-    assert told[previewed] == (BatchStatus.DISCARDED, "tester")
+    statuses = {found.batch_id: (found.status, found.actor) for found in world.store.batches()}
+    assert statuses[committed] == (BatchStatus.EXPIRED, "tester")
+    assert statuses[previewed] == (BatchStatus.DISCARDED, "tester")
     assert world.maintenance.expire() == ExpiryReport((), (), Removed())
     with pytest.raises(WindowOver, match="until 2026-01-06 09:30:00 UTC"):
         world.takes_back(committed)
@@ -185,7 +185,7 @@ def test_what_a_killed_process_left_in_the_scratch_folder_is_swept_a_day_later(w
     assert (old.parent.exists(), new.exists()) == (False, True)
 
 
-def test_an_import_after_three_quiet_weeks_can_be_taken_back_after_maintenance(world: World) -> None:
+def test_an_import_after_three_quiet_weeks_can_be_rolled_back_after_maintenance(world: World) -> None:
     world.imports(*range(5), company="old")
     world.clock.advance(days=21)
     before = stored(world.store)
@@ -233,7 +233,7 @@ def test_small_files_become_one_that_is_sorted_and_history_stays(world: World) -
     assert world.maintains().merged == 0
 
 
-def test_files_of_which_much_is_deleted_are_written_anew_and_removed_past_the_horizon(world: World) -> None:
+def test_files_with_many_deletions_are_rewritten_and_removed_past_the_horizon(world: World) -> None:
     world.imports(*range(10), company="old")
     batch_id = world.imports(*range(5), company="new")
     world.takes_back(batch_id)
@@ -349,7 +349,7 @@ def test_the_window_of_a_batch_is_the_one_it_was_promised(world: World, hours: f
         assert Maintenance(other, "tester").expire().expired == (before,)
 
 
-def test_a_batch_whose_images_are_gone_cannot_be_taken_back(world: World) -> None:
+def test_a_batch_without_its_earlier_images_cannot_be_rolled_back(world: World) -> None:
     world.imports(0)
     batch_id = world.imports(1)
     with world.store.transaction("expire snapshots", "somebody", writes=()) as transaction:
@@ -366,12 +366,12 @@ def test_a_snapshot_is_read_as_it_was_after_its_files_were_rewritten(store: Reco
         "SELECT 'C-' || lpad(i::VARCHAR, 3, '0') AS external_id, 'lead' AS status, "
         "CASE WHEN i >= 60 THEN NULL ELSE i END::DECIMAL(18,2) AS amount FROM range(100) t(i)",
     )
-    moment = put(store, "SELECT 'D' AS external_id, 'lead' AS status")
+    snapshot = put(store, "SELECT 'D' AS external_id, 'lead' AS status")
     change(store, "DELETE FROM lake.records.contacts WHERE external_id >= 'C-060'")
 
     assert Maintenance(store, "tester").maintain().rewritten == 1
 
-    with store.reading(moment) as connection:
+    with store.reading(snapshot) as connection:
         found = connection.fetch_one(
             """
             SELECT (SELECT count(*) FROM lake.records.contacts WHERE external_id >= 'C-070'),

@@ -296,19 +296,17 @@ def test_every_column_is_mapped_or_ignored_or_the_row_is_refused(headers: list[s
         "key left out",
     ],
 )
-def test_a_mapping_that_cannot_be_meant_is_refused(
-    headers: list[str], given: dict[str, str], message: str, hint: str
-) -> None:
+def test_an_invalid_mapping_is_refused(headers: list[str], given: dict[str, str], message: str, hint: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         map_headers(headers, TYPE, given)
     assert (refusal.value.message, f"{refusal.value.hint} {refusal.value.quoted}".strip()) == (message, hint)
 
 
 def test_every_missing_key_field_has_its_own_candidates() -> None:
-    thing = RecordType("things", "", (Field("place", "text"), Field("moment", "text")), ("place", "moment"), {})
+    thing = RecordType("things", "", (Field("place", "text"), Field("minute", "text")), ("place", "minute"), {})
     with pytest.raises(InvalidRequest) as refusal:
-        map_headers(["the place", "last moment"], thing)
-    assert refusal.value.quoted.endswith("the nearest: --map 'the place=place'; and --map 'last moment=moment'.")
+        map_headers(["the place", "last minute"], thing)
+    assert refusal.value.quoted.endswith("the nearest: --map 'the place=place'; and --map 'last minute=minute'.")
 
 
 def test_the_option_of_a_hint_can_be_pasted_into_a_shell() -> None:

@@ -93,8 +93,8 @@ def history(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Hist
         patch.setattr(reader, "subprocess", FORKED)
         importer, ua = Importer(store, "tester"), store.account("ua")
         first = importer.import_file(contacts_of(file(*range(6), company="old"))).batch.batch_id
-        undone = importer.import_file(contacts_of(file(*range(3, 8), company="mistaken"))).batch.batch_id
-        ua.roll_back(RollbackRequest("ua", undone), "tester", None)
+        rolled_back = importer.import_file(contacts_of(file(*range(3, 8), company="mistaken"))).batch.batch_id
+        ua.roll_back(RollbackRequest("ua", rolled_back), "tester", None)
         importer.import_file(
             contacts_of(write_csv(folder / "bad.csv", [contact(20), contact(21, status="?")])), OnInvalid.SKIP
         )
@@ -154,7 +154,7 @@ def laptop(tmp_path: Path) -> Place:
     return Place(place, place, {"RECORDS_HOME": place})
 
 
-def told(store: RecordStore) -> list[Any]:
+def content(store: RecordStore) -> list[Any]:
     """Return all that a store reports of itself, except its place."""
     data = str(store.settings.data).rstrip("/")
     exports = [replace(it, path=str(it.path).removeprefix(data)) for it in store.exports()]  # type: ignore[arg-type]
@@ -202,13 +202,13 @@ def works_as(place: Place, history: History) -> None:
 def test_a_store_moves_up_and_back_with_its_history(
     source: RecordStore, history: History, server: Place, laptop: Place
 ) -> None:
-    before, exported = told(source), export_as_of(source, history.first)
+    before, exported = content(source), export_as_of(source, history.first)
 
     up = Migration(source, server.to, server.data).run()
 
     with RecordStore(server.settings) as store:
-        assert told(store)[1:] == told(source)[1:]
-        assert told(store)[0] == before[0]
+        assert content(store)[1:] == content(source)[1:]
+        assert content(store)[0] == before[0]
         assert export_as_of(store, history.first) == exported
         assert (up.accounts, up.record_types, up.batches, up.exports) == (2, 2, 6, 2)
         assert up.compared > 3
@@ -216,7 +216,7 @@ def test_a_store_moves_up_and_back_with_its_history(
     works_as(server, history)
     assert (down.batches, down.exports) == (6, 3)
     with RecordStore(laptop.settings) as store:
-        assert told(store)[0] == before[0]
+        assert content(store)[0] == before[0]
         assert export_as_of(store, history.first) == exported
     works_as(laptop, history)
     with RecordStore(laptop.settings) as store:
@@ -243,7 +243,7 @@ def test_the_source_is_as_it_was_and_goes_on(source: RecordStore, history: Histo
     works_as(replace(laptop, environment={"RECORDS_HOME": str(home)}), history)
 
 
-def test_what_is_copied_is_what_whole_files_there_are(source: RecordStore, laptop: Place) -> None:
+def test_only_whole_files_are_copied(source: RecordStore, laptop: Place) -> None:
     os.utime(source.settings.home / "inbox/ua/contacts/to come.csv", (1_700_000_000, 1_700_000_000))
     here = {
         path: digest
@@ -369,7 +369,7 @@ def test_a_file_that_was_copied_badly_is_found(
     assert is_no_store(laptop)
     migrate(source, laptop)
     with RecordStore(laptop.settings) as store:
-        assert told(store) == told(source)
+        assert content(store) == content(source)
 
 
 @pytest.mark.parametrize(
@@ -422,9 +422,7 @@ def test_a_place_that_is_not_empty_is_refused_and_left_alone(
     assert not (tmp_path / "other").exists()
 
 
-def test_a_place_that_cannot_be_meant_is_refused(
-    source: RecordStore, server: Place, postgres: Postgres, tmp_path: Path
-) -> None:
+def test_an_invalid_place_is_refused(source: RecordStore, server: Place, postgres: Postgres, tmp_path: Path) -> None:
     postgres.execute("CREATE ROLE guest LOGIN")
     for to, data, error, said in (
         (f"mysql://u:{PASSWORD}@host/db", "/there", InvalidRequest, "--to is neither"),
@@ -473,7 +471,7 @@ def test_what_changes_meanwhile_is_not_missed(
     works_as(laptop, history)
 
 
-def test_nobody_writes_meanwhile(source: RecordStore, laptop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_writes_meanwhile(source: RecordStore, laptop: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     with RecordStore(replace(source.settings, lock_seconds=0.0)) as other:
         make = CatalogCopy.make
 
@@ -539,7 +537,7 @@ def test_an_export_is_found_in_a_home_that_was_moved_by_hand(source: RecordStore
         assert store.latest_exports("contacts") == [manifest]
 
 
-def test_how_far_it_is_is_told_in_bytes_also_of_nothing(
+def test_progress_is_reported_in_bytes_also_for_an_empty_store(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -113,13 +113,18 @@ def test_its_files_are_written_by_the_command_and_resumed_and_read_back(project:
     environment = os.environ | {"PYTHONPATH": str(project)}
     ended = subprocess.run([sys.executable, "-c", USE], cwd=project, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    told = json.loads(ended.stdout)
+    printed = json.loads(ended.stdout)
 
     expected = "".join(f"C-{100 + i}|{i}.00\r\n" for i in range(100)) + "T|100\n"
     sha256 = hashlib.sha256(expected.encode()).hexdigest()
     assert (project / "out.toy").read_bytes() == expected.encode()
-    assert told["exit_code"] == 0
-    assert [told["exported"][name] for name in ("format", "rows", "sha256")] == ["toy", 100, sha256]
-    assert (told["parts"], told["made"], told["sha256"], told["name"]) == (4, [1, 2, 3], sha256, "contacts.toy")
-    assert told["whole"] == {"counted": 100, "sha256": sha256, "read_back": 100, "unreadable": ""}
-    assert (told["shortened"]["read_back"], told["shortened"]["unreadable"]) == (None, "UnreadableFile")
+    assert printed["exit_code"] == 0
+    assert [printed["exported"][name] for name in ("format", "rows", "sha256")] == ["toy", 100, sha256]
+    assert (printed["parts"], printed["made"], printed["sha256"], printed["name"]) == (
+        4,
+        [1, 2, 3],
+        sha256,
+        "contacts.toy",
+    )
+    assert printed["whole"] == {"counted": 100, "sha256": sha256, "read_back": 100, "unreadable": ""}
+    assert (printed["shortened"]["read_back"], printed["shortened"]["unreadable"]) == (None, "UnreadableFile")

@@ -94,8 +94,8 @@ print(json.dumps({
     "choices": [value.config_value for value in choices.config_type.enum_values],
 }))
 """
-    told = python(code)
+    printed = python(code)
 
-    assert {"records/airports", "exports/airports"} < set(told["assets"])
-    assert "export_airports" in told["jobs"]
-    assert told["choices"] == ["contacts", "flights", "airports"]
+    assert {"records/airports", "exports/airports"} < set(printed["assets"])
+    assert "export_airports" in printed["jobs"]
+    assert printed["choices"] == ["contacts", "flights", "airports"]

@@ -68,7 +68,7 @@ def tick(sensor: Any, instance: dg.DagsterInstance, cursor: str | None) -> str |
 
 
 @pytest.mark.runs_on("laptop", "postgres")
-def test_what_the_ledger_tells_is_told_once(
+def test_each_row_of_the_ledger_is_notified_once(
     store: RecordStore, importer: Importer, instance: dg.DagsterInstance, receiver: Receiver, file: Path
 ) -> None:
     clean = importer.import_file(contacts_of(write_csv(file.with_name("clean.csv"), [contact(7)]))).batch.batch_id
@@ -124,12 +124,12 @@ def test_an_import_that_waits_for_approval_says_how_to_approve_it(
         f"Or discard it: records discard {batch.batch_id}",
     ]
     complete = replace(waiting, counts=replace(batch.counts, rejected=0, created=2))
-    told = of_batch(complete, timedelta(hours=24))
-    assert told is not None
-    assert f"records commit {batch.batch_id}\n" in told.body
+    notice = of_batch(complete, timedelta(hours=24))
+    assert notice is not None
+    assert f"records commit {batch.batch_id}\n" in notice.body
 
 
-def test_a_receiver_that_fails_holds_up_no_event_and_is_told_later(
+def test_a_receiver_that_fails_holds_up_no_event_and_is_notified_later(
     store: RecordStore,
     importer: Importer,
     instance: dg.DagsterInstance,
@@ -141,8 +141,8 @@ def test_a_receiver_that_fails_holds_up_no_event_and_is_told_later(
     receiver.status = 500
     cursor = tick(ledger_events, instance, None)
     assert cursor is not None
-    carried, _, told = cursor.partition(":")
-    assert (carried, told.startswith("0 {") or int(told.partition(" ")[0]) < int(carried)) == (carried, True)
+    carried, _, reported = cursor.partition(":")
+    assert (carried, reported.startswith("0 {") or int(reported.partition(" ")[0]) < int(carried)) == (carried, True)
 
     ExportWriter(store, "tester", run_id="a-run").export(ExportRequest("ua", "contacts"))
     later = tick(ledger_events, instance, cursor)
@@ -158,7 +158,7 @@ def test_a_receiver_that_fails_holds_up_no_event_and_is_told_later(
     assert next_attempt is not min
 
 
-def test_with_nobody_to_tell_and_with_an_old_cursor_the_numbers_are_one(
+def test_without_receivers_and_with_an_old_cursor_both_numbers_are_equal(
     store: RecordStore,
     importer: Importer,
     instance: dg.DagsterInstance,
@@ -168,8 +168,8 @@ def test_with_nobody_to_tell_and_with_an_old_cursor_the_numbers_are_one(
     importer.import_file(contacts_of(file), OnInvalid.SKIP)
     cursor = tick(ledger_events, instance, None)
     assert cursor is not None
-    carried, _, told = cursor.partition(":")
-    assert carried == told
+    carried, _, reported = cursor.partition(":")
+    assert carried == reported
     receiver: Receiver = request.getfixturevalue("receiver")
     assert tick(ledger_events, instance, carried) == carried  # as it was written before notices existed
     assert receiver.taken == []
@@ -203,7 +203,7 @@ def fail(instance: dg.DagsterInstance, account: str, batch_id: str) -> str:
     return done.run_id
 
 
-def test_runs_that_fail_are_told_once_from_now_on(
+def test_failed_runs_are_reported_once_from_now_on(
     store: RecordStore, instance: dg.DagsterInstance, receiver: Receiver, home: Path
 ) -> None:
     fail(instance, "ua", "b-history")
@@ -237,7 +237,7 @@ def test_runs_that_fail_are_told_once_from_now_on(
     ]
 
 
-def test_a_defect_is_told_by_its_class_and_tried_again(
+def test_a_defect_is_reported_by_its_class_and_tried_again(
     store: RecordStore, instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cursor = tick(run_failures, instance, None)

@@ -47,9 +47,9 @@ def after(entries: Sequence[Entry], number: int) -> list[Entry]:
     return [entry for entry in entries if entry.number > number]
 
 
-def tell(notifier: Notifier, told: NoticeCursor, entries: Sequence[Entry], minutes: float = 0) -> NoticeCursor:
+def send_new(notifier: Notifier, cursor: NoticeCursor, entries: Sequence[Entry], minutes: float = 0) -> NoticeCursor:
     """Send the new entries. The text of the cursor must have everything for the next tick."""
-    reached = notifier.send_new(told, lambda number: after(entries, number), NOW + timedelta(minutes=minutes))
+    reached = notifier.send_new(cursor, lambda number: after(entries, number), NOW + timedelta(minutes=minutes))
     assert NoticeCursor.parse(str(reached)) == reached
     return reached
 
@@ -62,7 +62,7 @@ def test_a_message_is_posted(settings: Settings, receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 404, 301])
-def test_a_message_that_is_refused_is_not_taken(settings: Settings, receiver: Receiver, status: int) -> None:
+def test_a_refused_message_is_not_accepted(settings: Settings, receiver: Receiver, status: int) -> None:
     receiver.status = status
     notifier = of(settings, receiver)
     assert not notifier.send(notifier.receivers[0], MESSAGE)
@@ -83,30 +83,30 @@ def test_a_receiver_that_hangs_and_one_that_is_not_there_fail_soon(
     assert not gone.send(gone.receivers[0], MESSAGE)
 
 
-def test_entries_are_told_once_and_in_order(settings: Settings, receiver: Receiver) -> None:
+def test_entries_are_notified_once_and_in_order(settings: Settings, receiver: Receiver) -> None:
     entries = log(1, 2, 3, 4)
-    told = tell(of(settings, receiver), NoticeCursor(0), entries)
-    assert (receiver.titles, told, str(told)) == (["1", "3"], NoticeCursor(4), "4")
-    assert tell(of(settings, receiver), told, entries) == told
-    tell(of(settings, receiver), told, [*entries, *log(5)])
+    cursor = send_new(of(settings, receiver), NoticeCursor(0), entries)
+    assert (receiver.titles, cursor, str(cursor)) == (["1", "3"], NoticeCursor(4), "4")
+    assert send_new(of(settings, receiver), cursor, entries) == cursor
+    send_new(of(settings, receiver), cursor, [*entries, *log(5)])
     assert receiver.titles == ["1", "3", "5"]
 
 
-def test_what_was_not_taken_is_tried_again_ever_more_rarely_and_then_told(
+def test_a_message_that_was_not_accepted_is_retried_ever_more_rarely_and_then_given_up(
     settings: Settings, receiver: Receiver
 ) -> None:
-    entries, told, tries = log(2, 3, 4, 5), NoticeCursor(0), []
+    entries, cursor, tries = log(2, 3, 4, 5), NoticeCursor(0), []
     receiver.status = 500
     for minute in range(30):
         before = receiver.asked
-        told = tell(of(settings, receiver), told, entries, minute)
+        cursor = send_new(of(settings, receiver), cursor, entries, minute)
         if receiver.asked > before:
             tries.append(minute)
     assert tries == [0, 1, 3, 6, 10, 15, 21, 28]
-    assert told.number == 2
+    assert cursor.number == 2
     receiver.status = 200
-    assert tell(of(settings, receiver), told, entries, 35) == told
-    assert tell(of(settings, receiver), told, entries, 36) == NoticeCursor(5)
+    assert send_new(of(settings, receiver), cursor, entries, 35) == cursor
+    assert send_new(of(settings, receiver), cursor, entries, 36) == NoticeCursor(5)
     assert receiver.titles == ["3", "5"]
 
 
@@ -115,46 +115,46 @@ def test_what_is_a_day_old_is_passed_over_and_logged(
 ) -> None:
     receiver.status = 500
     entries = [*log(1, 2, 3), *log(5, at=NOW + timedelta(hours=1))]
-    told = tell(of(settings, receiver), NoticeCursor(0), entries)
-    told = tell(of(settings, receiver), told, entries, 24 * 60 - 1 / 60)
-    assert (told.number, receiver.asked) == (0, 2)
+    cursor = send_new(of(settings, receiver), NoticeCursor(0), entries)
+    cursor = send_new(of(settings, receiver), cursor, entries, 24 * 60 - 1 / 60)
+    assert (cursor.number, receiver.asked) == (0, 2)
     receiver.status = 200
-    assert tell(of(settings, receiver), told, entries, 24 * 60) == NoticeCursor(5)
+    assert send_new(of(settings, receiver), cursor, entries, 24 * 60) == NoticeCursor(5)
     assert receiver.titles == ["5"]
     assert "(json): skipped 2 messages older than a day, the last one '3'." in caplog.text
 
 
-def test_one_receiver_holds_up_no_other_and_none_is_told_twice(
+def test_one_receiver_holds_up_no_other_and_none_is_notified_twice(
     settings: Settings, receiver: Receiver, other: Receiver
 ) -> None:
     both = [receiver, other]
     receiver.status = 500
-    told = tell(of(settings, *both), NoticeCursor(0), log(1, 2))
-    told = tell(of(settings, *both), told, log(1, 2, 3), 0.5)
-    assert (receiver.titles, other.titles, told.number) == ([], ["1", "3"], 3)
-    (behind,) = told.behind.values()
+    cursor = send_new(of(settings, *both), NoticeCursor(0), log(1, 2))
+    cursor = send_new(of(settings, *both), cursor, log(1, 2, 3), 0.5)
+    assert (receiver.titles, other.titles, cursor.number) == ([], ["1", "3"], 3)
+    (behind,) = cursor.behind.values()
     assert behind == Position(0, 1, NOW)
     receiver.status = 200
-    told = tell(of(settings, *both), told, log(1, 2, 3), 1)
-    assert (receiver.titles, other.titles, told) == (["1", "3"], ["1", "3"], NoticeCursor(3))
+    cursor = send_new(of(settings, *both), cursor, log(1, 2, 3), 1)
+    assert (receiver.titles, other.titles, cursor) == (["1", "3"], ["1", "3"], NoticeCursor(3))
 
 
 def test_a_new_receiver_begins_where_the_others_are_and_one_that_is_gone_is_forgotten(
     settings: Settings, receiver: Receiver, other: Receiver
 ) -> None:
     receiver.status = 500
-    told = tell(of(settings, receiver), NoticeCursor(0), log(1))
-    assert tell(of(settings, other), told, log(1, 2, 3)) == NoticeCursor(3)
+    cursor = send_new(of(settings, receiver), NoticeCursor(0), log(1))
+    assert send_new(of(settings, other), cursor, log(1, 2, 3)) == NoticeCursor(3)
     assert other.titles == ["1", "3"]
 
 
 def test_a_tick_ends_in_time_and_the_next_one_goes_on(
     settings: Settings, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notifier_module, "_SECONDS_A_TICK", -1.0)
-    assert tell(of(settings, receiver), NoticeCursor(0), log(2, 3)) == NoticeCursor(2)
-    monkeypatch.undo()
-    tell(of(settings, receiver), NoticeCursor(2), log(2, 3))
+    with monkeypatch.context() as patch:
+        patch.setattr(notifier_module, "_SECONDS_A_TICK", -1.0)
+        assert send_new(of(settings, receiver), NoticeCursor(0), log(2, 3)) == NoticeCursor(2)
+    send_new(of(settings, receiver), NoticeCursor(2), log(2, 3))
     assert receiver.titles == ["3"]
 
 

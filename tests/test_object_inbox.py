@@ -89,10 +89,10 @@ def test_what_lies_in_a_wrong_place_is_in_quarantine(
     assert sentence in (on_disk(inbox_store.settings.data) / where / "WHY.txt").read_text()
 
 
-def test_a_name_that_no_disk_holds_is_told() -> None:
-    told = _misplaced(f"ua/contacts/{'☃' * 86}.csv", ["ua"], ["contacts"])
-    assert told is not None
-    assert "Its name has more than 255 bytes; only files are imported." in told
+def test_a_name_that_no_disk_can_hold_is_reported() -> None:
+    sentence = _misplaced(f"ua/contacts/{'☃' * 86}.csv", ["ua"], ["contacts"])
+    assert sentence is not None
+    assert "Its name has more than 255 bytes; only files are imported." in sentence
 
 
 def test_hidden_files_are_left_alone(inbox_store: RecordStore) -> None:
@@ -112,7 +112,7 @@ def test_files_are_imported_in_the_order_in_which_they_were_written(inbox_store:
 
 @pytest.mark.parametrize("fatal", ["copy", "delete"])
 @pytest.mark.parametrize("step", ["take", "archive", "quarantine"])
-def test_who_is_killed_over_a_move_loses_nothing_and_imports_nothing_twice(
+def test_a_kill_during_a_move_loses_nothing_and_imports_nothing_twice(
     inbox_store: RecordStore, step: str, fatal: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lands(inbox_store, "in.csv", [contact(1, status="VIP" if step == "quarantine" else "lead")])
@@ -162,13 +162,13 @@ def test_what_changed_since_it_was_looked_at_is_looked_at_again(inbox_store: Rec
     assert kinds(inbox_store) == {"in.csv": ["inbox"]}
 
 
-def test_two_who_take_at_once_take_each_file_once(inbox_store: RecordStore) -> None:
+def test_two_processes_that_take_at_once_take_each_file_once(inbox_store: RecordStore) -> None:
     lands(inbox_store, "in.csv", [contact(1)])
     inbox = inbox_of(inbox_store)
     look = inbox.look((), ())
     with inbox_store.lock("inbox", 1.0):
-        told = inbox.take(list(look), look, ["ua"], ["contacts"], inbox_store.now())
-    assert told == ["another process takes files from the inbox at this moment"]
+        reasons = inbox.take(list(look), look, ["ua"], ["contacts"], inbox_store.now())
+    assert reasons == ["another process takes files from the inbox at this moment"]
     assert kinds(inbox_store) == {"in.csv": ["inbox"]}
     for _ in range(2):
         assert inbox.take(list(look), look, ["ua"], ["contacts"], inbox_store.now()) == []

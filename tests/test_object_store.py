@@ -45,7 +45,7 @@ def _anew(settings: Settings) -> Settings:
 
 
 @pytest.mark.parametrize("data", ["gs://bucket", "s3://", "s3://B", "s3://bucket/a*", "s3://bucket//a", "s3://b@d/x"])
-def test_data_that_cannot_be_meant_is_refused(data: str) -> None:
+def test_an_invalid_place_of_data_is_refused(data: str) -> None:
     with pytest.raises(InvalidRequest, match="Give a local folder, or s3://BUCKET/PREFIX"):
         Settings.from_environment({"RECORDS_DATA": data})
 
@@ -138,8 +138,8 @@ def test_an_export_lies_among_the_accounts_objects_and_one_that_fails_leaves_the
         folder = on_disk(manifest.path).parent
         names = [manifest.path.name, manifest.manifest_path.name]
         assert sorted(file.name for file in folder.iterdir()) == names
-        told = json.loads(on_disk(manifest.manifest_path).read_text())
-        assert (told["path"], told["sha256"]) == (str(manifest.path), manifest.sha256)
+        manifest_file = json.loads(on_disk(manifest.manifest_path).read_text())
+        assert (manifest_file["path"], manifest_file["sha256"]) == (str(manifest.path), manifest.sha256)
     assert not any(store.settings.scratch.iterdir())
 
     plan = writer.plan(ExportRequest("ua", "contacts", part_rows=30))

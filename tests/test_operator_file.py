@@ -16,7 +16,7 @@ class Entry(BaseModel):
     format: Literal["csv", "json"] = "csv"
 
 
-class Told(BaseModel):
+class ExampleFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
     exports: list[Entry] = []
 
@@ -25,12 +25,14 @@ class Told(BaseModel):
 def test_no_file_and_an_empty_one_say_nothing(tmp_path: Path, text: str | None) -> None:
     if text is not None:
         (tmp_path / "exports.yaml").write_text(text)
-    assert read_operator_file(tmp_path / "exports.yaml", Told) == Told()
+    assert read_operator_file(tmp_path / "exports.yaml", ExampleFile) == ExampleFile()
 
 
 def test_what_it_says_is_read(tmp_path: Path) -> None:
     (tmp_path / "exports.yaml").write_text("exports:\n- account: ua\n  format: json\n")
-    assert read_operator_file(tmp_path / "exports.yaml", Told) == Told(exports=[Entry(account="ua", format="json")])
+    assert read_operator_file(tmp_path / "exports.yaml", ExampleFile) == ExampleFile(
+        exports=[Entry(account="ua", format="json")]
+    )
 
 
 class Hour(BaseModel):
@@ -44,8 +46,8 @@ def test_a_time_of_day_is_a_text_and_a_number_a_number(tmp_path: Path) -> None:
 
 
 def test_one_wrong_entry_does_not_hide_the_others(tmp_path: Path) -> None:
-    told = [{"account": "ua"}, {"format": "csv"}, "ua", {"account": "dl", "where": ["email = canary@example.org"]}]
-    entries, mistakes = checked_entries(tmp_path / "exports.yaml", "exports", told, Entry)
+    listed = [{"account": "ua"}, {"format": "csv"}, "ua", {"account": "dl", "where": ["email = canary@example.org"]}]
+    entries, mistakes = checked_entries(tmp_path / "exports.yaml", "exports", listed, Entry)
     assert entries == [Entry(account="ua")]
     assert [each.message.partition(": ")[2] for each in mistakes] == [
         "`exports, entry 2, account` field required.",
@@ -66,9 +68,9 @@ def test_one_wrong_entry_does_not_hide_the_others(tmp_path: Path) -> None:
         ("exports: \xff", "cannot be read"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_meant_is_told_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
+def test_an_invalid_entry_is_reported_with_its_place(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "exports.yaml").write_bytes(text.encode("latin-1"))
     with pytest.raises(InvalidRequest) as refused:
-        read_operator_file(tmp_path / "exports.yaml", Told)
+        read_operator_file(tmp_path / "exports.yaml", ExampleFile)
     assert sentence in refused.value.message
     assert str(tmp_path / "exports.yaml") in refused.value.message

@@ -60,11 +60,11 @@ class Whole:
         assert self.records == list(range(1, file.read + 1))
 
 
-def _moments(*values: int | None, unit: str = "us", zone: str | None = None) -> pa.Array:
+def _timestamps(*values: int | None, unit: str = "us", zone: str | None = None) -> pa.Array:
     return pa.array(values, pa.int64()).cast(pa.timestamp(unit)).cast(pa.timestamp(unit, zone))
 
 
-MOMENT = int(datetime(2024, 5, 31, 9, 30, tzinfo=UTC).timestamp())
+SECONDS = int(datetime(2024, 5, 31, 9, 30, tzinfo=UTC).timestamp())
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ MOMENT = int(datetime(2024, 5, 31, 9, 30, tzinfo=UTC).timestamp())
         (pa.array([0.1, 16777216.0], pa.float32()), ["0.1", "16777216"]),
         (pa.array([date(1, 1, 1), None, date(9999, 12, 31)]), ["0001-01-01", "", "9999-12-31"]),
         (
-            _moments(MOMENT * 10**6, None, MOMENT * 10**6 + 500_000, zone="Europe/Berlin"),
+            _timestamps(SECONDS * 10**6, None, SECONDS * 10**6 + 500_000, zone="Europe/Berlin"),
             ["2024-05-31T09:30:00Z", "", "2024-05-31T09:30:00.5Z"],
         ),
-        (_moments(MOMENT * 10**6 + 1), ["2024-05-31T09:30:00.000001"]),
-        (_moments(MOMENT * 10**9 + 1000, unit="ns"), ["2024-05-31T09:30:00.000001"]),
-        (_moments(MOMENT * 1000 + 20, unit="ms", zone="+02:00"), ["2024-05-31T09:30:00.02Z"]),
+        (_timestamps(SECONDS * 10**6 + 1), ["2024-05-31T09:30:00.000001"]),
+        (_timestamps(SECONDS * 10**9 + 1000, unit="ns"), ["2024-05-31T09:30:00.000001"]),
+        (_timestamps(SECONDS * 1000 + 20, unit="ms", zone="+02:00"), ["2024-05-31T09:30:00.02Z"]),
         (pa.nulls(2), ["", ""]),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
@@ -109,8 +109,8 @@ def test_a_value_becomes_its_text(values: pa.Array, texts: list[str]) -> None:
         (pa.array([None, b"ab", None], pa.binary(2)), "not_text", "must be text"),
         (pa.array([None, ["x"], None]), "nested_value", "must be a single value"),
         (pa.array([None, {"a": 1}, None]), "nested_value", "must be a single value"),
-        (_moments(0, 2**62, None, unit="ms"), "date_out_of_range", "must be in the years 1 to 9999"),
-        (_moments(0, 1, None, unit="ns", zone="UTC"), "too_precise", "must have at most 6 decimals of a second"),
+        (_timestamps(0, 2**62, None, unit="ms"), "date_out_of_range", "must be in the years 1 to 9999"),
+        (_timestamps(0, 1, None, unit="ns", zone="UTC"), "too_precise", "must have at most 6 decimals of a second"),
     ],
     ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
 )

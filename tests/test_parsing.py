@@ -186,5 +186,5 @@ _OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta
 
 
 @given(st.lists(st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=_OFFSETS)))  # noqa: DTZ001
-def test_moments_come_back_whatever_their_offset(values: list[datetime]) -> None:
+def test_timestamps_come_back_whatever_their_offset(values: list[datetime]) -> None:
     assert _parse([value.isoformat() for value in values], "timestamp") == (values, [])

@@ -49,7 +49,7 @@ def test_a_lock_that_was_lost_stops_the_commit(store: RecordStore, postgres: Pos
     assert store.add_account("ua", "tester")
 
 
-def test_who_lost_the_lock_between_proof_and_commit_cannot_commit_over_another(
+def test_a_writer_that_lost_the_lock_between_proof_and_commit_cannot_commit_over_another(
     store: RecordStore, settings: Settings, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prove = store.write_lock.prove
@@ -132,18 +132,18 @@ def test_the_time_of_the_server_counts(store: RecordStore, monkeypatch: pytest.M
 
 
 def test_a_server_is_asked_once_a_minute_and_counted_on_in_between() -> None:
-    told = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
+    server_time = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
     asked, passed = [], [100.0]
-    clock = ServerClock(lambda: asked.append(1) or told, lambda: passed[0])  # type: ignore[func-returns-value]
-    assert clock.now() == told
+    clock = ServerClock(lambda: asked.append(1) or server_time, lambda: passed[0])  # type: ignore[func-returns-value]
+    assert clock.now() == server_time
     passed[0] += 59
-    assert (clock.now(), len(asked)) == (told + timedelta(seconds=59), 1)
+    assert (clock.now(), len(asked)) == (server_time + timedelta(seconds=59), 1)
     passed[0] += 1
-    assert (clock.now(), len(asked)) == (told, 2)
+    assert (clock.now(), len(asked)) == (server_time, 2)
 
 
 @pytest.mark.parametrize("address", ["mysql://me:s3cret@host/db", "/var/lib/catalog.sqlite", "host=db password=s3cret"])
-def test_what_is_no_address_of_postgresql_is_refused_and_not_quoted(address: str) -> None:
+def test_an_invalid_address_of_postgresql_is_refused_and_not_quoted(address: str) -> None:
     with pytest.raises(InvalidRequest, match="RECORDS_CATALOG is no address") as raised:
         Settings.from_environment({"RECORDS_CATALOG": address})
     assert address not in str(raised.value)
@@ -228,7 +228,7 @@ def test_a_server_that_restarts_costs_an_idle_store_nothing_and_a_transaction_an
     assert len(stored(store)) == written
 
 
-def test_a_query_that_a_server_ends_is_told_without_its_words(own_server: Postgres, own_store: RecordStore) -> None:
+def test_a_query_that_a_server_ends_is_reported_without_its_words(own_server: Postgres, own_store: RecordStore) -> None:
     store = own_store
     put(store, "SELECT 'C-' || n AS external_id, 'lead' AS status FROM range(5000) t(n)")
     with pytest.raises(StoreUnreachable, match="ended the session"), store.reading() as connection:  # noqa: PT012

@@ -37,11 +37,11 @@ def write(path: Path) -> Path:
     "name", ["utf-8.csv", "utf-16.csv", "utf-32.csv", "cp1252.csv", "a.csv.gz", "a.json", "a.ndjson", "a.parquet"]
 )
 def test_about_as_many_are_expected_as_there_are_from_the_first_chunk_on(tmp_path: Path, name: str) -> None:
-    told: list[tuple[int, int | None]] = []
+    reported: list[tuple[int, int | None]] = []
     with FileReader(write(tmp_path / name)) as reader:
-        for _ in observed_chunks(reader, lambda records, expected: told.append((records, expected))):
+        for _ in observed_chunks(reader, lambda records, expected: reported.append((records, expected))):
             pass
-    *before, last = told
+    *before, last = reported
     assert len(before) > 1
     assert before == sorted(before)
     assert [expected for _, expected in before] == [pytest.approx(ROWS, rel=0.05)] * len(before)

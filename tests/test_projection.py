@@ -109,7 +109,7 @@ def history(address: str, role: str = KEEPER, table: str = "") -> list[dict[str,
     ]
 
 
-def told(store: RecordStore) -> list[dict[str, Any]]:
+def reported(store: RecordStore) -> list[dict[str, Any]]:
     """Return the same rows, as the store reports them."""
     rows = []
     for batch, report in zip(batches := store.batches(), store.reports(batches), strict=True):
@@ -130,7 +130,7 @@ def told(store: RecordStore) -> list[dict[str, Any]]:
     return rows
 
 
-def tell(store: RecordStore, account: str = "ua", file_name: str = "in.csv", **values: Any) -> Batch:
+def record_batch(store: RecordStore, account: str = "ua", file_name: str = "in.csv", **values: Any) -> Batch:
     """Record a batch with these values in the ledger."""
     at = store.clock.now()
     batch = Batch(
@@ -154,12 +154,14 @@ def statuses(address: str) -> list[str]:
 # The content
 
 
-def test_each_transition_is_told_at_once(store: RecordStore, importer: Importer, catalog: str, tmp_path: Path) -> None:
+def test_each_transition_is_projected_at_once(
+    store: RecordStore, importer: Importer, catalog: str, tmp_path: Path
+) -> None:
     records = store.account("ua")
 
     def step(*expected: str) -> None:
         assert statuses(catalog) == list(expected)
-        assert history(catalog) == told(store)
+        assert history(catalog) == reported(store)
 
     good, bad = contact(1), contact(2, status="?")
     first = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [good, bad]))).batch.batch_id
@@ -168,12 +170,12 @@ def test_each_transition_is_told_at_once(store: RecordStore, importer: Importer,
     step("discarded")
     second = importer.import_file(contacts_of(tmp_path / "a.csv"), OnInvalid.SKIP).batch.batch_id
     step("committed", "discarded")
-    taken_back = records.roll_back(RollbackRequest("ua", second), "tester", None).batch_id
-    assert taken_back is not None
+    rolled_back = records.roll_back(RollbackRequest("ua", second), "tester", None).batch_id
+    assert rolled_back is not None
     step("committed", "rolled_back", "discarded")
-    records.roll_back(RollbackRequest("ua", taken_back), "tester", None)
+    records.roll_back(RollbackRequest("ua", rolled_back), "tester", None)
     step("committed", "rolled_back", "committed", "discarded")
-    tell(store, "dl", status=BatchStatus.FAILED, counts=Counts(), failure="It could not be read.")
+    record_batch(store, "dl", status=BatchStatus.FAILED, counts=Counts(), failure="It could not be read.")
     step("failed", "committed", "rolled_back", "committed", "discarded")
     clock = StoppedClock()
     clock.time = datetime.now(UTC) + timedelta(hours=25)
@@ -201,21 +203,21 @@ def test_it_is_made_anew_by_records_init(
 ) -> None:
     batch = importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)]))).batch
     store.account("ua").roll_back(RollbackRequest("ua", batch.batch_id), "tester", None)
-    tell(store, "dl")
+    record_batch(store, "dl")
     before = history(catalog)
     ask(catalog, damage)
 
     store.initialise(load_record_types())
 
-    assert history(catalog) == before == told(store)
-    tell(store)
-    assert history(catalog) == told(store)
+    assert history(catalog) == before == reported(store)
+    record_batch(store)
+    assert history(catalog) == reported(store)
 
 
 def test_readers_read_the_table_that_was_made_anew(store: RecordStore, catalog: str, postgres: Postgres) -> None:
     postgres.execute("CREATE ROLE web_dropped")
     for account, role in (("ua", READERS["ua"]), ("dl", "web_dropped")):
-        tell(store, account)
+        record_batch(store, account)
         store.grant_reader(account, role)
     ask(catalog, "DROP TABLE records_history.batches CASCADE")
     postgres.execute("DROP OWNED BY web_dropped", database_of(catalog))
@@ -240,18 +242,18 @@ def test_nothing_of_the_store_is_decided_by_it() -> None:
 # The delay
 
 
-def _die_before_it_is_told(settings: Settings) -> None:
+def _die_before_projection(settings: Settings) -> None:
     Projection.catch_up = lambda *_: os._exit(9)  # type: ignore[method-assign]
     with RecordStore(settings) as store:
-        tell(store)
+        record_batch(store)
 
 
 @pytest.mark.parametrize("next_one", ["a commit", "a commit without a batch", "records init", "the sensor"])
 def test_a_crash_between_the_commit_and_it_loses_nothing(
     store: RecordStore, settings: Settings, catalog: str, next_one: str
 ) -> None:
-    tell(store)
-    killed = processes().Process(target=_die_before_it_is_told, args=(settings,))
+    record_batch(store)
+    killed = processes().Process(target=_die_before_projection, args=(settings,))
     killed.start()
     killed.join()
     assert killed.exitcode == 9
@@ -259,7 +261,7 @@ def test_a_crash_between_the_commit_and_it_loses_nothing(
 
     match next_one:
         case "a commit":
-            tell(store)
+            record_batch(store)
         case "a commit without a batch":
             store.add_account("dl", "tester")
         case "records init":
@@ -268,18 +270,20 @@ def test_a_crash_between_the_commit_and_it_loses_nothing(
             with dg.DagsterInstance.ephemeral() as instance, dg.build_sensor_context(instance) as context:
                 ledger_events(context, records=RecordsResource())
 
-    assert history(catalog) == told(store)
+    assert history(catalog) == reported(store)
 
 
-def _tell_often(settings: Settings, account: str, times: int) -> None:
+def _record_often(settings: Settings, account: str, times: int) -> None:
     with RecordStore(settings) as store:
         for _ in range(times):
-            batch = tell(store, account)
+            batch = record_batch(store, account)
             store.account(account).discard(batch.batch_id, "tester", None)
 
 
-def test_two_who_write_at_once_leave_it_as_the_ledger(store: RecordStore, settings: Settings, catalog: str) -> None:
-    writers = [processes().Process(target=_tell_often, args=(settings, account, 5)) for account in READERS]
+def test_two_writers_at_once_leave_the_projection_equal_to_the_ledger(
+    store: RecordStore, settings: Settings, catalog: str
+) -> None:
+    writers = [processes().Process(target=_record_often, args=(settings, account, 5)) for account in READERS]
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
@@ -289,10 +293,10 @@ def test_two_who_write_at_once_leave_it_as_the_ledger(store: RecordStore, settin
 
     assert [writer.exitcode for writer in writers] == [0, 0]
     assert statuses(catalog) == ["discarded"] * 10
-    assert history(catalog) == told(store)
+    assert history(catalog) == reported(store)
 
 
-def test_who_comes_late_overwrites_nothing(
+def test_a_late_projection_overwrites_nothing(
     store: RecordStore, settings: Settings, catalog: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catch_up = Projection.catch_up
@@ -307,7 +311,7 @@ def test_who_comes_late_overwrites_nothing(
         catch_up(slow, *arguments)
 
     monkeypatch.setattr(Projection, "catch_up", be_overtaken)
-    tell(store)
+    record_batch(store)
 
     assert [(row["status"], row["actor"]) for row in history(catalog)] == [("discarded", "faster")]
     with store.reading() as connection:
@@ -320,7 +324,7 @@ def test_one_at_a_time_writes_to_it(
     monkeypatch.setattr(projection, "_BEGIN", projection._BEGIN.replace("'2s'", "'10ms'"))
 
     def write_meanwhile(_: int) -> list[Batch]:
-        tell(store)
+        record_batch(store)
         return []
 
     with store.reading() as connection:
@@ -329,15 +333,15 @@ def test_one_at_a_time_writes_to_it(
 
     assert "canceling statement due to lock timeout" in caplog.text
     store.catch_up()
-    assert history(catalog) == told(store)
+    assert history(catalog) == reported(store)
 
 
-def test_a_commit_that_cannot_be_told_stands_and_one_warning_says_what_to_do(
+def test_a_commit_that_cannot_be_projected_stays_valid_and_one_warning_says_what_to_do(
     store: RecordStore, catalog: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     ask(catalog, "ALTER TABLE records_history.batches ADD CONSTRAINT none CHECK (file_name <> 'secret.csv')")
 
-    first, second = (tell(store, file_name="secret.csv") for _ in range(2))
+    first, second = (record_batch(store, file_name="secret.csv") for _ in range(2))
 
     assert [batch.batch_id for batch in store.batches()] == [second.batch_id, first.batch_id]
     (warning,) = [record.getMessage() for record in caplog.records]
@@ -347,20 +351,20 @@ def test_a_commit_that_cannot_be_told_stands_and_one_warning_says_what_to_do(
         "RECORDS_CATALOG make, or own, the schema records_history: records init."
     )
     ask(catalog, "ALTER TABLE records_history.batches DROP CONSTRAINT none")
-    tell(store)
-    assert history(catalog) == told(store)
+    record_batch(store)
+    assert history(catalog) == reported(store)
 
 
-def test_who_waits_long_on_a_lock_of_the_table_does_not_hold_up_commits(
+def test_a_long_wait_for_a_lock_of_the_table_does_not_hold_up_commits(
     store: RecordStore, catalog: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(projection, "_BEGIN", projection._BEGIN.replace("'2s'", "'10ms'"))
     with closing(psycopg2.connect(catalog)) as other, other.cursor() as cursor:
         cursor.execute("LOCK TABLE records_history.batches")
-        tell(store)
+        record_batch(store)
     assert "canceling statement due to lock timeout" in caplog.text
-    tell(store)
-    assert history(catalog) == told(store)
+    record_batch(store)
+    assert history(catalog) == reported(store)
 
 
 def test_a_store_works_where_its_user_may_make_no_schema(
@@ -372,7 +376,7 @@ def test_a_store_works_where_its_user_may_make_no_schema(
     postgres.execute(f"GRANT CREATE ON SCHEMA public TO {KEEPER}", name)
 
     store.initialise(load_record_types())
-    tell(store)
+    record_batch(store)
 
     with pytest.raises(StoreNotReady, match=r"records_history\.batches|readers"):
         store.grant_reader("ua", READERS["ua"])
@@ -381,7 +385,7 @@ def test_a_store_works_where_its_user_may_make_no_schema(
     postgres.execute(f"CREATE SCHEMA records_history AUTHORIZATION {KEEPER}", name)
     with RecordStore(store.settings) as other:
         other.initialise(load_record_types())
-    assert history(catalog) == told(store)
+    assert history(catalog) == reported(store)
     assert len(caplog.records) == 1
 
 
@@ -447,7 +451,7 @@ def _fill(store: RecordStore, catalog: str) -> None:
     """Record batches of two accounts, each with a reader; the reader of ua may create anything in `own`."""
     for account, role in READERS.items():
         for number in range(3):
-            tell(store, account, file_name=str(number) if account == "ua" else "secret.csv")
+            record_batch(store, account, file_name=str(number) if account == "ua" else "secret.csv")
         assert store.grant_reader(account, role)
     ask(catalog, f"CREATE SCHEMA own; GRANT ALL ON SCHEMA own TO {READERS['ua']}")
 
@@ -475,7 +479,7 @@ def shared(postgres: Postgres, empty_database: tuple[str, Path], tmp_path_factor
 
 
 def test_a_reader_sees_the_history_of_its_account(read: str, store: RecordStore) -> None:
-    everything = told(store)
+    everything = reported(store)
     for account, role in READERS.items():
         assert history(read, role) == [row for row in everything if row["account"] == account]
     assert len(everything) == 6
@@ -511,7 +515,7 @@ def test_a_reader_can_do_nothing_else(shared: str, attempt: str) -> None:
         ("at > '2020-01-01'", "at > '2999-01-01'"),
     ],
 )
-def test_no_plan_tells_what_others_have(shared: str, theirs: str, nobodys: str) -> None:
+def test_no_plan_reveals_what_others_have(shared: str, theirs: str, nobodys: str) -> None:
     """Neither estimates, nor the numbers of removed rows, nor parts that were not executed reveal anything."""
     ways = ("SET enable_seqscan = on", "SET enable_seqscan = off", "SET enable_bitmapscan = off")
 
@@ -526,7 +530,7 @@ def test_no_plan_tells_what_others_have(shared: str, theirs: str, nobodys: str) 
     assert "Index Cond: (account = (InitPlan " in str(plans(theirs))
 
 
-def test_who_reads_for_no_account_sees_nothing(read: str, postgres: Postgres) -> None:
+def test_a_reader_for_no_account_sees_nothing(read: str, postgres: Postgres) -> None:
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
         history(read, NOBODYS)
     name = database_of(read)
@@ -537,7 +541,7 @@ def test_who_reads_for_no_account_sees_nothing(read: str, postgres: Postgres) ->
         assert {row["account"] for row in history(read, READERS["ua"], table)} == {"ua"}
 
 
-def test_nobodys_operators_decide_what_the_policies_mean(read: str, store: RecordStore, postgres: Postgres) -> None:
+def test_operators_of_other_roles_change_no_policy(read: str, store: RecordStore, postgres: Postgres) -> None:
     """All roles may create in the schema `public`, as before PostgreSQL 15."""
     postgres.execute("GRANT CREATE ON SCHEMA public TO PUBLIC", database_of(read))
     yes = "CREATE FUNCTION public.{0}({1}, {1}) RETURNS boolean LANGUAGE sql AS $$ SELECT $1::text = 'web_dl' $$"
@@ -549,7 +553,7 @@ def test_nobodys_operators_decide_what_the_policies_mean(read: str, store: Recor
     assert {row["account"] for row in history(read, READERS["ua"])} == {"ua"}
 
 
-def test_an_application_that_serves_several_accounts_sees_the_one_whose_role_it_takes(
+def test_an_application_that_serves_several_accounts_sees_the_account_of_its_role(
     read: str, postgres: Postgres
 ) -> None:
     postgres.execute("CREATE ROLE web LOGIN")
@@ -584,8 +588,8 @@ def test_a_reader_cannot_hold_up_the_store_where_advisory_locks_are_not_everyone
     for function in functions:
         with pytest.raises(psycopg2.errors.InsufficientPrivilege):
             ask(read, f"SELECT {str(function).replace('bigint', str(key))}", role=READERS["ua"])
-    tell(store)
-    assert history(read) == told(store)
+    record_batch(store)
+    assert history(read) == reported(store)
 
 
 def test_roles_are_known_by_themselves_and_not_by_their_names(
@@ -593,7 +597,7 @@ def test_roles_are_known_by_themselves_and_not_by_their_names(
 ) -> None:
     """Names that differ in case, that need quotes, and that other roles take over."""
     longest = "a" * 61 + "-_"
-    tell(store, longest, file_name="of-the-longest.csv")
+    record_batch(store, longest, file_name="of-the-longest.csv")
     roles = ('Web "ua".x', "WEB_DL", "ü" * 31)
     for role, account in zip(roles, ("ua", longest, longest), strict=True):
         postgres.execute(f"CREATE ROLE {_quoted(role)} LOGIN")

@@ -59,7 +59,7 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
         (gzip.compress(ROWS, mtime=0)[:-9], "file.csv is damaged: it cannot be unpacked with gzip."),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_a_sentence(tmp_path: Path, content: bytes, message: str) -> None:
+def test_an_unreadable_file_is_refused_with_a_sentence(tmp_path: Path, content: bytes, message: str) -> None:
     with pytest.raises(UnreadableFile) as raised:
         read(write(tmp_path, content))
     assert raised.value.message.startswith(message)
@@ -72,7 +72,7 @@ def test_headers_are_quoted_to_the_person_and_in_no_log(tmp_path: Path) -> None:
     assert "Ada" not in str(raised.value)
 
 
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_other_things_than_files_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     for name in ("", "none.csv", "none/none.csv", "fifo", "gone"):
@@ -82,7 +82,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
         FileReader(Path("/dev/zero"))
 
 
-def test_options_that_cannot_be_meant_are_refused(tmp_path: Path) -> None:
+def test_invalid_options_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequest, match="There is no encoding 'klingon'"):
         read(write(tmp_path, ROWS), ReadOptions(encoding="klingon"))
 
@@ -188,7 +188,7 @@ def _varint(number: int) -> bytes:
 
 @pytest.mark.timeout(30)
 @pytest.mark.parametrize("how", ["length 0", "length 100", "length 2147483647", "length 4294967295", "records", "all"])
-def test_a_parquet_file_whose_footer_lies_is_refused(tmp_path: Path, how: str) -> None:
+def test_a_parquet_file_with_a_false_footer_is_refused(tmp_path: Path, how: str) -> None:
     """The footer asks for no more than any file may, so no limit is named; but the reader reserves nothing for it."""
     written = io.BytesIO()
     pq.write_table(pa.table({"a": [str(n) for n in range(10)]}), written)
@@ -236,7 +236,7 @@ def test_a_reader_that_is_left_leaves_no_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("records", [1, 1_000, 1_000_000])
-def test_a_process_whose_reader_has_left_says_nothing(
+def test_a_reading_process_ends_silently_after_its_caller_has_left(
     tmp_path: Path, records: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The importer stops reading early if a file was imported before: its SHA-256 is enough to refuse it."""

@@ -78,7 +78,7 @@ def test_two_can_initialise_at_once(settings: Settings) -> None:
     assert sorted(done) == ["contacts is a new record type.", "flights is a new record type."]
 
 
-def test_without_a_store_the_way_out_is_named(settings: Settings) -> None:
+def test_without_a_store_the_error_names_records_init(settings: Settings) -> None:
     with RecordStore(settings) as store, pytest.raises(StoreNotReady, match=r"There is no store in .* records init"):
         store.batches()
     assert not settings.home.exists()
@@ -208,10 +208,12 @@ def test_the_ledger_is_numbered_without_gaps(importer: Importer, store: RecordSt
             "UNION ALL SELECT seq FROM lake.ledger.record_types UNION ALL SELECT seq FROM lake.ledger.files "
             "ORDER BY seq"
         ).fetch_all()
-        told = [seq for (seq,) in connection.execute("SELECT seq FROM lake.ledger.batches ORDER BY seq").fetch_all()]
+        batch_numbers = [
+            seq for (seq,) in connection.execute("SELECT seq FROM lake.ledger.batches ORDER BY seq").fetch_all()
+        ]
     assert numbers == [(n,) for n in range(1, len(numbers) + 1)]
-    assert [number for number, _ in store.ledger_after(0, 100).rows] == told
-    assert [number for number, _ in store.ledger_after(told[0], 2).rows] == told[1:3]
+    assert [number for number, _ in store.ledger_after(0, 100).rows] == batch_numbers
+    assert [number for number, _ in store.ledger_after(batch_numbers[0], 2).rows] == batch_numbers[1:3]
 
 
 def test_the_ledger_never_goes_back_in_time(

@@ -98,7 +98,7 @@ def test_columns_are_those_named_or_of_the_preset_or_all() -> None:
         (["id"], "short", "Both columns and a preset were given.", "Give one of them."),
     ],
 )
-def test_columns_that_cannot_be_meant_are_refused_with_the_valid_names(
+def test_invalid_columns_are_refused_with_the_valid_names(
     names: list[str] | None, preset: str | None, message: str, hint: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refusal:

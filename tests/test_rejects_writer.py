@@ -109,10 +109,10 @@ def test_the_problems_of_600_000_records_are_joined_in_little_memory(tmp_path: P
     )
     with ProblemFile(tmp_path / "problems.parquet") as file:
         file.add_all(problems.to_batches())
-    told = list(_problems(tmp_path / "problems.parquet"))
-    assert [record for record, _, _ in told] == list(range(size))
-    assert told[5][2] == "amount must not be empty [required]; status must not be empty [required]"
-    assert {text for _, _, text in told[6:]} == {"status must not be empty [required]"}
+    listed = list(_problems(tmp_path / "problems.parquet"))
+    assert [record for record, _, _ in listed] == list(range(size))
+    assert listed[5][2] == "amount must not be empty [required]; status must not be empty [required]"
+    assert {text for _, _, text in listed[6:]} == {"status must not be empty [required]"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["problems.parquet"]
 
 
@@ -203,7 +203,7 @@ def test_rejects_come_back_in_the_format_they_came_in_and_are_imported_when_corr
     assert values(store, "notes") == {row["external_id"]: row["notes"] for row in rows}
 
 
-def test_a_value_that_no_text_can_stand_for_is_shown_in_the_rejects_and_not_cleared(
+def test_a_value_without_an_equivalent_text_is_shown_in_the_rejects_and_not_cleared(
     importer: Importer, tmp_path: Path
 ) -> None:
     path = tmp_path / "in.ndjson"
@@ -323,11 +323,11 @@ def test_problems_that_no_cell_of_excel_holds_are_cut_visibly(
     stored = openpyxl.load_workbook(path).worksheets[0]["E2"].value
 
     assert isinstance(stored, str)
-    told = decode(stored)
-    assert len(told) <= 32_767
+    shown = decode(stored)
+    assert len(shown) <= 32_767
     full = "; ".join(f"f{n:02} must [r]: {value}" for n in range(count))
-    kept = told.removesuffix(f"… and {more:,} more; see the report")
-    assert (kept != told, kept != full) == (more > 0, more > 0)
+    kept = shown.removesuffix(f"… and {more:,} more; see the report")
+    assert (kept != shown, kept != full) == (more > 0, more > 0)
     assert full.startswith(kept)
 
 
@@ -346,7 +346,7 @@ def test_changed_values_are_shown_old_and_new(importer: Importer, tmp_path: Path
 @example("-5")
 @example("+1e5")
 @example("'")
-def test_escaping_a_formula_is_undone_exactly(text: str) -> None:
+def test_escaping_a_formula_is_reversed_exactly(text: str) -> None:
     escaped = escape_formula(text)
     assert unescape_formula(escaped) == text
     assert escaped[:1] not in tuple("=@\t\r")

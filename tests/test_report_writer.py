@@ -426,7 +426,7 @@ CHARACTERS = st.characters(exclude_categories=[])
 
 
 @given(st.text(CHARACTERS, max_size=LONGEST))
-def test_what_is_shown_tells_what_the_value_is(value: str) -> None:
+def test_the_shown_text_determines_the_value(value: str) -> None:
     """Reversing the replacements gives the value back. What remains can be encoded and hides nothing."""
     html = str(as_html(value))
     html.encode("utf-8")

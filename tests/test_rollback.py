@@ -48,7 +48,7 @@ def imports(importer: Importer, tmp_path: Path) -> Imports:
     return Imports(importer, tmp_path)
 
 
-def take_back(records: AccountRecords, batch_id: str, on_modified: OnModified = OnModified.STOP) -> RollbackReport:
+def roll_back(records: AccountRecords, batch_id: str, on_modified: OnModified = OnModified.STOP) -> RollbackReport:
     return records.roll_back(RollbackRequest(records.name, batch_id, on_modified), "someone", None)
 
 
@@ -73,7 +73,7 @@ def test_created_records_are_removed_and_updated_ones_are_as_before(
 
     planned = plan(ua, batch)
     assert stored(store) != before
-    done = take_back(ua, batch)
+    done = roll_back(ua, batch)
 
     assert (stored(store), stored(store, account="zz")) == (before, other)
     assert planned.counts == done.counts == RollbackCounts(removed=5, restored=5)
@@ -92,7 +92,7 @@ def test_the_store_is_as_it_was_value_by_value(
     report = importer.import_file(contacts_of(tmp_path / "batch.csv"))
     assert report.batch.counts.updated + report.batch.counts.created == records
 
-    take_back(ua, report.batch.batch_id)
+    roll_back(ua, report.batch.batch_id)
 
     with store.reading() as connection:
         then, now = (f"FROM {lake}.records.contacts" for lake in (connection.snapshot(before), "lake"))
@@ -102,35 +102,35 @@ def test_the_store_is_as_it_was_value_by_value(
     assert different == 0
 
 
-def test_a_rollback_is_a_batch_and_can_be_taken_back_again_and_again(
+def test_a_rollback_is_a_batch_and_can_be_rolled_back_again_and_again(
     store: RecordStore, ua: AccountRecords, imports: Imports
 ) -> None:
     imports(OLD)
     before = stored(store)
     batch = imports(NEW)
     after = stored(store)
-    taken = batch
+    latest = batch
     for _ in range(2):
-        undone = take_back(ua, taken)
-        assert undone.batch_id is not None
+        rollback = roll_back(ua, latest)
+        assert rollback.batch_id is not None
         assert stored(store) == before
-        assert (ua.batch(batch).status, ua.batch(undone.batch_id).status) == (
+        assert (ua.batch(batch).status, ua.batch(rollback.batch_id).status) == (
             BatchStatus.ROLLED_BACK,
             BatchStatus.COMMITTED,
         )
-        redone = take_back(ua, undone.batch_id)
+        again = roll_back(ua, rollback.batch_id)
         assert stored(store) == after
-        assert redone.counts == RollbackCounts(restored=10)
+        assert again.counts == RollbackCounts(restored=10)
         assert ua.batch(batch).status is BatchStatus.COMMITTED
     assert [found.batch_id[:1] for found in store.batches()] == ["r", "r", "r", "r", "b", "b"]
 
 
 def test_twice_is_once(store: RecordStore, ua: AccountRecords, imports: Imports) -> None:
     batch = imports(OLD)
-    first = take_back(ua, batch)
+    first = roll_back(ua, batch)
     snapshot, ledger = store.pin("contacts")[1], len(store.ledger_after(0, 100).rows)
 
-    second = take_back(ua, batch)
+    second = roll_back(ua, batch)
 
     assert (second.status, second.batch_id, second.counts) == ("rolled_back", first.batch_id, first.counts)
     assert plan(ua, batch).status == "rolled_back"
@@ -182,7 +182,7 @@ def test_modified_records_stop_a_rollback_and_are_named(
     modified: Modified = beginning.value
     before = stored(store)
     with pytest.raises(ModifiedSince) as refused:
-        take_back(ua, modified.batch)
+        roll_back(ua, modified.batch)
 
     assert stored(store) == before
     assert refused.value.exit_code == 3
@@ -229,7 +229,7 @@ def test_the_choice_about_modified_records(
     planned = plan(ua, modified.batch, choice)
     assert (values(store, "company"), planned.counts) == (modified.companies, counts)
 
-    assert take_back(ua, modified.batch, choice).counts == counts
+    assert roll_back(ua, modified.batch, choice).counts == counts
 
     assert values(store, "company") == companies
     assert values(store, "phone").get("C-000006") == ("1" if choice is OnModified.OVERWRITE else "2")
@@ -245,23 +245,23 @@ def test_the_time_ends_to_the_second(store: RecordStore, settings: Any, tmp_path
         for seconds in (24 * 3600, 24 * 3600 + 1):
             clock.time = committed + timedelta(seconds=seconds)
             with pytest.raises(WindowOver, match=f"until {committed + timedelta(hours=24):%Y-%m-%d %H:%M:%S} UTC"):
-                take_back(ua, batch)
+                roll_back(ua, batch)
             with pytest.raises(WindowOver):
                 plan(ua, batch)
         clock.time = committed + timedelta(seconds=24 * 3600 - 1)
-        assert take_back(ua, batch).counts == RollbackCounts(removed=10)
+        assert roll_back(ua, batch).counts == RollbackCounts(removed=10)
 
 
-def test_only_what_is_committed_can_be_taken_back(importer: Importer, ua: AccountRecords, tmp_path: Path) -> None:
+def test_only_committed_batches_can_be_rolled_back(importer: Importer, ua: AccountRecords, tmp_path: Path) -> None:
     batch = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", OLD))).batch.batch_id
     with pytest.raises(Refused, match=f"Batch {batch} is previewed since .* only a committed batch can be rolled back"):
-        take_back(ua, batch)
+        roll_back(ua, batch)
 
 
 def test_another_accounts_batch_is_not_there(store: RecordStore, imports: Imports) -> None:
     batch = imports(OLD)
     for records in (store.account("zz"), store.account("nobody")):
-        for attempt in (take_back, plan):
+        for attempt in (roll_back, plan):
             with pytest.raises(NotFound, match=f"^There is no batch '{batch}'"):
                 attempt(records, batch)
 
@@ -271,7 +271,7 @@ def test_after_a_rollback_the_file_is_new(imports: Imports, ua: AccountRecords, 
     again = contacts_of(imports.folder / "1.csv")
     with pytest.raises(AlreadyImported):
         importer.import_file(again)
-    take_back(ua, batch)
+    roll_back(ua, batch)
     assert importer.import_file(again).batch.counts.created == 10
 
 
@@ -281,7 +281,7 @@ def test_a_field_that_the_type_has_gained_since_is_null_before(
     imports(OLD)
     batch = imports(NEW)
     edit(store, "ALTER TABLE contacts ADD COLUMN later VARCHAR")
-    take_back(ua, batch)
+    roll_back(ua, batch)
     assert values(store, "company") == {f"C-{n:06}": "old" for n in range(10)}
 
 
@@ -306,7 +306,7 @@ class History:
                 case ["back", name, *choice]:
                     how = OnModified(*choice or ["stop"])
                     planned = plan(self.ua, self.ids[name], how).counts
-                    done = take_back(self.ua, self.ids[name], how)
+                    done = roll_back(self.ua, self.ids[name], how)
                     assert (planned, done.status) == (done.counts, "committed"), step
                     counts, self.ids[f"r{name}"] = done.counts, str(done.batch_id)
                 case ["edit", *change]:
@@ -346,12 +346,12 @@ def test_a_batch_that_is_rolled_back_stays_so_when_a_later_one_is_too(
     second = imports([contact(1, company="b")])
 
     planned = plan(ua, first, OnModified.KEEP)
-    kept = take_back(ua, first, OnModified.KEEP)
+    kept = roll_back(ua, first, OnModified.KEEP)
     assert planned.counts == kept.counts == RollbackCounts(removed=1, modified=1, kept=1, resting=1)
     assert values(store, "company") == {"C-000001": "b"}
 
     planned = plan(ua, second)
-    assert planned.counts == take_back(ua, second).counts == RollbackCounts(removed=1)
+    assert planned.counts == roll_back(ua, second).counts == RollbackCounts(removed=1)
     assert stored(store) == []
     assert {ua.batch(batch).status for batch in (first, second)} == {BatchStatus.ROLLED_BACK}
 
@@ -441,14 +441,14 @@ def test_where_an_earlier_image_is_not_kept_nothing_is_guessed(
 ) -> None:
     imports(OLD)
     first, second = imports(NEW), imports([contact(5, company="newest", phone="1")])
-    take_back(ua, first, OnModified.KEEP)
+    roll_back(ua, first, OnModified.KEEP)
     with store.reading() as connection:
         images = images_of(connection, first)
     assert images is not None
     with store.transaction("expire", "tester") as transaction:
         transaction.connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{images[0]}])")
     before = stored(store)
-    for attempt in (plan, take_back):
+    for attempt in (plan, roll_back):
         with pytest.raises(WindowOver, match=f"before {first} are no longer kept, so {second} cannot be rolled back"):
             attempt(ua, second)
     assert stored(store) == before
@@ -457,7 +457,7 @@ def test_where_an_earlier_image_is_not_kept_nothing_is_guessed(
 def test_rollbacks_of_a_ledger_that_did_not_count_them_are_read(
     store: RecordStore, ua: AccountRecords, imports: Imports
 ) -> None:
-    done = take_back(ua, imports(OLD))
+    done = roll_back(ua, imports(OLD))
     with store.transaction("as it was written", "tester") as transaction:
         (number,) = transaction.connection.fetch_one(
             "UPDATE lake.ledger.batches SET detail = replace(detail, ', \"resting\": 0', '') "
@@ -475,7 +475,7 @@ def test_the_states_of_batches_say_what_the_records_are_through_rollbacks_of_rol
     chain = [imports(OLD)]
     with_records, without = stored(store), list[dict[str, Any]]()
     for number in range(4):
-        done = take_back(ua, chain[-1])
+        done = roll_back(ua, chain[-1])
         assert done.batch_id is not None
         chain.append(done.batch_id)
         assert stored(store) == (with_records if number % 2 else without)

@@ -35,7 +35,9 @@ def record(started: timedelta | None = None, run_id: str = "r", **tags: str) -> 
         (record(), None, False),
     ],
 )
-def test_a_run_is_lost_when_its_process_is_gone_or_was_never_told(run: dg.RunRecord, alive: bool, lost: bool) -> None:
+def test_a_run_is_lost_when_its_process_is_gone_or_was_never_recorded(
+    run: dg.RunRecord, alive: bool, lost: bool
+) -> None:
     assert is_lost(run, NOW, lambda process: alive) is lost
 
 

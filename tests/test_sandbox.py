@@ -36,11 +36,11 @@ _IN_OPEN = 0x20
 AUDITED = """
 import json, sys
 log = open({log!r}, "w", buffering=1)
-def told(event, details):
+def hook(event, details):
     processes = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn")
     if event in ("open", *processes) or event.partition(".")[0] in ("socket", "subprocess", "urllib"):
         log.write(json.dumps([event, *map(str, details)]) + "\\n")
-sys.addaudithook(told)
+sys.addaudithook(hook)
 from resources.file_reader import child
 {more}
 child.main()
@@ -306,7 +306,7 @@ def test_a_parquet_file_that_says_its_values_lie_elsewhere_is_refused(watch: Wat
     ],
     ids=["python", "arrow", "duckdb", "socket"],
 )
-def test_a_reader_that_did_would_be_seen(
+def test_an_access_of_the_reader_would_be_found(
     watch: Watch, as_child: Callable[[str], None], tmp_path: Path, more: str, seen: str
 ) -> None:
     log = tmp_path / "audit"

@@ -138,7 +138,7 @@ def _as_joe(postgres: Postgres, settings: Settings) -> Settings:
     return replace(settings, postgres=settings.postgres.replace("//postgres:", "//joe:"))
 
 
-def test_a_user_without_rights_is_told(store: RecordStore, settings: Settings, postgres: Postgres) -> None:
+def test_a_user_without_rights_gets_an_error(store: RecordStore, settings: Settings, postgres: Postgres) -> None:
     with RecordStore(_as_joe(postgres, settings)) as other:
         for ask in (other.accounts, lambda: other.add_account("canary", "tester")):
             with refused(StoreNotReady, "may not use the store's tables"):
@@ -171,7 +171,7 @@ def test_a_server_without_a_free_connection_is_asked_again_for_a_while(
     postgres.execute("REVOKE pg_read_all_data FROM joe")
 
 
-def test_a_writer_whose_session_ends_while_it_waits_for_the_lock_waits_again(
+def test_a_writer_that_loses_its_session_while_it_waits_for_the_lock_waits_again(
     store: RecordStore, settings: Settings, postgres: Postgres, catalog: str, database: str
 ) -> None:
     waiting = _WAITS.format(database)
@@ -190,7 +190,7 @@ def test_a_writer_whose_session_ends_while_it_waits_for_the_lock_waits_again(
     assert store.accounts() == ["ua"]
 
 
-def test_sessions_that_are_ended_amid_a_transaction_are_told(
+def test_sessions_that_are_ended_amid_a_transaction_are_reported(
     store: RecordStore, postgres: Postgres, database: str
 ) -> None:
     put(store, "SELECT 'canary' AS external_id, 'lead' AS status")
@@ -224,14 +224,14 @@ _QUERY = 'Failed to execute query "INSERT INTO x VALUES (\'canary: FATAL:  datab
     ],
 )
 def test_each_refusal_has_a_kind_and_hides_the_statement(words: str, kind: type[RecordsError]) -> None:
-    told = server_error(duckdb.Error(_QUERY + words))
-    assert type(told) is kind
-    assert "canary" not in str(told)
+    translated = server_error(duckdb.Error(_QUERY + words))
+    assert type(translated) is kind
+    assert "canary" not in str(translated)
     is_unknown = "closed" in words or "terminating" in words or not words
     assert isinstance(commit_error(duckdb.TransactionException(_QUERY + words)), CommitUnknown) == is_unknown
 
 
-def test_what_is_none_of_the_servers_is_left_alone() -> None:
+def test_other_errors_than_the_servers_are_left_alone() -> None:
     for error in (
         duckdb.IOException('IO Error: Could not write file "/d/x": No space left on device'),
         duckdb.ConversionException("Conversion Error: Could not convert string 'x' to INT32"),
@@ -240,13 +240,13 @@ def test_what_is_none_of_the_servers_is_left_alone() -> None:
         assert server_error(error) is error
 
 
-def test_a_connection_that_is_refused_is_told_in_the_servers_words_alone() -> None:
+def test_a_refused_connection_is_reported_in_the_servers_words_alone() -> None:
     text = (
         'IO Error: Failed to attach DuckLake MetaData "m" at path + "postgres:d"Unable to connect to Postgres at '
         '"x sslpassword=canary": connection to server at "h" failed: FATAL:  the database system is starting up\n'
     )
-    told = refused_connection(duckdb.IOException(text))
-    assert told.message.endswith(
+    translated = refused_connection(duckdb.IOException(text))
+    assert translated.message.endswith(
         'reached: connection to server at "h" failed: FATAL: the database system is starting up'
     )
-    assert told.hint.startswith("Wait until it runs")
+    assert translated.hint.startswith("Wait until it runs")

@@ -101,7 +101,7 @@ def test_what_a_job_cannot_do_its_first_step_says_within_a_second(
     store: RecordStore, job: str, config: dict[str, Any], sentence: str
 ) -> None:
     store.add_account("ua", "tester")
-    told = config if job != "export_contacts" else {"ops": {"exports__contacts": {"config": config}}}
+    run_config = config if job != "export_contacts" else {"ops": {"exports__contacts": {"config": config}}}
     with dg.DagsterInstance.ephemeral() as instance:
         instance.add_dynamic_partitions("accounts", ["ua"])
 
@@ -110,7 +110,7 @@ def test_what_a_job_cannot_do_its_first_step_says_within_a_second(
                 defs()
                 .resolve_job_def(job)
                 .execute_in_process(
-                    run_config=told,
+                    run_config=run_config,
                     instance=instance,
                     partition_key="ua" if job == "export_contacts" else None,
                     raise_on_error=False,

@@ -24,7 +24,7 @@ from tests.records import contact, contacts_of, put, stored, write_csv
 from tests.timeline import execute_on_catalog
 
 
-def lying(settings: Settings) -> dict[str, bytes]:
+def data_files(settings: Settings) -> dict[str, bytes]:
     """Return the files among the data with their content, without the mark."""
     files = [file.place for root in (settings.lake, settings.accounts) for file in files_below(root)]
     return {str(file): read(file) for file in files}
@@ -39,14 +39,14 @@ def other(settings: Settings, tmp_path: Path) -> Settings:
 @pytest.mark.runs_on("laptop", "server")
 def test_a_second_catalog_cannot_take_the_data(store: RecordStore, other: Settings) -> None:
     put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
-    before = lying(store.settings)
+    before = data_files(store.settings)
     with RecordStore(other) as second:
         with pytest.raises(ForeignData, match="here is no catalog yet"):
             second.initialise(load_record_types())
         with pytest.raises(StoreNotReady, match="There is no store"):
             Maintenance(second, "tester").maintain()
         assert not second.exists, "nothing was made that would have to be removed"
-    assert lying(store.settings) == before
+    assert data_files(store.settings) == before
     assert len(stored(store)) == 1
 
 
@@ -57,7 +57,7 @@ def test_two_stores_are_not_mixed(store: RecordStore, settings: Settings, tmp_pa
     with RecordStore(apart) as second:
         second.initialise(load_record_types())
     mixed = replace(settings, home=apart.home, postgres=None)
-    before = lying(settings)
+    before = data_files(settings)
     with RecordStore(mixed) as confused:
         for action in (
             lambda: confused.initialise(load_record_types()),
@@ -67,7 +67,7 @@ def test_two_stores_are_not_mixed(store: RecordStore, settings: Settings, tmp_pa
         ):
             with pytest.raises(ForeignData, match="Nothing was read or written"):
                 action()
-    assert lying(settings) == before
+    assert data_files(settings) == before
 
 
 def test_files_without_an_id_are_not_taken(settings: Settings, home: Path) -> None:
@@ -137,11 +137,11 @@ def test_a_catalog_that_is_older_than_its_data_is_refused_until_it_is_accepted(
         for action in (store.batches, lambda: Maintenance(store, "tester").maintain(), store.accounts):
             with pytest.raises(CatalogOutdated, match="records accept catalog"):
                 action()
-        told = store.outdated_catalog()
-        assert told is not None
-        assert told.data_snapshot > told.catalog_snapshot
-        assert told.unknown_files == 1
-        before = lying(outdated)
+        outdated_by = store.outdated_catalog()
+        assert outdated_by is not None
+        assert outdated_by.data_snapshot > outdated_by.catalog_snapshot
+        assert outdated_by.unknown_files == 1
+        before = data_files(outdated)
         store.accept_catalog()
         assert store.outdated_catalog() is None
     with RecordStore(outdated) as store:
@@ -149,7 +149,7 @@ def test_a_catalog_that_is_older_than_its_data_is_refused_until_it_is_accepted(
         Importer(store, "tester").import_file(contacts_of(write_csv(tmp_path / "3.csv", [contact(3)])))
         report = Maintenance(store, "tester").maintain()
         assert len(report.unknown) == 1
-        assert {path: content for path, content in lying(outdated).items() if path in before} == before
+        assert {path: content for path, content in data_files(outdated).items() if path in before} == before
 
 
 def test_the_newer_catalog_does_not_fit_data_of_which_an_older_one_was_accepted(
@@ -193,8 +193,8 @@ def test_accepting_that_was_killed_goes_on(outdated: Settings, step: str, monkey
 @pytest.mark.runs_on("laptop", "postgres")
 def test_a_mark_that_cannot_be_read_is_said(store: RecordStore) -> None:
     place = on_disk(store.settings.data / "store.json")
-    told = json.loads(place.read_text())
-    for content in ("", "{", "[]", json.dumps(told | {"snapshot": "many"})):
+    mark = json.loads(place.read_text())
+    for content in ("", "{", "[]", json.dumps(mark | {"snapshot": "many"})):
         place.write_text(content)
         with RecordStore(store.settings) as again, pytest.raises(DamagedFile, match="which store the data belong to"):
             again.accounts()

@@ -57,14 +57,14 @@ def call(kind: str, path: str, headers: dict[str, str] | list[tuple[str, str]], 
         sent.append(message)
 
     pairs = list(headers.items()) if isinstance(headers, dict) else headers
-    told = {
+    sent_scope = {
         "type": kind,
         "path": path,
         "query_string": b"",
         "headers": [(name.lower().encode(), value.encode()) for name, value in pairs],
         "extensions": {"websocket.http.response": {}},
     }
-    asyncio.run(guard(told | scope, receive, send))
+    asyncio.run(guard(sent_scope | scope, receive, send))
     if sent[0]["type"] == "websocket.accept":
         return Answer(101, {}, "", bool(reached))
     body = b"".join(message.get("body", b"") for message in sent[1:])
@@ -203,8 +203,8 @@ def test_a_web_socket_is_opened_by_its_own_pages_alone(status: int, headers: dic
 
 
 def test_the_names_of_the_ui_are_a_setting() -> None:
-    def hosts(told: str) -> tuple[str, ...]:
-        return Settings.from_environment({"RECORDS_UI_HOSTS": told}).ui_hosts
+    def hosts(text: str) -> tuple[str, ...]:
+        return Settings.from_environment({"RECORDS_UI_HOSTS": text}).ui_hosts
 
     assert hosts("") == ()
     assert hosts(" Records.Example.org , ops-1,[FD00::1], ") == ("records.example.org", "ops-1", "fd00::1")

@@ -28,5 +28,5 @@ def verdict(answer: str, errors: str = "") -> tuple[bool, list[str]]:
         for known in each["vulns"]
     ]
     skipped = [f"{each['name']} was not audited: {each['skip_reason']}" for each in dependencies if each not in asked]
-    told = f"{len(asked)} of {len(dependencies)} packages were audited, {len(found)} known vulnerabilities."
-    return not found and not skipped, [*found, *skipped, told]
+    summary = f"{len(asked)} of {len(dependencies)} packages were audited, {len(found)} known vulnerabilities."
+    return not found and not skipped, [*found, *skipped, summary]

@@ -38,16 +38,16 @@ def main() -> None:
     """Print the three numbers beside their targets."""
     with tempfile.TemporaryDirectory(prefix="records-") as folder:
         with serving(Path(folder)) as server:
-            landed, taken_back = zip(*(_day(server, number) for number in range(_RUNS)), strict=True)
+            landed, rolled_back = zip(*(_day(server, number) for number in range(_RUNS)), strict=True)
         ticking = f"{Path(__file__).with_name('ticking')}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
         with serving(Path(folder), PYTHONPATH=ticking) as server:
             before = _ticked(server)
             first, last = (_memory_at(server, before + ticks) for ticks in (_FIRST_TICKS, _TICKS))
     print("| What | Measured | Target |\n| --- | --- | --- |")
     _print(f"from a file's landing to its committed batch, {_RECORDS:,} records", landed, 20)
-    _print("from the launch of a rollback to its success", taken_back, 10)
-    told = f"{first / 1e6:,.0f} MB after {_FIRST_TICKS} ticks, {last / 1e6:,.0f} MB after {_TICKS}: {last / first:.3f}"
-    print(f"| memory of all servers at a tick a second | {told} | ≤ {_GROWTH}: {_verdict(last <= _GROWTH * first)} |")
+    _print("from the launch of a rollback to its success", rolled_back, 10)
+    shown = f"{first / 1e6:,.0f} MB after {_FIRST_TICKS} ticks, {last / 1e6:,.0f} MB after {_TICKS}: {last / first:.3f}"
+    print(f"| memory of all servers at a tick a second | {shown} | ≤ {_GROWTH}: {_verdict(last <= _GROWTH * first)} |")
 
 
 def _day(server: Server, number: int) -> tuple[float, float]:
@@ -94,8 +94,8 @@ def _until(what: Callable[[], Any], seconds: float = 120) -> Any:
 
 def _print(what: str, seconds: tuple[float, ...], target: float) -> None:
     median = statistics.median(seconds)
-    told = f"{median:.1f} s ({min(seconds):.1f} to {max(seconds):.1f})"
-    print(f"| {what} | {told} | ≤ {target} s: {_verdict(median <= target)} |")
+    shown = f"{median:.1f} s ({min(seconds):.1f} to {max(seconds):.1f})"
+    print(f"| {what} | {shown} | ≤ {target} s: {_verdict(median <= target)} |")
 
 
 def _verdict(met: bool) -> str:

@@ -52,13 +52,13 @@ def main() -> None:
                 for _ in range(options.runs)
             ]
     print("| What | Measured | Target |\n| --- | --- | --- |")
-    told = f"{statistics.median(rates):.1f} commits/s ({', '.join(f'{rate:.1f}' for rate in rates)})"
+    shown = f"{statistics.median(rates):.1f} commits/s ({', '.join(f'{rate:.1f}' for rate in rates)})"
     what = f"{_WRITERS} writers, {_BATCHES} batches of {_BATCH:,} records each, none lost"
-    print(f"| {what} | {told} | ≥ 20: {_verdict(statistics.median(rates) >= 20)} |")
+    print(f"| {what} | {shown} | ≥ 20: {_verdict(statistics.median(rates) >= 20)} |")
     ratio = statistics.median(remote / local for remote, local in pairs)
-    told = ", ".join(f"{remote:.1f} s ÷ {local:.1f} s" for remote, local in pairs)
+    shown = ", ".join(f"{remote:.1f} s ÷ {local:.1f} s" for remote, local in pairs)
     what = f"ordered CSV of {options.contacts:,} from objects ÷ from the disk"
-    print(f"| {what} | {ratio:.2f} ({told}) | ≤ 1.5: {_verdict(ratio <= 1.5)} |")
+    print(f"| {what} | {ratio:.2f} ({shown}) | ≤ 1.5: {_verdict(ratio <= 1.5)} |")
 
 
 def _export(folder: Path, environment: dict[str, str], rows: int) -> float:

@@ -220,13 +220,13 @@ def test_a_name_that_was_bound_to_this_machine_is_not_answered(
     assert answer is not None
     assert answer.status == 421
     assert "RECORDS_UI_HOSTS" in answer.text()
-    told = page.evaluate(
+    status = page.evaluate(
         """async (query) => (await fetch("/graphql", {
           method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify({query})
         })).status""",
         mutation(server),
     )
-    assert told == 421
+    assert status == 421
     assert launched(server) == before
 
 
@@ -246,17 +246,17 @@ def test_a_link_of_another_site_opens_the_page_and_asks_for_nothing(
     assert launched(server) == before
 
 
-def test_the_secret_address_of_a_report_goes_to_nobody(server: Server, report: str, page: Page) -> None:
+def test_the_secret_address_of_a_report_goes_to_no_other_site(server: Server, report: str, page: Page) -> None:
     """No request for a resource of the report's page, and no link from it, sends the address as referrer."""
-    told: list[tuple[str, str]] = []
-    page.on("request", lambda request: told.append((request.url, request.headers.get("referer", ""))))
+    requests: list[tuple[str, str]] = []
+    page.on("request", lambda request: requests.append((request.url, request.headers.get("referer", ""))))
     page.goto(report)
     page.evaluate(
         "(url) => { const a = document.createElement('a'); a.href = url; document.body.append(a); a.click() }",
         server.url,
     )
     page.wait_for_url(f"{server.url}/**")
-    assert [url for url, _ in told if url.startswith(server.url)]
+    assert [url for url, _ in requests if url.startswith(server.url)]
     assert [
-        url for url, referrer in told if urlsplit(report).path in referrer or urlsplit(report).netloc in referrer
+        url for url, referrer in requests if urlsplit(report).path in referrer or urlsplit(report).netloc in referrer
     ] == []

@@ -24,12 +24,12 @@ NEWEST = """
 query ($key: AssetKeyInput!) {
   assetOrError(assetKey: $key) {
     ... on Asset {
-      materialisations: assetMaterializations(limit: 1) { ...Told }
-      observations: assetObservations(limit: 1) { ...Told }
+      materialisations: assetMaterializations(limit: 1) { ...Texts }
+      observations: assetObservations(limit: 1) { ...Texts }
     }
   }
 }
-fragment Told on DisplayableEvent { metadataEntries { label ... on TextMetadataEntry { text } } }
+fragment Texts on DisplayableEvent { metadataEntries { label ... on TextMetadataEntry { text } } }
 """
 LOADED = 60_000
 """Milliseconds that the first page of a server, or a run, may take."""
@@ -92,7 +92,7 @@ def launch(server: Server, page: Page, job: str, config: str, account: str | Non
     page.wait_for_url("**/runs/*")
 
 
-def told(page: Page, text: str | re.Pattern[str]) -> None:
+def wait_for_text(page: Page, text: str | re.Pattern[str]) -> None:
     expect(page.get_by_text(text).first).to_be_visible()
 
 
@@ -101,7 +101,7 @@ def ended(page: Page, status: str) -> None:
     expect(page.get_by_text(status, exact=True).first).to_be_visible()
 
 
-def open_event(server: Server, page: Page, asset: str, **told: str) -> None:
+def open_event(server: Server, page: Page, asset: str, **shown: str) -> None:
     """Open the newest event of the asset, which must show these texts.
 
     The page is opened only when the event exists: an open page goes on showing the older event.
@@ -111,11 +111,11 @@ def open_event(server: Server, page: Page, asset: str, **told: str) -> None:
         found = server.ask(NEWEST, key={"path": asset.split("/")})["assetOrError"]
         events = [*found.get("materialisations", []), *found.get("observations", [])]
         texts = [{entry["label"]: entry.get("text") for entry in event["metadataEntries"]} for event in events]
-        return any(told.items() <= each.items() for each in texts)
+        return any(shown.items() <= each.items() for each in texts)
 
     assert within(60, carried)
     page.goto(f"{server.url}/assets/{asset}?view=events")
-    for text in told.values():
+    for text in shown.values():
         expect(page.get_by_role("row").filter(has_text=text).first).to_be_visible()
 
 
@@ -136,7 +136,7 @@ def test_a_file_is_previewed_from_the_launchpad_and_its_problems_are_read(
     row = page.get_by_role("row").filter(has_text="rejected").first
     expect(row).to_contain_text("3")
     for rule in ("must be one of lead, prospect, customer, churned", "must be 0 or more", "must be an e-mail address"):
-        told(page, rule)
+        wait_for_text(page, rule)
     page.get_by_text("must be 0 or more").first.scroll_into_view_if_needed()
     picture(page, "problems")
 
@@ -182,17 +182,17 @@ def test_an_export_starts_from_the_assets_page_by_choosing_an_account(
 def test_the_progress_of_an_export_is_watched(server: Server, page: Page) -> None:
     config = "ops:\n  exports__contacts:\n    config:\n      part_rows: 20\n"
     launch(server, page, "export_contacts", config, account="ua")
-    told(page, "rows_done")
+    wait_for_text(page, "rows_done")
     picture(page, "progress-run")
     ended(page, "Success")
 
     page.goto(f"{server.url}/assets/exports/contacts?view=events")
     page.get_by_role("img", name="observation").first.click()
-    told(page, "rows_done")
+    wait_for_text(page, "rows_done")
     picture(page, "progress")
 
 
-def test_a_batch_is_taken_back_by_its_id_and_a_conflict_is_read(
+def test_a_batch_is_rolled_back_by_its_id_and_the_page_shows_the_conflict(
     server: Server, store: RecordStore, page: Page, tmp_path: Path
 ) -> None:
     first = batch(store, BatchStatus.COMMITTED).batch_id
@@ -202,7 +202,7 @@ def test_a_batch_is_taken_back_by_its_id_and_a_conflict_is_read(
 
     launch(server, page, "roll_back_batch", f"account: ua\nbatch_id: {first}\n")
     ended(page, "Failure")
-    told(page, "modified since")
+    wait_for_text(page, "modified since")
     picture(page, "conflict")
 
     launch(server, page, "roll_back_batch", f"account: ua\non_modified: keep\nbatch_id: {first}\n")
@@ -215,7 +215,7 @@ def test_a_batch_is_taken_back_by_its_id_and_a_conflict_is_read(
     picture(page, "rolled-back")
 
 
-def test_a_file_with_mistakes_is_dropped_corrected_imported_and_taken_back(
+def test_a_file_with_mistakes_is_dropped_corrected_imported_and_rolled_back(
     server: Server, store: RecordStore, page: Page, tmp_path: Path
 ) -> None:
     store.add_account("acme", "olga")
@@ -229,7 +229,7 @@ def test_a_file_with_mistakes_is_dropped_corrected_imported_and_taken_back(
     (why,) = server.home.glob("quarantine/acme/contacts/*/WHY.txt")
     assert waiting in why.read_text()
     open_event(server, page, "records/contacts", batch_id=waiting, status="previewed")
-    told(page, "must be 0 or more")
+    wait_for_text(page, "must be 0 or more")
     with page.expect_download() as saved:
         page.locator("a[href^='http://127.0.0.1:'][href$='/rejects_file']").first.click(modifiers=["Alt"])
     rejects = tmp_path / "in.rejects.csv"
@@ -260,5 +260,5 @@ def test_an_export_at_seven_every_morning_is_shown_with_its_next_time(server: Se
     expect(page.get_by_text("daily_exports").first).to_be_visible()
     page.get_by_role("button", name=re.compile("Preview tick result")).click()
     page.get_by_role("button", name="Continue").click()
-    told(page, re.compile(r"acme-morning at \d{4}-\d\d-\d\d 07:00 Europe/Berlin"))
+    wait_for_text(page, re.compile(r"acme-morning at \d{4}-\d\d-\d\d 07:00 Europe/Berlin"))
     picture(page, "schedule")

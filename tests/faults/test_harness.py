@@ -19,7 +19,7 @@ from tests.faults.harness.workers import Workers, workers
 
 
 @pytest.fixture(scope="module")
-def count() -> Iterator[Workers]:
+def pool() -> Iterator[Workers]:
     with workers() as started:
         yield started
 
@@ -59,7 +59,7 @@ def _flush(folder: Path) -> None:
 
 
 @pytest.fixture
-def disk(tmp_path: Path, count: Workers) -> Disk:
+def disk(tmp_path: Path, pool: Workers) -> Disk:
     """A disk on which some files were made."""
     root = tmp_path / "disk"
     root.mkdir()
@@ -67,7 +67,7 @@ def disk(tmp_path: Path, count: Workers) -> Disk:
     (root / "kept").write_bytes(b"before")
     disk = Disk(root)
     record = tmp_path / "record"
-    count.call(_files, root, orders=Orders(root=root, record=record))
+    pool.call(_files, root, orders=Orders(root=root, record=record))
     for operation in recorded(record):
         disk.play(operation)
     return disk
@@ -87,11 +87,11 @@ def test_a_disk_that_orders_names_has_them_all_and_no_data(disk: Disk) -> None:
     assert _contents(disk, Names.ALL, Data.ZEROS)["nothing/file"] == bytes(7)
 
 
-def test_a_disk_that_had_the_time_has_everything(disk: Disk, tmp_path: Path) -> None:
+def test_a_disk_that_wrote_everything_has_everything(disk: Disk, tmp_path: Path) -> None:
     root = tmp_path / "disk"
-    lying = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
-    assert _contents(disk, Names.ALL, Data.ALL) == lying
-    assert lying["kept"] == b"BEfore"
+    files = {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    assert _contents(disk, Names.ALL, Data.ALL) == files
+    assert files["kept"] == b"BEfore"
 
 
 def _two_writes(path: Path) -> int:
@@ -113,23 +113,23 @@ def _two_writes(path: Path) -> int:
     ],
 )
 def test_a_process_is_killed_at_the_operation(
-    count: Workers, tmp_path: Path, number: int, how: How, left: int | None
+    pool: Workers, tmp_path: Path, number: int, how: How, left: int | None
 ) -> None:
     path = tmp_path / "file"
 
-    outcome = count.call(_two_writes, path, orders=Orders(root=tmp_path, kill_at=number, kill_how=how))
+    outcome = pool.call(_two_writes, path, orders=Orders(root=tmp_path, kill_at=number, kill_how=how))
 
     assert outcome.died == "died by SIGKILL"
     assert (path.stat().st_size if path.exists() else None) == left
 
 
-def test_a_disk_is_full_from_an_operation_on(count: Workers, tmp_path: Path) -> None:
+def test_a_disk_is_full_from_an_operation_on(pool: Workers, tmp_path: Path) -> None:
     path = tmp_path / "file"
     full = Orders(root=tmp_path, fail_from=3, error=errno.ENOSPC, kinds=Kinds.ROOM)
 
-    assert count.call(_two_writes, path).value == 0
-    assert count.call(_two_writes, path, orders=Orders(root=tmp_path)).value == 3
-    outcome = count.call(_two_writes, path, orders=full)
+    assert pool.call(_two_writes, path).value == 0
+    assert pool.call(_two_writes, path, orders=Orders(root=tmp_path)).value == 3
+    outcome = pool.call(_two_writes, path, orders=full)
 
     assert (outcome.error, path.stat().st_size) == ("OSError", 8)
     assert outcome.code == "disk_full"
@@ -139,29 +139,29 @@ def _times(path: Path) -> tuple[float, float]:
     return time.time(), path.stat().st_mtime
 
 
-def test_clocks_and_files_are_of_their_eras(count: Workers, tmp_path: Path) -> None:
+def test_clocks_and_files_are_of_their_eras(pool: Workers, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     now = time.time()
     eras = ((0.0, -1000.0), (now + 0.5, 5000.0))
     time.sleep(0.6)
 
-    ahead, old = count.call(_times, tmp_path / "file", orders=Orders(eras=eras)).value
-    _, real = count.call(_times, tmp_path / "file", orders=Orders(eras=eras, files=False)).value
+    ahead, old = pool.call(_times, tmp_path / "file", orders=Orders(eras=eras)).value
+    _, real = pool.call(_times, tmp_path / "file", orders=Orders(eras=eras, files=False)).value
 
     assert ahead == pytest.approx(now + 5000, abs=30)
     assert old == pytest.approx(now - 1000, abs=30)
     assert real == pytest.approx(now, abs=30)
 
 
-def test_who_hangs_is_ended(count: Workers) -> None:
-    assert count.call(time.sleep, 60, seconds=0.3).died == "hung for 0 s"
+def test_a_process_that_hangs_is_killed(pool: Workers) -> None:
+    assert pool.call(time.sleep, 60, seconds=0.3).died == "hung for 0 s"
 
 
-def test_each_operation_of_a_commit_is_seen(count: Workers, tmp_path: Path) -> None:
+def test_each_operation_of_a_commit_is_seen(pool: Workers, tmp_path: Path) -> None:
     record = tmp_path / "record"
     home = tmp_path / "home"
 
-    outcome = count.call(_commit, home, orders=Orders(root=home, record=record))
+    outcome = pool.call(_commit, home, orders=Orders(root=home, record=record))
 
     assert outcome.ended_well, outcome.trace
     seen = {(it.kind, Path(it.path).name.rpartition("-")[2]) for it in recorded(record)}

@@ -168,6 +168,6 @@ def test_the_glossary_has_at_most_25_terms() -> None:
         ("# A b\n[a](#a-b) [c](README.md) [d](#c)", ["#c"]),
     ],
 )
-def test_a_link_that_leads_nowhere_is_found(page: str, links: list[str], tmp_path: Path) -> None:
+def test_a_broken_link_is_found(page: str, links: list[str], tmp_path: Path) -> None:
     (tmp_path / "page.md").write_text(page)
     assert [link for link in missing_links("README.md", page) if link != "#a-b"] == links

@@ -107,8 +107,8 @@ def observed_parts(server: Server, run_id: str) -> list[int]:
 def process_of(server: Server, run_id: str) -> int:
     """Return the process of a run, which executes its steps itself or in its children."""
     events = server.ask(MESSAGES, id=run_id)["logsForRun"]["events"]
-    told = r"Executing steps (?:in|using .*: parent) process \(pid: (\d+)\)"
-    (found,) = [match for event in events if (match := re.search(told, event["message"]))]
+    pattern = r"Executing steps (?:in|using .*: parent) process \(pid: (\d+)\)"
+    (found,) = [match for event in events if (match := re.search(pattern, event["message"]))]
     return int(found[1])
 
 
@@ -185,7 +185,7 @@ def undisturbed(folder: Path) -> str:
         return ExportWriter(store, "tester").export(ExportRequest("ex", "contacts")).sha256
 
 
-def test_a_killed_export_whose_parts_have_processes_of_their_own_ends_whole_when_it_is_started_again(
+def test_a_killed_export_with_a_process_for_each_part_ends_whole_when_it_is_started_again(
     parallel: Server, undisturbed: str, tmp_path: Path
 ) -> None:
     plan = planned(parallel, tmp_path / "many.csv", parts=3)
@@ -194,16 +194,16 @@ def test_a_killed_export_whose_parts_have_processes_of_their_own_ends_whole_when
     obstacle.wait()
     assert within(60, lambda: 1 in made(plan), every=0.05)
     worker = psutil.Process(process_of(parallel, run_id))
-    told = {tag["key"]: tag["value"] for tag in parallel.ask(TAGS, id=run_id)["runOrError"]["tags"]}
-    assert told[".dagster/records-process"].startswith(f"{run_id}@")
-    assert told[".dagster/records-process"].split(":")[1] == str(worker.pid)
-    assert not is_lost(record(timedelta(hours=1), run_id, **told), NOW, _is_alive)
+    tags = {tag["key"]: tag["value"] for tag in parallel.ask(TAGS, id=run_id)["runOrError"]["tags"]}
+    assert tags[".dagster/records-process"].startswith(f"{run_id}@")
+    assert tags[".dagster/records-process"].split(":")[1] == str(worker.pid)
+    assert not is_lost(record(timedelta(hours=1), run_id, **tags), NOW, _is_alive)
     steps = worker.children(recursive=True)
     worker.kill()
     again = started_again(parallel, run_id)
     assert ended(parallel, again) == "SUCCESS"
     assert ended(parallel, run_id) == "FAILURE"
-    assert is_lost(record(timedelta(0), run_id, **told), NOW, _is_alive)
+    assert is_lost(record(timedelta(0), run_id, **tags), NOW, _is_alive)
     assert [step for step in steps if step.is_running()]  # they live on
     obstacle.open()
     assert psutil.wait_procs(steps, timeout=60)[1] == []
@@ -219,7 +219,7 @@ def test_a_killed_export_whose_parts_have_processes_of_their_own_ends_whole_when
     assert {"plan_export", "make_part[000001]"} <= executed
 
 
-def test_an_export_whose_parts_have_processes_of_their_own_is_cancelled(parallel: Server, tmp_path: Path) -> None:
+def test_an_export_with_a_process_for_each_part_is_cancelled(parallel: Server, tmp_path: Path) -> None:
     plan = planned(parallel, tmp_path / "cancelled.csv", parts=3)
     obstacle = Obstacle(plan, 2)
     run_id = launched(parallel, plan)
@@ -252,16 +252,16 @@ def test_a_run_that_is_lost_with_the_machine_is_taken_up_again(
 def test_an_export_of_many_records_is_left_to_the_deployment(server: Server, undisturbed: str, tmp_path: Path) -> None:
     few = Server(server.process, server.url, server.home, {**server.environment, "RECORDS_BACKGROUND_ROWS": "1200"})
 
-    told = few.records("export", "-a", "ex", "-t", "contacts", "-o", str(tmp_path / "out.csv"))
+    printed = few.records("export", "-a", "ex", "-t", "contacts", "-o", str(tmp_path / "out.csv"))
 
-    assert told == told | {"status": "submitted", "rows": 1200, "path": str(tmp_path / "out.csv"), "sha256": None}
-    assert told["url"] == f"{server.url}/runs/{told['run_id']}"
-    assert ended(server, told["run_id"]) == "SUCCESS"
-    (done,) = [it for it in server.records("exports")["items"] if it["export_id"] == told["export_id"]]
+    assert printed == printed | {"status": "submitted", "rows": 1200, "path": str(tmp_path / "out.csv"), "sha256": None}
+    assert printed["url"] == f"{server.url}/runs/{printed['run_id']}"
+    assert ended(server, printed["run_id"]) == "SUCCESS"
+    (done,) = [it for it in server.records("exports")["items"] if it["export_id"] == printed["export_id"]]
     assert [done[name] for name in ("status", "sha256", "run_id", "actor")] == [
         "done",
         undisturbed,
-        told["run_id"],
+        printed["run_id"],
         "tester",
     ]
     assert (tmp_path / "out.csv").stat().st_size == done["bytes"]

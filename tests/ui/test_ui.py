@@ -49,15 +49,15 @@ LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name 
 def imported(server: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Import two contacts of account ua by the command; returns what it prints."""
     file = write_csv(tmp_path_factory.mktemp("imported") / "in.csv", [contact(1), contact(2)])
-    told: dict[str, Any] = server.records("import", str(file), "-a", "ua", "-t", "contacts")
-    return told
+    printed: dict[str, Any] = server.records("import", str(file), "-a", "ua", "-t", "contacts")
+    return printed
 
 
-def test_the_home_tells_where_the_ui_is(server: Server) -> None:
+def test_the_home_has_the_address_of_the_ui(server: Server) -> None:
     assert server.url.startswith("http://127.0.0.1:")
-    told = json.loads((server.home / "ui.json").read_text())
-    assert told == {"url": server.url, "files": told["files"], "pid": server.process.pid}
-    assert told["files"].startswith("http://127.0.0.1:")
+    printed = json.loads((server.home / "ui.json").read_text())
+    assert printed == {"url": server.url, "files": printed["files"], "pid": server.process.pid}
+    assert printed["files"].startswith("http://127.0.0.1:")
 
 
 def test_the_code_location_is_called_records(server: Server) -> None:
