@@ -1,4 +1,4 @@
-"""Expiry: a sensor finds batches whose time has ended, and a job records that in the ledger."""
+"""Expiry: a sensor finds batches that are past their time, and a job records that in the ledger."""
 
 import dagster as dg
 from pydantic import Field
@@ -22,7 +22,7 @@ class ExpiryConfig(dg.Config):
 
 @dg.op(retry_policy=RETRIES, pool=UPKEEP)
 def expire(context: dg.OpExecutionContext, config: ExpiryConfig, records: RecordsResource) -> None:
-    """Expire batches whose time has ended, and remove staged records, rejects and reports that no batch needs."""
+    """Expire batches that are past their time, and remove staged records, rejects and reports that no batch needs."""
     with records.open() as store:
         actor = config.actor or store.settings.actor
         tag_run(context, actor=actor)
@@ -51,7 +51,7 @@ def expire_batches() -> None:
     description="Start expire_batches when a batch can no longer be rolled back, or a preview no longer committed.",
 )
 def batch_expiry(context: dg.SensorEvaluationContext, records: RecordsResource) -> dg.RunRequest | dg.SkipReason:
-    """Request a run while there are batches whose time has ended and no earlier run is working on them.
+    """Request a run while there are batches past their time and no earlier run is working on them.
 
     The run key has the first batch and the number of attempts, so that another run follows a failed one.
     """

@@ -34,10 +34,10 @@ def tag_process(instance: dg.DagsterInstance, run_id: str) -> None:
 @dg.sensor(
     minimum_interval_seconds=30,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Fail runs that are shown as started and whose process is gone; Dagster starts them again.",
+    description="Fail runs that are shown as started but have no process. Dagster starts them again.",
 )
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Fail runs of this machine whose process is gone, so that the deployment's run_retries start them again.
+    """Fail runs of this machine that have no process any more, so that the deployment's run_retries start them again.
 
     Runs of another machine end with the deployment's `max_runtime_seconds`, unless a sensor there fails them.
     """

@@ -25,12 +25,12 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
 
     None for any other change. `window` is how long a preview can be committed.
     """
-    whose = f"{batch.account}: an import of {batch.record_type}"
+    subject = f"{batch.account}: an import of {batch.record_type}"
     if batch.waits:
         until = batch.open_until(window)
         skip = " --on-invalid skip" if batch.counts.rejected else ""
         return Message(
-            f"{whose} waits for approval",
+            f"{subject} waits for approval",
             f"{batch.file_name}, {_records(batch.counts.read)}: {batch.counts}.\n"
             f"Look at it: records show {batch.batch_id}\n"
             f"Approve it until {until:%Y-%m-%d %H:%M} UTC: records commit {batch.batch_id}{skip}\n"
@@ -50,7 +50,7 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
         )
     if batch.counts.rejected:
         return Message(
-            f"{whose} left out {_records(batch.counts.rejected)}",
+            f"{subject} left out {_records(batch.counts.rejected)}",
             f"{batch.file_name}, {_records(batch.counts.read)}: {batch.counts}.\n"
             f"See the problems and the file to correct: records show {batch.batch_id}",
             "warning",
@@ -73,8 +73,8 @@ def of_export(export: ExportManifest) -> Message | None:
 
 def of_failure(job: str, account: str | None, why: str, place: str) -> Message:
     """Returns the message about a failed run. `why` is its first sentence, `place` the run's address or id."""
-    whose = "" if account is None else f"{account}: "
-    return Message(f"{whose}a run of {job} failed", f"{why}\n{place}", "failure")
+    subject = "" if account is None else f"{account}: "
+    return Message(f"{subject}a run of {job} failed", f"{why}\n{place}", "failure")
 
 
 def first_sentence(text: str) -> str:

@@ -1,6 +1,6 @@
-"""Reports, rejects files and exports for the browser: on loopback, to whoever knows a file's secret address.
+"""Reports, rejects files and exports for the browser: on loopback, to everybody who knows a file's secret address.
 
-The secret address of a batch is made with the batch. A batch whose time has ended has no files any more.
+The secret address of a batch is made with the batch. A batch past its time has no files any more.
 """
 
 import secrets
@@ -90,7 +90,7 @@ def _batch(store: RecordStore, batch_id: str, token: str) -> Batch:
 
 
 def _export(store: RecordStore, export_id: str, token: str) -> ExportManifest:
-    """Returns an export whose file is as it was written."""
+    """Returns an export. Raises NotFound, or DamagedFile if its file is not as it was written."""
     export = store.export(export_id)
     if export is None:
         raise NotFound(f"There is no export {export_id!r}.")

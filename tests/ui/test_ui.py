@@ -76,6 +76,7 @@ def test_an_import_by_the_command_shows_on_the_accounts_partition(server: Server
             "status": "committed",
             "actor": "tester",
             "file": "in.csv",
+            "committed_at": None,  # a timestamp, which this query does not ask for
             "read": 2,
             "created": 2,
             "updated": 0,
@@ -83,7 +84,7 @@ def test_an_import_by_the_command_shows_on_the_accounts_partition(server: Server
             "rejected": 0,
             "duplicate": 0,
             "report": imported["report_file"],
-            "report_link": None,  # which this query does not ask for, nor for moments
+            "report_link": None,  # a URL, which it does not ask for either
             "rollback_until": None,
             "snapshot": imported["snapshot"],
             "dagster/row_count": 2,
