@@ -56,7 +56,7 @@ def test_nothing_is_started_before_the_time_of_a_batch_has_ended(
 ) -> None:
     assert tick(instance) == dg.SkipReason("There is no store yet: records init.")
     request.getfixturevalue("batch_id")
-    assert tick(instance) == dg.SkipReason("No batch's time has ended.")
+    assert tick(instance) == dg.SkipReason("The time of no batch has ended.")
 
 
 def test_a_run_that_failed_is_followed_by_another_and_one_under_way_by_none(
@@ -84,7 +84,7 @@ def test_a_run_that_failed_is_followed_by_another_and_one_under_way_by_none(
         "sensor:batch_expiry",
         result.run_id,
     )
-    assert tick(instance) == dg.SkipReason("No batch's time has ended.")
+    assert tick(instance) == dg.SkipReason("The time of no batch has ended.")
 
 
 def test_attempts_are_ever_further_apart_and_an_hour_at_most() -> None:

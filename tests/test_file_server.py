@@ -1,6 +1,7 @@
 """Reports, rejects files and exports as a browser gets them."""
 
 import re
+import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -146,7 +147,8 @@ def test_the_path_dies_with_the_batch(
 ) -> None:
     report_file = report.report_file
     assert report_file is not None
-    report_file.unlink()
+    assert isinstance(report_file, Path)
+    shutil.rmtree(report_file.parent)  # as a sweep does
 
     gone = ask(links["report"])
     assert (gone.status, gone.body.decode()) == (404, GONE)

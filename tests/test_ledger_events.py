@@ -19,6 +19,7 @@ from resources.record_store.ledger import append_batch
 from resources.running_ui import RunningUi
 from schemas.batches import OnInvalid
 from schemas.exports import ExportRequest
+from schemas.rollbacks import RollbackRequest
 from tests.records import Row, contact, contacts_of, put, write_csv
 
 # Dagster 1.13 reads pydantic's `__fields__` wherever a resource is made.
@@ -126,7 +127,30 @@ def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
         "dagster/row_count": 2,
         "snapshot": report.snapshot,
         "rollback_until": report.open_until.timestamp(),
+        "committed_at": report.batch.at.timestamp(),
     }
+    at = f"{report.batch.at:%Y-%m-%d %H:%M:%S} UTC"
+    assert [event.description for event in told_of_assets(result)] == [
+        f"in.csv: previewed {preview.batch.at:%Y-%m-%d %H:%M:%S} UTC",
+        f"in.csv: committed {at}",
+    ]
+
+
+def test_a_rollback_names_the_file_and_what_it_restored(
+    importer: Importer, store: RecordStore, instance: dg.DagsterInstance, file: Path
+) -> None:
+    batch_id = importer.import_file(contacts_of(file), OnInvalid.SKIP).batch.batch_id
+    store.account("ua").roll_back(RollbackRequest("ua", batch_id), "tester", None)
+
+    rollback, rolled_back = told_of_assets(news(instance))[1:]
+
+    assert [(event.description or "").partition(" 20")[0] for event in (rollback, rolled_back)] == [
+        "rollback of in.csv: committed",
+        "in.csv: rolled back",
+    ]
+    metadata = shown(rollback)[3]
+    assert (metadata["file"], metadata["undone"], metadata["removed"]) == ("in.csv", batch_id, 2)
+    assert "created" not in metadata
 
 
 def test_old_and_new_values_are_shown_but_those_of_personal_fields(
@@ -157,6 +181,19 @@ def test_the_files_of_a_batch_are_links_while_the_ui_runs(
     metadata = shown(event)[3]
     assert metadata["report_link"] == f"{base}/report"
     assert metadata["rejects_file_link"] == f"{base}/rejects_file"
+
+
+def test_an_export_is_a_link_while_the_ui_runs(
+    importer: Importer, store: RecordStore, instance: dg.DagsterInstance, file: Path
+) -> None:
+    importer.import_file(contacts_of(file), OnInvalid.SKIP)
+    ui = RunningUi("http://127.0.0.1:3000", "http://127.0.0.1:3001", 1)
+    ui.write(store.settings)
+    export = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
+
+    *_, event = told_of_assets(news(instance))
+
+    assert shown(event)[3]["file_link"] == ui.export_link(store.settings, export)
 
 
 def test_the_balance_is_checked_at_preview_and_commit(

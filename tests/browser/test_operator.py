@@ -80,6 +80,8 @@ def launch(server: Server, page: Page, job: str, config: str, account: str | Non
     page.goto(f"{server.url}/{JOBS}/{job}/playground")
     expect(page.get_by_text("All defaults expanded")).to_be_visible()
     expect(page.get_by_text("No errors")).to_be_visible()
+    fields = re.findall(r"^(\w+):", page.locator(".CodeMirror-code").inner_text(), re.MULTILINE)
+    assert fields[:1] == (["ops"] if account is not None else ["account"]), "as the config below is typed"
     page.locator(".CodeMirror").click()
     page.keyboard.press("Control+a")
     page.keyboard.insert_text(config)
@@ -176,6 +178,7 @@ def test_an_export_starts_from_the_assets_page_by_choosing_an_account(
     (exported,) = within(60, store.exports)
     assert (exported.rows, exported.account) == (197, "ua")
     open_event(server, page, "exports/contacts", export_id=exported.export_id, sha256=exported.sha256)
+    expect(page.locator("a[href^='http://127.0.0.1:'][href$='/export']").first).to_be_visible()
     picture(page, "export")
 
 
@@ -203,6 +206,9 @@ def test_a_batch_is_rolled_back_by_its_id_and_the_page_shows_the_conflict(
     launch(server, page, "roll_back_batch", f"account: ua\nbatch_id: {first}\n")
     ended(page, "Failure")
     wait_for_text(page, "modified since")
+    wait_for_text(page, "on_modified: keep")
+    expect(page.get_by_text("Traceback")).to_have_count(0)
+    expect(page.get_by_text("store_resource.py")).to_have_count(0)
     picture(page, "conflict")
 
     launch(server, page, "roll_back_batch", f"account: ua\non_modified: keep\nbatch_id: {first}\n")

@@ -76,6 +76,7 @@ def test_an_import_by_the_command_shows_on_the_accounts_partition(server: Server
             "status": "committed",
             "actor": "tester",
             "file": "in.csv",
+            "committed_at": None,  # a timestamp, which this query does not ask for
             "read": 2,
             "created": 2,
             "updated": 0,
