@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
-from resources.file_storage import OBJECTS, Checksum, answered, is_local, put_object
+from resources.file_storage import OBJECTS, Checksum, is_local, object_store_errors, put_object
 from resources.settings import Settings
 from schemas.errors import DamagedFile
 from schemas.location import Location
@@ -234,7 +234,7 @@ class _Telling:
 
     def __init__(self, files: ObjectFiles, place: str) -> None:
         self._files = files
-        self._answered = answered(place)
+        self._answered = object_store_errors(place)
 
     def __enter__(self) -> None:
         self._answered.__enter__()

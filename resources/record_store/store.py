@@ -274,7 +274,7 @@ class RecordStore(TransactionalStore):
 
     def _over(self, connection: Connection) -> list[Batch]:
         window = self.settings.rollback_window
-        now = self._times.lived(ledger.newest(connection)[1], self._mark.read())
+        now = self._times.retention_time(ledger.newest(connection)[1], self._mark.read())
         candidates = (
             batch
             for status in (BatchStatus.PREVIEWED, BatchStatus.COMMITTED)

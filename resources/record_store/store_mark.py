@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from resources.clock import Observation
-from resources.file_storage import answered, is_local, read, remove, sync
+from resources.file_storage import is_local, object_store_errors, read, remove, sync
 from schemas.errors import DamagedFile
 from schemas.location import Location
 
@@ -89,7 +89,7 @@ class StoreMark:
     def write(self, mark: Mark, *, flushed: bool = True) -> None:
         """Change the mark, which is there."""
         if not is_local(self.place):
-            with answered():
+            with object_store_errors():
                 self.place.fs.pipe_file(self.place.path, _content(mark))
             return
         file = os.open(self.place, os.O_WRONLY | os.O_CLOEXEC)

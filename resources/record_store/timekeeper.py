@@ -43,7 +43,7 @@ class Timekeeper:
             )
         return newest
 
-    def lived(self, newest: datetime | None, mark: Mark | None) -> datetime:
+    def retention_time(self, newest: datetime | None, mark: Mark | None) -> datetime:
         """The time by which what is past its days is given up: no more than has certainly passed.
 
         A clock that was set ahead while the machine ran makes nothing older. Raises ImplausibleClock.

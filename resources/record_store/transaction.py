@@ -10,7 +10,7 @@ from typing import Any, Self
 import duckdb
 
 from resources.clock import Clock
-from resources.file_storage import FileStorage, kept
+from resources.file_storage import FileStorage, usage
 from resources.record_store import lake_files, ledger
 from resources.record_store.catalog import catalog_of
 from resources.record_store.databases import Databases
@@ -105,10 +105,10 @@ class TransactionalStore:
         """Returns the current time, of the catalog's server or of this machine: see `Timekeeper.now`."""
         return self._times.now(ledger.newest(connection)[1], self._mark.read())
 
-    def lived(self) -> datetime:
-        """Returns the time by which retention is measured: see `Timekeeper.lived`."""
+    def retention_time(self) -> datetime:
+        """Returns the time by which retention is measured: see `Timekeeper.retention_time`."""
         with self.reading() as connection:
-            return self._times.lived(ledger.newest(connection)[1], self._mark.read())
+            return self._times.retention_time(ledger.newest(connection)[1], self._mark.read())
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -268,4 +268,4 @@ class TransactionalStore:
 
 
 def _written_at(place: Location) -> datetime:
-    return kept(place).at or datetime.max.replace(tzinfo=UTC)
+    return usage(place).at or datetime.max.replace(tzinfo=UTC)
