@@ -513,8 +513,8 @@ def test_a_time_that_is_not_kept_is_refused_with_the_oldest_there_is(
 
     with pytest.raises(Refused) as error:
         writer.export(ask(as_of="2024-05-31"))
-    assert error.value.message == "The records as of 2024-05-31 are not kept any more."
-    said = error.value.hint.removeprefix("The oldest that are: --as-of ").removesuffix(".")
+    assert error.value.message == "The records as of 2024-05-31 are no longer kept."
+    said = error.value.hint.removeprefix("The oldest records are: --as-of ").removesuffix(".")
     assert datetime.fromisoformat(said) == at
     assert writer.export(ask(as_of=said)).snapshot == oldest
 

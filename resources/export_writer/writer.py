@@ -73,7 +73,8 @@ class ExportWriter:
         """Yield the plan of the export, which is saved, and the source of its records.
 
         The destination can be written and has room, as estimated. Raises NotFound for an unknown account, type or
-        batch, InvalidRequest for a wrong format, option, column, filter or path, and DiskFull if there is no room.
+        batch, and DiskFull if there is no room. Raises InvalidRequest for an invalid format, option, column, filter or
+        path.
         """
         request = checked(request)
         records = self._store.account(request.account)

@@ -75,7 +75,7 @@ def _key_rank(column: Column, first: Column) -> int:
 def _smallest(
     able: Sequence[Column], database: duckdb.DuckDBPyConnection, file: Path, records: int
 ) -> tuple[Column, ...]:
-    """Returns the fewest columns whose values are unique together, in the file's order; empty if none are."""
+    """Returns the fewest columns that are unique together, in the file's order; empty if none are."""
     database.execute(f"CREATE OR REPLACE TEMP TABLE prefix AS SELECT * FROM {_from(file)} LIMIT {_PREFIX}")
     prefix = min(records, _PREFIX)
 
