@@ -73,8 +73,7 @@ class ExportWriter:
         """Yield the plan of the export, which is saved, and the source of its records.
 
         The destination can be written and has room, as estimated. Raises NotFound for an unknown account, type or
-        batch, and DiskFull if there is no room. Raises InvalidRequest for an invalid format, option, column, filter or
-        path.
+        batch. Raises InvalidRequest for a wrong format, option, column, filter or path. Raises DiskFull without room.
         """
         request = checked(request)
         records = self._store.account(request.account)
@@ -153,7 +152,7 @@ class ExportWriter:
             return plan
 
     def load(self, account: str, export_id: str) -> ExportPlan:
-        """Return the saved plan of an export of the account, whoever made it. Raises NotFound if there is none."""
+        """Return the saved plan of an export of the account, by any actor. Raises NotFound if there is none."""
         records = self._store.account(account)
         return ExportPlan.load(records.name, records.folder("exports"), export_id, self._files)
 

@@ -22,7 +22,7 @@ class MalformedRecord:
 
 @dataclass(frozen=True)
 class CellProblem:
-    """A cell with a content that cannot become a text, such as an error cell of Excel.
+    """A cell with a meaning that no text can express, such as an error cell of Excel.
 
     `row` and `column` are positions in the chunk's values (from 0); `expected` ends a sentence: "must be …".
     """

@@ -28,8 +28,8 @@ class FileReader:
     While `chunks` come, `share_read` is about how much of the file they are, from 0 to 1. After the last chunk, `read`
     is the number of records, and `notes` say what else to know about the file.
 
-    Raises NotFound if there is no such file, and UnreadableFile if it is damaged or exceeds a limit. Raises DiskFull if
-    there is no room to unpack it, and InvalidRequest if the options do not fit it.
+    Raises NotFound if there is no such file, and InvalidRequest if the options do not fit it. Raises UnreadableFile if
+    it is damaged or exceeds a limit, and DiskFull if it cannot be unpacked.
     """
 
     def __init__(self, path: Path, options: ReadOptions | None = None, limits: ReadLimits | None = None) -> None:

@@ -281,7 +281,7 @@ def _valid(size: int, failures: list[Failures]) -> pa.Array:
 
 
 def _unread(size: int, failures: list[Failures]) -> pa.Array:
-    """Returns for each record its texts that break a rule. They distinguish records without readable values."""
+    """Returns for each record its texts that break a rule. They distinguish records with values that were not read."""
     found: list[str | None] = [None] * size
     for failure in failures:
         for row, value in zip(failure.rows.to_pylist(), failure.values.to_pylist(), strict=True):

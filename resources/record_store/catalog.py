@@ -101,7 +101,7 @@ class SqliteCatalog:
         self.source = f"sqlite:{self._path}"
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
-        """Return options that let writers wait for each other, and readers for nobody."""
+        """Return options that let writers wait for each other. Readers never wait."""
         return {"META_BUSY_TIMEOUT": 20000} | ({} if read_only else {"META_JOURNAL_MODE": "'WAL'"})
 
     def exists(self) -> bool:

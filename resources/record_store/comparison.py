@@ -42,7 +42,7 @@ class StagedFile:
         only the user knows which of the two is right.
         """
         known = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in self._type.key)
-        # A key whose hash occurs once is not repeated. Counting hashes takes half the memory of counting keys.
+        # If a hash occurs once, its key is not repeated. Counting hashes takes half the memory of counting keys.
         self._connection.execute("CREATE TEMP TABLE suspects (hash UBIGINT)")
         (records,) = self._connection.fetch_one("SELECT count(*) FROM staged")
         slices = 1 + records // _HASHES_AT_ONCE

@@ -1,8 +1,8 @@
 """Rows in the form that most programs write, parsed by Arrow's regular expressions (RE2), a megabyte at once.
 
 Every byte of a row must belong to the form: the row's tag, then cells with reference, style and type. Each cell has at
-most a formula and a value, or one inline text. `rows` parses every other row. It also parses rows with a cell beyond
-the header, and rows with a problem: an error, or a formula without a value.
+most a formula and a value, or one inline text. `rows` parses every other row. It also parses rows that have a cell
+beyond the header, or a cell with a problem (an error, a formula without a value).
 """
 
 import re

@@ -32,10 +32,9 @@ class ExcelFile:
     block.
 
     `headers` is the first row that has a value, without empty cells at its end. After the last chunk, `read` is the
-    number of records, and `notes` say what was found or left out.
-
-    Raises InvalidRequest if there is no such sheet. Raises UnreadableFile, at once or from `chunks`, if the file is not
-    a workbook, is damaged or exceeds a limit. Also raises it without a header, or if the file can be read in two ways.
+    number of records, and `notes` say what was found or left out. Raises InvalidRequest if there is no such sheet.
+    Raises UnreadableFile, at once or from `chunks`, if the file is not a workbook, is damaged or exceeds a limit. It is
+    raised too if the file has no header or can be read in two ways.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ def _quoted(text: str) -> str:
 
 
 def _differing(delivered: pa.ChunkedArray, other: pa.ChunkedArray) -> list[int]:
-    """Returns the rows with two different texts that are not the same number."""
+    """Returns the rows with different texts that are not the same number."""
     rows = pc.indices_nonzero(pc.not_equal(delivered, other))
     if not len(rows):
         return []

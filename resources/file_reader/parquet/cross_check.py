@@ -40,8 +40,8 @@ _SAME: tuple[tuple[Callable[[pa.DataType], bool], tuple[str, ...]], ...] = (
 class ParquetCrossCheck:
     """DuckDB reads the file in step with Arrow, and confirms each chunk or refuses the file.
 
-    Records are compared value by value, as text; long texts by their SHA-256, to save memory. Some values have no text,
-    or a type that DuckDB lacks (decimals of more than 38 digits). For these, DuckDB must only have a value as well.
+    Records are compared value by value, as text. Long texts are compared by their SHA-256, to save memory. Some values
+    have no text, or a type that DuckDB lacks (decimals of more than 38 digits). There DuckDB must only have a value.
     """
 
     def __init__(self, file: BinaryIO, name: str, schema: pa.Schema) -> None:

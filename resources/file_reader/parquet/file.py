@@ -80,7 +80,7 @@ class ParquetFile:
             raise UnreadableFile(f"{self._name} has more than {limits.columns:,} columns (RECORDS_MAX_COLUMNS).", hint)
         if any(len(name) > limits.name_characters for name in schema.names):
             raise UnreadableFile(
-                f"{self._name} has a column with a name of more than {limits.name_characters:,} characters "
+                f"{self._name} has a column with a name longer than {limits.name_characters:,} characters "
                 "(RECORDS_MAX_HEADER_CHARACTERS).",
                 hint,
             )
