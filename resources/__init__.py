@@ -1,1 +1,1 @@
-"""The outside world, one class per thing: store, files, settings, clock. Knows schemas only."""
+"""The outside world, one class per thing: store, files, settings, clock. Imports only schemas."""

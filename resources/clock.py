@@ -1,4 +1,4 @@
-"""The only place that asks what time it is, and whether the answer can be believed."""
+"""Clocks: the only module that reads the time, and that checks whether the time can be right."""
 
 import os
 import re
@@ -12,18 +12,18 @@ from time import monotonic
 from typing import Protocol
 
 _COUNTED_SECONDS = 60.0
-"""For how long a server's answer is counted on."""
+"""For how long a server's answer is used before it is asked again."""
 
 _TOLERANCE = timedelta(minutes=10)
 """How far two clocks may differ before one of them is wrong."""
 
 _LONGEST_REST = timedelta(days=30)
-"""For how long a store may rest before the clock that says so must be confirmed."""
+"""For how long a store may be unused before the user must confirm that the clock is right."""
 
 
 @dataclass(frozen=True)
 class Observation:
-    """A time at which a store was in use. `uptime` are the machine's seconds since the start that `boot` names."""
+    """A time at which a store was in use. `uptime` is in seconds since the machine's start; `boot` identifies it."""
 
     at: datetime
     boot: str = ""
@@ -31,20 +31,20 @@ class Observation:
 
 
 class Clock(Protocol):
-    """Something that tells the time, and knows when it may be wrong."""
+    """A source of the time, which can say when that time may be wrong."""
 
     def now(self) -> datetime:
-        """The time, in UTC."""
+        """Return the time, in UTC."""
         ...
 
     def observe(self, last: Observation | None) -> Observation:
-        """The time that has certainly passed for a store that was last seen then: never later than `now`."""
+        """Return the latest time that is certain for a store last used at `last`: never later than `now`."""
         ...
 
     def doubt(self, newest: datetime | None, file_time: datetime | None) -> str | None:
-        """Why the time cannot be right, as a sentence; None if nothing speaks against it.
+        """Return why the time cannot be right, as a sentence; None if there is no sign of that.
 
-        newest: the latest time that the store knows. file_time: what the file system says is now.
+        newest: the latest time that the store has recorded. file_time: the present time of the file system.
         """
         ...
 
@@ -53,31 +53,31 @@ class SystemClock:
     """The clock of this machine."""
 
     def now(self) -> datetime:
-        """The time, in UTC."""
+        """Return the time, in UTC."""
         return datetime.now(UTC)
 
     def observe(self, last: Observation | None) -> Observation:
-        """The time by this clock, but no more after `last` than the machine has been running since."""
+        """Return this clock's time, but at most as long after `last` as the machine has run since then."""
         boot, uptime, now = _boot(), time.clock_gettime(time.CLOCK_BOOTTIME), self.now()
         if last is not None and last.boot == boot:
             now = min(now, last.at + timedelta(seconds=max(0.0, uptime - last.uptime)))
         return Observation(now, boot, uptime)
 
     def doubt(self, newest: datetime | None, file_time: datetime | None) -> str | None:
-        """Two clocks differ, or nothing was written for so long that the clock may have jumped."""
+        """Return a sentence if two clocks differ, or if the clock may have jumped since the last entry."""
         now = self.now()
         if file_time is not None and abs(now - file_time) > _TOLERANCE:
             return f"The clock of this process says {_shown(now)}, and the file system says {_shown(file_time)}."
         if newest is not None and now - newest > _LONGEST_REST:
             return (
                 f"The clock says {_shown(now)}, {(now - newest).days:,} days after the newest entry of the store, "
-                f"which is of {_shown(newest)}."
+                f"from {_shown(newest)}."
             )
         return None
 
 
 class ServerClock:
-    """The clock of a server: asked once a minute at most, and counted on in between."""
+    """The clock of a server. It is asked at most once a minute; in between, elapsed seconds are added."""
 
     def __init__(self, ask: Callable[[], datetime], elapsed: Callable[[], float] = monotonic) -> None:
         self._ask = ask
@@ -85,18 +85,18 @@ class ServerClock:
         self._answer: tuple[datetime, float] | None = None
 
     def now(self) -> datetime:
-        """The time, in UTC."""
+        """Return the time, in UTC."""
         if self._answer is None or self._elapsed() - self._answer[1] >= _COUNTED_SECONDS:
             self._answer = self._ask(), self._elapsed()
-        told, at = self._answer
-        return told + timedelta(seconds=self._elapsed() - at)
+        answered, at = self._answer
+        return answered + timedelta(seconds=self._elapsed() - at)
 
     def observe(self, last: Observation | None) -> Observation:
-        """The server's time, which no machine of the store's users can change."""
+        """Return the server's time. The machines of the store's users cannot change it."""
         return Observation(self.now())
 
     def doubt(self, newest: datetime | None, file_time: datetime | None) -> str | None:
-        """The clock of this machine, by which snapshots are dated, differs from the server's."""
+        """Return a sentence if this machine's clock, which dates snapshots, differs from the server's."""
         here, there = SystemClock().now(), self.now()
         if abs(here - there) > _TOLERANCE:
             return f"The clock of this machine says {_shown(here)}, and PostgreSQL's server says {_shown(there)}."
@@ -104,7 +104,7 @@ class ServerClock:
 
 
 def file_time(folder: Path) -> datetime | None:
-    """What the file system that holds a folder says is now; None if the folder cannot be touched."""
+    """Return the present time of a folder's file system; None if the folder's time cannot be set."""
     try:
         os.utime(folder)
         return datetime.fromtimestamp(folder.stat().st_mtime, UTC)
@@ -117,7 +117,7 @@ BATCH_ID = re.compile(r"[br]-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
 
 
 def new_id(prefix: str, at: datetime) -> str:
-    """An id that sorts by time and can be read aloud: `b-20260105-093000123-4fd1a9`.
+    """Return an id that sorts by time and can be read aloud: `b-20260105-093000123-4fd1a9`.
 
     Two ids of one millisecond differ in their last six hexadecimal digits.
     """
@@ -125,7 +125,7 @@ def new_id(prefix: str, at: datetime) -> str:
 
 
 def _boot() -> str:
-    """What names this start of the machine."""
+    """Return the id of this start of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
 
 

@@ -1,4 +1,4 @@
-"""Whether a disk has room for what will be written."""
+"""Checks that a disk has enough free space for a file."""
 
 import shutil
 from pathlib import Path
@@ -12,14 +12,14 @@ def existing_folder(folder: Path) -> Path:
 
 
 def free_bytes(folder: Path) -> int:
-    """Returns how many bytes are free on the disk of a folder, which need not exist yet."""
+    """Returns how many bytes are free on the disk of a folder. The folder may be missing."""
     return shutil.disk_usage(existing_folder(folder)).free
 
 
 def require_disk_space(folder: Path, needed: float, what: str, hint: str) -> None:
     """Raises DiskFull if the disk of a folder has fewer than the needed bytes free.
 
-    what: what needs them, as the subject of a sentence. hint: what to do then.
+    what: the operation that needs the space, as the subject of a sentence. hint: what the user can do.
     """
     free = free_bytes(folder)
     if needed > free:

@@ -1,8 +1,8 @@
-"""Where the accounts' files are kept: a folder, or a prefix of an object store that speaks S3.
+"""The storage of the accounts' files: a folder, or a prefix of an object store with the S3 protocol.
 
-Files are made on this machine's disk and read from it, for that is what DuckDB, Arrow and Excel's writers are good at.
-In between they are where every process finds them: put there whole or not at all, and fetched for as long as they are
-read. In a folder both are the file itself.
+DuckDB, Arrow and the writers of Excel need files on this machine's disk. So a file is made there, then put into the
+storage, whole or not at all. To be read, a file of an object store is first fetched to this machine.
+A file in a folder is read in its place.
 """
 
 import errno
@@ -29,59 +29,59 @@ if TYPE_CHECKING:
     from upath import UPath
 
 OBJECTS = "s3://"
-"""How the address of a prefix of an object store begins."""
+"""The beginning of an address in an object store."""
 
 _CHUNK, _CHUNKS, _AT_ONCE = 16_000_000, 10_000, 4
-"""Bytes of a part of a large object, how many parts S3 takes, and how many are sent, and in memory, at a time."""
+"""Bytes of a part of a large object, the most parts that S3 allows, and how many parts are sent at a time."""
 
 _BLOCK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CHANGED = "did not match calculated checksum"
-"""What botocore says of an object whose bytes are not those of the checksum that was stored with it."""
+"""The text of botocore's error if an object's bytes do not match the checksum stored with it."""
 
 _OPTIONS: dict[str, Any] = {
-    # What another process has just put there is to be seen.
+    # A file that another process has just put there must be found.
     "use_listings_cache": False,
     "config_kwargs": {"connect_timeout": 10, "read_timeout": 60, "retries": {"mode": "standard", "max_attempts": 5}},
 }
 
 
 def location(text: str) -> Location:
-    """The place that a text names, an absolute path or the address of an object."""
+    """Return the location that a text names: an absolute path or the address of an object."""
     if not text.startswith(OBJECTS):
         return Path(text)
     import logging
 
     from upath import UPath
 
-    for name in ("aiobotocore", "botocore", "s3fs"):  # which tell of keys and of what is in requests, when they debug
+    for name in ("aiobotocore", "botocore", "s3fs"):  # their debug messages show keys and the content of requests
         logging.getLogger(name).setLevel(logging.WARNING)
     return UPath(text, protocol="s3", **_OPTIONS)
 
 
 def is_local(place: Location) -> "TypeIs[Path]":
-    """Whether a place is on a disk of this machine."""
+    """Return whether a location is on a disk of this machine."""
     return isinstance(place, Path)
 
 
 def local(place: Location) -> Path:
-    """The place, which is known to be on a disk of this machine."""
+    """Return the location as a path of this machine. Raises TypeError if it is in an object store."""
     if not is_local(place):
-        raise TypeError(f"{place} is no file of this machine")
+        raise TypeError(f"{place} is not on this machine")
     return place
 
 
 @dataclass(frozen=True)
-class Kept:
-    """What lies at a place: how many bytes, and when the newest of it was written, if there is any."""
+class Usage:
+    """The bytes of the files at a location, and when the newest was written; None if there are no files."""
 
     bytes: int = 0
     at: datetime | None = None
 
 
 @dataclass(frozen=True)
-class KeptFile:
-    """A file where it is kept: its bytes, and when it was put there."""
+class ListedFile:
+    """A stored file: its location, its bytes, and when it was put there."""
 
     place: Location
     bytes: int
@@ -89,16 +89,16 @@ class KeptFile:
 
 
 class FileStorage:
-    """Files on their way to where they are kept, and back. `scratch` is a folder of this machine for what is not."""
+    """Puts files into the storage and fetches them. `scratch` is a folder of this machine for copies of objects."""
 
     def __init__(self, scratch: Path) -> None:
         self._scratch = scratch
 
     @contextmanager
     def making(self, final: Location) -> Iterator[Path]:
-        """Where a file or folder is to be made that is at `final` afterwards, each file whole and safe from a crash.
+        """Yield the path at which to make a file or folder, then put it at `final`, flushed to the disk.
 
-        When anything is raised, nothing is left of it.
+        If the block raises an error, nothing is left.
         """
         working = self.working(final)
         try:
@@ -108,7 +108,7 @@ class FileStorage:
             remove(working)
 
     def working(self, final: Location) -> Path:
-        """Where a file or folder that will lie at `final` can be made: beside it, or in the scratch folder."""
+        """Return a path at which to make a file or folder for `final`: beside it, or in the scratch folder."""
         if is_local(final):
             folder = final.parent
             make_folder(folder)
@@ -117,14 +117,14 @@ class FileStorage:
         return folder / f".{final.name}.{secrets.token_hex(4)}.partial"
 
     def disk(self, place: Location) -> Path:
-        """The folder of this machine on whose disk lies what is there, or is made for it."""
+        """Return a folder on the disk that files for the location need: the location itself, or the scratch folder."""
         if is_local(place):
             return place
         self._scratch.mkdir(parents=True, exist_ok=True)
         return self._scratch
 
     def put(self, made: Path, final: Location) -> None:
-        """What was made on this machine is at `final`, each file whole; in a folder it has moved there."""
+        """Move or upload a file or folder of this machine to `final`. Each file appears there whole or not at all."""
         if is_local(final):
             for file in [*(made.rglob("*") if made.is_dir() else ()), made]:
                 sync(file)
@@ -137,10 +137,9 @@ class FileStorage:
 
     @contextmanager
     def fetched(self, place: Location, into: Path | None = None) -> Iterator[Path]:
-        """What lies there, for as long as it is read, as a file or folder of this machine; FileNotFoundError: nothing.
+        """Yield a file or folder as one of this machine, with its own name. Raises FileNotFoundError if it is missing.
 
-        It has the name that it has there. `into` is a folder for what is not on this machine; None means the scratch
-        folder.
+        A copy of an object lasts until the block ends. into: the folder for copies; None means the scratch folder.
         """
         if is_local(place):
             if not place.exists():
@@ -157,20 +156,20 @@ class FileStorage:
 
 
 def put_object(bucket_files: Any, file: Path, key: str) -> None:
-    """Send a file of this machine to an object store, by the file system of its client. `key` begins with the bucket.
+    """Send a file of this machine to an object store. The object appears there whole or not at all.
 
-    Raises StoreUnreachable. The object is there whole or not at all.
+    bucket_files: the file system of the client. key: the object's key, with the bucket first. Raises StoreUnreachable.
     """
     chunk = max(_CHUNK, -(-file.stat().st_size // _CHUNKS))
     try:
-        with answered():
+        with object_store_errors():
             bucket_files.put_file(str(file), key, chunksize=chunk, max_concurrency=_AT_ONCE)
-    except FileNotFoundError as error:  # the bucket
+    except FileNotFoundError as error:  # the bucket is missing
         raise unreachable(str(error)) from None
 
 
 def sync(place: Path) -> None:
-    """Flush a file, or the names in a folder, to the disk."""
+    """Flush a file, or the list of names in a folder, to the disk."""
     descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -179,7 +178,7 @@ def sync(place: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are missing, and flush each new name to the disk."""
+    """Make a folder and its missing ancestors, and flush each new name to the disk."""
     missing = []
     while not folder.is_dir():
         missing.append(folder)
@@ -190,7 +189,7 @@ def make_folder(folder: Path) -> None:
 
 
 def move(place: Location, target: Location) -> None:
-    """Move a file or folder within one kind of storage; in a folder both names are flushed to the disk."""
+    """Move a file or folder within one kind of storage. On a disk, both folders are flushed."""
     if is_local(place) and is_local(target):
         make_folder(target.parent)
         try:
@@ -198,11 +197,11 @@ def move(place: Location, target: Location) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            shutil.move(place, target)  # where a part of the data is a disk of its own
+            shutil.move(place, target)  # a part of the data can be on another disk
         sync(target.parent)
         sync(place.parent)
     elif not is_local(place) and not is_local(target):
-        with answered():
+        with object_store_errors():
             for path in _objects(place):
                 place.fs.cp_file(path, target.path + path.removeprefix(place.path))
             for path in _objects(place):
@@ -212,9 +211,9 @@ def move(place: Location, target: Location) -> None:
 
 
 class Checksum:
-    """The checksum of bytes that come block by block; as text `xxh3:` and 32 hexadecimal digits.
+    """A checksum, computed block by block. Its text is `xxh3:` and 32 hexadecimal digits.
 
-    XXH3 finds accidental changes, faster than a disk can be read; it is no proof against forgery.
+    XXH3 is faster than a disk, and finds accidental changes. It does not protect against forgery.
     """
 
     def __init__(self) -> None:
@@ -225,12 +224,12 @@ class Checksum:
         self._digest.update(block)
 
     def __str__(self) -> str:
-        """The checksum of all bytes so far."""
+        """Return the checksum of all bytes so far."""
         return f"xxh3:{self._digest.hexdigest()}"
 
 
 def checksum(place: Location) -> str:
-    """Read a whole file; returns its checksum. Raises FileNotFoundError if there is none."""
+    """Return the checksum of a whole file. Raises FileNotFoundError if it is missing."""
     digest = Checksum()
     for block in blocks_of(place):
         digest.update(block)
@@ -238,7 +237,7 @@ def checksum(place: Location) -> str:
 
 
 def known_checksum(place: Location) -> str:
-    """The same, but a file that this process has read before, and nobody has written to since, is not read again."""
+    """Return the checksum of a file. A file that this process read before, and that is unchanged, is not read again."""
     return _checksum_of(place, *_state(place))
 
 
@@ -248,21 +247,22 @@ def _checksum_of(place: Location, *_: object) -> str:
 
 
 def _state(place: Location) -> tuple[object, ...]:
-    """What changes whenever a file is written to or replaced."""
+    """Return values of which at least one changes if the file is written to or replaced."""
     if is_local(place):
         status = place.stat()
         return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    with answered():
-        told = place.fs.info(place.path)
-    return told["size"], told["LastModified"], told.get("ETag")
+    with object_store_errors():
+        info = place.fs.info(place.path)
+    return info["size"], info["LastModified"], info.get("ETag")
 
 
 @contextmanager
-def answered(place: object = "object store") -> Iterator[None]:
-    """What the object store refuses, or that it does not answer, is StoreUnreachable, in its words: they quote no key.
+def object_store_errors(place: object = "object store") -> Iterator[None]:
+    """Turn the errors of an object store into ours until the block ends.
 
-    That there is no such object is FileNotFoundError as ever, and a full disk of this machine what it always is. Where
-    the object at `place` has other bytes than the checksum says that S3 keeps with it, DamagedFile is raised.
+    Raises StoreUnreachable, with the store's own words, if the object store refuses or does not answer. Those words
+    quote no key of access. Raises DamagedFile if the object at `place` does not match the checksum that S3 has for it.
+    A missing object stays FileNotFoundError. A full disk of this machine stays OSError.
     """
     try:
         yield
@@ -273,7 +273,7 @@ def answered(place: object = "object store") -> Iterator[None]:
             raise
         if _CHANGED in str(error):
             raise DamagedFile(
-                f"{place} has other bytes than were written.", "Nothing of it was used. Put it back from a backup."
+                f"{place} has other bytes than were written.", "Nothing of it was used. Restore it from a backup."
             ) from None
         if not isinstance(error, OSError) and not type(error).__module__.startswith(("botocore", "aiohttp")):
             raise
@@ -281,17 +281,17 @@ def answered(place: object = "object store") -> Iterator[None]:
 
 
 def unreachable(why: str) -> StoreUnreachable:
-    """The error for an object store that does not do what it is asked."""
+    """Return the error for an object store that refuses or does not answer."""
     return StoreUnreachable(
         f"The object store cannot be reached, or refuses: {why}.",
-        "See that RECORDS_DATA names a bucket that is there, and that AWS's credentials, region and AWS_ENDPOINT_URL "
-        "are those of an account that may read and write it; then try again.",
+        "Check that the bucket of RECORDS_DATA exists. Check that AWS's credentials, region and AWS_ENDPOINT_URL allow "
+        "reading and writing it. Then try again.",
     )
 
 
 @contextmanager
 def opening(place: Location) -> Iterator[None]:
-    """While something else is done, a thread imports what the next use of an object store needs: half a second."""
+    """Import the client of an object store in a thread while the block runs. The import takes half a second."""
     if is_local(place):
         yield
         return
@@ -303,48 +303,48 @@ def opening(place: Location) -> Iterator[None]:
 
 
 def exists(place: Location) -> bool:
-    """Whether a file is there."""
+    """Return whether a file exists."""
     if is_local(place):
         return place.exists()
-    with answered():
+    with object_store_errors():
         found: bool = place.fs.exists(place.path)
         return found
 
 
 def size_of(place: Location) -> int | None:
-    """The bytes of the file; None where there is none."""
+    """Return the size of a file in bytes; None if it is missing."""
     with suppress(FileNotFoundError):
         if is_local(place):
             return place.stat().st_size
-        with answered():
+        with object_store_errors():
             return int(place.fs.size(place.path))
     return None
 
 
 def read(place: Location) -> bytes:
-    """What is in a small file; FileNotFoundError where there is none."""
+    """Return the content of a small file. Raises FileNotFoundError if it is missing."""
     if is_local(place):
         return place.read_bytes()
-    with answered(place):
+    with object_store_errors(place):
         data: bytes = place.fs.cat_file(place.path)
         return data
 
 
 def blocks_of(place: Location) -> Iterator[bytes]:
-    """What is in a file of any size, some of it at a time."""
+    """Return the content of a file of any size, block by block."""
     with place.open("rb") if is_local(place) else _opened(place) as file:
         while data := file.read(_BLOCK):
             yield data
 
 
 def remove(place: Location) -> None:
-    """What lies there, a file or a folder with all that is in it, is gone, or was not there.
+    """Remove a file, or a folder with its content, if it exists.
 
-    What cannot be removed now is left to a sweep: it is no failure of what was done before.
+    A later sweep removes what cannot be removed now. Therefore this raises no error.
     """
     if not is_local(place):
-        with suppress(StoreUnreachable, FileNotFoundError), answered():
-            for path in _objects(place):  # `rm` would take a * in a name for a pattern
+        with suppress(StoreUnreachable, FileNotFoundError), object_store_errors():
+            for path in _objects(place):  # `rm` would read a * in a name as a pattern
                 place.fs.rm_file(path)
     elif place.is_dir() and not place.is_symlink():
         shutil.rmtree(place, ignore_errors=True)
@@ -354,60 +354,60 @@ def remove(place: Location) -> None:
 
 
 def entries(folder: Location) -> Sequence[Location]:
-    """The files and folders in a folder, by name; none where there is none."""
+    """Return the files and folders in a folder, sorted by name; none if the folder is missing."""
     if is_local(folder):
         with suppress(FileNotFoundError, NotADirectoryError):
             return tuple(sorted(folder.iterdir()))
         return ()
-    with suppress(FileNotFoundError), answered():
+    with suppress(FileNotFoundError), object_store_errors():
         names = {found.rstrip("/").rpartition("/")[2] for found in folder.fs.ls(folder.path, detail=False)}
         return tuple(folder / name for name in sorted(names - {""}))
     return ()
 
 
-def kept(place: Location) -> Kept:
-    """The bytes and the time of all that lies there; what goes away meanwhile is not counted."""
+def usage(place: Location) -> Usage:
+    """Return the bytes and the newest time of all files at a location. Files removed meanwhile do not count."""
     if not is_local(place):
         found = _objects(place).values()
-        return Kept(sum(each["size"] for each in found), max((each["LastModified"] for each in found), default=None))
+        return Usage(sum(each["size"] for each in found), max((each["LastModified"] for each in found), default=None))
     size, newest = 0, None
     for path in (place, *place.rglob("*")):
         with suppress(FileNotFoundError):
             status = path.lstat()
             size += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
             newest = max(newest or 0.0, status.st_mtime)
-    return Kept(size, None if newest is None else datetime.fromtimestamp(newest, UTC))
+    return Usage(size, None if newest is None else datetime.fromtimestamp(newest, UTC))
 
 
-def files_below(root: Location) -> Iterator[KeptFile]:
-    """The files below a folder, however deep, by path."""
+def files_below(root: Location) -> Iterator[ListedFile]:
+    """Return the files at any depth below a folder, sorted by path."""
     if not is_local(root):
         for name, it in sorted(_objects(root).items()):
             place = root / name.removeprefix(root.path).lstrip("/")
-            yield KeptFile(place, it["size"], it["LastModified"])
+            yield ListedFile(place, it["size"], it["LastModified"])
         return
     for path in sorted(root.rglob("*")):
         with suppress(FileNotFoundError):
             status = path.lstat()
             if not stat.S_ISDIR(status.st_mode):
-                # A rename keeps the time a file was written at, and sets the other.
-                yield KeptFile(path, status.st_size, datetime.fromtimestamp(status.st_ctime, UTC))
+                # A rename keeps st_mtime, the time of writing, and sets st_ctime.
+                yield ListedFile(path, status.st_size, datetime.fromtimestamp(status.st_ctime, UTC))
 
 
 def names_matching(root: Location, pattern: str) -> set[str]:
-    """The files below a folder whose paths from there match a pattern such as `lake/**/*.parquet`, as those paths."""
+    """Return the relative paths of files below a folder that match a pattern such as `lake/**/*.parquet`."""
     if is_local(root):
         return {str(path.relative_to(root)) for path in root.glob(pattern)}
     base = root.path.rstrip("/")
-    with suppress(FileNotFoundError), answered():
+    with suppress(FileNotFoundError), object_store_errors():
         return {path.removeprefix(f"{base}/") for path in root.fs.glob(f"{base}/{pattern}")}
     return set()
 
 
 def _objects(root: "UPath") -> dict[str, Any]:
-    """What is told of the objects there and below, by their paths; StoreUnreachable where there is no such bucket."""
+    """Return the details of the objects at and below a location, by path. Raises StoreUnreachable without a bucket."""
     try:
-        with answered():
+        with object_store_errors():
             found: dict[str, Any] = root.fs.find(root.path, detail=True)
             return found
     except FileNotFoundError as error:
@@ -415,26 +415,26 @@ def _objects(root: "UPath") -> dict[str, Any]:
 
 
 def _fetch(place: "UPath", folder: Path) -> None:
-    """What lies there is in the folder too, under its name."""
+    """Copy a file or folder of an object store into a folder of this machine, under its own name."""
     try:
-        with answered():
+        with object_store_errors():
             found = _objects(place)
             if not found:
                 raise FileNotFoundError(str(place))
-            for path in found:  # `get` would take a * in a name for a pattern
+            for path in found:  # `get` would read a * in a name as a pattern
                 target = folder / place.name / path.removeprefix(place.path).lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with answered(path):
+                with object_store_errors(path):
                     place.fs.get_file(path, str(target))
     except OSError as error:
         if error.errno not in _FULL:
             raise
         raise DiskFull(
-            f"There is no room in {folder.parent} for what lies at {place}.", "Make room there, then try again."
+            f"There is no room in {folder.parent} for a copy of {place}.", "Make room there, then try again."
         ) from None
 
 
 @contextmanager
 def _opened(place: "UPath") -> Iterator[IO[bytes]]:
-    with answered(place), place.fs.open(place.path, "rb", block_size=4 * _BLOCK) as file:
+    with object_store_errors(place), place.fs.open(place.path, "rb", block_size=4 * _BLOCK) as file:
         yield file

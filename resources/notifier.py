@@ -1,4 +1,4 @@
-"""Notices to people, through Apprise, which knows how to reach each service."""
+"""Notices to people, through Apprise, which reaches many services."""
 
 import hashlib
 import logging
@@ -44,14 +44,14 @@ class Notifier:
         return list(self._receivers)
 
     def send(self, receiver: str, message: Message) -> bool:
-        """Send a message, and return whether the receiver took it within some seconds. Never raises."""
+        """Send a message, and return whether the receiver accepted it within some seconds. Never raises."""
         shown, apprise = self._receivers[receiver]
-        taken = threading.Event()
+        accepted = threading.Event()
 
         def notify() -> None:
             try:
                 if apprise.notify(title=message.title, body=message.body, notify_type=message.kind, body_format="text"):
-                    taken.set()
+                    accepted.set()
             except Exception as error:  # its text may hold the address
                 _LOG.warning("%s: %s", shown, type(error).__name__)
 
@@ -59,16 +59,16 @@ class Notifier:
         thread = threading.Thread(target=notify, daemon=True)
         thread.start()
         thread.join(_SECONDS_A_MESSAGE)
-        if not taken.is_set():
-            _LOG.warning("%s has not taken the message %r.", shown, message.title)
-        return taken.is_set()
+        if not accepted.is_set():
+            _LOG.warning("%s did not accept the message %r.", shown, message.title)
+        return accepted.is_set()
 
     def send_new(
         self, cursor: NoticeCursor, entries_after: Callable[[int], Sequence[Entry]], now: datetime
     ) -> NoticeCursor:
         """Send each receiver the entries after its position, in order; returns the new cursor.
 
-        If a receiver does not take a message, later ticks retry it, with growing pauses. Other receivers do not wait
+        If a receiver does not accept a message, later ticks retry it, with growing pauses. Other receivers do not wait
         for it. Messages older than a day are skipped. There must be at least one receiver.
         """
         return NoticeCursor.joining(
@@ -106,6 +106,6 @@ def _receiver(url: str, shown: str) -> "Apprise":
         receiver = Apprise(asset=AppriseAsset(app_id="records", async_mode=False, pem_autogen=False))
         if not receiver.add(url):
             raise InvalidRequest(
-                f"{shown}, cannot be read.", "Write addresses as Apprise has them, with spaces or commas between."
+                f"{shown}, cannot be read.", "Give addresses as Apprise documents them, separated by spaces or commas."
             )
     return receiver

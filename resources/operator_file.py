@@ -1,4 +1,4 @@
-"""Reads the small YAML files in the home that an operator edits, and says in a sentence what is wrong with one."""
+"""Reads the YAML files in the home that an operator edits, and says in a sentence what is wrong with one."""
 
 from collections.abc import Sequence
 from pathlib import Path

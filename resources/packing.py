@@ -1,4 +1,4 @@
-"""Files packed with gzip or Zstandard: the same bytes to the same bytes, with no name and no time in them."""
+"""Packs files with gzip or Zstandard. The same input gives the same output, without a name or time in it."""
 
 import zlib
 from pathlib import Path
@@ -12,14 +12,14 @@ _GZIP_LEVEL, _ZSTD_LEVEL = 6, 3
 
 class _Packer(Protocol):
     def compress(self, data: bytes, /) -> bytes:
-        """The next bytes of the packed file."""
+        """Return the next bytes of the packed file."""
 
     def flush(self) -> bytes:
-        """The last bytes of the packed file."""
+        """Return the last bytes of the packed file."""
 
 
 def pack(source: Path, target: Path, packing: Packing) -> None:
-    """The target is the source, packed."""
+    """Write the source to the target, packed."""
     packer = _packer(packing)
     with source.open("rb") as file, target.open("wb") as output:
         while data := file.read(_BLOCK):
@@ -28,7 +28,7 @@ def pack(source: Path, target: Path, packing: Packing) -> None:
 
 
 def packed(data: bytes, packing: Packing | None) -> bytes:
-    """The bytes as a packed file, which can stand before or after another one in one file; as they are for None."""
+    """Return the bytes as a packed file; unchanged if `packing` is None. Packed files can be joined to one file."""
     if packing is None:
         return data
     packer = _packer(packing)

@@ -1,6 +1,6 @@
-"""All places where we change the state of a whole process, because a library reads it and takes no parameter instead.
+"""All changes to the state of a whole process. Libraries read that state, and take no parameter instead.
 
-Each function says which library needs it, and what it costs to do without.
+Each function says which library needs the change, and what happens without it.
 """
 
 import os
@@ -30,7 +30,7 @@ def hide_pandas() -> None:
     """Hide pandas from all imports of this process from now on.
 
     Arrow imports an installed pandas for its first array. That takes a quarter of a second and 40 MB, for nothing.
-    Arrow takes any entry in `sys.modules` for an imported pandas, so a finder refuses it here.
+    Arrow treats any entry in `sys.modules` as an imported pandas, so a finder refuses it here.
     """
     sys.meta_path.insert(0, _WithoutPandas)
 

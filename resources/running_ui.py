@@ -26,14 +26,14 @@ class RunningUi:
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
-        """Returns the UI that the home names, even if it was killed since; None if it names none."""
+        """Returns the UI that the home names, even if it was killed; None if the home names none."""
         try:
             return cls(**json.loads(_path(settings).read_text("utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def write(self, settings: Settings) -> None:
-        """Name this UI in the home, and make the key of the links to exports if there is none."""
+        """Write this UI's entry into the home, and create the key of links to exports if there is none."""
         with suppress(FileExistsError):
             key = os.open(_key_path(settings), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(key, "wb") as file:
@@ -43,7 +43,7 @@ class RunningUi:
         os.replace(partial, _path(settings))
 
     def links(self, report: ImportReport) -> dict[str, str]:
-        """Returns the addresses of a batch's files, by what they are."""
+        """Returns the addresses of a batch's files, by kind of file."""
         token = report.batch.link_token
         return {what: f"{self.files}/{report.batch.batch_id}/{token}/{what}" for what in report.files if token}
 
@@ -54,14 +54,14 @@ class RunningUi:
 
     @staticmethod
     def remove(settings: Settings) -> None:
-        """Name no UI in the home any more."""
+        """Remove the UI's entry from the home."""
         _path(settings).unlink(missing_ok=True)
 
 
 def export_token(settings: Settings, export: ExportManifest) -> str | None:
     """Returns the secret part of the address of an export's file.
 
-    None if there is no address: the file lies outside the account's own folder of exports, or no UI has run here yet.
+    None if there is no address: the file is outside the account's own folder of exports, or no UI has run here yet.
     """
     folder = settings.folder(export.account, "exports")
     if not str(export.path).startswith(f"{folder}/"):
@@ -78,5 +78,5 @@ def _path(settings: Settings) -> Path:
 
 
 def _key_path(settings: Settings) -> Path:
-    """Returns where the key of links to exports lies. It stays, so that links in Dagster's history keep working."""
+    """Returns the path of the key of links to exports. The key stays, so that links in Dagster's history still work."""
     return settings.home / "links.key"

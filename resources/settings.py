@@ -14,7 +14,7 @@ from schemas.errors import InvalidRequest
 from schemas.location import Location
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=-]+)*/?")
-"""A bucket and a prefix of letters, digits and . _ = -. No library takes these for a pattern."""
+"""A bucket and a prefix of letters, digits and . _ = -. No library reads these characters as a pattern."""
 
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 """A host name or an address; an IPv6 address is in brackets."""
@@ -34,7 +34,7 @@ class Settings:
     home: Path
     """RECORDS_HOME: the folder of the catalog and of Dagster's files. Default: `./.records`."""
     data: Location
-    """RECORDS_DATA: the lake and the accounts' files, in a folder or s3://BUCKET/PREFIX. Default: the home."""
+    """RECORDS_DATA: where the lake and the accounts' files are, a folder or s3://BUCKET/PREFIX. Default: the home."""
     actor: str
     """RECORDS_ACTOR: the name that the history shows. Default: the operating system's user."""
     postgres: str | None = field(default=None, repr=False)
@@ -46,7 +46,7 @@ class Settings:
     archive_days: timedelta = timedelta(days=30)
     """RECORDS_ARCHIVE_DAYS: how long files from the inbox are kept in the archive and in quarantine."""
     trash_days: timedelta = timedelta(days=7)
-    """RECORDS_TRASH_DAYS: how long files stay in the trash before they are deleted."""
+    """RECORDS_TRASH_DAYS: how long files stay in the trash."""
     lock_seconds: float = 600.0
     """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
     limits: ReadLimits = field(default_factory=ReadLimits)
@@ -178,7 +178,7 @@ def _listed(environment: Mapping[str, str], name: str, separator: str) -> Iterat
 
 
 def _host(text: str) -> str:
-    """Returns the name in small letters, without the brackets of an IPv6 address."""
+    """Returns the name in lower case, without the brackets of an IPv6 address."""
     if not _HOST.fullmatch(text):
         raise InvalidRequest(
             f"RECORDS_UI_HOSTS has {text!r}, which is not a host name.",

@@ -1,4 +1,4 @@
-"""What a failing disk, file system or memory means: one place that turns such an error into sentences."""
+"""Turns the operating system's errors, such as a full disk, into errors that say what to do."""
 
 import errno
 import os
@@ -22,11 +22,11 @@ _HINTS = {
     errno.EROFS: "Its file system is mounted read-only: mount it for writing, or name another place.",
     errno.ENOTDIR: "A part of that path is a file: name another place.",
     errno.EISDIR: "It is a folder: name another place.",
-    errno.EEXIST: "Something else is there: move it away, or name another place.",
+    errno.EEXIST: "Another file or folder has that name: move it, or name another place.",
     errno.ENAMETOOLONG: "Use a shorter name.",
-    errno.ELOOP: "Its links lead in a circle: name another place.",
-    errno.EIO: "The disk is failing, or its cable or network is: see the system's log.",
-    errno.ESTALE: "The network file system lost it: mount it again, then try again.",
+    errno.ELOOP: "Its symbolic links form a loop: name another place.",
+    errno.EIO: "The disk, its cable or the network fails: read the system's log.",
+    errno.ESTALE: "The network file system lost the file: mount it again, then try again.",
     errno.EMFILE: "This process may not open more files: raise the limit (ulimit -n), then try again.",
     errno.ENFILE: "The system may not open more files: close programs, then try again.",
 }
@@ -35,10 +35,10 @@ _PATH = re.compile(r'"(/[^"]+)"')
 
 
 def system_error(error: BaseException, *places: Location) -> RecordsError | None:
-    """The error that says what the system refused; None when the system refused nothing, or a file is not there.
+    """Return the error that says what the system refused; None if it refused nothing, or if a file is missing.
 
-    `error` may come from Python, Arrow, or DuckDB, which tell it only in words. `places` are what the
-    operation writes to: the one with the least room is named when the error names no file.
+    error: an error of Python, Arrow or DuckDB. The last two give the reason only as text.
+    places: where the operation writes. If the error names no file, the message names the place with the least room.
     """
     if isinstance(error, RecordsError):
         return error
@@ -47,8 +47,8 @@ def system_error(error: BaseException, *places: Location) -> RecordsError | None
         if "max_temp_directory_size" in text:
             return _disk_full(error, "the disk is full", places)
         return OutOfMemory(
-            "The operation takes more memory than it may.",
-            "Nothing was half done. Raise RECORDS_DUCKDB_MEMORY, give the process more memory, or do less at once.",
+            "The operation needs more memory than it may use.",
+            "Nothing was written. Raise RECORDS_DUCKDB_MEMORY, give the process more memory, or do less at once.",
         )
     number = _number(error, text)
     if number is None:
@@ -61,13 +61,13 @@ def system_error(error: BaseException, *places: Location) -> RecordsError | None
 
 
 def _is_memory(error: BaseException, text: str) -> bool:
-    import duckdb  # of which the process that reads a file needs nothing
+    import duckdb  # late, because the process that reads a file does not need it
 
     return isinstance(error, MemoryError | duckdb.OutOfMemoryException) or text.startswith("Out of Memory Error")
 
 
 def _number(error: BaseException, text: str) -> int | None:
-    """The error's number; of DuckDB's errors by their last words, for before them they may quote anything."""
+    """Return the error's number. DuckDB's errors are known by their last words; the text before can quote anything."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno if error.errno in _FULL or error.errno in _HINTS else None
     words = text.splitlines()[0].rpartition(": ")[2].rstrip(". ") if text else ""
@@ -79,12 +79,12 @@ def _disk_full(error: BaseException, why: str, places: tuple[Location, ...]) -> 
     folder = file.parent if file is not None else _fullest(places)
     return DiskFull(
         f"There is no room in {folder}: {why}.",
-        "What was not complete was not written. Make room there, then try again.",
+        "No incomplete file was written. Make room there, then try again.",
     )
 
 
 def _file(error: BaseException) -> Path | None:
-    """The file that the error names."""
+    """Return the file that the error names."""
     named = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if isinstance(named, str | bytes | os.PathLike):
         return Path(os.fsdecode(named)).absolute()
@@ -93,7 +93,7 @@ def _file(error: BaseException) -> Path | None:
 
 
 def _fullest(places: tuple[Location, ...]) -> Path:
-    """The folder of this machine that has the least room, of these and the one for temporary files."""
+    """Return the folder with the least room, among the local places and the folder for temporary files."""
     free: dict[Path, int] = {}
     for place in (*places, Path(tempfile.gettempdir())):
         if isinstance(place, Path):

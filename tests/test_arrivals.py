@@ -292,7 +292,7 @@ def test_a_link_that_comes_into_processing_is_not_followed(inbox_store: RecordSt
     (moved,) = on_disk(inbox_store.settings.processing).glob("*/ua/contacts/in.csv")
     secret = shutil.move(moved, tmp_path / file.name)
     moved.symlink_to(secret)
-    assert import_all(inbox_store)["in.csv"].sentence == "It is no file any more; only files are imported."
+    assert import_all(inbox_store)["in.csv"].sentence == "It is no longer a file. Only files are imported."
     assert kinds(inbox_store)["in.csv"] == ["quarantine"]
     assert inbox_store.batches() == []
 
@@ -307,7 +307,7 @@ def test_a_bundle_that_another_process_has_is_left_to_it(inbox_store: RecordStor
         assert Arrivals(inbox_store).import_bundle(bundle) == []
     assert import_all(inbox_store)["in.csv"].outcome is Outcome.COMMITTED
     assert Arrivals(inbox_store).import_bundle(bundle) == []
-    with pytest.raises(InvalidRequest, match="is no bundle"):
+    with pytest.raises(InvalidRequest, match="is not a bundle"):
         Arrivals(inbox_store).import_bundle("../inbox")
 
 

@@ -333,7 +333,7 @@ def test_lists_come_in_pages_that_name_the_next(monkeypatch: pytest.MonkeyPatch)
     [
         (["preview", "none.csv", "-a", "ua", "-t", "contacts"], 2, "not_found", "There is no file 'none.csv'."),
         (["preview", "ok.csv", "-a", "ua", "-t", "birds"], 2, "not_found", "There is no record type 'birds'."),
-        (["preview", "ok.csv", "-a", "A", "-t", "contacts"], 2, "invalid_request", "'A' cannot be an account's name."),
+        (["preview", "ok.csv", "-a", "A", "-t", "contacts"], 2, "invalid_request", "'A' is not a valid name of an account."),
         (["preview", "ok.csv", "-a", "ua", "-t", "contacts", "--map", "id"], 2, "invalid_request", "--map was 'id'."),
         (["preview", "ok.csv", "-t", "contacts"], 2, "wrong_usage", NO_ACCOUNT),
         (["import", "ok.csv", "-a", "ua", "-t", "contacts", "--mode", "guess"], 2, "wrong_usage", None),
@@ -342,7 +342,7 @@ def test_lists_come_in_pages_that_name_the_next(monkeypatch: pytest.MonkeyPatch)
         (["show", "b-1"], 2, "not_found", "There is no batch 'b-1'."),
         (["commit", "b-1"], 2, "not_found", "There is no batch 'b-1'."),
         (["discard", "b-1"], 2, "not_found", "There is no batch 'b-1'."),
-        (["accounts", "add", "-"], 2, "invalid_request", "'-' cannot be an account's name."),
+        (["accounts", "add", "-"], 2, "invalid_request", "'-' is not a valid name of an account."),
         (["batches", "--page", "0"], 2, "wrong_usage", None),
         (["fly"], 2, "wrong_usage", None),
     ],

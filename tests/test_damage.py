@@ -112,7 +112,7 @@ def test_a_file_of_the_lake_that_is_cut_off_or_gone_is_named(world: World) -> No
     with pytest.raises(DamagedFile, match=f"has {len(content) - 100:,} bytes, and {len(content):,} were written"):
         world.export()
     damaged.unlink()
-    with pytest.raises(DamagedFile, match="is not there"):
+    with pytest.raises(DamagedFile, match="is missing"):
         world.export()
 
 

@@ -267,7 +267,7 @@ def test_a_defect_is_reported_by_its_class_alone(
     ("entry", "sentence"),
     [
         ("- {name: a, account: aa, type: contacts, at: 07:00}", "export 'a': There is no account 'aa'."),
-        ("- {name: a, account: A!, type: contacts, at: 07:00}", "export 'a': 'A!' cannot be an account's name."),
+        ("- {name: a, account: A!, type: contacts, at: 07:00}", "export 'a': 'A!' is not a valid name of an account."),
         ("- {name: a, account: ua, type: contact, at: 07:00}", "export 'a': There is no record type 'contact'."),
         (
             "- {name: a, account: ua, type: contacts, at: 07:00, format: xls}",
@@ -323,7 +323,7 @@ def test_a_mistake_fails_the_tick_once_the_other_entries_are_served(
     with pytest.raises(dg.Failure) as failed:
         tick(instance, "2026-01-05T10:00")
     assert (failed.value.description or "").splitlines() == [
-        f"{home}/exports.yaml, export 'a': There is no account 'aa'. See which there are: records accounts list.",
+        f"{home}/exports.yaml, export 'a': There is no account 'aa'. List the accounts: records accounts list.",
         "The next one: daily at 2026-01-05 07:00 America/New_York.",
     ]
 

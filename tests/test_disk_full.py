@@ -177,7 +177,7 @@ def test_a_locked_catalog_is_busy(store: RecordStore, settings: Settings, monkey
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
-        with RecordStore(settings) as second, pytest.raises(StoreBusy, match=r"keeps the catalog .* locked") as raised:
+        with RecordStore(settings) as second, pytest.raises(StoreBusy, match=r"has locked the catalog") as raised:
             second.add_account("dl", "tester")
         other.kill()
     assert raised.value.transient
@@ -190,7 +190,7 @@ def test_a_damaged_catalog_is_reported(store: RecordStore, settings: Settings, c
     for file in settings.home.glob("catalog.sqlite-*"):
         file.unlink()
     settings.catalog.write_bytes(content)
-    with RecordStore(settings) as broken, pytest.raises(StoreNotReady, match="is damaged, or is no file of SQLite"):
+    with RecordStore(settings) as broken, pytest.raises(StoreNotReady, match="is damaged, or is not a file of SQLite"):
         broken.accounts()
 
 

@@ -29,7 +29,7 @@ from resources.export_writer import ExportWriter, SweptExports, sweep_exports
 from resources.export_writer.formats import FORMATS, checked, choose_format
 from resources.export_writer.formats.csv import Csv
 from resources.export_writer.parts import make_part
-from resources.file_storage import entries, exists, kept
+from resources.file_storage import entries, exists, usage
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.export_source import ExportSource, Range
@@ -515,8 +515,8 @@ def test_a_time_that_is_not_kept_is_refused_with_the_oldest_there_is(
 
     with pytest.raises(Refused) as error:
         writer.export(ask(as_of="2024-05-31"))
-    assert error.value.message == "The records as of 2024-05-31 are not kept any more."
-    said = error.value.hint.removeprefix("The oldest that are: --as-of ").removesuffix(".")
+    assert error.value.message == "The records as of 2024-05-31 are no longer kept."
+    said = error.value.hint.removeprefix("The oldest records are: --as-of ").removesuffix(".")
     assert datetime.fromisoformat(said) == at
     assert writer.export(ask(as_of=said)).snapshot == oldest
 
@@ -948,7 +948,7 @@ def test_parts_are_swept_after_24_hours_and_files_after_their_days(
     aged(on_disk(plan.folder), now)
 
     assert sweep_exports(store.settings, now + timedelta(hours=23, minutes=59, seconds=59)) == SweptExports()
-    size = kept(plan.parts_folder).bytes
+    size = usage(plan.parts_folder).bytes
     assert size > 300
     assert sweep_exports(store.settings, now + timedelta(hours=24)) == SweptExports(unfinished=1, bytes=size)
     assert (entries(plan.folder), left.exists(), exists(file)) == ((), False, True)

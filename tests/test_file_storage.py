@@ -8,17 +8,17 @@ import pytest
 from resources import file_storage
 from resources.file_storage import (
     FileStorage,
-    Kept,
+    Usage,
     blocks_of,
     entries,
     exists,
     files_below,
     is_local,
-    kept,
     location,
     read,
     remove,
     size_of,
+    usage,
 )
 from schemas.errors import StoreUnreachable
 from schemas.location import Location
@@ -76,13 +76,13 @@ def test_a_folder_is_put_and_fetched_with_all_that_is_in_it(files: FileStorage, 
         (root / "folder" / "deep" / "er" / "two", 2),
         (root / "folder" / "one", 1),
     ]
-    assert kept(root / "folder").bytes == 3
+    assert usage(root / "folder").bytes == 3
     with files.fetched(root / "folder") as folder:
         assert folder.name == "folder"
         assert (folder / "deep" / "er" / "two").read_bytes() == b"22"
     remove(root / "folder")
     remove(root / "folder")
-    assert (entries(root), list(files_below(root)), kept(root / "folder")) == ((), [], Kept())
+    assert (entries(root), list(files_below(root)), usage(root / "folder")) == ((), [], Usage())
 
 
 def test_a_file_is_fetched_under_its_name_for_as_long_as_it_is_read(files: FileStorage, root: Location) -> None:
@@ -184,7 +184,7 @@ def test_a_bucket_that_is_not_there_is_said(files: FileStorage, data: str) -> No
     with pytest.raises(StoreUnreachable, match="The specified bucket does not exist"):
         put(files, location("s3://nobodys-bucket/in.csv"))
     with pytest.raises(StoreUnreachable, match="The specified bucket does not exist"):
-        kept(location("s3://nobodys-bucket/in"))
+        usage(location("s3://nobodys-bucket/in"))
     assert entries(location("s3://nobodys-bucket/in")) == ()
 
 

@@ -185,7 +185,7 @@ def test_whatever_else_lies_there_is_in_quarantine_and_nothing_is_followed(
     assert "ua/contacts/link.csv was not imported. It is a link; only files are imported." in why
     assert "nobody/contacts/unknown-0.csv was not imported. There is no account 'nobody'." in why
     assert "ua/cargo/unknown-1.csv was not imported. There is no record type 'cargo'." in why
-    assert "top.csv was not imported. Nothing tells whose it is, and what: it lay in inbox/." in why
+    assert "top.csv was not imported. It was in inbox/, which names no account and no record type." in why
 
 
 def test_a_file_that_cannot_be_moved_stops_no_other_and_is_reported(
@@ -365,9 +365,9 @@ def test_what_is_in_quarantine_is_kept_as_long_as_what_is_archived(
     import_all(inbox_store)
     assert {kind for where in kinds(inbox_store).values() for kind in where} == {"archive", "quarantine"}
     now = datetime.now(UTC)
-    monkeypatch.setattr(inbox_store, "lived", lambda: now + timedelta(days=29))
+    monkeypatch.setattr(inbox_store, "retention_time", lambda: now + timedelta(days=29))
     assert sweep_archive(inbox_store) == Removed()
-    monkeypatch.setattr(inbox_store, "lived", lambda: now + timedelta(days=31))
+    monkeypatch.setattr(inbox_store, "retention_time", lambda: now + timedelta(days=31))
     assert sweep_archive(inbox_store).number == 4
     assert places(inbox_store) == {}
 
@@ -382,5 +382,5 @@ def test_the_cursor_is_the_last_look(inbox_store: RecordStore, ticks: Ticks) -> 
 
 
 def test_an_empty_bundle_config_is_refused(inbox_store: RecordStore) -> None:
-    with pytest.raises(dg.Failure, match="'' is no bundle"):
+    with pytest.raises(dg.Failure, match="'' is not a bundle"):
         import_arrivals.execute_in_process(resources={"records": RecordsResource()})

@@ -23,7 +23,7 @@ from resources.file_storage import FileStorage
 from resources.importing.importer import Importer
 from resources.migration import migration
 from resources.migration.catalog_copy import STAGED, CatalogCopy
-from resources.migration.migration import BEGUN, Migration
+from resources.migration.migration import INCOMPLETE, Migration
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
 from resources.settings import Settings
@@ -265,7 +265,7 @@ def test_only_whole_files_are_copied(source: RecordStore, laptop: Place) -> None
     assert (home / "inbox/ua/contacts/to come.csv").stat().st_mtime == 1_700_000_000
     assert files(home / "lake").items() <= files(source.settings.home / "lake").items()
     assert not (home / STAGED).exists()
-    assert not list(home.glob(f"{BEGUN}*"))
+    assert not list(home.glob(f"{INCOMPLETE}*"))
     assert not list(source.settings.scratch.iterdir())
 
 
@@ -403,7 +403,7 @@ def test_a_place_that_is_not_empty_is_refused_and_left_alone(
     source: RecordStore, server: Place, laptop: Place, tmp_path: Path
 ) -> None:
     places = {}
-    for number, path in enumerate(("mine.txt", "lake/mine", "catalog.sqlite", f"{BEGUN}of-another", "inbox.yaml")):
+    for number, path in enumerate(("mine.txt", "lake/mine", "catalog.sqlite", f"{INCOMPLETE}of-another", "inbox.yaml")):
         place = tmp_path / f"place-{number}"
         (place / path).parent.mkdir(parents=True, exist_ok=True)
         (place / path).write_text("mine")
@@ -413,7 +413,7 @@ def test_a_place_that_is_not_empty_is_refused_and_left_alone(
             Migration(source, str(place), str(data)).run()
         assert files(place) == {path: sha256(b"mine").hexdigest()}
     on_disk(server.settings.data / "mine").write_bytes(b"mine")
-    with pytest.raises(Refused, match=r"is not empty: there is s3://.*/mine"):
+    with pytest.raises(Refused, match=r"is not empty\. It has s3://.*/mine"):
         migrate(source, server)
     with RecordStore(laptop.settings) as store:
         store.initialise(load_record_types())
@@ -464,7 +464,7 @@ def test_what_changes_meanwhile_is_not_missed(
         migrate(source, laptop)
     assert is_no_store(laptop)
     arrived.rename(arrived.with_name("in work.csv"))
-    with pytest.raises(Refused, match=r"is not empty: there is .*to come\.csv"):
+    with pytest.raises(Refused, match=r"is not empty. It has .*to come\.csv"):
         migrate(source, laptop)
     (laptop.settings.inbox / "ua" / "contacts" / "to come.csv").unlink()
     migrate(source, laptop)
@@ -491,7 +491,7 @@ def test_no_process_writes_meanwhile(source: RecordStore, laptop: Place, monkeyp
 def test_a_source_that_lacks_a_file_is_said(source: RecordStore, laptop: Place) -> None:
     lost = next(source.settings.home.glob("lake/records/**/*.parquet"))
     lost.unlink()
-    with pytest.raises(NotFound, match=f"{lost.name} is not there, which a snapshot"):
+    with pytest.raises(NotFound, match=f"{lost.name} is missing, and a snapshot"):
         migrate(source, laptop)
     assert is_no_store(laptop)
 

@@ -174,7 +174,7 @@ def test_addresses_are_in_no_log_and_no_error(
         assert refused.value.__cause__ is refused.value.__context__ is None
     seen = repr(settings) + repr(replace(settings, notify=(receiver.url,))) + str(notifier.receivers)
     out, err = capfd.readouterr()
-    assert "has not taken the message" in caplog.text
+    assert "did not accept the message" in caplog.text
     assert "canary" not in seen + caplog.text + out + err
 
 

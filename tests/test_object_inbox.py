@@ -72,11 +72,11 @@ def test_files_go_from_the_inbox_to_the_archive_or_to_quarantine(inbox_store: Re
 @pytest.mark.parametrize(
     ("place", "name", "sentence"),
     [
-        ("", "top.csv", "Nothing tells whose it is, and what: it lay in inbox/."),
-        ("ua", "in.csv", "Nothing tells whose it is, and what: it lay in inbox/ua/."),
+        ("", "top.csv", "It was in inbox/, which names no account and no record type."),
+        ("ua", "in.csv", "It was in inbox/ua/, which names no account and no record type."),
         ("nobody/contacts", "in.csv", "There is no account 'nobody'."),
         ("ua/accounts", "in.csv", "There is no record type 'accounts'."),
-        ("ua/contacts/sub", "in.csv", "It lies in a folder; only files are imported."),
+        ("ua/contacts/sub", "in.csv", "It is in a folder; only files are imported."),
     ],
 )
 def test_what_lies_in_a_wrong_place_is_in_quarantine(
@@ -168,7 +168,7 @@ def test_two_processes_that_take_at_once_take_each_file_once(inbox_store: Record
     look = inbox.look((), ())
     with inbox_store.lock("inbox", 1.0):
         reasons = inbox.take(list(look), look, ["ua"], ["contacts"], inbox_store.now())
-    assert reasons == ["another process takes files from the inbox at this moment"]
+    assert reasons == ["another process is taking files from the inbox now"]
     assert kinds(inbox_store) == {"in.csv": ["inbox"]}
     for _ in range(2):
         assert inbox.take(list(look), look, ["ua"], ["contacts"], inbox_store.now()) == []
@@ -189,8 +189,8 @@ def test_what_was_put_away_is_kept_for_days(inbox_store: RecordStore, monkeypatc
     lands(inbox_store, "lost.csv", [contact(3)], "nobody/contacts")
     arrive(inbox_store)
     now = datetime.now(UTC)
-    monkeypatch.setattr(inbox_store, "lived", lambda: now + timedelta(days=29))
+    monkeypatch.setattr(inbox_store, "retention_time", lambda: now + timedelta(days=29))
     assert sweep_archive(inbox_store).number == 0
-    monkeypatch.setattr(inbox_store, "lived", lambda: now + timedelta(days=31))
+    monkeypatch.setattr(inbox_store, "retention_time", lambda: now + timedelta(days=31))
     assert sweep_archive(inbox_store).number == 3
     assert places(inbox_store) == {}

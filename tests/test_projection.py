@@ -347,8 +347,8 @@ def test_a_commit_that_cannot_be_projected_stays_valid_and_one_warning_says_what
     (warning,) = [record.getMessage() for record in caplog.records]
     assert warning == (
         'The import history in PostgreSQL is behind the ledger: new row for relation "batches" violates check '
-        'constraint "none". Nothing is lost, and each commit catches up; where that fails, let the user of '
-        "RECORDS_CATALOG make, or own, the schema records_history: records init."
+        'constraint "none". Nothing is lost, and each commit tries to catch up. If that fails, let the user of '
+        "RECORDS_CATALOG create or own the schema records_history. Then run: records init."
     )
     ask(catalog, "ALTER TABLE records_history.batches DROP CONSTRAINT none")
     record_batch(store)

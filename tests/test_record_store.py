@@ -118,14 +118,14 @@ def test_a_preview_does_not_survive_a_change_of_its_type(
     batch_id = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)]))).batch.batch_id
     store.initialise([with_field(contacts(), Field("score", "integer"))])
 
-    with pytest.raises(schemas.errors.PreviewOutdated, match="the record type contacts is another one since"):
+    with pytest.raises(schemas.errors.PreviewOutdated, match="the record type contacts has changed since"):
         importer.commit("ua", batch_id)
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda it: replace(it, fields=it.fields[:-1]), "notes is gone"),
+        (lambda it: replace(it, fields=it.fields[:-1]), "notes was removed"),
         (lambda it: with_field(it, Field("score", "integer", required=True)), "score is new and required"),
         (lambda it: replace(it, key=("external_id", "status")), "the key was external_id and is external_id, status"),
         (
@@ -137,7 +137,7 @@ def test_a_preview_does_not_survive_a_change_of_its_type(
     ],
 )
 def test_any_other_change_of_a_type_is_refused(store: RecordStore, change: Any, why: str) -> None:
-    with pytest.raises(StoreNotReady, match=f"{why}.*export from the old and import into the new"):
+    with pytest.raises(StoreNotReady, match=f"{why}.*export from the old type and import into the new one"):
         store.initialise([change(contacts())])
     assert store.record_type("contacts") == contacts()
 

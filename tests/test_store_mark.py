@@ -92,7 +92,7 @@ def test_a_store_of_an_earlier_version_gets_an_id_when_its_files_are_there(store
             old.batches()
         (file,) = [file.place for file in files_below(settings.lake / "records")]
         hidden = on_disk(file).rename(on_disk(file).with_suffix(".hidden"))
-        with pytest.raises(ForeignData, match="which the catalog names, is not there"):
+        with pytest.raises(ForeignData, match="which the catalog names, is missing"):
             old.initialise(load_record_types())
         hidden.rename(on_disk(file))
         old.initialise(load_record_types())
@@ -196,7 +196,7 @@ def test_a_mark_that_cannot_be_read_is_said(store: RecordStore) -> None:
     mark = json.loads(place.read_text())
     for content in ("", "{", "[]", json.dumps(mark | {"snapshot": "many"})):
         place.write_text(content)
-        with RecordStore(store.settings) as again, pytest.raises(DamagedFile, match="which store the data belong to"):
+        with RecordStore(store.settings) as again, pytest.raises(DamagedFile, match="must name the store of the data"):
             again.accounts()
     place.unlink()
     with RecordStore(store.settings) as again:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
 from resources.export_writer.publish import manifest_path, partial_path
-from resources.file_storage import entries, is_local, kept, remove
+from resources.file_storage import entries, is_local, remove, usage
 from resources.settings import Settings
 from resources.trash import Trash
 from schemas.errors import DamagedFile
@@ -37,7 +37,7 @@ def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
         plan, parts = folder / PLAN, folder / "parts"
         held = {each.name for each in entries(folder)}
         if not held.isdisjoint((plan.name, parts.name)):
-            of_parts, of_plan = kept(parts), kept(plan)
+            of_parts, of_plan = usage(parts), usage(plan)
             if now - max(filter(None, (of_parts.at, of_plan.at)), default=_NEVER) < _PARTS_AGE:
                 continue
             size += of_parts.bytes

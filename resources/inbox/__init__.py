@@ -1,4 +1,4 @@
-"""The inbox: files that somebody drops, the places that they pass through, and their import."""
+"""The inbox: the folders through which arriving files move, and their import."""
 
 from resources.file_storage import is_local
 from resources.inbox.bundles import BundledFile, Inbox
@@ -9,7 +9,7 @@ __all__ = ["BundledFile", "Inbox", "inbox_of"]
 
 
 def inbox_of(store: RecordStore) -> Inbox:
-    """The inbox of a store, in folders or in an object store."""
+    """Return the inbox of a store, in folders or in an object store."""
     settings = store.settings
     if is_local(settings.data):
         return FolderInbox(settings)

@@ -1,4 +1,4 @@
-"""A bundle of files that arrived: each is imported, then archived or put into quarantine."""
+"""Imports the files of a bundle, and moves each to the archive or into quarantine."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -27,19 +27,22 @@ from schemas.location import Location
 
 ACTOR = "inbox"
 
-_NO_FAULT_OF_THE_FILE = (CommitUnknown, DiskFull, NotAccessible, OutOfMemory, PreviewOutdated, StoreNotReady)
-"""Errors that leave a file where it is, to be tried again: after a commit that was not confirmed the ledger knows."""
+_POSTPONING = (CommitUnknown, DiskFull, NotAccessible, OutOfMemory, PreviewOutdated, StoreNotReady)
+"""Errors that the file did not cause: it stays in processing, and a later run retries it.
+
+After a commit without a confirmation, the ledger shows whether it was written.
+"""
 
 
 def read_policies(store: RecordStore) -> InboxPolicies:
-    """What `inbox.yaml` in the home says; InvalidRequest when it cannot be meant."""
+    """Return the policies in `inbox.yaml` in the home. Raises InvalidRequest if the file is not valid."""
     return read_operator_file(store.settings.home / "inbox.yaml", InboxPolicies)
 
 
 class Arrivals:
     """Imports bundles into a store and, inside Dagster, in one run.
 
-    The ledger decides what is new: a file whose arrival has a batch, as after a crash, goes on from there.
+    The ledger decides what is new. If the arrival of a file has a batch already, as after a crash, that batch is used.
     """
 
     def __init__(self, store: RecordStore, run_id: str | None = None) -> None:
@@ -48,9 +51,10 @@ class Arrivals:
         self._importer = Importer(store, ACTOR, run_id)
 
     def import_bundle(self, bundle: str) -> list[Arrived]:
-        """Each file is committed or waits for a person, or says in quarantine why not; none stops the others.
+        """Import each file of the bundle. Returns what became of each.
 
-        What is no fault of the file, such as a full disk, leaves it where it is: it is postponed.
+        A file is committed, waits for approval, or goes into quarantine beside a text with the reason. If the file is
+        not the cause of a failure (for example, a full disk), it stays in processing and is retried later.
         """
         policies = read_policies(self._store)
         with self._inbox.bundle(bundle) as files:
@@ -65,12 +69,12 @@ class Arrivals:
         try:
             with self._inbox.opened(file) as path:
                 if path is None:
-                    return self._refused(file, arrived, "It is no file any more; only files are imported.")
+                    return self._refused(file, arrived, "It is no longer a file. Only files are imported.")
                 request = ImportRequest(path, file.account, file.record_type, arrival=Arrival(file.arrival_id, policy))
                 try:
                     batch = self._batch(request, known)
                 except RecordsError as error:
-                    if error.transient or isinstance(error, _NO_FAULT_OF_THE_FILE):
+                    if error.transient or isinstance(error, _POSTPONING):
                         raise
                     return self._failed(file, arrived, request, _sentences(error, request), error.quoted)
                 except Exception as error:
@@ -79,18 +83,18 @@ class Arrivals:
                     return self._failed(file, arrived, request, _unexpected(error))
             return self._put_away(file, replace(arrived, batch_id=batch.batch_id), policy, batch)
         except Exception as error:
-            told = system_error(error, self._store.settings.data, self._store.settings.home)
-            return replace(arrived, sentence=_unexpected(error) if told is None else str(told))
+            known_error = system_error(error, self._store.settings.data, self._store.settings.home)
+            return replace(arrived, sentence=_unexpected(error) if known_error is None else str(known_error))
 
     def _batch(self, request: ImportRequest, known: Batch | None) -> Batch:
-        """The batch of the file: as it is known, or committed as it was previewed, or made anew."""
+        """Return the batch of the file: the known one, committed if it was only previewed, or a new one."""
         if known is not None and known.status is not BatchStatus.DISCARDED:
             if known.waits or known.status is not BatchStatus.PREVIEWED:
                 return known
             try:
                 return self._importer.commit(known.account, known.batch_id, OnInvalid.SKIP).batch
             except Refused:
-                with suppress(Refused):  # its time may have ended meanwhile
+                with suppress(Refused):  # it may have expired meanwhile
                     self._importer.discard(known.account, known.batch_id)
         return self._importer.import_file(request, OnInvalid.SKIP).batch
 
@@ -102,8 +106,8 @@ class Arrivals:
             records.require_whole(batch.batch_id, ["rejects"])
             report = records.with_files(ImportReport(batch))
             error = rejects_found(batch)
-            told = f"{error.message} In this inbox {policy}. {error.hint}"
-            return self._refused(file, arrived, told, _of_rejects(report, file), report.rejects_file)
+            why = f"{error.message} In this inbox {policy}. {error.hint}"
+            return self._refused(file, arrived, why, _next_steps(report, file), report.rejects_file)
         self._inbox.archive(file, batch.batch_id)
         if batch.waits:
             sentence = f"It waits for approval: records commit {batch.batch_id}."
@@ -117,7 +121,7 @@ class Arrivals:
     def _failed(
         self, file: BundledFile, arrived: Arrived, request: ImportRequest, why: str, quoted: str = ""
     ) -> Arrived:
-        """The ledger tells of the failure, unless the file cannot even be hashed."""
+        """Record the failure in the ledger, unless the file cannot be read, and put the file into quarantine."""
         with suppress(PermissionError):
             arrived = replace(arrived, batch_id=self._importer.fail(request, sha256_of(request.path), why).batch_id)
         return self._refused(file, arrived, why, quoted)
@@ -130,31 +134,31 @@ class Arrivals:
             f"{f' (batch {arrived.batch_id})' if arrived.batch_id else ''}.",
             why,
             *([more] if more else []),
-            f"A corrected file goes into inbox/{file.account}/{file.record_type} again, or is imported by hand, with "
-            f"whichever options it needs: records import FILE -a {file.account} -t {file.record_type}",
+            f"Put a corrected file into inbox/{file.account}/{file.record_type}. Or import it yourself, with the "
+            f"options that it needs: records import FILE -a {file.account} -t {file.record_type}",
         ]
         self._inbox.quarantine(file, "\n\n".join(text), rejects)
         return replace(arrived, outcome=Outcome.QUARANTINED, sentence=why)
 
 
-def _of_rejects(report: ImportReport, file: BundledFile) -> str:
-    """How to come from a file with rejected records to all of its records."""
+def _next_steps(report: ImportReport, file: BundledFile) -> str:
+    """Return what to do with a file that has rejected records."""
     until = "" if report.open_until is None else f" It can be committed until {report.open_until:%Y-%m-%d %H:%M} UTC."
     rejects = "" if report.rejects_file is None else printable(report.rejects_file.name)
     return (
-        f"The rejected records lie beside this text, with what is wrong with each: {rejects}. When the others are "
-        f"committed, correct these and put that file into inbox/{file.account}/{file.record_type}.{until}"
+        f"The rejected records are beside this text, each with its problems: {rejects}. After the other records are "
+        f"committed, correct that file and put it into inbox/{file.account}/{file.record_type}.{until}"
     )
 
 
 def _sentences(error: RecordsError, request: ImportRequest) -> str:
-    """What was wrong and what to do, for somebody who put a file into a folder."""
+    """Return what was wrong and what to do, for the user who put the file into the inbox."""
     if isinstance(error, AlreadyImported):
         options = f"-a {request.account} -t {request.record_type} --again"
-        return f"{error.message} There is nothing to do; to import it once more: records import FILE {options}."
+        return f"{error.message} Nothing needs to be done. To import it once more: records import FILE {options}."
     return str(error)
 
 
 def _unexpected(error: Exception) -> str:
-    """Which defect it is, without its text: that may quote the file."""
+    """Return a sentence about a defect. The text of the error is left out, because it can quote the file."""
     return f"{defect(error)}. This is a defect of records; please report it."

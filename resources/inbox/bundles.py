@@ -1,4 +1,4 @@
-"""Files of the inbox that one run imports together, and the places where they lie, folders or an object store."""
+"""Bundles: files of the inbox that one run imports together. `Inbox` is in folders or in an object store."""
 
 import hashlib
 import re
@@ -14,7 +14,7 @@ from schemas.errors import InvalidRequest
 from schemas.location import Location
 
 WHY = "WHY.txt"
-"""The text that lies beside a file in quarantine."""
+"""The name of the text beside a file in quarantine."""
 
 _FILES_A_BUNDLE = 100
 _BYTES_A_BUNDLE = 256_000_000
@@ -24,7 +24,7 @@ _BUNDLE = re.compile(r"a-\d{8}-\d{9}-[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class BundledFile:
-    """A file in processing: its arrival's id, and where it lies."""
+    """A file in processing: the id of its arrival, and its location."""
 
     arrival_id: str
     account: str
@@ -33,71 +33,71 @@ class BundledFile:
 
 
 class Inbox(Protocol):
-    """What lies in the four places, and how it gets from one to the next."""
+    """The four places that files move through: inbox, processing, archive and quarantine."""
 
     def look(self, accounts: Collection[str], record_types: Collection[str]) -> dict[str, Seen]:
-        """What there is in `inbox/<account>/<type>`, or lies beside such a folder; hidden files do not count."""
+        """Return the state of each file in `inbox/<account>/<type>` or beside such a folder, except hidden files."""
         ...
 
     def take(
         self, paths: Sequence[str], look: Look, accounts: Collection[str], record_types: Collection[str], now: datetime
     ) -> list[str]:
-        """Files are in processing, in bundles; what is no file, or lies in a wrong place, is in quarantine.
+        """Move files into processing, in bundles. Returns a sentence for each file that could not be moved.
 
-        Returns why others could not be moved, in sentences: nothing stops the rest.
+        Things that are not files, and files in a wrong place, go into quarantine. One failure does not stop the others.
         """
         ...
 
     def bundles(self) -> dict[str, list[str]]:
-        """The bundles in processing, oldest first, with the folders of accounts and types that they hold files of."""
+        """Return the bundles in processing, oldest first, each with its folders `<account>/<type>`."""
         ...
 
     def bundle(self, bundle: str) -> AbstractContextManager[list[BundledFile]]:
-        """The files of the bundle, in the order in which they were last modified, for one process at a time.
+        """Lock the bundle for this process and yield its files, oldest modification first.
 
-        There are none when another process has it, or when all is done.
+        Yields no files if another process has the lock, or if all files are done.
         """
         ...
 
     def opened(self, file: BundledFile) -> AbstractContextManager[Path | None]:
-        """The file on this machine, for as long as it is imported. None: it is no file any more."""
+        """Yield the file on this machine for its import; None if it is no longer a file."""
         ...
 
     def archive(self, file: BundledFile, batch_id: str) -> None:
-        """The file lies in the archive, in a folder of its batch."""
+        """Move the file into the archive, in a folder named for its batch."""
         ...
 
     def quarantine(self, file: BundledFile, why: str, rejects: Location | None = None) -> None:
-        """The file lies in quarantine, beside a text that says why and its rejects file."""
+        """Move the file into quarantine, beside a text with the reason and its rejects file."""
         ...
 
 
 def checked_bundle(bundle: str) -> str:
-    """The name, when it can be a bundle's; InvalidRequest otherwise."""
+    """Return the name if it can be a bundle's. Raises InvalidRequest otherwise."""
     if not _BUNDLE.fullmatch(bundle):
-        raise InvalidRequest(f"{bundle!r} is no bundle.", "Name a folder of processing/, as file_arrival does.")
+        raise InvalidRequest(f"{bundle!r} is not a bundle.", "Name a folder of processing/, as file_arrival does.")
     return bundle
 
 
 def in_bundles(paths: Sequence[str], look: Look) -> list[list[str]]:
-    """The files in their order, those together that one run imports."""
+    """Return the files in their order, divided into bundles: one run imports one bundle."""
     return bundled(paths, look, _FILES_A_BUNDLE, _BYTES_A_BUNDLE)
 
 
 def why_name(name: str) -> str:
-    """What the text is called that says why a file of that name lies in quarantine."""
+    """Return the name of the text that says why a file with this name is in quarantine."""
     return WHY if name != WHY else "REASON.txt"
 
 
 def misplaced(path: str, accounts: Collection[str], record_types: Collection[str], kind: str) -> str | None:
-    """Why what lies there cannot be imported, and what to do; None for a file in its place.
+    """Return why the path cannot be imported, and what to do; None for a file in the right place.
 
-    `kind` says of what is no file, in a place where only files belong, what it is.
+    kind: a sentence about a thing that is not a file, for example `It is a link`; empty for a file.
     """
     folders = path.split("/")[:-1]
     place = "inbox/<account>/<type>/"
     if len(folders) < _LEVELS:
-        why = f"Nothing tells whose it is, and what: it lay in {printable('/'.join(['inbox', *folders]))}/."
+        why = f"It was in {printable('/'.join(['inbox', *folders]))}/, which names no account and no record type."
     elif folders[0] not in accounts:
         why = f"There is no account {printable(folders[0])!r}."
         place += f", of the accounts {', '.join(accounts) or '(there is none yet)'}; make one: records accounts add"
@@ -112,5 +112,5 @@ def misplaced(path: str, accounts: Collection[str], record_types: Collection[str
 
 
 def digest(*parts: object) -> str:
-    """What tells things apart whose parts differ, in twelve hexadecimal digits."""
+    """Return an id for these parts, in twelve hexadecimal digits. Other parts give another id."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]

@@ -1,8 +1,7 @@
-"""The places that files pass through: inbox, processing, archive, quarantine. A file is in exactly one of them.
+"""The inbox in folders: inbox, processing, archive and quarantine. A file is in exactly one of them.
 
-In folders it is moved by renaming, never copied, so that whoever is killed leaves it in one place. What strangers put
-into the inbox is never followed: folders are opened as folders or not at all, links, pipes and devices are renamed
-themselves.
+A file is moved by renaming it, never by copying it. So a process that is killed leaves it in one place. Any user may
+write into the inbox, therefore links there are never followed. Links, pipes and devices are renamed themselves.
 """
 
 import fcntl
@@ -25,7 +24,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class FolderInbox:
-    """What lies in the four folders, and how it gets from one to the next."""
+    """The four folders that files move through."""
 
     def __init__(self, settings: Settings) -> None:
         self._inbox, self._processing, self._archive, self._quarantine = (
@@ -33,15 +32,15 @@ class FolderInbox:
         )
 
     def look(self, accounts: Collection[str], record_types: Collection[str]) -> dict[str, Seen]:
-        """What there is in `inbox/<account>/<type>`, or lies beside such a folder; hidden files do not count.
+        """Return the state of each file in `inbox/<account>/<type>` or beside such a folder, except hidden files.
 
-        Each account has a folder for each record type afterwards. Nothing is opened but folders.
+        Makes the missing folders of accounts and record types. Opens folders only.
         """
         found: dict[str, Seen] = {}
         self._inbox.mkdir(parents=True, exist_ok=True)
         with _opened(self._inbox) as root:
             for account in _see(root, "", found, accounts):
-                with suppress(OSError), _opened(account, root) as folder:  # else there is nothing that may be taken
+                with suppress(OSError), _opened(account, root) as folder:  # an unreadable folder has no files to take
                     wanted = record_types if account in accounts else ()
                     for record_type in _see(folder, f"{account}/", found, wanted):
                         with suppress(OSError), _opened(record_type, folder) as files:
@@ -51,33 +50,33 @@ class FolderInbox:
     def take(
         self, paths: Sequence[str], look: Look, accounts: Collection[str], record_types: Collection[str], now: datetime
     ) -> list[str]:
-        """Files are in processing, in bundles; what is no file, or lies in a wrong place, is in quarantine.
+        """Move files into processing, in bundles. Returns a sentence for each file that could not be moved.
 
-        Returns why others could not be moved, in sentences: nothing stops the rest.
+        Things that are not files, and files in a wrong place, go into quarantine. One failure does not stop the others.
         """
         taken: list[str] = []
         failures: list[str] = []
         for path in paths:
-            with _told(failures, path):
+            with _reported(failures, path):
                 why = self._misplaced(path, accounts, record_types)
                 if why is None:
                     taken.append(path)
                 else:
-                    # The same thing has the same folder, so that what a killed process began is completed.
+                    # The same file always gets the same folder. So this completes the move of a killed process.
                     folder = self._quarantine / Path(path).parent / f"q-{digest(path, *look[path])}"
                     self._put_aside(self._inbox, path, folder, why)
         for number, together in enumerate(in_bundles(taken, look)):
             bundle = self._processing / new_id("a", now + timedelta(milliseconds=number))
             for path in together:
-                with _told(failures, path):
+                with _reported(failures, path):
                     make_folder((bundle / path).parent)
                     _move(self._inbox, path, bundle / path)
         return failures
 
     def bundles(self) -> dict[str, list[str]]:
-        """The bundles in processing, oldest first, with the folders of accounts and types that they hold files of.
+        """Return the bundles in processing, oldest first, each with its folders `<account>/<type>`.
 
-        Those in which nothing is left are gone.
+        Removes empty bundles.
         """
         found = {}
         for folder in sorted(self._processing.glob("a-*")):
@@ -90,9 +89,9 @@ class FolderInbox:
 
     @contextmanager
     def bundle(self, bundle: str) -> Iterator[list[BundledFile]]:
-        """The files of the bundle, in the order in which they were last modified, for one process at a time.
+        """Lock the bundle for this process and yield its files, oldest modification first. Then remove it if empty.
 
-        There are none when another process is at it, or when all is done. A bundle of which nothing is left is gone.
+        Yields no files if another process has the lock, or if all files are done.
         """
         folder = self._processing / checked_bundle(bundle)
         with _locked(folder) as is_ours:
@@ -109,18 +108,18 @@ class FolderInbox:
 
     @contextmanager
     def opened(self, file: BundledFile) -> Iterator[Path | None]:
-        """The file, unless it has become a link, a pipe or a folder meanwhile."""
+        """Yield the file; None if it has become a link, a pipe or a folder meanwhile."""
         path = local(file.path)
         yield path if stat.S_ISREG(path.lstat().st_mode) else None
 
     def archive(self, file: BundledFile, batch_id: str) -> None:
-        """The file lies in the archive, in a folder of its batch."""
+        """Move the file into the archive, in a folder named for its batch."""
         final = self._archive / file.account / file.record_type / batch_id / file.path.name
         make_folder(final.parent)
         _move(self._processing, str(local(file.path).relative_to(self._processing)), final)
 
     def quarantine(self, file: BundledFile, why: str, rejects: Location | None = None) -> None:
-        """The file lies in quarantine, beside a text that says why and its rejects file."""
+        """Move the file into quarantine, beside a text with the reason and its rejects file."""
         folder = self._quarantine / file.account / file.record_type / file.arrival_id
         relative = local(file.path).relative_to(self._processing)
         self._put_aside(self._processing, str(relative), folder, why, rejects)
@@ -137,7 +136,7 @@ class FolderInbox:
         _move(root, path, final)
 
     def _misplaced(self, path: str, accounts: Collection[str], record_types: Collection[str]) -> str | None:
-        """Why what lies there cannot be imported, and what to do; None for a file in its place."""
+        """Return why the path cannot be imported, and what to do; None for a file in the right place."""
         with _parent(self._inbox, path) as parent:
             mode = os.stat(path.rpartition("/")[2], dir_fd=parent, follow_symlinks=False).st_mode
         kind = "" if stat.S_ISREG(mode) else f"It is {_KINDS.get(stat.S_IFMT(mode), 'a device')}"
@@ -148,9 +147,9 @@ _KINDS = {stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link", stat.S_IFIFO: "a pip
 
 
 def _see(folder: int, place: str, found: dict[str, Seen], wanted: Collection[str] | None) -> list[str]:
-    """What is in a folder is found; returns the folders in it, also those that are wanted.
+    """Add the state of each file in a folder to `found`. Returns the folders in it, after making the wanted ones.
 
-    Where none are wanted, as in that of a record type, a folder is found like anything else.
+    wanted: the folders that must exist. If it is None, as in the folder of a record type, a folder counts as a file.
     """
     with os.scandir(folder) as entries:
         shown = [entry.name for entry in entries if not entry.name.startswith(".")]
@@ -163,7 +162,7 @@ def _see(folder: int, place: str, found: dict[str, Seen], wanted: Collection[str
             else:
                 found[place + name] = (status.st_size, status.st_mtime_ns, status.st_ino)
     for name in sorted(set(wanted or ()).difference(shown)):
-        with suppress(OSError):  # it may be another's folder; what lies in it is taken all the same
+        with suppress(OSError):  # another user may own the folder; its files are taken all the same
             os.mkdir(name, dir_fd=folder)
             folders.append(name)
     return folders
@@ -171,7 +170,7 @@ def _see(folder: int, place: str, found: dict[str, Seen], wanted: Collection[str
 
 @contextmanager
 def _opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
-    """A folder, which is no link to one."""
+    """Yield a descriptor of a folder. A link to a folder is not opened below a parent."""
     flags = _FOLDER if parent is not None else _FOLDER & ~os.O_NOFOLLOW
     folder = os.open(name, flags, dir_fd=parent)
     try:
@@ -182,7 +181,7 @@ def _opened(name: str | Path, parent: int | None = None) -> Iterator[int]:
 
 @contextmanager
 def _parent(root: Path, path: str) -> Iterator[int]:
-    """The folder in which something lies, however its folders have been replaced meanwhile."""
+    """Yield a descriptor of the folder of a path, without following links that replaced folders meanwhile."""
     folder, *_ = opened = [os.open(root, _FOLDER & ~os.O_NOFOLLOW)]
     try:
         for name in path.split("/")[:-1]:
@@ -195,7 +194,7 @@ def _parent(root: Path, path: str) -> Iterator[int]:
 
 
 def _move(root: Path, path: str, final: Path) -> None:
-    """Rename a file; its content and both folders are flushed, so that a power cut leaves it whole, in one place."""
+    """Rename a file. Its content and both folders are flushed, so a power cut leaves it whole and in one place."""
     name = path.rpartition("/")[2]
     with _parent(root, path) as folder:
         if stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
@@ -206,7 +205,7 @@ def _move(root: Path, path: str, final: Path) -> None:
 
 
 def _flush(name: str, folder: int) -> None:
-    """Flush what its writer may not have flushed; a file that may not be read is moved all the same."""
+    """Flush the content of a file, if this process may read it. Its writer may not have done so."""
     with suppress(PermissionError):
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         try:
@@ -216,8 +215,8 @@ def _flush(name: str, folder: int) -> None:
 
 
 @contextmanager
-def _told(failures: list[str], path: str) -> Iterator[None]:
-    """What the operating system refuses is a sentence; what its writer has taken away is none."""
+def _reported(failures: list[str], path: str) -> Iterator[None]:
+    """Add a sentence to the failures if the operating system refuses to move a file. A removed file is no failure."""
     try:
         yield
     except FileNotFoundError:
@@ -228,7 +227,7 @@ def _told(failures: list[str], path: str) -> Iterator[None]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the folder is there and no other process has it; nobody else has it meanwhile, or until this one dies."""
+    """Lock a folder and yield True; yield False if it is missing or another process has the lock."""
     try:
         lock = os.open(folder, _FOLDER)
     except FileNotFoundError:
@@ -247,7 +246,7 @@ def _locked(folder: Path) -> Iterator[bool]:
 
 
 def _remove_empty(folder: Path) -> None:
-    """What is empty of the folder is gone."""
+    """Remove a folder and its subfolders, as far as they are empty."""
     for place in (*folder.glob("*/*/"), *folder.glob("*/"), folder):
         with suppress(OSError):
             place.rmdir()

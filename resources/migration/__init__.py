@@ -1,4 +1,4 @@
-"""A store copied to another catalog and other data, and compared."""
+"""Copies a store to another catalog and other data, and compares the two."""
 
 from resources.migration.migration import Migration
 

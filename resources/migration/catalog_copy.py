@@ -1,7 +1,7 @@
-"""A store's catalog copied to another place, of either kind: row by row, so that snapshots keep their numbers.
+"""Copies a store's catalog to SQLite or PostgreSQL, row by row, so that snapshots keep their numbers.
 
-It is made where no store looks for one, compared there with the source, and put in its place in one step at last: until
-then nobody can take what is there for a store.
+The copy is made in a place where no store looks for a catalog, and is compared there with the source. One step puts it
+in its final place. Until then no process can open the target as a store.
 """
 
 import sqlite3
@@ -27,24 +27,24 @@ from schemas.batches import BatchStatus
 from schemas.errors import Refused, StoreNotReady, StoreUnreachable, Unaccounted
 
 STAGED = "migrating"
-"""The folder of a home in which its catalog is made."""
+"""The folder of a home in which the copy of its catalog is made."""
 
 _SCHEMA = "records_migration"
 _METADATA = "ducklake_metadata"
 _RETIRED = "ducklake_files_scheduled_for_deletion"
-"""Files that no snapshot needs: they are not copied, and neither are its rows."""
+"""The table of files that no snapshot needs. Neither the files nor its rows are copied."""
 
-_NOT_PUT = "Nothing was put in place, and the source is as it was: migrate again, to an empty place."
+_NOT_PUT = "The target is not a store, and the source did not change: migrate again, to an empty place."
 _INLINED = "ducklake_inlined_data_"
 _INLINED_TABLES = "ducklake_inlined_data_tables"
 
 Tally = dict[tuple[str, str], tuple[int, int]]
-"""By table and account: how many rows, and the sum of their hashes."""
+"""The number of rows and the sum of their hashes, by table and account."""
 
 
 @dataclass(frozen=True)
 class Copied:
-    """What a catalog has that was copied: numbers, and of how many snapshots all records were compared."""
+    """Numbers of a copied catalog. `compared` is the number of snapshots of which the records were compared."""
 
     accounts: int
     record_types: int
@@ -55,22 +55,22 @@ class Copied:
 
 
 class _Staging(Protocol):
-    """Where a catalog is made that will be in its place at once, or never."""
+    """A temporary place for a catalog, from which one step moves it to its final place."""
 
     settings: Settings
     catalog: Catalog
 
     def clear(self) -> None:
-        """Nothing is there, as of a copy that was killed."""
+        """Remove the copy of a killed process, and make an empty place."""
         ...
 
     def publish(self) -> None:
-        """The catalog is in its place, all of it, and not here any more."""
+        """Move the whole catalog to its final place."""
         ...
 
 
 class _SqliteStaging:
-    """A home inside the home."""
+    """A home inside the target's home, for a catalog in SQLite."""
 
     def __init__(self, target: Settings) -> None:
         self._target = target
@@ -79,12 +79,12 @@ class _SqliteStaging:
         self.catalog: Catalog = SqliteCatalog(self.settings)
 
     def clear(self) -> None:
-        """The folder is empty."""
+        """Make an empty folder."""
         remove(self._folder)
         self._folder.mkdir(parents=True)
 
     def publish(self) -> None:
-        """The file has moved, whole and safe from a crash."""
+        """Move the file to its final place, flushed to the disk."""
         made = self.settings.catalog
         with closing(sqlite3.connect(made)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
@@ -94,7 +94,7 @@ class _SqliteStaging:
 
 
 class _PostgresStaging:
-    """A schema of the database that no store looks at."""
+    """A schema of the target's database that no store reads."""
 
     def __init__(self, target: Settings, url: str) -> None:
         self.settings = target
@@ -102,11 +102,11 @@ class _PostgresStaging:
         self.catalog: Catalog = self._catalog
 
     def clear(self) -> None:
-        """The schema is there and has no table."""
+        """Make an empty schema."""
         self._execute(f"DROP SCHEMA IF EXISTS {_SCHEMA} CASCADE; CREATE SCHEMA {_SCHEMA}")
 
     def publish(self) -> None:
-        """The tables are in the schema that stores look at, in one transaction."""
+        """Move the tables into the schema that stores read, in one transaction."""
         moved = "; ".join(f"ALTER TABLE {_SCHEMA}.{name} SET SCHEMA {PUBLIC}" for name in self._catalog.tables())
         self._execute(f"BEGIN; {moved}; DROP SCHEMA {_SCHEMA}; COMMIT")
 
@@ -122,14 +122,14 @@ class _PostgresStaging:
                 said = str(error).splitlines()[0]
                 raise StoreUnreachable(
                     f"PostgreSQL refuses to make the catalog: {said}.",
-                    "Give a database without a store, whose user may create a schema in it, then migrate again.",
+                    "Give a database without a store, and a user that may create a schema in it. Then migrate again.",
                 ) from None
 
 
 class CatalogCopy:
-    """The catalog of a store on its way to where the target's settings say, while nobody writes to the store.
+    """Copies the catalog of a store to the place in the target's settings. The caller holds the write lock.
 
-    `folder` is where this machine puts what is on its way; it is there.
+    folder: an existing folder of this machine for the rows on their way.
     """
 
     def __init__(self, source: RecordStore, target: Settings, folder: Path) -> None:
@@ -141,7 +141,7 @@ class CatalogCopy:
         self._folder = folder
 
     def identity(self) -> str:
-        """What no other store has."""
+        """Return an id of the source that no other store has."""
         with self._source.reading() as connection:
             (uuid,) = connection.fetch_one(
                 f"SELECT schema_uuid::VARCHAR FROM {METADATA}.ducklake_schema WHERE schema_name = 'ledger' LIMIT 1"
@@ -149,24 +149,24 @@ class CatalogCopy:
         return str(uuid)
 
     def files(self) -> list[NamedFile]:
-        """The files that any snapshot needs that is kept, by path."""
+        """Return the files that any snapshot needs, sorted by path. Raises Refused if one is outside the data."""
         with self._source.reading() as connection:
             files = named(connection)
         if not all(file.relative for file in files):
             raise Refused(
-                "The store has files that lie outside its folder of data; they would stay where they are.",
-                "It was not made by records alone. Export its records and import them there.",
+                "The store has files outside its folder of data, which would not be copied.",
+                "Another program than records has changed the store. Export its records and import them there.",
             )
         return files
 
     def prepare(self) -> None:
-        """The target can have a catalog, which is yet to be made."""
+        """Make an empty temporary place for the catalog."""
         self._staging.clear()
 
     def make(self, store: str) -> Copied:
-        """The catalog is made beside its place, and shows the same rows, and the same records, as the source's.
+        """Make the catalog in the temporary place, and compare its rows and records with the source's.
 
-        store: the id of the store that the copy is.
+        store: the id of the new store.
         """
         tables = self._unload()
         with self._staged() as lake:
@@ -176,7 +176,7 @@ class CatalogCopy:
             return self._compare(lake)
 
     def publish(self) -> None:
-        """The catalog is in its place."""
+        """Move the catalog to its final place."""
         self._staging.publish()
 
     @contextmanager
@@ -188,7 +188,7 @@ class CatalogCopy:
             lake.close()
 
     def _unload(self) -> list[str]:
-        """The rows of each table are in a file of this machine; returns the tables' names."""
+        """Write the rows of each table to a file of this machine. Returns the tables' names."""
         tables = [name for name in self._from.tables() if name != _RETIRED]
         with self._source.reading() as connection:
             for name in tables:
@@ -198,9 +198,9 @@ class CatalogCopy:
         return tables
 
     def _load(self, connection: Connection, tables: list[str], store: str) -> None:
-        """The tables that DuckLake has made here have the rows of the source's and no others, in one transaction.
+        """Replace the rows of the new catalog's tables by those of the source, in one transaction, and compare them.
 
-        store: the id of the store that the copy is.
+        store: the id of the new store.
         """
         made = set(self._staging.catalog.tables())
         connection.execute("BEGIN")
@@ -211,12 +211,12 @@ class CatalogCopy:
             wanted, given = _columns(connection, f"FROM {here}"), _columns(connection, self._rows(name))
             if list(wanted) != list(given):
                 raise StoreNotReady(
-                    f"The catalog's table {name} has other columns than this version of DuckLake gives it.",
-                    "Run records init on the store that is to be copied, with this version, then migrate again.",
+                    f"The columns of the catalog's table {name} are not those of this version of DuckLake.",
+                    "Run records init with this version on the store to copy. Then migrate again.",
                 )
             converted = ", ".join(_converted(column, given[column], kind) for column, kind in wanted.items())
             rows = f"SELECT {converted} {self._rows(name)}"
-            if name == _METADATA:  # the copy is another store, and elsewhere
+            if name == _METADATA:  # the copy has another id and another place
                 others = f"key NOT IN ('data_path', '{KEY}')"
                 rows += f" WHERE {others}"
                 connection.execute(f"DELETE FROM {here} WHERE {others}")
@@ -231,17 +231,17 @@ class CatalogCopy:
             )
             if different:
                 raise Unaccounted(
-                    f"{different:,} rows of the catalog's table {name} differ from those that were copied.", _NOT_PUT
+                    f"{different:,} rows of the catalog's table {name} differ from the source's.", _NOT_PUT
                 )
         set_store(connection, store)
         connection.execute("COMMIT")
 
     def _inlined_columns(self, connection: Connection, name: str) -> str:
-        """The columns of a table of inlined rows, as DuckLake would make it there: text has a type of its own."""
+        """Return SQL for the columns of a table of inlined rows, as DuckLake makes it: text has a special type."""
         if not name.startswith(_INLINED):
             raise Refused(
-                f"The catalog has a table {name}, of which this version does not know what is in it.",
-                "It was not made by records alone. Export its records and import them there.",
+                f"The catalog has a table {name}, which this version does not know.",
+                "Another program than records has changed the store. Export its records and import them there.",
             )
         rows = connection.execute(
             f"""
@@ -265,7 +265,7 @@ class CatalogCopy:
         return self._folder / f"{name}.parquet"
 
     def _compare(self, lake: Lake) -> Copied:
-        """Ledger and records are the same on both sides, now and before and after each batch that can be taken back."""
+        """Compare ledger and records with the source's: now, before and after each batch that can be rolled back."""
         with self._source.reading() as connection:
             record_types = sorted(ledger.record_types(connection))
             images = self._images(connection)
@@ -287,7 +287,7 @@ class CatalogCopy:
         return Copied(accounts, len(record_types), batches, exports, snapshots, 1 + len(images))
 
     def _images(self, connection: Connection) -> dict[int, set[tuple[str, str]]]:
-        """The snapshots before and after each commit that can be taken back, with its record type and account."""
+        """Return the snapshots before and after each commit that can be rolled back, with record type and account."""
         now, window = self._source.time(connection), self._source.settings.rollback_window  # of older batches
         images: dict[int, set[tuple[str, str]]] = {}
         for batch in ledger.batches(connection, status=BatchStatus.COMMITTED):
@@ -299,7 +299,7 @@ class CatalogCopy:
 
 
 def _tally(connection: Connection, record_types: list[str]) -> Tally:
-    """Of each account's records of each type, and of each table of the ledger."""
+    """Return the tally of each account's records of each type, and of each table of the ledger."""
     found: Tally = {}
     for name in record_types:
         rows = connection.execute(
@@ -312,7 +312,7 @@ def _tally(connection: Connection, record_types: list[str]) -> Tally:
 
 
 def _tally_of(connection: Connection, of: set[tuple[str, str]]) -> Tally:
-    """Of one account's records of one type each."""
+    """Return the tally of the given accounts' records of the given types."""
     return {
         (name, account): connection.fetch_one(
             f"SELECT count(*), sum(hash(it)) FROM {table(name)} it WHERE _account = ?", [account]
@@ -326,18 +326,18 @@ def _require_equal(when: str, here: Tally, there: Tally) -> None:
         if here.get(of) != there.get(of):
             name, account = of
             raise Unaccounted(
-                f"The {name} of {account} {when} are not what was copied: they differ in number or in a value.",
+                f"The {name} of {account} {when} differ from the source's, in number or in a value.",
                 _NOT_PUT,
             )
 
 
 def _columns(connection: Connection, rows: str) -> dict[str, str]:
-    """The columns of a query, with their types."""
+    """Return the columns of a query, with their types."""
     return {name: kind for name, kind, *_ in connection.execute(f"DESCRIBE {rows}").fetch_all()}
 
 
 def _converted(column: str, given: str, wanted: str) -> str:
-    """A column as SQL, in the type that it has in the other kind of catalog."""
+    """Return a column as SQL, converted to the type that it has in the other kind of catalog."""
     name = identifier(column)
     if (given, wanted) == ("BLOB", "VARCHAR"):
         return f"decode({name}) AS {name}"
@@ -349,5 +349,6 @@ def _converted(column: str, given: str, wanted: str) -> str:
 def _require_absent(catalog: Path) -> None:
     if catalog.exists():
         raise Refused(
-            f"A store has been made in {catalog.parent} meanwhile; it was left alone.", "Migrate to an empty folder."
+            f"Another process made a store in {catalog.parent} meanwhile. It did not change.",
+            "Migrate to an empty folder.",
         )

@@ -1,4 +1,4 @@
-"""A store copied to another place: to a server, from one, or from one to another. The source stays as it was."""
+"""Copies a store to another place: to a server, from a server, or between servers. The source does not change."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ from resources.file_storage import (
     OBJECTS,
     Checksum,
     FileStorage,
-    KeptFile,
+    ListedFile,
     blocks_of,
     checksum,
     files_below,
@@ -41,8 +41,8 @@ from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.migration import MigrationReport
 
-BEGUN = "migrating-"
-"""How a file is called that lies among the data while they are not complete; its name ends with whose they are."""
+INCOMPLETE = "migrating-"
+"""The beginning of the name of a file that marks incomplete data. The name ends with the identity of the source."""
 
 _NOT_A_STORE = b"A store is being copied to here. Until records migrate has ended, this is not a store.\n"
 _OPERATORS = ("exports.yaml", "inbox.yaml")
@@ -52,7 +52,10 @@ _NAMED = {"RECORDS_CATALOG": "--to", "RECORDS_DATA": "--data"}
 
 @dataclass(frozen=True)
 class _File:
-    """A file to copy: its path below the data, its bytes, when it was put there if it may change, and what is known."""
+    """A file to copy: its path below the data, its bytes, and the version that the ledger has recorded.
+
+    put_at: when it was put there, for a file that may change.
+    """
 
     path: str
     bytes: int
@@ -61,11 +64,12 @@ class _File:
 
 
 class Migration:
-    """Copies the store that one process has open to a place that is empty, or that an earlier attempt has begun.
+    """Copies an open store to a place that is empty, or that has the files of an earlier attempt.
 
-    `to` is the address of a database of PostgreSQL, or a folder that becomes a home; `data` a folder or
-    s3://BUCKET/PREFIX. Nobody writes to the source meanwhile: its write lock is held; readers go on. The catalog is put
-    in its place when everything else is there and compared, so that nothing there is a store until then.
+    The migration holds the write lock of the source; readers go on. The catalog is put in its place last, after all
+    else is copied and compared. Until then the target is not a store.
+
+    to: the address of a PostgreSQL database, or a folder that becomes a home. data: a folder or s3://BUCKET/PREFIX.
     """
 
     def __init__(self, source: RecordStore, to: str, data: str) -> None:
@@ -76,7 +80,7 @@ class Migration:
         self._files = FileStorage(source.settings.scratch)
 
     def run(self, progress: Progress | None = None) -> MigrationReport:
-        """The store is there, complete and compared; `progress` is told how many bytes of how many are."""
+        """Copy and compare the store. `progress` gets the number of copied bytes, and of all bytes."""
         started = time.monotonic()
         source, target = self._source.settings, self._target
         if not self._source.exists:
@@ -84,7 +88,7 @@ class Migration:
         self._require_apart()
         with self._source.write_lock, self._scratch() as folder:
             copy = CatalogCopy(self._source, target, folder)
-            mark = target.data / f"{BEGUN}{copy.identity()}"
+            mark = target.data / f"{INCOMPLETE}{copy.identity()}"
             files = self._with_checksums(
                 [*(_File(file.path, file.bytes) for file in copy.files()), *_own_files(source)]
             )
@@ -97,7 +101,7 @@ class Migration:
             copied = copy.make(store)
             by_hand = self._copy_operators_files()
             if _own_files(source) != [replace(file, known=None) for file in files if file.put_at is not None]:
-                raise _changed("some have come, gone or changed")
+                raise _changed("some were added, removed or changed")
             self._source.write_lock.prove()
             self._mark(store)
             copy.publish()
@@ -114,17 +118,17 @@ class Migration:
         )
 
     def _with_checksums(self, files: Sequence[_File]) -> list[_File]:
-        """The files with what the ledger knows of them."""
+        """Return the files, each with its version that the ledger has recorded."""
         with self._source.reading() as connection:
             known = ledger.files(connection, [file.path for file in files])
         return [replace(file, known=known.get(file.path)) for file in files]
 
     def _mark(self, store: str) -> None:
-        """The data are those of the store whose catalog comes next."""
+        """Write the mark of the new store beside its data. Its catalog comes next."""
         with self._source.reading() as connection:
             snapshot = state_of(connection).snapshot
         mark = StoreMark(self._target.data)
-        mark.forget()  # of an attempt that was killed
+        mark.forget()  # the mark of a killed attempt
         mark.create(Mark(store, snapshot, self._source.clock.observe(None)))
 
     @property
@@ -141,27 +145,27 @@ class Migration:
         return {"RECORDS_CATALOG": self._shown, "RECORDS_DATA": _address(self._target.data)}
 
     def _require_apart(self) -> None:
-        """Nobody works on the source's files, and the target is no part of them."""
+        """Raise Refused if a UI serves the source; InvalidRequest if the target is inside its files."""
         running = RunningUi.of(self._source.settings)
         if running is not None and _is_alive(running.pid):
             raise Refused(
-                f"records ui serves this store (process {running.pid}); what it did meanwhile would not be copied.",
-                "End it, and whoever else imports, exports or puts files into the inbox, then migrate.",
+                f"records ui serves this store (process {running.pid}). Its changes meanwhile would not be copied.",
+                "Stop it, and all imports, exports and arrivals in the inbox. Then migrate.",
             )
         for root in (self._source.settings.lake, *_roots(self._source.settings)):
             if f"{_address(self._target.data)}/".startswith(f"{root}/"):
                 raise InvalidRequest(
-                    f"--data is {self._target.data}, where the store that is to be copied has its own files.",
-                    "Give a folder or a prefix apart from it.",
+                    f"--data is {self._target.data}, which is among the files of the store to copy.",
+                    "Give a folder or a prefix outside them.",
                 )
 
     def _require_empty(self, mark: Location, files: Sequence[_File]) -> None:
-        """The target has nothing but what an earlier attempt to copy this store there has left."""
+        """Raise Refused if the target has other files than an earlier attempt to copy this store left there."""
         with _named_by_options():
             if self._catalog.exists():
                 raise Refused(
                     f"There is a store already: {self._shown}.",
-                    "Give an empty place; to copy anew, remove what is there first.",
+                    "Give an empty place. To copy again, remove the store there first.",
                 )
             data = _address(self._target.data)
             found = [str(file.place) for file in files_below(self._target.data)]
@@ -176,13 +180,13 @@ class Migration:
         others = [place for place in found if place not in allowed and not place.startswith(staged)]
         if others:
             raise Refused(
-                f"The place to migrate to is not empty: there is {others[0]}"
+                f"The place to migrate to is not empty. It has {others[0]}"
                 f"{f' and {len(others) - 1:,} more' if others[1:] else ''}.",
-                "Give an empty place, or remove what is there.",
+                "Give an empty place, or remove the files there.",
             )
 
     def _require_room(self, files: Iterable[_File]) -> None:
-        """Raises DiskFull if the target's disk has no room for the files that are not there yet."""
+        """Raise DiskFull if the target's disk has no room for the files that are still to be copied."""
         data = self._target.data
         if not is_local(data):
             return
@@ -190,7 +194,7 @@ class Migration:
         require_disk_space(data, needed, "The migration", "Make room, or give another place.")
 
     def _copy(self, files: Sequence[_File], progress: Progress | None) -> None:
-        """Each file is there, byte for byte, as what was read back from there shows."""
+        """Copy the files, and read each one back to compare it."""
         total, done = sum(file.bytes for file in files), 0
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             for file, _ in zip(files, threads.map(self._copy_file, files), strict=True):
@@ -206,15 +210,15 @@ class Migration:
             ):
                 return
             sent, number = self._put(target, blocks_of(source))
-            if is_local(source) and is_local(target):  # the inbox takes files in the order of their time
+            if is_local(source) and is_local(target):  # the inbox takes files in order of their time
                 status = source.stat()
                 os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
         except FileNotFoundError:
             if file.put_at is not None:
-                raise _changed(f"{file.path} is gone") from None
+                raise _changed(f"{file.path} was removed") from None
             raise NotFound(
-                f"The file {source} is not there, which a snapshot of the source needs.",
-                "Put it there again, as from a backup; nothing at the target is a store yet.",
+                f"The file {source} is missing, and a snapshot of the source needs it.",
+                "Restore it from a backup, then migrate again. The target is not a store yet.",
             ) from None
         except DamagedFile:
             if file.known is None:
@@ -224,7 +228,7 @@ class Migration:
             if error.errno != errno.ENOSPC:
                 raise
             raise DiskFull(
-                f"There is no room for {file.path}.", "Make room and migrate again: what is there is not copied again."
+                f"There is no room for {file.path}.", "Make room and migrate again: copied files are not copied again."
             ) from None
         if number != file.bytes:
             raise _changed(f"{file.path} has {number:,} bytes, and had {file.bytes:,}")
@@ -234,13 +238,13 @@ class Migration:
         if checksum(target) != sent:
             raise Unaccounted(
                 f"{target} has other bytes than were written to it.",
-                "See whether the disk or the object store is sound; then migrate again, which copies the file anew.",
+                "Check the disk or the object store. Then migrate again, which copies the file again.",
             )
 
     def _put(self, target: Location, blocks: Iterable[bytes]) -> tuple[str, int]:
-        """The bytes are at the target, safe from a crash; returns their checksum and how many there are.
+        """Write bytes to the target and flush them. Returns their checksum and their number.
 
-        Nothing is made beside the target, where a process that is killed would leave it.
+        No temporary file is made beside the target, where a killed process would leave it.
         """
         if is_local(target):
             make_folder(target.parent)
@@ -260,7 +264,7 @@ class Migration:
         return str(digest), number
 
     def _copy_operators_files(self) -> tuple[str, ...]:
-        """Returns those that are to be copied by hand, for the target's home is on whichever machine."""
+        """Copy the operators' files to a target in a folder. Returns those that the operator must copy to a server."""
         home = self._source.settings.home
         names = [name for name in _OPERATORS if (home / name).exists()]
         if self._target.postgres is not None:
@@ -280,15 +284,15 @@ class Migration:
 
 
 def _settings(source: Settings, to: str, data: str) -> Settings:
-    """The settings of the place to copy to; on a server the scratch space is that of this machine."""
+    """Return the settings of the target. For a server, the home and its scratch folder are those of this machine."""
     is_address = to.startswith(("postgresql://", "postgres://"))
     if not is_address and "://" in to:
         raise InvalidRequest(
             "--to is neither an address of a PostgreSQL database nor a folder.",
             "Give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, or the folder that will be RECORDS_HOME.",
         )
-    told = {"RECORDS_CATALOG": to, "RECORDS_DATA": data} if is_address else {"RECORDS_HOME": to, "RECORDS_DATA": data}
-    place = Settings.from_environment(told)
+    given = {"RECORDS_CATALOG": to, "RECORDS_DATA": data} if is_address else {"RECORDS_HOME": to, "RECORDS_DATA": data}
+    place = Settings.from_environment(given)
     home = source.home if is_address else place.home
     return replace(source, home=home, postgres=place.postgres, data=place.data)
 
@@ -298,7 +302,7 @@ def _roots(settings: Settings) -> tuple[Location, ...]:
 
 
 def _own_files(settings: Settings) -> list[_File]:
-    """The accounts' files; without links and the like, and without what exports that have not ended are making."""
+    """Return the accounts' files, without links, and without the files of unfinished exports."""
     found = []
     for root in _roots(settings):
         for file in files_below(root):
@@ -308,7 +312,7 @@ def _own_files(settings: Settings) -> list[_File]:
     return found
 
 
-def _is_whole(file: KeptFile, path: str) -> bool:
+def _is_whole(file: ListedFile, path: str) -> bool:
     if is_local(file.place) and (file.place.is_symlink() or not file.place.is_file()):
         return False
     root, *parts = path.split("/")
@@ -329,7 +333,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _address(folder: Location) -> str:
-    """A folder as text; a bucket as a whole would end with a slash."""
+    """Return a location as text without a final slash, which a whole bucket would have."""
     return str(folder).rstrip("/")
 
 
@@ -340,18 +344,17 @@ def _is_below(place: Location, folder: str) -> bool:
 def _changed(what: str) -> Refused:
     return Refused(
         f"Files of the store changed while they were copied: {what}.",
-        "End whoever imports, exports or puts files into the inbox, then migrate again: what is there already is not "
-        "copied again.",
+        "Stop all imports, exports and arrivals in the inbox. Then migrate again: copied files are not copied again.",
     )
 
 
 @contextmanager
 def _named_by_options() -> Iterator[None]:
-    """What the environment is blamed for is what the options say."""
+    """In errors about settings, name the options of the command in place of environment variables."""
     try:
         yield
     except RecordsError as error:
-        told = [error.message, error.hint]
+        texts = [error.message, error.hint]
         for name, option in _NAMED.items():
-            told = [text.replace(name, option) for text in told]
-        raise type(error)(*told) from None
+            texts = [text.replace(name, option) for text in texts]
+        raise type(error)(*texts) from None

@@ -1,4 +1,4 @@
-"""Which files an account may name: its own, and what does not belong to the store."""
+"""Decides which files an account may name: its own, and files outside the store."""
 
 from pathlib import Path
 
@@ -12,9 +12,9 @@ _OF_HOME = ("dagster", "exports.yaml", "inbox.yaml", "ui.json", "workspace.yaml"
 
 
 def is_foreign(settings: Settings, account: str, path: Path) -> bool:
-    """Whether a path leads to what the store keeps and what is not the account's, whether or not it is there.
+    """Return whether a path is among the store's files and not the account's own. The path may be missing.
 
-    Links are followed: what counts is where the path ends.
+    Links are followed: the end of the path counts.
     """
     place = path.resolve()
     for root in (settings.accounts, settings.inbox, settings.processing, settings.archive, settings.quarantine):
@@ -25,12 +25,12 @@ def is_foreign(settings: Settings, account: str, path: Path) -> bool:
     of_data = filter(
         is_local, [settings.lake, settings.trash, settings.data / MARK, settings.data / PENDING, settings.data / FOLDER]
     )
-    kept = [*of_data, settings.scratch, *(settings.home / name for name in _OF_HOME)]
+    owned = [*of_data, settings.scratch, *(settings.home / name for name in _OF_HOME)]
     is_catalog = place.parent == settings.catalog.parent.resolve() and place.name.startswith(settings.catalog.name)
-    return is_catalog or any(_below(place, folder) is not None for folder in kept)
+    return is_catalog or any(_below(place, folder) is not None for folder in owned)
 
 
 def _below(place: Path, folder: Path) -> tuple[str, ...] | None:
-    """The parts of a path below a folder; None where it leads elsewhere."""
+    """Return the parts of a path below a folder; None if it is not below it."""
     root = folder.resolve()
     return place.relative_to(root).parts if place.is_relative_to(root) else None

@@ -90,7 +90,7 @@ class AccountRecords:
             raise not_writable(self.name, path)
 
     def has_batch(self, batch_id: str) -> bool:
-        """Whether the account has a batch with this id."""
+        """Returns whether the account has a batch with this id."""
         with self._store.reading() as connection:
             return bool(ledger.batches(connection, batch_id=batch_id, account=self.name))
 
@@ -160,7 +160,7 @@ class AccountRecords:
                 transaction.append(ledger.append_account, transaction.at, self.name, batch.actor)
             batch = replace(batch, at=transaction.at, window=self._store.settings.rollback_window)
             transaction.append(ledger.append_batch, batch)
-            transaction.write_down(files)
+            transaction.record_files(files)
             return batch
 
     def _files_of(self, batch_id: str) -> Iterator[StoredFile]:
@@ -216,9 +216,10 @@ class AccountRecords:
     ) -> ImportReport:
         """Write the previewed records and the ledger's row in one commit that names the batch.
 
-        Raises Refused if the batch is not previewed, WindowOver if its time has ended, AlreadyImported if another
-        batch with the same content was committed meanwhile, PreviewOutdated if the record type or a record of the
-        batch has changed since, and Unaccounted if the written counts are not the previewed ones.
+        Raises Refused if the batch is not previewed, and WindowOver after the time for its commit.
+        Raises AlreadyImported if another batch with the same content was committed meanwhile.
+        Raises PreviewOutdated if the record type or a record of the batch has changed since the preview.
+        Raises Unaccounted if the written counts differ from the previewed ones.
         """
         message = f"commit {batch_id} of {record_type.name}"
         with self._writing(message, actor, batch_id, record_type.name) as transaction:
@@ -255,13 +256,11 @@ class AccountRecords:
         folder = f"accounts/{self.name}/staging/{batch.batch_id}"
         known = ledger.files_below(connection, folder)
         if not known:
-            raise outdated(batch, "an earlier version of records has made it, which wrote down no checksums")
+            raise outdated(batch, "an earlier version of records made it, without checksums")
         for file in known:
             place = staging.folder / file.path.removeprefix(f"{folder}/")
             if not place.exists() or known_checksum(place) != file.checksum:
-                raise damaged(
-                    self._store.settings.data / file.path, "has other bytes than the preview has staged", file
-                )
+                raise damaged(self._store.settings.data / file.path, "has other bytes than the preview staged", file)
 
     def plan_rollback(self, request: RollbackRequest) -> RollbackReport:
         """Returns what a rollback would do now. Raises what `roll_back` raises, except ModifiedSince."""
@@ -281,9 +280,11 @@ class AccountRecords:
     def roll_back(self, request: RollbackRequest, actor: str, run_id: str | None) -> RollbackReport:
         """Restore each record that the batch touched, and record the rollback, in one commit.
 
-        Records that were modified since are treated as requested; deleted ones stay deleted. If the batch is rolled
-        back already, nothing is written and the report names that rollback. Raises NotFound, Refused if the batch is
-        not committed, WindowOver, and ModifiedSince if records were modified and the request says STOP.
+        The request says what becomes of records that were modified since. Deleted records stay deleted. If the batch
+        is rolled back already, nothing is written, and the report names that rollback.
+
+        Raises NotFound, Refused if the batch is not committed, and WindowOver after the rollback window.
+        Raises ModifiedSince if records were modified since and the request says STOP.
         """
         rollback_id = new_id("r", self._store.clock.now())
         message, record_type = f"roll back {request.batch_id}", self.batch(request.batch_id).record_type
@@ -327,7 +328,7 @@ class AccountRecords:
         return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
 
     def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:
-        """Returns how many records the account has in a snapshot, or how many of them this batch wrote last."""
+        """Returns how many records the account has in a snapshot. With a batch: how many of them it wrote last."""
         mine = f"SELECT count(*) FROM {table(record_type.name)} WHERE _account = ?"
         written, values = ("", [self.name]) if batch_id is None else (" AND _batch = ?", [self.name, batch_id])
         with self._store.reading(snapshot) as connection:
@@ -335,7 +336,7 @@ class AccountRecords:
             return number
 
     def select(self, request: ExportRequest) -> tuple[Selection, datetime]:
-        """Returns the selection that the request means now, and the time of its snapshot.
+        """Returns the records that the request selects now, and the time of their snapshot.
 
         Raises what `selection.select` raises.
         """
@@ -422,10 +423,10 @@ class AccountRecords:
         ]
         return tuple(rollback.conflicts(_CONFLICTS)), tuple(batches)
 
-    def _previewed(self, connection: Connection, batch_id: str, wish: str) -> Batch:
+    def _previewed(self, connection: Connection, batch_id: str, wanted: str) -> Batch:
         batch = self._batch(connection, batch_id)
         if batch.status is not BatchStatus.PREVIEWED:
-            raise not_previewed(batch, wish)
+            raise not_previewed(batch, wanted)
         return batch
 
 

@@ -1,7 +1,7 @@
-"""The `detail` of a batch's row in the ledger: what has no column of its own, as JSON.
+"""The `detail` column of a batch's row in the ledger: the values without a column of their own, as JSON.
 
-Rows stay as they were written, so that keys are added here and none is renamed. Queries name
-`$.binding.header_row`, `$.binding.arrival` and `$.undone.batch_id`.
+Rows never change. So a key can be added here, and no key can be renamed. Queries name `$.binding.header_row`,
+`$.binding.arrival` and `$.undone.batch_id`.
 """
 
 import json
@@ -15,7 +15,7 @@ from schemas.rollbacks import OnModified, RollbackCounts, Undone
 
 
 def to_json(batch: Batch) -> str:
-    """The detail of a batch as text."""
+    """Returns the detail of a batch as JSON."""
     return json.dumps(
         {
             "problems": [asdict(problem) for problem in batch.problems],
@@ -32,7 +32,7 @@ def to_json(batch: Batch) -> str:
 
 
 def from_json(text: str) -> dict[str, Any]:
-    """The attributes of a `Batch` that a detail holds, by name. Keys that earlier versions did not write may lack."""
+    """Returns the attributes of a `Batch` in a detail, by name. Keys may be missing in rows of earlier versions."""
     detail = json.loads(text)
     binding = detail["binding"]
     committed_at, undone, seconds = detail.get("committed_at"), detail.get("undone"), detail.get("window_seconds")

@@ -1,4 +1,4 @@
-"""The reports of an account's batches, written anew whenever the status of a batch changes."""
+"""Writes the reports of an account's batches again whenever the status of a batch changes."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -24,8 +24,8 @@ class BatchReports:
     """The reports of one account's batches, and the files beside them.
 
     A new page is made, and its checksum recorded, in the transaction that changes the batch. It replaces the old page
-    after the commit. So a commit that fails changes no report. A process that is killed between the two leaves the old
-    page, which is still a version that the store has written.
+    after the commit. So a failed commit changes no report. If a process is killed between the two, the old page stays.
+    It is still a version that the store has written.
     """
 
     def __init__(self, store: TransactionalStore, account: str) -> None:
@@ -33,7 +33,7 @@ class BatchReports:
         self._account = account
 
     def path(self, batch_id: str) -> Location:
-        """Returns where the report of a batch lies."""
+        """Returns the location of a batch's report."""
         return self._folder("reports") / batch_id / PAGE
 
     def with_files(self, report: ImportReport) -> ImportReport:
@@ -51,7 +51,7 @@ class BatchReports:
 
     @contextmanager
     def rewritten(self, transaction: AbstractContextManager[Transaction]) -> Iterator[Transaction]:
-        """A transaction that also writes the reports of the batches that it changes anew."""
+        """Opens the transaction. It also writes the reports of the batches that it changes."""
         made: dict[Path, Location] = {}
         try:
             with transaction as opened:
@@ -64,9 +64,9 @@ class BatchReports:
                     working = self._store.files.working(final)
                     made[working] = final
                     working.write_text(page, "utf-8")
-                    opened.write_down([self._stored(batch, working, final)])
+                    opened.record_files([self._stored(batch, working, final)])
             for working, final in made.items():
-                with suppress(OSError, RecordsError):  # the batch has changed, whatever becomes of its report
+                with suppress(OSError, RecordsError):  # the batch has changed even if its report cannot
                     self._store.files.put(working, final)
         finally:
             for working in made:
@@ -77,7 +77,7 @@ class BatchReports:
         report = self.with_files(ImportReport(batch))
         if report.report_file is None:
             return None
-        # They import Jinja, which most commands do not need.
+        # These modules import Jinja, which most commands do not need.
         from resources.report_writer.details import with_details
         from resources.report_writer.page import render
 

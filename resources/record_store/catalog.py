@@ -1,4 +1,4 @@
-"""Where the lake's catalog is, and what follows from it: how it is attached, who may write, and whose time counts."""
+"""The lake's catalog, in SQLite or PostgreSQL: its place, its locks, its clock and its errors."""
 
 import sqlite3
 import zlib
@@ -29,44 +29,44 @@ PUBLIC = "public"
 
 
 class Catalog(Protocol):
-    """What the store must know of its catalog."""
+    """What the store needs from a catalog."""
 
     scanner: str
-    """DuckDB's extension that reads it."""
+    """DuckDB's extension that reads the catalog."""
     source: str
-    """What DuckLake attaches; no password is in it."""
+    """The address that DuckLake attaches, without a password."""
     preparation: Sequence[str]
-    """Statements for each DuckDB that will attach it."""
+    """Statements to execute in each database of DuckDB before it attaches the catalog."""
 
     inlined_text: str
-    """The type that DuckLake gives there to text of rows that lie in the catalog itself."""
+    """The type of text in rows that DuckLake keeps in the catalog itself."""
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
-        """Options of ATTACH that only this kind of catalog takes."""
+        """Return options of ATTACH that only this kind of catalog takes."""
         ...
 
     def exists(self) -> bool:
-        """Whether anyone has made it a catalog."""
+        """Return whether the catalog exists."""
         ...
 
     def tables(self) -> list[str]:
-        """The names of DuckLake's own tables there."""
+        """Return the names of DuckLake's own tables."""
         ...
 
     def lock(self) -> WriteLock:
-        """What one writer at a time holds."""
+        """Return the write lock, which one writer at a time holds."""
         ...
 
     def named_lock(self, name: str, seconds: float) -> WriteLock:
-        """What one process at a time holds that is to be alone with something of that name."""
+        """Return a lock with this name, which one process at a time holds."""
         ...
 
     def clock(self) -> Clock:
-        """Whose time counts."""
+        """Return the clock of the store."""
         ...
 
     def projection(self, window: timedelta) -> Projection | None:
-        """Where others read the history of imports; None where nobody else can log in."""
+        """Return the table in which readers see the import history; None if no other role can log in."""
         ...
 
     def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
@@ -74,16 +74,16 @@ class Catalog(Protocol):
         ...
 
     def error(self, error: Exception) -> Exception:
-        """The error of ours for one that was raised while it was attached; the same one where that says nothing."""
+        """Return our error for one raised while the catalog was attached; the same error if it is not the catalog's."""
         ...
 
     def commit_error(self, error: Exception) -> Exception:
-        """The same for one that a COMMIT raised."""
+        """Return our error for an error that a COMMIT raised; the same error if it is not the catalog's."""
         ...
 
 
 def catalog_of(settings: Settings) -> Catalog:
-    """The catalog that the settings name."""
+    """Return the catalog that the settings name."""
     return SqliteCatalog(settings) if settings.postgres is None else PostgresCatalog(settings, settings.postgres)
 
 
@@ -101,13 +101,13 @@ class SqliteCatalog:
         self.source = f"sqlite:{self._path}"
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
-        """Writers wait for each other, and readers for none."""
+        """Return options that let writers wait for each other. Readers never wait."""
         return {"META_BUSY_TIMEOUT": 20000} | ({} if read_only else {"META_JOURNAL_MODE": "'WAL'"})
 
     def exists(self) -> bool:
-        """Whether the file is there and has DuckLake's tables, which whoever made it may not have come to.
+        """Return whether the file has DuckLake's tables. A process that was killed may have left it without them.
 
-        One that cannot be read is there: it is not to be made anew.
+        Returns True for an unreadable file, so that no process replaces it.
         """
         if not self._found and self._path.exists():
             try:
@@ -117,7 +117,7 @@ class SqliteCatalog:
         return self._found
 
     def tables(self) -> list[str]:
-        """As the file tells, which is only read."""
+        """Return the names of DuckLake's tables, from the file, opened read-only."""
         try:
             with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
                 rows = connection.execute(
@@ -128,31 +128,31 @@ class SqliteCatalog:
         return [name for (name,) in rows]
 
     def lock(self) -> WriteLock:
-        """A lock on a file beside it."""
+        """Return a lock on a file beside the catalog."""
         return FileLock(self._path.with_name(f"{self._path.name}.lock"), self._seconds)
 
     def named_lock(self, name: str, seconds: float) -> WriteLock:
-        """A lock on another file, one for many names, so that there are few."""
+        """Return a lock on a file that many names share, so that there are few files."""
         number = zlib.crc32(name.encode()) % _LOCK_FILES
         return FileLock(self._path.with_name(f"{self._path.name}.{number}.lock"), seconds)
 
     def clock(self) -> Clock:
-        """The clock of this machine."""
+        """Return the clock of this machine."""
         return SystemClock()
 
     def projection(self, window: timedelta) -> None:
-        """None: whoever can read the file reads everything."""
+        """Return None: a user who can read the file can read everything."""
 
     def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
         """Execute the statement that attaches it."""
         database.execute(statement)
 
     def error(self, error: Exception) -> Exception:
-        """What SQLite refused."""
+        """Return our error for what SQLite refused."""
         return sqlite_error(error, self._path)
 
     def commit_error(self, error: Exception) -> Exception:
-        """What SQLite refused, of a COMMIT."""
+        """Return our error for a COMMIT that SQLite refused."""
         return sqlite_error(error, self._path, commits=True)
 
 
@@ -168,9 +168,9 @@ class PostgresCatalog:
 
         try:
             parameters = parse_dsn(url)
-        except ProgrammingError:  # whose text may quote the password
+        except ProgrammingError:  # its text can quote the password
             raise InvalidRequest(
-                "RECORDS_CATALOG is no address that PostgreSQL's library can read.",
+                "RECORDS_CATALOG is not an address that PostgreSQL's library can read.",
                 "Give postgresql://USER:PASSWORD@HOST:PORT/DATABASE, with %-codes for characters such as @ or /.",
             ) from None
         parameters.setdefault("connect_timeout", "10")
@@ -179,10 +179,10 @@ class PostgresCatalog:
         self._lock = AdvisoryLock(self._open, settings.lock_seconds)
         self._schema = schema
         self._found = False
-        # A commit beside another one, by who had lost the lock: it fails, and is not put on top of the other.
+        # A writer that lost the lock must fail to commit beside another one. DuckLake must not retry its commit.
         self.preparation: Sequence[str] = ["SET GLOBAL ducklake_max_retry_count = 0"]
         self._secret: dict[str, Any] = {}
-        if "password" in parameters:  # told apart, so that no error of DuckDB's can quote it
+        if "password" in parameters:  # kept apart, so that no error of DuckDB can quote it
             password = parameters["password"].replace("'", "''")
             secret = f"CREATE SECRET catalog (TYPE postgres, PASSWORD '{password}')"
             self.preparation = [*self.preparation, secret]
@@ -190,12 +190,12 @@ class PostgresCatalog:
         self.source = f"postgres:{make_dsn(**{key: parameters[key] for key in parameters if key != 'password'})}"
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
-        """Where DuckDB finds the password, if there is one, and the tables."""
+        """Return options that name the password, if there is one, and the schema of the tables."""
         schema = f"'{self._schema}'"
         return self._secret | ({} if self._schema == PUBLIC else {"METADATA_SCHEMA": schema, "META_SCHEMA": schema})
 
     def exists(self) -> bool:
-        """Whether the database has DuckLake's tables; asked of the server until it has."""
+        """Return whether the database has DuckLake's tables. Asks the server until they exist."""
         if not self._found:
             with self.session() as session, session.cursor() as cursor:
                 cursor.execute("SELECT to_regclass('ducklake_snapshot') IS NOT NULL")
@@ -203,7 +203,7 @@ class PostgresCatalog:
         return self._found
 
     def tables(self) -> list[str]:
-        """As the server tells."""
+        """Return the names of DuckLake's tables, from the server."""
         with self.session() as session, session.cursor() as cursor:
             cursor.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = %s AND starts_with(tablename, 'ducklake_') "
@@ -214,42 +214,42 @@ class PostgresCatalog:
 
     @property
     def shown(self) -> str:
-        """The address as anybody may see it: without its password, and without options that could have another."""
-        told = {key: quote(self._parameters.get(key, ""), safe="") for key in ("user", "host", "port", "dbname")}
-        user, port = f"{told['user']}@" * bool(told["user"]), f":{told['port']}" * bool(told["port"])
-        return f"postgresql://{user}{told['host']}{port}/{told['dbname']}"
+        """Return the address without its password, and without options that could have another password."""
+        parts = {key: quote(self._parameters.get(key, ""), safe="") for key in ("user", "host", "port", "dbname")}
+        user, port = f"{parts['user']}@" * bool(parts["user"]), f":{parts['port']}" * bool(parts["port"])
+        return f"postgresql://{user}{parts['host']}{port}/{parts['dbname']}"
 
     def lock(self) -> WriteLock:
-        """An advisory lock on a session of its own."""
+        """Return an advisory lock, on a session of its own."""
         return self._lock
 
     def named_lock(self, name: str, seconds: float) -> WriteLock:
-        """The same under another number."""
+        """Return an advisory lock under another number."""
         return AdvisoryLock(self._open, seconds, name)
 
     def clock(self) -> Clock:
-        """The server's: the machines that write may differ."""
+        """Return the server's clock, because writers may run on several machines."""
         return ServerClock(self._server_time)
 
     def projection(self, window: timedelta) -> Projection:
-        """A table of the same database."""
+        """Return the table of the import history, in the same database."""
         return Projection(self._session_of_lock, window)
 
     def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
-        """Execute the statement that attaches it; tried again while the server takes nobody for now."""
+        """Execute the statement that attaches it. Retries while the server accepts no connections for now."""
         connected(lambda: database.execute(statement))
 
     def error(self, error: Exception) -> Exception:
-        """What the server refused; without its words, for they quote records."""
+        """Return our error for what the server refused, without its own words, because they can quote records."""
         return server_error(error)
 
     def commit_error(self, error: Exception) -> Exception:
-        """Whether the server refused a COMMIT, or nobody knows."""
+        """Return our error for a COMMIT that the server refused, or did not confirm."""
         return commit_error(error)
 
     @contextmanager
     def session(self) -> Iterator["Session"]:
-        """A session of its own, for as long as it is used; StoreUnreachable where there is none to be had."""
+        """Open a session and yield it. Raises StoreUnreachable if the server gives none."""
         import psycopg2
 
         session = self._open()
@@ -262,7 +262,7 @@ class PostgresCatalog:
 
     @contextmanager
     def _session_of_lock(self) -> "Iterator[Session]":
-        """The session of the write lock where that is held, for to open another takes longer than its use; or one."""
+        """Yield the session of a held write lock, because opening one takes long. Else open a session."""
         if self._lock.session is not None:
             yield self._lock.session
             return

@@ -1,4 +1,4 @@
-"""Committing a batch: what its preview staged becomes the account's records."""
+"""Commits a batch: writes the records that its preview staged to the account's records."""
 
 from resources.record_store import ledger, tables
 from resources.record_store.lake import Connection, identifier
@@ -12,7 +12,7 @@ from schemas.record_type import RecordType
 
 
 class Commit:
-    """Commits the records that a preview staged. Nothing is written but by `apply`."""
+    """Commits the records that a preview staged. Only `apply` writes."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class Commit:
         self._staging = staging
 
     def require_unchanged(self) -> None:
-        """Raises PreviewOutdated if the record type, or a record that the file touches, is not as at the preview."""
+        """Raises PreviewOutdated if the record type, or a record that the file touches, changed since the preview."""
         connection, batch, record_type, staging = self._connection, self._batch, self._type, self._staging
         if self._basis.record_type_hash != record_type.hash:
-            raise outdated(batch, f"the record type {record_type.name} is another one since")
+            raise outdated(batch, f"the record type {record_type.name} has changed since")
         known = ledger.record_types(connection)[record_type.name]
         if known.hash != record_type.hash:
             raise outdated_type(record_type.name)
@@ -60,9 +60,9 @@ class Commit:
             raise outdated(batch, f"{changed:,} of the records it touches have changed since")
 
     def apply(self) -> None:
-        """Write the records. Raises Unaccounted, before any commit, when they are not what was previewed.
+        """Write the records. Raises Unaccounted, before the commit, if their counts differ from the preview's.
 
-        Update, then insert: MERGE would do both at once, but what it inserts is not sorted by key.
+        Updates first, then inserts. MERGE could do both at once, but would not sort the inserted records by key.
         """
         connection, batch, record_type, staging = self._connection, self._batch, self._type, self._staging
         name, counts = table(record_type.name), batch.counts

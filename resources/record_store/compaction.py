@@ -1,6 +1,6 @@
-"""The lake's files kept few, sorted and needed, in steps that end in seconds.
+"""Merges, sorts and removes the lake's files, in steps that end in seconds.
 
-Each function is one step for a transaction of its own. None changes a record: what a snapshot shows stays as it is.
+Each function is one step for a transaction of its own. None changes a record, in any snapshot.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 
 from resources.file_storage import size_of
 from resources.record_store.lake import METADATA, Connection
-from resources.record_store.lake_files import EVERYWHERE, LAKE, compare, lying, named, needed_by, retired, unknown
+from resources.record_store.lake_files import EVERYWHERE, LAKE, compare, existing, named, needed_by, retired, unknown
 from resources.record_store.tables import FILE_BYTES
 from resources.record_store.time_travel import current
 from schemas.location import Location
@@ -18,26 +18,27 @@ from schemas.maintenance import Storage
 from schemas.record_type import RecordType
 
 _DELETED_SHARE = 0.2
-"""From which share of deleted records on a file is written anew."""
+"""The share of deleted records from which a file is rewritten."""
 
 _RECORDS_A_STEP = 2_000_000
-"""How many records are written anew in one step, or one file's where it has more."""
+"""How many records one step rewrites. A larger file is a step of its own."""
 
 _COMMIT = timedelta(hours=1)
-"""How long a commit may take: its ledger's rows and its files bear different moments of it."""
+"""How long a commit may take. The times of its ledger rows and of its files can differ by this."""
 
 
 @dataclass(frozen=True)
 class Replaced:
-    """A file that no snapshot needs any more, and since when."""
+    """A file that no snapshot needs, and since when."""
 
     path: str
     since: datetime
 
 
 def merge_small_files(connection: Connection, data: Location, record_type: RecordType) -> tuple[int, int]:
-    """Adjacent small files of one account are one file, sorted by key; returns how many were, and are. None: (0, 0).
+    """Merge adjacent small files of one account into one file, sorted by key.
 
+    Returns the numbers of files before and after; (0, 0) if nothing was merged.
     Raises DamagedFile before a damaged file is merged.
     """
     now = current(connection).number
@@ -51,10 +52,10 @@ def merge_small_files(connection: Connection, data: Location, record_type: Recor
 
 
 def rewrite_deleted(connection: Connection, data: Location, record_type: RecordType) -> tuple[int, int]:
-    """The files of which the most records are deleted hold only the others; returns how many were, and are.
+    """Rewrite the files with the largest shares of deleted records, without those records.
 
-    DuckLake rewrites every file from a share on; the share is chosen so that a step has few of them. Raises DamagedFile
-    before a damaged file is rewritten.
+    DuckLake rewrites every file from a share on. The share is chosen so that a step has few files.
+    Returns the numbers of files before and after. Raises DamagedFile before a damaged file is rewritten.
     """
     files = connection.execute(
         f"""
@@ -85,16 +86,16 @@ def rewrite_deleted(connection: Connection, data: Location, record_type: RecordT
 
 
 def expire_snapshots(connection: Connection, snapshots: Sequence[int]) -> None:
-    """The lake cannot be read as of these snapshots any more; files that only they needed can be removed later.
+    """Expire snapshots: they can no longer be read, and later runs can remove the files that only they needed.
 
-    By number, never by age: `older_than` would take the snapshot that was current until a minute ago.
+    Snapshots are named by number. With `older_than`, DuckLake would expire the one that was current a minute ago.
     """
     listed = ", ".join(map(str, snapshots))
     connection.execute(f"CALL ducklake_expire_snapshots('lake', versions => [{listed}])")
 
 
 def replaced(connection: Connection, before: datetime) -> list[Replaced]:
-    """The files that no snapshot has needed since `before`: whoever has read them then has done by now."""
+    """Return the files that no snapshot has needed since `before`. Their last readers have ended by now."""
     rows = connection.execute(
         f"""
         SELECT '{LAKE}/' || path, schedule_start::TIMESTAMPTZ AS since
@@ -107,9 +108,9 @@ def replaced(connection: Connection, before: datetime) -> list[Replaced]:
 
 
 def require_replacements(connection: Connection, data: Location, files: Sequence[Replaced]) -> None:
-    """Read every file whole that was written in the place of others, or since. Raises DamagedFile.
+    """Read every file whole that was written since these files were replaced. Raises DamagedFile.
 
-    A file that was merged into another one is in no snapshot any more: it is all there is if the other one is damaged.
+    If the file that replaced others is damaged, the replaced files are the only copies of their records.
     """
     folders = {str(PurePosixPath(file.path).parent) for file in files}
     since = min(file.since for file in files) - _COMMIT
@@ -122,7 +123,7 @@ def require_replacements(connection: Connection, data: Location, files: Sequence
 
 
 def forget(connection: Connection, paths: Sequence[str]) -> None:
-    """The catalog does not list retired files any more, which are to be removed."""
+    """Delete retired files from the catalog's list. The caller removes the files."""
     connection.execute(
         f"DELETE FROM {METADATA}.ducklake_files_scheduled_for_deletion WHERE list_contains(?::VARCHAR[], path)",
         [[path.removeprefix(f"{LAKE}/") for path in paths]],
@@ -130,19 +131,19 @@ def forget(connection: Connection, paths: Sequence[str]) -> None:
 
 
 def superfluous(connection: Connection, data: Location, before: datetime) -> list[str]:
-    """The files that the store has written before `before`, or a killed writer of it, and that nothing names."""
+    """Return the files of this store, recorded before `before`, that no snapshot and no list of the catalog names."""
     rows = connection.execute("SELECT path FROM lake.ledger.files WHERE recorded_at <= ?", [before]).fetch_all()
-    ours = {path for (path,) in rows} & lying(data, EVERYWHERE)
+    ours = {path for (path,) in rows} & existing(data, EVERYWHERE)
     return sorted(ours - {file.path for file in named(connection)} - set(retired(connection)))
 
 
 def unknown_files(connection: Connection, data: Location) -> list[str]:
-    """The files in the lake's folder that neither the catalog nor the ledger knows. They are left alone."""
-    return sorted(unknown(connection, lying(data, EVERYWHERE)))
+    """Return the files in the lake's folder that neither the catalog nor the ledger knows. They are not removed."""
+    return sorted(unknown(connection, existing(data, EVERYWHERE)))
 
 
 def storage(connection: Connection, data: Location) -> Storage:
-    """What the lake's files take now."""
+    """Return the present size of the lake's files."""
     current, held = connection.fetch_one(
         f"""
         SELECT coalesce(sum(file_size_bytes) FILTER (end_snapshot IS NULL), 0)::BIGINT,
@@ -157,7 +158,7 @@ def storage(connection: Connection, data: Location) -> Storage:
 
 
 def _files(done: Connection) -> tuple[int, int]:
-    """How many files DuckLake says to have taken, and made of them."""
+    """Return how many files DuckLake has read, and how many it has made of them."""
     rows = done.fetch_all()
     taken, made = (done.columns.index(name) for name in ("files_processed", "files_created"))
     return sum(row[taken] for row in rows), sum(row[made] for row in rows)

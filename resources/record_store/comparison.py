@@ -12,7 +12,7 @@ from schemas.batches import ChangedValue, Mode, OnDuplicate
 from schemas.record_type import RecordType
 
 _HASHES_AT_ONCE = 1_000_000
-"""So many hashes of keys are counted together, so that memory does not grow with the file."""
+"""How many hashes of keys are counted together, so that memory does not grow with the file."""
 
 
 class StagedFile:
@@ -38,11 +38,11 @@ class StagedFile:
     def exclude_repeated_keys(self, on_duplicate: OnDuplicate) -> Iterator[pa.RecordBatch]:
         """Excludes duplicates and contradictions; yields the problems of the records that contradict another one.
 
-        A duplicate equals an earlier record. A record that breaks a rule contradicts too if its key could be read,
-        because nobody can know which of the two is right.
+        A duplicate equals an earlier record. A record that breaks a rule can contradict too, if its key could be read:
+        only the user knows which of the two is right.
         """
         known = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in self._type.key)
-        # A key whose hash occurs once is not repeated. Counting hashes takes half the memory of counting keys.
+        # If a hash occurs once, its key is not repeated. Counting hashes takes half the memory of counting keys.
         self._connection.execute("CREATE TEMP TABLE suspects (hash UBIGINT)")
         (records,) = self._connection.fetch_one("SELECT count(*) FROM staged")
         slices = 1 + records // _HASHES_AT_ONCE
@@ -100,7 +100,7 @@ class StagedFile:
         )
 
     def exclude_forbidden(self, mode: Mode, missing_required: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Excludes records that the mode forbids, or that lack a required field when created; yields their problems."""
+        """Excludes records that the mode forbids, and new records without a required field; yields their problems."""
         if mode is Mode.INSERT:
             yield from self._exclude(
                 "SEMI", None, "exists", "must be new: the import only inserts", "a key that exists"
@@ -113,7 +113,7 @@ class StagedFile:
             yield from self._exclude("ANTI", missing_required[0], "required", "must be there for a new record", None)
 
     def compare(self) -> Comparison:
-        """Returns what a commit would do with the other records; the excluded ones are written to a file."""
+        """Returns what a commit would do with the other records. Writes the excluded ones to a file."""
         self._connection.execute(f"COPY excluded TO {literal(self._staging.excluded)} (FORMAT parquet)")
         fields = self._staging.fields
         clearable = [name for name in fields if name not in self._type.key]
@@ -144,7 +144,7 @@ class StagedFile:
         )
 
     def changes(self, records: int) -> list[ChangedValue]:
-        """Returns the changed values of at most so many records: what is stored, and what would be."""
+        """Returns the changed values of at most so many records, each with the stored and the new value."""
         fields = [name for name in self._staging.fields if name not in self._type.key]
         columns = "".join(
             f", s.{identifier(name)} IS DISTINCT FROM t.{identifier(name)}, t.{identifier(name)}::VARCHAR, "

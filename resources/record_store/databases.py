@@ -19,40 +19,45 @@ if TYPE_CHECKING:
 Connect = Callable[..., duckdb.DuckDBPyConnection]
 
 _USES = 50
-"""After so many, what is kept is closed: a lake that was attached leaves 0.2 MB behind (DuckLake 1.0, found here)."""
+"""The number of uses after which all kept databases are closed.
+
+Each attached lake leaves 0.2 MB in its database (DuckLake 1.0, found here).
+"""
 
 
 def literal(text: str | Path) -> str:
-    """A text as SQL, for the few places where DuckDB takes no bound value: file names and options."""
+    """Return a text as SQL, for places where DuckDB takes no bound value: file names and options."""
     return "'" + str(text).replace("'", "''") + "'"
 
 
 class Databases:
-    """Databases with their extensions; so many are kept, empty, for the next store of the same settings.
+    """Opens databases with their extensions, and keeps some for the next store with the same settings. Thread-safe.
 
-    Loading the extensions costs 0.2 s, for DuckDB verifies their signatures each time. For any number of threads.
+    Loading the extensions takes 0.2 s, because DuckDB verifies their signatures each time.
+
+    keep: how many databases to keep.
     """
 
     def __init__(self, connect: Connect = duckdb.connect, *, keep: int = 0) -> None:
         self._connect = connect
         self._keep = keep
-        self._kept: list[tuple[Settings, duckdb.DuckDBPyConnection]] = []
+        self._idle: list[tuple[Settings, duckdb.DuckDBPyConnection]] = []
         self._objects: dict[str, ObjectFiles] = {}
         self._uses = 0
         self._turn = Lock()
 
     def take(self, settings: Settings, catalog: Catalog) -> duckdb.DuckDBPyConnection:
-        """A database with the extensions that the settings need; nothing is attached to it."""
+        """Return a database with the extensions that the settings need, without an attached lake."""
         settings.scratch.mkdir(parents=True, exist_ok=True)
         with self._turn:
-            for place, (kept_for, database) in enumerate(self._kept):
-                if kept_for == settings:
-                    del self._kept[place]
+            for place, (their_settings, database) in enumerate(self._idle):
+                if their_settings == settings:
+                    del self._idle[place]
                     return database
         return self._open(settings, catalog)
 
     def objects(self, settings: Settings) -> "ObjectFiles | None":
-        """The lake's files in an object store, as the databases see them; None where they lie in a folder."""
+        """Return the file system by which databases read the lake in an object store; None for a lake in a folder."""
         if is_local(settings.data):
             return None
         from resources.record_store.object_store import ObjectFiles
@@ -61,12 +66,12 @@ class Databases:
             return self._objects.setdefault(str(settings.data), ObjectFiles(settings))
 
     def give_back(self, settings: Settings, database: duckdb.DuckDBPyConnection) -> None:
-        """The database, to which nothing is attached, is kept for the next store, or closed."""
+        """Keep a database without an attached lake for the next store, or close it."""
         with self._turn:
-            self._kept.append((settings, database))
+            self._idle.append((settings, database))
             self._uses += 1
             most = self._keep if self._uses % _USES else 0
-            surplus = [self._kept.pop(0) for _ in self._kept[most:]]
+            surplus = [self._idle.pop(0) for _ in self._idle[most:]]
         for _, oldest in surplus:
             oldest.close()
 
@@ -75,7 +80,7 @@ class Databases:
             config={
                 "autoinstall_known_extensions": "false",
                 "autoload_known_extensions": "false",
-                "enable_external_file_cache": "false",  # the operating system has one, and gives it back
+                "enable_external_file_cache": "false",  # the operating system has a cache, and frees it when needed
                 "partitioned_write_flush_threshold": 20_000,  # rows that each thread holds outside the memory limit
                 "memory_limit": settings.duckdb_memory,
                 "temp_directory": str(settings.scratch),
@@ -96,7 +101,7 @@ class Databases:
 
 
 def extension_path(name: str) -> Path:
-    """The file of a DuckDB extension, inside the Python package that brings it."""
+    """Return the file of a DuckDB extension, in the Python package that has it."""
     spec = importlib.util.find_spec(f"duckdb_extension_{name}")
     if spec is None or spec.origin is None:
         raise StoreNotReady(

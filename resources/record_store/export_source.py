@@ -157,9 +157,9 @@ class ExportSource:
         return self._connection.execute(f"{sql} LIMIT {int(rows)}", values).fetch_all()
 
     def find_text(self, part: Range, rules: Mapping[str, str]) -> FoundText | None:
-        """Return the first text of the range that breaks a rule, or None.
+        """Return the first text of the range that breaks a rule; None if there is none.
 
-        rules: SQL conditions on `value` that are true of a wrong text, by the words for it.
+        rules: SQL conditions on `value` that hold for an invalid text, by the words for that problem.
         """
         texts = [name for name in self._selection.written if self._kinds[name] == "text"]
         if not texts:
@@ -238,7 +238,8 @@ class ExportSource:
             there = set(self._connection.execute(f"SELECT * FROM {name} LIMIT 0").columns)
         except duckdb.CatalogException:
             raise Refused(
-                f"The store had no {self._type.name} at that time.", "Name a later time or a later batch."
+                f"The store did not have the record type {self._type.name} at that time.",
+                "Name a later time or a later batch.",
             ) from None
         fields = [
             identifier(field.name)

@@ -1,4 +1,4 @@
-"""Whether a catalog and data belong together: the id of a store, which both have, and how it comes to be."""
+"""Checks that a catalog and data belong together: both have the id of one store."""
 
 import uuid
 from dataclasses import dataclass, replace
@@ -14,12 +14,12 @@ from resources.settings import Settings
 from schemas.errors import CatalogOutdated
 
 KEY = "records_store"
-"""Of the id among the settings that DuckLake keeps in a catalog."""
+"""The key of the store's id, among the settings that DuckLake keeps in a catalog."""
 
 
 @dataclass(frozen=True)
 class CatalogState:
-    """What a catalog says of itself: whether it has the ledger, the store's id, the number of its newest snapshot."""
+    """The state of a catalog: whether it has the ledger, the store's id, and the number of its newest snapshot."""
 
     has_ledger: bool
     store: str | None
@@ -30,8 +30,9 @@ class CatalogState:
 class OutdatedCatalog:
     """A catalog that is older than its data.
 
-    The newest snapshot that each of the two knows, the time of the catalog's newest entry, and how many files of the
-    lake the catalog does not know.
+    catalog_snapshot, data_snapshot: the newest snapshot that each of the two knows.
+    newest: the time of the newest entry in the catalog.
+    unknown_files: how many files of the lake the catalog does not know.
     """
 
     catalog_snapshot: int
@@ -41,7 +42,7 @@ class OutdatedCatalog:
 
 
 def state_of(connection: Connection) -> CatalogState:
-    """What the catalog says of itself, as of this moment."""
+    """Return the present state of the catalog."""
     ledgers, store, snapshot = connection.fetch_one(
         f"""
         SELECT (SELECT count(*) FROM {METADATA}.ducklake_schema WHERE schema_name = 'ledger'),
@@ -53,12 +54,12 @@ def state_of(connection: Connection) -> CatalogState:
 
 
 def require_one_store(settings: Settings, mark: Mark | None, catalog: CatalogState) -> Mark:
-    """Compare a mark with the catalog, which was read after it; returns the mark.
+    """Compare a mark with the catalog, which was read after it. Returns the mark.
 
-    Raises StoreNotReady if there is no store or no mark, ForeignData if the two are of different stores,
+    Raises StoreNotReady if there is no store or no mark. Raises ForeignData if the two are of different stores, and
     CatalogOutdated if the data are newer than the catalog.
     """
-    if not catalog.has_ledger:  # as after a crash while the store was made
+    if not catalog.has_ledger:  # for example, after a crash while the store was made
         raise not_ready(settings)
     if mark is None or catalog.store is None:
         raise not_marked(settings)
@@ -70,31 +71,31 @@ def require_one_store(settings: Settings, mark: Mark | None, catalog: CatalogSta
 
 
 def require_unclaimed(settings: Settings, mark: Mark | None) -> None:
-    """Refuse to make a catalog for data that another store has. Raises ForeignData."""
+    """Raise ForeignData if another store has the data, before a catalog is made for them."""
     if mark is not None:
-        raise foreign_data(settings, f"the data are of the store {mark.store}, and here is no catalog yet")
+        raise foreign_data(settings, f"the data are of the store {mark.store}, and there is no catalog yet")
     if _files_of_others(settings):
-        raise foreign_data(settings, "there are files already, and here is no catalog yet")
+        raise foreign_data(settings, "there are files already, and there is no catalog yet")
 
 
 def claim(connection: Connection, settings: Settings, store_mark: StoreMark, seen: Observation) -> None:
-    """Give a catalog and its data the id of one store, where one of them has none.
+    """Give a catalog and its data the id of one store, if one of them has none.
 
-    Raises ForeignData if the data have the mark of another store, if a file is missing that the catalog names, or if
-    there are files and the catalog names none.
+    Raises ForeignData if the data have the mark of another store, or if a file that the catalog names is missing.
+    Also raises it if there are files and the catalog names none.
     """
     catalog, mark = state_of(connection), store_mark.read()
     if mark is not None and catalog.store is not None:
         require_one_store(settings, mark, catalog)
         return
     if mark is not None:
-        raise foreign_data(settings, f"the data are of the store {mark.store}, the catalog is of none")
+        raise foreign_data(settings, f"the data are of the store {mark.store}, the catalog has no store's id")
     files = named(connection)
     missing = [file for file in files if size_of(settings.data / file.path) != file.bytes]
     if missing:
         raise foreign_data(settings, _missing(missing))
     if not files and _files_of_others(settings):
-        raise foreign_data(settings, "there are files already, of which the catalog knows nothing")
+        raise foreign_data(settings, "there are files already, and the catalog names none of them")
     store = catalog.store or str(uuid.uuid4())
     if catalog.store is None:
         set_store(connection, store)
@@ -105,9 +106,9 @@ def claim(connection: Connection, settings: Settings, store_mark: StoreMark, see
 
 
 def is_outdated(settings: Settings, mark: Mark | None, catalog: CatalogState) -> bool:
-    """Whether the catalog is older than its data. Raises what `require_one_store` raises, but for CatalogOutdated."""
+    """Return whether the catalog is older than its data. Raises what `require_one_store` raises otherwise."""
     if mark is not None and mark.accepted is not None and mark.accepted == catalog.store:
-        return True  # whoever accepted it was killed before the end
+        return True  # the process that accepted it was killed before the end
     try:
         require_one_store(settings, mark, catalog)
     except CatalogOutdated:
@@ -116,9 +117,9 @@ def is_outdated(settings: Settings, mark: Mark | None, catalog: CatalogState) ->
 
 
 def accept(connection: Connection, store_mark: StoreMark, mark: Mark, seen: Observation) -> None:
-    """Give a catalog that is older than its data, and the data, a new id: the newer catalog does not fit them any more.
+    """Give a catalog that is older than its data, and the data, a new id. A newer catalog no longer fits them.
 
-    Whoever is killed in between leaves the new id in the mark, and the next one goes on from there.
+    A process that is killed in between leaves the new id in the mark. The next process continues from there.
     """
     store = mark.accepted or str(uuid.uuid4())
     store_mark.write(replace(mark, accepted=store))
@@ -129,17 +130,17 @@ def accept(connection: Connection, store_mark: StoreMark, mark: Mark, seen: Obse
 
 
 def set_store(connection: Connection, store: str) -> None:
-    """The catalog has this id of a store from now on."""
+    """Write the id of the store into the catalog."""
     connection.execute(f"DELETE FROM {METADATA}.ducklake_metadata WHERE key = '{KEY}'")
     connection.execute(f"INSERT INTO {METADATA}.ducklake_metadata (key, value) VALUES ('{KEY}', ?)", [store])
 
 
 def _files_of_others(settings: Settings) -> bool:
-    """Whether there are files where a store has its own; an inbox may be older than its store."""
+    """Return whether there are files in a store's folders, except the inbox, which may be older than the store."""
     roots = (settings.data / LAKE, settings.accounts, settings.processing, settings.archive, settings.quarantine)
     return any(True for root in roots for _ in files_below(root))
 
 
 def _missing(files: list[NamedFile]) -> str:
     more = f" and {len(files) - 1:,} more" if files[1:] else ""
-    return f"{files[0].path}{more}, which the catalog names, is not there or has another size"
+    return f"{files[0].path}{more}, which the catalog names, is missing or has another size"

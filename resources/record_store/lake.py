@@ -25,7 +25,7 @@ _DISABLED = "statistics_propagation"
 has narrowed them, a filter would find nothing."""
 
 _SESSION = "SET TimeZone = 'UTC'; SET enable_progress_bar = false"
-"""For every connection. DuckDB takes `python -c` for a prompt, and would show a progress bar on standard output."""
+"""For every connection. With `python -c`, DuckDB would show a progress bar on standard output."""
 
 _OF_LAKE = re.compile(r"""["'](\S+/lake/\S+\.parquet)["']""")
 """Finds the path of the lake's file in DuckDB's message that it cannot read one."""
@@ -42,8 +42,8 @@ def identifier(name: str) -> str:
 class Connection:
     """A DuckDB connection to the lake that does not import pandas.
 
-    To inspect a bound value DuckDB imports pandas if it is installed, which takes half a second. This connection hides
-    pandas from it, unless the process has imported pandas already.
+    DuckDB imports an installed pandas to inspect a bound value, which takes half a second. This connection hides pandas
+    from it, unless the process has imported pandas already.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class Connection:
     def snapshot(self, number: int) -> str:
         """Attaches the lake as of a snapshot, read-only, and returns the name of that database.
 
-        `AT (VERSION => …)` would not do. It finds the transaction's own rows in old snapshots too, and no table at all
-        if it was altered since and a row of the ledger was read before (DuckLake 1.0, found here).
+        `AT (VERSION => …)` gives wrong results (DuckLake 1.0, found here). It finds the transaction's own rows in old
+        snapshots too. If a table was altered since, and a row of the ledger was read before, it finds no table.
         """
         if number not in self.snapshots:
             name = f"lake_{number}"
@@ -213,7 +213,7 @@ class Lake:
             else:
                 self._databases.give_back(self._settings, database)
         if self._objects is not None:
-            self._objects.let_go()
+            self._objects.drop_copies()
 
     def _translated(self, error: Exception) -> Exception:
         """Returns our error for one of the catalog, the object store, the disk or the memory; else the same error."""

@@ -1,8 +1,8 @@
-"""The files of the lake: those that the catalog names, those that a transaction makes, and whether they are whole.
+"""The files of the lake: lists them, flushes them, records their checksums, and compares them before they are read.
 
-DuckLake leaves the Parquet files that it writes to the operating system and never looks at their bytes again. So each
-transaction flushes what it has made before it commits, and writes down a checksum of each file. Whoever reads a file
-compares it first: a bit that has changed on the disk would otherwise come back as a value.
+DuckLake does not flush the Parquet files that it writes, and does not compare their bytes when it reads them. So each
+transaction flushes its files before it commits, and records a checksum of each. Every reader compares a file first.
+Otherwise a bit that has changed on the disk would come back as a value.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -21,13 +21,13 @@ from schemas.files import StoredFile
 from schemas.location import Location
 
 LAKE = "lake"
-"""The lake's folder below the data, as the paths of its files begin."""
+"""The lake's folder below the data. The paths of its files begin with it."""
 
 EVERYWHERE = (f"{LAKE}/**/ducklake-*.parquet",)
 """Matches all files that DuckLake may have written."""
 
 _AT_ONCE = 4
-"""Files of an object store that are compared at a time."""
+"""How many files of an object store are compared at a time."""
 
 _NAMED = f"""
     SELECT '{LAKE}/' || t.folder || f.path AS path, f.file_size_bytes AS bytes, t.table_name, f.begin_snapshot,
@@ -51,7 +51,7 @@ _NAMED = f"""
 
 @dataclass(frozen=True)
 class NamedFile:
-    """A file that the catalog names: its path below the data, its bytes, and whether it lies in the lake's folder."""
+    """A file that the catalog names: its path below the data, its bytes, and whether it is in the lake's folder."""
 
     path: str
     bytes: int
@@ -59,19 +59,19 @@ class NamedFile:
 
 
 def patterns_of(record_type: str, account: str) -> tuple[str, ...]:
-    """Match all files that a change of one account's records of a type can make."""
+    """Return patterns of all files that a change of one account's records of a type can make."""
     folder = f"{LAKE}/records/{record_type}"
     return f"{folder}/ducklake-*.parquet", f"{folder}/_account={account}/ducklake-*.parquet"
 
 
 def named(connection: Connection) -> list[NamedFile]:
-    """The files that any snapshot needs which is kept, by path."""
+    """Return the files that any snapshot needs, sorted by path."""
     rows = connection.execute(f"SELECT DISTINCT path, bytes, relative FROM ({_NAMED}) ORDER BY ALL").fetch_all()
     return [NamedFile(*row) for row in rows]
 
 
 def retired(connection: Connection) -> list[str]:
-    """The files that no snapshot needs any more, and that are not removed yet, by path."""
+    """Return the paths of files that no snapshot needs, and that are not removed yet, sorted."""
     rows = connection.execute(
         f"SELECT path FROM {METADATA}.ducklake_files_scheduled_for_deletion "
         "WHERE path_is_relative::BOOLEAN ORDER BY path"
@@ -79,19 +79,19 @@ def retired(connection: Connection) -> list[str]:
     return [f"{LAKE}/{path}" for (path,) in rows]
 
 
-def lying(data: Location, patterns: Iterable[str]) -> set[str]:
-    """The paths of the files below the data that match the patterns."""
+def existing(data: Location, patterns: Iterable[str]) -> set[str]:
+    """Return the paths of the files below the data that match the patterns."""
     return {path for pattern in patterns for path in names_matching(data, pattern)}
 
 
 def unknown(connection: Connection, paths: Collection[str]) -> set[str]:
-    """Those of the paths that neither the catalog nor the ledger knows."""
+    """Return the paths that neither the catalog nor the ledger knows."""
     listed = {file.path for file in named(connection)} | set(retired(connection))
     return set(paths) - listed - ledger.files(connection, paths).keys()
 
 
 def unlisted(connection: Connection, data: Location, paths: Collection[str]) -> list[StoredFile]:
-    """Those of the paths that the ledger does not know; with checksums, if the catalog names them."""
+    """Return the files that the ledger does not know. Those that the catalog names have checksums."""
     new = set(paths) - ledger.files(connection, paths).keys()
     listed = {file.path for file in named(connection)}
     left, pending = new - listed - set(retired(connection)), pending_files(data)
@@ -103,11 +103,11 @@ def unlisted(connection: Connection, data: Location, paths: Collection[str]) -> 
 
 
 def known_files(connection: Connection, data: Location, paths: Collection[str]) -> dict[str, StoredFile]:
-    """What the store knows of the files with these paths, though a commit of the ledger's be still to come."""
+    """Return the recorded versions of files, by path, including files with a ledger commit still to come."""
     known = ledger.files(connection, paths)
     if set(paths) - known.keys():
         known = pending_files(data) | known
-        if set(paths) - known.keys():  # it may have come meanwhile
+        if set(paths) - known.keys():  # that commit may have come meanwhile
             known |= ledger.files(connection, paths)
     return known
 
@@ -115,7 +115,7 @@ def known_files(connection: Connection, data: Location, paths: Collection[str]) 
 def written(
     connection: Connection, data: Location, paths: Iterable[str], account: str | None, batch_id: str | None
 ) -> list[StoredFile]:
-    """Flush files that were just made, and the names of their folders; returns them with their checksums."""
+    """Flush new files, and the names of their folders. Returns the files with their checksums."""
     files = []
     for path in sorted(paths):
         place = data / path
@@ -133,9 +133,9 @@ def written(
 
 
 def compare_descriptions(connection: Connection, data: Location) -> None:
-    """Compare the small files that describe the record types, without which no other file is understood.
+    """Compare the small files that describe the record types. All other files depend on them.
 
-    Raises DamagedFile. Files of an earlier version, whose checksums nobody knows yet, are passed over.
+    Raises DamagedFile. Skips files of an earlier version, which have no recorded checksum yet.
     """
     rows = connection.execute(f"SELECT DISTINCT path FROM ({_NAMED}) WHERE table_name = 'record_types'").fetch_all()
     compare(connection, data, sorted(ledger.files(connection, [path for (path,) in rows])))
@@ -144,24 +144,24 @@ def compare_descriptions(connection: Connection, data: Location) -> None:
 def needed_by(
     connection: Connection, snapshots: Collection[int], record_type: str, account: str | None, condition: str = "true"
 ) -> list[str]:
-    """The files that snapshots need of an account's records of a type, or of all accounts', by path.
+    """Return the paths of the files that snapshots need of a type's records, of one account or of all, sorted.
 
-    condition: on `bytes` and `is_delete`, for fewer files.
+    condition: a condition in SQL on `bytes` and `is_delete`, for fewer files.
     """
-    whose = "true" if account is None else f"(account = {literal(account)} OR account IS NULL)"
+    owned = "true" if account is None else f"(account = {literal(account)} OR account IS NULL)"
     needed = " OR ".join(
         f"(begin_snapshot <= {number} AND (end_snapshot IS NULL OR end_snapshot > {number}))" for number in snapshots
     )
     rows = connection.execute(
         f"SELECT DISTINCT path FROM ({_NAMED}) WHERE ({needed}) AND "
-        f"table_name = ? AND {whose} AND ({condition}) ORDER BY path",
+        f"table_name = ? AND {owned} AND ({condition}) ORDER BY path",
         [record_type],
     ).fetch_all()
     return [path for (path,) in rows]
 
 
 def compare(connection: Connection, data: Location, paths: Sequence[str], *, anew: bool = False) -> None:
-    """Compare files with what the store has written. Raises DamagedFile for the first that is missing or differs."""
+    """Compare files with their checksums. Raises DamagedFile for the first that is missing or differs."""
     known = known_files(connection, data, paths)
     read = checksum if anew else known_checksum
     objects = connection.objects
@@ -187,27 +187,27 @@ def compare(connection: Connection, data: Location, paths: Sequence[str], *, ane
 
 
 def compare_read(connection: Connection, data: Location) -> None:
-    """Compare what DuckDB has read from an object store and no comparison foresaw, as beside maintenance.
+    """Compare the files that DuckDB has read from an object store, and that were not compared before.
 
-    Raises DamagedFile, and what has failed while DuckDB read and wrote.
+    There are such files if maintenance ran at the same time. Raises DamagedFile, and errors that DuckDB met meanwhile.
     """
     if connection.objects is None:
         return
     failure = connection.objects.take_failure()
     if failure is not None:
         raise failure
-    unproven = connection.objects.unproven(data)
-    if unproven:
-        compare(connection, data, sorted(known_files(connection, data, unproven)))
+    uncompared = connection.objects.uncompared(data)
+    if uncompared:
+        compare(connection, data, sorted(known_files(connection, data, uncompared)))
 
 
 def not_whole(data: Location, path: str, known: StoredFile | None) -> RecordsError:
-    """The error for a file that is missing or differs from what is known of it."""
+    """Return the error for a file that is missing or differs from its recorded version."""
     place = data / path
     size = size_of(place)
     if size is None:
-        what = "is not there"
-    elif known is None:  # of a store that an earlier version has written to
+        what = "is missing"
+    elif known is None:  # an earlier version has written it
         return no_checksum(place)
     elif size != known.bytes:
         what = f"has {size:,} bytes, and {known.bytes or 0:,} were written"
@@ -217,13 +217,13 @@ def not_whole(data: Location, path: str, known: StoredFile | None) -> RecordsErr
 
 
 def _account_of(path: str) -> str | None:
-    """The account in whose folder a file lies."""
+    """Return the account that the folder of a file names; None if it names none."""
     folder = PurePosixPath(path).parent.name
     return folder.removeprefix("_account=") if folder.startswith("_account=") else None
 
 
 def _batches_in(connection: Connection, place: Location) -> tuple[str, ...]:
-    """The batches whose records lie in a file; none for a file that holds no records."""
+    """Return the batches that wrote the records of a file; none for a file without records."""
     if place.name.endswith("-delete.parquet") or _account_of(str(place)) is None:
         return ()
     path = str(place) if connection.objects is None else connection.objects.address(place)

@@ -233,7 +233,7 @@ def standing_batch(
     """Returns the last commit of a file with that content or header row, if it was not rolled back since."""
     filters, values = _filters(account=account, record_type=record_type)
     states = sorted(state.value for state in STANDING)
-    wanted, wishes = _filters(**{"file_sha256": file_sha256, "(detail ->> '$.binding.header_row')": header_row})
+    wanted, wanted_values = _filters(**{"file_sha256": file_sha256, "(detail ->> '$.binding.header_row')": header_row})
     rows = connection.execute(
         f"""
         WITH {_STATES.format(filters=filters)}
@@ -241,7 +241,7 @@ def standing_batch(
             AND batch_id IN (SELECT batch_id FROM states WHERE status IN ({", ".join("?" * len(states))}))
         ORDER BY seq DESC LIMIT 1
         """,
-        [*values, *wishes, BatchStatus.COMMITTED.value, *states],
+        [*values, *wanted_values, BatchStatus.COMMITTED.value, *states],
     ).fetch_all()
     return _batch(rows[0]) if rows else None
 
@@ -271,9 +271,9 @@ def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
 
 
 def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
-    """Returns the batches that stood directly before this one's commit and are rolled back now, newest first.
+    """Returns the batches that were in force directly before this one's commit and are rolled back now, newest first.
 
-    They are of the same account and type. Batches that count again once this one is rolled back are left out. So is a
+    They are of the same account and type. Batches that come into force again with this rollback are left out. So is a
     rollback if its own batch is rolled back again, because the records are as that rollback left them.
     """
     rows = connection.execute(
@@ -299,9 +299,9 @@ def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
 
 
 def undone_by(connection: Connection, batch: Batch) -> list[Batch]:
-    """Returns what a rollback rolled back, what that one had rolled back, and so on.
+    """Returns the batch that a rollback rolled back, the batch that this one had rolled back, and so on.
 
-    Once the first rollback is rolled back, every second one of these counts again.
+    If the first rollback is rolled back, every second one of these comes into force again.
     """
     found: list[Batch] = []
     while batch.undone is not None:
@@ -333,7 +333,7 @@ def exports(
 
 
 def is_escaped_export(connection: Connection, sha256: str) -> bool:
-    """Whether a file with these bytes is an export, of any account, in which formulas were escaped.
+    """Returns whether a file with these bytes is an export, of any account, with escaped formulas.
 
     Reads two columns only: while a store has no exports, DuckLake queries its catalog once for each column.
     """

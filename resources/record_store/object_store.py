@@ -1,8 +1,8 @@
-"""The lake's files in an object store, as DuckDB reads and writes them: by way of this machine's disk.
+"""Lets DuckDB read and write the lake's files in an object store, by copies on this machine's disk.
 
-DuckDB asks for ranges of a file, and no checksum is known of a range. So a file is fetched whole, the bytes that came
-are compared with its checksum, and DuckDB reads them from here. A file that DuckDB writes is made here and put into the
-object store when it is complete. The lake's files never change, so that what was fetched once is true for ever.
+DuckDB reads ranges of a file, and checksums exist only for whole files. So a file is fetched whole and compared with
+its checksum, and DuckDB reads the copy. A file that DuckDB writes is made here, and put into the object store when it
+is complete. The lake's files never change, so a copy never becomes outdated.
 """
 
 import io
@@ -21,38 +21,38 @@ from typing import IO, Any
 
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
-from resources.file_storage import OBJECTS, Checksum, answered, is_local, put_object
+from resources.file_storage import OBJECTS, Checksum, is_local, object_store_errors, put_object
 from resources.settings import Settings
 from schemas.errors import DamagedFile
 from schemas.location import Location
 
 PROTOCOL = "records"
-"""The protocol of the addresses by which DuckDB knows the objects: `records://BUCKET/KEY` for `s3://BUCKET/KEY`."""
+"""The protocol of addresses for DuckDB: `records://BUCKET/KEY` means `s3://BUCKET/KEY`."""
 
 _ADDRESS = f"{PROTOCOL}://"
 _BLOCK = 1 << 20
 _MOST_COPIES = 400
-"""Copies that are kept at a time, each with an open descriptor."""
+"""The most copies at a time. Each has an open descriptor."""
 _UNCHANGED = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """A file of this machine without a name, which ends with its descriptor; the size and the checksum of it."""
+    """A file of this machine without a name, with its size and checksum. It ends when its descriptor is closed."""
 
     descriptor: int
     size: int
     checksum: str
 
     def open(self) -> IO[bytes]:
-        """The copy, read from its beginning, whoever else reads it."""
+        """Open the copy from its beginning, independent of other readers."""
         return _Read(f"/dev/fd/{self.descriptor}", "rb")
 
 
 class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
-    """The objects of one store as a file system of DuckDB's, for any number of threads.
+    """The objects of one store as a file system for DuckDB. Thread-safe.
 
-    `failure` is the last error of an object store or a disk: DuckDB passes on no more than its text.
+    failure: the last error of the object store or the disk. DuckDB passes on only its text.
     """
 
     protocol = PROTOCOL
@@ -61,28 +61,28 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         if is_local(settings.data):
-            raise TypeError(f"{settings.data} is in no object store")
+            raise TypeError(f"{settings.data} is not in an object store")
         self._fs: Any = settings.data.fs
         self._scratch = settings.scratch
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
-        self._proven: set[str] = set()
+        self._compared: set[str] = set()
         self._turn = Lock()
         self.failure: Exception | None = None
         weakref.finalize(self, _close_all, self._copies)
 
-    # What the store asks
+    # For the store
 
     @staticmethod
     def address(place: Location) -> str:
-        """The place as DuckDB knows it."""
+        """Return the address of a file for DuckDB."""
         return _ADDRESS + str(place).removeprefix(OBJECTS)
 
     def checksum(self, place: Location) -> str:
-        """Returns the checksum of a file, which is fetched unless it is here."""
+        """Return the checksum of a file. Fetches the file if there is no copy."""
         return self._copy(_key(self.address(place))).checksum
 
     def is_whole(self, place: Location, expected: str | None, *, anew: bool = False) -> bool:
-        """Whether a file has the expected checksum. If not, it is fetched once more; anew: fetch it in any case."""
+        """Return whether a file has the expected checksum. If not, fetch it once more. anew: always fetch it."""
         key = _key(self.address(place))
         if anew:
             self._forget(key)
@@ -90,83 +90,83 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
             with suppress(DamagedFile, FileNotFoundError):
                 if self._copy(key).checksum == expected:
                     with self._turn:
-                        self._proven.add(key)
+                        self._compared.add(key)
                     return True
             self.failure = None
             self._forget(key)
         return False
 
-    def unproven(self, root: Location) -> list[str]:
-        """The files that DuckDB has read and that were not compared, by their paths below a root."""
+    def uncompared(self, root: Location) -> list[str]:
+        """Return the paths below a root of files that DuckDB has read and that were not compared."""
         base = _key(self.address(root)).rstrip("/") + "/"
         with self._turn:
-            return [key.removeprefix(base) for key in self._copies if key not in self._proven]
+            return [key.removeprefix(base) for key in self._copies if key not in self._compared]
 
-    def let_go(self) -> None:
-        """Keep no copy any longer."""
+    def drop_copies(self) -> None:
+        """Remove all copies."""
         with self._turn:
             _close_all(self._copies)
-            self._proven.clear()
+            self._compared.clear()
 
     def take_failure(self) -> Exception | None:
-        """What has failed since this was asked last."""
+        """Return the error since the last call, and forget it; None if there was none."""
         failure, self.failure = self.failure, None
         return failure
 
-    # What DuckDB asks
+    # For DuckDB
 
     def open(self, path: str, mode: str = "rb", **_: Any) -> Any:
-        """The file, of this machine: to be read, or to be written and then put into the object store."""
+        """Open the copy of a file, or a new file that is put into the object store when it is closed."""
         key = _key(path)
         if "r" in mode:
             while True:
                 copy = self._copy(key)
                 with self._turn:
-                    if self._copies.get(key) is copy:  # else it was let go meanwhile
+                    if self._copies.get(key) is copy:  # else it was removed meanwhile
                         return copy.open()
         return _Made(self._partial(), lambda made: self._put(made, key))
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        """The size of a file."""
+        """Return the name, size and kind of a file."""
         return {"name": path, "size": self.size(path), "type": "file"}
 
     def size(self, path: str) -> int:
-        """The bytes of a file."""
+        """Return the size of a file in bytes."""
         return self._copy(_key(path)).size
 
     def modified(self, path: str) -> datetime:
-        """Always the same time: no file is ever changed."""
+        """Return always the same time, because files never change."""
         return _UNCHANGED
 
     def exists(self, path: str, **_: Any) -> bool:
-        """Whether there is such a file."""
+        """Return whether the file exists."""
         return self.isfile(path)
 
     def isfile(self, path: str) -> bool:
-        """Whether there is such a file. What is not called as one is a folder, for which nobody is asked."""
+        """Return whether the file exists. Any other name than one of a Parquet file is a folder's."""
         if not path.endswith(".parquet"):
             return False
-        with self._telling(_key(path)):
+        with self._recording(_key(path)):
             return bool(self._fs.exists(_key(path)))
 
     def isdir(self, path: str) -> bool:
-        """Whether it may be a folder. An object store has none, so that none is missing."""
+        """Return whether the name is a folder's. An object store has no folders, so none is missing."""
         return not path.endswith(".parquet")
 
     def mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:
-        """Nothing: an object store has no folders."""
+        """Do nothing: an object store has no folders."""
 
     def glob(self, path: str, **_: Any) -> list[str]:
-        """The file itself: the lake's files are named one by one."""
+        """Return the path itself, because the lake's files are named one by one."""
         return [path]
 
     def rm_file(self, path: str) -> None:
-        """Nothing. DuckLake removes the files of a commit that has failed, but perhaps the answer alone was lost.
+        """Do nothing. DuckLake removes the files of a failed commit, but perhaps only the confirmation was lost.
 
-        Files that no commit names are swept when days have passed.
+        A sweep removes files that no commit names after some days.
         """
 
-    # How
+    # Inner workings
 
     def _copy(self, key: str) -> _Copy:
         with self._turn:
@@ -175,7 +175,7 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
                 return self._copies[key]
         partial = self._partial()
         try:
-            with self._telling(key):
+            with self._recording(key):
                 self._fs.get_file(key, str(partial))
             return self._keep(key, partial)
         finally:
@@ -196,9 +196,9 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
             self._copies[key] = copy
             most = shutil.disk_usage(self._scratch).free + self._bytes()
             while len(self._copies) > 1 and (len(self._copies) > _MOST_COPIES or self._bytes() > most // 2):
-                oldest, let_go = self._copies.popitem(last=False)
-                self._proven.discard(oldest)
-                os.close(let_go.descriptor)
+                oldest, removed = self._copies.popitem(last=False)
+                self._compared.discard(oldest)
+                os.close(removed.descriptor)
             return copy
 
     def _bytes(self) -> int:
@@ -206,63 +206,63 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
 
     def _put(self, made: Path, key: str) -> None:
         try:
-            with self._telling(key):
+            with self._recording(key):
                 put_object(self._fs, made, key)
             self._keep(key, made)
             with self._turn:
-                self._proven.add(key)
+                self._compared.add(key)
         finally:
             made.unlink(missing_ok=True)
 
     def _forget(self, key: str) -> None:
         with self._turn:
-            self._proven.discard(key)
+            self._compared.discard(key)
             copy = self._copies.pop(key, None)
             if copy is not None:
-                os.close(copy.descriptor)  # those who read it have one of their own
+                os.close(copy.descriptor)  # readers have descriptors of their own
 
     def _partial(self) -> Path:
         self._scratch.mkdir(parents=True, exist_ok=True)
         return self._scratch / f"lake-{secrets.token_hex(8)}"
 
-    def _telling(self, key: str) -> "_Telling":
-        return _Telling(self, f"{OBJECTS}{key}")
+    def _recording(self, key: str) -> "_Recording":
+        return _Recording(self, f"{OBJECTS}{key}")
 
 
-class _Telling:
-    """Keeps what fails, in the words for it: see `ObjectFiles.failure`."""
+class _Recording:
+    """Turns errors of the object store into ours, and records them: see `ObjectFiles.failure`."""
 
     def __init__(self, files: ObjectFiles, place: str) -> None:
         self._files = files
-        self._answered = answered(place)
+        self._errors = object_store_errors(place)
 
     def __enter__(self) -> None:
-        self._answered.__enter__()
+        self._errors.__enter__()
 
     def __exit__(self, *error: Any) -> bool | None:
         try:
-            return self._answered.__exit__(*error)
-        except Exception as told:
-            self._files.failure = told
+            return self._errors.__exit__(*error)
+        except Exception as failure:
+            self._files.failure = failure
             raise
 
 
 class _Read(io.FileIO):
-    """A file that is closed when DuckDB drops it, which does not always close what it has read."""
+    """A file for reading. It is closed when DuckDB drops it, because DuckDB does not always close it."""
 
     def __del__(self) -> None:
         self.close()
 
 
 class _Made(io.FileIO):
-    """A file that is being made, and is put where it belongs when it is closed; one that is dropped is incomplete."""
+    """A file for writing. Closing puts it into the object store. A file dropped without closing is incomplete."""
 
     def __init__(self, path: Path, put: Callable[[Path], None]) -> None:
         super().__init__(path, "xb")
         self._path, self._put = path, put
 
     def close(self) -> None:
-        """Close the file, and put it where it belongs."""
+        """Close the file, and put it into the object store."""
         if not self.closed:
             super().close()
             self._put(self._path)
@@ -279,5 +279,5 @@ def _close_all(copies: OrderedDict[str, _Copy]) -> None:
 
 
 def _key(path: str) -> str:
-    """The bucket and the key of an address."""
+    """Return the bucket and the key of an address."""
     return path.removeprefix(_ADDRESS)

@@ -1,4 +1,4 @@
-"""The checksums of files whose commit comes before that of the ledger's rows about them."""
+"""The checksums of files that are committed before the ledger's rows about them."""
 
 import json
 from collections.abc import Sequence
@@ -13,25 +13,25 @@ PENDING = "store-files.json"
 
 
 class PendingFiles:
-    """The file beside the data that has them: written before the one commit, and gone after the other."""
+    """The file of these checksums, beside the data. It exists from before the first commit until after the second."""
 
     def __init__(self, data: Location, files: FileStorage) -> None:
         self._place = data / PENDING
         self._files = files
 
     def save(self, files: Sequence[StoredFile]) -> None:
-        """Write them down, safe from a crash."""
+        """Write the checksums, flushed to the disk."""
         with self._files.making(self._place) as made:
             made.write_text(json.dumps([asdict(file) for file in files]), encoding="utf-8")
 
     def clear(self) -> None:
-        """The ledger knows them now."""
+        """Remove the checksums, which the ledger has now."""
         remove(self._place)
 
 
 def pending_files(data: Location) -> dict[str, StoredFile]:
-    """The files that are to be written down, by path; none where there are none."""
+    """Return the files that the ledger does not have yet, by path."""
     with suppress(FileNotFoundError, ValueError):
-        told = json.loads(read(data / PENDING))
-        return {each["path"]: StoredFile(**(each | {"batches": tuple(each["batches"])})) for each in told}
+        saved = json.loads(read(data / PENDING))
+        return {each["path"]: StoredFile(**(each | {"batches": tuple(each["batches"])})) for each in saved}
     return {}

@@ -51,7 +51,7 @@ class ProblemFile:
 
 
 def summarise(path: Path, samples: int = 20) -> tuple[tuple[ProblemCount, ...], tuple[RowProblem, ...]]:
-    """Returns how many records break each rule in each field, most first; and the first different problems.
+    """Returns how many records break each rule in each field, most first, and the first different problems.
 
     Problems of one field, rule and value are equal: they share one entry, which names the first record.
 

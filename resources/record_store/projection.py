@@ -1,4 +1,4 @@
-"""`Projection`: the batches of the ledger as a plain table of PostgreSQL, of which a reader sees one account's rows."""
+"""`Projection`: the ledger's batches as a plain table of PostgreSQL. Each reader sees the rows of one account."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -34,19 +34,19 @@ _COLUMNS = {
     "undone": "text",
     **dict.fromkeys((field.name for field in fields(RollbackCounts)), "bigint"),
 }
-"""Of `records_history.batches`: what `Batch` calls so; `undone` is the batch that a rollback has taken back.
+"""The columns of `records_history.batches`, named as in `Batch`. `undone` is the batch that a rollback rolled back.
 
-A new column goes to the end: the view is replaced, and PostgreSQL adds columns to a view only there.
+Add a new column at the end. The view is replaced, and PostgreSQL adds columns to a view only there.
 """
 
-# A search path with anyone's operators in it would decide what the policies mean.
+# With another search path, another user's operators could change the meaning of the policies.
 _BEGIN = """
     SET LOCAL search_path = pg_catalog;
     SET LOCAL lock_timeout = '2s';
     SET LOCAL synchronous_commit = off
 """
 
-# Not the schema `records`: a user of that name looks for DuckLake's tables there first.
+# The schema is not called `records`: a user of that name would look for DuckLake's tables there first.
 _TABLES = f"""
     CREATE TABLE IF NOT EXISTS records_history.batches (
         {", ".join(f"{name} {sql_type}" for name, sql_type in _COLUMNS.items())}
@@ -59,11 +59,11 @@ _TABLES = f"""
 """
 
 _MINE = "account = (SELECT r.account FROM records_history.readers r WHERE r.role = quote_ident(current_user)::regrole)"
-"""A reader is known as a role, not by its name: who is renamed stays itself. Within a view too it is who asks."""
+"""The rows of the current reader. A reader is stored as a role, so it may be renamed."""
 
-# The view reads as its owner, on whom row-level security is forced; it says again which rows, for the index to be used.
-# OFFSET keeps a reader's conditions above the policy: on the table some would be looked at before it, and by them
-# EXPLAIN ANALYZE would tell which values others have. The barrier keeps its estimates from telling.
+# The view reads as its owner, and row-level security is forced on the owner. The view repeats the policy's condition,
+# so that the index is used. OFFSET makes PostgreSQL apply a reader's own conditions after the policy. Otherwise it
+# could apply some before, and EXPLAIN ANALYZE would reveal values of other accounts. The barrier hides its estimates.
 _SECURITY = f"""
     ALTER TABLE records_history.batches ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
     DROP POLICY IF EXISTS store ON records_history.batches;
@@ -86,9 +86,9 @@ _REVOKES = "REVOKE SELECT ON records_history.imports FROM {role}; REVOKE USAGE O
 class Projection:
     """The present state of each batch in `records_history.batches`, under forced row-level security.
 
-    Readers see their account's rows, in the view `records_history.imports`. The table follows the ledger after each
-    commit and can be made anew from it; nothing of the store is decided by it. The number of the ledger's last row that
-    is in it is locked while it is written to, so that nobody overwrites a later state.
+    Readers see their account's rows, in the view `records_history.imports`. The table is updated after each commit, and
+    can be rebuilt from the ledger. The store never reads it. While a process writes it, it locks the row with the
+    number of the last ledger row in the table. So no process overwrites a later state.
     """
 
     def __init__(self, session: "Callable[[], AbstractContextManager[Session]]", window: timedelta) -> None:
@@ -97,14 +97,14 @@ class Projection:
         self._made = True
 
     def rebuild(self, last: int, batches: Callable[[], Iterable[Batch]]) -> None:
-        """It exists and tells of these batches alone, and its readers read it.
+        """Create or rebuild the table with these batches, and grant its view to the readers.
 
-        A failure is a warning, and this object does not try to catch up.
+        Logs a warning if this fails. Then this object does not try to catch up.
         """
         try:
             with self._transaction() as cursor:
                 cursor.execute("SELECT to_regnamespace('records_history') IS NULL")
-                if cursor.fetchall() == [(True,)]:  # IF NOT EXISTS would need a right that its owner may lack
+                if cursor.fetchall() == [(True,)]:  # IF NOT EXISTS needs a privilege that the owner may lack
                     cursor.execute("CREATE SCHEMA records_history")
                 cursor.execute(f"{_TABLES}; SELECT current_user")
                 ((own,),) = cursor.fetchall()
@@ -116,14 +116,14 @@ class Projection:
                 cursor.execute("SELECT rolname FROM records_history.readers JOIN pg_roles r ON r.oid = role")
                 for (role,) in cursor.fetchall():
                     _for_role(cursor, _GRANTS, role)
-        except Exception as error:  # the store is ready all the same
+        except Exception as error:  # the store itself is ready
             _warn(_said(error))
             self._made = False
 
     def catch_up(self, last: int, since: Callable[[int], Iterable[Batch]]) -> None:
-        """It tells what the ledger tells up to its row `last`. A failure is a warning: the next one does it too.
+        """Add the changes of the ledger up to its row `last`. Logs a warning if this fails; the next commit retries.
 
-        since: the transitions of batches after a row, in their order.
+        since: returns the transitions of batches after a row, in their order.
         """
         if not self._made:
             return
@@ -134,21 +134,21 @@ class Projection:
                 if reached < last:
                     self._put(cursor, since(reached))
                     cursor.execute("UPDATE records_history.projected SET seq = %s", [last])
-        except Exception as error:  # what is committed stays so
+        except Exception as error:  # the commit itself is done
             _warn(_said(error))
 
     def grant(self, account: str, role: str) -> bool:
-        """The role reads the account's rows; returns whether that is new.
+        """Let a role read the account's rows. Returns whether that is new.
 
-        Raises NotFound where there is no such role, Refused for one that would see more than one account.
+        Raises NotFound if there is no such role, and Refused for a role that would see more than one account.
         """
         with self._changing_readers() as cursor:
             number, sees_all = _role(cursor, role)
             if sees_all:
                 raise Refused(
-                    f"The role {role!r} is not bound by row-level security, or has the rights of the catalog's own "
-                    "user: it would see every account.",
-                    "Give the account a role of its own, that is no superuser's and no member of the catalog's user.",
+                    f"The role {role!r} would see every account. It bypasses row-level security, or is a member of the "
+                    "catalog's own user.",
+                    "Give the account a role of its own: not a superuser, and not a member of the catalog's user.",
                 )
             cursor.execute(
                 "INSERT INTO records_history.readers VALUES (%s, %s) ON CONFLICT DO NOTHING", [number, account]
@@ -158,23 +158,23 @@ class Projection:
             ((reads,),) = cursor.fetchall()
             if reads != account:
                 raise Refused(
-                    f"The role {role!r} reads the import history of {reads} already; a role reads that of one account.",
+                    f"The role {role!r} reads the import history of {reads} already. A role can read one account only.",
                     f"Give {account} another role, or first: records accounts reader {reads} --role {role} --revoke.",
                 )
             _for_role(cursor, _GRANTS, role)
             return is_new
 
     def revoke(self, account: str, role: str) -> bool:
-        """The role does not read the account's rows; returns whether it did. NotFound where there is no such role."""
+        """Stop a role from reading the account's rows. Returns whether it could. Raises NotFound without the role."""
         with self._changing_readers() as cursor:
             number, _ = _role(cursor, role)
             cursor.execute(
                 "DELETE FROM records_history.readers WHERE role = %s::oid AND account = %s", [number, account]
             )
-            did = cursor.rowcount == 1
-            if did:
+            could_read = cursor.rowcount == 1
+            if could_read:
                 _for_role(cursor, _REVOKES, role)
-            return did
+            return could_read
 
     @contextmanager
     def _transaction(self) -> "Iterator[Cursor]":
@@ -194,7 +194,7 @@ class Projection:
                 raise server_error(error) from None
             raise StoreNotReady(
                 f"The import history in PostgreSQL cannot be granted: {_said(error)}.",
-                "Its schema records_history must be there and belong to the user of RECORDS_CATALOG: records init.",
+                "Run: records init. The schema records_history must exist and belong to the user of RECORDS_CATALOG.",
             ) from None
 
     def _put(self, cursor: "Cursor", batches: Iterable[Batch]) -> None:
@@ -222,7 +222,7 @@ class Projection:
 
 
 def _role(cursor: "Cursor", name: str) -> tuple[int, bool]:
-    """The number of a role, and whether it would see everything."""
+    """Return the number of a role, and whether it would see every account."""
     cursor.execute(
         "SELECT oid, rolsuper OR rolbypassrls OR pg_has_role(oid, current_user, 'MEMBER') "
         "FROM pg_roles WHERE rolname = %s::text",
@@ -232,7 +232,7 @@ def _role(cursor: "Cursor", name: str) -> tuple[int, bool]:
     if not found:
         raise NotFound(
             f"PostgreSQL has no role {name!r}.",
-            "Whoever administers the server makes it, with a way to log in: CREATE ROLE … LOGIN.",
+            "An administrator of the server can create it: CREATE ROLE … LOGIN.",
         )
     ((number, sees_all),) = found
     return number, sees_all
@@ -245,7 +245,7 @@ def _for_role(cursor: "Cursor", statements: str, role: str) -> None:
 
 
 def _said(error: Exception) -> str:
-    """What went wrong; of PostgreSQL's errors the first line alone, for the others quote rows."""
+    """Return what went wrong: only the first line of PostgreSQL's errors, because the others can quote rows."""
     import psycopg2
 
     if isinstance(error, RecordsError):
@@ -256,9 +256,10 @@ def _said(error: Exception) -> str:
 
 @cache
 def _warn(said: str) -> None:
-    """Once in a process: a daemon comes here every few seconds."""
+    """Log the warning once in a process, because a daemon gets here every few seconds."""
     _LOG.warning(
-        "The import history in PostgreSQL is behind the ledger: %s. Nothing is lost, and each commit catches up; "
-        "where that fails, let the user of RECORDS_CATALOG make, or own, the schema records_history: records init.",
+        "The import history in PostgreSQL is behind the ledger: %s. Nothing is lost, and each commit tries to catch "
+        "up. If that fails, let the user of RECORDS_CATALOG create or own the schema records_history. Then run: "
+        "records init.",
         said,
     )

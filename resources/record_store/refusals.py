@@ -1,4 +1,4 @@
-"""The errors of the store, each made in one place, so that the same case has the same words everywhere."""
+"""Makes the errors of the store, so that the same case has the same words everywhere."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -34,7 +34,7 @@ def check_account(name: str | None) -> str:
     """Returns the name. Raises InvalidRequest if an account cannot have it."""
     if name is None or not _ACCOUNT.fullmatch(name):
         raise InvalidRequest(
-            "No account was given." if not name else f"{name!r} cannot be an account's name.",
+            "No account was given." if not name else f"{name!r} is not a valid name of an account.",
             "A name has 1 to 63 of a-z, 0-9, - and _, and begins with a letter or digit: -a ACCOUNT.",
         )
     return name
@@ -58,7 +58,7 @@ def foreign_data(settings: Settings, why: str) -> ForeignData:
     """Returns the error for a catalog and data of two different stores."""
     return ForeignData(
         f"The data in {settings.data} do not belong to the catalog in {settings.place}: {why}.",
-        "Nothing was read or written. See RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA: one of them is wrong.",
+        "Nothing was read or written. Check RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA: one of them is wrong.",
     )
 
 
@@ -66,8 +66,8 @@ def catalog_outdated(settings: Settings, catalog: int, data: int) -> CatalogOutd
     """Returns the error for a catalog that does not have the newest commits of its data."""
     return CatalogOutdated(
         f"The catalog in {settings.place} ends with snapshot {catalog:,}, and the data in {settings.data} have files "
-        f"up to snapshot {data:,}: the catalog was restored from a backup, or the data are of a copy.",
-        "Nothing was read or written. Put the newest catalog back if there is one. What is lost if there is none: "
+        f"up to snapshot {data:,}. The catalog was restored from a backup, or the data are a copy.",
+        "Nothing was read or written. Restore the newest catalog if there is one. To see what is lost without it: "
         "records accept catalog.",
     )
 
@@ -86,7 +86,7 @@ def unreadable(place: str | None) -> DamagedFile:
         f"The store's file {place} is missing, or cannot be read."
         if place
         else "A file of the store's records cannot be read: it is damaged, or arrived damaged from the object store.",
-        "Nothing was written. Try again. If it still fails, put the file back from a backup or from the trash.",
+        "Nothing was written. Try again. If it still fails, restore the file from a backup or from the trash.",
     )
 
 
@@ -109,8 +109,8 @@ def damaged(place: Location, what: str, known: StoredFile | None) -> DamagedFile
         content += f", written by {batches}." if batches else "."
     return DamagedFile(
         f"The store's file {place} {what}.{content}",
-        "Nothing was written, and no value of the file was passed on. Put the file back from a backup or from the "
-        "trash. Or export the records as of before those batches (--as-of), and import the batches' files again.",
+        "Nothing was written, and no value of the file was used. Restore the file from a backup or from the trash. "
+        "Or export the records as of before those batches (--as-of), and import the batches' files again.",
     )
 
 
@@ -137,11 +137,11 @@ def not_committed(batch: Batch) -> Refused:
     )
 
 
-def not_previewed(batch: Batch, wish: str) -> Refused:
-    """Returns the error for a commit or discard of a batch that is not previewed. `wish`: committed or discarded."""
+def not_previewed(batch: Batch, wanted: str) -> Refused:
+    """Returns the error for a batch that is not previewed. wanted: `committed` or `discarded`."""
     return Refused(
         f"Batch {batch.batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
-        f"only a previewed batch can be {wish}."
+        f"only a previewed batch can be {wanted}."
     )
 
 
@@ -154,7 +154,7 @@ def window_over(batch: Batch, ended: datetime) -> WindowOver:
 
 
 def images_gone(batch: Batch) -> WindowOver:
-    """Returns the error for a batch without its before-image, as after somebody made the window longer."""
+    """Returns the error for a batch without its before-image, as after RECORDS_ROLLBACK_HOURS was made longer."""
     return WindowOver(
         f"The records as they were before batch {batch.batch_id} are no longer kept, so it cannot be rolled back.",
         "Correct its records with another import.",
@@ -185,14 +185,14 @@ def modified_since(
     return ModifiedSince(
         f"{counts.modified:,} of the records of batch {batch.batch_id} were modified since. Nothing was rolled back.",
         f"Leave those as they are: records rollback {batch.batch_id} --on-modified keep. To restore only the fields "
-        "that nobody changed since: --on-modified merge. To restore the whole records: --on-modified overwrite.",
+        "that were not changed since: --on-modified merge. To restore the whole records: --on-modified overwrite.",
         "\n" + "\n".join(modified_lines(counts.modified, modified_by, conflicts)) + "\n",
     )
 
 
 def outdated(batch: Batch, why: str) -> PreviewOutdated:
-    """Returns the error for a preview that no longer says what a commit would write."""
-    return PreviewOutdated(f"The preview {batch.batch_id} is no longer true: {why}.", "Preview the file again.")
+    """Returns the error for a preview that no longer shows what a commit would write."""
+    return PreviewOutdated(f"The preview {batch.batch_id} is outdated: {why}.", "Preview the file again.")
 
 
 def outdated_type(name: str) -> StoreNotReady:

@@ -1,18 +1,19 @@
-"""Rolling a batch back: each of its records becomes what it was before, where nobody has modified it since.
+"""Rolls back a batch: each of its records becomes what it was before the batch, unless it was modified since.
 
-"As it was before" leaves out what rolled-back batches wrote. Example: batch A creates a record, batch B changes it, A
-is rolled back with `keep`, then B is rolled back. The record is removed, because A is rolled back too. The rule:
+"Before the batch" leaves out the values that rolled-back batches wrote. Example: batch A creates a record, and batch B
+changes it. A is rolled back with `keep`, then B is rolled back. The record is removed, because A is rolled back too.
+The rule:
 
 1. Take the record from the snapshot directly before the batch.
-2. Look past each batch A that stood at that moment and is rolled back now, newest first.
+2. Leave out each batch A that was in force at that time and is rolled back now, newest first.
    - If the record is as A left it, take it as it was before A. It may not have existed.
    - If it has changed since A, and A had updated it: each field that still has A's value gets the value from before A.
-     Other fields stay, because a later batch or a person wrote them.
+     Other fields stay, because a later batch or a user wrote them.
    - If it has changed since A, and A had created it: it stays. It rests on A if any value of A is left.
 
-The rule compares snapshots. The batch id in a record is not enough: SQL edits leave it, and rollbacks restore an older
-one. A batch that was rolled back before that moment is not looked past: what it left was chosen then. A rollback is a
-batch too. One that was rolled back is looked past, unless the batch that it had rolled back is rolled back again.
+The rule compares snapshots. The batch id in a record is not enough: SQL edits do not change it, and rollbacks restore
+an older one. A batch that was rolled back before that time is not left out, because that rollback chose what remained.
+A rollback is a batch too. A rollback that was rolled back is left out, unless its own batch is rolled back again.
 """
 
 from collections.abc import Sequence
@@ -47,15 +48,15 @@ class Images:
 
     @classmethod
     def of(cls, connection: Connection, batch: Batch) -> Self | None:
-        """The images of a batch's commit; None where they are not kept any more."""
+        """Return the images of a batch's commit; None if they are no longer kept."""
         snapshots = images_of(connection, batch.batch_id)
         return None if snapshots is None else cls(batch.batch_id, *snapshots, is_import=batch.undone is None)
 
 
 class Rollback:
-    """Rolls back the records that a batch touched. `compare` comes first; nothing is written but by `apply`.
+    """Rolls back the records that a batch touched. Call `compare` first. Only `apply` writes.
 
-    rolled_back: the images of the batches to look past, newest first, as the module says.
+    rolled_back: the images of the batches to leave out, newest first: see the module's docstring.
     """
 
     def __init__(
@@ -80,12 +81,15 @@ class Rollback:
         self._now_sql = f"SELECT * FROM {table(record_type.name)} WHERE _account = ?"
 
     def compare(self, *, whole: bool) -> Self:
-        """Compare the records before the batch, after it, and now; returns itself.
+        """Compare the records before the batch, after it, and now. Returns itself.
 
-        The temporary table `compared` has a row for the key of each record whose state after the batch is another than
-        before: `was_there` before, `left_by` the batch, `present` now and the `same` as the batch left it. `rests` are
-        records whose image still has values of a batch that is looked past. The table `images` has those that were
-        there, as they were; without `whole` only their keys, which is enough to count where no values are compared.
+        The temporary table `compared` has a row for each record that the batch changed, with these flags:
+        it `was_there` before the batch, was `left_by` the batch, is `present` now, and is the `same` as the batch left
+        it. A record `rests` if its image still has values of a batch that is left out.
+
+        The temporary table `images` has the records that were there before, as they were.
+
+        whole: if False, `images` has only keys. That is enough to count, if no values are compared.
         """
         columns = self._columns if whole or self._rolled_back else self._type.key
         self._image = ", ".join(map(identifier, columns))
@@ -93,7 +97,7 @@ class Rollback:
         return self
 
     def counts(self, decision: Decision) -> RollbackCounts:
-        """What becomes of the records with this decision; where it refuses, of those that were not modified."""
+        """Return what becomes of the records with this decision. If it refuses, only unmodified records count."""
         row = self._connection.fetch_one(
             f"""
             SELECT count(*) FILTER (NOT was_there AND {_UNTOUCHED}), count(*) FILTER (was_there AND {_UNTOUCHED}),
@@ -115,7 +119,7 @@ class Rollback:
         return RollbackCounts(removed, restored, modified, merged, kept, gone, resting)
 
     def conflicts(self, records: int) -> list[Conflict]:
-        """The first records that were modified since, at most so many, by key."""
+        """Return at most so many of the records that were modified since, the first by key."""
         keys = [identifier(name) for name in self._type.key]
         differing = ", ".join(
             f"CASE WHEN a.{column} IS DISTINCT FROM c.{column} THEN {literal(name)} END"
@@ -145,7 +149,7 @@ class Rollback:
         return self._with_causes(found) if found else []
 
     def modified_by(self) -> dict[str, int]:
-        """Returns how many of the modified records bear each later batch, most first."""
+        """Return how many modified records each later batch wrote last, most first."""
         rows = self._connection.execute(
             f"""
             SELECT c._batch, count(*) AS records FROM ({self._now_sql}) c
@@ -157,10 +161,10 @@ class Rollback:
         return dict(rows)
 
     def apply(self, decision: Decision, rollback_id: str) -> RollbackCounts:
-        """The records are as `counts` says for this decision. Raises Unaccounted, before any commit, when they are not.
+        """Restore the records as `counts` says for this decision. Raises Unaccounted, before the commit, if it differs.
 
-        A record that is merged, or restored without some of its values, bears the rollback's id; any other one that is
-        restored bears what it bore before.
+        A record that is merged, or restored without some of its values, gets the rollback's id as its batch. Any other
+        restored record gets the batch id that it had before.
         """
         counts = self.counts(decision)
         total = self._count()
@@ -171,7 +175,7 @@ class Rollback:
             self._connection.execute(
                 f"CREATE OR REPLACE TEMP TABLE merged AS {self._merged_sql()}", [self._account] * 2
             )
-        # What nobody has touched bears the batch still, and lies where few others do.
+        # Untouched records still have the id of the batch, so that DuckDB finds them in few files.
         untouched_import = self._is_import and not decision.restores
         still = f"t._batch = {literal(self._batch_id)}" if untouched_import else "true"
         removed = updated = inserted = merged = 0
@@ -197,7 +201,7 @@ class Rollback:
         return done
 
     def _at(self, snapshot: int) -> str:
-        """The account's records in a snapshot, with nulls in the columns that came later; binds the account."""
+        """Return SQL for the account's records in a snapshot. Later columns are null. Binds the account."""
         name = table(self._type.name, self._connection.snapshot(snapshot))
         there = set(self._connection.execute(f"SELECT * FROM {name} LIMIT 0").columns)
         types = {name: sql_type(self._type.field(name).type) for name in self._type.field_names}
@@ -208,10 +212,10 @@ class Rollback:
         return f"SELECT {', '.join(columns)} FROM {name} WHERE _account = ?"
 
     def _compare_import(self) -> None:
-        """Every record that an import wrote bears its id, before anyone modifies it, and lies where few others do.
+        """Compare the records of an import. Its snapshot marks each record that it wrote with its id.
 
-        The many records of the account are looked up in the few of the batch, never the other way round; those of now
-        only where any commit came after, and then only for records that no longer bear the batch.
+        The records of the account are looked up among the few of the batch, never the other way round. The present
+        records are read only if a commit came after, and only for records that have another batch id now.
         """
         listed = ", ".join(map(identifier, self._type.key))
         changed_since = bool(commits_since(self._connection, self._type, self._after))
@@ -247,7 +251,7 @@ class Rollback:
         )
 
     def _compare_any(self) -> None:
-        """A rollback leaves no mark on what it restored: all records before it are compared with those after."""
+        """Compare all records before a rollback with those after. A rollback does not mark what it restored."""
         keys = ", ".join(f"coalesce(a.{key}, b.{key}) AS {key}" for key in map(identifier, self._type.key))
         self._connection.execute(
             f"""
@@ -272,17 +276,17 @@ class Rollback:
         )
 
     def _take_images(self, touched: str) -> None:
-        """The records with the keys of a table, as they were before the batch."""
+        """Make the table of images: the records with the keys of a table, as they were before the batch."""
         self._connection.execute(
             f"CREATE OR REPLACE TEMP TABLE images AS SELECT {self._image}, false AS _rests FROM ({self._before_sql}) b "
             f"SEMI JOIN {touched} t ON {same_key(self._type, 't', 'b')}",
             [self._account],
         )
         for images in self._rolled_back:
-            self._look_past(images, touched)
+            self._leave_out(images, touched)
 
-    def _look_past(self, images: Images, touched: str) -> None:
-        """The images of the table's keys without what the batch wrote. An image of several versions bears no batch."""
+    def _leave_out(self, images: Images, touched: str) -> None:
+        """Remove the values that a batch wrote from the images. An image of several versions has no batch id."""
         mark, marks = (" AND _batch = ?", [images.batch_id]) if images.is_import else ("", [])
         (number,) = self._connection.fetch_one(
             f"CREATE OR REPLACE TEMP TABLE theirs AS FROM ({self._at(images.after)}{mark}) a "
@@ -322,7 +326,7 @@ class Rollback:
         )
 
     def _was_there(self, touched: str) -> str:
-        """The keys of a table, with what is known of their images."""
+        """Return SQL for the keys of a table, each with the flags of its image."""
         listed = ", ".join(map(identifier, self._type.key))
         return f"""
             SELECT {", ".join(f"t.{identifier(name)}" for name in self._type.key)}, t.left_by,
@@ -332,15 +336,15 @@ class Rollback:
         """
 
     def _differs(self, left: str, right: str) -> str:
-        """A condition that two rows differ in any column, the store's own included."""
+        """Return a condition that two rows differ in any column, including the store's own."""
         return " OR ".join(
             f"{left}.{column} IS DISTINCT FROM {right}.{column}" for column in map(identifier, self._columns)
         )
 
     def _update(self, source: str, batch: str, condition: str) -> int:
-        """The records `t` of the source's keys have its values, and bear the batch; returns how many there were.
+        """Give the records `t` with the source's keys its values and a batch id. Returns how many there were.
 
-        condition: what is known of all of them.
+        condition: a condition that all of them meet, for speed.
         """
         assignments = ", ".join([*(f"{column} = s.{column}" for column in self._others), f"_batch = {batch}"])
         number: int = self._connection.fetch_one(
@@ -354,7 +358,7 @@ class Rollback:
         return number
 
     def _insert(self, source: str) -> int:
-        """The records `s` of the source are there, as they are; returns how many there were."""
+        """Insert the records `s` of the source unchanged. Returns how many there were."""
         columns = ", ".join(map(identifier, self._columns))
         (size,) = self._connection.fetch_one(
             f"SELECT count(*) * avg(strlen(s::VARCHAR)) FILTER (hash(s) % 100 = 0) FROM {source}"
@@ -369,26 +373,26 @@ class Rollback:
         )
 
     def _images_of(self, condition: str) -> str:
-        """The images `s` of the records that were there and meet a condition, as what follows FROM; more may follow."""
+        """Return SQL, to follow FROM, for the images `s` of records that were there and meet a condition."""
         keys = ", ".join(map(identifier, self._type.key))
         wanted = f"SELECT {keys} FROM compared WHERE was_there AND {condition}"
         return f"images s SEMI JOIN ({wanted}) u ON {same_key(self._type, 's', 'u')} WHERE true"
 
     def _merged_sql(self) -> str:
-        """The modified records of which a part can be taken back, as they are then; binds the account twice."""
+        """Return SQL for the modified records that can be merged, as they are after it. Binds the account twice."""
         keys = [f"u.{identifier(name)}" for name in self._type.key]
         merged = [f"CASE WHEN {test} THEN b.{it} ELSE c.{it} END AS {it}" for it, test in self._its_values("c").items()]
         return f"SELECT {', '.join([*keys, *merged])} {self._modified_with_values_sql()} AND u.was_there"
 
     def _modified_with_values(self) -> tuple[int, int]:
-        """How many modified records have values of the batch: those that were there before it, and all."""
+        """Count the modified records with values of the batch: those that were there before it, and all."""
         there, everywhere = self._connection.fetch_one(
             f"SELECT count(*) FILTER (u.was_there), count(*) {self._modified_with_values_sql()}", [self._account] * 2
         )
         return there, everywhere
 
     def _modified_with_values_sql(self) -> str:
-        """The modified records that have values of the batch still, as what follows SELECT; binds the account twice."""
+        """Return SQL, to follow SELECT, for the modified records with values of the batch. Binds the account twice."""
         return f"""
             FROM compared u
             LEFT JOIN images b ON {same_key(self._type, "u", "b")}
@@ -398,15 +402,16 @@ class Rollback:
         """
 
     def _its_values(self, record: str) -> dict[str, str]:
-        """For each field a condition that a record has the value that a commit, of `b` and `a`, gave it."""
+        """Return a condition for each field: the record has the value that the batch, from `b` to `a`, gave it."""
         return {
             it: f"(a.{it} IS DISTINCT FROM b.{it} AND {record}.{it} IS NOT DISTINCT FROM a.{it})" for it in self._others
         }
 
     def _with_causes(self, found: Sequence[tuple[Sequence[Any], Conflict]]) -> list[Conflict]:
-        """The conflicts with the snapshot in which each record came to be as it is.
+        """Return the conflicts, each with the snapshot that last changed its record.
 
-        A later batch's snapshot names it. Any other is looked for among the commits that name none, newest first.
+        The snapshot of a later batch names that batch. Other changes are searched for in the commits that name no
+        batch, newest first.
         """
         commits = commits_since(self._connection, self._type, self._after)
         explained: dict[Sequence[Any], Conflict] = {}
@@ -423,7 +428,7 @@ class Rollback:
         return [explained.get(key, conflict) for key, conflict in found]
 
     def _changed_in(self, snapshot: int, keys: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
-        """Those of the keys whose record is another one in the snapshot than in the one before."""
+        """Return the keys of records that a snapshot changed."""
         wanted = " OR ".join(
             "(" + " AND ".join(f"{identifier(name)} = ?" for name in self._type.key) + ")" for _ in keys
         )
@@ -440,5 +445,5 @@ class Rollback:
 
 
 def _chosen(decision: Decision) -> str:
-    """A condition on `compared`: what is to be as it was before."""
+    """Return a condition on `compared`: the records to restore."""
     return f"({_UNTOUCHED} OR {_MODIFIED})" if decision.restores else _UNTOUCHED

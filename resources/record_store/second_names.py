@@ -1,8 +1,8 @@
-"""Second names of the files that a transaction has made, for as long as it commits.
+"""Gives the files of a transaction second names (hard links) during its commit.
 
-DuckLake deletes the files of a commit that has failed. But what failed may be the answer alone: SQLite has written the
-commit and could not flush it, or PostgreSQL was cut off before it answered. The catalog then names files that are gone.
-So each file gets a second name (a hard link) before the commit, from which it is put back.
+DuckLake deletes the files of a failed commit. But the commit may be written, and only its confirmation may be missing.
+For example, SQLite could not flush it, or the connection to PostgreSQL was cut. The catalog then names missing files.
+They are restored from their second names.
 """
 
 import os
@@ -23,8 +23,8 @@ class SecondNames:
     def __init__(self, settings: Settings) -> None:
         self._data = settings.data if is_local(settings.data) else None
 
-    def give(self, paths: Iterable[str]) -> None:
-        """Give files, by their paths below the data, a second name that survives a power cut."""
+    def add(self, paths: Iterable[str]) -> None:
+        """Give files a second name that survives a power cut. paths: their paths below the data."""
         if self._data is None:
             return
         folder = self._data / FOLDER
@@ -34,16 +34,16 @@ class SecondNames:
                 os.link(self._data / path, folder / quote(path, safe=""))
         sync(folder)
 
-    def put_back(self) -> None:
-        """Put back the files that are gone from their places, and take all second names away."""
+    def restore(self) -> None:
+        """Restore missing files from their second names, and remove all second names."""
         for name, place in self._all():
             if not place.exists():
                 os.link(name, place)
                 sync(place.parent)
             name.unlink()
 
-    def take_away(self) -> None:
-        """The commit is confirmed: no file needs a second name."""
+    def remove(self) -> None:
+        """Remove all second names, after the commit is confirmed."""
         for name, _ in self._all():
             name.unlink()
 

@@ -1,4 +1,4 @@
-"""What a request for an export means in the store as it is now: which records of which snapshot."""
+"""Turns a request for an export into a selection: which records of which snapshot."""
 
 from collections.abc import Mapping
 
@@ -14,11 +14,11 @@ from schemas.record_type import RecordType
 
 
 def select(connection: Connection, request: ExportRequest) -> tuple[Selection, Snapshot]:
-    """The selection that the request means, and the snapshot that its records are of.
+    """Return the selection of a request, and the snapshot of its records.
 
-    Raises NotFound for an unknown account, type or batch, InvalidRequest for columns, presets, filters or an order that
-    cannot be, BeyondHorizon for records as of a time that is not kept any more. Changes since such a time are all
-    records.
+    Raises NotFound for an unknown account, type or batch. Raises InvalidRequest for invalid columns, presets, filters
+    or order. Raises BeyondHorizon for records as of a time that is no longer kept. If the changes since such a time are
+    requested, the selection has all records.
     """
     require_account(connection, request.account)
     record_type = known_type(connection, request.record_type)
@@ -31,8 +31,8 @@ def select(connection: Connection, request: ExportRequest) -> tuple[Selection, S
             full = True
         if since is not None and since.number > now.number:
             raise InvalidRequest(
-                f"{request.changed_since} is later than {request.as_of or 'now'}: nothing can have changed in between.",
-                "Give a --changed-since that is earlier than --as-of.",
+                f"--changed-since {request.changed_since} is later than {request.as_of or 'now'}.",
+                "Give an earlier --changed-since, or a later --as-of.",
             )
     selection = Selection(
         record_type=record_type,
@@ -47,13 +47,13 @@ def select(connection: Connection, request: ExportRequest) -> tuple[Selection, S
 
 
 def require_account(connection: Connection, account: str) -> None:
-    """The account exists, or NotFound."""
+    """Raise NotFound if the account does not exist."""
     if account not in ledger.accounts(connection):
-        raise NotFound(f"There is no account {account!r}.", "See which there are: records accounts list.")
+        raise NotFound(f"There is no account {account!r}.", "List the accounts: records accounts list.")
 
 
 def known_type(connection: Connection, name: str) -> RecordType:
-    """The record type as the store knows it; NotFound, with those there are, when it knows none of that name."""
+    """Return the record type as the store knows it. Raises NotFound with the names of all types."""
     known = ledger.record_types(connection)
     if name not in known:
         raise no_such_type(name, known)

@@ -1,7 +1,7 @@
-"""What PostgreSQL's refusals mean: by SQLSTATE where psycopg2 has it, by the server's words in DuckDB's errors.
+"""Turns PostgreSQL's errors into ours: by SQLSTATE from psycopg2, by the server's words in DuckDB's errors.
 
-No error of these quotes SQL, a value or a password. DuckDB's errors quote all statements and their values before
-the server's words; so only those words are looked at, and only what the server says of a connection is passed on.
+Our errors never quote SQL, a value or a password. DuckDB's errors quote statements and values before the server's
+words. So only the server's words are read, and only its words about a connection are passed on.
 """
 
 import re
@@ -15,14 +15,14 @@ from schemas.errors import CommitUnknown, DiskFull, RecordsError, StoreBusy, Sto
 _Result = TypeVar("_Result")
 
 _PATIENCE = 5.0
-"""Seconds for which a connection is tried again where the server says that it takes none now."""
+"""How many seconds to retry a connection while the server accepts none."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of refusal: the SQLSTATEs and the words it is known by, and what is told of it.
+    """A kind of refusal: its SQLSTATEs, a pattern of its words, and our error for it.
 
-    A state of two characters stands for its whole class. `passes`: a connection is worth another try soon.
+    A state of two characters stands for its whole class. passes: the refusal is temporary, so a connection is retried.
     """
 
     states: tuple[str, ...]
@@ -32,12 +32,12 @@ class _Kind:
     hint: str
     passes: bool = False
 
-    def told(self) -> RecordsError:
-        """The error as it is raised."""
+    def to_error(self) -> RecordsError:
+        """Return our error."""
         return self.error(self.message, self.hint)
 
 
-_NOTHING = "nothing that was not committed is written"
+_NOTHING = "nothing uncommitted was written"
 
 _ENDED = _Kind(
     ("08", "57P01", "57P02", "57P04", "57P05", "25P03", "25P04"),
@@ -49,7 +49,7 @@ _ENDED = _Kind(
     ),
     StoreUnreachable,
     f"The catalog's server in PostgreSQL ended the session; {_NOTHING}.",
-    "See that the server runs, then try again. When it happens often, see PostgreSQL's log.",
+    "Check that the server runs, then try again. If it happens often, read PostgreSQL's log.",
 )
 _KINDS = (
     _ENDED,
@@ -57,7 +57,7 @@ _KINDS = (
         ("57P03",),
         re.compile(r"the database system is |not yet accepting connections"),
         StoreUnreachable,
-        f"The catalog's server in PostgreSQL starts or stops; {_NOTHING}.",
+        f"The catalog's server in PostgreSQL is starting or stopping; {_NOTHING}.",
         "Wait until it runs, then try again.",
         passes=True,
     ),
@@ -66,36 +66,36 @@ _KINDS = (
         re.compile(r"too many clients|too many connections|connection slots are reserved"),
         StoreUnreachable,
         f"The catalog's server in PostgreSQL has no connection left; {_NOTHING}.",
-        "Try again, or run less at once. For more, raise max_connections or the CONNECTION LIMIT of role and database.",
+        "Try again, or run fewer processes. Or raise max_connections, or the CONNECTION LIMIT of role and database.",
         passes=True,
     ),
     _Kind(
         ("57014",),
         re.compile(r"canceling statement due to (statement timeout|user request|conflict with recovery)"),
         StoreUnreachable,
-        f"PostgreSQL cancelled a statement, as when it lasts longer than statement_timeout; {_NOTHING}.",
-        "Try again. When it happens often, set a longer one: ALTER ROLE … SET statement_timeout = '10min'.",
+        f"PostgreSQL cancelled a statement, for example after its statement_timeout; {_NOTHING}.",
+        "Try again. If it happens often, set a longer one: ALTER ROLE … SET statement_timeout = '10min'.",
     ),
     _Kind(
         ("55P03",),
         re.compile(r"canceling statement due to lock timeout|could not obtain lock"),
         StoreBusy,
-        f"Somebody else keeps a table of the catalog in PostgreSQL locked; {_NOTHING}.",
-        "Try again. When it happens often, see who locks it, and the lock_timeout of the user of RECORDS_CATALOG.",
+        f"Another session has locked a table of the catalog in PostgreSQL; {_NOTHING}.",
+        "Try again. If it happens often, see which session locks it, and the lock_timeout of the catalog's user.",
     ),
     _Kind(
         ("40", "23505"),
         re.compile(r"could not serialize access|deadlock detected|ducklake_snapshot_pkey"),
         StoreBusy,
-        "Another process has written to the store meanwhile; nothing of this was written.",
+        "Another process wrote to the store meanwhile; nothing of this was written.",
         "Try again.",
     ),
     _Kind(
         ("25006",),
         re.compile(r"read-only transaction|during recovery"),
         StoreUnreachable,
-        f"The catalog's server in PostgreSQL takes no writes: it is a standby, or set to read-only; {_NOTHING}.",
-        "Name the primary in RECORDS_CATALOG, or see default_transaction_read_only of its user and database.",
+        f"The catalog's server in PostgreSQL is read-only, for example a standby; {_NOTHING}.",
+        "Name the primary in RECORDS_CATALOG, or check default_transaction_read_only of its user and database.",
     ),
     _Kind(
         ("53100",),
@@ -109,7 +109,7 @@ _KINDS = (
         re.compile(r"out of (shared )?memory|insufficient resources"),
         StoreUnreachable,
         f"The catalog's server in PostgreSQL is out of memory or another resource; {_NOTHING}.",
-        "Try again, or give the server more; its log says of what.",
+        "Try again, or give the server more. Its log names the resource.",
     ),
     _Kind(
         ("42501",),
@@ -122,25 +122,25 @@ _KINDS = (
         ("42P01", "3F000", "42703"),
         re.compile(r"(relation|schema|column) .* does not exist"),
         StoreNotReady,
-        f"A table of the store is missing in PostgreSQL, or is another one; {_NOTHING}.",
-        "See that RECORDS_CATALOG names the store's database, or restore its backup.",
+        f"A table of the store is missing in PostgreSQL, or has other columns; {_NOTHING}.",
+        "Check that RECORDS_CATALOG names the store's database, or restore its backup.",
     ),
     _Kind(
         ("3D000", "28"),
         re.compile(r"(database|role) .* does not exist|password authentication failed|no pg_hba\.conf entry"),
         StoreUnreachable,
-        f"PostgreSQL does not let the user of RECORDS_CATALOG into its database any more; {_NOTHING}.",
-        "See that database and user are there, then try again.",
+        f"PostgreSQL no longer lets the user of RECORDS_CATALOG into its database; {_NOTHING}.",
+        "Check that database and user exist, then try again.",
     ),
 )
 _CONNECTING = "Unable to connect to Postgres at "
 _SEVERITY = re.compile(r'.*(?:": |failed: |\A)(\S+:  [^\n]*)', re.DOTALL)
-"""The server's words, whose language is its own; all before them is DuckDB's."""
+"""Finds the server's words, in the server's language. The text before them is DuckDB's."""
 _ASKED = re.compile(r'Failed to (execute query|prepare \w+|execute \w+) "')
 
 
 def refused_connection(error: Exception) -> StoreUnreachable:
-    """That the server lets nobody in, in its own words, which quote no password."""
+    """Return the error for a refused connection, with the server's own words, which quote no password."""
     text = str(error)
     _, connecting, after = text.partition(_CONNECTING)
     said = after.partition('": ')[2] if connecting else text
@@ -149,46 +149,46 @@ def refused_connection(error: Exception) -> StoreUnreachable:
         f"The catalog in PostgreSQL cannot be reached: {' '.join(said.split())}",
         kind.hint
         if kind is not None and kind.passes
-        else "See that the server runs and that RECORDS_CATALOG names its host, database and user; then try again.",
+        else "Check that the server runs, and that RECORDS_CATALOG names its host, database and user. Then try again.",
     )
 
 
 def server_error(error: Exception) -> Exception:
-    """The error of ours that says what the server refused; the error itself where it is none of the server's."""
+    """Return our error for what the server refused; the same error if it is not the server's."""
     text = str(error)
     if _is_session(error):
         kind = _ENDED if is_ended(error) else _by_state(getattr(error, "pgcode", ""))
-        return _other() if kind is None else kind.told()
+        return _other() if kind is None else kind.to_error()
     if _CONNECTING in text:
         return refused_connection(error)
     words = _words(text)
     if words is None:
         tail = text.rpartition('"')[2]
         if "HTTP" not in tail and _ENDED.words.search(tail):  # an object store may be cut off as well
-            return _ENDED.told()
+            return _ENDED.to_error()
         return _other() if _ASKED.search(text) else error
     kind = _by_words(words)
-    return _other() if kind is None else kind.told()
+    return _other() if kind is None else kind.to_error()
 
 
 def commit_error(error: Exception) -> Exception:
-    """What a COMMIT that failed means: that nothing is written where the server answered, unknown where it did not."""
+    """Return our error for a failed COMMIT. Without an answer of the server, it is CommitUnknown."""
     words = _words(str(error))
     if words is None or _ENDED.words.search(words):
         return CommitUnknown(
-            "The catalog in PostgreSQL did not confirm a commit: it is whole, or nothing of it is there.",
-            "See which it is (records batches, records exports), then try again.",
+            "The catalog in PostgreSQL did not confirm a commit. It was written whole, or not at all.",
+            "Check which (records batches, records exports), then try again.",
         )
     return server_error(error)
 
 
 def connected(connect: Callable[[], _Result]) -> _Result:
-    """What `connect` returns, which does nothing but connect: tried again while the server takes nobody for now."""
-    return tried(connect, lambda error: (kind := _by_words(str(error))) is not None and kind.passes, _PATIENCE)
+    """Call `connect`, which only connects, and return its result. Retries while the server accepts no connections."""
+    return retried(connect, lambda error: (kind := _by_words(str(error))) is not None and kind.passes, _PATIENCE)
 
 
-def tried(attempt: Callable[[], _Result], is_passing: Callable[[Exception], bool], seconds: float) -> _Result:
-    """What `attempt` returns, which is tried again for so long while what it raises is passing."""
+def retried(attempt: Callable[[], _Result], is_passing: Callable[[Exception], bool], seconds: float) -> _Result:
+    """Call `attempt` and return its result. Retries for so many seconds while its errors are temporary."""
     deadline, pause = time.monotonic() + seconds, 0.1
     while True:
         try:
@@ -201,21 +201,21 @@ def tried(attempt: Callable[[], _Result], is_passing: Callable[[Exception], bool
 
 
 def is_ended(error: Exception) -> bool:
-    """Whether an error of psycopg2 says that the session is no more."""
+    """Return whether an error of psycopg2 means that the session has ended."""
     state = getattr(error, "pgcode", None)
     return state is None or _by_state(state) is _ENDED
 
 
 def _other() -> StoreUnreachable:
-    """For refusals that nobody foresaw, or that the server tells in another language than English."""
+    """Return the error for an unknown refusal, or one in another language than English."""
     return StoreUnreachable(
-        f"PostgreSQL refused what the store asked of its catalog; {_NOTHING}.",
-        "PostgreSQL's log says why. Mend that, then try again.",
+        f"PostgreSQL refused a statement on the catalog; {_NOTHING}.",
+        "PostgreSQL's log says why. Correct that, then try again.",
     )
 
 
 def _is_session(error: Exception) -> bool:
-    """Whether it is an error of psycopg2, which is not imported for this."""
+    """Return whether it is an error of psycopg2, without importing psycopg2."""
     return type(error).__module__.startswith("psycopg2")
 
 
@@ -228,6 +228,6 @@ def _by_words(words: str) -> _Kind | None:
 
 
 def _words(text: str) -> str | None:
-    """The first line of the server's own words, where DuckDB quotes any."""
+    """Return the first line of the server's own words in DuckDB's error; None if it has none."""
     found = _SEVERITY.match(text)
     return None if found is None else found[1]

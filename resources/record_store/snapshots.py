@@ -1,4 +1,4 @@
-"""Reads the snapshots of the lake: which commit made each, what it changed, and which are kept."""
+"""Reads the snapshots of the lake: the commit that made each, what it changed, and which are kept."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -31,14 +31,14 @@ def snapshots_of(connection: Connection, batch_ids: Sequence[str]) -> dict[str, 
 
 
 def images_of(connection: Connection, batch_id: str) -> tuple[int, int] | None:
-    """Returns the snapshots directly before and after a batch's commit; None if they are not kept any more."""
+    """Returns the snapshots directly before and after a batch's commit; None if they are no longer kept."""
     after = snapshots_of(connection, [batch_id]).get(batch_id)
     if after is None:
         return None
-    (kept,) = connection.fetch_one(
+    (is_kept,) = connection.fetch_one(
         "SELECT count(*) > 0 FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [after - 1]
     )
-    return (after - 1, after) if kept else None
+    return (after - 1, after) if is_kept else None
 
 
 def commits_since(

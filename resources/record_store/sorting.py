@@ -1,6 +1,6 @@
-"""Rows divided so that each part can be sorted in memory.
+"""Divides rows into parts that can each be sorted in memory.
 
-What is inserted is sorted by key first, and DuckDB may run out of memory over a sort that only just does not fit it
+Rows are sorted by key before they are inserted. DuckDB can run out of memory if a sort is slightly too large for it
 (1.5.5, found here).
 """
 
@@ -12,22 +12,22 @@ from resources.record_store.lake import Connection, identifier
 from schemas.record_type import RecordType
 
 _SORTED_BYTES = 48_000_000
-"""Of rows, unpacked: what is sorted at once. DuckDB needs some four times as much for it."""
+"""Uncompressed bytes of rows to sort at a time. DuckDB needs about four times as much memory."""
 
 _SAMPLE = 10_000
 
 
 def parts_to_sort(size: int) -> int:
-    """In how many parts so many bytes of rows are sorted."""
+    """Return into how many parts so many bytes of rows must be divided."""
     return max(1, -(-size // _SORTED_BYTES))
 
 
 def key_ranges(
     connection: Connection, record_type: RecordType, source: str, ranges: int
 ) -> Iterator[tuple[str, list[Any]]]:
-    """Conditions on rows `s` with their bound values, which divide those of a source by key, evenly enough.
+    """Yield conditions on rows `s`, with their bound values, that divide a source by key into nearly even parts.
 
-    source: what follows FROM, and names the rows `s`.
+    source: SQL to follow FROM, which names the rows `s`.
     """
     key = f"s.{identifier(record_type.key[0])}"
     shares = [part / ranges for part in range(1, ranges)]

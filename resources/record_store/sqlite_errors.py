@@ -1,4 +1,4 @@
-"""What SQLite's refusals mean, by its last words: DuckDB's errors quote the statement and its values before them."""
+"""Turns SQLite's errors into ours, by their last words. DuckDB's errors quote statements and values before them."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,7 @@ _NOTHING = "nothing of this was written"
 
 
 def sqlite_error(error: Exception, catalog: Path, *, commits: bool = False) -> Exception:
-    """The error of ours that says what SQLite refused; the error itself where it is none of SQLite's."""
+    """Return our error for what SQLite refused; the same error if it is not SQLite's."""
     found = _WORDS.search(str(error))
     if found is None:
         return error
@@ -26,25 +26,25 @@ def sqlite_error(error: Exception, catalog: Path, *, commits: bool = False) -> E
         )
     if found["busy"]:
         return StoreBusy(
-            f"Another program keeps the catalog {catalog} locked; {_NOTHING}.",
-            "Try again. When it happens often, see who has the file open, such as a backup or a browser of databases.",
+            f"Another program has locked the catalog {catalog}; {_NOTHING}.",
+            "Try again. If it happens often, find the program that has the file open, for example a backup.",
         )
     if found["readonly"] or found["closed"]:
         return StoreNotReady(
             f"The catalog {catalog} may not be written by this user; {_NOTHING}.",
-            "Let this user read and write the file and its folder, and see that the file system is writable.",
+            "Let this user read and write the file and its folder, and check that the file system is writable.",
         )
     if found["failing"]:
         if commits:
             return CommitUnknown(
-                f"The disk of the catalog {catalog} failed in a commit: it is whole, or nothing of it is there.",
-                "See the system's log and mend the disk. See which it is (records batches, records exports).",
+                f"The disk of the catalog {catalog} failed in a commit, which was written whole, or not at all.",
+                "Read the system's log and repair the disk. Then check the commit (records batches, records exports).",
             )
         return NotAccessible(
             f"The catalog {catalog} cannot be read or written: the disk fails, or is full; {_NOTHING}.",
-            "See that there is room and the system's log of disk errors, then try again.",
+            "Check the free space, and the system's log for disk errors. Then try again.",
         )
     return StoreNotReady(
-        f"The catalog {catalog} is damaged, or is no file of SQLite.",
-        "Restore it from a backup; do not run records init over it.",
+        f"The catalog {catalog} is damaged, or is not a file of SQLite.",
+        "Restore it from a backup. Do not run records init over it.",
     )

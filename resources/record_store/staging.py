@@ -4,7 +4,7 @@ A staging folder holds
 
 - `records.parquet`: every record that has the right number of fields, typed: `_record` and `_line` (from 1),
   `_valid` (no cell breaks a rule), `_unread` (the texts that break a rule) and the mapped fields;
-- `problems.parquet`: what is wrong with which of them;
+- `problems.parquet`: the problems of these records;
 - `excluded.parquet`: the records that will not be written: `_record` and `_outcome` (rejected, duplicate).
 """
 

@@ -74,10 +74,10 @@ class RecordStore(TransactionalStore):
                         gained = tables.grow_table(transaction.connection, before, record_type)
                         done.append(f"{record_type.name} has gained {', '.join(gained) or 'no field'}.")
                     transaction.append(ledger.append_record_type, transaction.at, record_type)
-            with self.transaction("write down checksums", "records", writes=()) as transaction:
+            with self.transaction("record checksums", "records", writes=()) as transaction:
                 paths = [file.path for file in lake_files.named(transaction.connection)]
                 unknown = set(paths) - ledger.files(transaction.connection, paths).keys()
-                transaction.write_down(
+                transaction.record_files(
                     lake_files.written(transaction.connection, self.settings.data, unknown, None, None)
                 )
         return done
@@ -161,7 +161,7 @@ class RecordStore(TransactionalStore):
             return ledger.arrivals(connection, bundle)
 
     def over(self) -> list[Batch]:
-        """Returns the batches that are due to expire: their time has ended, their status is unchanged."""
+        """Returns the batches that are past their time, but do not have the status for it yet."""
         with self.reading() as connection:
             return self._over(connection)
 
@@ -198,7 +198,7 @@ class RecordStore(TransactionalStore):
             return ledger.exports(connection, account=account, offset=offset, limit=limit)
 
     def export(self, export_id: str) -> ExportManifest | None:
-        """Returns the export with that id, of whichever account; None if there is none."""
+        """Returns the export with this id, of any account; None if there is none."""
         with self.reading() as connection:
             return next(iter(ledger.exports(connection, export_id=export_id)), None)
 
@@ -209,7 +209,7 @@ class RecordStore(TransactionalStore):
         return [manifest for manifest in latest.values() if manifest.record_type == record_type]
 
     def has_escaped(self, sha256: str) -> bool:
-        """Whether a file with these bytes is an export, of any account, in which formulas were escaped."""
+        """Returns whether a file with these bytes is an export, of any account, with escaped formulas."""
         with self.reading() as connection:
             return ledger.is_escaped_export(connection, sha256)
 
@@ -245,7 +245,7 @@ class RecordStore(TransactionalStore):
             return seen.at
 
     def outdated_catalog(self) -> OutdatedCatalog | None:
-        """Returns what is lost with a catalog that is older than its data, or None if it is not. Raises ForeignData."""
+        """Returns what is lost with a catalog that is older than its data; None if it is not. Raises ForeignData."""
         if not self.exists:
             raise not_ready(self.settings)
         with self._lake.attached(read_only=True) as connection:
@@ -253,12 +253,12 @@ class RecordStore(TransactionalStore):
             catalog = state_of(connection)
             if not is_outdated(self.settings, mark, catalog) or mark is None:
                 return None
-            unknown = lake_files.unknown(connection, lake_files.lying(self.settings.data, lake_files.EVERYWHERE))
+            unknown = lake_files.unknown(connection, lake_files.existing(self.settings.data, lake_files.EVERYWHERE))
             newest = ledger.newest(connection)[1]
             return OutdatedCatalog(catalog.snapshot, mark.snapshot, newest, len(unknown))
 
     def accept_catalog(self) -> None:
-        """Accept a catalog that is older than its data. Files that it does not know are left alone."""
+        """Accept a catalog that is older than its data. Files that it does not know are not removed."""
         with self.write_lock, self._lake.attached() as connection:
             mark = self._mark.read()
             if is_outdated(self.settings, mark, state_of(connection)) and mark is not None:
@@ -274,7 +274,7 @@ class RecordStore(TransactionalStore):
 
     def _over(self, connection: Connection) -> list[Batch]:
         window = self.settings.rollback_window
-        now = self._times.lived(ledger.newest(connection)[1], self._mark.read())
+        now = self._times.retention_time(ledger.newest(connection)[1], self._mark.read())
         candidates = (
             batch
             for status in (BatchStatus.PREVIEWED, BatchStatus.COMMITTED)

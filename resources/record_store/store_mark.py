@@ -1,9 +1,9 @@
-"""The mark beside the data: which store they belong to, how new they are, and who is writing to them.
+"""The mark beside the data: their store, their newest snapshot, and the transaction that writes to them.
 
-A catalog and data that do not belong together destroy each other: a second catalog would sweep away, as superfluous,
-every file that it does not know. So the id of a store is kept in its catalog and in `store.json` beside its data, and
-both are compared before anything is read or written. The mark also has the number of the newest snapshot, so that a
-catalog that was restored from a backup, and is older than the data, is noticed.
+A catalog with the data of another store would destroy them: maintenance removes files that the catalog does not know.
+So the catalog and the file `store.json` beside the data both have the id of the store. They are compared before
+anything is read or written. The mark also has the number of the newest snapshot. It shows whether a catalog that was
+restored from a backup is older than the data.
 """
 
 import json
@@ -15,18 +15,18 @@ from datetime import datetime
 from typing import Any
 
 from resources.clock import Observation
-from resources.file_storage import answered, is_local, read, remove, sync
+from resources.file_storage import is_local, object_store_errors, read, remove, sync
 from schemas.errors import DamagedFile
 from schemas.location import Location
 
 MARK = "store.json"
 _BYTES = 4096
-"""Of the file of a mark. It is written in place, in one go, so that no reader ever finds it without content."""
+"""The size of the file. One write replaces all of it in place, so that a reader never finds it empty."""
 
 
 @dataclass(frozen=True)
 class Writing:
-    """A transaction that was begun: where in the lake it may make files, and since when."""
+    """A transaction under way: patterns of the files that it may make, and since when."""
 
     patterns: tuple[str, ...]
     since: datetime
@@ -36,9 +36,10 @@ class Writing:
 class Mark:
     """The content of a mark.
 
-    `snapshot` is the newest one that the data have files of, `seen` when the store was last written to. `writing` is
-    the transaction under way; what it has made is left behind if its process was killed. `accepted` is the id that the
-    store is getting, for its catalog is older than the data.
+    snapshot: the newest snapshot with files among the data.
+    seen: when the store was last written to.
+    writing: the transaction under way, or one that a killed process left, with its files.
+    accepted: the new id of the store, while a catalog that is older than the data is being accepted.
     """
 
     store: str
@@ -49,26 +50,26 @@ class Mark:
 
 
 class StoreMark:
-    """The mark beside the data, which one writer at a time changes."""
+    """Reads and writes the mark beside the data. Only the holder of the write lock changes it."""
 
     def __init__(self, data: Location) -> None:
         self.place = data / MARK
 
     def read(self) -> Mark | None:
-        """The mark; None where there is none. Raises DamagedFile if it cannot be read."""
+        """Return the mark; None if there is none. Raises DamagedFile if it cannot be read."""
         try:
-            told = json.loads(read(self.place))
+            content = json.loads(read(self.place))
         except FileNotFoundError:
             return None
         except ValueError:
             raise _damaged(self.place) from None
         try:
-            return _mark(told)
+            return _mark(content)
         except (KeyError, TypeError, ValueError):
             raise _damaged(self.place) from None
 
     def create(self, mark: Mark) -> bool:
-        """Write the first mark; returns whether there was none. Another one is left as it is."""
+        """Write the first mark, unless there is one. Returns whether it was written."""
         if not is_local(self.place):
             if self.read() is not None:
                 return False
@@ -87,9 +88,9 @@ class StoreMark:
         return True
 
     def write(self, mark: Mark, *, flushed: bool = True) -> None:
-        """Change the mark, which is there."""
+        """Replace the existing mark."""
         if not is_local(self.place):
-            with answered():
+            with object_store_errors():
                 self.place.fs.pipe_file(self.place.path, _content(mark))
             return
         file = os.open(self.place, os.O_WRONLY | os.O_CLOEXEC)
@@ -101,31 +102,30 @@ class StoreMark:
             os.close(file)
 
     def forget(self) -> None:
-        """Remove the mark, for the data to get another one."""
+        """Remove the mark, so that the data can get another one."""
         with suppress(FileNotFoundError):
             remove(self.place)
 
 
 def _content(mark: Mark) -> bytes:
-    told = asdict(mark)
-    return json.dumps(told, default=lambda at: at.isoformat()).encode().ljust(_BYTES - 1) + b"\n"
+    return json.dumps(asdict(mark), default=lambda at: at.isoformat()).encode().ljust(_BYTES - 1) + b"\n"
 
 
-def _mark(told: dict[str, Any]) -> Mark:
-    writing, seen = told["writing"], told["seen"]
+def _mark(content: dict[str, Any]) -> Mark:
+    writing, seen = content["writing"], content["seen"]
     return Mark(
-        store=str(told["store"]),
-        snapshot=int(told["snapshot"]),
+        store=str(content["store"]),
+        snapshot=int(content["snapshot"]),
         seen=Observation(datetime.fromisoformat(seen["at"]), seen["boot"], float(seen["uptime"])),
         writing=None
         if writing is None
         else Writing(tuple(writing["patterns"]), datetime.fromisoformat(writing["since"])),
-        accepted=told["accepted"],
+        accepted=content["accepted"],
     )
 
 
 def _damaged(place: Location) -> DamagedFile:
     return DamagedFile(
-        f"{place} cannot be read: it should say which store the data belong to.",
-        "Nothing was read or written. Put it back from a backup, or remove it and run: records init.",
+        f"{place} cannot be read. It must name the store of the data.",
+        "Nothing was read or written. Restore it from a backup, or remove it and run: records init.",
     )

@@ -1,4 +1,4 @@
-"""The tables of the lake: the ledger's and one for each record type, made and grown."""
+"""Creates the tables of the lake, the ledger's and one for each record type, and adds columns."""
 
 from collections.abc import Sequence
 
@@ -31,13 +31,13 @@ LEDGER: dict[str, str] = {
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, path VARCHAR NOT NULL, bytes BIGINT, checksum VARCHAR,
         account VARCHAR, batches VARCHAR[] NOT NULL""",
 }
-"""The append-only tables: name to columns. `seq` numbers the rows of all of them, without gaps."""
+"""The columns of the append-only tables, by table. `seq` numbers the rows of all tables together, without gaps."""
 
 FILE_BYTES = 64_000_000
-"""Of a file of records. Two smaller ones are merged and sorted in one step, which takes seconds."""
+"""The size of a file of records. Two smaller files are merged and sorted in one step, within seconds."""
 
 OWN_COLUMNS = ("_account", "_batch")
-"""The store's own columns of every record: whose it is, and the batch that wrote it last."""
+"""The store's own columns of every record: its account, and the batch that wrote it last."""
 
 _SQL_TYPES = {
     "text": "VARCHAR",
@@ -50,20 +50,21 @@ _SQL_TYPES = {
 
 
 def sql_type(field_type: str) -> str:
-    """The SQL type of a field's type."""
+    """Return the SQL type of a field's type."""
     return _SQL_TYPES.get(field_type, field_type.upper())
 
 
 def table(record_type: str, database: str = "lake") -> str:
-    """The table of a record type, as SQL; in the lake, or in a snapshot of it."""
+    """Return the table of a record type, as SQL, in the lake or in a snapshot of it."""
     return f"{database}.records.{identifier(record_type)}"
 
 
 def create_ledger(connection: Connection) -> None:
-    """Both schemas and the ledger's tables exist, a row of the ledger costs no file, and files of records have a size.
+    """Create both schemas and the ledger's tables, and set the size of files of records.
 
-    `record_types` is not inlined, for its rows are written together with DDL: reading a row that was inlined by the
-    snapshot which also made a table hides that table from `AT (VERSION => …)` (DuckLake 1.0, found here).
+    Rows of the ledger are inlined: DuckLake keeps them in the catalog, without a file. `record_types` is not inlined,
+    because its rows are written together with DDL. If one snapshot inlines a row and creates a table, reading that row
+    hides the table from `AT (VERSION => …)` (DuckLake 1.0, found here).
     """
     connection.execute("BEGIN")
     connection.execute("CREATE SCHEMA IF NOT EXISTS lake.records")
@@ -81,7 +82,7 @@ def create_ledger(connection: Connection) -> None:
 
 
 def create_table(transaction: Connection, record_type: RecordType) -> None:
-    """The type's table exists: partitioned by account, sorted by key."""
+    """Create the table of a type, partitioned by account and sorted by key."""
     columns = ["_account VARCHAR NOT NULL", "_batch VARCHAR NOT NULL"]
     for field in record_type.fields:
         columns.append(
@@ -95,14 +96,14 @@ def create_table(transaction: Connection, record_type: RecordType) -> None:
 
 
 def grow_table(transaction: Connection, before: RecordType, after: RecordType) -> Sequence[str]:
-    """The table has the fields that the type has gained; returns their names.
+    """Add columns for the fields that the type has gained. Returns their names.
 
-    Raises StoreNotReady for any other change of fields, key or types: records written under the old
-    description would change their meaning, or be lost.
+    Raises StoreNotReady for any other change of fields, key or types. Stored records would change their meaning, or be
+    lost.
     """
     old = {field.name: field for field in before.fields}
     new = {field.name: field for field in after.fields}
-    wrong = [f"{name} is gone" for name in old if name not in new]
+    wrong = [f"{name} was removed" for name in old if name not in new]
     wrong += [
         f"{name} was {field.type} and is {new[name].type}"
         for name, field in old.items()
@@ -113,9 +114,9 @@ def grow_table(transaction: Connection, before: RecordType, after: RecordType) -
         wrong.append(f"the key was {', '.join(before.key)} and is {', '.join(after.key)}")
     if wrong:
         raise StoreNotReady(
-            f"The record type {after.name} has changed in a way that stored records cannot follow: {'; '.join(wrong)}.",
-            "A type can only gain fields that may be null. For any other change give the new type a name of its own, "
-            "export from the old and import into the new.",
+            f"The record type {after.name} no longer fits its stored records: {'; '.join(wrong)}.",
+            "A type can only gain fields that may be null. For any other change, give the new type another name. Then "
+            "export from the old type and import into the new one.",
         )
     gained = [name for name in new if name not in old]
     for name in gained:

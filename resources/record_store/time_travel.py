@@ -1,4 +1,4 @@
-"""Which snapshot a moment, a batch or an export means."""
+"""Finds the snapshot of a time, a batch or an export."""
 
 import re
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ _ID = re.compile(r"(?P<kind>[a-z])-\d{8}-\d{9}-[0-9a-f]{6}")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A version of the lake and when it came to be."""
+    """A version of the lake, and when it was made."""
 
     number: int
     at: datetime
 
 
 def current(connection: Connection) -> Snapshot:
-    """The newest snapshot."""
+    """Return the newest snapshot."""
     return Snapshot(
         *connection.fetch_one(
             "SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('lake') ORDER BY snapshot_id DESC LIMIT 1"
@@ -32,11 +32,12 @@ def current(connection: Connection) -> Snapshot:
 
 
 def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snapshot:
-    """The snapshot that a moment, a batch or an export of the account means: none, the newest.
+    """Return the snapshot that was current at a time, that a batch made, or that an export has.
 
-    Of a batch it is the one it made, of an export the one whose records it has. Raises NotFound for a batch or export
-    that is not there, or another account's; Refused for a batch that has written nothing; InvalidRequest for what is
-    none of these; BeyondHorizon when what is meant is not kept any more.
+    meant: a time, or the id of a batch or export of the account. None means the newest snapshot.
+
+    Raises NotFound for a batch or export that does not exist or belongs to another account. Raises Refused for a batch
+    that has written nothing, InvalidRequest for any other text, and BeyondHorizon if the snapshot is no longer kept.
     """
     if meant is None:
         return current(connection)
@@ -45,14 +46,14 @@ def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snap
             "SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('lake') ORDER BY snapshot_id LIMIT 1"
         )
     )
-    an_id = _ID.fullmatch(meant)
+    id_ = _ID.fullmatch(meant)
     condition, value = "snapshot_id = ?", None
-    if an_id and an_id["kind"] == "e":
+    if id_ and id_["kind"] == "e":
         export = next(iter(ledger.exports(connection, export_id=meant, account=account)), None)
         if export is None:
             raise no_such_export(meant)
         value = export.snapshot
-    elif an_id:
+    elif id_:
         batch = next(iter(ledger.batches(connection, batch_id=meant, account=account)), None)
         if batch is None:
             raise no_such_batch(meant)
@@ -69,7 +70,7 @@ def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snap
     ).fetch_all()
     if not found:
         raise BeyondHorizon(
-            f"The records as of {meant} are not kept any more.",
-            f"The oldest that are: --as-of {oldest.at:%Y-%m-%dT%H:%M:%S.%f}Z.",
+            f"The records as of {meant} are no longer kept.",
+            f"The oldest records are: --as-of {oldest.at:%Y-%m-%dT%H:%M:%S.%f}Z.",
         )
     return Snapshot(*found[0])

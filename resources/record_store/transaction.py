@@ -10,7 +10,7 @@ from typing import Any, Self
 import duckdb
 
 from resources.clock import Clock
-from resources.file_storage import FileStorage, kept
+from resources.file_storage import FileStorage, usage
 from resources.record_store import lake_files, ledger
 from resources.record_store.catalog import catalog_of
 from resources.record_store.databases import Databases
@@ -36,8 +36,9 @@ _SKEW = timedelta(minutes=1)
 class Transaction:
     """A transaction on the lake, under the write lock.
 
-    `seq` is the number of the next ledger row, and `at` the time of all its rows. `snapshot` is the snapshot that it
-    made, once it is committed. `batches` are the batches that it has recorded, in their new states.
+    seq: the number of the next ledger row. at: the time of all its rows.
+    snapshot: the snapshot that it made, after the commit.
+    batches: the batches that it has recorded, in their new states.
     """
 
     connection: Connection
@@ -52,7 +53,7 @@ class Transaction:
         self.batches += [value for value in values if isinstance(value, Batch)]
         self.seq += 1
 
-    def write_down(self, files: Iterable[StoredFile]) -> None:
+    def record_files(self, files: Iterable[StoredFile]) -> None:
         """Record files in the ledger."""
         for file in files:
             self.append(ledger.append_file, self.at, file)
@@ -61,8 +62,8 @@ class Transaction:
 class TransactionalStore:
     """The catalog and the data that the settings name. A context manager, for one thread.
 
-    It closes what it has opened; a process that opens many stores passes `databases`, which are kept. Writing holds the
-    write lock during each transaction. Reading holds no lock, and cannot write.
+    It closes the databases that it has opened. A process that opens many stores can pass `databases` to keep them.
+    Writing holds the write lock during each transaction. Reading holds no lock, and cannot write.
     """
 
     def __init__(self, settings: Settings, *, clock: Clock | None = None, databases: Databases | None = None) -> None:
@@ -80,16 +81,16 @@ class TransactionalStore:
         self._times = Timekeeper(self.clock, settings.scratch)
 
     def __enter__(self) -> Self:
-        """The store itself."""
+        """Return the store itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Close what is open."""
+        """Close the databases."""
         self._lake.close()
 
     @property
     def exists(self) -> bool:
-        """Whether the store was initialised, by anyone."""
+        """Returns whether the store was initialised, by this process or another."""
         return self._catalog.exists()
 
     def lock(self, name: str, seconds: float) -> WriteLock:
@@ -105,10 +106,10 @@ class TransactionalStore:
         """Returns the current time, of the catalog's server or of this machine: see `Timekeeper.now`."""
         return self._times.now(ledger.newest(connection)[1], self._mark.read())
 
-    def lived(self) -> datetime:
-        """Returns the time by which retention is measured: see `Timekeeper.lived`."""
+    def retention_time(self) -> datetime:
+        """Returns the time by which retention is measured: see `Timekeeper.retention_time`."""
         with self.reading() as connection:
-            return self._times.lived(ledger.newest(connection)[1], self._mark.read())
+            return self._times.retention_time(ledger.newest(connection)[1], self._mark.read())
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -136,11 +137,11 @@ class TransactionalStore:
     def reading_whole(
         self, snapshot: int, record_type: str, account: str, snapshots: Collection[int]
     ) -> Iterator[Connection]:
-        """Opens the same connection after it has compared the files that snapshots need of an account's records.
+        """Opens a connection as `reading` does, after comparing the files that snapshots need of an account's records.
 
         Raises DamagedFile for a file that is missing or differs.
         """
-        with self.reading() as connection:  # of now: checksums may be younger than the snapshot
+        with self.reading() as connection:  # of now, because checksums may be newer than the snapshot
             paths = lake_files.needed_by(connection, snapshots, record_type, account)
             lake_files.compare(connection, self.settings.data, paths)
         with self.reading(snapshot) as connection:
@@ -162,14 +163,14 @@ class TransactionalStore:
     ) -> Iterator[Transaction]:
         """Begins a transaction under the write lock. It is committed at the end, or rolled back on an error.
 
-        The commit has the message and the actor, and names the batch whose records it writes. Before it commits, every
-        file that it made is flushed, and recorded with its checksum.
+        The commit has the message and the actor. It names the batch if it writes records. Before the commit, every file
+        that the transaction made is flushed, and recorded with its checksum.
 
         writes: patterns of the files that it may make; none if it writes rows of the ledger only.
         account: the owner of these files.
         apart: record the checksums in a commit of their own, and keep them in a file until then. DuckLake 1.0 cannot
-        compact files and write rows in one commit. Nor does it find a table in earlier snapshots if the snapshot that
-        created it has inlined rows (found here).
+        compact files and write rows in one commit. If a snapshot creates a table and has inlined rows, DuckLake does
+        not find that table in earlier snapshots (found here).
         """
         if not self.exists:
             raise not_ready(self.settings)
@@ -177,33 +178,33 @@ class TransactionalStore:
             mark = self._require_one_store(connection)
             data, seen = self.settings.data, self._times.observe(mark)
             if writes:
-                # Before a file is made, so that files of a killed process are known to be this store's.
+                # This comes before any file is made. So a killed process leaves a mark that its files are this store's.
                 self._mark.write(replace(mark, writing=self._writing(mark, writes)))
-            before = lake_files.lying(data, writes)
+            before = lake_files.existing(data, writes)
             connection.execute("BEGIN")
             seq, newest = ledger.newest(connection)
             transaction = Transaction(connection, seq + 1, self._times.now(newest, mark))
             if mark.writing is not None:
-                self._second_names.put_back()
+                self._second_names.restore()
             known = self._unfinished(connection, mark)
             yield transaction
             lake_files.compare_read(connection, data)
-            made = lake_files.lying(data, writes) - before
-            self._second_names.give(made)
+            made = lake_files.existing(data, writes) - before
+            self._second_names.add(made)
             known += lake_files.written(connection, data, made, account, batch_id)
             if apart and known:
                 self._pending.save(known)
             else:
-                transaction.write_down(known)
+                transaction.record_files(known)
             try:
                 self._commit(transaction, message, actor, batch_id)
             except BaseException:
-                self._second_names.put_back()
+                self._second_names.restore()
                 raise
-            self._second_names.take_away()
+            self._second_names.remove()
             if apart and known:
                 connection.execute("BEGIN")
-                transaction.write_down(known)
+                transaction.record_files(known)
                 self._commit(transaction, f"{message}: checksums", actor)
                 self._pending.clear()
             self._advance(replace(mark, writing=None, seen=seen), transaction.snapshot)
@@ -247,8 +248,8 @@ class TransactionalStore:
         return mark
 
     def _writing(self, mark: Mark, writes: Sequence[str]) -> Writing:
-        """Returns the files that this transaction may make, and those of transactions before it that did not end."""
-        since = self._times.of_files()
+        """Returns the files that this transaction may make, with those of earlier transactions that were killed."""
+        since = self._times.file_system_time()
         if mark.writing is None:
             return Writing(tuple(writes), since)
         return Writing(tuple({*writes, *mark.writing.patterns}), min(since, mark.writing.since))
@@ -258,14 +259,14 @@ class TransactionalStore:
         if mark.writing is None:
             return []
         data, since = self.settings.data, mark.writing.since - _SKEW
-        young = {path for path in lake_files.lying(data, mark.writing.patterns) if _written_at(data / path) >= since}
+        young = {path for path in lake_files.existing(data, mark.writing.patterns) if _written_at(data / path) >= since}
         return lake_files.unlisted(connection, data, young)
 
     def _advance(self, mark: Mark, snapshot: int | None) -> None:
-        """Write the newest snapshot into the mark. An error is ignored, because an old number is harmless."""
+        """Write the newest snapshot into the mark. Ignores errors, because an old number does no harm."""
         with suppress(OSError, RecordsError):
             self._mark.write(replace(mark, snapshot=max(mark.snapshot, snapshot or 0)), flushed=False)
 
 
 def _written_at(place: Location) -> datetime:
-    return kept(place).at or datetime.max.replace(tzinfo=UTC)
+    return usage(place).at or datetime.max.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""One writer at a time per store."""
+"""Locks: `WriteLock` lets one writer at a time write to a store."""
 
 import time
 import zlib
@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING, Protocol
 
 import filelock
 
-from resources.record_store.server_errors import is_ended, server_error, tried
+from resources.record_store.server_errors import is_ended, retried, server_error
 from schemas.errors import StoreBusy, StoreUnreachable
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
 
 _KEY = 0x7265636F726473
-"""Of the writers' advisory lock. PostgreSQL counts these apart for each database, and a catalog is a database."""
+"""The number of the writers' advisory lock. Each database of PostgreSQL, so each catalog, has its own numbers."""
 
 _LONGEST = 2**31 - 1
-"""Milliseconds that PostgreSQL can wait at most."""
+"""The most milliseconds that PostgreSQL can wait."""
 
 _RESTART = 10.0
-"""Seconds for which a server that ended the session of a writer who waits may be away."""
+"""How many seconds a waiting writer retries after the server ended its session."""
 
 _LOCKS_OF_THE_SESSION = """
     SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid()
@@ -31,36 +31,36 @@ _LOCKS_OF_THE_SESSION = """
 
 
 class WriteLock(Protocol):
-    """A lock that is held around each transaction that writes.
+    """A lock that is held during each transaction that writes. Its holder can take it again.
 
-    Without it commits to a SQLite catalog fail (ducklake#1309) and two upserts of one new key both
-    succeed (ducklake#1393). It is freed when its holder dies, and can be taken again by the one who holds it.
+    Without it, commits to a SQLite catalog fail (ducklake#1309), and two upserts of one new key both succeed
+    (ducklake#1393). It is released if its holder dies.
     """
 
     def __enter__(self) -> None:
-        """Hold the lock, or raise StoreBusy after the seconds it was willing to wait."""
+        """Take the lock. Raises StoreBusy after the seconds to wait."""
         ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the next writer in."""
+        """Release the lock."""
         ...
 
     def prove(self) -> None:
-        """It is still held at this moment; StoreBusy where it was lost."""
+        """Raise StoreBusy if the lock was lost."""
         ...
 
 
 class FileLock:
-    """A lock on a file beside the catalog. The operating system frees it when its holder dies."""
+    """A lock on a file beside the catalog. The operating system releases it if its holder dies."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         self._lock = filelock.FileLock(path, timeout=seconds)
         self._seconds = seconds
 
     def __enter__(self) -> None:
-        """Hold the lock, or raise StoreBusy after the seconds it was willing to wait."""
+        """Take the lock. Raises StoreBusy after the seconds to wait."""
         try:
             self._lock.acquire()
         except filelock.Timeout:
@@ -69,18 +69,19 @@ class FileLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the next writer in."""
+        """Release the lock."""
         self._lock.release()
 
     def prove(self) -> None:
-        """It is held: the operating system takes it from no living process."""
+        """Do nothing: a living process cannot lose a lock on a file."""
 
 
 class AdvisoryLock:
-    """A lock of PostgreSQL's, on a session of its own that lasts as long as the lock is held.
+    """An advisory lock of PostgreSQL, on a session of its own that lasts as long as the lock is held.
 
-    The server frees it when the session ends, with its holder or before: so it is to be proven before a COMMIT.
-    `session` is there while the lock is held.
+    The server releases it when the session ends, which may be before its holder ends. So call `prove` before a COMMIT.
+
+    session: the session, while the lock is held.
     """
 
     def __init__(self, open_session: "Callable[[], Session]", seconds: float, name: str = "") -> None:
@@ -91,7 +92,7 @@ class AdvisoryLock:
         self._depth = 0
 
     def __enter__(self) -> None:
-        """Hold the lock, or raise StoreBusy after the seconds it was willing to wait."""
+        """Take the lock. Raises StoreBusy after the seconds to wait."""
         if not self._depth:
             self.session = self._acquired()
         self._depth += 1
@@ -99,14 +100,14 @@ class AdvisoryLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let the next writer in."""
+        """Release the lock."""
         self._depth -= 1
         if not self._depth and self.session is not None:
             self.session.close()
             self.session = None
 
     def prove(self) -> None:
-        """The session answers and has the lock; StoreBusy where it was cut, for another may be writing since."""
+        """Raise StoreBusy if the session was cut, because another writer may have the lock since."""
         import psycopg2
 
         locks = 0
@@ -117,11 +118,11 @@ class AdvisoryLock:
         if not locks:
             raise StoreBusy(
                 "The session that held the store's write lock was cut; nothing was written.",
-                "Try again. When it happens often, see who ends sessions: PostgreSQL's log, a proxy or a firewall.",
+                "Try again. If it happens often, find what ends sessions: PostgreSQL's log, a proxy or a firewall.",
             )
 
     def _acquired(self) -> "Session":
-        """A session that has the lock; one more where the server ends the first, for nothing is done yet."""
+        """Return a session that has the lock. If the server ends the first one, take another: nothing is done yet."""
         import psycopg2
 
         deadline = time.monotonic() + self._seconds
@@ -131,7 +132,7 @@ class AdvisoryLock:
             except psycopg2.Error as error:
                 if not is_ended(error):
                     raise
-            return tried(
+            return retried(
                 lambda: self._locked(self._open(), deadline),
                 lambda error: isinstance(error, StoreUnreachable),
                 _RESTART,
@@ -145,7 +146,7 @@ class AdvisoryLock:
         seconds = deadline - time.monotonic()
         try:
             with session.cursor() as cursor:
-                # A holder whose machine is gone without a word is found within a minute.
+                # With these, the server finds within a minute that the holder's machine is lost.
                 cursor.execute("SET tcp_keepalives_idle = 30")
                 cursor.execute("SET tcp_keepalives_interval = 10")
                 cursor.execute("SET tcp_keepalives_count = 3")

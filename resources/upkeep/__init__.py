@@ -1,1 +1,1 @@
-"""What keeps a store small and quick: the lake's maintenance, and files whose time is over."""
+"""Keeps a store small and fast: the lake's maintenance, and the removal of files after their retention."""

@@ -1,7 +1,7 @@
-"""The accounts' own files that nobody needs any more: of batches that are over, of files that arrived long ago.
+"""Removes the accounts' files that are no longer needed: files of closed batches, and old files from the inbox.
 
-What a batch needs follows from the ledger alone, so that one sweep takes away what has become superfluous and what a
-crash left behind, and the next one completes a sweep that was killed. Files go into the trash first.
+The ledger alone decides which files a batch needs. So one sweep removes superfluous files and those that a crash left.
+The next sweep completes one that was killed. Files go into the trash first.
 """
 
 import re
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from resources.clock import BATCH_ID, file_time
-from resources.file_storage import entries, files_below, kept, remove
+from resources.file_storage import entries, files_below, remove, usage
 from resources.inbox.bundles import WHY
 from resources.record_store import RecordStore
 from resources.trash import Trash
@@ -19,44 +19,44 @@ from schemas.location import Location
 from schemas.maintenance import Removed
 
 _OF_BATCH = re.compile(rf"{BATCH_ID.pattern}|\.{BATCH_ID.pattern}\.[0-9a-f]{{8}}\.partial")
-"""How a folder of a batch is called, and one that is still being made."""
+"""The name of a folder of a batch, or of one that is still being made."""
 
 _OF_QUARANTINE = re.compile("[aq]-")
 UNKNOWN_FOR = timedelta(hours=24)
-"""How old a folder must be to be a leftover that the ledger knows nothing of: what is being made is younger."""
+"""The age from which a folder without a batch in the ledger is a leftover. A folder still being made is younger."""
 
 STAGED_FOR = timedelta(hours=24)
-"""How long what was staged is kept after its commit."""
+"""How long staged records are kept after their commit."""
 
 
 def sweep_batches(store: RecordStore) -> Removed:
-    """Staged records lie there for previews only; reports and rejects until a batch is over, or long enough closed.
+    """Remove staged records, reports and rejects that no batch needs. Returns what was removed.
 
-    What killed processes have left in this machine's scratch folder is gone too.
+    Also removes the files that killed processes left in this machine's scratch folder.
     """
-    now, window, trash = store.lived(), store.settings.rollback_window, Trash(store.settings)
+    now, window, trash = store.retention_time(), store.settings.rollback_window, Trash(store.settings)
     batches = {batch.batch_id: batch for batch in store.batches()}
     removed = Removed()
     for kind in ("staging", "reports", "rejects"):
         for account, folder in _folders(store, kind):
             if not _OF_BATCH.fullmatch(folder.name):
-                continue  # the store has not made it
+                continue  # the store did not make it
             batch = batches.get(folder.name)
             if batch is not None and batch.account == account:
                 superfluous = not is_needed(kind, batch, now, window)
             else:
-                superfluous = (kept(folder).at or now) + UNKNOWN_FOR <= now
+                superfluous = (usage(folder).at or now) + UNKNOWN_FOR <= now
             if superfluous:
                 removed += trash.put(folder, now)
     return removed + _sweep_scratch(store.settings.scratch)
 
 
 def sweep_archive(store: RecordStore) -> Removed:
-    """The files that arrived are kept for some days after they were put into the archive, or into quarantine.
+    """Remove the files that have been in the archive or in quarantine for RECORDS_ARCHIVE_DAYS.
 
-    What lies there in no folder of a batch or of an arrival was put there by others, and stays.
+    Files that are not in a folder of a batch or of an arrival stay, because the store did not put them there.
     """
-    removed, now, trash = Removed(), store.lived(), Trash(store.settings)
+    removed, now, trash = Removed(), store.retention_time(), Trash(store.settings)
     before = now - store.settings.archive_days
     for root in (store.settings.archive, store.settings.quarantine):
         for file in files_below(root):
@@ -71,12 +71,12 @@ def sweep_archive(store: RecordStore) -> Removed:
 
 
 def is_needed(kind: str, batch: Batch, now: datetime, window: timedelta) -> bool:
-    """Whether a batch still needs its folder of staging, reports or rejects.
+    """Return whether a batch still needs its folder of staging, reports or rejects.
 
-    What was staged outlives its commit by a safe time: until then the records are on the disk twice. A batch that was
-    taken back or thrown away may be looked at as long as one that could be taken back.
+    Staged records are kept for STAGED_FOR after their commit. Until then the records are on the disk twice. Reports
+    and rejects of a batch that was rolled back, discarded or failed are kept for one rollback window.
 
-    window: for batches that do not say for how long they can be taken back.
+    window: the rollback window of batches that have none recorded.
     """
     window = batch.promised(window)
     if kind == "staging":
@@ -88,16 +88,16 @@ def is_needed(kind: str, batch: Batch, now: datetime, window: timedelta) -> bool
 
 
 def _folders(store: RecordStore, kind: str) -> Iterator[tuple[str, Location]]:
-    """Also of accounts that the ledger does not know, as after a first preview that was killed."""
+    """Yield each account and folder of a kind. A killed first preview leaves an account unknown to the ledger."""
     for account in entries(store.settings.accounts):
         yield from ((account.name, folder) for folder in entries(account / kind))
 
 
 def _sweep_scratch(scratch: Path) -> Removed:
-    """What is in the scratch folder is of processes that work, as the file system's own time tells, and no store's."""
+    """Remove old files of the scratch folder, by the time of its file system. Returns what was removed."""
     removed, now = Removed(), file_time(scratch)
     for place in entries(scratch):
-        found = kept(place)
+        found = usage(place)
         if now is not None and (found.at or now) + UNKNOWN_FOR <= now:
             remove(place)
             removed += Removed(1, found.bytes)

@@ -1,4 +1,4 @@
-"""Keeping house: batches whose time has ended, files that are small, superfluous or left behind."""
+"""Expires batches, merges small files, and removes files that are superfluous or left behind."""
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.record_type import RecordType
 
 READING_FOR = timedelta(hours=24)
-"""How long a reader may go on reading files that no snapshot needs any more: as long as a run may last."""
+"""How long files that no snapshot needs are kept for readers: as long as a run may last."""
 
 _SNAPSHOTS_A_STEP = 200
 
@@ -27,8 +27,8 @@ Step = Callable[[Connection, Location, RecordType], tuple[int, int]]
 class Maintenance:
     """Keeps a store in order, as one actor and, inside Dagster, in one run.
 
-    All of it may be done at any time and beside anything else; the write lock is held for one step at a time.
-    What a killed process did not do is done by the next.
+    It may run at any time, beside any other work. It holds the write lock for one step at a time.
+    The next run completes the work of a killed process.
     """
 
     def __init__(self, store: RecordStore, actor: str, run_id: str | None = None) -> None:
@@ -39,7 +39,7 @@ class Maintenance:
         self._damaged: DamagedFile | None = None
 
     def expire(self) -> ExpiryReport:
-        """No batch is open whose time has ended, and the files that batches no longer need are gone."""
+        """Expire the batches that are past their time, and remove the files that batches no longer need."""
         ended = self._store.expire_batches(self._actor, self._run_id)
         return ExpiryReport(
             expired=tuple(batch.batch_id for batch in ended if batch.status is BatchStatus.EXPIRED),
@@ -48,12 +48,12 @@ class Maintenance:
         )
 
     def maintain(self) -> MaintenanceReport:
-        """The lake's files are few, sorted and needed; snapshots below the horizon and files past their days are gone.
+        """Merge and sort the lake's files; remove the snapshots below the horizon, and files after their retention.
 
-        The horizon is now less twice the rollback window: every snapshot that was current at a moment since then is
-        kept, so that a batch and then its rollback can be taken back. Files go into the trash first.
+        The horizon is two rollback windows before now. Every snapshot that was current since then is kept, so that a
+        batch, and then its rollback, can be rolled back. Files go into the trash first.
 
-        Raises DamagedFile for a file that cannot be merged because it is damaged, when all the rest is done.
+        If a file is damaged and cannot be merged, raises DamagedFile after all other work is done.
         """
         expiry = self.expire()
         old_files = self._remove_old_files()
@@ -61,7 +61,7 @@ class Maintenance:
         rewritten, rewritten_into = self._repeat("write files anew", compaction.rewrite_deleted)
         merged, merged_into = self._repeat("merge files", compaction.merge_small_files)
         orphans = self._remove_superfluous()
-        now = self._store.lived()
+        now = self._store.retention_time()
         exports, archived = sweep_exports(self._store.settings, now), sweep_archive(self._store)
         trash = self._trash.sweep(now)
         with self._store.reading() as connection:
@@ -85,11 +85,11 @@ class Maintenance:
         )
 
     def _remove_old_files(self) -> Removed:
-        """What earlier rounds have replaced goes into the trash, once all that was written since was read whole.
+        """Move the files that earlier rounds replaced into the trash, after reading their replacements whole.
 
-        It comes before this round replaces anything, so that no round removes what it has replaced itself.
+        This happens before this round replaces any file, so that no round removes the files that it replaced itself.
         """
-        now, data = self._store.lived(), self._store.settings.data
+        now, data = self._store.retention_time(), self._store.settings.data
         removed = Removed()
         with self._store.catalog_change() as connection:
             files = compaction.replaced(connection, now - READING_FOR)
@@ -100,15 +100,15 @@ class Maintenance:
             except DamagedFile as error:
                 self._damaged = error
                 return removed
-            # First from the catalog, so that it never names a file that is gone: what is left then is superfluous.
+            # The catalog forgets them first, so that it never names a missing file. What is left is superfluous.
             compaction.forget(connection, [file.path for file in files])
         for file in files:
             removed += self._trash.put(data / file.path, now)
         return removed
 
     def _remove_superfluous(self) -> Removed:
-        """What killed writers of this store have left goes into the trash."""
-        now, data = self._store.lived(), self._store.settings.data
+        """Move the files that killed writers of this store left into the trash."""
+        now, data = self._store.retention_time(), self._store.settings.data
         removed = Removed()
         with self._store.transaction("remove orphans", self._actor, writes=()) as transaction:
             for path in compaction.superfluous(transaction.connection, data, now - UNKNOWN_FOR):
@@ -127,8 +127,8 @@ class Maintenance:
             expired += len(step)
 
     def _horizon(self) -> datetime:
-        """Before now by twice the rollback window: this process's, or the longest that a batch was promised since."""
-        now, window = self._store.lived(), self._store.settings.rollback_window
+        """Return now less two rollback windows: this process's, or the longest one that a recent batch has recorded."""
+        now, window = self._store.retention_time(), self._store.settings.rollback_window
         windows = [
             batch.window
             for batch in self._store.batches()
@@ -139,14 +139,14 @@ class Maintenance:
         return now - 2 * max([window, *windows])
 
     def _repeat(self, message: str, step: Step) -> tuple[int, int]:
-        """The step is done for each record type until there is nothing to do; returns files before and after."""
+        """Repeat a step for each record type until it finds no work. Returns the numbers of files before and after."""
         before = after = 0
         for record_type in self._store.record_types().values():
             taken = 1
             while taken:
                 try:
                     taken, made = self._step(message, record_type, step)
-                except DamagedFile as error:  # which stops nothing else
+                except DamagedFile as error:  # the other record types go on
                     self._damaged = error
                     break
                 before, after = before + taken, after + made
