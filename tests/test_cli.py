@@ -333,7 +333,10 @@ def test_lists_come_in_pages_that_name_the_next(monkeypatch: pytest.MonkeyPatch)
     [
         (["preview", "none.csv", "-a", "ua", "-t", "contacts"], 2, "not_found", "There is no file 'none.csv'."),
         (["preview", "ok.csv", "-a", "ua", "-t", "birds"], 2, "not_found", "There is no record type 'birds'."),
-        (["preview", "ok.csv", "-a", "A", "-t", "contacts"], 2, "invalid_request", "'A' is not a valid name of an account."),
+        (
+            ["preview", "ok.csv", "-a", "A", "-t", "contacts"],
+            *(2, "invalid_request", "'A' is not a valid name of an account."),
+        ),
         (["preview", "ok.csv", "-a", "ua", "-t", "contacts", "--map", "id"], 2, "invalid_request", "--map was 'id'."),
         (["preview", "ok.csv", "-t", "contacts"], 2, "wrong_usage", NO_ACCOUNT),
         (["import", "ok.csv", "-a", "ua", "-t", "contacts", "--mode", "guess"], 2, "wrong_usage", None),

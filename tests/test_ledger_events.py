@@ -130,7 +130,7 @@ def test_a_preview_is_an_observation_and_a_commit_a_materialisation(
         "committed_at": report.batch.at.timestamp(),
     }
     at = f"{report.batch.at:%Y-%m-%d %H:%M:%S} UTC"
-    assert [event.description for event in told_of_assets(result)] == [
+    assert [event.description for event in events_of_assets(result)] == [
         f"in.csv: previewed {preview.batch.at:%Y-%m-%d %H:%M:%S} UTC",
         f"in.csv: committed {at}",
     ]
@@ -142,7 +142,7 @@ def test_a_rollback_names_the_file_and_what_it_restored(
     batch_id = importer.import_file(contacts_of(file), OnInvalid.SKIP).batch.batch_id
     store.account("ua").roll_back(RollbackRequest("ua", batch_id), "tester", None)
 
-    rollback, rolled_back = told_of_assets(news(instance))[1:]
+    rollback, rolled_back = events_of_assets(news(instance))[1:]
 
     assert [(event.description or "").partition(" 20")[0] for event in (rollback, rolled_back)] == [
         "rollback of in.csv: committed",
@@ -191,7 +191,7 @@ def test_an_export_is_a_link_while_the_ui_runs(
     ui.write(store.settings)
     export = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
 
-    *_, event = told_of_assets(news(instance))
+    *_, event = events_of_assets(news(instance))
 
     assert shown(event)[3]["file_link"] == ui.export_link(store.settings, export)
 

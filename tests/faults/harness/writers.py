@@ -97,10 +97,10 @@ def write(place: Place, name: str, seconds: float, seed: str) -> Answers:
                     answers.states.append((report.snapshot or 0, dict(mine)))
                 elif act == "rollback" and candidates:
                     batch_id, before = candidates.pop()
-                    report = account.roll_back(RollbackRequest("ua", batch_id, OnModified.STOP), name, None)
+                    rollback = account.roll_back(RollbackRequest("ua", batch_id, OnModified.STOP), name, None)
                     mine = before
                     answers.standing[batch_id] = "rolled_back"
-                    answers.states.append((report.snapshot or 0, dict(mine)))
+                    answers.states.append((rollback.snapshot or 0, dict(mine)))
                 elif act == "export":
                     request = ExportRequest("ua", "contacts", columns=("external_id", "company"), format="parquet")
                     manifest = ExportWriter(store, name).export(request)
