@@ -88,6 +88,7 @@ def launch(server: Server, page: Page, job: str, config: str, account: str | Non
     expect(page.locator(".CodeMirror")).to_contain_text(config.splitlines()[-1].split(": ")[0])
     if account is not None:
         page.get_by_placeholder("Partition").fill(account)
+        expect(page.get_by_text("Loading...")).to_have_count(0)  # what is chosen before is not taken
         page.keyboard.press("Enter")
     picture(page, f"launchpad-{job}")
     page.get_by_role("button", name="Launch Run").click()
