@@ -212,7 +212,7 @@ def test_a_run_delivers_each_and_fails_for_those_that_cannot_be(
     assert failure.user_failure_data.description == (
         "2 of 4 deliveries failed: nowhere, gone. "
         f"nowhere: The folder '{there}/missing' does not exist. Create it, or name another: -o PATH. "
-        f"gone: {home}/exports.yaml has no export 'gone' that can be made. See what is said of it there."
+        f"gone: {home}/exports.yaml has no valid export 'gone'. Its exports: daily, nowhere, evening."
     )
     table: Any = failure.user_failure_data.metadata["deliveries"]
     assert [(row.data["name"], row.data["rows"]) for row in table.records] == [("daily", 2), ("evening", 3)]
@@ -330,7 +330,7 @@ def test_a_mistake_fails_the_tick_once_the_other_entries_are_served(
 
 def test_a_file_that_is_no_yaml_fails_the_tick(account: RecordStore, home: Path, instance: dg.DagsterInstance) -> None:
     write(home, "- {name: a}\n", "- {name: [")
-    with pytest.raises(dg.Failure, match=r"exports\.yaml is no YAML in line 3"):
+    with pytest.raises(dg.Failure, match=r"exports\.yaml is not valid YAML in line 3"):
         tick(instance, "2026-01-05T12:00")
 
 

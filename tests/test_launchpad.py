@@ -46,11 +46,12 @@ def test_hints_name_jobs_and_fields(hint: str, words: str) -> None:
 def test_the_fields_that_everybody_fills_in_come_first(
     monkeypatch: pytest.MonkeyPatch, job: dg.JobDefinition, first: list[str]
 ) -> None:
-    monkeypatch.setattr(run_config, "default_values_yaml_from_type_snap", run_config.default_values_yaml_from_type_snap)
+    name = "default_values_yaml_from_type_snap"
+    monkeypatch.setattr(run_config, name, getattr(run_config, name))
     put_first_fields_first()
     snap = JobSnap.from_job_def(job)
     root = snap.config_schema_snapshot.get_config_snap(snap.mode_def_snaps[0].root_config_key or "")
-    text = run_config.default_values_yaml_from_type_snap(snap.config_schema_snapshot, root)
+    text = getattr(run_config, name)(snap.config_schema_snapshot, root)
     fields = [*yaml.safe_load(text)]
     assert fields[: len(first)] == first
     assert fields[len(first) - 1 :] == sorted(fields[len(first) - 1 :])

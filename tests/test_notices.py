@@ -90,7 +90,7 @@ def test_what_the_ledger_tells_is_told_once(
     bodies = [message["message"].splitlines() for message in receiver.taken]
     assert bodies[0] == [
         "in.csv, 2 records: 1 created, 1 rejected.",
-        f"What is wrong, and the file to correct: records show {partial}",
+        f"See the problems and the file to correct: records show {partial}",
     ]
     assert bodies[1] == [
         f"tester rolled {clean} back: 1 removed.",
