@@ -118,7 +118,7 @@ TWO_ORDERS = (
 )
 UNNOTICED = (
     "1 date read day first, as --date-order dmy says; none of them shows that this is right, "
-    "for each could be the other way round."
+    "because each could be the other way round."
 )
 
 

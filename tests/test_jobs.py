@@ -208,7 +208,7 @@ def test_the_options_of_an_import_reach_it_and_its_warnings_the_step(
     metadata = output.step_output_data.metadata
     assert metadata["warnings"].value == (
         "- `birthday`: 1 date read day first, as --date-order dmy says; none of them shows that this is right, "
-        "for each could be the other way round."
+        "because each could be the other way round."
     )
     assert metadata["snapshot"].value == store.reports(store.batches(status=BatchStatus.COMMITTED))[0].snapshot
     sentence, code = failure(refused)
