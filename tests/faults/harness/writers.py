@@ -90,17 +90,17 @@ def write(place: Place, name: str, seconds: float, seed: str) -> Answers:
                     }
                     path = place.files / f"{name}-{answers.done}.csv"
                     write_csv(path, [contact(0, external_id=key, company=value) for key, value in rows.items()])
-                    report = Importer(store, name).import_file(contacts_of(path))
-                    candidates.append((report.batch.batch_id, dict(mine)))
+                    imported = Importer(store, name).import_file(contacts_of(path))
+                    candidates.append((imported.batch.batch_id, dict(mine)))
                     mine |= rows
-                    answers.standing[report.batch.batch_id] = "committed"
-                    answers.states.append((report.snapshot or 0, dict(mine)))
+                    answers.standing[imported.batch.batch_id] = "committed"
+                    answers.states.append((imported.snapshot or 0, dict(mine)))
                 elif act == "rollback" and candidates:
                     batch_id, before = candidates.pop()
-                    report = account.roll_back(RollbackRequest("ua", batch_id, OnModified.STOP), name, None)
+                    done = account.roll_back(RollbackRequest("ua", batch_id, OnModified.STOP), name, None)
                     mine = before
                     answers.standing[batch_id] = "rolled_back"
-                    answers.states.append((report.snapshot or 0, dict(mine)))
+                    answers.states.append((done.snapshot or 0, dict(mine)))
                 elif act == "export":
                     request = ExportRequest("ua", "contacts", columns=("external_id", "company"), format="parquet")
                     manifest = ExportWriter(store, name).export(request)
