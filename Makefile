@@ -1,7 +1,7 @@
-# The commands of CONTRIBUTING.md. Each does the set-up that it needs in .venv.
+# The commands of CONTRIBUTING.md. Each one first does the set-up that it needs in .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Python writes compiled files once. Otherwise each of the many processes of a test or demo would compile everything.
+# Let Python save compiled files. Otherwise each process of a test or demo would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test quick check faults bench audit lock clean
@@ -9,11 +9,11 @@ unexport PYTHONDONTWRITEBYTECODE
 demo: .venv/.ready
 	$(BIN)/records demo
 
-# Runs a test on each core. Tests that share a browser or a server stay in one process.
+# Runs a test on each core. Tests that share a browser or a server run in one process.
 test: check
 	$(BIN)/pytest --numprocesses logical --dist loadgroup
 
-# While working, within a minute: style, types, and the tests of what most changes touch, with stores on a laptop alone.
+# For use while working, within a minute: style, types, and the tests of the most used parts, with local stores alone.
 QUICK := layout errors definitions parsing mapping validation filters dates record_type progress report_writer \
   record_store importer export_commands planted_errors
 quick: .venv/.ready
@@ -28,12 +28,13 @@ check: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Writes what the pages quote: the output of their commands, and the picture of the README. DEMO=1 runs the demo too.
+# Updates what the pages quote: the output of their commands, and the picture of the README. DEMO=1 also runs the demo.
 .PHONY: pages
 pages: .venv/.ready
 	$(BIN)/python -m tests.pages $(if $(DEMO),--demo)
 
-# Injects thousands of faults: SEED=2 tries others, ONLY=kill one kind, CASE='…' one of them, TABLE=1 writes deploy/FAULTS.md.
+# Injects thousands of faults. SEED=2 tries other faults, ONLY=kill one kind, CASE='…' one fault.
+# TABLE=1 writes deploy/FAULTS.md.
 faults: .venv/.ready
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SHARE),--share $(SHARE)) \
 	  $(if $(CASE),--case '$(CASE)') $(if $(TABLE),--table)
@@ -43,24 +44,24 @@ bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks.dagster_instance
 	$(BIN)/python -m tests.benchmarks.server
 
-# The benchmark compares imports with dlt. It has an environment of its own, because nothing else needs it.
+# The benchmark compares imports with dlt. dlt has its own environment, because nothing else needs it.
 .venv/bench/.ready: tests/benchmarks/dlt.txt
 	$(PYTHON) -m venv .venv/bench
 	.venv/bench/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-# Checks the locked dependencies for known vulnerabilities. It needs the public package index, so it is not part of
-# `make test` or CI. Without the index, or without its data on vulnerabilities, it fails and says that it checked nothing.
+# Checks the locked dependencies for known vulnerabilities. It needs the public package index, so `make test` and CI do
+# not run it. Without the index or its data on vulnerabilities, it fails and says that it checked nothing.
 audit: .venv/.ready .venv/audit/.ready
 	$(BIN)/python -m tests.audit
 
-# pip-audit has an environment of its own, so its dependencies do not mix with ours.
+# pip-audit has its own environment, so that its dependencies do not mix with ours.
 .venv/audit/.ready: tests/audit/pip-audit.txt
 	$(PYTHON) -m venv .venv/audit
 	.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-# pip and uv are silent, so two lines show that the set-up works and how long it took.
+# pip and uv print nothing, so two lines show that the set-up runs and how long it took.
 .venv/.ready: pyproject.toml requirements.lock
 	@echo "Setting up .venv with about $$(grep -c == requirements.lock) packages. This takes a minute or two …"
 	@started=$$(date +%s); \
@@ -75,7 +76,7 @@ audit: .venv/.ready .venv/audit/.ready
 	fi && echo "Set up .venv in $$(($$(date +%s) - started)) s."
 	@touch $@
 
-# Pins every direct and indirect dependency for all platforms and Pythons. The lock names no index address.
+# Pins every direct and indirect dependency for all platforms and Python versions. The lock names no index address.
 lock: .venv/.ready
 	uv pip compile --quiet --universal --no-emit-index-url --no-header --all-extras --upgrade \
 	  pyproject.toml -o requirements.lock

@@ -12,7 +12,7 @@ class Receiver:
     """Keeps what was posted to it. It answers 200 or another status; with 0 it does not answer until it is closed."""
 
     def __init__(self) -> None:
-        self.taken: list[dict[str, Any]] = []
+        self.posted: list[dict[str, Any]] = []
         self.asked = 0
         self.status = 200
         self.closing = threading.Event()
@@ -26,7 +26,7 @@ class Receiver:
                     receiver.closing.wait(30)
                     return
                 if receiver.status == 200:
-                    receiver.taken.append(json.loads(body))
+                    receiver.posted.append(json.loads(body))
                 self.send_response(receiver.status)
                 self.end_headers()
 
@@ -42,7 +42,7 @@ class Receiver:
 
     @property
     def titles(self) -> list[str]:
-        return [message["title"] for message in self.taken]
+        return [message["title"] for message in self.posted]
 
 
 @contextmanager

@@ -80,8 +80,8 @@ def _value(entry: dict[str, Any]) -> Any:
 
 def environment(folder: Path) -> dict[str, str]:
     """Return the environment of this process, with a home of its own and no other setting of the project."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RECORDS_", "DAGSTER_"))}
-    return kept | {"RECORDS_HOME": str(folder / "home"), "RECORDS_ACTOR": "tester", "HOME": str(folder)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RECORDS_", "DAGSTER_"))}
+    return inherited | {"RECORDS_HOME": str(folder / "home"), "RECORDS_ACTOR": "tester", "HOME": str(folder)}
 
 
 def within(seconds: float, what: Callable[[], T], *, every: float = 0.5) -> T:

@@ -259,7 +259,7 @@ def test_a_file_called_as_the_text_beside_it_is_kept(inbox_store: RecordStore) -
 @pytest.mark.parametrize(
     ("raised", "outcome"),
     [
-        (StoreBusy("Somebody writes.", "Wait."), Outcome.POSTPONED),
+        (StoreBusy("Another process writes.", "Wait."), Outcome.POSTPONED),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), Outcome.POSTPONED),
         (ValueError("canary@secret.example"), Outcome.QUARANTINED),
     ],
@@ -350,7 +350,7 @@ def test_a_preview_that_is_no_longer_true_after_a_crash_is_made_anew(
     take(inbox_store)
 
     def busy(*_: object) -> None:
-        raise StoreBusy("Somebody writes.", "Wait.")
+        raise StoreBusy("Another process writes.", "Wait.")
 
     with monkeypatch.context() as patch:
         patch.setattr(Importer, "commit", busy)

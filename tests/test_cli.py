@@ -564,8 +564,8 @@ def test_a_remembered_mapping_names_its_batch_and_can_be_overruled() -> None:
     options = ["-a", "ua", "-t", "contacts"]
     first = contacts("one.csv", "Kundennr,id,Stand\nC-1,X-1,lead\n")
     second = contacts("two.csv", "Kundennr,id,Stand\nC-2,X-2,lead\n")
-    said = ["--map", "Kundennr=external_id", "--map", "id=", "--map", "Stand=status"]
-    batch_id = done("import", first, *options, *said)["batch_id"]
+    mapping_options = ["--map", "Kundennr=external_id", "--map", "id=", "--map", "Stand=status"]
+    batch_id = done("import", first, *options, *mapping_options)["batch_id"]
 
     printed = run("preview", second, *options).stdout
     other = done("preview", second, *options, "--map", "id=external_id", "--map", "Kundennr=")
@@ -836,10 +836,10 @@ def test_the_ui_begins_with_what_is_wrong_in_what_the_operator_wrote(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (home / "exports.yaml").write_text("exports:\n- {name: daily, account: ua, type: contacts, at: 07:00}\n")
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        done = run("ui", "--port", str(taken.getsockname()[1]))
+    with socket.socket() as occupied:
+        occupied.bind(("127.0.0.1", 0))
+        occupied.listen()
+        done = run("ui", "--port", str(occupied.getsockname()[1]))
     assert "export 'daily': There is no account 'ua'." in done.stderr
     assert (done.exit_code, "is in use" in done.stderr) == (2, True)
 

@@ -413,7 +413,7 @@ def test_a_table_in_any_dialect_comes_back(tmp_path_factory: pytest.TempPathFact
     assert (whole.read, whole.malformed) == (len(written.table) - 1, [])
 
 
-class _Spoiling:
+class _Defective:
     """Arrow's reader of blocks, with a defect: a row is dropped, doubled or split in two, or its values are shifted."""
 
     def __init__(self, how: str, victim: int) -> None:
@@ -421,10 +421,10 @@ class _Spoiling:
 
     def __call__(self, *arguments: Any) -> Any:
         with self.genuine(*arguments) as reader:
-            table = self._spoilt(reader.read_all())
+            table = self._damaged(reader.read_all())
         return nullcontext(SimpleNamespace(read_all=lambda: table))
 
-    def _spoilt(self, table: pa.Table) -> pa.Table:
+    def _damaged(self, table: pa.Table) -> pa.Table:
         at = self.at
         self.at -= table.num_rows
         if not 0 <= at < table.num_rows:
@@ -449,7 +449,7 @@ def test_a_record_more_or_less_in_one_of_the_parsers_stops_the_reading(
 ) -> None:
     path = file(b"a,b\n" + b"".join(b"%d,x\n" % i for i in range(1, 5001)) + tail)
     assert Whole(path).read == 5000 + bool(tail)
-    monkeypatch.setattr(pyarrow.csv, "open_csv", _Spoiling(how, victim))
+    monkeypatch.setattr(pyarrow.csv, "open_csv", _Defective(how, victim))
     # If one of two equal records is missing, or one at the end of a block, only the next record can show it.
     near = victim + (how == "double")
     assert _refusal(path) in [

@@ -257,13 +257,13 @@ def test_machines_that_import_export_roll_back_and_maintain_at_once_lose_and_dou
     check_exports(store, exports)
     assert len(store.exports()) == 3
     assert [it for home in homes for it in home.scratch.glob("**/*")] == []
-    kept = str(store.ledger_after(0, 1000)) + str(store.reports(store.batches()))
-    assert not [home for home in homes if str(home.home) in kept]
+    recorded_texts = str(store.ledger_after(0, 1000)) + str(store.reports(store.batches()))
+    assert not [home for home in homes if str(home.home) in recorded_texts]
 
     ended = at_once(*((home, expire_later) for home in homes))
-    standing = {batch_id for batch_id in committed if by_id[batch_id].status is BatchStatus.COMMITTED}
-    assert Counter(chain(*ended)) == Counter(standing)
-    assert Counter(it for it, status in transitions(store) if status is BatchStatus.EXPIRED) == Counter(standing)
+    still_committed = {batch_id for batch_id in committed if by_id[batch_id].status is BatchStatus.COMMITTED}
+    assert Counter(chain(*ended)) == Counter(still_committed)
+    assert Counter(it for it, status in transitions(store) if status is BatchStatus.EXPIRED) == Counter(still_committed)
     check_ledger(store)
 
 

@@ -557,8 +557,8 @@ def test_an_archive_that_is_none_or_damaged_is_refused() -> None:
     assert "is damaged: the part of sheet 'Sheet' is missing" in refusal(changed(content, {SHEET: None}))
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         at = archive.getinfo(SHEET).header_offset + 2000
-    spoilt = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
-    assert "is damaged: " in refusal(spoilt)
+    damaged = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+    assert "is damaged: " in refusal(damaged)
     for end in range(0, len(content), 997):
         assert refusal(content[:end])
 

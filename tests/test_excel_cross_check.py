@@ -62,7 +62,7 @@ def _changed(row: Row) -> list[Row]:
     return [("Text", *row[1:])]
 
 
-class _Spoiling:
+class _Defective:
     """Changes one record in a parser's chunks; it counts the records as they pass."""
 
     def __init__(self, how: Callable[[Row], list[Row]], victim: int) -> None:
@@ -103,16 +103,16 @@ def test_a_record_that_the_delivering_parser_spoils_fails_the_file(
 ) -> None:
     content = _book('"' if by_arrow else "'")
     assert Whole(content, block_bytes=block_bytes).read == _ROWS
-    spoiling = _Spoiling(how, victim)
+    defective = _Defective(how, victim)
     of_arrow, of_expat = CanonicalParser.read, RowParser.feed
 
     def read(parser: CanonicalParser, data: bytes) -> Any:
         found = of_arrow(parser, data)
-        return spoiling.chunk(parser, found) if isinstance(found, TextChunk) else found
+        return defective.chunk(parser, found) if isinstance(found, TextChunk) else found
 
     def feed(parser: RowParser, rows: bytes) -> Iterator[TextChunk]:
         for chunk in of_expat(parser, rows):
-            yield spoiling.chunk(parser, chunk)
+            yield defective.chunk(parser, chunk)
 
     if by_arrow:
         monkeypatch.setattr(CanonicalParser, "read", read)
@@ -121,7 +121,7 @@ def test_a_record_that_the_delivering_parser_spoils_fails_the_file(
     delivered: list[int] = []
     with pytest.raises(UnreadableFile) as caught:
         _read(content, block_bytes, delivered)
-    assert spoiling.done
+    assert defective.done
     assert caught.value.message == (
         f"book.xlsx, sheet 'Sheet': row {victim + 1:,} (record {victim:,}) can be read in two ways."
     )

@@ -232,16 +232,16 @@ def test_a_workbook_that_is_damaged_anywhere_is_refused_with_a_message_or_read(d
     if data.draw(st.booleans()):
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             part = data.draw(st.sampled_from(archive.namelist()))
-            content = changed(content, {part: _spoilt(data, archive.read(part))})
+            content = changed(content, {part: _damaged(data, archive.read(part))})
     else:
-        content = _spoilt(data, content)
+        content = _damaged(data, content)
     try:
         Whole(content, block_bytes=100)
     except RecordsError as error:
         assert error.message.startswith("book.xlsx")  # noqa: PT017
 
 
-def _spoilt(data: st.DataObject, content: bytes) -> bytes:
+def _damaged(data: st.DataObject, content: bytes) -> bytes:
     for _ in range(data.draw(st.integers(1, 3))):
         start = data.draw(st.integers(0, len(content)))
         end = data.draw(st.integers(start, min(len(content), start + 8)))

@@ -31,7 +31,7 @@ class Way:
     encoding: str = "utf-8"
     delimiter: str = ","
     raw: bool = False
-    said: bool = False
+    needs_encoding: bool = False
     """Whether the import needs the encoding as an option."""
 
 
@@ -40,8 +40,8 @@ WAYS = {
     "csv for Excel": Way("csv", Packing.GZ, "utf-8-sig", ";"),
     "csv in utf-16 with tabs": Way("csv", Packing.ZST, "utf-16", "tab"),
     "csv raw": Way("csv", None, "utf-32", "|", raw=True),
-    "csv in cp1252": Way(encoding="cp1252", said=True),
-    "csv in shift_jis": Way(encoding="shift_jis", said=True),
+    "csv in cp1252": Way(encoding="cp1252", needs_encoding=True),
+    "csv in shift_jis": Way(encoding="shift_jis", needs_encoding=True),
     "json": Way("json", Packing.ZST),
     "ndjson": Way("ndjson", Packing.GZ),
     "excel": Way("excel"),
@@ -74,7 +74,7 @@ TIMESTAMPS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=s
 
 def records_for(way: Way) -> st.SearchStrategy[list[dict[str, Any]]]:
     """Draw contacts with texts that can be written in that way."""
-    codec = way.encoding if way.said else "utf-8"
+    codec = way.encoding if way.needs_encoding else "utf-8"
     no_cell = "".join(map(chr, {*range(32), 0xFFFE, 0xFFFF} - {9, 10, 13})) if way.format == "excel" else ""
     characters = st.characters(codec=codec, exclude_characters=f"\x00¥‾{no_cell}")  # Shift-JIS loses the last two
     special = [text for text in SPECIAL if text.encode(codec, "ignore").decode(codec) == text]
@@ -124,7 +124,12 @@ def export(store: RecordStore, way: Way, **options: Any) -> ExportManifest:
 
 def import_back(store: RecordStore, manifest: ExportManifest, way: Way, **options: Any) -> ImportReport:
     request = ImportRequest(
-        on_disk(manifest.path), "ua", "contacts", encoding=way.encoding if way.said else None, again=True, **options
+        on_disk(manifest.path),
+        "ua",
+        "contacts",
+        encoding=way.encoding if way.needs_encoding else None,
+        again=True,
+        **options,
     )
     return Importer(store, "tester").preview(request)
 

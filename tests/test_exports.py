@@ -159,9 +159,9 @@ def test_filters_choose_records(writer: ExportWriter, mixed: int, filters: tuple
 
 
 def test_what_a_filter_says_is_never_sql(writer: ExportWriter, store: RecordStore, mixed: int) -> None:
-    said = "external_id = ' OR true; DROP TABLE lake.records.contacts; --"
+    quoted_text = "external_id = ' OR true; DROP TABLE lake.records.contacts; --"
 
-    assert writer.export(ask(filters=(said,))).rows == 0
+    assert writer.export(ask(filters=(quoted_text,))).rows == 0
     assert writer.export(ask()).rows == 100
 
 
@@ -516,9 +516,9 @@ def test_a_time_that_is_not_kept_is_refused_with_the_oldest_there_is(
     with pytest.raises(Refused) as error:
         writer.export(ask(as_of="2024-05-31"))
     assert error.value.message == "The records as of 2024-05-31 are no longer kept."
-    said = error.value.hint.removeprefix("The oldest records are: --as-of ").removesuffix(".")
-    assert datetime.fromisoformat(said) == at
-    assert writer.export(ask(as_of=said)).snapshot == oldest
+    quoted_text = error.value.hint.removeprefix("The oldest records are: --as-of ").removesuffix(".")
+    assert datetime.fromisoformat(quoted_text) == at
+    assert writer.export(ask(as_of=quoted_text)).snapshot == oldest
 
     full = writer.export(ask(changed_since="2024-05-31"))
     assert (full.full, full.rows, full.columns) == (True, 100, ("external_id", "amount", "_change"))
@@ -734,7 +734,7 @@ def test_a_part_is_made_once_and_made_again_only_when_it_is_damaged(writer: Expo
     damaged = on_disk(plan.parts_folder / "000002")
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
 
-    again = ExportWriter(writer._store, "somebody else", "a-run")
+    again = ExportWriter(writer._store, "another actor", "a-run")
     manifest = again.finish(again.load("ua", plan.export_id))
 
     assert (manifest.sha256, manifest.rows, manifest.actor) == (undisturbed.sha256, 100, "tester")
@@ -963,12 +963,12 @@ def test_parts_are_swept_after_24_hours_and_files_after_their_days(
 
 
 def test_other_files_than_exports_are_left_alone(store: RecordStore) -> None:
-    stranger = on_disk(store.settings.folder("ua", "exports") / "keep-me")
-    stranger.mkdir(parents=True)
-    (stranger / "mine.txt").write_text("mine")
+    foreign = on_disk(store.settings.folder("ua", "exports") / "keep-me")
+    foreign.mkdir(parents=True)
+    (foreign / "mine.txt").write_text("mine")
 
     assert sweep_exports(store.settings, datetime(2100, 1, 1, tzinfo=UTC)) == SweptExports()
-    assert (stranger / "mine.txt").exists()
+    assert (foreign / "mine.txt").exists()
 
 
 def test_libreoffice_reads_every_sheet_of_a_workbook(writer: ExportWriter, store: RecordStore, tmp_path: Path) -> None:

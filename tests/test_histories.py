@@ -57,7 +57,7 @@ class Written:
     committed_at: datetime
     earlier: "list[Written]"
     status: BatchStatus = BatchStatus.COMMITTED
-    undone: "Written | None" = None
+    target: "Written | None" = None
     file: Path | None = None
 
 
@@ -130,12 +130,12 @@ class Histories(RuleBasedStateMachine):
         counts = report.batch.counts
         assert (counts.created, counts.updated, counts.rejected) == (created, updated, rejected)
         self._committed(
-            Written(report.batch.batch_id, account, before, after, self.clock.now(), self._standing(account))
+            Written(report.batch.batch_id, account, before, after, self.clock.now(), self._not_rolled_back(account))
         )
 
-    def _standing(self, account: str = "") -> list[Written]:
-        standing = [it for it in self.batches if it.status is not BatchStatus.ROLLED_BACK]
-        return [it for it in standing if it.account == (account or it.account)]
+    def _not_rolled_back(self, account: str = "") -> list[Written]:
+        valid = [it for it in self.batches if it.status is not BatchStatus.ROLLED_BACK]
+        return [it for it in valid if it.account == (account or it.account)]
 
     def _committed(self, batch: Written) -> None:
         self.records[batch.account] = batch.after
@@ -166,7 +166,7 @@ class Histories(RuleBasedStateMachine):
         """Roll back a batch, which may be an import or a rollback, as far as the choice allows."""
         if not self.batches:
             return
-        batch, choice = draw(st.sampled_from(self._standing()[-5:] + self.batches[-1:])), draw(choices)
+        batch, choice = draw(st.sampled_from(self._not_rolled_back()[-5:] + self.batches[-1:])), draw(choices)
         request = RollbackRequest(batch.account, batch.batch_id, choice)
         account = self.store.account(batch.account)
         before = self.records[batch.account]
@@ -183,7 +183,7 @@ class Histories(RuleBasedStateMachine):
             with pytest.raises(ModifiedSince):
                 account.roll_back(request, "tester", None)
             return
-        standing = self._standing(batch.account)
+        valid = self._not_rolled_back(batch.account)
         report = account.roll_back(request, "tester", None)
         assert report.batch_id is not None
         assert report.counts == counts
@@ -192,7 +192,7 @@ class Histories(RuleBasedStateMachine):
         for number, other in enumerate(rolled_back_by(batch)):
             other.status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
         now = self.clock.now()
-        self._committed(Written(report.batch_id, batch.account, before, after, now, standing, undone=batch))
+        self._committed(Written(report.batch_id, batch.account, before, after, now, valid, target=batch))
 
     def time_passes(self, draw: Draw) -> None:
         self.clock.advance(hours=draw(st.sampled_from([1, 1, 12, 13, 24, 24 * 21])))
@@ -273,7 +273,7 @@ def model_image(batch: Written, key: str, rollback_id: str) -> tuple[Record | No
     record, rests = batch.before.get(key), False
     again = rolled_back_by(batch)[::2]
     for other in reversed(batch.earlier):
-        is_closed_rollback = other.undone is not None and other.undone.status is BatchStatus.ROLLED_BACK
+        is_closed_rollback = other.target is not None and other.target.status is BatchStatus.ROLLED_BACK
         if other.status is not BatchStatus.ROLLED_BACK or other in again or is_closed_rollback:
             continue
         was, left = other.before.get(key), other.after.get(key)
@@ -288,7 +288,7 @@ def model_image(batch: Written, key: str, rollback_id: str) -> tuple[Record | No
 
 def rolled_back_by(batch: Written) -> list[Written]:
     """Return the batch that a rollback rolled back, the one that this batch rolled back, and so on."""
-    return [] if batch.undone is None else [batch.undone, *rolled_back_by(batch.undone)]
+    return [] if batch.target is None else [batch.target, *rolled_back_by(batch.target)]
 
 
 def its_values(before: Record | None, after: Record | None, record: Record | None) -> Record:

@@ -334,11 +334,11 @@ def test_what_was_said_of_a_header_row_is_remembered_once_it_is_committed(
         path.write_text(f"{headers},status\nC-{number},X-{number},{number},lead\n")
         return path
 
-    said = {"Nr": "external_id", "id": "", "Kommentar": "notes"}
-    importer.preview(contacts_of(file(1), column_map=said))
+    column_map_given = {"Nr": "external_id", "id": "", "Kommentar": "notes"}
+    importer.preview(contacts_of(file(1), column_map=column_map_given))
     assert importer.preview(contacts_of(file(2))).columns[1].field == "external_id", "a preview is not remembered"
 
-    first = importer.import_file(contacts_of(file(1), column_map=said)).batch
+    first = importer.import_file(contacts_of(file(1), column_map=column_map_given)).batch
     second = importer.import_file(contacts_of(file(2), column_map={"Kommentar": "company"}))
     third = importer.preview(contacts_of(file(3)))
 

@@ -217,7 +217,7 @@ def forged(name: str) -> list[str]:
     return [name, f"../../dl/staging/{name}", f"{name}' OR '1'='1", f"{name}%", f" {name}", f"{name}\x00"]
 
 
-def kept_of(store: RecordStore, theirs: Theirs) -> object:
+def content_of(store: RecordStore, theirs: Theirs) -> object:
     """Return everything that the store keeps of the other account."""
     with store.reading() as connection:
         records = connection.execute("SELECT * FROM lake.records.contacts WHERE _account = 'dl' ORDER BY ALL")
@@ -348,23 +348,23 @@ FORGED = tuple(name for name in vars(Forger) if not name.startswith("_"))
 def test_no_canary_is_on_the_wrong_side_whatever_is_forged(
     store: RecordStore, theirs: Theirs, caplog: pytest.LogCaptureFixture, tmp_path: Path, data: st.DataObject
 ) -> None:
-    before = kept_of(store, theirs)
+    before = content_of(store, theirs)
     caplog.set_level(logging.DEBUG)
     forger = Forger(store, theirs, tmp_path, data)
 
-    said: list[str] = []
+    texts: list[str] = []
     for name in data.draw(st.permutations(FORGED)):
-        said += getattr(forger, name)()
+        texts += getattr(forger, name)()
 
-    require_silent(store, theirs, "\n".join([*said, caplog.text]))
-    assert kept_of(store, theirs) == before
+    require_silent(store, theirs, "\n".join([*texts, caplog.text]))
+    assert content_of(store, theirs) == before
 
 
-def require_silent(store: RecordStore, theirs: Theirs, said: str) -> None:
+def require_silent(store: RecordStore, theirs: Theirs, texts: str) -> None:
     """Check that no canary is in the answers, apart from given names, nor in anything that account ua has."""
     for given_name in (*map(str, theirs.paths(store)), theirs.preset):
-        said = said.replace(given_name, "")
-    assert CANARY.lower() not in said.lower()
+        texts = texts.replace(given_name, "")
+    assert CANARY.lower() not in texts.lower()
     assert CANARY.lower() not in all_of_ua(store).lower()
 
 
@@ -399,7 +399,7 @@ def run(
 def test_no_job_reveals_anything_of_another_account(
     store: RecordStore, theirs: Theirs, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    before = kept_of(store, theirs)
+    before = content_of(store, theirs)
     path = str(Path(str(theirs.export.path)))
     unknown_path = store.settings.accounts / "nobody" / "exports" / theirs.export.export_id / theirs.export.path.name
     nowhere = str(Path(str(unknown_path)))
@@ -415,16 +415,16 @@ def test_no_job_reveals_anything_of_another_account(
         ("commit_batch", {"batch_id": theirs.previewed.batch.batch_id}, theirs.previewed.batch.batch_id, BATCH),
         ("roll_back_batch", {"batch_id": theirs.committed.batch.batch_id}, theirs.committed.batch.batch_id, BATCH),
     ]
-    said = []
+    texts = []
     for job, config, name, unknown in cases:
-        whose = {} if job == "export_contacts" else {"account": "ua"}
+        account_config = {} if job == "export_contacts" else {"account": "ua"}
         account = "ua" if job == "export_contacts" else None
-        sentences, answer = run(instance, job, config | whose, account)
-        not_there, _ = run(instance, job, dict.fromkeys(config, unknown) | whose, account)
+        sentences, answer = run(instance, job, config | account_config, account)
+        not_there, _ = run(instance, job, dict.fromkeys(config, unknown) | account_config, account)
         assert sentences == not_there.replace(unknown, name), job
-        said.append(answer)
-    require_silent(store, theirs, "\n".join(said))
-    assert kept_of(store, theirs) == before
+        texts.append(answer)
+    require_silent(store, theirs, "\n".join(texts))
+    assert content_of(store, theirs) == before
 
 
 @pytest.mark.parametrize(
@@ -475,7 +475,7 @@ def test_events_of_an_account_are_in_its_own_partition(
 
 
 def test_the_command_reveals_nothing_of_another_account(store: RecordStore, theirs: Theirs, tmp_path: Path) -> None:
-    before = kept_of(store, theirs)
+    before = content_of(store, theirs)
     path = Path(str(theirs.export.path))
     nowhere = tmp_path / "nowhere"
     for arguments, name, unknown in (
@@ -495,7 +495,7 @@ def test_the_command_reveals_nothing_of_another_account(store: RecordStore, thei
         listed = subprocess.run([COMMAND, listing, "-a", "ua", "--json"], capture_output=True, text=True, check=True)
         assert json.loads(listed.stdout)["items"]
         require_silent(store, theirs, listed.stdout + listed.stderr)
-    assert kept_of(store, theirs) == before
+    assert content_of(store, theirs) == before
 
 
 def test_a_plan_that_was_put_into_another_accounts_folder_is_of_no_use(store: RecordStore, theirs: Theirs) -> None:

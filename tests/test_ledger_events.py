@@ -234,8 +234,8 @@ def test_no_account_passes_while_a_batch_of_another_is_unbalanced(
     assert {it.metadata["unbalanced"].value for it in evaluations(reported)} == {f"{theirs.batch_id} of dl"}
     assert [(it.metadata["account"].value, it.passed) for it in evaluations(later)] == [("ua", True)]
     key = dg.AssetCheckKey(dg.AssetKey(["records", "contacts"]), ACCOUNTED)
-    kept = instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
-    assert [record.status.value for record in kept] == ["SUCCEEDED", "FAILED", "FAILED", "FAILED"]
+    history = instance.event_log_storage.get_asset_check_execution_history(key, limit=9)
+    assert [record.status.value for record in history] == ["SUCCEEDED", "FAILED", "FAILED", "FAILED"]
 
 
 def test_a_commit_that_wrote_other_than_it_says_fails_the_check(

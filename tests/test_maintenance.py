@@ -60,7 +60,7 @@ class World:
     def previews(self, *numbers: int, **fields: str) -> str:
         return self.importer.preview(contacts_of(self.file(*numbers, **fields))).batch.batch_id
 
-    def takes_back(self, batch_id: str) -> RollbackCounts:
+    def rolls_back(self, batch_id: str) -> RollbackCounts:
         return self.ua.roll_back(RollbackRequest("ua", batch_id), "tester", None).counts
 
     def maintains(self) -> MaintenanceReport:
@@ -130,7 +130,7 @@ def test_batches_expire_and_previews_are_discarded_with_their_files(world: World
     assert statuses[previewed] == (BatchStatus.DISCARDED, "tester")
     assert world.maintenance.expire() == ExpiryReport((), (), Removed())
     with pytest.raises(WindowOver, match="until 2026-01-06 09:30:00 UTC"):
-        world.takes_back(committed)
+        world.rolls_back(committed)
     with pytest.raises(Refused, match="only a previewed batch can be committed"):
         world.importer.commit("ua", previewed)
 
@@ -152,8 +152,8 @@ def test_what_a_crash_left_is_swept_when_it_is_old_enough(world: World) -> None:
     batch_id = new_id("b", world.clock.time)
     left = [world.ua.folder("staging") / f".{batch_id}.0123abcd.partial", world.ua.folder("rejects") / batch_id]
     left.append(world.store.settings.folder("never-previewed", "staging") / f".{batch_id}.0123abcd.partial")
-    stranger = world.ua.folder("staging") / "of-the-operator"
-    on_disk(stranger).mkdir()
+    foreign = world.ua.folder("staging") / "of-the-operator"
+    on_disk(foreign).mkdir()
     made = world.clock.time.timestamp()
     for folder in map(on_disk, left):
         folder.mkdir(parents=True)
@@ -168,7 +168,7 @@ def test_what_a_crash_left_is_swept_when_it_is_old_enough(world: World) -> None:
     assert not any(folder.exists() for folder in left)
     assert removed.number >= 3
     assert removed.bytes >= 3000
-    assert on_disk(stranger).exists(), "the store has not made it"
+    assert on_disk(foreign).exists(), "the store has not made it"
 
 
 def test_what_a_killed_process_left_in_the_scratch_folder_is_swept_a_day_later(world: World) -> None:
@@ -195,18 +195,18 @@ def test_an_import_after_three_quiet_weeks_can_be_rolled_back_after_maintenance(
     report = world.maintains()
 
     assert report.snapshots > 0, "what was before the first import is gone"
-    assert world.takes_back(batch_id) == RollbackCounts(removed=3, restored=2)
+    assert world.rolls_back(batch_id) == RollbackCounts(removed=3, restored=2)
     assert stored(world.store) == before
 
 
 def test_snapshots_are_kept_for_a_rollback_and_the_rollback_of_it(world: World) -> None:
     batch_id = world.imports(1)
     world.clock.advance(hours=23, minutes=59)
-    world.takes_back(batch_id)
+    world.rolls_back(batch_id)
     rollback_id = world.store.batches()[0].batch_id
     world.clock.advance(hours=23, minutes=59)
     world.maintains()
-    assert world.takes_back(rollback_id) == RollbackCounts(restored=1)
+    assert world.rolls_back(rollback_id) == RollbackCounts(restored=1)
     assert [row["external_id"] for row in stored(world.store)] == ["C-000001"]
     kept = world.snapshots()
     world.clock.advance(days=4)
@@ -229,14 +229,14 @@ def test_small_files_become_one_that_is_sorted_and_history_stays(world: World) -
     assert [key for (key,) in rows] == sorted(key for (key,) in rows)
     assert (report.merged, report.written) == (5, 1)
     assert stored(world.store) == with_all
-    assert world.takes_back(batch_id) == RollbackCounts(removed=2)
+    assert world.rolls_back(batch_id) == RollbackCounts(removed=2)
     assert world.maintains().merged == 0
 
 
 def test_files_with_many_deletions_are_rewritten_and_removed_past_the_horizon(world: World) -> None:
     world.imports(*range(10), company="old")
     batch_id = world.imports(*range(5), company="new")
-    world.takes_back(batch_id)
+    world.rolls_back(batch_id)
     before = stored(world.store)
 
     report = world.maintains()
@@ -266,8 +266,8 @@ def test_a_preview_stays_true_over_maintenance(world: World) -> None:
 def test_what_a_killed_writer_left_goes_to_the_trash_and_what_others_put_there_stays(world: World) -> None:
     world.imports(1)
     lake, mark = world.store.settings.lake / "records" / "contacts", StoreMark(world.store.settings.data)
-    stranger, alike, left = (lake / name for name in ("notes.parquet", "ducklake-1.parquet", "ducklake-2.parquet"))
-    for file in (stranger, alike):
+    foreign, alike, left = (lake / name for name in ("notes.parquet", "ducklake-1.parquet", "ducklake-2.parquet"))
+    for file in (foreign, alike):
         file.write_bytes(b"x" * 1000)
         old = datetime.now(UTC).timestamp() - 3600
         os.utime(on_disk(file), (old, old))
@@ -282,7 +282,7 @@ def test_what_a_killed_writer_left_goes_to_the_trash_and_what_others_put_there_s
     report = world.maintains()
 
     assert report.orphans == Removed(1, 1000)
-    assert [file.exists() for file in (stranger, alike, left)] == [True, True, False]
+    assert [file.exists() for file in (foreign, alike, left)] == [True, True, False]
     assert report.unknown == ("lake/records/contacts/ducklake-1.parquet",)
     (kept,) = [file.place for file in files_below(world.store.settings.trash) if file.place.name == left.name]
     assert kept.parent.name == "contacts"
@@ -328,7 +328,7 @@ def test_a_clock_that_jumped_back_is_reported_and_does_not_give_time(
     world.previews(2)
     world.clock.time -= timedelta(hours=3)
     with caplog.at_level(logging.WARNING), pytest.raises(WindowOver):
-        world.takes_back(batch_id)
+        world.rolls_back(batch_id)
     assert "behind the ledger by 3:00:00" in caplog.text
     assert "2026-01-06 06:30:00 UTC" in caplog.text
 
@@ -342,7 +342,7 @@ def test_the_window_of_a_batch_is_the_one_it_was_promised(world: World, hours: f
     with RecordStore(replace(world.store.settings, rollback_hours=hours), clock=world.clock) as other:
         report = Maintenance(other, "tester").maintain()
         assert (report.expiry, report.snapshots) == (ExpiryReport((), (), Removed()), 0)
-    assert world.takes_back(batch_id) == RollbackCounts(removed=1)
+    assert world.rolls_back(batch_id) == RollbackCounts(removed=1)
     assert world.importer.commit("ua", previewed).batch.status is BatchStatus.COMMITTED
     world.clock.advance(hours=1)
     with RecordStore(replace(world.store.settings, rollback_hours=1000), clock=world.clock) as other:
@@ -352,10 +352,10 @@ def test_the_window_of_a_batch_is_the_one_it_was_promised(world: World, hours: f
 def test_a_batch_without_its_earlier_images_cannot_be_rolled_back(world: World) -> None:
     world.imports(0)
     batch_id = world.imports(1)
-    with world.store.transaction("expire snapshots", "somebody", writes=()) as transaction:
+    with world.store.transaction("expire snapshots", "tester", writes=()) as transaction:
         compaction.expire_snapshots(transaction.connection, world.snapshots()[:-1])
     with pytest.raises(WindowOver, match="are no longer kept, so it cannot be rolled back"):
-        world.takes_back(batch_id)
+        world.rolls_back(batch_id)
 
 
 @starts_with(an_empty_store)

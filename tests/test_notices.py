@@ -87,7 +87,7 @@ def test_each_row_of_the_ledger_is_notified_once(
         "ua: a batch of contacts was rolled back",
         "ua: an export of contacts is ready",
     ]
-    bodies = [message["message"].splitlines() for message in receiver.taken]
+    bodies = [message["message"].splitlines() for message in receiver.posted]
     assert bodies[0] == [
         "in.csv, 2 records: 1 created, 1 rejected.",
         f"See the problems and the file to correct: records show {partial}",
@@ -100,7 +100,7 @@ def test_each_row_of_the_ledger_is_notified_once(
         f"2 records, {export.bytes} bytes, {export.seconds:,.1f} seconds; requested by schedule:daily.",
         str(export.path),
     ]
-    assert "canary" not in json.dumps(receiver.taken)
+    assert "canary" not in json.dumps(receiver.posted)
 
 
 def test_an_import_that_waits_for_approval_says_how_to_approve_it(
@@ -114,7 +114,7 @@ def test_an_import_that_waits_for_approval_says_how_to_approve_it(
 
     tick(ledger_events, instance, None)
 
-    (message,) = receiver.taken
+    (message,) = receiver.posted
     assert message["title"] == "ua: an import of contacts waits for approval"
     assert message["message"].splitlines() == [
         "in.csv, 2 records: 1 created, 1 rejected.",
@@ -172,7 +172,7 @@ def test_without_receivers_and_with_an_old_cursor_both_numbers_are_equal(
     assert carried == reported
     receiver: Receiver = request.getfixturevalue("receiver")
     assert tick(ledger_events, instance, carried) == carried  # as it was written before notices existed
-    assert receiver.taken == []
+    assert receiver.posted == []
 
 
 def test_an_address_that_cannot_be_read_is_logged_and_fails_nothing(
@@ -220,7 +220,7 @@ def test_failed_runs_are_reported_once_from_now_on(
     cursor = tick(run_failures, instance, cursor)
     assert tick(run_failures, instance, cursor) == cursor
 
-    assert [(message["title"], message["message"].splitlines(), message["type"]) for message in receiver.taken] == [
+    assert [(message["title"], message["message"].splitlines(), message["type"]) for message in receiver.posted] == [
         (
             "ua: a run of commit_batch failed",
             ["commit: There is no batch 'b-none'.", f"http://127.0.0.1:3000/runs/{first}"],
@@ -256,7 +256,7 @@ def test_a_defect_is_reported_by_its_class_and_tried_again(
     tick(run_failures, instance, cursor)
 
     assert receiver.asked == 2
-    (message,) = receiver.taken
+    (message,) = receiver.posted
     assert message["message"].splitlines() == ["commit: Unexpected ValueError.", f"Run {run_id}"]
 
 

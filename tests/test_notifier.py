@@ -57,8 +57,8 @@ def send_new(notifier: Notifier, cursor: NoticeCursor, entries: Sequence[Entry],
 def test_a_message_is_posted(settings: Settings, receiver: Receiver) -> None:
     notifier = of(settings, receiver)
     assert notifier.send(notifier.receivers[0], MESSAGE)
-    (taken,) = receiver.taken
-    assert (taken["title"], taken["message"], taken["type"]) == (MESSAGE.title, MESSAGE.body, "warning")
+    (posted,) = receiver.posted
+    assert (posted["title"], posted["message"], posted["type"]) == (MESSAGE.title, MESSAGE.body, "warning")
 
 
 @pytest.mark.parametrize("status", [500, 404, 301])

@@ -210,7 +210,7 @@ def test_a_text_that_is_there_many_times_is_handed_out_in_parts() -> None:
     assert chunk.values.nbytes < 80 << 20
 
 
-class _Spoiling(pq.ParquetFile):  # type: ignore[misc]
+class _Defective(pq.ParquetFile):  # type: ignore[misc]
     """Arrow's reader with a defect: a record is dropped, doubled, split in two or shifted."""
 
     how = ""
@@ -243,14 +243,14 @@ def test_a_record_that_one_of_the_readers_reads_otherwise_stops_the_reading(
     columns = {"a": [f"x{n}" for n in numbers], "b": [f"y{n}" for n in numbers], "n": numbers, "l": [["z"]] * 5000}
     content = _written(pa.table(columns), row_group_size=700)
     assert Whole(content, chunk_rows=1000).records[-1] == 5000
-    monkeypatch.setattr(pq, "ParquetFile", _Spoiling)
-    monkeypatch.setattr(_Spoiling, "how", how)
-    monkeypatch.setattr(_Spoiling, "victim", victim)
+    monkeypatch.setattr(pq, "ParquetFile", _Defective)
+    monkeypatch.setattr(_Defective, "how", how)
+    monkeypatch.setattr(_Defective, "victim", victim)
     differing = victim + 1 + (how == "double")
-    said = f"f.parquet can be read in two ways: two parsers disagree about record {differing:,}."
+    message = f"f.parquet can be read in two ways: two parsers disagree about record {differing:,}."
     if how == "drop" and victim == 4999:
-        said = "f.parquet says it has 5,000 records and has 4,999."
-    assert _refusal(content, chunk_rows=1000) == said
+        message = "f.parquet says it has 5,000 records and has 4,999."
+    assert _refusal(content, chunk_rows=1000) == message
 
 
 def test_long_texts_are_compared_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,10 +113,10 @@ def test_two_can_make_one_store_at_once(home: Path, postgres: Postgres) -> None:
         subprocess.Popen([COMMAND, "init"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         for _ in range(2)
     ]
-    said = [process.communicate()[0].decode() for process in made]
+    outputs = [process.communicate()[0].decode() for process in made]
 
-    assert [process.returncode for process in made] == [0, 0], said
-    assert sum(text.count("is a new record type") for text in said) == len(load_record_types())
+    assert [process.returncode for process in made] == [0, 0], outputs
+    assert sum(text.count("is a new record type") for text in outputs) == len(load_record_types())
 
 
 def test_the_time_of_the_server_counts(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ ROOT = Path(__file__).parent.parent
 KEEPER = "keeper"
 """The role of the store. It is not a superuser, so that row-level security applies to it too."""
 READERS = {"ua": "web_ua", "dl": "web_dl"}
-NOBODYS = "web_nobody"
+WITHOUT_ACCOUNT = "web_nobody"
 
 
 def _as(address: str, role: str) -> str:
@@ -56,7 +56,7 @@ def _as(address: str, role: str) -> str:
 def empty_database(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A store with an owner that is not a superuser, and roles for readers."""
     postgres.execute(f"CREATE ROLE {KEEPER} LOGIN")
-    for role in (*READERS.values(), NOBODYS):
+    for role in (*READERS.values(), WITHOUT_ACCOUNT):
         postgres.execute(f"CREATE ROLE {role} LOGIN")
     name, home = postgres.create(), tmp_path_factory.mktemp("kept-database")
     postgres.execute(f"ALTER DATABASE {name} OWNER TO {KEEPER}")
@@ -113,18 +113,18 @@ def reported(store: RecordStore) -> list[dict[str, Any]]:
     """Return the same rows, as the store reports them."""
     rows = []
     for batch, report in zip(batches := store.batches(), store.reports(batches), strict=True):
-        said = report.to_dict()
-        undone = said["undone"] or {}
+        report_fields = report.to_dict()
+        rolled_back_batch = report_fields["undone"] or {}
         names = ("batch_id", "account", "record_type", "status", "actor", *vars(Counts()))
         rows.append(
             {
-                **{name: said[name] for name in names},
+                **{name: report_fields[name] for name in names},
                 "at": batch.at,
                 "committed_at": batch.committed_at,
                 "open_until": report.open_until,
-                "file_name": said["file"] or None,
-                "undone": undone.get("batch_id"),
-                **{name: undone.get(name) for name in vars(RollbackCounts())},
+                "file_name": report_fields["file"] or None,
+                "undone": rolled_back_batch.get("batch_id"),
+                **{name: rolled_back_batch.get(name) for name in vars(RollbackCounts())},
             }
         )
     return rows
@@ -506,7 +506,7 @@ def test_a_reader_can_do_nothing_else(shared: str, attempt: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "nobodys"),
+    ("theirs", "unused"),
     [
         ("account = 'dl'", "account = 'zz'"),
         ("file_name = 'secret.csv'", "file_name = 'other.csv'"),
@@ -515,7 +515,7 @@ def test_a_reader_can_do_nothing_else(shared: str, attempt: str) -> None:
         ("at > '2020-01-01'", "at > '2999-01-01'"),
     ],
 )
-def test_no_plan_reveals_what_others_have(shared: str, theirs: str, nobodys: str) -> None:
+def test_no_plan_reveals_what_others_have(shared: str, theirs: str, unused: str) -> None:
     """Neither estimates, nor the numbers of removed rows, nor parts that were not executed reveal anything."""
     ways = ("SET enable_seqscan = on", "SET enable_seqscan = off", "SET enable_bitmapscan = off")
 
@@ -526,18 +526,20 @@ def test_no_plan_reveals_what_others_have(shared: str, theirs: str, nobodys: str
         lines = [line for end in (1, 2, 3) for (line,) in ask(shared, *ways[:end], explained, role=READERS["ua"])]
         return [line for line in lines if not line.startswith("  Filter: ((imports.")]
 
-    assert plans(theirs) == plans(nobodys)
+    assert plans(theirs) == plans(unused)
     assert "Index Cond: (account = (InitPlan " in str(plans(theirs))
 
 
 def test_a_reader_for_no_account_sees_nothing(read: str, postgres: Postgres) -> None:
     with pytest.raises(psycopg2.errors.InsufficientPrivilege):
-        history(read, NOBODYS)
+        history(read, WITHOUT_ACCOUNT)
     name = database_of(read)
-    postgres.execute(f"GRANT USAGE ON SCHEMA records_history TO {NOBODYS}", name)
-    postgres.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA records_history TO {NOBODYS}, {READERS['ua']}", name)
+    postgres.execute(f"GRANT USAGE ON SCHEMA records_history TO {WITHOUT_ACCOUNT}", name)
+    postgres.execute(
+        f"GRANT SELECT ON ALL TABLES IN SCHEMA records_history TO {WITHOUT_ACCOUNT}, {READERS['ua']}", name
+    )
     for table in ("imports", "batches"):
-        assert history(read, NOBODYS, table) == []
+        assert history(read, WITHOUT_ACCOUNT, table) == []
         assert {row["account"] for row in history(read, READERS["ua"], table)} == {"ua"}
 
 

@@ -158,128 +158,128 @@ class _Keyed(RecordModel):
 
 
 def _no_key() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         class Config:
             metadata: dict[str, object] = {}
 
-    return Spoilt
+    return Invalid
 
 
 def _key_of_a_field_that_may_be_null() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         class Config:
             metadata = {"key": ("size",)}
 
-    return Spoilt
+    return Invalid
 
 
 def _key_of_no_field() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         class Config:
             metadata = {"key": ("colour",)}
 
-    return Spoilt
+    return Invalid
 
 
 def _unknown_metadata() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         class Config:
             metadata = {"key": ("id",), "keys": ("id",)}
 
-    return Spoilt
+    return Invalid
 
 
 def _panderas_own_field() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         colour: Text = pandera.Field(nullable=True)
 
-    return Spoilt
+    return Invalid
 
 
 def _underscore() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         _colour: Text = field("Colour.")
 
-    return Spoilt
+    return Invalid
 
 
 def _underscore_by_alias() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         colour: Text = field("Colour.", alias="_colour")
 
-    return Spoilt
+    return Invalid
 
 
 def _alias_of_two() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         colour: Text = field("Colour.", aliases=("tone",))
         sound: Text = field("Sound.", aliases=("noise", "tone"))
 
-    return Spoilt
+    return Invalid
 
 
 def _alias_that_is_a_name() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         colour: Text = field("Colour.", aliases=("sound",))
         sound: Text = field("Sound.")
 
-    return Spoilt
+    return Invalid
 
 
 def _across_fields() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         @pandera.dataframe_check
         def larger(cls: Any, records: Any) -> Any:  # type: ignore[misc]  # noqa: N805
             return records["size"] > 0
 
-    return Spoilt
+    return Invalid
 
 
 def _narrow_integer() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         colour: Series[Annotated[pd.ArrowDtype, pa.int32()]] = field("Colour.")
 
-    return Spoilt
+    return Invalid
 
 
 def _numpy_integer() -> type[RecordModel]:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         colour: Series[int] = field("Colour.")
 
-    return Spoilt
+    return Invalid
 
 
 @pytest.mark.parametrize(
-    ("spoilt", "message"),
+    ("invalid", "message"),
     [
         (_no_key, r"must name one or more required fields; it is \(\)"),
         (_key_of_a_field_that_may_be_null, r"must name one or more required fields; it is \('size',\)"),
         (_key_of_no_field, r"must name one or more required fields; it is \('colour',\)"),
         (_unknown_metadata, r"unknown entries \['keys'\]"),
-        (_panderas_own_field, r"Spoilt.colour is not made with the function schemas.model.field"),
-        (_underscore, r"Spoilt._colour begins with '_'"),
-        (_underscore_by_alias, r"Spoilt._colour begins with '_'"),
-        (_alias_of_two, r"Spoilt.sound has the alias 'tone', which is colour's name or alias; .* one field"),
-        (_alias_that_is_a_name, r"Spoilt.colour has the alias 'sound', which is sound's name or alias"),
-        (_across_fields, r"Spoilt has a check across fields"),
+        (_panderas_own_field, r"Invalid.colour is not made with the function schemas.model.field"),
+        (_underscore, r"Invalid._colour begins with '_'"),
+        (_underscore_by_alias, r"Invalid._colour begins with '_'"),
+        (_alias_of_two, r"Invalid.sound has the alias 'tone', which is colour's name or alias; .* one field"),
+        (_alias_that_is_a_name, r"Invalid.colour has the alias 'sound', which is sound's name or alias"),
+        (_across_fields, r"Invalid has a check across fields"),
         (_narrow_integer, r"a field cannot have the type int32; valid: text, integer"),
         (_numpy_integer, r"the type of a field must be one of those in schemas.model"),
     ],
 )
 def test_a_misused_model_is_a_type_error_that_says_what_is_wrong(
-    spoilt: Callable[[], type[RecordModel]], message: str
+    invalid: Callable[[], type[RecordModel]], message: str
 ) -> None:
     with pytest.raises(TypeError, match=message):
-        spoilt().record_type()
+        invalid().record_type()
 
 
 def test_a_preset_of_an_unknown_field_is_refused() -> None:
-    class Spoilt(_Keyed):
+    class Invalid(_Keyed):
         class Config:
             metadata = {"key": ("id",), "presets": {"short": ("colour",)}}
 
     with pytest.raises(InvalidRequest, match="has no column 'colour'"):
-        Spoilt.record_type()
+        Invalid.record_type()
 
 
 def test_plain_descriptions_are_read_without_pandas_or_pandera() -> None:

@@ -326,9 +326,9 @@ def test_problems_that_no_cell_of_excel_holds_are_cut_visibly(
     shown = decode(stored)
     assert len(shown) <= 32_767
     full = "; ".join(f"f{n:02} must [r]: {value}" for n in range(count))
-    kept = shown.removesuffix(f"… and {more:,} more; see the report")
-    assert (kept != shown, kept != full) == (more > 0, more > 0)
-    assert full.startswith(kept)
+    uncut = shown.removesuffix(f"… and {more:,} more; see the report")
+    assert (uncut != shown, uncut != full) == (more > 0, more > 0)
+    assert full.startswith(uncut)
 
 
 @pytest.mark.runs_on("laptop", "postgres")

@@ -464,9 +464,9 @@ def test_rollbacks_of_a_ledger_that_did_not_count_them_are_read(
             "WHERE detail LIKE '%, \"resting\": 0%'"
         )
     assert number == 1
-    undone = ua.batch(str(done.batch_id)).undone
-    assert undone is not None
-    assert undone.counts == RollbackCounts(removed=10)
+    rolled_back_batch = ua.batch(str(done.batch_id)).undone
+    assert rolled_back_batch is not None
+    assert rolled_back_batch.counts == RollbackCounts(removed=10)
 
 
 def test_the_states_of_batches_say_what_the_records_are_through_rollbacks_of_rollbacks(

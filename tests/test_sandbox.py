@@ -227,17 +227,17 @@ def _texts(path: Path) -> list[str]:
         return ["refused", refusal.message, refusal.quoted or ""]
 
 
-def _strange(log: Path, private: Path) -> list[list[str]]:
+def _forbidden(log: Path, private: Path) -> list[list[str]]:
     """Return the audited accesses that a reader must not have: files outside of libraries, sockets, processes."""
     libraries = [ROOT, *(Path(place) for place in (*sys.path, sys.prefix, sys.base_prefix) if place)]
     places = {str(it) for place in libraries for it in (place, place.resolve())} | {str(private)}
     allowed = (*places, "/dev/fd/", "/proc/self/statm", "/usr/lib/", "/lib/", "/usr/share/zoneinfo/")
-    strange = []
+    forbidden = []
     for line in log.read_text().splitlines():
         event, *details = json.loads(line)
         if event != "open" or not (details[0].isdigit() or details[0].startswith(allowed)):
-            strange.append([event, *details])
-    return strange
+            forbidden.append([event, *details])
+    return forbidden
 
 
 SUFFIXES = ["csv", "json", "ndjson", "parquet", "xlsx", "json.gz"]
@@ -261,7 +261,7 @@ def test_no_other_file_and_no_socket_is_opened_whatever_a_file_says(
 
     assert texts[0] == places[0], "it is read, and what it names is text"
     assert not [text for text in texts if SECRET in text or "root:" in text]
-    assert _strange(log, private) == []
+    assert _forbidden(log, private) == []
     assert any(json.loads(line)[1].startswith("/dev/fd/") for line in log.read_text().splitlines()), "it was audited"
     assert watch.visitors() == []
 
@@ -318,7 +318,7 @@ def test_an_access_of_the_reader_would_be_found(
     assert _texts(path) == ["id", "1"]
 
     if seen == "audit":
-        assert _strange(log, tmp_path / "private") == [["open", str(watch.secret), "r", "524288"]]
+        assert _forbidden(log, tmp_path / "private") == [["open", str(watch.secret), "r", "524288"]]
         seen = "opened the secret"
     assert watch.visitors() == [seen]
 

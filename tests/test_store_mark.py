@@ -71,12 +71,12 @@ def test_two_stores_are_not_mixed(store: RecordStore, settings: Settings, tmp_pa
 
 
 def test_files_without_an_id_are_not_taken(settings: Settings, home: Path) -> None:
-    stranger = home / "lake" / "records" / "contacts" / "ducklake-1.parquet"
-    stranger.parent.mkdir(parents=True)
-    stranger.write_bytes(b"a stranger's")
+    foreign = home / "lake" / "records" / "contacts" / "ducklake-1.parquet"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"a foreign file")
     with RecordStore(settings) as store, pytest.raises(ForeignData, match="there are files already"):
         store.initialise(load_record_types())
-    assert stranger.read_bytes() == b"a stranger's"
+    assert foreign.read_bytes() == b"a foreign file"
     assert not (home / "catalog.sqlite").exists()
 
 

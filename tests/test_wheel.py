@@ -25,7 +25,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         archive.extractall(site)
     for name in ("pipelines", "resources", "schemas"):
         (site / name).mkdir()
-        (site / name / "__init__.py").write_text('raise ImportError("This is a package of somebody else.")\n')
+        (site / name / "__init__.py").write_text('raise ImportError("This package is a foreign one.")\n')
     return site
 
 
@@ -41,7 +41,7 @@ def python(site: Path, code: str, *arguments: str) -> subprocess.CompletedProces
 
 def test_it_has_one_package_and_names_the_command_in_it(site: Path) -> None:
     packages = {path.name for path in site.iterdir() if path.suffix != ".dist-info"}
-    assert packages == {"records_exchange", "pipelines", "resources", "schemas"}, "the last three are of somebody else"
+    assert packages == {"records_exchange", "pipelines", "resources", "schemas"}, "the last three are foreign packages"
     (points,) = site.glob("*.dist-info/entry_points.txt")
     assert "records = records_exchange.pipelines.commands.cli:main" in points.read_text()
     assert (site / "records_exchange/deploy/embedded/dagster.yaml").exists()

@@ -41,8 +41,8 @@ def main() -> int:
                 _say(f"{case.name}: {error}")
                 failures[case.name] = str(error)
         path.write_text(as_markdown(results, failures, about, at), encoding="utf-8")
-        kept = json.dumps(as_json(results, failures, about, at), indent=2) + "\n"
-        path.with_suffix(".json").write_text(kept, encoding="utf-8")
+        saved = json.dumps(as_json(results, failures, about, at), indent=2) + "\n"
+        path.with_suffix(".json").write_text(saved, encoding="utf-8")
     print(path.read_text(encoding="utf-8"))
     _say(f"Kept in {path} and {path.with_suffix('.json')}")
     return int(bool(failures))

@@ -98,10 +98,10 @@ def test_table_and_json() -> None:
         ["", "", "theirs", "1.00", "1.00 to 1.00", "1,000", "100", "100", "", "", ""],
         ["import", "1,000", "ours", "0.50", "0.50 to 0.50", "2,000", "200", "150", "", "", "≤ 1 s: met"],
     ]
-    kept = json.loads(json.dumps(as_json(results, failures, surroundings(), at)))
-    assert [described.get("ratio") for described in kept["results"]] == [3.0, None]
-    assert [run["seconds"] for run in kept["results"][0]["a"]["runs"]] == [2.0, 4.0]
-    assert {"python", "duckdb", "dagster", "pandas", "pandera", "pyarrow"} == kept["versions"].keys()
+    saved = json.loads(json.dumps(as_json(results, failures, surroundings(), at)))
+    assert [described.get("ratio") for described in saved["results"]] == [3.0, None]
+    assert [run["seconds"] for run in saved["results"][0]["a"]["runs"]] == [2.0, 4.0]
+    assert {"python", "duckdb", "dagster", "pandas", "pandera", "pyarrow"} == saved["versions"].keys()
 
 
 def test_contacts_are_the_same_ones_each_time(tmp_path: Path) -> None:

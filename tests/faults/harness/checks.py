@@ -228,8 +228,10 @@ def wrong_export(store: RecordStore, account: str) -> list[str]:
         if hashlib.sha256(path.read_bytes()).hexdigest() != manifest.sha256:
             found.append(f"the export of {account} has other bytes than its manifest says")
         exported = pq.read_table(path).to_pylist()
-    kept = [{name: row[name] for name in exported[0]} for row in state_of(store).records[account]] if exported else []
-    if exported != kept:
+    expected = (
+        [{name: row[name] for name in exported[0]} for row in state_of(store).records[account]] if exported else []
+    )
+    if exported != expected:
         found.append(f"the export of {account} is not what the store holds")
     return found
 

@@ -161,14 +161,14 @@ class Disk:
         wanted = {(number, name) for name in self._folders[number]} | {
             (folder, name) for change in self._pending for folder, name, _ in change.names if folder == number
         }
-        kept: list[_Change] = []
+        persisted: list[_Change] = []
         for change in reversed(self._pending):  # a rename needs the earlier changes of both its names
             if any((folder, name) in wanted for folder, name, _ in change.names):
                 wanted |= {(folder, name) for folder, name, _ in change.names}
-                kept.append(change)
-        for change in reversed(kept):
+                persisted.append(change)
+        for change in reversed(persisted):
             _set(self._flushed, change)
-        self._pending = [change for change in self._pending if change not in kept]
+        self._pending = [change for change in self._pending if change not in persisted]
 
     def image(self, names: Names, data: Data, chance: random.Random) -> Image:
         """Return the disk after a cut now, with this part of what was not flushed."""

@@ -34,9 +34,7 @@ class Kind:
 KINDS = (
     Kind("power-cut", "the power is cut; what was not flushed is lost, in part or whole", power_cuts, 900, 25),
     Kind("power-cut-on-server", "the same after answers, with the catalog in PostgreSQL", power_cuts_on_server, 50, 4),
-    Kind(
-        "power-cut-of-ext4", "the same with a file system of its own, whose disk is copied", real_cuts, 30, 4, at_once=1
-    ),
+    Kind("power-cut-of-ext4", "the same with a real file system: its disk is copied", real_cuts, 30, 4, at_once=1),
     Kind("kill", "a process is killed before, after or amid an operation", kills, 360, 16),
     Kind("kill-on-server", "the same, with the catalog in PostgreSQL", kills_on_server, 70, 6),
     Kind("disk-full", "the disk is full from an operation on", full_disks, 220, 9),

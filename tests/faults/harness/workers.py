@@ -253,9 +253,9 @@ def _do(
         result = {"value": function(*arguments)}
     except BaseException as error:
         result = {"error": type(error).__name__, "message": str(error), "trace": traceback.format_exc()}
-        said = system_error(error)  # as the command line and Dagster's runs report it
-        if said is not None:
-            result |= {"code": said.code, "message": str(said)}
+        translated = system_error(error)  # as the command line and Dagster's runs report it
+        if translated is not None:
+            result |= {"code": translated.code, "message": str(translated)}
     shim.end()
     with os.fdopen(sender, "wb") as answer:
         answer.write(pickle.dumps(result))

@@ -35,7 +35,7 @@ class Answers:
 
     states: list[tuple[int, Records]] = field(default_factory=list)
     exports: list[tuple[int, Records]] = field(default_factory=list)
-    standing: dict[str, str] = field(default_factory=dict)
+    statuses: dict[str, str] = field(default_factory=dict)
     """The status of each of its batches."""
     found: list[str] = field(default_factory=list)
     done: int = 0
@@ -90,17 +90,17 @@ def write(place: Place, name: str, seconds: float, seed: str) -> Answers:
                     }
                     path = place.files / f"{name}-{answers.done}.csv"
                     write_csv(path, [contact(0, external_id=key, company=value) for key, value in rows.items()])
-                    report = Importer(store, name).import_file(contacts_of(path))
-                    candidates.append((report.batch.batch_id, dict(mine)))
+                    imported = Importer(store, name).import_file(contacts_of(path))
+                    candidates.append((imported.batch.batch_id, dict(mine)))
                     mine |= rows
-                    answers.standing[report.batch.batch_id] = "committed"
-                    answers.states.append((report.snapshot or 0, dict(mine)))
+                    answers.statuses[imported.batch.batch_id] = "committed"
+                    answers.states.append((imported.snapshot or 0, dict(mine)))
                 elif act == "rollback" and candidates:
                     batch_id, before = candidates.pop()
-                    rollback = account.roll_back(RollbackRequest("ua", batch_id, OnModified.STOP), name, None)
+                    done = account.roll_back(RollbackRequest("ua", batch_id, OnModified.STOP), name, None)
                     mine = before
-                    answers.standing[batch_id] = "rolled_back"
-                    answers.states.append((rollback.snapshot or 0, dict(mine)))
+                    answers.statuses[batch_id] = "rolled_back"
+                    answers.states.append((done.snapshot or 0, dict(mine)))
                 elif act == "export":
                     request = ExportRequest("ua", "contacts", columns=("external_id", "company"), format="parquet")
                     manifest = ExportWriter(store, name).export(request)
@@ -131,14 +131,14 @@ def agree(answers: Mapping[str, Answers], place: Place) -> list[str]:
             mine = each.states[-1][1] if each.states else {}
             if _of(name, records) != mine:
                 found.append(f"the records of {name} are not what its answers said")
-            for batch_id, status in each.standing.items():
+            for batch_id, status in each.statuses.items():
                 batch = statuses.get(batch_id)
                 if batch is None or batch.status.value != status:
                     found.append(f"{batch_id} is {batch and batch.status.value}, and its writer got {status}")
         for batch in statuses.values():
             if batch.counts.read != batch.counts.accounted:
                 found.append(f"{batch.batch_id} does not balance")
-            is_known = any(batch.batch_id in each.standing for each in answers.values())
+            is_known = any(batch.batch_id in each.statuses for each in answers.values())
             if batch.file_name[:2] in ("a-", "b-", "c-") and batch.status is BatchStatus.COMMITTED and not is_known:
                 found.append(f"{batch.batch_id} is committed, and no writer got that answer")
         for exporter in answers.values():
