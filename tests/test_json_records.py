@@ -138,7 +138,7 @@ def test_every_invalid_value_of_the_corpus_is_refused_and_its_place_named(wrap: 
     place = re.compile(r"line [\d,]+, byte offset [\d,]+")
     outcomes = {name: _outcome(wrap(value)) for name, value in invalid.items()}
     assert {
-        name: outcome for name, outcome in outcomes.items() if not isinstance(outcome, str) or not place.search(outcome)
+        name: found for name, found in outcomes.items() if not isinstance(found, str) or not place.search(found)
     } == {}
 
 
@@ -146,27 +146,27 @@ def test_every_invalid_value_of_the_corpus_is_refused_and_its_place_named(wrap: 
 def test_both_readers_say_the_same_of_the_whole_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     contents = [*_corpus("test_parsing", "").values(), *_corpus("test_transform", "").values()]
     contents += [_wrapped(content) for content in contents]
-    outcome = [_outcome(content) for content in contents]
+    found = [_outcome(content) for content in contents]
     monkeypatch.setattr(Records, "_plain", lambda *_: False)
-    assert [_outcome(content) for content in contents] == values
+    assert [_outcome(content) for content in contents] == found
 
 
 @with_corpora
 @pytest.mark.usefixtures("reader")
 def test_the_values_of_the_corpus_survive_exactly_or_are_refused() -> None:
     """Each value is read as `[value]`. An object with a member twice is refused as a record."""
-    values: dict[str, str] = {}
+    found: dict[str, str] = {}
     for name, content in _corpus("test_transform", "").items():
         if name.startswith("object"):
-            values = _outcome(content)
+            outcome = _outcome(content)
         else:
-            values = _outcome(_wrapped(content.strip().removeprefix(b"[").removesuffix(b"]")))
-        if isinstance(values, str):
-            values[name] = "refused"
+            outcome = _outcome(_wrapped(content.strip().removeprefix(b"[").removesuffix(b"]")))
+        if isinstance(outcome, str):
+            found[name] = "refused"
         else:
-            (row,), cells = values[2], values[4]
-            values[name] = cells[0][2].rule if cells else "|".join(row)
-    assert values == {
+            (row,), cells = outcome[2], outcome[4]
+            found[name] = cells[0][2].rule if cells else "|".join(row)
+    assert found == {
         "number_-9223372036854775808.json": "-9223372036854775808",
         "number_-9223372036854775809.json": "-9223372036854775809",
         "number_1.0.json": "1.0",
@@ -242,7 +242,7 @@ def test_a_value_that_is_no_text_is_a_problem_of_its_cell(written: str, rule: st
 
 @pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize(
-    ("content", "outcome"),
+    ("content", "found"),
     [
         (b"", "the file is empty (line 1, byte offset 0)"),
         (b'"x"', "line 1, byte offset 0"),
@@ -278,13 +278,13 @@ def test_a_value_that_is_no_text_is_a_problem_of_its_cell(written: str, rule: st
         (b"[" * 100_000, "an object is expected, not '['"),
     ],
 )
-def test_what_is_not_json_records_is_refused_and_its_place_named(content: bytes, outcome: str) -> None:
-    assert outcome in _refusal(content)
+def test_what_is_not_json_records_is_refused_and_its_place_named(content: bytes, found: str) -> None:
+    assert found in _refusal(content)
 
 
 @pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize(
-    ("limits", "within", "outcome"),
+    ("limits", "within", "found"),
     [
         (JsonLimits(depth=3), '"v":[[1]]', "more than 3 deep"),
         (JsonLimits(name_characters=5), '"12345":1', "a member's name is longer than 5 characters"),
@@ -292,7 +292,7 @@ def test_what_is_not_json_records_is_refused_and_its_place_named(content: bytes,
         (JsonLimits(cell_characters=3), '"v":"\\u00e9éé"', "a text is longer than 3 characters"),
     ],
 )
-def test_limits(limits: JsonLimits, within: str, outcome: str) -> None:
+def test_limits(limits: JsonLimits, within: str, found: str) -> None:
     beyond = (
         within.replace("[[1]]", "[[[1]]]")
         .replace("12345", "123456")
@@ -301,7 +301,7 @@ def test_limits(limits: JsonLimits, within: str, outcome: str) -> None:
     )
     for form in ("[{%s}]", "{%s}\n"):
         assert Whole(form % within, limits=limits).records == [1]
-        assert outcome in _refusal(form % beyond, limits=limits)
+        assert found in _refusal(form % beyond, limits=limits)
 
 
 def test_a_record_without_an_end_is_not_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -392,18 +392,18 @@ def test_both_readers_say_the_same_of_damaged_files(
         content[at : at + random.randrange(2)] = random.choice(
             [b"", b",", b'"', b"{", b"}", b"]", b"\n", b"0", b"\\", b"\xc3"]
         )
-    outcome = _outcome(bytes(content))
-    assert content != undamaged or not isinstance(outcome, str)
-    if not isinstance(outcome, str):
+    found = _outcome(bytes(content))
+    assert content != undamaged or not isinstance(found, str)
+    if not isinstance(found, str):
         parsed = (
-            json.loads(content) if outcome[0] == "json" else [json.loads(x) for x in content.split(b"\n") if x.strip()]
+            json.loads(content) if found[0] == "json" else [json.loads(x) for x in content.split(b"\n") if x.strip()]
         )
-        assert len(parsed) == len(outcome[3])
+        assert len(parsed) == len(found[3])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "BLOCK", block)
-        assert _outcome(bytes(content)) == outcome
+        assert _outcome(bytes(content)) == found
         patch.setattr(Records, "_plain", lambda *_: False)
-        assert _outcome(bytes(content)) == outcome
+        assert _outcome(bytes(content)) == found
 
 
 @pytest.mark.parametrize("later", [b'{"a":1}\n', b'{"a":1}\n{"a":3}\n', b'{"a":1}\n{"b":2}\n', b"[]"])
@@ -417,7 +417,7 @@ def test_a_file_that_changes_before_the_cross_check_is_refused(later: bytes) -> 
             list(reader.chunks())
 
 
-def _damaged(rows: list[Any], how: str, victim: int) -> list[Any]:
+def _spoilt(rows: list[Any], how: str, victim: int) -> list[Any]:
     row = rows[victim]
     first, second = row
     return [
@@ -451,8 +451,8 @@ def test_a_record_that_one_of_the_parsers_reads_otherwise_stops_the_reading(
 
     def batches(records: Records) -> Iterator[Any]:
         for found, lines, size in genuine(records):
-            damaged = _damaged(found, how, victim)
-            yield damaged, ([*lines, *lines])[: len(damaged)], size
+            spoilt = _spoilt(found, how, victim)
+            yield spoilt, ([*lines, *lines])[: len(spoilt)], size
 
     monkeypatch.setattr(Records, "batches", batches)
     differing = victim + 1 + (how == "double")
