@@ -287,7 +287,7 @@ class Forger:
     def parent_batch(self) -> tuple[str, str]:
         row = {"external_id": "C-000001", "status": "lead", "_batch": self._one_of(*self._theirs.batches)}
         answer = self._imported(write_csv(self._folder / "parent.csv", [row | {"_record": "1", "_line": "2"}]))
-        assert "'parent': None" in answer[1]
+        assert "parent=None" in answer[1]
         return answer
 
     def file(self) -> tuple[str, str]:
