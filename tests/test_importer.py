@@ -453,3 +453,13 @@ def test_every_record_has_the_outcome_that_plain_python_gives_it(
     again = importer.import_file(contacts_of(path, account, again=True), OnInvalid.SKIP).batch.counts
     assert (again.created, again.updated) == (0, 0)
     assert {row["external_id"]: (row["status"], row["amount"]) for row in stored(store, account=account)} == model
+
+
+def test_a_preview_compares_with_its_snapshot_even_if_a_commit_comes_meanwhile(
+    store: RecordStore, importer: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = store.pin("contacts")
+    importer.import_file(contacts_of(write_csv(tmp_path / "first.csv", [contact(1)])))
+    monkeypatch.setattr(store, "pin", lambda _: pinned)
+    report = importer.preview(contacts_of(write_csv(tmp_path / "second.csv", [contact(1), contact(2)])))
+    assert report.batch.counts.created == 2

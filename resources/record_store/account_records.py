@@ -136,8 +136,12 @@ class AccountRecords:
         with self._store.reading() as connection:
             self._require_whole(connection, record_type.name, snapshot)
             connection.execute("BEGIN")  # until the end, `lake` stays at its present snapshot
-            lake = "lake" if current_number(connection) == snapshot else connection.snapshot(snapshot)
+            lake = "lake"
+            if current_number(connection) != snapshot:
+                connection.execute("COMMIT")  # a lake that a transaction attaches would go with it
+                lake = connection.snapshot(snapshot)
             yield StagedFile(connection, table(record_type.name, lake), record_type, self.name, staging)
+            lake_files.compare_read(connection, self._store.settings.data)
 
     def require_new(self, record_type: str, file_name: str, file_sha256: str) -> None:
         """Raises AlreadyImported if a committed batch has the same content and was not rolled back."""
