@@ -154,6 +154,7 @@ def test_a_merge_goes_on_where_nothing_is_damaged_and_reports_at_the_end(world: 
         world.importer.import_file(contacts_of(path, "b6"))
     change(world.store, "DELETE FROM lake.records.contacts WHERE external_id = 'C-000001' AND _account = 'b6'")
     flip(world.files("records")[0])
+    world.store.__exit__()  # copies of objects are let go
     with pytest.raises(DamagedFile):
         world.merge()
     assert len(stored(world.store, account="b6")) == 1
