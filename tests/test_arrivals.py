@@ -369,7 +369,7 @@ def test_a_file_that_may_not_be_read_lies_in_quarantine(
     file = lands(inbox_store, "in.csv", [contact(1)])
     file.write_text("")
     take(inbox_store)
-    monkeypatch.setattr(arrivals, "_sha256", denied)
+    monkeypatch.setattr(arrivals, "sha256_of", denied)
     done = import_all(inbox_store)["in.csv"]
     assert (done.outcome, done.batch_id) == (Outcome.QUARANTINED, None)
     assert inbox_store.batches() == []

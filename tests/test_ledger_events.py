@@ -142,7 +142,7 @@ def test_a_rollback_names_the_file_and_what_it_restored(
     batch_id = importer.import_file(contacts_of(file), OnInvalid.SKIP).batch.batch_id
     store.account("ua").roll_back(RollbackRequest("ua", batch_id), "tester", None)
 
-    rollback, rolled_back = events_of_assets(news(instance))[1:]
+    *_, rollback, rolled_back = events_of_assets(news(instance))
 
     assert [(event.description or "").partition(" 20")[0] for event in (rollback, rolled_back)] == [
         "rollback of in.csv: committed",

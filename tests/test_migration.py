@@ -426,10 +426,10 @@ def test_an_invalid_place_is_refused(source: RecordStore, server: Place, postgre
     postgres.execute("CREATE ROLE guest LOGIN")
     for to, data, error, said in (
         (f"mysql://u:{PASSWORD}@host/db", "/there", InvalidRequest, "--to is neither"),
-        (f"postgresql://u:{PASSWORD}%zz@host/db?no=1", "/there", InvalidRequest, "--to is no address"),
+        (f"postgresql://u:{PASSWORD}%zz@host/db?no=1", "/there", InvalidRequest, "--to is not an address"),
         (f"postgresql://u:{PASSWORD}@/db?host=/nowhere", "/there", StoreUnreachable, "--to names"),
         ("/there", "ftp://there", InvalidRequest, "--data is 'ftp://there'"),
-        (str(tmp_path / "x"), "s3://no-such-bucket/x", StoreUnreachable, "--data names a bucket"),
+        (str(tmp_path / "x"), "s3://no-such-bucket/x", StoreUnreachable, "the bucket of --data"),
         (
             server.to.replace("postgres:", "guest:", 1),
             str(tmp_path / "x"),

@@ -61,7 +61,7 @@ def test_a_writer_that_lost_the_lock_between_proof_and_commit_cannot_commit_over
             faster.add_account("faster", "tester")
 
     monkeypatch.setattr(store.write_lock, "prove", prove_then_lose)
-    with pytest.raises(StoreBusy, match="Another process has written") as raised:
+    with pytest.raises(StoreBusy, match="Another process wrote") as raised:
         store.add_account("slower", "tester")
     # DuckLake's own error names the least and the greatest value of each column
     assert "slower" not in str(raised.value)
@@ -144,14 +144,14 @@ def test_a_server_is_asked_once_a_minute_and_counted_on_in_between() -> None:
 
 @pytest.mark.parametrize("address", ["mysql://me:s3cret@host/db", "/var/lib/catalog.sqlite", "host=db password=s3cret"])
 def test_an_invalid_address_of_postgresql_is_refused_and_not_quoted(address: str) -> None:
-    with pytest.raises(InvalidRequest, match="RECORDS_CATALOG is no address") as raised:
+    with pytest.raises(InvalidRequest, match="RECORDS_CATALOG is not (an|the) address") as raised:
         Settings.from_environment({"RECORDS_CATALOG": address})
     assert address not in str(raised.value)
 
 
 def test_an_address_that_the_library_cannot_read_is_refused_and_not_quoted() -> None:
     settings = Settings.from_environment({"RECORDS_CATALOG": "postgresql://me:s3cret%zz@host/db?no_option=1"})
-    with pytest.raises(InvalidRequest, match="RECORDS_CATALOG is no address") as raised:
+    with pytest.raises(InvalidRequest, match="RECORDS_CATALOG is not (an|the) address") as raised:
         RecordStore(settings)
     assert "s3cret" not in str(raised.value) + repr(settings)
 

@@ -657,7 +657,7 @@ def test_a_role_that_would_see_everything_is_refused(read: str, store: RecordSto
     postgres.execute("CREATE ROLE unbound LOGIN BYPASSRLS")
     postgres.execute(f"CREATE ROLE member LOGIN IN ROLE {KEEPER}")
     for role in ("postgres", KEEPER, "unbound", "member"):
-        with pytest.raises(Refused, match="it would see every account"):
+        with pytest.raises(Refused, match="would see every account"):
             store.grant_reader("ua", role)
     postgres.execute("DROP ROLE unbound, member")
 
@@ -675,7 +675,7 @@ def test_what_was_not_made_cannot_be_granted(store: RecordStore, catalog: str) -
     ask(catalog, "DROP SCHEMA records_history CASCADE")
     with pytest.raises(StoreNotReady, match=r'relation "records_history\.readers" does not exist') as raised:
         store.grant_reader("ua", READERS["ua"])
-    assert raised.value.hint.endswith("records init.")
+    assert raised.value.hint.startswith("Run: records init.")
 
 
 def test_a_catalog_in_sqlite_has_no_readers(empty_store: Path) -> None:

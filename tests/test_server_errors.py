@@ -85,7 +85,7 @@ _ENDS = "PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW"
     [
         (_FULL, _WRITTEN, DiskFull, "disk of the catalog's server"),
         (_FULL, _COMMITTED, DiskFull, "disk of the catalog's server"),
-        (_SERIAL, _WRITTEN, StoreBusy, "Another process has written"),
+        (_SERIAL, _WRITTEN, StoreBusy, "Another process wrote"),
         (_OTHER_LANGUAGE, _WRITTEN, StoreUnreachable, "PostgreSQL refused"),
         (_ENDS, _WRITTEN, CommitUnknown, "did not confirm a commit"),
         (_ENDS, _COMMITTED, CommitUnknown, "did not confirm a commit"),
@@ -114,7 +114,7 @@ def test_a_commit_that_the_server_refuses(
     ("option", "kind", "words"),
     [
         ("statement_timeout = '1ms'", StoreUnreachable, "statement_timeout"),
-        ("default_transaction_read_only = on", StoreUnreachable, "takes no writes"),
+        ("default_transaction_read_only = on", StoreUnreachable, "is read-only"),
         ("idle_in_transaction_session_timeout = '1ms'", StoreUnreachable, "ended the session"),
     ],
 )

@@ -87,7 +87,7 @@ def test_an_export_of_5000_contacts_takes_at_most_a_second(five_thousand: Path) 
     ("job", "config", "sentence"),
     [
         ("preview_import", {"path": "in.csv"}, "No account was given."),
-        ("import_records", {"account": "ua"}, "`path` names no file."),
+        ("import_records", {"account": "ua"}, "`path` is empty."),
         ("commit_batch", {"account": "ua", "batch_id": "b-1"}, "There is no batch 'b-1'."),
         ("roll_back_batch", {"account": "dl", "batch_id": "b-1"}, "There is no batch 'b-1'."),
         ("export_contacts", {"columns": ["nme"]}, "contacts has no column 'nme'."),

@@ -250,7 +250,7 @@ def test_the_mark_says_when_the_store_was_last_used(store: RecordStore) -> None:
     assert mark.writing is None
 
 
-@pytest.mark.runs_on("laptop", "postgres", "server")
+@pytest.mark.runs_on("laptop", "postgres")
 def test_files_of_a_commit_that_was_not_confirmed_are_put_back(
     store: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,5 +209,5 @@ def test_the_names_of_the_ui_are_a_setting() -> None:
     assert hosts("") == ()
     assert hosts(" Records.Example.org , ops-1,[FD00::1], ") == ("records.example.org", "ops-1", "fd00::1")
     for wrong in ("https://records.example.org", "records.example.org:443", "*.example.org", "*", "a b", "fd00::1"):
-        with pytest.raises(InvalidRequest, match=r"RECORDS_UI_HOSTS has .* no host name"):
+        with pytest.raises(InvalidRequest, match=r"RECORDS_UI_HOSTS has .* not a host name"):
             hosts(wrong)
