@@ -27,4 +27,6 @@ def quick(connect: Connect) -> Connect:
 
 def quick_databases(databases: Databases, settings: Settings, catalog: Catalog) -> duckdb.DuckDBPyConnection:
     """Open a database this way, in place of `Databases._open`."""
-    return ORDINARY(Databases(quick(databases._connect)), settings, catalog)
+    opener = Databases(quick(databases._connect))
+    opener._objects = databases._objects  # whose copies the store compares
+    return ORDINARY(opener, settings, catalog)

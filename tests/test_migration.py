@@ -436,7 +436,7 @@ def test_an_invalid_place_is_refused(source: RecordStore, server: Place, postgre
             StoreUnreachable,
             "refuses to make the cata",
         ),
-        (str(tmp_path / "x"), str(source.settings.accounts / "x"), InvalidRequest, "has its own files"),
+        (str(tmp_path / "x"), str(source.settings.accounts / "x"), InvalidRequest, "among the files of the store"),
     ):
         with pytest.raises(error, match=said) as raised:
             Migration(source, to, data).run()

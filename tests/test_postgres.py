@@ -144,14 +144,14 @@ def test_a_server_is_asked_once_a_minute_and_counted_on_in_between() -> None:
 
 @pytest.mark.parametrize("address", ["mysql://me:s3cret@host/db", "/var/lib/catalog.sqlite", "host=db password=s3cret"])
 def test_an_invalid_address_of_postgresql_is_refused_and_not_quoted(address: str) -> None:
-    with pytest.raises(InvalidRequest, match="RECORDS_CATALOG is not (an|the) address") as raised:
+    with pytest.raises(InvalidRequest, match=r"RECORDS_CATALOG is not (an|the) address") as raised:
         Settings.from_environment({"RECORDS_CATALOG": address})
     assert address not in str(raised.value)
 
 
 def test_an_address_that_the_library_cannot_read_is_refused_and_not_quoted() -> None:
     settings = Settings.from_environment({"RECORDS_CATALOG": "postgresql://me:s3cret%zz@host/db?no_option=1"})
-    with pytest.raises(InvalidRequest, match="RECORDS_CATALOG is not (an|the) address") as raised:
+    with pytest.raises(InvalidRequest, match=r"RECORDS_CATALOG is not (an|the) address") as raised:
         RecordStore(settings)
     assert "s3cret" not in str(raised.value) + repr(settings)
 
