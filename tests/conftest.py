@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from resources.clock import Observation
 from resources.file_reader import reader
@@ -20,6 +21,10 @@ from tests.object_server import ObjectServer
 from tests.object_server import running as object_server
 from tests.postgres import Postgres, running
 from tests.prepared import Prepared, PreparedStores, an_empty_store
+
+# A deadline is the time of a clock on the wall: on a busy machine it says nothing about the code.
+hypothesis_settings.register_profile("no deadline", deadline=None)
+hypothesis_settings.load_profile("no deadline")
 
 
 class StoppedClock:

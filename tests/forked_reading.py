@@ -9,10 +9,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.context import BaseContext
 from multiprocessing.reduction import DupFd
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,6 +36,11 @@ class _Descriptor:
 
 
 def _read(request: dict[str, Any], file: _Descriptor, answer: _Descriptor, environment: Mapping[str, str]) -> None:
+    # A new program would not have them, and a reader may open few files.
+    for name in [entry.name for entry in Path("/proc/self/fd").iterdir()]:
+        with suppress(OSError):
+            if int(name) not in (file.number, answer.number) and not os.get_inheritable(int(name)):
+                os.close(int(name))
     os.environ.clear()
     os.environ.update(environment)
     sys.argv[1:] = [json.dumps(request | {"file": file.number, "answer": answer.number})]
