@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,8 @@ from resources.export_writer import ExportWriter
 from resources.export_writer.formats import FORMATS
 from resources.file_storage import location
 from resources.importing.importer import Importer
-from resources.record_store import RecordStore
+from resources.record_store import Databases, RecordStore
+from resources.record_store.object_store import ObjectFiles
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, StoreUnreachable
 from schemas.exports import ExportRequest
@@ -160,3 +162,52 @@ def test_no_account_names_what_is_on_its_way(store: RecordStore, importer: Impor
     write_csv(on_its_way, [contact(1)])
     with pytest.raises(Exception, match="There is no file"):
         importer.preview(contacts_of(on_its_way))
+
+
+@pytest.fixture
+def lake_objects(store: RecordStore) -> ObjectFiles:
+    found = Databases().objects(store.settings)
+    assert found is not None
+    return found
+
+
+def test_a_file_that_duckdb_drops_is_not_in_the_object_store_and_stops_the_commit(
+    store: RecordStore, lake_objects: ObjectFiles
+) -> None:
+    place = store.settings.lake / "dropped.parquet"
+    lake_objects.begin()
+    file = lake_objects.open(lake_objects.address(place), "wb")
+    file.write(b"half")
+    del file
+    with pytest.raises(StoreUnreachable, match=r"dropped\.parquet was not written completely"):
+        lake_objects.require_written()
+    assert not on_disk(place).exists()
+    lake_objects.begin()
+    lake_objects.require_written()
+
+
+def test_a_file_on_a_disk_without_room_is_an_error_and_not_shorter(
+    store: RecordStore, lake_objects: ObjectFiles
+) -> None:
+    """The system writes as much as there is room for, and says how much: here the limit of a file's size."""
+    file = lake_objects.open(lake_objects.address(store.settings.lake / "long.parquet"), "wb")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            file.write(b"x" * 3_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_the_checksum_of_a_written_file_is_that_of_what_duckdb_wrote(
+    store: RecordStore, lake_objects: ObjectFiles
+) -> None:
+    place = store.settings.lake / "written.parquet"
+    with lake_objects.open(lake_objects.address(place), "wb") as file:
+        file.write(b"content")
+    digest = lake_objects.checksum(place)
+    on_disk(place).write_bytes(b"C0ntent")
+    lake_objects.drop_copies()
+    assert lake_objects.checksum(place) == digest
+    assert not lake_objects.is_whole(place, digest, anew=True)

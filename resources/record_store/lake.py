@@ -13,6 +13,7 @@ from resources.record_store.databases import Databases, literal
 from resources.record_store.refusals import unreadable
 from resources.settings import Settings
 from resources.system_errors import system_error
+from schemas.errors import RecordsError
 from schemas.location import Location
 
 if TYPE_CHECKING:
@@ -151,6 +152,8 @@ class Lake:
         """
         attach = self._attach("lake", read_only, snapshot)
         database, attached = self._take(attach, read_only)
+        if self._objects is not None:
+            self._objects.take_failure() if read_only else self._objects.begin()
         try:
             if attached != attach:
                 if attached:
@@ -220,11 +223,11 @@ class Lake:
         ours = self._catalog.error(error)
         failure = None if self._objects is None else self._objects.take_failure()
         if ours is error and failure is not None:
-            ours = failure
-        if ours is error:
+            ours = error = failure  # the error itself: DuckDB passes on only its text
+        if ours is error and not isinstance(error, RecordsError):
             settings = self._settings
             ours = system_error(error, settings.data, settings.home, settings.scratch) or error
-        if ours is error:
+        if ours is error and not isinstance(error, RecordsError):
             file = _OF_LAKE.search(str(error))
             if file is not None:
                 ours = unreadable(file[1])

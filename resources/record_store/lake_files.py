@@ -189,13 +189,12 @@ def compare(connection: Connection, data: Location, paths: Sequence[str], *, ane
 def compare_read(connection: Connection, data: Location) -> None:
     """Compare the files that DuckDB has read from an object store, and that were not compared before.
 
-    There are such files if maintenance ran at the same time. Raises DamagedFile, and errors that DuckDB met meanwhile.
+    There are such files if maintenance ran at the same time. Raises DamagedFile, and the errors of reading and writing
+    objects since the connection was opened.
     """
     if connection.objects is None:
         return
-    failure = connection.objects.take_failure()
-    if failure is not None:
-        raise failure
+    connection.objects.require_written()
     uncompared = connection.objects.uncompared(data)
     if uncompared:
         compare(connection, data, sorted(known_files(connection, data, uncompared)))

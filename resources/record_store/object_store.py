@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
-from resources.file_storage import OBJECTS, Checksum, is_local, object_store_errors, put_object
+from resources.file_storage import OBJECTS, Checksum, is_local, object_store_errors, put_object, unreachable
 from resources.settings import Settings
 from schemas.errors import DamagedFile
 from schemas.location import Location
@@ -66,6 +66,8 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         self._scratch = settings.scratch
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._compared: set[str] = set()
+        self._unfinished: set[str] = set()
+        self._put_checksums: dict[str, str] = {}
         self._turn = Lock()
         self.failure: Exception | None = None
         weakref.finalize(self, _close_all, self._copies)
@@ -77,9 +79,29 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         """Return the address of a file for DuckDB."""
         return _ADDRESS + str(place).removeprefix(OBJECTS)
 
+    def begin(self) -> None:
+        """Forget the errors and the written files of earlier uses."""
+        with self._turn:
+            self.failure = None
+            self._unfinished.clear()
+            self._put_checksums.clear()
+
+    def require_written(self) -> None:
+        """Raise the error since the last call; or StoreUnreachable if DuckDB did not finish a file that it began."""
+        failure = self.take_failure()
+        if failure is not None:
+            raise failure
+        with self._turn:
+            unfinished = sorted(self._unfinished)
+        if unfinished:
+            raise unreachable(f"{OBJECTS}{unfinished[0]} was not written completely")
+
     def checksum(self, place: Location) -> str:
-        """Return the checksum of a file. Fetches the file if there is no copy."""
-        return self._copy(_key(self.address(place))).checksum
+        """Return the checksum of a file: of the bytes that DuckDB wrote, or of the object if it wrote none."""
+        key = _key(self.address(place))
+        with self._turn:
+            written = self._put_checksums.get(key)
+        return written or self._copy(key).checksum
 
     def is_whole(self, place: Location, expected: str | None, *, anew: bool = False) -> bool:
         """Return whether a file has the expected checksum. If not, fetch it once more. anew: always fetch it."""
@@ -124,6 +146,8 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
                 with self._turn:
                     if self._copies.get(key) is copy:  # else it was removed meanwhile
                         return copy.open()
+        with self._turn:
+            self._unfinished.add(key)
         return _Made(self._partial(), lambda made: self._put(made, key))
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
@@ -208,9 +232,11 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         try:
             with self._recording(key):
                 put_object(self._fs, made, key)
-            self._keep(key, made)
+            copy = self._keep(key, made)
             with self._turn:
                 self._compared.add(key)
+                self._unfinished.discard(key)
+                self._put_checksums[key] = copy.checksum
         finally:
             made.unlink(missing_ok=True)
 
@@ -260,6 +286,13 @@ class _Made(io.FileIO):
     def __init__(self, path: Path, put: Callable[[Path], None]) -> None:
         super().__init__(path, "xb")
         self._path, self._put = path, put
+
+    def write(self, data: Any, /) -> int:
+        """Write all bytes. The system writes only a part of them if the disk is nearly full, and then fails."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[super().write(rest) :]
+        return len(data)
 
     def close(self) -> None:
         """Close the file, and put it into the object store."""
