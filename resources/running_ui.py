@@ -4,11 +4,11 @@ import hmac
 import json
 import os
 import secrets
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from resources.file_storage import sync
 from resources.settings import Settings
 from schemas.batches import ImportReport
 from schemas.exports import ExportManifest
@@ -33,11 +33,9 @@ class RunningUi:
             return None
 
     def write(self, settings: Settings) -> None:
-        """Write this UI's entry into the home, and create the key of links to exports if there is none."""
-        with suppress(FileExistsError):
-            key = os.open(_key_path(settings), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(key, "wb") as file:
-                file.write(secrets.token_bytes(_KEY_BYTES))
+        """Write this UI's entry into the home, and make the key of links to exports if there is no whole one."""
+        if _key(settings) is None:
+            _make_key(_key_path(settings))
         partial = _path(settings).with_suffix(".partial")
         partial.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
         os.replace(partial, _path(settings))
@@ -66,15 +64,33 @@ def export_token(settings: Settings, export: ExportManifest) -> str | None:
     folder = settings.folder(export.account, "exports")
     if not str(export.path).startswith(f"{folder}/"):
         return None
-    try:
-        key = _key_path(settings).read_bytes()
-    except FileNotFoundError:
-        return None
-    return hmac.new(key, export.export_id.encode(), "sha256").hexdigest() if len(key) == _KEY_BYTES else None
+    key = _key(settings)
+    return None if key is None else hmac.new(key, export.export_id.encode(), "sha256").hexdigest()
 
 
 def _path(settings: Settings) -> Path:
     return settings.home / "ui.json"
+
+
+def _key(settings: Settings) -> bytes | None:
+    """Returns the key of links to exports; None if there is none, or a power cut has left a part of one."""
+    try:
+        key = _key_path(settings).read_bytes()
+    except FileNotFoundError:
+        return None
+    return key if len(key) == _KEY_BYTES else None
+
+
+def _make_key(path: Path) -> None:
+    """Write a new key that only this user can read. It is complete under its name, even after a power cut."""
+    partial = path.with_suffix(".partial")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secrets.token_bytes(_KEY_BYTES))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync(path.parent)
 
 
 def _key_path(settings: Settings) -> Path:

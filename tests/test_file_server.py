@@ -20,6 +20,7 @@ from resources.running_ui import RunningUi
 from schemas.batches import ImportReport, OnInvalid
 from schemas.errors import NoDeployment
 from schemas.exports import ExportManifest, ExportRequest
+from tests.object_server import on_disk
 from tests.records import contact, contacts_of, write_csv
 
 HOST = "127.0.0.1"
@@ -200,16 +201,25 @@ def test_an_export_is_saved_by_its_secret_address_alone(ask: Ask, store: RecordS
     assert address(store, export) == path, "links in Dagster's history keep working"
 
 
-@pytest.mark.runs_on("laptop")
+def test_a_key_that_a_power_cut_has_cut_off_is_made_anew(store: RecordStore, export: ExportManifest) -> None:
+    key = store.settings.home / "links.key"
+    key.write_bytes(key.read_bytes()[:5])
+    assert address(store, export) is None
+    RunningUi("http://y", "http://y", 2).write(store.settings)
+    assert address(store, export) is not None
+    assert key.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.runs_on("laptop", "server")
 def test_an_export_that_is_damaged_gone_or_elsewhere_is_not_served(
     ask: Ask, store: RecordStore, export: ExportManifest, tmp_path: Path
 ) -> None:
     path = address(store, export)
     assert path is not None
-    assert isinstance(export.path, Path)
+    file = on_disk(export.path)
     elsewhere = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", path=tmp_path / "out.csv"))
     assert address(store, elsewhere) is None
-    export.path.write_bytes(export.path.read_bytes()[:-2] + b"?\n")
+    file.write_bytes(file.read_bytes()[:-2] + b"?\n")
     assert ask(path).status == 500
-    export.path.unlink()
+    file.unlink()
     assert ask(path).status == 404

@@ -4,6 +4,7 @@ Each file has a secret address. Any process that knows the address gets the file
 with the batch. The files of a batch are removed when its time has ended.
 """
 
+import hashlib
 import secrets
 import socket
 from collections.abc import Iterator
@@ -98,10 +99,18 @@ def _export(store: RecordStore, export_id: str, token: str) -> ExportManifest:
     _require_same(export_token(store.settings, export), token)
     if not exists(export.path):
         raise NotFound(f"The file of {export_id} is gone.")
-    # An object store compares checksums itself, while the file is read.
-    if is_local(export.path) and sha256_of(export.path) != export.sha256:
+    if _sha256(export.path) != export.sha256:
         raise DamagedFile(f"{export.path} has other bytes than were written.", "Export the records again.")
     return export
+
+
+def _sha256(file: Location) -> str:
+    if is_local(file):
+        return sha256_of(file)
+    digest = hashlib.sha256()
+    for block in blocks_of(file):
+        digest.update(block)
+    return digest.hexdigest()
 
 
 def _require_same(known: str | None, given: str) -> None:
