@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from resources.file_storage import FileStorage, read
+from resources.file_storage import FileStorage, checksum, read
 from resources.importing.importer import Importer
 from resources.record_store import AccountRecords, RecordStore
 from schemas.batches import ImportReport, OnInvalid
 from schemas.errors import DamagedFile, PreviewOutdated
+from schemas.files import StoredFile
 from schemas.rollbacks import RollbackRequest
 from tests.records import contact, contacts_of, write_csv
 
@@ -128,14 +129,19 @@ def test_bytes_that_no_version_had_are_damage(importer: Importer, ua: AccountRec
 
 
 @pytest.mark.runs_on("laptop")
-@pytest.mark.parametrize("harm", ["damaged", "gone"])
+@pytest.mark.parametrize("harm", ["damaged", "gone", "of another version"])
 def test_without_its_details_a_report_says_what_the_ledger_knows(
-    importer: Importer, ua: AccountRecords, report: ImportReport, harm: str
+    store: RecordStore, importer: Importer, ua: AccountRecords, report: ImportReport, harm: str
 ) -> None:
     details = (ua.folder("reports") / report.batch.batch_id / "report.html").with_name("report.json")
     assert isinstance(details, Path)
     if harm == "gone":
         details.unlink()
+    elif harm == "of another version":
+        details.write_text('{"columns": [{"title": "status", "samples": ["VIQ"]}], "samples": [], "changes": []}')
+        path = store.settings.path_below_data(details)
+        with store.transaction("details", "tester", writes=()) as transaction:
+            transaction.record_files([StoredFile(path, details.stat().st_size, checksum(details), "ua")])
     else:
         details.write_text(details.read_text().replace("VIP", "VIQ"))
     importer.commit("ua", report.batch.batch_id, OnInvalid.SKIP)

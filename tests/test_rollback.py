@@ -489,3 +489,13 @@ def test_the_states_of_batches_say_what_the_records_are_through_rollbacks_of_rol
         BatchStatus.ROLLED_BACK,
         BatchStatus.COMMITTED,
     ]
+
+
+def test_a_record_that_sql_gave_an_unknown_batch_is_a_modified_record(
+    store: RecordStore, ua: AccountRecords, imports: Imports
+) -> None:
+    batch = imports(NEW)
+    edit(store, "UPDATE contacts SET _batch = 'b-unknown', company = 'sql' WHERE external_id = 'C-000005'")
+    planned = plan(ua, batch)
+    assert (planned.counts.modified, planned.modified_by) == (1, ())
+    assert [conflict.batch_id for conflict in planned.conflicts] == ["b-unknown"]

@@ -193,13 +193,17 @@ class AccountRecords:
         """Returns a transaction that writes rows of the ledger only."""
         return self._store.transaction(message, actor, writes=())
 
-    def _writing(
-        self, message: str, actor: str, batch_id: str, record_type: str
-    ) -> AbstractContextManager[Transaction]:
-        """Returns a transaction that writes records of a type, and the reports of the batches that it changes."""
-        writes = lake_files.patterns_of(record_type, self.name)
+    def _writing(self, message: str, actor: str, new_id: str, changed_id: str) -> AbstractContextManager[Transaction]:
+        """Returns a transaction that writes records of the type of a batch, and the reports of changed batches.
+
+        new_id: the batch that the new records name. changed_id: the batch that is committed or rolled back.
+        """
+
+        def writes(connection: Connection) -> Sequence[str]:
+            return lake_files.patterns_of(self._batch(connection, changed_id).record_type, self.name)
+
         return self._reports.rewritten(
-            self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
+            self._store.transaction(message, actor, new_id, account=self.name, writes=writes)
         )
 
     def _require_whole(self, connection: Connection, record_type: str, *snapshots: int) -> None:
@@ -226,7 +230,7 @@ class AccountRecords:
         Raises Unaccounted if the written counts differ from the previewed ones.
         """
         message = f"commit {batch_id} of {record_type.name}"
-        with self._writing(message, actor, batch_id, record_type.name) as transaction:
+        with self._writing(message, actor, batch_id, batch_id) as transaction:
             connection = transaction.connection
             batch = self._previewed(connection, batch_id, "committed")
             window = self._store.settings.rollback_window
@@ -291,8 +295,8 @@ class AccountRecords:
         Raises ModifiedSince if records were modified since and the request says STOP.
         """
         rollback_id = new_id("r", self._store.clock.now())
-        message, record_type = f"roll back {request.batch_id}", self.batch(request.batch_id).record_type
-        with suppress(_NothingToDo), self._writing(message, actor, rollback_id, record_type) as transaction:
+        message = f"roll back {request.batch_id}"
+        with suppress(_NothingToDo), self._writing(message, actor, rollback_id, request.batch_id) as transaction:
             connection = transaction.connection
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
@@ -423,7 +427,7 @@ class AccountRecords:
         batches = [
             ModifyingBatch(batch_id, records, batch.file_name, batch.status is BatchStatus.COMMITTED)
             for batch_id, records in rollback.modified_by().items()
-            for batch in [self._batch(connection, batch_id)]
+            for batch in ledger.batches(connection, batch_id=batch_id, account=self.name)  # none for an id from SQL
         ]
         return tuple(rollback.conflicts(_CONFLICTS)), tuple(batches)
 

@@ -83,7 +83,8 @@ class BatchReports:
 
         details = self._details(connection, batch.batch_id)
         if details is not None:
-            report = with_details(report, details)
+            with suppress(ValueError, KeyError, TypeError):  # another version wrote them, with other keys
+                report = with_details(report, details)
         return render(report, ledger.record_types(connection)[batch.record_type], links)
 
     def _details(self, connection: Connection, batch_id: str) -> str | None:

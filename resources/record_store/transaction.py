@@ -158,7 +158,7 @@ class TransactionalStore:
         batch_id: str | None = None,
         *,
         account: str | None = None,
-        writes: Sequence[str] = lake_files.EVERYWHERE,
+        writes: Sequence[str] | Callable[[Connection], Sequence[str]] = lake_files.EVERYWHERE,
         apart: bool = False,
     ) -> Iterator[Transaction]:
         """Begins a transaction under the write lock. It is committed at the end, or rolled back on an error.
@@ -166,7 +166,8 @@ class TransactionalStore:
         The commit has the message and the actor. It names the batch if it writes records. Before the commit, every file
         that the transaction made is flushed, and recorded with its checksum.
 
-        writes: patterns of the files that it may make; none if it writes rows of the ledger only.
+        writes: patterns of the files that it may make, or a function that finds them; none if it writes rows of the
+        ledger only.
         account: the owner of these files.
         apart: record the checksums in a commit of their own, and keep them in a file until then. DuckLake 1.0 cannot
         compact files and write rows in one commit. If a snapshot creates a table and has inlined rows, DuckLake does
@@ -177,10 +178,11 @@ class TransactionalStore:
         with self.write_lock, self._lake.attached() as connection:
             mark = self._require_one_store(connection)
             data, seen = self.settings.data, self._times.observe(mark)
-            if writes:
+            patterns = writes(connection) if callable(writes) else writes
+            if patterns:
                 # This comes before any file is made. So a killed process leaves a mark that its files are this store's.
-                self._mark.write(replace(mark, writing=self._writing(mark, writes)))
-            before = lake_files.existing(data, writes)
+                self._mark.write(replace(mark, writing=self._writing(mark, patterns)))
+            before = lake_files.existing(data, patterns)
             connection.execute("BEGIN")
             seq, newest = ledger.newest(connection)
             transaction = Transaction(connection, seq + 1, self._times.now(newest, mark))
@@ -189,7 +191,7 @@ class TransactionalStore:
             known = self._unfinished(connection, mark)
             yield transaction
             lake_files.compare_read(connection, data)
-            made = lake_files.existing(data, writes) - before
+            made = lake_files.existing(data, patterns) - before
             self._second_names.add(made)
             known += lake_files.written(connection, data, made, account, batch_id)
             if apart and known:
