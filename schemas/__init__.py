@@ -1,6 +1,7 @@
-"""What data is: record types, batches, exports, errors. Nothing here does I/O, or imports Dagster or our other code.
+"""What data is: record types, batches, exports, errors. The modules here do no I/O, and import no other code of ours.
 
-This module is the registry of record types. A record type comes from one of three places, in this order:
+This module alone imports modules that the environment names. It is the registry of record types. A record type comes
+from one of three places, in this order:
 
 1. `RECORD_TYPES` lists the shipped ones. `RECORDS_SHIPPED_TYPES=no` leaves them out.
 2. The setting `RECORDS_TYPES` names others: `mycompany.types:TYPES`, or several with commas between.

@@ -500,3 +500,10 @@ def test_the_naughty_strings_are_text(tmp_path: Path, contacts: RecordType) -> N
         page = Page(written(tmp_path / "report.html", realistic(name), contacts))
         assert page.tags() == tags
         assert page.text_of("title").endswith(" · preview")
+
+
+@pytest.mark.parametrize(("form", "place"), [("Excel workbook, 1900 date system", "row"), ("Delimited text", "line")])
+def test_a_problem_of_a_workbook_names_its_row(contacts: RecordType, form: str, place: str) -> None:
+    report = realistic()
+    report = replace(report, batch=replace(report.batch, understood=(("Format", form),)))
+    assert f"{place} 19" in Page(render(report, contacts)).text

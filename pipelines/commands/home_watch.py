@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from resources.deliveries import Deliveries
@@ -60,7 +61,9 @@ class HomeWatch:
         """Returns the files that have another time than at the last call. A file that never existed has not changed."""
         changed = []
         for file in files:
-            at = file.stat().st_mtime if file.exists() else None
+            at = None
+            with suppress(OSError):  # it may be replaced at this time
+                at = file.stat().st_mtime
             if at != self._times.get(file):
                 changed.append(file)
             self._times[file] = at

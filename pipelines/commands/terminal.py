@@ -235,7 +235,9 @@ def print_expiry(report: ExpiryReport) -> None:
     if not report.expired and not report.discarded:
         out.print("No batch has passed its time.")
     if report.removed.number:
-        out.print(f"Removed the files of {report.removed.number:,} folders: {filesize.decimal(report.removed.bytes)}.")
+        out.print(
+            f"Moved {report.removed.number:,} folders of files to the trash: {filesize.decimal(report.removed.bytes)}."
+        )
 
 
 def print_maintenance(report: MaintenanceReport) -> None:

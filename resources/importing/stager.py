@@ -111,7 +111,7 @@ def stage_file(
         understood=(
             *reader.understood,
             *dates.understood,
-            *((("Texts like '=1+1", f"{_OURS if ours else _SAID}; the ' is taken away"),) if unescape else ()),
+            *((("Texts like '=1+1", f"{_OURS if ours else _SAID}; the ' is removed"),) if unescape else ()),
             *(("Note", note) for note in reader.notes),
         ),
         warnings=dates.warnings(),
