@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 
 
+def numbered(number: int, noun: str) -> str:
+    """Returns the number and the noun, for example "1 record" or "1,200 records"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 @dataclass(frozen=True)
 class Counts:
     """The outcomes of the records of one file. `read` is the sum of the others, or the run fails."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.batches import DateOrder
+from schemas.counts import numbered
 from schemas.record_type import RecordType
 
 ISO_DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
@@ -79,7 +80,7 @@ class _Fit:
 
     def sentence(self, what: str) -> str:
         """Returns for example: 12 dates can only be day first (first: record 7)."""
-        return f"{_dates(self.dates)} {what} (first: record {self.first:,})"
+        return f"{numbered(self.dates, 'date')} {what} (first: record {self.first:,})"
 
 
 class DateOrders:
@@ -140,23 +141,20 @@ class DateOrders:
             )
         elif fitting and fitting[0] is not self.order:
             order = fitting[0]
-            more = f"; {_dates(either.dates)} could be either" if either.dates else ""
+            more = f"; {numbered(either.dates, 'date')} could be either" if either.dates else ""
             only = fits[order].sentence(f"can only be {_IN_WORDS[order]}")
             yield f"{only}{more}. To read them right: --date-order {order}."
         elif either.dates and self.order in (DateOrder.DMY, DateOrder.MDY) and not fitting:
             yield (
-                f"{_dates(either.dates)} read {_IN_WORDS[self.order]}, as --date-order {self.order} says; "
+                f"{numbered(either.dates, 'date')} read {_IN_WORDS[self.order]}, as --date-order {self.order} says; "
                 "none of them shows that this is right, because each could be the other way round."
             )
         elif either.dates and not fitting:
-            yield f"{_dates(either.dates)} could be day first or month first. Say which: --date-order dmy or mdy."
+            dates = numbered(either.dates, "date")
+            yield f"{dates} could be day first or month first. Say which: --date-order dmy or mdy."
 
 
 def _exists(month: pa.Array, day: pa.Array) -> pa.Array:
     """Returns whether the numbers can be a month and a day."""
     in_year = pc.and_(pc.greater_equal(month, 1), pc.less_equal(month, 12))
     return pc.and_(in_year, pc.and_(pc.greater_equal(day, 1), pc.less_equal(day, 31)))
-
-
-def _dates(number: int) -> str:
-    return f"{number:,} date{'' if number == 1 else 's'}"

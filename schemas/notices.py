@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Literal
 
 from schemas.batches import Batch, BatchStatus
+from schemas.counts import numbered
 from schemas.exports import ExportManifest
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
@@ -31,7 +32,7 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
         skip = " --on-invalid skip" if batch.counts.rejected else ""
         return Message(
             f"{subject} waits for approval",
-            f"{batch.file_name}, {_records(batch.counts.read)}: {batch.counts}.\n"
+            f"{batch.file_name}, {numbered(batch.counts.read, 'record')}: {batch.counts}.\n"
             f"Look at it: records show {batch.batch_id}\n"
             f"Approve it until {until:%Y-%m-%d %H:%M} UTC: records commit {batch.batch_id}{skip}\n"
             f"Or discard it: records discard {batch.batch_id}",
@@ -50,8 +51,8 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
         )
     if batch.counts.rejected:
         return Message(
-            f"{subject} left out {_records(batch.counts.rejected)}",
-            f"{batch.file_name}, {_records(batch.counts.read)}: {batch.counts}.\n"
+            f"{subject} left out {numbered(batch.counts.rejected, 'record')}",
+            f"{batch.file_name}, {numbered(batch.counts.read, 'record')}: {batch.counts}.\n"
             f"See the problems and the file to correct: records show {batch.batch_id}",
             "warning",
         )
@@ -64,9 +65,10 @@ def of_export(export: ExportManifest) -> Message | None:
         return None
     seconds = "" if export.seconds is None else f", {export.seconds:,.1f} seconds"
     full = "\nIt has all records, because the export before it is no longer kept." if export.full else ""
+    records = numbered(export.rows, "record")
     return Message(
         f"{export.account}: an export of {export.record_type} is ready",
-        f"{_records(export.rows)}, {export.bytes:,} bytes{seconds}; requested by {export.actor}.\n{export.path}{full}",
+        f"{records}, {export.bytes:,} bytes{seconds}; requested by {export.actor}.\n{export.path}{full}",
         "success",
     )
 
@@ -80,7 +82,3 @@ def of_failure(job: str, account: str | None, why: str, place: str) -> Message:
 def first_sentence(text: str) -> str:
     """Returns the text up to the first full stop before a space."""
     return _SENTENCE_END.split(text.strip(), maxsplit=1)[0]
-
-
-def _records(number: int) -> str:
-    return "1 record" if number == 1 else f"{number:,} records"

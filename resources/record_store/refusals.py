@@ -8,6 +8,7 @@ from pathlib import Path
 from resources.settings import Settings
 from schemas import record_type_names
 from schemas.batches import Batch
+from schemas.counts import numbered
 from schemas.errors import (
     AlreadyImported,
     CatalogOutdated,
@@ -182,8 +183,10 @@ def modified_since(
     batch: Batch, counts: RollbackCounts, conflicts: Sequence[Conflict], modified_by: Sequence[ModifyingBatch]
 ) -> ModifiedSince:
     """Returns the error for a rollback of records that were modified since. Their keys are only in `quoted`."""
+    modified = numbered(counts.modified, "record")
+    was = "was" if counts.modified == 1 else "were"
     return ModifiedSince(
-        f"{counts.modified:,} of the records of batch {batch.batch_id} were modified since. Nothing was rolled back.",
+        f"{modified} of batch {batch.batch_id} {was} modified since. Nothing was rolled back.",
         f"Leave those as they are: records rollback {batch.batch_id} --on-modified keep. To restore only the fields "
         "that were not changed since: --on-modified merge. To restore the whole records: --on-modified overwrite.",
         "\n" + "\n".join(modified_lines(counts.modified, modified_by, conflicts)) + "\n",

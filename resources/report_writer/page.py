@@ -16,7 +16,7 @@ from resources.report_writer.details import details_of
 from resources.report_writer.visible import as_html, as_text
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.columns import Column
-from schemas.counts import Counts
+from schemas.counts import Counts, numbered
 from schemas.record_type import RecordType
 
 _KINDS = {
@@ -129,7 +129,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda number: f"{number:,}"
-    environment.filters["records"] = _records
+    environment.filters["numbered"] = numbered
     environment.filters["utc"] = _utc
     return environment
 
@@ -179,11 +179,7 @@ def _verdict(batch: Batch) -> str:
 
 def _rejected(counts: Counts) -> str:
     are = "is" if counts.rejected == 1 else "are"
-    return f"{counts.rejected:,} of {_records(counts.read)} {are} rejected"
-
-
-def _records(number: int) -> str:
-    return f"{number:,} record{'' if number == 1 else 's'}"
+    return f"{counts.rejected:,} of {numbered(counts.read, 'record')} {are} rejected"
 
 
 def _utc(at: datetime) -> str:

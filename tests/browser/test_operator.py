@@ -87,9 +87,10 @@ def launch(server: Server, page: Page, job: str, config: str, account: str | Non
     page.keyboard.insert_text(config)
     expect(page.locator(".CodeMirror")).to_contain_text(config.splitlines()[-1].split(": ")[0])
     if account is not None:
-        page.get_by_placeholder("Partition").fill(account)
-        expect(page.get_by_text("Loading...")).to_have_count(0)  # what is chosen before is not taken
-        page.keyboard.press("Enter")
+        partition = page.get_by_placeholder("Partition")
+        partition.fill(account)
+        page.get_by_role("menuitem", name=account, exact=True).click()
+        expect(partition).not_to_have_attribute("style", re.compile("red"))  # it is red until one is chosen
     picture(page, f"launchpad-{job}")
     page.get_by_role("button", name="Launch Run").click()
     page.wait_for_url("**/runs/*")

@@ -7,6 +7,7 @@ from resources.file_reader.formats.excel import Excel
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
 from resources.file_reader.formats.json import JsonArray, JsonLines
 from resources.file_reader.formats.parquet import Parquet
+from schemas.counts import numbered
 from schemas.errors import UnreadableFile
 
 __all__ = ["FORMATS", "Candidate", "Format", "OpenedFile", "RowWriter", "format_named", "recognise"]
@@ -53,10 +54,9 @@ def _unknown_archive(name: str, members: frozenset[str] | None) -> UnreadableFil
         if member in members:
             return UnreadableFile(f"{name} is {kind}. Its records cannot be read.", hint)
     files = sorted(member for member in members if not member.endswith("/"))
-    count = "1 file" if len(files) == 1 else f"{len(files):,} files"
     shown = ", ".join(repr(file[:100]) for file in files[:_MEMBERS_SHOWN]) + (", …" if files[_MEMBERS_SHOWN:] else "")
     return UnreadableFile(
-        f"{name} is a ZIP archive with {count}, not an Excel workbook.",
+        f"{name} is a ZIP archive with {numbered(len(files), 'file')}, not an Excel workbook.",
         "Unpack it and import each file by itself.",
         f"It contains: {shown}." if files else "",
     )
