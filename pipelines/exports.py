@@ -19,6 +19,7 @@ from resources.export_writer.inspection import masked_manifest, preview_of
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
+from schemas.counts import numbered
 from schemas.errors import InvalidRequest
 from schemas.exports import SHEET_ROWS, ExportManifest, ExportRequest, Packing
 from schemas.record_type import RecordType
@@ -167,7 +168,8 @@ def publish_export(
         if manifest is None:
             plan = writer.load(account, export_id)
             manifest = writer.finish(plan, _Progress(context, plan).after)
-        context.log.info(f"Published {manifest.rows:,} records at {manifest.path}; this run made {len(parts):,} parts.")
+        records_done, made = numbered(manifest.rows, "record"), numbered(len(parts), "part")
+        context.log.info(f"Published {records_done} at {manifest.path}; this run made {made}.")
         for event in evaluations(store, manifest):
             context.log_event(event)  # type: ignore[arg-type]  # accepted, but not declared
         return dg.Output(None, metadata=export_metadata(store, manifest))

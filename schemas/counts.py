@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 
-def numbered(number: int, noun: str) -> str:
+def numbered(number: int, noun: str, plural: str = "") -> str:
     """Returns the number and the noun, for example "1 record" or "1,200 records"."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,12 @@ class Counts:
     def accounted(self) -> int:
         """Returns how many records have an outcome."""
         return self.created + self.updated + self.unchanged + self.rejected + self.duplicate
+
+    @property
+    def rejection(self) -> str:
+        """Returns how many records are rejected, for example "1 of 200 records is rejected"."""
+        are = "is" if self.rejected == 1 else "are"
+        return f"{self.rejected:,} of {numbered(self.read, 'record')} {are} rejected"
 
     def __str__(self) -> str:
         """Returns the outcomes above 0, for example "10 created, 2 rejected"."""

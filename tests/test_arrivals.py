@@ -202,7 +202,7 @@ def test_rejects_beyond_the_policy_lie_in_quarantine_and_can_be_corrected(inbox_
     done = import_all(inbox_store)
 
     assert done["few.csv"].outcome is Outcome.COMMITTED
-    assert done["few.csv"].sentence == "1 of 3 records are rejected and left out."
+    assert done["few.csv"].sentence == "1 of 3 records is rejected and left out."
     assert done["many.csv"].outcome is Outcome.QUARANTINED
     (waiting,) = inbox_store.batches(status=BatchStatus.PREVIEWED)
     assert (waiting.batch_id, waiting.waits, waiting.counts.rejected) == (done["many.csv"].batch_id, True, 1)
@@ -210,7 +210,7 @@ def test_rejects_beyond_the_policy_lie_in_quarantine_and_can_be_corrected(inbox_
     beside = {path.name for path in (inbox_store.settings.data / folder).iterdir()}
     assert beside == {"many.csv", "many.rejects.csv", "WHY.txt"}
     why = (inbox_store.settings.data / folder / "WHY.txt").read_text()
-    assert "1 of 2 records are rejected" in why
+    assert "1 of 2 records is rejected" in why
     assert "In this inbox files are committed when at most 40% of their records are rejected." in why
     assert f"records commit {waiting.batch_id} --on-invalid skip" in why
 

@@ -166,7 +166,7 @@ def test_rejects_stop_a_commit_unless_they_are_to_be_skipped(
     path = write_csv(tmp_path / "a.csv", [contact(1), contact(2, amount="-1")])
     batch_id = importer.preview(contacts_of(path)).batch.batch_id
 
-    with pytest.raises(RejectsFound, match=r"1 of 2 records are rejected.*amount must be 0 or more"):
+    with pytest.raises(RejectsFound, match=r"1 of 2 records is rejected.*amount must be 0 or more"):
         importer.commit("ua", batch_id)
     assert store.account("ua").batch(batch_id).status is BatchStatus.PREVIEWED
     assert stored(store) == []
@@ -201,7 +201,7 @@ def test_a_preview_is_bound_to_the_records_it_touches(importer: Importer, store:
 
     preview = importer.preview(contacts_of(write_csv(tmp_path / "b.csv", [contact(1, amount="9")])))
     importer.import_file(contacts_of(write_csv(tmp_path / "c.csv", [contact(1, amount="10")])))
-    with pytest.raises(PreviewOutdated, match="1 of the records it touches have changed since"):
+    with pytest.raises(PreviewOutdated, match="1 record that it touches has changed since"):
         importer.commit("ua", preview.batch.batch_id)
     assert values(store, "amount") == {"C-000001": Decimal(10), "C-000002": Decimal(8)}
 

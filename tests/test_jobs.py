@@ -411,7 +411,7 @@ def test_rejected_records_fail_the_step_with_the_errors_sentence(
     assert not result.success
     batch_id = latest().batch_id
     assert failure(result) == (
-        "1 of 2 records are rejected, so nothing was written: status must be one of lead, prospect, customer, "
+        "1 of 2 records is rejected, so nothing was written: status must be one of lead, prospect, customer, "
         f"churned (1). See them: records show {batch_id}. Correct the file and import it again, or leave them out: "
         f"launch commit_batch with `batch_id: {batch_id}`, `on_invalid: skip`.",
         "rejects_found",

@@ -186,7 +186,7 @@ def test_modified_records_stop_a_rollback_and_are_named(
 
     assert stored(store) == before
     assert refused.value.exit_code == 3
-    assert "3 of the records" in refused.value.message
+    assert refused.value.message.startswith("3 records of batch b-")
     first, second, third = refused.value.quoted.strip().splitlines()
     assert first.startswith("C-000006: `phone` changed since, by a statement of SQL (snapshot ")
     assert first.endswith("by editor")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from schemas.batches import BatchStatus, ImportReport
 from schemas.columns import Column
+from schemas.counts import numbered
 from schemas.exports import ExportManifest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.migration import MigrationReport
@@ -257,7 +258,7 @@ def print_maintenance(report: MaintenanceReport) -> None:
     out.print(done)
     if report.unknown:
         out.print(
-            f"The lake's folder has {len(report.unknown):,} files that this store did not write, for example "
+            f"The lake's folder has {numbered(len(report.unknown), 'file')} that this store did not write, for example "
             f"{report.unknown[0]}. They were left alone."
         )
     out.print(
@@ -272,13 +273,14 @@ def print_migration(report: MigrationReport) -> None:
     out = console()
     out.print(
         f"Copied to [bold]{escape(report.to)}[/] and {escape(report.data)} in {report.seconds:,.1f} s: "
-        f"{report.files:,} files ({filesize.decimal(report.bytes)}), {report.snapshots:,} snapshots, "
-        f"{report.batches:,} batches, {report.exports:,} exports, {report.accounts:,} accounts, "
-        f"{report.record_types:,} record types."
+        f"{numbered(report.files, 'file')} ({filesize.decimal(report.bytes)}), "
+        f"{numbered(report.snapshots, 'snapshot')}, {numbered(report.batches, 'batch', 'batches')}, "
+        f"{numbered(report.exports, 'export')}, {numbered(report.accounts, 'account')}, "
+        f"{numbered(report.record_types, 'record type')}."
     )
     out.print(
         "Every file was read back and has the SHA-256 of its source. Ledger and records are equal now, and before and "
-        f"after each batch that can be rolled back ({report.compared:,} snapshots). The source is unchanged."
+        f"after each batch that can be rolled back ({numbered(report.compared, 'snapshot')}). The source is unchanged."
     )
     out.print("\nTo work there, set:")
     for name, value in report.environment.items():

@@ -244,7 +244,7 @@ def rejects_found(batch: Batch) -> RejectsFound:
     shown = "; ".join(rules[:3]) + ("; …" if len(rules) > 3 else "")
     is_all = batch.counts.rejected == batch.counts.read
     return RejectsFound(
-        f"{batch.counts.rejected:,} of {batch.counts.read:,} records are rejected, so nothing was written: {shown}.",
+        f"{batch.counts.rejection}, so nothing was written: {shown}.",
         f"See them: records show {batch.batch_id}. Correct the file and import it again"
         + ("." if is_all else f", or leave them out: records commit {batch.batch_id} --on-invalid skip."),
     )

@@ -112,10 +112,7 @@ class Arrivals:
         if batch.waits:
             sentence = f"It waits for approval: records commit {batch.batch_id}."
             return replace(arrived, outcome=Outcome.WAITS, sentence=sentence)
-        counts = batch.counts
-        left_out = (
-            f"{counts.rejected:,} of {counts.read:,} records are rejected and left out." if counts.rejected else ""
-        )
+        left_out = f"{batch.counts.rejection} and left out." if batch.counts.rejected else ""
         return replace(arrived, outcome=Outcome.COMMITTED, sentence=left_out)
 
     def _failed(

@@ -7,6 +7,7 @@ from resources.record_store.snapshots import commits_since
 from resources.record_store.staging import Staging, differs, same_key, within
 from resources.record_store.tables import table
 from schemas.batches import Basis, Batch
+from schemas.counts import numbered
 from schemas.errors import Unaccounted
 from schemas.record_type import RecordType
 
@@ -57,7 +58,8 @@ class Commit:
             [self._account] * 4,
         )
         if changed:
-            raise outdated(batch, f"{changed:,} of the records it touches have changed since")
+            have = "has" if changed == 1 else "have"
+            raise outdated(batch, f"{numbered(changed, 'record')} that it touches {have} changed since")
 
     def apply(self) -> None:
         """Write the records. Raises Unaccounted, before the commit, if their counts differ from the preview's.

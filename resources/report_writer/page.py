@@ -168,18 +168,13 @@ def _verdict(batch: Batch) -> str:
     if not counts.read:
         return "The file has no records."
     if batch.status is not BatchStatus.PREVIEWED:
-        left_out = f" {_rejected(counts)} and left out." if counts.rejected else ""
+        left_out = f" {counts.rejection} and left out." if counts.rejected else ""
         return f"{counts.created:,} created, {counts.updated:,} updated.{left_out}"
     if counts.rejected:
-        return f"{_rejected(counts)}."
+        return f"{counts.rejection}."
     if not counts.created and not counts.updated:
         return "Nothing would change: the store already has what the file says."
     return f"No record is rejected: {counts.created:,} would be created, {counts.updated:,} updated."
-
-
-def _rejected(counts: Counts) -> str:
-    are = "is" if counts.rejected == 1 else "are"
-    return f"{counts.rejected:,} of {numbered(counts.read, 'record')} {are} rejected"
 
 
 def _utc(at: datetime) -> str:

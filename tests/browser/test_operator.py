@@ -207,7 +207,7 @@ def test_a_batch_is_rolled_back_by_its_id_and_the_page_shows_the_conflict(
 
     launch(server, page, "roll_back_batch", f"account: ua\nbatch_id: {first}\n")
     ended(page, "Failure")
-    wait_for_text(page, "modified since")
+    wait_for_text(page, f"1 record of batch {first} was modified since")
     wait_for_text(page, "on_modified: keep")
     expect(page.get_by_text("Traceback")).to_have_count(0)
     expect(page.get_by_text("store_resource.py")).to_have_count(0)

@@ -6,6 +6,7 @@ from xml.parsers import expat
 
 from resources.file_reader.excel.package import DAMAGED, DEPTH, Feed, Package
 from resources.file_reader.excel.references import LAST_COLUMNS, column_names
+from schemas.counts import numbered
 
 _DATA = re.compile(rb"<(?:[\w.-]+:)?sheetData(?=[\s/>])[^<>]*>").search
 _TAG = 1 << 20
@@ -66,7 +67,7 @@ class Layout:
         if hidden:
             names = column_names(LAST_COLUMNS)
             shown = ", ".join(names[at - 1] for at in hidden[:_SHOWN]) + (", …" if len(hidden) > _SHOWN else "")
-            many = f"{len(hidden):,} columns are" if len(hidden) > 1 else "1 column is"
+            many = f"{numbered(len(hidden), 'column')} {'are' if len(hidden) > 1 else 'is'}"
             yield f"{many} hidden in the sheet ({shown}); {'they were' if len(hidden) > 1 else 'it was'} read as well."
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:

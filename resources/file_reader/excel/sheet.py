@@ -17,6 +17,7 @@ from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.rows import RowParser
 from resources.file_reader.excel.shared_strings import SharedStrings
 from resources.file_reader.excel.styles import Kind
+from schemas.counts import numbered
 
 _MOST_RUNS = 64
 _FEWEST_ROWS = 20  # fewer are not worth a call to Arrow
@@ -78,7 +79,7 @@ class Sheet:
             yield f"The header is row {progress.header_row:,}, the first that has a value."
         yield from self._layout.notes(len(progress.headers or ()))
         if progress.hidden:
-            many = f"{progress.hidden:,} rows are" if progress.hidden > 1 else "1 row is"
+            many = f"{numbered(progress.hidden, 'row')} {'are' if progress.hidden > 1 else 'is'}"
             why = ", which has a filter" if self._layout.filtered else ""
             yield (f"{many} hidden in the sheet{why}; {'they were' if progress.hidden > 1 else 'it was'} read as well.")
         if progress.last - progress.last_filled > progress.limits.empty_rows:
