@@ -51,6 +51,7 @@ class ObjectServer:
 
 
 _roots: list[Path] = []
+"""The folders of the servers that run, in the order in which they started."""
 
 
 def on_disk(place: Location) -> Path:
@@ -81,6 +82,8 @@ def running(*, etags: bool = True) -> Iterator[ObjectServer]:
         _roots.append(folder)
         yield ObjectServer(folder, port)
     finally:
+        if folder in _roots:
+            _roots.remove(folder)
         server.kill()
         server.wait()
         shutil.rmtree(folder, ignore_errors=True)
