@@ -11,7 +11,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from schemas.errors import InvalidRequest
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_HINT = "Correct the file; the documentation has an example."
+_HINT = "Correct the file. The page pipelines/README.md has an example."
 _SHOWN = 5
 """How many mistakes of one entry a message names."""
 

@@ -53,8 +53,9 @@ class Mapping:
 
 
 def header_row(headers: Sequence[str]) -> str:
-    """Returns a digest that is the same for the same header row."""
-    return hashlib.sha256(json.dumps(list(headers)).encode()).hexdigest()
+    """Returns a digest that is the same for the same header row, and for that of its rejects file."""
+    theirs = [header for header in headers if header not in REJECTS_COLUMNS]
+    return hashlib.sha256(json.dumps(theirs).encode()).hexdigest()
 
 
 def map_headers(

@@ -628,6 +628,7 @@ def test_the_next_command_of_a_rollback_is_whole_and_true() -> None:
     assert f"  all {line}" in merge
     assert merge.endswith(f"To roll it back: records rollback {first} --on-modified merge\n")
     stop = run("rollback", first, "--dry-run").stdout
+    assert stop.startswith(f"{first}  would not be rolled back, because records were modified since\n")
     assert stop.endswith(f"records rollback {first} --on-modified keep|merge|overwrite\n")
     refused = run("rollback", first)
     assert (refused.exit_code, f"\nall {line}" in refused.stderr) == (3, True)

@@ -94,6 +94,10 @@ def test_what_was_said_now_or_before_and_holds_is_what_to_remember() -> None:
     assert map_headers(["id", "cm", "ref", "len", "x"], TYPE, None, mapping.to_remember(given)).fields == mapping.fields
 
 
+def test_a_header_row_and_that_of_its_rejects_file_are_one() -> None:
+    assert header_row(["_batch", "_record", "_line", "a", "b", "_problems"]) == header_row(["a", "b"])
+
+
 def test_a_header_row_is_known_by_its_headers_in_their_order() -> None:
     assert header_row(("a", "b")) == header_row(["a", "b"])
     rows = [["a", "b"], ["b", "a"], ["a,b"], ["a", "b", ""], ["A", "b"]]

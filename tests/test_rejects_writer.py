@@ -116,6 +116,21 @@ def test_the_problems_of_600_000_records_are_joined_in_little_memory(tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["problems.parquet"]
 
 
+def test_a_corrected_rejects_file_is_mapped_as_its_file_was(importer: Importer, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("Nr,Zustand\nC-1,lead\nC-2,VIP\n")
+    mapped = {"Nr": "external_id", "Zustand": "status"}
+    parent = importer.import_file(contacts_of(file, column_map=mapped), OnInvalid.SKIP)
+    assert parent.rejects_file is not None
+    corrected = tmp_path / "corrected.csv"
+    corrected.write_text(on_disk(parent.rejects_file).read_text("utf-8-sig").replace("VIP", "customer"))
+
+    report = importer.import_file(contacts_of(corrected))
+
+    assert report.batch.counts == Counts(read=1, created=1)
+    assert {it.header: it.reason for it in report.columns if it.field} == dict.fromkeys(mapped, "remembered")
+
+
 def test_a_file_without_rejects_has_no_rejects_file(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
     report = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", [contact(1)])))
     assert report.rejects_file is None

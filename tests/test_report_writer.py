@@ -173,7 +173,7 @@ def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: Reco
         "would clear 1,020 stored values", "This preview can be committed until 2026-01-06 09:30:00 UTC.",
         "Format CSV", "Encoding UTF-8, certain", "Delimiter comma",
         "5 of 6 mapped to a field", "1 external_id external_id C-000001 C-000002 the field's name",
-        "2 E-Mail <work> email — empty as the request says", "3 telephone phone — empty another name of the field",
+        "2 E-Mail <work> email — empty as the user said", "3 telephone phone — empty another name of the field",
         "4 amnt amount — empty like a name of the field (92% alike)", "6 Faxnummer ignored — empty no field takes it",
         "Required, but no column feeds them, so no new record can be created: status",
         "No column feeds these fields, so their stored values stay as they are: first_name, last_name, company, ",

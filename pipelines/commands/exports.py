@@ -35,7 +35,7 @@ _TIME = "A time such as 2024-05-31T09:30:00Z, or the id of a batch or an export"
     help="Format of the file. Default: that of the output's name, or csv.",
 )
 @click.option("--columns", metavar="A,B", help="These columns, in this order.")
-@click.option("--preset", help="The columns of a preset. List presets: records presets list.")
+@click.option("--preset", help="The columns of a preset. List presets: records presets list -a ACCOUNT.")
 @click.option(
     "--where",
     "filters",

@@ -158,10 +158,12 @@ def print_rollback(report: RollbackReport, on_modified: OnModified) -> None:
     out = console()
     counts = report.counts
     if report.status == BatchStatus.ROLLED_BACK.value:
-        out.print(f"{report.batch_id} rolled {report.undone} back already: {counts}. Nothing was changed.")
+        out.print(f"{report.undone} is rolled back already, by {report.batch_id}: {counts}. Nothing was changed.")
         _print_resting(counts)
         return
-    if report.batch_id is None:
+    if report.batch_id is None and counts.modified and DECISIONS[on_modified].refuses:
+        out.print(f"[bold]{report.undone}[/]  would not be rolled back, because records were modified since")
+    elif report.batch_id is None:
         out.print(f"[bold]{report.undone}[/]  would be rolled back: {counts}")
     else:
         out.print(f"[bold]{report.batch_id}[/]  rolled {report.undone} back: {counts}")
@@ -340,7 +342,7 @@ def print_record_types(record_types: Iterable[RecordType]) -> None:
         fields = table("Field", "Type", "", "What it is", "Example")
         for field in record_type.fields:
             marks = ("required " if field.required else "") + ("personal" if field.personal else "")
-            about = "; ".join([field.description, *field.rules])
+            about = "; ".join([field.description.rstrip("."), *field.rules])
             fields.add_row(field.name, field.type, marks.strip(), escape(about), escape(field.example))
         out.print(fields)
 

@@ -32,7 +32,7 @@ from schemas.validation import Failures, validate
 _CHANGED_RECORDS = 20
 _SAMPLES, _SAMPLED = 3, 1000
 """How many values of a column a report shows, and how many records are searched for different ones."""
-_OURS, _SAID = "as an export of ours wrote them", "as a file of rejects has them, or as you said"
+_OURS, _SAID = "as an export of ours wrote them", "as a rejects file or --unescape says"
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,8 @@ class Arrivals:
 
 def _next_steps(report: ImportReport, file: BundledFile) -> str:
     """Return what to do with a file that has rejected records."""
-    until = "" if report.open_until is None else f" It can be committed until {report.open_until:%Y-%m-%d %H:%M} UTC."
+    open_until = report.open_until
+    until = "" if open_until is None else f" The preview can be committed until {open_until:%Y-%m-%d %H:%M} UTC."
     rejects = "" if report.rejects_file is None else printable(report.rejects_file.name)
     return (
         f"The rejected records are beside this text, each with its problems: {rejects}. After the other records are "

@@ -35,12 +35,12 @@ _OUTCOMES = {
     "duplicate": "they equal an earlier record of the file",
 }
 _REASONS = {
-    "given": "as the request says",
+    "given": "as the user said",
     "remembered": "as for an earlier file with this header row",
     "ours": "added by a rejects file, not data",
     "name": "the field's name",
     "alias": "another name of the field",
-    "normalised": "a name of the field, but for case and punctuation",
+    "normalised": "a name of the field, apart from case and punctuation",
     "likeness": "like a name of the field",
     "ignored": "no field takes it",
 }

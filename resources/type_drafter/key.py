@@ -11,6 +11,7 @@ import duckdb
 from resources.record_store.databases import literal
 from resources.record_store.lake import identifier
 from resources.type_drafter.column import LONGEST_SHOWN, Column
+from schemas.counts import numbered
 
 _CHOICES, _CHOICE_RECORDS = 12, 10
 """Most values of a text field that takes no others, and the fewest records for each of them."""
@@ -55,10 +56,10 @@ def find_key(columns: Sequence[Column], database: duckdb.DuckDBPyConnection, typ
         distinct = _count(database, f"SELECT 1 FROM {_from(once)}")
         found = _smallest(able, database, once, distinct) if distinct < records else ()
         if found:
-            repeated = records - distinct
+            repeated = numbered(records - distinct, "record")
             return Key(
                 found,
-                f"Unique in all {records:,} records of the file. Equal records count once; {repeated:,} repeat others.",
+                f"Unique in all {records:,} records of the file. Equal records count once; it repeats {repeated}.",
             )
     fallback = tuple(column for column in columns if column in able) or (columns[0],)
     return Key(fallback, f"No key was found in the {records:,} records of the file. Name what identifies a record.")

@@ -6,6 +6,8 @@ With --demo it runs the demo too, which takes half a minute or more.
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.pages.picture import make_picture
@@ -20,14 +22,22 @@ def main() -> None:
         del os.environ[name]
     for path in PAGES:
         page = path.read_text("utf-8")
-        with tempfile.TemporaryDirectory() as folder:
-            os.environ |= {"RECORDS_ACTOR": "you", "RECORDS_HOME": f"{folder}/.records"}
-            outputs = run_page(page, Path(folder), demo="--demo" in sys.argv)
-            if path == ROOT / "README.md":
-                make_picture(outputs, Path(folder), PICTURE)
+        with _folder() as folder:
+            outputs = run_page(page, folder, demo="--demo" in sys.argv)
+        if path == ROOT / "README.md":
+            with _folder() as folder:
+                make_picture(page, folder, PICTURE)
         new = rewritten(page, outputs)
         print(f"{path.relative_to(ROOT)}: {len(outputs)} commands, {'rewritten' if new != page else 'as it was'}")
         path.write_text(new, "utf-8")
+
+
+@contextmanager
+def _folder() -> Iterator[Path]:
+    """An empty folder, with the settings for a store in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"RECORDS_ACTOR": "you", "RECORDS_HOME": f"{folder}/.records"}
+        yield Path(folder)
 
 
 if __name__ == "__main__":

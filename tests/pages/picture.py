@@ -6,7 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-from tests.pages.session import ID, Command
+from tests.pages.session import ID, run_page
 
 _WIDTH, _HEIGHT = 1480, 940
 _PAGE = """
@@ -22,10 +22,10 @@ iframe {{ zoom: .55; width: 50%; margin: 23px 23px 23px 12px; border: 0; border-
 """
 
 
-def make_picture(outputs: list[tuple[Command, str]], folder: Path, picture: Path) -> None:
-    """Take a picture of the first preview among the outputs, and of its report below the folder."""
-    command, output = next((command, output) for command, output in outputs if "preview" in command.line)
-    report = min(folder.rglob("report.html"))  # its folder is named after its batch, and these ids sort by time
+def make_picture(text: str, folder: Path, picture: Path) -> None:
+    """Run a page's commands in an empty folder up to its first preview, and take a picture of that and its report."""
+    command, output = run_page(text, folder, until="records preview")[-1]
+    (report,) = folder.rglob("report.html")
     page = folder / "picture.html"
     page.write_text(
         _PAGE.format(

@@ -110,10 +110,15 @@ class Session:
         return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
 
 
-def run_page(page: str, folder: Path, *, demo: bool = False) -> list[tuple[Command, str]]:
-    """Runs the commands of a page in an empty folder that has the project's tests; returns each with what it prints."""
+def run_page(page: str, folder: Path, *, demo: bool = False, until: str = "") -> list[tuple[Command, str]]:
+    """Runs the commands of a page in an empty folder that has the project's tests; returns each with what it prints.
+
+    until: the beginning of the last command to run. Without it all commands run.
+    """
     (folder / "tests").symlink_to(ROOT / "tests")
     run = [command for command in commands(page) if demo or command.line != DEMO]
+    if until:
+        run = run[: 1 + next(at for at, command in enumerate(run) if command.line.startswith(until))]
     session = Session(folder, list(dict.fromkeys(ID.findall("".join(map("\n".join, run))))))
     return [(command, session.demo() if command.line == DEMO else session.run(command.line)) for command in run]
 

@@ -42,15 +42,22 @@ def format_named(name: str) -> ExportFormat:
 def choose_format(path: Path | None, name: str | None) -> tuple[ExportFormat, Packing | None]:
     """Return the format and the packing for a file of that path.
 
-    The name of the format, if given, decides. Otherwise the ending of the path decides, and CSV is the default.
+    The name of the format, if given, decides. Otherwise the ending of the path decides. A folder, or a name without an
+    ending, gets CSV.
 
-    Raises InvalidRequest if the two contradict each other.
+    Raises InvalidRequest if the two contradict each other, or if the ending is that of no format.
     """
-    suffixes = [] if path is None else [suffix.lower() for suffix in path.suffixes]
+    suffixes = [] if path is None or path.is_dir() else [suffix.lower() for suffix in path.suffixes]
     packing = next((packing for packing in Packing if suffixes[-1:] == [f".{packing.value}"]), None)
     suffix = next(iter(suffixes[:-1][-1:] if packing else suffixes[-1:]), "")
     meant = [each for each in FORMATS.values() if suffix in each.suffixes]
     if name is None:
+        if path is not None and suffix[1:2].isalpha() and not meant:
+            endings = ", ".join(dict.fromkeys(ending for each in FORMATS.values() for ending in each.suffixes))
+            raise InvalidRequest(
+                f"The file name {path.name!r} ends in {suffix}, which is the ending of no output format.",
+                f"End it in one of {endings}, or choose a format: {', '.join(FORMATS)}.",
+            )
         return next(iter(meant), FORMATS[ExportRequest.format]), packing
     given = format_named(name)
     if path is not None and meant and given not in meant:

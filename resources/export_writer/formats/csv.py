@@ -26,7 +26,7 @@ class Csv(TextFormat):
     """CSV: a header row, then a row for each record."""
 
     name = "csv"
-    suffixes = (".csv", ".tsv")
+    suffixes = (".csv",)
     options = frozenset({"packing", "encoding", "delimiter"})
     part_rows = 340_000
 
