@@ -30,6 +30,8 @@ def read_operator_file(path: Path, model: type[_Model]) -> _Model:
         raise InvalidRequest(f"{path} cannot be read: {error}.", "Make it a readable text file in UTF-8.") from None
     except YAMLError as error:
         raise InvalidRequest(f"{path} is not valid YAML{_reason(error)}.", _HINT) from None
+    except (ValueError, KeyError, RecursionError) as error:  # of a value that YAML calls a date, a number or a boolean
+        raise InvalidRequest(f"{path} has a value that cannot be read: {error}.", _HINT) from None
     try:
         return model.model_validate({} if content is None else content)
     except ValidationError as error:

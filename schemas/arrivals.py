@@ -40,7 +40,9 @@ class CommitPolicy(BaseModel):
     @field_validator("commit")
     @classmethod
     def _is_known(cls, commit: str) -> str:
-        if commit in (CLEAN, APPROVE) or (fullmatch(r"\d{1,3}(\.\d+)?%", commit) and Fraction(commit[:-1]) <= 100):
+        if commit in (CLEAN, APPROVE) or (
+            fullmatch(r"[0-9]{1,3}(\.[0-9]+)?%", commit) and Fraction(commit[:-1]) <= 100
+        ):
             return commit
         raise PydanticCustomError("commit", "input should be clean, approve or a percentage such as 2%")
 

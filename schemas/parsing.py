@@ -111,7 +111,9 @@ def _form(field: Field) -> str:
         return _FORMS[field.type]
     dtype = arrow_type(field)
     decimals = rf"(\.[0-9]{{1,{dtype.scale}}}0*)?" if dtype.scale else r"(\.0+)?"
-    return rf"^-?0*[0-9]{{1,{dtype.precision - dtype.scale}}}{decimals}$"
+    digits = dtype.precision - dtype.scale
+    whole = rf"0*[0-9]{{1,{digits}}}" if digits else "0+"
+    return rf"^-?{whole}{decimals}$"
 
 
 def _convert(texts: pa.Array, field: Field) -> pa.Array:

@@ -519,7 +519,13 @@ def _require_foreign(store: RecordStore, path: Path) -> None:
     assert answer_to(lambda: store.account("ua").require_destination(path))[0] == "InvalidRequest"
 
 
-@pytest.mark.parametrize("place", ["dagster/dagster.yaml", "exports.yaml", "inbox.yaml", "ui.json", "tmp/x"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("dagster/dagster.yaml", "dagster.yaml", "exports.yaml", "inbox.yaml", "ui.json", "tmp/x"),
+        *("links.key", "errors/x.txt"),
+    ],
+)
 def test_the_stores_own_places_are_no_accounts(store: RecordStore, place: str) -> None:
     _require_foreign(store, store.settings.home / place)
 

@@ -65,6 +65,10 @@ def test_one_wrong_entry_does_not_hide_the_others(tmp_path: Path) -> None:
         ("- 1\n", "`the file` input should be a valid dictionary"),
         ("a: [1\nb: 2", "is not valid YAML in line 2"),
         ("a: !!python/object:os.system {}", "is not valid YAML in line 1"),
+        ("a: 2024-02-30", "has a value that cannot be read: day is out of range for month"),
+        ("a: !!int abc", "has a value that cannot be read: "),
+        ("a: !!bool abc", "has a value that cannot be read: "),
+        ("a: " + "[" * 3000, "has a value that cannot be read: "),
         ("exports: \xff", "cannot be read"),
     ],
 )  # fmt: skip

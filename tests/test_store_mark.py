@@ -13,7 +13,7 @@ import pytest
 from resources.file_storage import files_below, read, remove
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
-from resources.record_store.store_mark import Mark, StoreMark
+from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas import load_record_types
@@ -271,3 +271,46 @@ def test_files_of_a_commit_that_was_not_confirmed_are_put_back(
     put(store, "SELECT 'C-2' AS external_id, 'lead' AS status")
     assert len(stored(store)) == 2
     assert list(files_below(store.settings.data / "committing")) == []
+
+
+@pytest.mark.runs_on("laptop", "server")
+def test_a_refused_transaction_leaves_the_mark_as_it_was(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    batch_id = importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)]))).batch.batch_id
+    mark = StoreMark(store.settings.data)
+    before = mark.read()
+    with pytest.raises(ZeroDivisionError), store.transaction("an edit", "tester"):
+        raise ZeroDivisionError
+    assert mark.read() == before
+
+    store.account("ua").roll_back(RollbackRequest("ua", batch_id), "tester", None)
+    before = mark.read()
+    store.account("ua").roll_back(RollbackRequest("ua", batch_id), "tester", None)
+    assert mark.read() == before
+
+
+def leave_a_file(path: Path) -> None:
+    """Write a file as a writer does that fails afterwards."""
+    path.parent.mkdir(parents=True)
+    path.touch()
+    raise ZeroDivisionError
+
+
+def test_the_mark_keeps_its_size_after_many_writers_that_left_files(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    place = store.settings.data / MARK
+    for number in range(60):
+        folder = f"lake/records/contacts/_account={'a' * 60}{number}"
+        left = store.settings.home / folder / "ducklake-left.parquet"
+        pattern = f"{folder}/ducklake-*.parquet"
+        with pytest.raises(ZeroDivisionError), store.transaction("an edit", "tester", writes=[pattern]):
+            leave_a_file(left)
+        assert len(read(place)) == 4096
+    assert "ducklake-*" in read(place).decode()
+
+    importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)])))
+
+    assert len(stored(store)) == 1
+    assert "ducklake-*" not in read(place).decode()

@@ -8,7 +8,7 @@ from resources.record_store.second_names import FOLDER
 from resources.record_store.store_mark import MARK
 from resources.settings import Settings
 
-_OF_HOME = ("dagster", "exports.yaml", "inbox.yaml", "ui.json", "workspace.yaml")
+_OF_HOME = ("dagster", "dagster.yaml", "errors", "exports.yaml", "inbox.yaml", "links.key", "ui.json", "workspace.yaml")
 
 
 def is_foreign(settings: Settings, account: str, path: Path) -> bool:

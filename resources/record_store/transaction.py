@@ -31,6 +31,9 @@ from schemas.location import Location
 _SKEW = timedelta(minutes=1)
 """How far the clock of a file system or an object store may be behind."""
 
+_MOST_PATTERNS = 8
+"""How many patterns the mark names before it names all files instead. The mark has a fixed size."""
+
 
 @dataclass
 class Transaction:
@@ -189,7 +192,13 @@ class TransactionalStore:
             if mark.writing is not None:
                 self._second_names.restore()
             known = self._unfinished(connection, mark)
-            yield transaction
+            try:
+                yield transaction
+            except BaseException:
+                with suppress(Exception):  # the error of the caller counts; a mark that stays does no harm
+                    if patterns and not lake_files.existing(data, patterns) - before:
+                        self._mark.write(mark, flushed=False)
+                raise
             lake_files.compare_read(connection, data)
             made = lake_files.existing(data, patterns) - before
             self._second_names.add(made)
@@ -252,9 +261,11 @@ class TransactionalStore:
     def _writing(self, mark: Mark, writes: Sequence[str]) -> Writing:
         """Returns the files that this transaction may make, with those of earlier transactions that were killed."""
         since = self._times.file_system_time()
-        if mark.writing is None:
-            return Writing(tuple(writes), since)
-        return Writing(tuple({*writes, *mark.writing.patterns}), min(since, mark.writing.since))
+        patterns = {*writes}
+        if mark.writing is not None:
+            patterns |= {*mark.writing.patterns}
+            since = min(since, mark.writing.since)
+        return Writing(tuple(patterns) if len(patterns) <= _MOST_PATTERNS else lake_files.EVERYWHERE, since)
 
     def _unfinished(self, connection: Connection, mark: Mark) -> list[StoredFile]:
         """Returns the files of a writer that was killed before it recorded or committed them."""
