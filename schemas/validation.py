@@ -18,6 +18,7 @@ from schemas.record_type import Field, RecordType
 from schemas.rules import rule_in_words
 
 NOT_EMPTY = "must not be empty"
+NO_NUL = "must not contain the character U+0000"
 NEEDS_ORDER = "in another order of day, month and year only with --date-order"
 
 
@@ -63,6 +64,8 @@ def validate(
         if len(bad):
             unparsed[name] = bad
             failures += _unparsed(field, bad, column.take(bad), date_order)
+        if field.type == "text" and name in record_type.key:
+            failures += _with_nul(name, column)
     typed = pa.table(columns)
     for name, rule, expected, rows in _check(model, typed):
         if name in unparsed:
@@ -82,6 +85,13 @@ def _unparsed(field: Field, rows: pa.Array, values: pa.Array, date_order: DateOr
                 yield Failures(field.name, "type", asked, rows.filter(which), values.filter(which))
     else:
         yield Failures(field.name, "type", expected, rows, values)
+
+
+def _with_nul(name: str, values: pa.Array) -> Iterator[Failures]:
+    """Yields the failure of keys that contain U+0000. DuckLake 1.0 cannot compare such keys (found here)."""
+    rows = pc.indices_nonzero(pc.fill_null(pc.match_substring(values, "\0"), False))
+    if len(rows):
+        yield Failures(name, "nul", NO_NUL, rows, values.take(rows))
 
 
 def _check(model: type[RecordModel], typed: pa.Table) -> list[tuple[str, str, str, pa.Array]]:

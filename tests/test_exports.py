@@ -419,6 +419,7 @@ def test_the_longest_text_of_a_cell_is_carried(store: RecordStore, writer: Expor
         ("x.json", "ndjson", ("ndjson", None)),
         ("2024.05.31", "json", ("json", None)),
         ("2024.05.31", None, ("csv", None)),
+        (f"{'x' * 300}.csv", None, ("csv", None)),
         ("x.tsv", "csv", ("csv", None)),
         ("x.tsv", None, "The file name 'x.tsv' ends in .tsv, which is the ending of no output format."),
         ("x.xls.gz", None, "The file name 'x.xls.gz' ends in .xls, which is the ending of no output format."),
@@ -746,6 +747,20 @@ def test_a_part_is_made_once_and_made_again_only_when_it_is_damaged(writer: Expo
     assert [it.name for it in entries(plan.folder)] == ["contacts.csv", "contacts.csv.manifest.json"]
     assert again.finish(plan) == manifest
     assert len(writer._store.exports("ua")) == 2
+
+
+def test_a_part_in_the_place_of_another_is_made_again(writer: ExportWriter, mixed: int) -> None:
+    undisturbed = writer.export(ask(part_rows=30))
+    plan, other = writer.plan(ask(part_rows=30)), writer.plan(ask(part_rows=30, filters=("external_id != C-000001",)))
+    for planned in (plan, other):
+        writer.make_part(planned, 0)
+        writer.make_part(planned, 1)
+    for source, target in ((plan, "000001"), (other, "000000")):
+        for end in ("", ".json"):
+            part = on_disk(source.parts_folder / f"000000{end}")
+            shutil.copy(part, on_disk(plan.parts_folder / f"{target}{end}"))
+
+    assert writer.finish(plan).sha256 == undisturbed.sha256
 
 
 def test_parts_that_are_there_are_left_alone(writer: ExportWriter, mixed: int, monkeypatch: pytest.MonkeyPatch) -> None:

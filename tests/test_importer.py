@@ -1,5 +1,6 @@
 """The life of an import: what it counts, what it writes, what it refuses."""
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -26,8 +27,9 @@ from schemas.errors import (
     StoreBusy,
     UnreadableFile,
 )
+from schemas.rollbacks import RollbackRequest
 from tests.object_server import on_disk
-from tests.records import Row, contact, contacts_of, stored, values, write_csv
+from tests.records import Row, contact, contacts_of, put, stored, values, write_csv
 
 pytestmark = pytest.mark.runs_on("laptop", "server")
 
@@ -158,6 +160,20 @@ def test_modes(importer: Importer, tmp_path: Path, mode: Mode, counts: Counts, r
 
     assert report.batch.counts == counts
     assert [problem.rule for problem in report.samples] == ([] if rule is None else [rule])
+
+
+def test_a_key_with_a_nul_is_rejected_before_the_store_compares_it(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    put(store, "SELECT 'C-2' AS external_id, 'prospect' AS status")
+    path = tmp_path / "in.json"
+    path.write_text(json.dumps([{"external_id": key, "status": "lead"} for key in ("Key\0 1", "C-2", "a\0")]))
+
+    batch = importer.import_file(contacts_of(path), OnInvalid.SKIP).batch
+
+    assert batch.counts == Counts(read=3, updated=1, rejected=2)
+    store.account("ua").roll_back(RollbackRequest("ua", batch.batch_id), "tester", None)
+    assert values(store, "status") == {"C-2": "prospect"}
 
 
 def test_rejects_stop_a_commit_unless_they_are_to_be_skipped(

@@ -284,7 +284,7 @@ def test_some_numbers_are_text_by_their_header(header: str, tmp_path: Path) -> N
             ["a", "b"],
             [[1, 1], [1, 2], [2, 1], [2, 1]],
             ("a", "b"),
-            "Unique in all 4 records of the file. Equal records count once; it repeats 1 record.",
+            "Unique in all 4 records of the file. Equal records count once; the file repeats 1 record.",
         ),
         (["a", "b", "x"], [[1, 1, 1.5], [1, 1, 2.75]], ("a", "b"), "No key was found in the 2 records of the file"),
         (["a", "b"], [["", 1], ["", ""]], ("a",), "a is empty in 2 of them"),

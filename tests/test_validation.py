@@ -61,6 +61,7 @@ def test_good_records_have_no_failures_and_typed_values() -> None:
     ("name", "bad", "rule", "expected"),
     [
         ("external_id", "", "required", "must not be empty"),
+        ("external_id", "C\0", "nul", "must not contain the character U+0000"),
         ("external_id", "x" * 65, "str_length", LENGTH),
         ("email", "ada", "str_matches", EMAIL),
         ("email", "ada@example.org\n", "str_matches", EMAIL),

@@ -161,7 +161,8 @@ def print_rollback(report: RollbackReport, on_modified: OnModified) -> None:
         out.print(f"{report.undone} is rolled back already, by {report.batch_id}: {counts}. Nothing was changed.")
         _print_resting(counts)
         return
-    if report.batch_id is None and counts.modified and DECISIONS[on_modified].refuses:
+    stops = bool(counts.modified) and DECISIONS[on_modified].refuses
+    if report.batch_id is None and stops:
         out.print(f"[bold]{report.undone}[/]  would not be rolled back, because records were modified since")
     elif report.batch_id is None:
         out.print(f"[bold]{report.undone}[/]  would be rolled back: {counts}")
@@ -178,7 +179,7 @@ def print_rollback(report: RollbackReport, on_modified: OnModified) -> None:
     command = f"records rollback {report.undone}"
     if not counts.modified:
         out.print(f"\nNothing is changed yet. To roll it back: {command}")
-    elif not DECISIONS[on_modified].refuses:
+    elif not stops:
         out.print(f"\nNothing is changed yet. To roll it back: {command} --on-modified {on_modified.value}")
     else:
         choices = [choice.value for choice, decision in DECISIONS.items() if not decision.refuses]

@@ -17,8 +17,10 @@ from schemas.errors import Unaccounted
 
 @dataclass(frozen=True)
 class Part:
-    """A finished part: its number of records, its size, and its checksum."""
+    """A finished part: its export, its place in it, its number of records, its size, and its checksum."""
 
+    export_id: str
+    number: int
     rows: int
     bytes: int
     sha256: str
@@ -33,7 +35,10 @@ def upload_part(plan: ExportPlan, number: int, files: FileStorage) -> None:
 
 
 def find_part(plan: ExportPlan, number: int, files: FileStorage) -> Part | None:
-    """Return a part that some process has finished, and put it on this machine. None if it is missing or damaged."""
+    """Return a part that some process has finished, and put it on this machine.
+
+    None if it is missing or damaged, or if it is a part of another export or place.
+    """
     path = plan.part_path(number)
     if not is_local(plan.folder):
         plan.work.mkdir(parents=True, exist_ok=True)
@@ -45,13 +50,14 @@ def find_part(plan: ExportPlan, number: int, files: FileStorage) -> Part | None:
         whole = path.stat().st_size == part.bytes and sha256_of(path) == part.sha256
     except (OSError, ValueError, TypeError):  # after a crash of the machine a file can be missing, empty or cut off
         return None
-    return part if whole and part.rows == plan.parts[number].rows else None
+    wanted = (plan.export_id, number, plan.parts[number].rows)
+    return part if whole and (part.export_id, part.number, part.rows) == wanted else None
 
 
 def make_part(plan: ExportPlan, number: int, source: ExportSource) -> Part:
     """Write a part on this machine, and a note beside it. Raises what `write_part` raises."""
     path = write_part(plan, number, source)
-    part = Part(plan.parts[number].rows, path.stat().st_size, sha256_of(path))
+    part = Part(plan.export_id, number, plan.parts[number].rows, path.stat().st_size, sha256_of(path))
     note = path.with_name(f".{path.name}.{secrets.token_hex(4)}.json")
     note.write_text(json.dumps(asdict(part)), encoding="utf-8")
     os.replace(note, _note(path))

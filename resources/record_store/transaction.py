@@ -197,6 +197,7 @@ class TransactionalStore:
             except BaseException:
                 with suppress(Exception):  # the error of the caller counts; a mark that stays does no harm
                     if patterns and not lake_files.existing(data, patterns) - before:
+                        self.write_lock.prove()  # without the lock it would be the mark of another writer
                         self._mark.write(mark, flushed=False)
                 raise
             lake_files.compare_read(connection, data)

@@ -57,10 +57,8 @@ def find_key(columns: Sequence[Column], database: duckdb.DuckDBPyConnection, typ
         found = _smallest(able, database, once, distinct) if distinct < records else ()
         if found:
             repeated = numbered(records - distinct, "record")
-            return Key(
-                found,
-                f"Unique in all {records:,} records of the file. Equal records count once; it repeats {repeated}.",
-            )
+            once_each = f"Equal records count once; the file repeats {repeated}."
+            return Key(found, f"Unique in all {records:,} records of the file. {once_each}")
     fallback = tuple(column for column in columns if column in able) or (columns[0],)
     return Key(fallback, f"No key was found in the {records:,} records of the file. Name what identifies a record.")
 

@@ -5,6 +5,7 @@ To add a format, write a module with a subclass of `ExportFormat` or `TextFormat
 The command, Dagster, `exports.yaml`, the writer and the checks all read this list.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +48,8 @@ def choose_format(path: Path | None, name: str | None) -> tuple[ExportFormat, Pa
 
     Raises InvalidRequest if the two contradict each other, or if the ending is that of no format.
     """
-    suffixes = [] if path is None or path.is_dir() else [suffix.lower() for suffix in path.suffixes]
+    is_folder = path is not None and os.path.isdir(path)  # noqa: PTH112  # of a name that is too long, is_dir raises
+    suffixes = [] if path is None or is_folder else [suffix.lower() for suffix in path.suffixes]
     packing = next((packing for packing in Packing if suffixes[-1:] == [f".{packing.value}"]), None)
     suffix = next(iter(suffixes[:-1][-1:] if packing else suffixes[-1:]), "")
     meant = [each for each in FORMATS.values() if suffix in each.suffixes]
