@@ -17,7 +17,7 @@ from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas import load_record_types
-from schemas.errors import CatalogOutdated, CommitUnknown, DamagedFile, ForeignData, StoreNotReady
+from schemas.errors import CatalogOutdated, CommitUnknown, DamagedFile, ForeignData, StoreBusy, StoreNotReady
 from schemas.rollbacks import RollbackRequest
 from tests.object_server import on_disk
 from tests.records import contact, contacts_of, put, stored, write_csv
@@ -314,3 +314,19 @@ def test_the_mark_keeps_its_size_after_many_writers_that_left_files(
 
     assert len(stored(store)) == 1
     assert "ducklake-*" not in read(place).decode()
+
+
+def test_a_copied_home_waits_for_the_writer_of_the_data_and_is_then_refused(settings: Settings, tmp_path: Path) -> None:
+    settings = replace(settings, data=tmp_path / "data")
+    with RecordStore(settings) as store:
+        store.initialise(load_record_types())
+        put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+        shutil.copytree(settings.home, tmp_path / "copy")
+        with RecordStore(replace(settings, home=tmp_path / "copy", lock_seconds=0.1)) as copied:
+            with store.transaction("an edit", "tester") as transaction:
+                transaction.connection.execute("UPDATE lake.records.contacts SET status = 'customer'")
+                with pytest.raises(StoreBusy):
+                    put(copied, "SELECT 'C-2' AS external_id, 'lead' AS status")
+            with pytest.raises(CatalogOutdated):
+                put(copied, "SELECT 'C-2' AS external_id, 'lead' AS status")
+        assert [record["status"] for record in stored(store)] == ["customer"]

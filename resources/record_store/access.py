@@ -26,7 +26,8 @@ def is_foreign(settings: Settings, account: str, path: Path) -> bool:
         is_local, [settings.lake, settings.trash, settings.data / MARK, settings.data / PENDING, settings.data / FOLDER]
     )
     owned = [*of_data, settings.scratch, *(settings.home / name for name in _OF_HOME)]
-    is_catalog = place.parent == settings.catalog.parent.resolve() and place.name.startswith(settings.catalog.name)
+    folders = [folder.resolve() for folder in (settings.home, settings.data) if is_local(folder)]
+    is_catalog = place.parent in folders and place.name.startswith(settings.catalog.name)  # or the lock of writers
     return is_catalog or any(_below(place, folder) is not None for folder in owned)
 
 

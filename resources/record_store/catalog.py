@@ -11,6 +11,7 @@ from urllib.parse import quote
 import duckdb
 
 from resources.clock import Clock, ServerClock, SystemClock
+from resources.file_storage import is_local
 from resources.record_store.projection import Projection
 from resources.record_store.server_errors import commit_error, connected, refused_connection, server_error
 from resources.record_store.sqlite_errors import sqlite_error
@@ -96,6 +97,7 @@ class SqliteCatalog:
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.catalog
+        self._locks = settings.data if is_local(settings.data) else settings.home
         self._seconds = settings.lock_seconds
         self._found = False
         self.source = f"sqlite:{self._path}"
@@ -128,8 +130,11 @@ class SqliteCatalog:
         return [name for (name,) in rows]
 
     def lock(self) -> WriteLock:
-        """Return a lock on a file beside the catalog."""
-        return FileLock(self._path.with_name(f"{self._path.name}.lock"), self._seconds)
+        """Return a lock on a file beside the data, or beside the catalog if the data are objects.
+
+        A copied catalog over the same data must wait for this one. Then the mark shows which of them is older.
+        """
+        return FileLock(self._locks / f"{self._path.name}.lock", self._seconds)
 
     def named_lock(self, name: str, seconds: float) -> WriteLock:
         """Return a lock on a file that many names share, so that there are few files."""

@@ -49,6 +49,8 @@ class RecordStore(TransactionalStore):
         Raises StoreNotReady if a type has changed in any other way, ForeignData if the data belong to another store.
         """
         make_folder(self.settings.home)
+        if is_local(self.settings.data):
+            make_folder(self.settings.data)
         done = []
         with self.write_lock:
             if not self.exists:

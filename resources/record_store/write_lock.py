@@ -53,7 +53,7 @@ class WriteLock(Protocol):
 
 
 class FileLock:
-    """A lock on a file beside the catalog. The operating system releases it if its holder dies."""
+    """A lock on a file. The operating system releases it if its holder dies."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         self._lock = filelock.FileLock(path, timeout=seconds)
