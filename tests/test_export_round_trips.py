@@ -166,7 +166,7 @@ def notes(store: RecordStore) -> list[str]:
 def test_the_quote_is_removed_from_our_own_files_alone_and_that_is_reported(store: RecordStore, tmp_path: Path) -> None:
     put(store, DANGEROUS)
     ours = export(store, WAYS["csv"])
-    label, value = "Texts like '=1+1", "as an export of ours wrote them; the ' is removed"
+    label, value = "Texts like '=1+1", "lose the ', because this is an export of ours"
 
     report = import_back(store, ours, WAYS["csv"])
     assert report.batch.counts == Counts(read=3, unchanged=3)

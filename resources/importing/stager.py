@@ -32,7 +32,6 @@ from schemas.validation import Failures, validate
 _CHANGED_RECORDS = 20
 _SAMPLES, _SAMPLED = 3, 1000
 """How many values of a column a report shows, and how many records are searched for different ones."""
-_OURS, _SAID = "as an export of ours wrote them", "as a rejects file or --unescape says"
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,7 @@ def stage_file(
     ours = store.has_escaped(reader.sha256)
     are_rejects = set(REJECTS_COLUMNS).issubset(reader.headers)
     unescape = request.unescape or ours or (are_rejects and reader.format.escapes_formulas)
+    why = "this is an export of ours" if ours else "unescape is set" if request.unescape else "this is a rejects file"
     dates = DateOrders(record_type, fields, request.date_order)
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
@@ -111,7 +111,7 @@ def stage_file(
         understood=(
             *reader.understood,
             *dates.understood,
-            *((("Texts like '=1+1", f"{_OURS if ours else _SAID}; the ' is removed"),) if unescape else ()),
+            *((("Texts like '=1+1", f"lose the ', because {why}"),) if unescape else ()),
             *(("Note", note) for note in reader.notes),
         ),
         warnings=dates.warnings(),
