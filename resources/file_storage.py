@@ -340,6 +340,12 @@ def blocks_of(place: Location) -> Iterator[bytes]:
             yield data
 
 
+def write_object(place: "UPath", content: bytes) -> None:
+    """Write a small object, or replace it. Raises StoreUnreachable if that fails."""
+    with object_store_errors():
+        place.fs.pipe_file(place.path, content)
+
+
 def remove(place: Location) -> None:
     """Remove a file, or a folder with its content, if it exists.
 

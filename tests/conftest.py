@@ -1,6 +1,7 @@
 """Fixtures that many tests share (a real store in a temporary folder, files), and how tests run in parallel."""
 
 import fcntl
+import gc
 import os
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -195,6 +196,13 @@ def store(settings: Settings, ready: None, quick_reading: None) -> Iterator[Reco
 @pytest.fixture
 def importer(store: RecordStore) -> Importer:
     return Importer(store, "tester")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip what lives until the end: modules and tests. It also runs less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

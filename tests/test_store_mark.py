@@ -13,6 +13,7 @@ import pytest
 from resources.file_storage import files_below, read, remove
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from resources.record_store.announced_lock import WRITERS
 from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
@@ -316,8 +317,9 @@ def test_the_mark_keeps_its_size_after_many_writers_that_left_files(
     assert "ducklake-*" not in read(place).decode()
 
 
+@pytest.mark.runs_on("laptop", "server")
 def test_a_copied_home_waits_for_the_writer_of_the_data_and_is_then_refused(settings: Settings, tmp_path: Path) -> None:
-    settings = replace(settings, data=tmp_path / "data")
+    settings = sqlite_store(settings, tmp_path)
     with RecordStore(settings) as store:
         store.initialise(load_record_types())
         put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
@@ -330,3 +332,28 @@ def test_a_copied_home_waits_for_the_writer_of_the_data_and_is_then_refused(sett
             with pytest.raises(CatalogOutdated):
                 put(copied, "SELECT 'C-2' AS external_id, 'lead' AS status")
         assert [record["status"] for record in stored(store)] == ["customer"]
+
+
+@pytest.mark.runs_on("server")
+def test_the_announcement_of_a_killed_writer_stops_copies_of_its_home_only(settings: Settings, tmp_path: Path) -> None:
+    settings = sqlite_store(settings, tmp_path)
+    writers = settings.data / WRITERS
+    with RecordStore(settings) as store:
+        store.initialise(load_record_types())
+        shutil.copytree(settings.home, tmp_path / "copy")
+        names = settings.home / "catalog.sqlite.writer"
+        names.write_text("left")  # as a killed writer leaves it, and its object
+        on_disk(writers).mkdir(exist_ok=True)
+        (on_disk(writers) / "left").touch()
+        with RecordStore(replace(settings, home=tmp_path / "copy")) as copied:
+            with pytest.raises(StoreBusy, match="A copy of the catalog") as refused:
+                copied.add_account("ua", "tester")
+            assert f"{writers}/left" in str(refused.value.hint)
+        assert store.add_account("ua", "tester")
+    assert list(files_below(writers)) == []
+
+
+def sqlite_store(settings: Settings, tmp_path: Path) -> Settings:
+    """Return the settings of another store, with a catalog in SQLite and data apart from it."""
+    data = tmp_path / "data" if settings.postgres is None else settings.data / "apart"
+    return replace(settings, home=tmp_path / "apart", postgres=None, data=data)

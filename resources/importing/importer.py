@@ -9,7 +9,7 @@ from resources.clock import new_id
 from resources.file_reader import FileReader, ReadOptions, require_room
 from resources.file_storage import remove
 from resources.record_store import RecordStore, Staging
-from resources.record_store.refusals import not_previewed
+from resources.record_store.refusals import already_imported, not_previewed
 from schemas.batches import (
     Basis,
     Batch,
@@ -61,10 +61,11 @@ class Importer:
                 from resources.report_writer.page import write_report
                 from schemas.mapping import header_row
 
-            if not request.again:
-                records.require_new(request.record_type, _name(request.path), reader.sha256)
-            headers = header_row(reader.headers)
-            earlier = records.last_of_header_row(request.record_type, headers)
+            name, headers = _name(request.path), header_row(reader.headers)
+            commits = records.earlier_commits(request.record_type, reader.sha256, headers)
+            if commits.of_file is not None and not request.again:
+                raise already_imported(name, commits.of_file)
+            earlier = commits.of_header_row
             remembered = earlier.mapping.column_map if earlier and earlier.mapping else {}
             staged = stage_file(self._store, request, batch_id, reader, remembered=remembered, progress=progress)
         try:
@@ -78,7 +79,7 @@ class Importer:
                 ImportReport(batch, columns=staged.columns, samples=staged.samples, changes=staged.changes)
             )
             with self._store.files.making(records.folder("reports") / batch_id) as folder:
-                write_report(folder, report, self._store.record_type(request.record_type))
+                write_report(folder, report, staged.record_type)
             batch = records.record_new(batch)
         except BaseException:
             for kind in ("staging", "rejects", "reports"):
@@ -99,11 +100,10 @@ class Importer:
             raise not_previewed(batch, "committed")
         if batch.counts.rejected and on_invalid is OnInvalid.ABORT:
             raise rejects_found(batch)
-        record_type = self._store.record_type(batch.record_type)
         try:
             with self._store.files.fetched(folder) as staged:
                 staging = Staging(staged, batch.basis.fields if batch.basis else ())
-                return records.commit(batch_id, record_type, staging, self._actor, self._run_id)
+                return records.commit(batch_id, batch.record_type, staging, self._actor, self._run_id)
         except FileNotFoundError:
             now = records.batch(batch_id)
             if now.status is not BatchStatus.PREVIEWED:  # another process was faster
@@ -186,12 +186,6 @@ class Importer:
         if reader.sha256 != sha256:
             raise UnreadableFile(f"{request.path.name} changed while it was being read.", "Preview it again.")
 
-    def _shown_changes(self, record_type: str, staged: "StagedPreview") -> tuple[ChangedValue, ...]:
-        """Returns the first changed values for the ledger: without keys, with values of personal fields masked."""
-        personal = {field.name for field in self._store.record_type(record_type).fields if field.personal}
-        shown = [change.masked() if change.field in personal else change for change in staged.changes[:_SHOWN_CHANGES]]
-        return tuple(replace(change, key="") for change in shown)
-
     def _batch(
         self,
         batch_id: str,
@@ -217,7 +211,7 @@ class Importer:
             understood=staged.understood,
             warnings=staged.warnings,
             basis=Basis(
-                record_type_hash=staged.record_type_hash,
+                record_type_hash=staged.record_type.hash,
                 fields=staged.fields,
                 mode=request.mode,
                 on_duplicate=request.on_duplicate,
@@ -225,7 +219,7 @@ class Importer:
                 again=request.again,
             ),
             mapping=mapping,
-            changes=self._shown_changes(request.record_type, staged),
+            changes=_shown_changes(staged),
             parent=parent,
             link_token=secrets.token_urlsafe(24),
             arrival_id=None if arrival is None else arrival.arrival_id,
@@ -236,6 +230,13 @@ class Importer:
 def _name(path: Path) -> str:
     """Returns the file's name. Bytes that are not UTF-8 are escaped."""
     return path.name.encode(errors="backslashreplace").decode()
+
+
+def _shown_changes(staged: "StagedPreview") -> tuple[ChangedValue, ...]:
+    """Returns the first changed values for the ledger: without keys, with values of personal fields masked."""
+    personal = {field.name for field in staged.record_type.fields if field.personal}
+    shown = [change.masked() if change.field in personal else change for change in staged.changes[:_SHOWN_CHANGES]]
+    return tuple(replace(change, key="") for change in shown)
 
 
 def rejects_found(batch: Batch) -> RejectsFound:

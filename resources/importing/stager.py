@@ -50,7 +50,7 @@ class StagedPreview:
     warnings: tuple[str, ...]
     parent: str | None
     fields: tuple[str, ...]
-    record_type_hash: str
+    record_type: RecordType
     snapshot: int
 
 
@@ -117,7 +117,7 @@ def stage_file(
         warnings=dates.warnings(),
         parent=parent,
         fields=fields,
-        record_type_hash=record_type.hash,
+        record_type=record_type,
         snapshot=snapshot,
     )
 

@@ -1,6 +1,6 @@
 """`AccountRecords`: reads and writes the records, batches and exports of one account."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
@@ -92,7 +92,7 @@ class AccountRecords:
     def has_batch(self, batch_id: str) -> bool:
         """Returns whether the account has a batch with this id."""
         with self._store.reading() as connection:
-            return bool(ledger.batches(connection, batch_id=batch_id, account=self.name))
+            return ledger.batch(connection, batch_id, self.name) is not None
 
     def batch(self, batch_id: str) -> Batch:
         """Returns the batch in its present state. Raises NotFound if the account has no such batch."""
@@ -119,7 +119,9 @@ class AccountRecords:
     def report_page(self, batch_id: str, links: tuple["Link", ...] = ()) -> str | None:
         """Returns the report of a batch in its present state, with links; None if it has none. Raises NotFound."""
         with self._store.reading() as connection:
-            return self._reports.render(connection, self._batch(connection, batch_id), links)
+            return self._reports.render(
+                connection, self._batch(connection, batch_id), ledger.record_types(connection), links
+            )
 
     def problems(self, batch_id: str) -> Location:
         """Returns the path of the batch's problems, which exist while it is staged."""
@@ -143,15 +145,10 @@ class AccountRecords:
             yield StagedFile(connection, table(record_type.name, lake), record_type, self.name, staging)
             lake_files.compare_read(connection, self._store.settings.data)
 
-    def require_new(self, record_type: str, file_name: str, file_sha256: str) -> None:
-        """Raises AlreadyImported if a committed batch has the same content and was not rolled back."""
+    def earlier_commits(self, record_type: str, file_sha256: str, header_row: str) -> ledger.EarlierCommits:
+        """Returns the account's last commits of a file with this content, and of one with this header row."""
         with self._store.reading() as connection:
-            _require_new(connection, self.name, record_type, file_name, file_sha256)
-
-    def last_of_header_row(self, record_type: str, header_row: str) -> Batch | None:
-        """Returns the account's last commit of a file with this header row, if it was not rolled back since."""
-        with self._store.reading() as connection:
-            return ledger.standing_batch(connection, self.name, record_type, header_row=header_row)
+            return ledger.earlier_commits(connection, self.name, record_type, file_sha256, header_row)
 
     def record_new(self, batch: Batch) -> Batch:
         """Record a preview or a failed import, and the account if it is new. Returns the batch with its time.
@@ -193,17 +190,20 @@ class AccountRecords:
         """Returns a transaction that writes rows of the ledger only."""
         return self._store.transaction(message, actor, writes=())
 
-    def _writing(self, message: str, actor: str, new_id: str, changed_id: str) -> AbstractContextManager[Transaction]:
-        """Returns a transaction that writes records of the type of a batch, and the reports of changed batches.
+    def _writing(
+        self, message: str, actor: str, batch_id: str, record_type: str | Callable[[Connection], str]
+    ) -> AbstractContextManager[Transaction]:
+        """Returns a transaction that writes records of a type, and the reports of changed batches.
 
-        new_id: the batch that the new records name. changed_id: the batch that is committed or rolled back.
+        batch_id: the batch that the new records name. record_type: the name of the type, or a function that finds it.
         """
 
         def writes(connection: Connection) -> Sequence[str]:
-            return lake_files.patterns_of(self._batch(connection, changed_id).record_type, self.name)
+            name = record_type if isinstance(record_type, str) else record_type(connection)
+            return lake_files.patterns_of(name, self.name)
 
         return self._reports.rewritten(
-            self._store.transaction(message, actor, new_id, account=self.name, writes=writes)
+            self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
         )
 
     def _require_whole(self, connection: Connection, record_type: str, *snapshots: int) -> None:
@@ -219,18 +219,18 @@ class AccountRecords:
             transaction.append(ledger.append_batch, batch)
             return batch
 
-    def commit(
-        self, batch_id: str, record_type: RecordType, staging: Staging, actor: str, run_id: str | None
-    ) -> ImportReport:
+    def commit(self, batch_id: str, record_type: str, staging: Staging, actor: str, run_id: str | None) -> ImportReport:
         """Write the previewed records and the ledger's row in one commit that names the batch.
+
+        record_type: the name of the batch's record type.
 
         Raises Refused if the batch is not previewed, and WindowOver after the time for its commit.
         Raises AlreadyImported if another batch with the same content was committed meanwhile.
         Raises PreviewOutdated if the record type or a record of the batch has changed since the preview.
         Raises Unaccounted if the written counts differ from the previewed ones.
         """
-        message = f"commit {batch_id} of {record_type.name}"
-        with self._writing(message, actor, batch_id, batch_id) as transaction:
+        message = f"commit {batch_id} of {record_type}"
+        with self._writing(message, actor, batch_id, record_type) as transaction:
             connection = transaction.connection
             batch = self._previewed(connection, batch_id, "committed")
             window = self._store.settings.rollback_window
@@ -241,10 +241,12 @@ class AccountRecords:
             if basis is None:
                 raise outdated(batch, "an earlier version of records made it")
             if not basis.again:
-                _require_new(connection, self.name, batch.record_type, batch.file_name, batch.file_sha256)
+                earlier = ledger.earlier_commits(connection, self.name, record_type, batch.file_sha256)
+                if earlier.of_file is not None:
+                    raise already_imported(batch.file_name, earlier.of_file)
             self._compare_staged(connection, batch, staging)
-            self._require_whole(connection, record_type.name, current_number(connection), basis.snapshot)
-            commit = Commit(connection, record_type, self.name, batch, basis, staging)
+            self._require_whole(connection, record_type, current_number(connection), basis.snapshot)
+            commit = Commit(connection, transaction.record_types[record_type], self.name, batch, basis, staging)
             commit.require_unchanged()
             commit.apply()
             batch = replace(
@@ -277,7 +279,8 @@ class AccountRecords:
             if batch.status is BatchStatus.ROLLED_BACK:
                 return self._earlier_rollback(connection, batch)
             decision = DECISIONS[request.on_modified]
-            rollback = self._rollback(connection, batch, self._store.time(connection))
+            now, record_types = self._store.time(connection), ledger.record_types(connection)
+            rollback = self._rollback(connection, batch, now, record_types)
             rollback.compare(whole=not (decision.refuses or decision.restores))
             counts = rollback.counts(decision)
             conflicts, modified_by = self._modified(connection, rollback, counts)
@@ -296,14 +299,19 @@ class AccountRecords:
         """
         rollback_id = new_id("r", self._store.clock.now())
         message = f"roll back {request.batch_id}"
-        with suppress(_NothingToDo), self._writing(message, actor, rollback_id, request.batch_id) as transaction:
+
+        def record_type(connection: Connection) -> str:
+            return self._batch(connection, request.batch_id).record_type
+
+        with suppress(_NothingToDo), self._writing(message, actor, rollback_id, record_type) as transaction:
             connection = transaction.connection
             batch = self._batch(connection, request.batch_id)
             if batch.status is BatchStatus.ROLLED_BACK:
                 done = self._earlier_rollback(connection, batch)
                 raise _NothingToDo
             decision = DECISIONS[request.on_modified]
-            rollback = self._rollback(connection, batch, transaction.at).compare(whole=True)
+            rollback = self._rollback(connection, batch, transaction.at, transaction.record_types)
+            rollback.compare(whole=True)
             planned = rollback.counts(decision)
             conflicts, modified_by = self._modified(connection, rollback, planned)
             if planned.modified and decision.refuses:
@@ -387,12 +395,14 @@ class AccountRecords:
                 transaction.append(ledger.append_export, manifest)
 
     def _batch(self, connection: Connection, batch_id: str) -> Batch:
-        found = ledger.batches(connection, batch_id=batch_id, account=self.name)
-        if not found:
+        found = ledger.batch(connection, batch_id, self.name)
+        if found is None:
             raise no_such_batch(batch_id)
-        return found[0]
+        return found
 
-    def _rollback(self, connection: Connection, batch: Batch, now: datetime) -> Rollback:
+    def _rollback(
+        self, connection: Connection, batch: Batch, now: datetime, record_types: Mapping[str, RecordType]
+    ) -> Rollback:
         """Returns the rollback of the batch. Raises Refused or WindowOver if it cannot be rolled back."""
         if batch.status not in STANDING or batch.committed_at is None:
             raise not_committed(batch)
@@ -410,8 +420,7 @@ class AccountRecords:
             earlier.append(images)
         read = [snapshot for images in (own, *earlier) for snapshot in (images.before, images.after)]
         self._require_whole(connection, batch.record_type, *read, current_number(connection))
-        record_type = ledger.record_types(connection)[batch.record_type]
-        return Rollback(connection, record_type, self.name, own, earlier)
+        return Rollback(connection, record_types[batch.record_type], self.name, own, earlier)
 
     def _earlier_rollback(self, connection: Connection, batch: Batch) -> RollbackReport:
         return replace(
@@ -427,7 +436,7 @@ class AccountRecords:
         batches = [
             ModifyingBatch(batch_id, records, batch.file_name, batch.status is BatchStatus.COMMITTED)
             for batch_id, records in rollback.modified_by().items()
-            for batch in ledger.batches(connection, batch_id=batch_id, account=self.name)  # none for an id from SQL
+            if (batch := ledger.batch(connection, batch_id, self.name))  # none for an id from SQL
         ]
         return tuple(rollback.conflicts(_CONFLICTS)), tuple(batches)
 
@@ -448,9 +457,3 @@ def _rollback_report(rollback: Batch, undone: Undone) -> RollbackReport:
         counts=undone.counts,
         at=rollback.committed_at,
     )
-
-
-def _require_new(connection: Connection, account: str, record_type: str, file_name: str, file_sha256: str) -> None:
-    earlier = ledger.standing_batch(connection, account, record_type, file_sha256=file_sha256)
-    if earlier is not None:
-        raise already_imported(file_name, earlier)

@@ -1,6 +1,6 @@
 """Writes the reports of an account's batches again whenever the status of a batch changes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from schemas.batches import Batch, ImportReport
 from schemas.errors import DamagedFile, RecordsError
 from schemas.files import StoredFile
 from schemas.location import Location
+from schemas.record_type import RecordType
 
 if TYPE_CHECKING:
     from resources.report_writer.page import Link
@@ -57,7 +58,7 @@ class BatchReports:
             with transaction as opened:
                 yield opened
                 for batch in opened.batches:
-                    page = self.render(opened.connection, batch)
+                    page = self.render(opened.connection, batch, opened.record_types)
                     if page is None:
                         continue
                     final = self.path(batch.batch_id)
@@ -72,7 +73,13 @@ class BatchReports:
             for working in made:
                 remove(working)
 
-    def render(self, connection: Connection, batch: Batch, links: tuple["Link", ...] = ()) -> str | None:
+    def render(
+        self,
+        connection: Connection,
+        batch: Batch,
+        record_types: Mapping[str, RecordType],
+        links: tuple["Link", ...] = (),
+    ) -> str | None:
         """Returns the page for the batch's present status; None if the batch has no report."""
         report = self.with_files(ImportReport(batch))
         if report.report_file is None:
@@ -85,7 +92,7 @@ class BatchReports:
         if details is not None:
             with suppress(ValueError, KeyError, TypeError):  # another version wrote them, with other keys
                 report = with_details(report, details)
-        return render(report, ledger.record_types(connection)[batch.record_type], links)
+        return render(report, record_types[batch.record_type], links)
 
     def _details(self, connection: Connection, batch_id: str) -> str | None:
         """Returns the details of a preview. None if they are damaged, or an earlier version made the preview."""

@@ -12,6 +12,7 @@ import duckdb
 
 from resources.clock import Clock, ServerClock, SystemClock
 from resources.file_storage import is_local
+from resources.record_store.announced_lock import WRITERS, AnnouncedLock
 from resources.record_store.projection import Projection
 from resources.record_store.server_errors import commit_error, connected, refused_connection, server_error
 from resources.record_store.sqlite_errors import sqlite_error
@@ -97,7 +98,7 @@ class SqliteCatalog:
 
     def __init__(self, settings: Settings) -> None:
         self._path = settings.catalog
-        self._locks = settings.data if is_local(settings.data) else settings.home
+        self._data = settings.data
         self._seconds = settings.lock_seconds
         self._found = False
         self.source = f"sqlite:{self._path}"
@@ -130,11 +131,15 @@ class SqliteCatalog:
         return [name for (name,) in rows]
 
     def lock(self) -> WriteLock:
-        """Return a lock on a file beside the data, or beside the catalog if the data are objects.
+        """Return a lock on a file beside the data. If the data are objects, it is beside the catalog, and announced.
 
-        A copied catalog over the same data must wait for this one. Then the mark shows which of them is older.
+        So a copied catalog over the same data waits for this one or is refused. The mark shows which of them is older.
         """
-        return FileLock(self._locks / f"{self._path.name}.lock", self._seconds)
+        name = f"{self._path.name}.lock"
+        if is_local(self._data):
+            return FileLock(self._data / name, self._seconds)
+        names = self._path.with_name(f"{self._path.name}.writer")
+        return AnnouncedLock(FileLock(self._path.with_name(name), self._seconds), self._data / WRITERS, names)
 
     def named_lock(self, name: str, seconds: float) -> WriteLock:
         """Return a lock on a file that many names share, so that there are few files."""

@@ -1,8 +1,8 @@
 """Commits a batch: writes the records that its preview staged to the account's records."""
 
-from resources.record_store import ledger, tables
+from resources.record_store import tables
 from resources.record_store.lake import Connection, identifier
-from resources.record_store.refusals import outdated, outdated_type
+from resources.record_store.refusals import outdated
 from resources.record_store.snapshots import commits_since
 from resources.record_store.staging import Staging, differs, same_key, within
 from resources.record_store.tables import table
@@ -36,9 +36,6 @@ class Commit:
         connection, batch, record_type, staging = self._connection, self._batch, self._type, self._staging
         if self._basis.record_type_hash != record_type.hash:
             raise outdated(batch, f"the record type {record_type.name} has changed since")
-        known = ledger.record_types(connection)[record_type.name]
-        if known.hash != record_type.hash:
-            raise outdated_type(record_type.name)
         snapshot = self._basis.snapshot
         if not commits_since(connection, record_type, snapshot):
             return

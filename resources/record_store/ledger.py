@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -186,10 +186,26 @@ def accounts(connection: Connection) -> list[str]:
     return [account for (account,) in rows]
 
 
+def batch(connection: Connection, batch_id: str, account: str | None = None) -> Batch | None:
+    """Returns a batch in its present state; None if there is none, or if it belongs to another account."""
+    rows = connection.execute(
+        f"SELECT {_BATCH_COLUMNS} FROM lake.ledger.batches WHERE batch_id = ? ORDER BY seq", [batch_id]
+    ).fetch_all()
+    found = _batch(rows[-1]) if rows else None
+    return found if found is None or account in (None, found.account) else None
+
+
+def _known_batch(connection: Connection, batch_id: str) -> Batch:
+    """Returns a batch that the ledger names, in its present state."""
+    found = batch(connection, batch_id)
+    if found is None:
+        raise AssertionError(f"the ledger names {batch_id} and does not have it")
+    return found
+
+
 def batches(
     connection: Connection,
     *,
-    batch_id: str | None = None,
     account: str | None = None,
     record_type: str | None = None,
     status: BatchStatus | None = None,
@@ -197,7 +213,7 @@ def batches(
     limit: int | None = None,
 ) -> list[Batch]:
     """Returns the batches that match every given filter, in their present state, newest first."""
-    filters, values = _filters(batch_id=batch_id, account=account, record_type=record_type)
+    filters, values = _filters(account=account, record_type=record_type)
     state = "" if status is None else "WHERE status = ?"
     rows = connection.execute(
         f"""
@@ -222,28 +238,38 @@ def unbalanced(connection: Connection, record_type: str) -> list[Batch]:
     return [_batch(row) for row in rows]
 
 
-def standing_batch(
-    connection: Connection,
-    account: str,
-    record_type: str,
-    *,
-    file_sha256: str | None = None,
-    header_row: str | None = None,
-) -> Batch | None:
-    """Returns the last commit of a file with that content or header row, if it was not rolled back since."""
+@dataclass(frozen=True)
+class EarlierCommits:
+    """The last commits of an account like another file, None if there is none. They were not rolled back since.
+
+    of_file: of a file with the same content. of_header_row: of one with the same header row.
+    """
+
+    of_file: Batch | None
+    of_header_row: Batch | None
+
+
+def earlier_commits(
+    connection: Connection, account: str, record_type: str, file_sha256: str, header_row: str | None = None
+) -> EarlierCommits:
+    """Returns the account's last commits of a file with this content, and of one with this header row."""
     filters, values = _filters(account=account, record_type=record_type)
     states = sorted(state.value for state in STANDING)
-    wanted, wanted_values = _filters(**{"file_sha256": file_sha256, "(detail ->> '$.binding.header_row')": header_row})
     rows = connection.execute(
         f"""
         WITH {_STATES.format(filters=filters)}
-        SELECT {_BATCH_COLUMNS} FROM transitions {wanted} AND status = ?
+        SELECT file_sha256 = ? AS same_file, coalesce(detail ->> '$.binding.header_row' = ?, false) AS same_headers,
+            {_BATCH_COLUMNS}
+        FROM transitions WHERE (same_file OR same_headers) AND status = ?
             AND batch_id IN (SELECT batch_id FROM states WHERE status IN ({", ".join("?" * len(states))}))
-        ORDER BY seq DESC LIMIT 1
+        QUALIFY row_number() OVER (PARTITION BY same_file, same_headers ORDER BY seq DESC) = 1 ORDER BY seq DESC
         """,
-        [*values, *wanted_values, BatchStatus.COMMITTED.value, *states],
+        [*values, file_sha256, header_row, BatchStatus.COMMITTED.value, *states],
     ).fetch_all()
-    return _batch(rows[0]) if rows else None
+    return EarlierCommits(
+        next((_batch(batch) for same_file, _, *batch in rows if same_file), None),
+        next((_batch(batch) for _, same_headers, *batch in rows if same_headers), None),
+    )
 
 
 def arrivals(connection: Connection, bundle: str) -> dict[str, Batch]:
@@ -291,9 +317,9 @@ def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
     ).fetch_all()
 
     def is_rolled_back(undone: Undone) -> bool:
-        return batches(connection, batch_id=undone.batch_id)[0].status is BatchStatus.ROLLED_BACK
+        return _known_batch(connection, undone.batch_id).status is BatchStatus.ROLLED_BACK
 
-    found = [batches(connection, batch_id=batch_id)[0] for (batch_id,) in rows]
+    found = [_known_batch(connection, batch_id) for (batch_id,) in rows]
     again = {it.batch_id for it in undone_by(connection, batch)[::2]}
     return [it for it in found if it.batch_id not in again and (it.undone is None or not is_rolled_back(it.undone))]
 
@@ -305,7 +331,7 @@ def undone_by(connection: Connection, batch: Batch) -> list[Batch]:
     """
     found: list[Batch] = []
     while batch.undone is not None:
-        (batch,) = batches(connection, batch_id=batch.undone.batch_id)
+        batch = _known_batch(connection, batch.undone.batch_id)
         found.append(batch)
     return found
 

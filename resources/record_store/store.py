@@ -137,10 +137,10 @@ class RecordStore(TransactionalStore):
     def owner_of(self, batch_id: str) -> str:
         """Returns the account of a batch, for an operator who gave none. Raises NotFound if there is no such batch."""
         with self.reading() as connection:
-            found = ledger.batches(connection, batch_id=batch_id)
-        if not found:
+            found = ledger.batch(connection, batch_id)
+        if found is None:
             raise no_such_batch(batch_id)
-        return found[0].account
+        return found.account
 
     def batches(
         self,

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from resources.clock import Observation
-from resources.file_storage import is_local, object_store_errors, read, remove, sync
+from resources.file_storage import is_local, read, remove, sync, write_object
 from schemas.errors import DamagedFile
 from schemas.location import Location
 
@@ -90,8 +90,7 @@ class StoreMark:
     def write(self, mark: Mark, *, flushed: bool = True) -> None:
         """Replace the existing mark."""
         if not is_local(self.place):
-            with object_store_errors():
-                self.place.fs.pipe_file(self.place.path, _content(mark))
+            write_object(self.place, _content(mark))
             return
         file = os.open(self.place, os.O_WRONLY | os.O_CLOEXEC)
         try:

@@ -54,7 +54,7 @@ def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snap
             raise no_such_export(meant)
         value = export.snapshot
     elif id_:
-        batch = next(iter(ledger.batches(connection, batch_id=meant, account=account)), None)
+        batch = ledger.batch(connection, meant, account)
         if batch is None:
             raise no_such_batch(meant)
         number = snapshots_of(connection, [meant]).get(meant)

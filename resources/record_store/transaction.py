@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Self
 
 import duckdb
@@ -27,6 +28,7 @@ from schemas.batches import Batch
 from schemas.errors import RecordsError
 from schemas.files import StoredFile
 from schemas.location import Location
+from schemas.record_type import RecordType
 
 _SKEW = timedelta(minutes=1)
 """How far the clock of a file system or an object store may be behind."""
@@ -49,6 +51,11 @@ class Transaction:
     at: datetime
     snapshot: int | None = None
     batches: list[Batch] = field(default_factory=list)
+
+    @cached_property
+    def record_types(self) -> dict[str, RecordType]:
+        """Returns the record types by name, as they were when the transaction first needed them."""
+        return ledger.record_types(self.connection)
 
     def append(self, write: Callable[..., None], *values: Any) -> None:
         """Write a row of the ledger with the next number."""
