@@ -100,9 +100,13 @@ class AdvisoryLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Release the lock."""
+        """Release the lock. A closed session alone would keep it until the server notices."""
+        import psycopg2
+
         self._depth -= 1
         if not self._depth and self.session is not None:
+            with suppress(psycopg2.Error), self.session.cursor() as cursor:  # the session may be cut
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [self._key])
             self.session.close()
             self.session = None
 
