@@ -244,6 +244,9 @@ def test_a_content_that_was_imported_already_lies_in_quarantine(inbox_store: Rec
     assert done.sentence.startswith("second.csv was imported already as first.csv: batch b-")
     assert "records import FILE -a ua -t contacts --again." in done.sentence
     assert kinds(inbox_store) == {"first.csv": ["archive"], "second.csv": ["quarantine"], "WHY.txt": ["quarantine"]}
+    why = (inbox_store.settings.data / places(inbox_store)["WHY.txt"][0] / "WHY.txt").read_text()
+    assert "Nothing needs to be done." in why
+    assert "Put a corrected file" not in why
 
 
 def test_a_file_called_as_the_text_beside_it_is_kept(inbox_store: RecordStore) -> None:

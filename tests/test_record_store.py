@@ -145,7 +145,7 @@ def test_any_other_change_of_a_type_is_refused(store: RecordStore, change: Any, 
 def test_reading_cannot_write(store: RecordStore) -> None:
     for snapshot in (None, 1):
         with store.reading(snapshot) as connection, pytest.raises(duckdb.InvalidInputException, match="read-only"):
-            connection.execute("DELETE FROM lake.ledger.batches")
+            connection.execute("DELETE FROM lake.ledger.record_types")
 
 
 def test_accounts_are_added_once(store: RecordStore) -> None:

@@ -27,6 +27,9 @@ from schemas.location import Location
 
 ACTOR = "inbox"
 
+_NOTHING_TO_DO = "Nothing needs to be done."
+"""Stands in the reason for a file that was imported before. Also after a crash, when only the reason is known."""
+
 _POSTPONING = (CommitUnknown, DiskFull, NotAccessible, OutOfMemory, PreviewOutdated, StoreNotReady)
 """Errors that the file did not cause: it stays in processing, and a later run retries it.
 
@@ -131,9 +134,12 @@ class Arrivals:
             f"{f' (batch {arrived.batch_id})' if arrived.batch_id else ''}.",
             why,
             *([more] if more else []),
-            f"Put a corrected file into inbox/{file.account}/{file.record_type}. Or import it yourself, with the "
-            f"options that it needs: records import FILE -a {file.account} -t {file.record_type}",
         ]
+        if _NOTHING_TO_DO not in why:
+            text.append(
+                f"Put a corrected file into inbox/{file.account}/{file.record_type}. Or import it yourself, with the "
+                f"options that it needs: records import FILE -a {file.account} -t {file.record_type}"
+            )
         self._inbox.quarantine(file, "\n\n".join(text), rejects)
         return replace(arrived, outcome=Outcome.QUARANTINED, sentence=why)
 
@@ -153,7 +159,7 @@ def _sentences(error: RecordsError, request: ImportRequest) -> str:
     """Return what was wrong and what to do, for the user who put the file into the inbox."""
     if isinstance(error, AlreadyImported):
         options = f"-a {request.account} -t {request.record_type} --again"
-        return f"{error.message} Nothing needs to be done. To import it once more: records import FILE {options}."
+        return f"{error.message} {_NOTHING_TO_DO} To import it once more: records import FILE {options}."
     return str(error)
 
 

@@ -5,7 +5,7 @@ transaction flushes its files before it commits, and records a checksum of each.
 Otherwise a bit that has changed on the disk would come back as a value.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -138,7 +138,8 @@ def compare_descriptions(connection: Connection, data: Location) -> None:
     Raises DamagedFile. Skips files of an earlier version, which have no recorded checksum yet.
     """
     rows = connection.execute(f"SELECT DISTINCT path FROM ({_NAMED}) WHERE table_name = 'record_types'").fetch_all()
-    compare(connection, data, sorted(ledger.files(connection, [path for (path,) in rows])))
+    known = ledger.files(connection, [path for (path,) in rows])
+    _compare_known(connection, data, known, sorted(known), anew=False)
 
 
 def needed_by(
@@ -162,7 +163,12 @@ def needed_by(
 
 def compare(connection: Connection, data: Location, paths: Sequence[str], *, anew: bool = False) -> None:
     """Compare files with their checksums. Raises DamagedFile for the first that is missing or differs."""
-    known = known_files(connection, data, paths)
+    _compare_known(connection, data, known_files(connection, data, paths), paths, anew=anew)
+
+
+def _compare_known(
+    connection: Connection, data: Location, known: Mapping[str, StoredFile], paths: Sequence[str], *, anew: bool
+) -> None:
     read = checksum if anew else known_checksum
     objects = connection.objects
 
