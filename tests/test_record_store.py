@@ -14,8 +14,9 @@ import pytest
 import resources.record_store.sorting
 import schemas
 from resources.importing.importer import Importer
-from resources.record_store import Databases, RecordStore
+from resources.record_store import Databases, RecordStore, ledger
 from resources.record_store import databases as databases_module
+from resources.record_store.lake import METADATA
 from resources.settings import Settings
 from schemas import load_model, load_record_types
 from schemas.counts import Counts
@@ -45,6 +46,34 @@ def test_initialise_is_safe_to_repeat(settings: Settings) -> None:
         ]
         assert store.initialise(load_record_types()) == []
         assert list(store.record_types().values()) == load_record_types()
+
+
+def test_a_new_store_has_one_version_of_its_schema(store: RecordStore) -> None:
+    """A process loads each version that it needs. See `create_ledger`."""
+    with store.reading() as connection:
+        needed = connection.execute(f"SELECT schema_version FROM {METADATA}.ducklake_inlined_data_tables").fetch_all()
+        newest = connection.fetch_one(f"SELECT max(schema_version) FROM {METADATA}.ducklake_snapshot")
+    assert set(needed) == {newest}
+
+
+def test_an_initialisation_that_was_killed_is_completed_also_for_a_type_that_has_changed_since(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with RecordStore(settings) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(ledger, "append_record_type", killed)
+            with pytest.raises(KeyboardInterrupt):
+                store.initialise(load_record_types())
+        changed = with_field(contacts(), Field("score", "integer"))
+
+        assert store.initialise([changed]) == ["contacts is a new record type."]
+
+        with store.reading() as connection:
+            connection.execute("SELECT * FROM lake.records.contacts")
+            assert connection.columns == ["_account", "_batch", *changed.field_names]
 
 
 @pytest.mark.runs_on("laptop")

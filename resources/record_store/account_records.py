@@ -391,7 +391,7 @@ class AccountRecords:
     def record_export(self, manifest: ExportManifest) -> None:
         """Record an export once, even if two processes have finished it."""
         with self._transaction(f"export {manifest.export_id}", manifest.actor) as transaction:
-            if not ledger.exports(transaction.connection, account=self.name, export_id=manifest.export_id):
+            if not ledger.has_export(transaction.connection, manifest.export_id):
                 transaction.append(ledger.append_export, manifest)
 
     def _batch(self, connection: Connection, batch_id: str) -> Batch:

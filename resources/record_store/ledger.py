@@ -358,6 +358,12 @@ def exports(
     return [_export(connection, row) for row in rows]
 
 
+def has_export(connection: Connection, export_id: str) -> bool:
+    """Returns whether there is an export with this id, of any account."""
+    found = connection.execute("SELECT export_id FROM lake.ledger.exports WHERE export_id = ?", [export_id]).fetch_all()
+    return bool(found)
+
+
 def is_escaped_export(connection: Connection, sha256: str) -> bool:
     """Returns whether a file with these bytes is an export, of any account, with escaped formulas.
 

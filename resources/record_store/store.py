@@ -1,6 +1,6 @@
 """`RecordStore`: the store of all accounts."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -42,7 +42,7 @@ class LedgerNews:
 class RecordStore(TransactionalStore):
     """The store that the settings name. A context manager, for one thread: see `TransactionalStore`."""
 
-    def initialise(self, record_types: Iterable[RecordType]) -> list[str]:
+    def initialise(self, record_types: Collection[RecordType]) -> list[str]:
         """Create the store if needed, and record the record types. Returns what was done, as sentences.
 
         Adds columns for the nullable fields that a type has gained. Safe to repeat, also in several processes at once.
@@ -58,7 +58,7 @@ class RecordStore(TransactionalStore):
             if is_local(self.settings.lake):
                 make_folder(self.settings.lake)
             with self._lake.attached() as connection:
-                tables.create_ledger(connection)
+                created = tables.create_ledger(connection, record_types)
                 claim(connection, self.settings, self._mark, self._times.observe(None))
                 if self._projection is not None:
                     last = ledger.newest(connection)[0]
@@ -70,7 +70,8 @@ class RecordStore(TransactionalStore):
                     if before == record_type:
                         continue
                     if before is None:
-                        tables.create_table(transaction.connection, record_type)
+                        if record_type.name not in created:
+                            tables.create_table(transaction.connection, record_type)
                         done.append(f"{record_type.name} is a new record type.")
                     else:
                         gained = tables.grow_table(transaction.connection, before, record_type)
