@@ -10,11 +10,10 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -233,20 +232,32 @@ class Checksum:
 
 def checksum(place: Location) -> str:
     """Return the checksum of a whole file. Raises FileNotFoundError if it is missing."""
+    return checksum_of(blocks_of(place))
+
+
+def checksum_of(blocks: Iterable[bytes]) -> str:
+    """Return the checksum of bytes."""
     digest = Checksum()
-    for block in blocks_of(place):
+    for block in blocks:
         digest.update(block)
     return str(digest)
 
 
-def known_checksum(place: Location) -> str:
-    """Return the checksum of a file. A file that this process read before, and that is unchanged, is not read again."""
-    return _checksum_of(place, *_state(place))
+class Checksums:
+    """The checksums of the files that one operation has read. It reads a file again only if its size or times differ.
 
+    A bit that flips on a disk changes neither. So no operation may use the checksums of an earlier one.
+    """
 
-@lru_cache(maxsize=100_000)
-def _checksum_of(place: Location, *_: object) -> str:
-    return checksum(place)
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], str] = {}
+
+    def of(self, place: Location) -> str:
+        """Return the checksum of a whole file. Raises FileNotFoundError if it is missing."""
+        version = place, *_state(place)
+        if version not in self._known:
+            self._known[version] = checksum(place)
+        return self._known[version]
 
 
 def _state(place: Location) -> tuple[object, ...]:
@@ -336,8 +347,13 @@ def read(place: Location) -> bytes:
 def blocks_of(place: Location) -> Iterator[bytes]:
     """Return the content of a file of any size, block by block."""
     with place.open("rb") if is_local(place) else _opened(place) as file:
-        while data := file.read(_BLOCK):
-            yield data
+        yield from blocks(file)
+
+
+def blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """Return the rest of an open file, block by block."""
+    while data := file.read(_BLOCK):
+        yield data
 
 
 def write_object(place: "UPath", content: bytes) -> None:

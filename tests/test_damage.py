@@ -2,8 +2,10 @@
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from mmap import mmap
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,22 @@ def flip(place: Location, position: float = 0.5) -> None:
     content[int(len(content) * position)] ^= 1 << random.Random(position).randrange(8)
     path.write_bytes(content)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@contextmanager
+def decaying(place: Location) -> Iterator[Callable[[], None]]:
+    """Yield a function that flips a bit of a file and back, as a failing disk does: no time of the file changes.
+
+    The system sets the times at the first change through memory, and not again before it has flushed the change.
+    """
+    with on_disk(place).open("r+b") as file, mmap(file.fileno(), 0) as content:
+
+        def flip() -> None:
+            content[len(content) // 2] ^= 1
+
+        flip()
+        flip()
+        yield flip
 
 
 def two_imports_and_a_preview(settings: Settings, folder: Path) -> tuple[str, str]:
@@ -106,6 +124,45 @@ def test_a_damaged_file_of_the_lake_is_named_with_what_it_touches(
     world.flip(damaged)
     assert stored(world.store) == records
     assert not list(files_below(world.ua.folder("exports")))
+
+
+@pytest.mark.runs_on("laptop")
+@pytest.mark.parametrize("action", [World.export, World.commit, World.roll_back, World.merge, World.migrate])
+@pytest.mark.parametrize("kind", ["records", "deletions"])
+def test_an_open_store_finds_a_bit_that_flips_after_its_file_was_compared(
+    world: World, action: Callable[[World], object], kind: str
+) -> None:
+    damaged = world.files(kind)[0]
+    with decaying(damaged) as flip:
+        world.export()
+        flip()
+        with pytest.raises(DamagedFile, match=damaged.name):
+            action(world)
+        flip()
+        action(world)
+
+
+@pytest.mark.runs_on("laptop")
+def test_an_open_store_finds_a_bit_of_a_preview_that_flips_after_it_was_compared(world: World) -> None:
+    before = stored(world.store)
+    with decaying(world.ua.folder("staging") / world.previewed / "records.parquet") as flip:
+        world.ua.require_whole(world.previewed)
+        flip()
+        with pytest.raises(DamagedFile, match=r"records\.parquet has other bytes than"):
+            world.commit()
+    assert stored(world.store) == before
+
+
+@pytest.mark.runs_on("laptop")
+def test_one_operation_reads_a_file_once_for_its_checksum(world: World) -> None:
+    place = world.files("records")[0]
+    with decaying(place) as flip:
+        with world.store.operation() as checksums, world.store.reading() as connection:
+            digest = checksums.of(place)
+            flip()
+            assert connection.checksums.of(place) == digest
+        with world.store.reading() as connection:
+            assert connection.checksums.of(place) != digest
 
 
 def test_a_file_of_the_lake_that_is_cut_off_or_gone_is_named(world: World) -> None:

@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from s3fs import S3FileSystem  # type: ignore[import-untyped]
 
 from resources.export_writer import ExportWriter
 from resources.export_writer.formats import FORMATS
-from resources.file_storage import location
+from resources.file_storage import files_below, location
 from resources.importing.importer import Importer
 from resources.record_store import Databases, RecordStore
 from resources.record_store.object_store import ObjectFiles
@@ -211,3 +212,46 @@ def test_the_checksum_of_a_written_file_is_that_of_what_duckdb_wrote(
     lake_objects.drop_copies()
     assert lake_objects.checksum(place) == digest
     assert not lake_objects.is_whole(place, digest, anew=True)
+
+
+def test_an_operation_compares_a_kept_copy_again(store: RecordStore, lake_objects: ObjectFiles) -> None:
+    """A bit of the copy flips on this machine's disk. The object is whole, so it is fetched once more."""
+    place = store.settings.lake / "kept.parquet"
+    address = lake_objects.address(place)
+    with lake_objects.open(address, "wb") as file:
+        file.write(b"content")
+    digest = lake_objects.checksum(place)
+    (copy,) = kept_copies(store)
+    with copy.open("r+b") as file:
+        file.write(b"C")
+    assert lake_objects.open(address).read() == b"Content"
+
+    lake_objects.forget_comparisons()
+    assert lake_objects.is_whole(place, digest)
+    assert lake_objects.open(address).read() == b"content"
+    assert lake_objects.uncompared(store.settings.lake) == []
+
+
+def test_an_export_of_an_open_store_finds_a_copy_that_has_changed_since_the_last_one(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", [contact(n) for n in range(200)])))
+    writer = ExportWriter(store, "tester")
+    first = writer.export(ExportRequest("ua", "contacts"))
+    (file,) = files_below(store.settings.lake / "records")
+    content = on_disk(file.place).read_bytes()
+    (copy,) = [copy for copy in kept_copies(store) if copy.read_bytes() == content]
+    with copy.open("r+b") as opened:
+        opened.seek(len(content) // 2)
+        opened.write(bytes([content[len(content) // 2] ^ 1]))
+    assert writer.export(ExportRequest("ua", "contacts")).sha256 == first.sha256
+
+
+def kept_copies(store: RecordStore) -> list[Path]:
+    """Return the copies of objects that this process has open. None has a name."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # of the list itself
+            if str(descriptor.readlink()).startswith(f"{store.settings.scratch}/lake-"):
+                found.append(descriptor)
+    return found

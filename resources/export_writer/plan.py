@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from resources.file_storage import Checksum, FileStorage, is_local, location, read, remove
+from resources.file_storage import FileStorage, checksum_of, is_local, location, read, remove
 from resources.record_store.export_source import Bound, Range, Selection
 from schemas.errors import DamagedFile, NotFound
 from schemas.exports import ExportRequest
@@ -95,7 +95,7 @@ class ExportPlan:
         """Write the plan, whole or not at all, to the export's folder."""
         with files.making(_file(self.folder)) as partial:
             plan = json.dumps(self._to_dict(), ensure_ascii=False).encode()
-            partial.write_bytes(f"{_digest(plan)}\n".encode() + plan)
+            partial.write_bytes(f"{checksum_of([plan])}\n".encode() + plan)
 
     def clear(self) -> None:
         """Delete the parts and the plan, and the export's folder if nothing else is in it."""
@@ -190,16 +190,10 @@ def working_folder(folder: Location, files: FileStorage) -> Path:
 def _read(file: Location) -> dict[str, Any]:
     """Return a plan as it was saved. Raises FileNotFoundError, or DamagedFile if its checksum does not match."""
     digest, _, plan = read(file).partition(b"\n")
-    if digest != _digest(plan).encode():
+    if digest != checksum_of([plan]).encode():
         raise DamagedFile(f"The plan of an export is damaged: the checksum of {file} does not match.", "Export again.")
     saved: dict[str, Any] = json.loads(plan)
     return saved
-
-
-def _digest(plan: bytes) -> str:
-    digest = Checksum()
-    digest.update(plan)
-    return str(digest)
 
 
 def _file(folder: Location) -> Location:

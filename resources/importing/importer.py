@@ -123,23 +123,24 @@ class Importer:
         A file from the inbox stays previewed if its policy does not commit it. Raises what `preview` and `commit`
         raise; PreviewOutdated after the fifth preview.
         """
-        for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
-            report = self.preview(request, progress)
-            if report.batch.waits:
-                return report
-            try:
-                committed = self.commit(request.account, report.batch.batch_id, on_invalid)
-            except (PreviewOutdated, AlreadyImported) as error:
-                self.discard(request.account, report.batch.batch_id)
-                if isinstance(error, AlreadyImported) or attempt == _PREVIEWS_PER_IMPORT:
-                    raise
-            else:
-                return replace(
-                    committed,
-                    columns=report.columns,
-                    samples=report.samples,
-                    changes=report.changes,
-                )
+        with self._store.operation():
+            for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
+                report = self.preview(request, progress)
+                if report.batch.waits:
+                    return report
+                try:
+                    committed = self.commit(request.account, report.batch.batch_id, on_invalid)
+                except (PreviewOutdated, AlreadyImported) as error:
+                    self.discard(request.account, report.batch.batch_id)
+                    if isinstance(error, AlreadyImported) or attempt == _PREVIEWS_PER_IMPORT:
+                        raise
+                else:
+                    return replace(
+                        committed,
+                        columns=report.columns,
+                        samples=report.samples,
+                        changes=report.changes,
+                    )
         raise AssertionError("unreachable")
 
     def discard(self, account: str, batch_id: str) -> ImportReport:

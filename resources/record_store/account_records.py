@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from resources.clock import new_id
 from resources.file_reader import no_such_file
-from resources.file_storage import entries, files_below, known_checksum
+from resources.file_storage import Checksums, entries, files_below
 from resources.record_store import lake_files, ledger
 from resources.record_store.access import is_foreign
 from resources.record_store.batch_reports import BatchReports
@@ -155,7 +155,8 @@ class AccountRecords:
 
         The batch's files are recorded with their checksums: staged records, rejects and page.
         """
-        files = list(self._files_of(batch.batch_id))
+        with self._store.operation() as checksums:
+            files = list(self._files_of(batch.batch_id, checksums))
         with self._transaction(f"{batch.batch_id} is {batch.status.value}", batch.actor) as transaction:
             if self.name not in ledger.accounts(transaction.connection):
                 transaction.append(ledger.append_account, transaction.at, self.name, batch.actor)
@@ -164,11 +165,11 @@ class AccountRecords:
             transaction.record_files(files)
             return batch
 
-    def _files_of(self, batch_id: str) -> Iterator[StoredFile]:
+    def _files_of(self, batch_id: str, checksums: Checksums) -> Iterator[StoredFile]:
         for kind in _KINDS:
             for file in files_below(self.folder(kind) / batch_id):
                 path = self._store.settings.path_below_data(file.place)
-                yield StoredFile(path, file.bytes, known_checksum(file.place), self.name, (batch_id,))
+                yield StoredFile(path, file.bytes, checksums.of(file.place), self.name, (batch_id,))
 
     def require_whole(self, batch_id: str, kinds: Collection[str] = _KINDS) -> None:
         """Raises DamagedFile for the first file of a batch that differs from what was written.
@@ -269,7 +270,7 @@ class AccountRecords:
             raise outdated(batch, "an earlier version of records made it, without checksums")
         for file in known:
             place = staging.folder / file.path.removeprefix(f"{folder}/")
-            if not place.exists() or known_checksum(place) != file.checksum:
+            if not place.exists() or connection.checksums.of(place) != file.checksum:
                 raise damaged(self._store.settings.data / file.path, "has other bytes than the preview staged", file)
 
     def plan_rollback(self, request: RollbackRequest) -> RollbackReport:

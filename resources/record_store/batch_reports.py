@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.file_storage import entries, exists, known_checksum, read, remove
+from resources.file_storage import checksum, checksum_of, entries, exists, read, remove
 from resources.record_store import ledger
 from resources.record_store.lake import Connection
 from resources.record_store.transaction import Transaction, TransactionalStore
@@ -100,13 +100,14 @@ class BatchReports:
         path = self._store.settings.path_below_data(place)
         known = ledger.files(connection, [path]).get(path)
         with suppress(FileNotFoundError, DamagedFile):
-            if known is not None and known.has_version(known_checksum(place)):
-                return read(place).decode("utf-8")
+            details = read(place)
+            if known is not None and known.has_version(checksum_of([details])):
+                return details.decode("utf-8")
         return None
 
     def _stored(self, batch: Batch, page: Path, final: Location) -> StoredFile:
         path = self._store.settings.path_below_data(final)
-        return StoredFile(path, page.stat().st_size, known_checksum(page), self._account, (batch.batch_id,))
+        return StoredFile(path, page.stat().st_size, checksum(page), self._account, (batch.batch_id,))
 
     def _folder(self, kind: str) -> Location:
         return self._store.settings.folder(self._account, kind)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
 
+from resources.file_storage import Checksums
 from resources.process_state import pandas_hidden
 from resources.record_store.catalog import Catalog
 from resources.record_store.databases import Databases, literal
@@ -54,10 +55,12 @@ class Connection:
         snapshots: dict[int, str],
         accounts: Location,
         objects: "ObjectFiles | None",
+        checksums: Checksums,
     ) -> None:
         self._connection = connection
         self._attach = attach
         self.objects = objects
+        self.checksums = checksums
         self.snapshots = snapshots
         self.accounts = accounts
 
@@ -102,7 +105,9 @@ class Connection:
             for _ in range(count):
                 cursor = cursors.enter_context(self._connection.cursor())
                 cursor.execute(_SESSION)
-                connections.append(Connection(cursor, self._attach, self.snapshots, self.accounts, self.objects))
+                connections.append(
+                    Connection(cursor, self._attach, self.snapshots, self.accounts, self.objects, self.checksums)
+                )
             yield connections
 
     def interrupt(self) -> None:
@@ -142,6 +147,24 @@ class Lake:
         self._address = str(settings.lake) if self._objects is None else self._objects.address(settings.lake)
         self._idle: list[tuple[duckdb.DuckDBPyConnection, str]] = []
         """Each database with the statement that attached its lake; empty if none is attached."""
+        self._checksums: Checksums | None = None
+
+    @contextmanager
+    def operation(self) -> Iterator[Checksums]:
+        """Yield the checksums that this operation has read. It reads each file once for them.
+
+        The outermost block is the operation. A connection outside such blocks is an operation of its own.
+        """
+        if self._checksums is not None:
+            yield self._checksums
+            return
+        self._checksums = Checksums()
+        if self._objects is not None:
+            self._objects.forget_comparisons()
+        try:
+            yield self._checksums
+        finally:
+            self._checksums = None
 
     @contextmanager
     def attached(self, *, read_only: bool = False, snapshot: int | None = None) -> Iterator[Connection]:
@@ -159,7 +182,7 @@ class Lake:
                 if attached:
                     database.execute("DETACH lake")
                 self._catalog.attach(database, attach)
-            with database.cursor() as cursor:
+            with database.cursor() as cursor, self.operation() as checksums:
                 cursor.execute(_SESSION)
                 cursor.execute(f"SET disabled_optimizers = '{_DISABLED}'")
                 connection = Connection(
@@ -168,6 +191,7 @@ class Lake:
                     {},
                     self._settings.accounts,
                     self._objects,
+                    checksums,
                 )
                 try:
                     yield connection

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from resources.file_storage import checksum, is_local, known_checksum, names_matching, size_of, sync
+from resources.file_storage import checksum, is_local, names_matching, size_of, sync
 from resources.record_store import ledger
 from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection
@@ -123,7 +123,7 @@ def written(
             sync(place)
         batches = (batch_id,) if batch_id else _batches_in(connection, place)
         objects = connection.objects
-        digest = known_checksum(place) if objects is None else objects.checksum(place)
+        digest = connection.checksums.of(place) if objects is None else objects.checksum(place)
         files.append(StoredFile(path, size_of(place), digest, account or _account_of(path), batches))
     if is_local(data):
         folders = {folder for file in files for folder in PurePosixPath(file.path).parents}
@@ -162,14 +162,17 @@ def needed_by(
 
 
 def compare(connection: Connection, data: Location, paths: Sequence[str], *, anew: bool = False) -> None:
-    """Compare files with their checksums. Raises DamagedFile for the first that is missing or differs."""
+    """Compare files with their checksums. Raises DamagedFile for the first that is missing or differs.
+
+    anew: read also the files that this operation has read already.
+    """
     _compare_known(connection, data, known_files(connection, data, paths), paths, anew=anew)
 
 
 def _compare_known(
     connection: Connection, data: Location, known: Mapping[str, StoredFile], paths: Sequence[str], *, anew: bool
 ) -> None:
-    read = checksum if anew else known_checksum
+    read = checksum if anew else connection.checksums.of
     objects = connection.objects
 
     def is_whole(path: str) -> bool:

@@ -21,7 +21,16 @@ from typing import IO, Any
 
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
-from resources.file_storage import OBJECTS, Checksum, is_local, object_store_errors, put_object, unreachable
+from resources.file_storage import (
+    OBJECTS,
+    blocks,
+    checksum,
+    checksum_of,
+    is_local,
+    object_store_errors,
+    put_object,
+    unreachable,
+)
 from resources.settings import Settings
 from schemas.errors import DamagedFile
 from schemas.location import Location
@@ -30,19 +39,21 @@ PROTOCOL = "records"
 """The protocol of addresses for DuckDB: `records://BUCKET/KEY` means `s3://BUCKET/KEY`."""
 
 _ADDRESS = f"{PROTOCOL}://"
-_BLOCK = 1 << 20
 _MOST_COPIES = 400
 """The most copies at a time. Each has an open descriptor."""
 _UNCHANGED = datetime(2000, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Copy:
-    """A file of this machine without a name, with its size and checksum. It ends when its descriptor is closed."""
+    """A file of this machine without a name, with its size. It ends when its descriptor is closed.
+
+    checksum: of its bytes, as this operation has read them; None if it has not.
+    """
 
     descriptor: int
     size: int
-    checksum: str
+    checksum: str | None
 
     def open(self) -> IO[bytes]:
         """Open the copy from its beginning, independent of other readers."""
@@ -66,6 +77,7 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         self._scratch = settings.scratch
         self._copies: OrderedDict[str, _Copy] = OrderedDict()
         self._compared: set[str] = set()
+        self._uncompared: set[str] = set()
         self._unfinished: set[str] = set()
         self._put_checksums: dict[str, str] = {}
         self._turn = Lock()
@@ -86,6 +98,13 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
             self._unfinished.clear()
             self._put_checksums.clear()
 
+    def forget_comparisons(self) -> None:
+        """Read each copy again before it counts as compared: a bit of it may have flipped."""
+        with self._turn:
+            self._compared.clear()
+            for copy in self._copies.values():
+                copy.checksum = None
+
     def require_written(self) -> None:
         """Raise the error since the last call; or StoreUnreachable if DuckDB did not finish a file that it began."""
         failure = self.take_failure()
@@ -101,7 +120,7 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         key = _key(self.address(place))
         with self._turn:
             written = self._put_checksums.get(key)
-        return written or self._copy(key).checksum
+        return written or self._checksum(key)
 
     def is_whole(self, place: Location, expected: str | None, *, anew: bool = False) -> bool:
         """Return whether a file has the expected checksum. If not, fetch it once more. anew: always fetch it."""
@@ -110,9 +129,10 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
             self._forget(key)
         for _ in range(2):
             with suppress(DamagedFile, FileNotFoundError):
-                if self._copy(key).checksum == expected:
+                if self._checksum(key) == expected:
                     with self._turn:
                         self._compared.add(key)
+                        self._uncompared.discard(key)
                     return True
             self.failure = None
             self._forget(key)
@@ -122,13 +142,14 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         """Return the paths below a root of files that DuckDB has read and that were not compared."""
         base = _key(self.address(root)).rstrip("/") + "/"
         with self._turn:
-            return [key.removeprefix(base) for key in self._copies if key not in self._compared]
+            return [key.removeprefix(base) for key in self._uncompared]
 
     def drop_copies(self) -> None:
         """Remove all copies."""
         with self._turn:
             _close_all(self._copies)
             self._compared.clear()
+            self._uncompared.clear()
 
     def take_failure(self) -> Exception | None:
         """Return the error since the last call, and forget it; None if there was none."""
@@ -141,11 +162,10 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         """Open the copy of a file, or a new file that is put into the object store when it is closed."""
         key = _key(path)
         if "r" in mode:
-            while True:
-                copy = self._copy(key)
-                with self._turn:
-                    if self._copies.get(key) is copy:  # else it was removed meanwhile
-                        return copy.open()
+            with self._turn:
+                if key not in self._compared:
+                    self._uncompared.add(key)
+            return self._opened(key)[1]
         with self._turn:
             self._unfinished.add(key)
         return _Made(self._partial(), lambda made: self._put(made, key))
@@ -205,14 +225,23 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         finally:
             partial.unlink(missing_ok=True)
 
-    def _keep(self, key: str, file: Path) -> _Copy:
-        digest = Checksum()
+    def _opened(self, key: str) -> tuple[_Copy, IO[bytes]]:
+        while True:
+            copy = self._copy(key)
+            with self._turn:
+                if self._copies.get(key) is copy:  # else it was removed meanwhile
+                    return copy, copy.open()
+
+    def _checksum(self, key: str) -> str:
+        copy, file = self._opened(key)
+        with file:
+            if copy.checksum is None:
+                copy.checksum = checksum_of(blocks(file))
+            return copy.checksum
+
+    def _keep(self, key: str, file: Path, digest: str | None = None) -> _Copy:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        size = 0
-        while block := os.pread(descriptor, _BLOCK, size):
-            digest.update(block)
-            size += len(block)
-        copy = _Copy(descriptor, size, str(digest))
+        copy = _Copy(descriptor, os.fstat(descriptor).st_size, digest)
         with self._turn:
             if key in self._copies:  # another thread was faster
                 os.close(descriptor)
@@ -232,11 +261,12 @@ class ObjectFiles(AbstractFileSystem):  # type: ignore[misc]
         try:
             with self._recording(key):
                 put_object(self._fs, made, key)
-            copy = self._keep(key, made)
+            digest = checksum(made)
+            self._keep(key, made, digest)
             with self._turn:
                 self._compared.add(key)
                 self._unfinished.discard(key)
-                self._put_checksums[key] = copy.checksum
+                self._put_checksums[key] = digest
         finally:
             made.unlink(missing_ok=True)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -11,7 +11,7 @@ from typing import Any, Self
 import duckdb
 
 from resources.clock import Clock
-from resources.file_storage import FileStorage, usage
+from resources.file_storage import Checksums, FileStorage, usage
 from resources.record_store import lake_files, ledger
 from resources.record_store.catalog import catalog_of
 from resources.record_store.databases import Databases
@@ -130,6 +130,13 @@ class TransactionalStore:
         with self._lake.opening():
             yield
 
+    def operation(self) -> AbstractContextManager[Checksums]:
+        """Begins an operation, which compares each file once. Yields the checksums that it has read.
+
+        The next operation compares the file again. Without this, each reading and each transaction is an operation.
+        """
+        return self._lake.operation()
+
     @contextmanager
     def reading(self, snapshot: int | None = None) -> Iterator[Connection]:
         """Opens a connection that reads the lake, as of a snapshot if one is given, and cannot write it.
@@ -151,14 +158,15 @@ class TransactionalStore:
 
         Raises DamagedFile for a file that is missing or differs.
         """
-        with self.reading() as connection:  # of now, because checksums may be newer than the snapshot
-            paths = lake_files.needed_by(connection, snapshots, record_type, account)
-            lake_files.compare(connection, self.settings.data, paths)
-        with self.reading(snapshot) as connection:
-            yield connection
-        if connection.objects is not None:
-            with self.reading() as now:
-                lake_files.compare_read(now, self.settings.data)
+        with self.operation():
+            with self.reading() as connection:  # of now, because checksums may be newer than the snapshot
+                paths = lake_files.needed_by(connection, snapshots, record_type, account)
+                lake_files.compare(connection, self.settings.data, paths)
+            with self.reading(snapshot) as connection:
+                yield connection
+            if connection.objects is not None:
+                with self.reading() as now:
+                    lake_files.compare_read(now, self.settings.data)
 
     @contextmanager
     def transaction(

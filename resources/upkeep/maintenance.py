@@ -55,6 +55,10 @@ class Maintenance:
 
         If a file is damaged and cannot be merged, raises DamagedFile after all other work is done.
         """
+        with self._store.operation():  # each step needs all small files of a type, and compares those that are new
+            return self._maintained()
+
+    def _maintained(self) -> MaintenanceReport:
         expiry = self.expire()
         old_files = self._remove_old_files()
         snapshots = self._expire_snapshots()
