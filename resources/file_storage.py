@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import import_module
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -317,9 +318,9 @@ def opening(place: Location) -> Iterator[None]:
 
 
 def exists(place: Location) -> bool:
-    """Return whether a file exists."""
+    """Return whether a file exists. A folder or a pipe is no file."""
     if is_local(place):
-        return place.exists()
+        return place.is_file()
     with object_store_errors():
         found: bool = place.fs.exists(place.path)
         return found
@@ -346,8 +347,27 @@ def read(place: Location) -> bytes:
 
 def blocks_of(place: Location) -> Iterator[bytes]:
     """Return the content of a file of any size, block by block."""
-    with place.open("rb") if is_local(place) else _opened(place) as file:
+    with opened(place) if is_local(place) else _opened(place) as file:
         yield from blocks(file)
+
+
+@contextmanager
+def opened(place: Path, *, links: bool = True) -> Iterator[BufferedReader]:
+    """Open a file of this machine for reading. It stays the same file to the end, even if another takes its name.
+
+    Raises FileNotFoundError if there is no regular file, and does not wait for a pipe. links: follow a link to a file.
+    """
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if links else os.O_NOFOLLOW))
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise
+        raise _no_file(place) from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _no_file(place)
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
 
 
 def blocks(file: IO[bytes]) -> Iterator[bytes]:
@@ -463,3 +483,7 @@ def _fetch(place: "UPath", folder: Path) -> None:
 def _opened(place: "UPath") -> Iterator[IO[bytes]]:
     with object_store_errors(place), place.fs.open(place.path, "rb", block_size=4 * _BLOCK) as file:
         yield file
+
+
+def _no_file(place: Path) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "There is no regular file", str(place))

@@ -1,12 +1,17 @@
 """Reports, rejects files and exports as a browser gets them."""
 
+import hashlib
+import os
 import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPConnection
+from itertools import product
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -21,7 +26,8 @@ from schemas.batches import ImportReport, OnInvalid
 from schemas.errors import NoDeployment
 from schemas.exports import ExportManifest, ExportRequest
 from tests.object_server import on_disk
-from tests.records import contact, contacts_of, write_csv
+from tests.records import contact, contacts_of, put, write_csv
+from tests.serving import within
 
 HOST = "127.0.0.1"
 GONE = "There is no such file, or its time has ended.\n"
@@ -50,10 +56,10 @@ def listener() -> Iterator[socket.socket]:
 def ask(store: RecordStore, listener: socket.socket) -> Iterator[Ask]:
     """Request a path from a real server."""
 
-    def answer(path: str, method: str = "GET", host: str | None = None) -> Answer:
+    def answer(path: str, method: str = "GET", **sent: str) -> Answer:
         address: tuple[str, int] = listener.getsockname()
         connection = HTTPConnection(address[0], address[1], timeout=30)
-        connection.request(method, path, headers={} if host is None else {"Host": host})
+        connection.request(method, path, headers=sent)
         found = connection.getresponse()
         headers = {name.lower(): value for name, value in found.getheaders()}
         try:
@@ -129,9 +135,9 @@ def test_nothing_but_the_whole_path_leads_to_a_file(
 def test_only_get_is_answered_and_only_to_this_host(ask: Ask, links: dict[str, str]) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
         assert ask(links["report"], method).status == 405
-    assert ask(links["report"], host="evil.example").status == 421
-    assert ask(links["report"], host="127.0.0.1.evil.example:3001").status == 421
-    assert ask(links["report"], host="localhost:3001").status == 200
+    assert ask(links["report"], Host="evil.example").status == 421
+    assert ask(links["report"], Host="127.0.0.1.evil.example:3001").status == 421
+    assert ask(links["report"], Host="localhost:3001").status == 200
 
 
 @pytest.mark.runs_on("laptop", "postgres")
@@ -223,3 +229,98 @@ def test_an_export_that_is_damaged_gone_or_elsewhere_is_not_served(
     assert ask(path).status == 500
     file.unlink()
     assert ask(path).status == 404
+
+
+def link(path: Path) -> None:
+    """Make a link to a file that the server could read."""
+    path.symlink_to(__file__)
+
+
+@pytest.mark.parametrize(
+    ("what", "replace"),
+    [*product(("export", "rejects_file", "report"), (Path.mkdir, os.mkfifo)), ("export", link), ("rejects_file", link)],
+)
+def test_what_is_no_file_is_not_served(
+    ask: Ask,
+    store: RecordStore,
+    export: ExportManifest,
+    report: ImportReport,
+    links: dict[str, str],
+    what: str,
+    replace: Callable[[Path], object],
+) -> None:
+    place = on_disk(export.path if what == "export" else report.files[what])
+    place.rename(place.with_name("aside"))
+    replace(place)
+    answer = ask((address(store, export) or "") if what == "export" else links[what])
+    assert (answer.status, answer.body.decode()) == (404, GONE)
+
+
+@pytest.mark.runs_on("laptop", "server")
+def test_a_file_is_served_whole_or_in_part_with_its_size(ask: Ask, store: RecordStore, export: ExportManifest) -> None:
+    path, content = address(store, export) or "", read(export.path)
+    head = ask(path, "HEAD")
+    assert (head.status, head.body, head.headers["content-length"]) == (200, b"", str(len(content)))
+    part = ask(path, Range="bytes=3-9")
+    assert (part.status, part.body, part.headers["content-range"]) == (206, content[3:10], f"bytes 3-9/{len(content)}")
+    assert ask(path, Range="bytes=999999-").status == 416
+
+
+def test_what_is_served_is_what_was_compared(ask: Ask, store: RecordStore, importer: Importer, tmp_path: Path) -> None:
+    """Other bytes take the file's name again and again, also between the comparison and the answer."""
+    importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", [contact(1)])))
+    put(store, "SELECT 'K-' || i AS external_id, 'lead' AS status, repeat('x', 900) AS notes FROM range(10000) t(i)")
+    RunningUi("http://x", "http://x", 1).write(store.settings)
+    export = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
+    path = address(store, export)
+    assert path is not None
+    answers: list[Answer] = []
+    with replacing(on_disk(export.path)):
+        while sum(answer.status == 200 for answer in answers) < 10:
+            answers.append(ask(path))
+    assert {answer.status for answer in answers} <= {200, 500}
+    served = {hashlib.sha256(answer.body).hexdigest() for answer in answers if answer.status == 200}
+    assert served == {export.sha256}
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[None]:
+    """Let other bytes and the true ones take the name of a file in turn."""
+    true, other, ends = file.with_name("true"), file.with_name("other"), Event()
+    os.link(file, true)
+    other.write_bytes(true.read_bytes().swapcase())
+
+    def turn() -> None:
+        while not ends.is_set():
+            for each in (other, true):
+                os.link(each, file.with_name("next"))
+                os.replace(file.with_name("next"), file)
+
+    thread = Thread(target=turn)
+    thread.start()
+    try:
+        yield
+    finally:
+        ends.set()
+        thread.join()
+
+
+@pytest.mark.runs_on("laptop", "server")
+def test_no_file_stays_open(ask: Ask, store: RecordStore, export: ExportManifest) -> None:
+    path, file = address(store, export) or "", on_disk(export.path)
+    before = open_files()
+    answers = [ask(path), ask(path, "HEAD"), ask(path, Range="bytes=1-2"), ask(path, Range="bytes=999999-")]
+    assert [answer.status for answer in answers] == [200, 200, 206, 416]
+    file.write_bytes(b"damaged")
+    assert ask(path).status == 500
+    assert within(5, lambda: open_files() == before)
+    assert not list(store.settings.scratch.glob("fetched-*"))
+
+
+def open_files() -> list[str]:
+    """Return the paths of the exports that this process has open, also of removed ones."""
+    found = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # of the list itself
+            found.append(str(descriptor.readlink()))
+    return [path for path in found if ".csv" in path]

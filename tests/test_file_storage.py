@@ -1,5 +1,7 @@
 """Files in a folder or in an object store: each is whole or absent, and errors say why."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from resources.file_storage import (
     files_below,
     is_local,
     location,
+    opened,
     read,
     remove,
     size_of,
@@ -56,6 +59,25 @@ def test_a_file_that_was_made_is_there_whole(files: FileStorage, root: Location,
     assert read(place) == b"another"
     assert entries(root / "a folder") == (place,)
     assert not any((tmp_path / "scratch").glob("*"))
+
+
+@pytest.mark.runs_on("laptop")
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_folder_or_a_pipe_is_no_file(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    place = tmp_path / "place"
+    make(place)
+    assert not exists(place)
+    with pytest.raises(FileNotFoundError, match="There is no regular file"):
+        b"".join(blocks_of(place))
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_link_is_followed_unless_it_is_excluded(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"bytes")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert b"".join(blocks_of(tmp_path / "link")) == b"bytes"
+    with pytest.raises(FileNotFoundError), opened(tmp_path / "link", links=False):
+        pass
 
 
 def test_nothing_is_left_of_what_could_not_be_made(files: FileStorage, root: Location, tmp_path: Path) -> None:

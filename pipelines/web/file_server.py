@@ -5,29 +5,29 @@ with the batch. The files of a batch are removed when its time has ended.
 """
 
 import hashlib
+import os
 import secrets
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from io import BufferedReader
 from threading import Thread
-from urllib.parse import quote
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipelines.web.guard import Guard
-from resources.checksums import sha256_of
-from resources.file_storage import blocks_of, exists, is_local
+from resources.file_storage import blocks, checksum_of, opened
 from resources.record_store import RecordStore
 from resources.report_writer.page import Link
 from resources.running_ui import RunningUi, export_token
 from resources.settings import Settings
 from schemas.batches import Batch, ImportReport
-from schemas.errors import DamagedFile, NotFound, RecordsError
+from schemas.errors import DamagedFile, DiskFull, NotFound, RecordsError, StoreUnreachable
 from schemas.exports import ExportManifest
 from schemas.location import Location
 
@@ -62,6 +62,8 @@ def application(settings: Settings) -> ASGIApp:
                 return _answer(store, **request.path_params)
         except DamagedFile:
             return PlainTextResponse("This file is damaged, so it is not shown. Make it again.\n", 500, _HEADERS)
+        except (DiskFull, StoreUnreachable):
+            return PlainTextResponse("This file cannot be read now. Try again later.\n", 503, _HEADERS)
         except RecordsError:
             return PlainTextResponse("There is no such file, or its time has ended.\n", 404, _HEADERS)
 
@@ -71,17 +73,20 @@ def application(settings: Settings) -> ASGIApp:
 def _answer(store: RecordStore, of: str, token: str, what: str) -> Response:
     """Returns the file of a batch or an export. Raises NotFound, or DamagedFile if it was changed."""
     if what == "export":
-        return _download(_export(store, of, token).path)
+        export = _export(store, of, token)
+        return _download(store, export.path, lambda file: _sha256(file) == export.sha256)
     batch = _batch(store, of, token)
     records = store.account(batch.account)
-    records.require_whole(batch.batch_id, ("rejects", "reports"))
     files = records.with_files(ImportReport(batch)).files
-    if what == "report":
+    if what == "report" and what in files:
+        records.require_whole(batch.batch_id, ["reports"])
         page = records.report_page(batch.batch_id, _links(store.settings, batch, files))
         if page is not None:
             return HTMLResponse(page, headers=_HEADERS)
     if what == "rejects_file" and what in files:
-        return _download(files[what])
+        known = records.stored_file(files[what])
+        if known is not None:
+            return _download(store, files[what], lambda file: known.has_version(checksum_of(blocks(file))))
     raise NotFound(f"There is no {what!r} of {of}.")
 
 
@@ -92,25 +97,15 @@ def _batch(store: RecordStore, batch_id: str, token: str) -> Batch:
 
 
 def _export(store: RecordStore, export_id: str, token: str) -> ExportManifest:
-    """Returns an export. Raises NotFound, or DamagedFile if the file has changed since it was written."""
     export = store.export(export_id)
     if export is None:
         raise NotFound(f"There is no export {export_id!r}.")
     _require_same(export_token(store.settings, export), token)
-    if not exists(export.path):
-        raise NotFound(f"The file of {export_id} is gone.")
-    if _sha256(export.path) != export.sha256:
-        raise DamagedFile(f"{export.path} has other bytes than were written.", "Export the records again.")
     return export
 
 
-def _sha256(file: Location) -> str:
-    if is_local(file):
-        return sha256_of(file)
-    digest = hashlib.sha256()
-    for block in blocks_of(file):
-        digest.update(block)
-    return digest.hexdigest()
+def _sha256(file: BufferedReader) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _require_same(known: str | None, given: str) -> None:
@@ -131,16 +126,40 @@ def _links(settings: Settings, batch: Batch, files: dict[str, Location]) -> tupl
     return tuple(links)
 
 
-def _download(file: Location) -> Response:
-    """Returns a file for the browser to save."""
-    media_type = "application/octet-stream"
-    if is_local(file):
-        return FileResponse(file, headers=_HEADERS, media_type=media_type, filename=file.name)
-    disposition = {"Content-Disposition": _attachment(file.name)}
-    return StreamingResponse(blocks_of(file), headers=_HEADERS | disposition, media_type=media_type)
+def _download(store: RecordStore, place: Location, is_whole: Callable[[BufferedReader], bool]) -> Response:
+    """Returns a file for the browser to save. It is opened once, so what is sent is what was compared.
+
+    Raises NotFound if there is no regular file, or DamagedFile if it is not as it was written.
+    """
+    with ExitStack() as stack:
+        try:
+            with store.files.fetched(place) as path:  # the copy of an object has no name from here on
+                file = stack.enter_context(opened(path, links=False))
+        except FileNotFoundError:
+            raise NotFound(f"There is no file {place}.") from None
+        if not is_whole(file):
+            raise DamagedFile(f"{place} has other bytes than were written.", "Make it again.")
+        return _OpenFile(file, place.name, stack.pop_all())
 
 
-def _attachment(name: str) -> str:
-    """Returns the header that FileResponse writes for a file name."""
-    quoted = quote(name)
-    return f'attachment; filename="{name}"' if quoted == name else f"attachment; filename*=utf-8''{quoted}"
+class _OpenFile(FileResponse):
+    """Sends a file of this machine that is open, whole or in part, and closes it.
+
+    FileResponse opens a path, in a thread. The path of a descriptor leads to the same file.
+    """
+
+    def __init__(self, file: BufferedReader, name: str, closing: ExitStack) -> None:
+        number = file.fileno()
+        super().__init__(
+            f"/dev/fd/{number}",
+            headers=_HEADERS,
+            media_type="application/octet-stream",
+            filename=name,
+            stat_result=os.fstat(number),
+        )
+        self._closing = closing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file."""
+        with self._closing:
+            await super().__call__(scope, receive, send)

@@ -171,6 +171,12 @@ class AccountRecords:
                 path = self._store.settings.path_below_data(file.place)
                 yield StoredFile(path, file.bytes, checksums.of(file.place), self.name, (batch_id,))
 
+    def stored_file(self, place: Location) -> StoredFile | None:
+        """Returns a file as the store has written it; None if it has not."""
+        path = self._store.settings.path_below_data(place)
+        with self._store.reading() as connection:
+            return ledger.files(connection, [path]).get(path)
+
     def require_whole(self, batch_id: str, kinds: Collection[str] = _KINDS) -> None:
         """Raises DamagedFile for the first file of a batch that differs from what was written.
 
