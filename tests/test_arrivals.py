@@ -223,6 +223,37 @@ def test_rejects_beyond_the_policy_lie_in_quarantine_and_can_be_corrected(inbox_
     assert [row["external_id"] for row in stored(inbox_store)] == ["C-000001", "C-000002", "C-000004", "C-000005"]
 
 
+def test_a_file_with_a_long_name_and_its_rejects_file_lie_side_by_side(inbox_store: RecordStore) -> None:
+    """The file is the rejects file of an earlier one, and its name is as long as such names become."""
+    name = f"{'x' * 100}.rejects.csv"
+    (inbox_store.settings.home / "inbox.yaml").write_text("policies:\n- commit: clean\n")
+    arrived = lands(inbox_store, name, [contact(1), contact(2, status="VIP")]).read_bytes()
+    take(inbox_store)
+    assert import_all(inbox_store)[name].outcome is Outcome.QUARANTINED
+
+    folder = inbox_store.settings.data / places(inbox_store)[name][0]
+    rejects, why, source = sorted(entries(folder), key=lambda path: (path.name == name, path.name == "WHY.txt"))
+    assert (source.name, source.read_bytes()) == (name, arrived)
+    assert "C-000002,VIP" in rejects.read_text()
+    assert f"each with its problems: {rejects.name}." in why.read_text()
+
+
+def test_no_file_in_quarantine_replaces_another(inbox_store: RecordStore) -> None:
+    """An earlier version gave the rejects file of a long name the same name."""
+    lands(inbox_store, "same.csv", [contact(1)])
+    take(inbox_store)
+    inbox = inbox_of(inbox_store)
+    rejects = inbox_store.settings.folder("ua", "rejects") / "b-1" / "same.csv"
+    with inbox_store.files.making(rejects) as made:
+        made.write_text("rejects")
+    (bundle,) = inbox.bundles()
+    with inbox.bundle(bundle) as (file,):
+        inbox.quarantine(file, "It has rejects.", rejects)
+    folder = inbox_store.settings.data / places(inbox_store)["same.csv"][-1]
+    assert [path.name for path in entries(folder)] == ["REJECTS.same.csv", "WHY.txt", "same.csv"]
+    assert (folder / "REJECTS.same.csv").read_text() == "rejects"
+
+
 def test_a_file_that_waits_for_approval_lies_in_the_archive(inbox_store: RecordStore) -> None:
     (inbox_store.settings.home / "inbox.yaml").write_text("policies:\n- account: ua\n  commit: approve\n")
     lands(inbox_store, "in.csv", [contact(1)])

@@ -241,6 +241,22 @@ def test_a_rejects_file_can_be_named_for_any_file(importer: Importer, tmp_path: 
     json.dumps(report.to_dict(), ensure_ascii=False).encode()
 
 
+def test_rejects_files_of_long_names_have_names_of_their_own(importer: Importer, tmp_path: Path) -> None:
+    """The second and third are the rejects files of the first and second, put back with an error left."""
+    names = [f"{'x' * 120}.csv"]
+    for number in range(4):
+        path = write_csv(tmp_path / names[-1], [contact(number, amount="x")])
+        report = importer.preview(contacts_of(path))
+        assert report.rejects_file is not None
+        names.append(report.rejects_file.name)
+    path = write_csv(tmp_path / f"{'x' * 120}y.csv", [contact(9, amount="x")])
+    other = importer.preview(contacts_of(path)).rejects_file
+    assert other is not None
+    names.append(other.name)
+    assert len(set(names)) == len(names)
+    assert all(name.endswith(".rejects.csv") and len(name) <= 112 for name in names[1:])
+
+
 def _texts_of(path: Path) -> tuple[tuple[str, ...], list[list[str]]]:
     """Read the headers and rows of a workbook, without cells beyond the header."""
     with path.open("rb") as content, ExcelFile(content, path.name) as book:

@@ -4,6 +4,8 @@ After the file's own columns come `REJECTS_COLUMNS`. Fields beyond the header st
 corrected file passes over them.
 """
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, groupby
 from operator import itemgetter
@@ -17,6 +19,9 @@ from schemas.exports import Packing
 from schemas.mapping import REJECTS_COLUMNS
 
 _NAME_BYTES = 100
+_DIGEST = 8
+"""Characters of the digest that ends a cut name."""
+
 _ENDING = 60
 """Characters that a cut text keeps for the note on what is left out."""
 
@@ -41,9 +46,17 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
 
 
 def _stem(path: Path) -> str:
-    """Returns the file's name without its suffixes, as UTF-8, short enough for a longer name."""
+    """Returns the file's name without its suffixes, as UTF-8, short enough for a longer name.
+
+    A name that is cut ends with a digest of the whole. So the rejects file never has the name of its own file, or of
+    another file with the same beginning.
+    """
     stem = path.name.removesuffix(".gz").removesuffix(".zst").rpartition(".")[0] or path.name
-    return stem.encode(errors="backslashreplace")[:_NAME_BYTES].decode(errors="ignore")
+    name = stem.encode(errors="backslashreplace")
+    if len(name) <= _NAME_BYTES:
+        return name.decode()
+    digest = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:_DIGEST]
+    return f"{name[: _NAME_BYTES - _DIGEST - 1].decode(errors='ignore')}-{digest}"
 
 
 def _rejects(reader: FileReader, problems: Path, batch_id: str) -> Iterator[list[str]]:

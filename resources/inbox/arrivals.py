@@ -7,6 +7,7 @@ from resources.checksums import sha256_of
 from resources.defects import defect
 from resources.importing.importer import Importer, rejects_found
 from resources.inbox import BundledFile, inbox_of
+from resources.inbox.bundles import rejects_name
 from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore
 from resources.system_errors import system_error
@@ -148,9 +149,10 @@ def _next_steps(report: ImportReport, file: BundledFile) -> str:
     """Return what to do with a file that has rejected records."""
     open_until = report.open_until
     until = "" if open_until is None else f" The preview can be committed until {open_until:%Y-%m-%d %H:%M} UTC."
-    rejects = "" if report.rejects_file is None else printable(report.rejects_file.name)
+    rejects = report.rejects_file
+    beside = "" if rejects is None else printable(rejects_name(file.path.name, rejects.name))
     return (
-        f"The rejected records are beside this text, each with its problems: {rejects}. After the other records are "
+        f"The rejected records are beside this text, each with its problems: {beside}. After the other records are "
         f"committed, correct that file and put it into inbox/{file.account}/{file.record_type}.{until}"
     )
 

@@ -89,6 +89,11 @@ def why_name(name: str) -> str:
     return WHY if name != WHY else "REASON.txt"
 
 
+def rejects_name(name: str, rejects: str) -> str:
+    """Return the name in quarantine of a rejects file beside a file with this name: always another one."""
+    return rejects if rejects != name else f"REJECTS.{rejects}"
+
+
 def misplaced(path: str, accounts: Collection[str], record_types: Collection[str], kind: str) -> str | None:
     """Return why the path cannot be imported, and what to do; None for a file in the right place.
 

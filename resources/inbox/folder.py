@@ -15,7 +15,7 @@ from pathlib import Path
 
 from resources.clock import new_id
 from resources.file_storage import local, make_folder, sync
-from resources.inbox.bundles import BundledFile, checked_bundle, digest, in_bundles, misplaced, why_name
+from resources.inbox.bundles import BundledFile, checked_bundle, digest, in_bundles, misplaced, rejects_name, why_name
 from resources.settings import Settings
 from schemas.arrivals import Look, Seen, printable
 from schemas.location import Location
@@ -131,8 +131,9 @@ class FolderInbox:
         text.write_text(f"{why.rstrip()}\n", "utf-8")
         sync(text)
         if rejects is not None:
-            shutil.copyfile(local(rejects), folder / rejects.name)
-            sync(folder / rejects.name)
+            beside = folder / rejects_name(final.name, rejects.name)
+            shutil.copyfile(local(rejects), beside)
+            sync(beside)
         _move(root, path, final)
 
     def _misplaced(self, path: str, accounts: Collection[str], record_types: Collection[str]) -> str | None:

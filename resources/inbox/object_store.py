@@ -17,7 +17,7 @@ from upath import UPath
 
 from resources.clock import new_id
 from resources.file_storage import FileStorage, is_local, object_store_errors
-from resources.inbox.bundles import BundledFile, checked_bundle, digest, in_bundles, misplaced, why_name
+from resources.inbox.bundles import BundledFile, checked_bundle, digest, in_bundles, misplaced, rejects_name, why_name
 from resources.record_store.write_lock import WriteLock
 from resources.settings import Settings
 from schemas.arrivals import Look, Seen
@@ -158,7 +158,7 @@ class ObjectInbox:
         name = key.rpartition("/")[2]
         self._quarantine.write(f"{folder}/{why_name(name)}", f"{why.rstrip()}\n")
         if rejects is not None:
-            self._quarantine.copy(_path(rejects), f"{folder}/{rejects.name}")
+            self._quarantine.copy(_path(rejects), f"{folder}/{rejects_name(name, rejects.name)}")
         _move(source, key, self._quarantine, f"{folder}/{name}")
 
 
