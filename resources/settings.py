@@ -48,7 +48,7 @@ class Settings:
     trash_days: timedelta = timedelta(days=7)
     """RECORDS_TRASH_DAYS: how long files stay in the trash."""
     lock_seconds: float = 600.0
-    """RECORDS_LOCK_SECONDS: how long to wait for another writer."""
+    """RECORDS_LOCK_SECONDS: how long to wait for another writer of the store, or of the folder of an export."""
     limits: ReadLimits = field(default_factory=ReadLimits)
     """RECORDS_MAX_…: limits on files to import."""
     background_rows: int = 10_000

@@ -33,8 +33,19 @@ from resources.file_storage import entries, exists, usage
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.export_source import ExportSource, Range
+from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
-from schemas.errors import DiskFull, InvalidRequest, NotAccessible, NotFound, RecordsError, Refused, Unaccounted
+from schemas import load_record_types
+from schemas.errors import (
+    DiskFull,
+    InvalidRequest,
+    NotAccessible,
+    NotFound,
+    RecordsError,
+    Refused,
+    StoreBusy,
+    Unaccounted,
+)
 from schemas.exports import ExportManifest, ExportRequest, Packing
 from schemas.formulas import escape_formula
 from schemas.rollbacks import OnModified, RollbackRequest
@@ -669,6 +680,92 @@ def test_a_full_disk_leaves_an_older_file_as_it_was(
     assert not list(store.settings.data.glob("accounts/ua/exports/*"))
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["one store", "two stores"])
+def test_two_exports_to_one_path_never_mix_file_and_manifest(
+    store: RecordStore, mixed: int, tmp_path: Path, elsewhere: bool
+) -> None:
+    path, manifest = tmp_path / "out.csv", tmp_path / "out.csv.manifest.json"
+    stores = [store.settings] * 2
+    record_types = load_record_types()  # imports pandas: two threads cannot hide it at the same time
+    if elsewhere:
+        stores[1] = replace(store.settings, home=tmp_path / "other", data=tmp_path / "other", postgres=None)
+        with RecordStore(stores[1]) as other:
+            other.initialise(record_types)
+            put(other, MIXED)
+    turn, found = threading.Barrier(2), []
+
+    def export(settings: Settings, *columns: str) -> None:
+        with RecordStore(settings) as own:
+            writer = ExportWriter(own, "tester")
+            for _ in range(10):
+                with writer.planned(ask(path=path, columns=columns)) as (plan, source):
+                    written = writer.write(plan, source)
+                turn.wait(timeout=60)
+                writer.publish(plan, written)
+                turn.wait(timeout=60)
+                found.append(
+                    (json.loads(manifest.read_bytes())["sha256"], hashlib.sha256(path.read_bytes()).hexdigest())
+                )
+
+    threads = [
+        threading.Thread(target=export, args=(stores[0], "external_id")),
+        threading.Thread(target=export, args=(stores[1], "external_id", "amount")),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 20
+    assert [named for named, _ in found] == [there for _, there in found]
+    assert {each for each in tmp_path.iterdir() if "out" in each.name} == {path, manifest}
+
+
+def test_an_export_waits_for_another_to_its_folder_and_is_then_refused(store: RecordStore, older: Path) -> None:
+    with RecordStore(replace(store.settings, lock_seconds=0.1)) as impatient:
+        with store.folder_lock(older.parent), pytest.raises(StoreBusy) as refused:
+            ExportWriter(impatient, "tester").export(ask(path=older))
+        assert refused.value.message == f"Another process has been writing to {older.parent} for 0.1 seconds."
+        assert ExportWriter(impatient, "tester").export(ask(path=older.with_name("another.csv"))).rows == 100
+
+
+@pytest.mark.runs_on("postgres")
+def test_an_export_waits_for_another_machine_of_its_store(store: RecordStore, older: Path) -> None:
+    """The other machine has the folder by a network. A lock of its kernel is not seen here, a lock of the server is."""
+    refused = pytest.raises(StoreBusy, match=f"has been writing to {older.parent} for 0.1 seconds")
+    with (
+        RecordStore(replace(store.settings, lock_seconds=0.1)) as impatient,
+        store.lock(str(older.parent), 1.0),
+        refused,
+    ):
+        ExportWriter(impatient, "tester").export(ask(path=older))
+
+
+@pytest.mark.parametrize("renamed", [0, 1])
+def test_an_export_that_dies_leaves_no_file_with_the_manifest_of_another(
+    writer: ExportWriter, mixed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
+) -> None:
+    """It replaces an older export, and dies before or after it has renamed the file."""
+    path, manifest = tmp_path / "out.csv", tmp_path / "out.csv.manifest.json"
+    writer.export(ask(path=path))
+    before = {file: file.read_bytes() for file in (path, manifest)}
+    left, rename = iter([*[True] * renamed, False]), os.replace
+
+    def dies(source: Path, target: Path) -> None:
+        if target in before and not next(left, True):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    monkeypatch.setattr(os, "replace", dies)
+    with pytest.raises(KeyboardInterrupt):
+        writer.export(ask(path=path, columns=("external_id",)))
+    after = {file: file.read_bytes() for file in tmp_path.iterdir() if "out" in file.name}
+    if renamed:
+        assert list(after) == [path]
+        assert after[path].startswith(b"external_id\r\n")
+    else:
+        assert after == before
+
+
 def test_a_file_that_misses_its_last_bytes_is_never_published(
     store: RecordStore, writer: ExportWriter, older: Path
 ) -> None:
@@ -961,8 +1058,12 @@ def test_parts_are_swept_after_24_hours_and_files_after_their_days(
     elsewhere = writer.export(ask(path=tmp_path / "mine.csv")).path
     plan = writer.plan(ask(part_rows=30, path=tmp_path / "out.csv"))
     writer.make_part(plan, 0)
-    left = tmp_path / f".out.csv.{plan.export_id}.partial"
-    left.write_text("half of it")
+    left = [
+        tmp_path / f".out.csv{name}.{plan.export_id}.partial{more}"
+        for name, more in (("", ""), ("", ".manifest.json"), (".manifest.json", ""))
+    ]
+    for each in left:
+        each.write_text("half of it")
     now = plan.at
     aged(on_disk(plan.folder), now)
 
@@ -970,7 +1071,7 @@ def test_parts_are_swept_after_24_hours_and_files_after_their_days(
     size = usage(plan.parts_folder).bytes
     assert size > 300
     assert sweep_exports(store.settings, now + timedelta(hours=24)) == SweptExports(unfinished=1, bytes=size)
-    assert (entries(plan.folder), left.exists(), exists(file)) == ((), False, True)
+    assert (entries(plan.folder), [each for each in left if each.exists()], exists(file)) == ((), [], True)
     with pytest.raises(NotFound):
         writer.load("ua", plan.export_id)
 

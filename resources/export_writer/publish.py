@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resources.disk_space import require_disk_space
+from resources.file_storage import is_local, move
 from resources.system_errors import system_error
 from schemas.errors import DiskFull, InvalidRequest, NotAccessible, RecordsError
 from schemas.location import Location
@@ -44,6 +45,33 @@ def partial_path(path: Path, export_id: str) -> Path:
 def manifest_path(path: Path) -> Path:
     """Return the path of the manifest of a file: beside it."""
     return path.with_name(f"{path.name}.manifest.json")
+
+
+def earlier_manifest_path(path: Path, export_id: str) -> Path:
+    """Return the path of the manifest of an older file while the export replaces that file."""
+    return partial_path(manifest_path(path), export_id)
+
+
+@contextmanager
+def replacing(path: Location, export_id: str) -> Iterator[None]:
+    """Take the manifest of an older file away while the file is replaced. Put it back if that raises an error.
+
+    So a killed process leaves a file without a manifest, rather than with the manifest of another file.
+    """
+    if not is_local(path):
+        yield
+        return
+    manifest, aside = manifest_path(path), earlier_manifest_path(path, export_id)
+    is_there = manifest.is_file()
+    if is_there:
+        move(manifest, aside)
+    try:
+        yield
+    except BaseException:
+        if is_there:
+            move(aside, manifest)
+        raise
+    aside.unlink(missing_ok=True)  # also that of an attempt that was killed
 
 
 def require_writable(path: Path, export_id: str) -> None:

@@ -20,6 +20,7 @@ from resources.export_writer.publish import (
     destination,
     manifest_path,
     partial_path,
+    replacing,
     require_room,
     require_writable,
     writing_errors,
@@ -217,14 +218,24 @@ class ExportWriter:
             return make_part(plan, number, source)
 
     def _publish(self, plan: ExportPlan, written: WrittenFile) -> ExportManifest:
-        """Give the file and its manifest their final names, and record the export in the ledger."""
+        """Give the file and its manifest their final names, and record the export in the ledger.
+
+        Another export to the same folder waits. So the file, its manifest and the last row of the ledger fit together.
+        """
+        if plan.request.path is None:  # into its own folder no other export writes
+            return self._publish_alone(plan, written)
+        with self._store.folder_lock(local(plan.path).parent):
+            return self._publish_alone(plan, written)
+
+    def _publish_alone(self, plan: ExportPlan, written: WrittenFile) -> ExportManifest:
         manifest = self._manifest(plan, written.sha256, written.path.stat().st_size)
         note = manifest_path(written.path)
         if plan.confined:  # before the note replaces that of an attempt that was killed: it vouches for the file
             self._require_allowed(self._records(plan), local(plan.path))
         try:
             note.write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            self._files.put(written.path, plan.path)
+            with replacing(plan.path, plan.export_id):
+                self._files.put(written.path, plan.path)
             self._files.put(note, manifest.manifest_path)
         finally:
             note.unlink(missing_ok=True)

@@ -3,8 +3,9 @@
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
 
@@ -16,7 +17,7 @@ from resources.record_store.announced_lock import WRITERS, AnnouncedLock
 from resources.record_store.projection import Projection
 from resources.record_store.server_errors import commit_error, connected, refused_connection, server_error
 from resources.record_store.sqlite_errors import sqlite_error
-from resources.record_store.write_lock import AdvisoryLock, FileLock, WriteLock
+from resources.record_store.write_lock import AdvisoryLock, FileLock, FolderLock, WriteLock
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, RecordsError
 
@@ -61,6 +62,10 @@ class Catalog(Protocol):
 
     def named_lock(self, name: str, seconds: float) -> WriteLock:
         """Return a lock with this name, which one process at a time holds."""
+        ...
+
+    def folder_lock(self, folder: Path) -> AbstractContextManager[None]:
+        """Return a lock on a folder outside the store, which one process at a time holds."""
         ...
 
     def clock(self) -> Clock:
@@ -146,6 +151,10 @@ class SqliteCatalog:
         number = zlib.crc32(name.encode()) % _LOCK_FILES
         return FileLock(self._path.with_name(f"{self._path.name}.{number}.lock"), seconds)
 
+    def folder_lock(self, folder: Path) -> AbstractContextManager[None]:
+        """Return a lock against the processes of this machine."""
+        return FolderLock(folder, self._seconds)
+
     def clock(self) -> Clock:
         """Return the clock of this machine."""
         return SystemClock()
@@ -186,7 +195,8 @@ class PostgresCatalog:
         parameters.setdefault("connect_timeout", "10")
         parameters.setdefault("application_name", "records")
         self._parameters = parameters
-        self._lock = AdvisoryLock(self._open, settings.lock_seconds)
+        self._seconds = settings.lock_seconds
+        self._lock = AdvisoryLock(self._open, self._seconds)
         self._schema = schema
         self._found = False
         # A writer that lost the lock must fail to commit beside another one. DuckLake must not retry its commit.
@@ -236,6 +246,13 @@ class PostgresCatalog:
     def named_lock(self, name: str, seconds: float) -> WriteLock:
         """Return an advisory lock under another number."""
         return AdvisoryLock(self._open, seconds, name)
+
+    @contextmanager
+    def folder_lock(self, folder: Path) -> Iterator[None]:
+        """Take a lock against the processes of this machine, and one against those of other machines of this store."""
+        place = str(folder.resolve())
+        with FolderLock(folder, self._seconds), AdvisoryLock(self._open, self._seconds, place, where=place):
+            yield
 
     def clock(self) -> Clock:
         """Return the server's clock, because writers may run on several machines."""

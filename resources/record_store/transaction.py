@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 import duckdb
@@ -106,6 +107,10 @@ class TransactionalStore:
     def lock(self, name: str, seconds: float) -> WriteLock:
         """Returns a lock with this name. Taking it raises StoreBusy after so many seconds."""
         return self._catalog.named_lock(name, seconds)
+
+    def folder_lock(self, folder: Path) -> AbstractContextManager[None]:
+        """Returns a lock on a folder outside the store. Taking it raises StoreBusy after RECORDS_LOCK_SECONDS."""
+        return self._catalog.folder_lock(folder)
 
     def now(self) -> datetime:
         """Returns the current time of the store: see `time`."""

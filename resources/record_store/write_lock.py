@@ -1,5 +1,7 @@
 """Locks: `WriteLock` lets one writer at a time write to a store."""
 
+import fcntl
+import os
 import time
 import zlib
 from collections.abc import Callable
@@ -21,6 +23,9 @@ _KEY = 0x7265636F726473
 
 _LONGEST = 2**31 - 1
 """The most milliseconds that PostgreSQL can wait."""
+
+_LOOK = 0.05
+"""How many seconds pass before a process looks again whether a folder is free."""
 
 _RESTART = 10.0
 """How many seconds a waiting writer retries after the server ended its session."""
@@ -76,6 +81,41 @@ class FileLock:
         """Do nothing: a living process cannot lose a lock on a file."""
 
 
+class FolderLock:
+    """A lock on a folder, against all processes of this machine, whichever store they have. It leaves no file there."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self._folder = folder
+        self._seconds = seconds
+        self._descriptor = -1
+
+    def __enter__(self) -> None:
+        """Take the lock. Raises StoreBusy after the seconds to wait."""
+        deadline = time.monotonic() + self._seconds
+        self._descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            while not self._taken():
+                if time.monotonic() >= deadline:
+                    raise _busy(self._seconds, str(self._folder))
+                time.sleep(_LOOK)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the lock."""
+        os.close(self._descriptor)
+
+    def _taken(self) -> bool:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 class AdvisoryLock:
     """An advisory lock of PostgreSQL, on a session of its own that lasts as long as the lock is held.
 
@@ -84,10 +124,13 @@ class AdvisoryLock:
     session: the session, while the lock is held.
     """
 
-    def __init__(self, open_session: "Callable[[], Session]", seconds: float, name: str = "") -> None:
+    def __init__(
+        self, open_session: "Callable[[], Session]", seconds: float, name: str = "", *, where: str = "the store"
+    ) -> None:
         self._open = open_session
         self._key = _KEY + zlib.crc32(name.encode())
         self._seconds = seconds
+        self._where = where
         self.session: Session | None = None
         self._depth = 0
 
@@ -160,15 +203,15 @@ class AdvisoryLock:
                 cursor.execute("SELECT pg_advisory_lock(%s)", [self._key])
         except psycopg2.errors.LockNotAvailable:
             session.close()
-            raise _busy(self._seconds) from None
+            raise _busy(self._seconds, self._where) from None
         except BaseException:
             session.close()
             raise
         return session
 
 
-def _busy(seconds: float) -> StoreBusy:
+def _busy(seconds: float, where: str = "the store") -> StoreBusy:
     return StoreBusy(
-        f"Another process has been writing to the store for {seconds:g} seconds.",
+        f"Another process has been writing to {where} for {seconds:g} seconds.",
         "Try again, or wait longer: RECORDS_LOCK_SECONDS.",
     )
