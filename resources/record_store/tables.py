@@ -70,9 +70,9 @@ def create_ledger(connection: Connection, record_types: Iterable[RecordType]) ->
     because its rows are written together with DDL. If one snapshot inlines a row and creates a table, reading that row
     hides the table from `AT (VERSION => …)` (DuckLake 1.0, found here).
 
-    All tables that it can create together, it creates in one commit. Each commit that creates a table makes a version
-    of the schema. A process that reads inlined rows loads the present version and the one in which their table was
-    created, each in 16 ms (DuckLake 1.0, measured here).
+    It creates as many tables as it can in one commit, because each such commit makes a version of the schema. A process
+    that reads inlined rows loads the newest version, and also that of their table's creation. Each takes 16 ms
+    (DuckLake 1.0, measured here).
     """
     connection.execute("BEGIN")
     connection.execute("CREATE SCHEMA IF NOT EXISTS lake.records")
