@@ -13,10 +13,10 @@ demo: .venv/.ready
 test quick: export GLIBC_TUNABLES := \
   glibc.malloc.tcache_count=20000:glibc.malloc.trim_threshold=536870912:glibc.malloc.top_pad=67108864
 
-# Runs two tests more than there are cores, because some wait for a server, a browser or a process to be killed.
+# Runs one test more than there are cores, because some wait for a server, a browser or a process to be killed.
 # Tests that share one of these run in one process.
 test: check
-	$(BIN)/pytest --numprocesses $$(($$(nproc) + 2)) --dist loadgroup
+	$(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup
 
 # For use while working, within a minute: style, types, and the tests of the most used parts, with local stores alone.
 QUICK := layout errors definitions parsing mapping validation filters dates record_type progress report_writer \

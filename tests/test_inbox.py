@@ -345,10 +345,10 @@ def test_ten_thousand_files_are_taken_in_seconds_and_none_is_opened(inbox_store:
     for number in range(10_000):
         file = os.open(folder / f"{number}.csv", os.O_CREAT | os.O_WRONLY, 0o000)  # no process may read it
         os.close(file)
-    began = time.monotonic()
+    began = time.process_time()  # other tests run at the same time
     assert ticks.reason() == "files that must be the same at two looks: 10000"
     assert len(ticks.requests()) == 1
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
     bundles = inbox_of(inbox_store).bundles()
     assert len(bundles) == 100
     assert sum(len(list((inbox_store.settings.processing / it).glob("*/*/*"))) for it in bundles) == 10_000

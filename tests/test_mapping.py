@@ -227,9 +227,9 @@ def test_a_refusal_abbreviates_long_headers_and_many_headers() -> None:
 
 
 def test_thousands_of_headers_take_no_longer_than_reading_them() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     map_headers(["id", *(f"telephone number {i} of the contact" for i in range(5_000))], CONTACTS)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 @for_all(st.lists(st.text(max_size=12) | st.sampled_from([*ODD, "ID", "E-mail", "phone"]), unique=True, max_size=8))

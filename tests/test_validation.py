@@ -150,22 +150,22 @@ def test_no_records_have_no_failures() -> None:
 
 
 def test_a_required_column_of_200_000_empty_texts_is_reported_in_full_and_soon() -> None:
-    size, started = 200_000, time.perf_counter()
+    size, started = 200_000, time.process_time()
     _, failures = validate(Contacts, _contacts(size, status=[""] * size))
     assert [(it.field, it.rule, it.rows.to_pylist()) for it in failures] == [("status", "required", list(range(size)))]
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_600_000_nulls_in_one_chunk_take_seconds_at_most() -> None:
     """pandera#652: lazy validation of many nulls did not end in useful time."""
-    size, started = 600_000, time.perf_counter()
+    size, started = 600_000, time.process_time()
     texts = pa.table({name: pa.repeat("", size) for name in ("external_id", "email", "status", "amount")})
     _, failures = validate(Contacts, texts)
     assert [(it.field, it.rule, len(it.rows)) for it in failures] == [
         ("external_id", "required", size),
         ("status", "required", size),
     ]
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def test_a_check_that_cannot_run_stops_the_validation() -> None:

@@ -4,10 +4,12 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as NotShown
 
 from resources.record_store import RecordStore
 from resources.settings import Settings
@@ -88,8 +90,18 @@ def launch(server: Server, page: Page, job: str, config: str, account: str | Non
     expect(page.locator(".CodeMirror")).to_contain_text(config.splitlines()[-1].split(": ")[0])
     if account is not None:
         partition = page.get_by_placeholder("Partition")
-        partition.fill(account)
-        page.get_by_role("menuitem", name=account, exact=True).click()
+        item = page.get_by_role("menuitem", name=account, exact=True)
+
+        def is_offered() -> bool:
+            """Type the account again: what is typed before the partitions have come is not looked up later."""
+            partition.fill("")
+            partition.fill(account)
+            with suppress(NotShown):
+                item.wait_for(timeout=3_000)
+            return item.is_visible()
+
+        assert within(60, is_offered)
+        item.click()
         expect(partition).not_to_have_attribute("style", re.compile("red"))  # it is red until one is chosen
     picture(page, f"launchpad-{job}")
     page.get_by_role("button", name="Launch Run").click()
