@@ -1,37 +1,16 @@
-"""Encoding and dialect of delimited text, detected before any value is read."""
+"""The dialect of delimited text, detected before any value is read."""
 
-import codecs
 import csv
 import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import BinaryIO
 
-import pyarrow as pa
-
-from schemas.errors import InvalidRequest, UnreadableFile
+from schemas.errors import InvalidRequest
 
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
-_SAMPLE = 1 << 20
 _SAMPLE_RECORDS = 1_000
-_BOMS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, for its mark begins with that of UTF-16
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 _ESCAPED = re.compile(r'(?:^|[,;\t|\r\n])"(?:[^"\\]|\\.)*\\"[^,;\t|\r\n"]', re.DOTALL)
-_FALLBACKS = ("cp1252", "shift_jis", "latin-1")
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """The name of a codec, and how certain it is, in words."""
-
-    name: str
-    sure: str
 
 
 @dataclass(frozen=True)
@@ -64,52 +43,12 @@ class Dialect:
         )
 
 
-def check_encoding(name: str) -> str:
-    """Returns the name of a text codec. Raises InvalidRequest if there is none of that name."""
-    try:
-        if not codecs.lookup(name)._is_text_encoding:
-            raise LookupError
-    except (LookupError, ValueError):
-        raise InvalidRequest(
-            f"There is no encoding {name!r}.", "Name one such as utf-8, utf-16, cp1252, latin-1 or shift_jis."
-        ) from None
-    return name
-
-
 def check_delimiter(delimiter: str) -> str:
     """Returns the delimiter; the tab may be written as `tab`, or as in C. Raises InvalidRequest if it cannot be one."""
     known = {"\\t": "\t", "tab": "\t"}.get(delimiter, delimiter)
     if len(known) != 1 or known in "\r\n\"'" or ord(known) > 127:
         raise InvalidRequest(f"{delimiter!r} cannot be a delimiter.", "Give one character, as ; or |, or tab.")
     return known
-
-
-def detect_encoding(file: BinaryIO, name: str) -> Encoding:
-    """Returns the encoding of a file: by its byte order mark, as UTF-8 if every byte is, else the likeliest."""
-    file.seek(0)
-    sample = file.read(_SAMPLE)
-    for mark, codec in _BOMS:
-        if sample.startswith(mark):
-            return Encoding(codec, "certain, by its byte order mark")
-    zeros = sample.count(0)
-    if zeros > len(sample) // 8:  # only text in UTF-16 or UTF-32 has NUL bytes
-        for codec in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
-            if _decodes(sample[: len(sample) // 4 * 4], codec, final=False):
-                return Encoding(codec, "likely, by its NUL bytes")
-    bad = _first_bad_byte(file, sample)
-    if bad is None:
-        return Encoding("utf-8", "certain: every byte of it is UTF-8")
-    import charset_normalizer  # only here, for few files need it
-
-    best = charset_normalizer.from_bytes(bad).best()
-    guessed = [best.encoding] if best is not None else []
-    for codec in [*guessed, *_FALLBACKS]:
-        file.seek(0)
-        if _file_decodes(file, codec):
-            return Encoding(codec, "a guess: it is not UTF-8; say --encoding if this is wrong")
-    raise UnreadableFile(
-        f"{name} is in an unknown encoding.", "Name the encoding (--encoding), or save the file as UTF-8."
-    )
 
 
 def detect_dialect(text: str, given: str | None, *, whole: bool) -> Dialect:
@@ -181,47 +120,3 @@ def _single_quoted(lines: list[str]) -> bool:
         line.lstrip().startswith("'") and line.rstrip("\r\n").endswith("'") and line.count("'") >= 4
         for line in lines[:20]
     )
-
-
-def _decodes(data: bytes, codec: str, *, final: bool) -> bool:
-    try:
-        text = codecs.getincrementaldecoder(codec)("strict").decode(data, final)
-    except (UnicodeDecodeError, LookupError):
-        return False
-    return "\x00" not in text
-
-
-def _first_bad_byte(file: BinaryIO, sample: bytes) -> bytes | None:
-    """Returns the block in which the file stops being UTF-8, or None."""
-    more, left = sample, b""
-    while True:
-        data = left + more
-        end = _end_of_characters(data) if more else len(data)
-        try:
-            pa.array([data[:end]], pa.binary()).cast(pa.string())  # as strict as Python's decoder, five times as fast
-        except pa.ArrowInvalid:
-            return more or sample
-        if not more:
-            return None
-        left = data[end:]
-        more = file.read(_SAMPLE)
-
-
-def _end_of_characters(data: bytes) -> int:
-    """Returns where an incomplete last character of UTF-8 begins, or the end of the data."""
-    for back, byte in enumerate(reversed(data[-3:]), 1):
-        if byte >= 0xC0:
-            size = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
-            return len(data) - back if size > back else len(data)
-    return len(data)
-
-
-def _file_decodes(file: BinaryIO, codec: str) -> bool:
-    try:
-        decoder = codecs.getincrementaldecoder(codec)("strict")
-        while data := file.read(_SAMPLE):
-            decoder.decode(data)
-        decoder.decode(b"", final=True)
-    except (UnicodeDecodeError, LookupError):
-        return False
-    return True

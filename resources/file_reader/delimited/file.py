@@ -19,13 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from resources.file_reader.chunk import TextChunk
-from resources.file_reader.delimited.dialect import (
-    Encoding,
-    check_delimiter,
-    check_encoding,
-    detect_dialect,
-    detect_encoding,
-)
+from resources.file_reader.delimited.dialect import check_delimiter, detect_dialect
+from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, ReadOptions, too_many_blank_lines
 from schemas.errors import UnreadableFile

@@ -1,0 +1,56 @@
+"""The encoding of a file that is not marked: found, or the file is refused where a part of it would be misread."""
+
+import io
+
+import pytest
+
+from resources.file_reader.delimited.encoding import detect_encoding
+from schemas.errors import UnreadableFile
+from tests.encodings import LANGUAGES, found
+
+CP1252 = "external_id;name;city\n" + "".join(f"X-{n};José Núñez;A Coruña\n" for n in range(20))
+
+
+def detected(data: bytes) -> str:
+    return detect_encoding(io.BytesIO(data), "in.csv").name
+
+
+@pytest.mark.parametrize("encoding", LANGUAGES)
+def test_a_hundred_records_show_their_encoding(encoding: str) -> None:
+    result = found(encoding, 100, range(4))
+    assert result.files >= 4
+    assert result.right == result.files
+
+
+def test_spanish_is_not_read_as_the_letters_of_central_europe() -> None:
+    assert detected(CP1252.encode("cp1252")) == "cp1252"
+    assert detected(CP1252.encode("cp1252").rstrip(b"\n") + "á".encode("cp1252")) == "cp1252"
+
+
+@pytest.mark.parametrize(
+    ("line", "places"),
+    [
+        (b"X-3,Ana,M\xfcller \x96 S\xf6hne\n", r"3 bytes: line 4, byte 10 \(0xfc\); line 4, byte 16 \(0x96\); line 4,"),
+        ("X-3,Jos\u00e9,".encode() + b"M\xfcller\n", r"1 byte: line 4, byte 12 \(0xfc\)"),
+        (b"X-3," + b"\xfc" * 9 + b"\n", r"9 bytes: .* and 6 more\."),
+    ],
+)
+def test_utf_8_with_a_few_other_bytes_is_refused_with_their_places(line: bytes, places: str) -> None:
+    """To read it as anything else would turn José into JosÃ© in every other line."""
+    whole = "id,name,company\n" + "X-1,José,Núñez\n" * 2
+    with pytest.raises(UnreadableFile, match=f"in.csv is UTF-8, except for {places}") as refused:
+        detected(whole.encode() + line + whole.encode() * 9)
+    assert "save the file again as UTF-8" in str(refused.value.hint)
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_a_file_that_ends_inside_a_character_is_refused(missing: int) -> None:
+    with pytest.raises(UnreadableFile, match="ends inside a character of UTF-8, in line 3"):
+        detected("id,name\nX-1,山田太郎\nX-2,山田太".encode()[:-missing])
+
+
+def test_a_bad_byte_in_a_line_longer_than_a_block_is_named_by_its_place() -> None:
+    long = "é" * 600_000
+    data = f"id,name\nX-1,{long}".encode() + b"\xfc" + f"{long}\n".encode()
+    with pytest.raises(UnreadableFile, match=r"1 byte: line 2, byte 1,200,005 \(0xfc\)"):
+        detected(data)
