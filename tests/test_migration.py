@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from resources.export_writer import ExportWriter
 from resources.file_reader import reader
 from resources.file_storage import FileStorage
 from resources.importing.importer import Importer
-from resources.migration import migration
+from resources.migration import catalog_copy, migration
 from resources.migration.catalog_copy import STAGED, CatalogCopy
 from resources.migration.migration import INCOMPLETE, Migration
 from resources.record_store import RecordStore
@@ -32,6 +33,7 @@ from schemas import load_record_types
 from schemas.batches import BatchStatus, OnInvalid
 from schemas.errors import (
     InvalidRequest,
+    NotAccessible,
     NotFound,
     Refused,
     StoreBusy,
@@ -370,6 +372,20 @@ def test_a_file_that_was_copied_badly_is_found(
     migrate(source, laptop)
     with RecordStore(laptop.settings) as store:
         assert content(store) == content(source)
+
+
+def test_a_disk_that_fails_at_the_end_is_a_sentence_and_leaves_no_store(
+    source: RecordStore, laptop: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog_copy, "sqlite3", SimpleNamespace(connect=fails, Error=sqlite3.Error))
+        with pytest.raises(NotAccessible, match="the disk fails, or is full"):
+            migrate(source, laptop)
+    assert is_no_store(laptop)
+    migrate(source, laptop)
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,11 @@ class _SqliteStaging:
     def publish(self) -> None:
         """Move the file to its final place, flushed to the disk."""
         made = self.settings.catalog
-        with closing(sqlite3.connect(made)) as connection:
-            connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        try:
+            with closing(sqlite3.connect(made)) as connection:
+                connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        except sqlite3.Error as error:
+            raise self.catalog.error(error) from None
         _require_absent(self._target.catalog)
         FileStorage(self._folder).put(made, self._target.catalog)
         remove(self._folder)
