@@ -399,6 +399,22 @@ def test_built_in_formats_are_those_of_the_specification() -> None:
             assert (day, half) == ("45443.5", "0.5")
 
 
+_NUMBERS = st.floats().map(repr) | st.integers().map(str) | st.decimals().map(str) | st.floats(-1e5, 3e6).map(repr)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(_NUMBERS, min_size=1), st.sampled_from([GENERAL, DATE, TIME, ELAPSED]), st.sampled_from("'\""))
+def test_a_number_of_any_style_is_a_number_a_date_a_time_or_a_problem(
+    stored: list[str], style: int, quote: str
+) -> None:
+    """What Python or Arrow print for other values, such as nan, is never read."""
+    whole = column(*(number(text, style).replace('"', quote) for text in stored))
+    rejected = {record for record, *_ in whole.problems}
+    for record, (text,) in zip(whole.records, whole.rows, strict=True):
+        plain = r"-?\d+(\.\d+)?|-?\d(\.\d+)?E[+-]\d+|(\d{4}-\d\d-\d\d)?( ?-?\d\d+:\d\d:\d\d(\.\d{3})?)?"
+        assert record in rejected or re.fullmatch(plain, text, re.ASCII)
+
+
 @pytest.mark.parametrize("text", ["bbbb", "b2yyyy", "d/m/bb"])
 def test_a_year_of_another_calendar_makes_a_date(text: str) -> None:
     assert column(number("45443", 0), styles=formats(164, codes=code(text))).rows == [("2024-05-31",)]
