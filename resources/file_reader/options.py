@@ -40,6 +40,8 @@ class ReadLimits:
     """Size of one cell, in 10⁶ bytes."""
     record_mb: int = 64
     """Size of one JSON record, in 10⁶ bytes."""
+    records_per_key: int = 100_000
+    """Records of a file that have the same key."""
     depth: int = 64
     """Brackets open at once in a JSON record, its own included."""
     reader_memory_mb: int = 1_000
