@@ -276,6 +276,19 @@ def test_limits_and_columns_of_one_name() -> None:
     assert "more than one column 'a'" in _refusal(pa.table([["x"], ["y"]], names=["a", "a"]))
 
 
+def test_records_that_are_almost_all_equal_are_bounded_by_the_size_of_the_file() -> None:
+    """500 KB once held 20,000,000 records."""
+    row = pa.array([0] * 1_000_001, pa.int32())
+    content = _written(pa.table({"v": pa.DictionaryArray.from_arrays(row, pa.array(["x"]))}))
+    assert _refusal(content) == (
+        f"f.parquet says it has 1,000,001 records in {len(content):,} bytes, more than 10 for each byte "
+        "(RECORDS_MAX_RECORDS_PER_BYTE)."
+    )
+    for read, limit in ((content, 10_000), (_written(pa.table({"v": row[:1_000_000]})), 10)):
+        with _file(read) as file:
+            assert ParquetFile(file, "f.parquet", limits=ParquetLimits(records_per_byte=limit)).headers == ("v",)
+
+
 def test_a_text_that_is_there_many_times_is_handed_out_in_parts() -> None:
     """50 KB that unpack to 10 GB."""
     table = pa.table(
