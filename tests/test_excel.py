@@ -125,11 +125,12 @@ def sheet(rows: str, after: str = "") -> bytes:
     return changed(shared(book([])), {SHEET: text.encode(), "xl/styles.xml": STYLES.encode()})
 
 
-def column(*cells: str) -> Whole:
-    """Read the cells A2, A3, … under the header h. `{}` stands for their attribute r."""
+def column(*cells: str, styles: str | None = STYLES) -> Whole:
+    """Read the cells A2, A3, … under the header h. `{}` stands for their attribute r. `styles`: the part, if any."""
     placed = [cell.replace("{}", f'r="A{i}"') for i, cell in enumerate(cells, 2)]
     rows = "".join(f'<row r="{i}">{cell}</row>' for i, cell in enumerate(placed, 2))
-    return Whole(sheet(f'<row r="1"><c r="A1" t="str"><v>h</v></c></row>{rows}'))
+    content = sheet(f'<row r="1"><c r="A1" t="str"><v>h</v></c></row>{rows}')
+    return Whole(changed(content, {"xl/styles.xml": None if styles is None else styles.encode()}))
 
 
 def values(*cells: str) -> list[str]:
@@ -344,6 +345,100 @@ def test_the_number_format_makes_a_date(stored: str, style: int, text: str) -> N
     assert values(number(stored, style)) == [text]
 
 
+def formats(*numbers: int, others: str = "", codes: str = "", last: bool = True) -> str:
+    """Return a part of styles: the formats of cells, custom codes, and what else it holds before or after them."""
+    styles = "".join(f'<xf numFmtId="{number}"/>' for number in numbers)
+    own = f"{codes}<cellXfs>{styles}</cellXfs>"
+    content = own + others if last else others + own
+    return f'<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">{content}</styleSheet>'
+
+
+def code(text: str) -> str:
+    return f"<numFmts><numFmt numFmtId='164' formatCode='{text}'/></numFmts>"
+
+
+OF_OTHERS = [
+    "<dxfs><dxf><numFmt numFmtId='14' formatCode='0.00%'/></dxf><dxf><numFmt numFmtId='2' formatCode='yyyy'/></dxf>"
+    "<dxf><numFmt numFmtId='165' formatCode='yyyy'/></dxf></dxfs>",
+    "<extLst><ext><o:dxfs xmlns:o='other'><dxf><numFmt numFmtId='14' formatCode='0'/></dxf></o:dxfs></ext></extLst>",
+    "<cellStyleXfs><xf numFmtId='9'/><xf numFmtId='14'/></cellStyleXfs>",
+]
+
+
+@pytest.mark.parametrize("others", OF_OTHERS)
+@pytest.mark.parametrize("last", [True, False])
+def test_formats_that_no_cell_refers_to_do_not_count(others: str, last: bool) -> None:
+    """Formats of conditional formatting made dates numbers, and numbers dates."""
+    part = formats(0, 14, 2, 164, 165, others=others, codes=code("d.m."), last=last)
+    whole = column(*(number("45443", style) for style in range(5)), styles=part)
+    assert [row[0] for row in whole.rows] == ["45443", "2024-05-31", "45443", "2024-05-31", "45443"]
+
+
+def test_a_number_format_may_be_an_alternative() -> None:
+    """Excel writes so what older versions cannot show."""
+    inner = code("yyyy").removeprefix("<numFmts>").removesuffix("</numFmts>")
+    alternative = f"<a:AlternateContent xmlns:a='a'><a:Choice>{inner}</a:Choice></a:AlternateContent>"
+    for codes in (alternative.replace(inner, code("yyyy")), f"<numFmts>{alternative}</numFmts>"):
+        assert column(number("45443", 1), styles=formats(0, 164, codes=codes)).rows == [("2024-05-31",)]
+
+
+def test_built_in_formats_are_those_of_the_specification() -> None:
+    """ECMA-376 part 1, 18.8.30. Where languages differ, a number below 1 is a time, and a higher one a date."""
+    dates = {*range(14, 18), 22, *range(27, 32), 36, 50, 51, 54, 57, 58, *range(71, 75), 77, 81}
+    times = {*range(18, 22), *range(32, 36), 45, 47, 52, 53, 55, 56, 75, 76, 78, 80}
+    elapsed = {46, 79}
+    cells = [number(text, style) for style in range(164) for text in ("45443.5", "0.5")]
+    found = [row[0] for row in column(*cells, styles=formats(*range(164))).rows]
+    for style in range(164):
+        day, half = found[2 * style : 2 * style + 2]
+        if style in elapsed:
+            assert (day, half) == ("1090644:00:00", "12:00:00")
+        elif style in dates | times:
+            assert (day, half) == ("2024-05-31 12:00:00", "1900-01-00 12:00:00" if style in dates else "12:00:00")
+        else:
+            assert (day, half) == ("45443.5", "0.5")
+
+
+_NUMBERS = st.floats().map(repr) | st.integers().map(str) | st.decimals().map(str) | st.floats(-1e5, 3e6).map(repr)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(_NUMBERS, min_size=1), st.sampled_from([GENERAL, DATE, TIME, ELAPSED]), st.sampled_from("'\""))
+def test_a_number_of_any_style_is_a_number_a_date_a_time_or_a_problem(
+    stored: list[str], style: int, quote: str
+) -> None:
+    """What Python or Arrow print for other values, such as nan, is never read."""
+    whole = column(*(number(text, style).replace('"', quote) for text in stored))
+    rejected = {record for record, *_ in whole.problems}
+    for record, (text,) in zip(whole.records, whole.rows, strict=True):
+        plain = r"-?\d+(\.\d+)?|-?\d(\.\d+)?E[+-]\d+|(\d{4}-\d\d-\d\d)?( ?-?\d\d+:\d\d:\d\d(\.\d{3})?)?"
+        assert record in rejected or re.fullmatch(plain, text, re.ASCII)
+
+
+@pytest.mark.parametrize("text", ["bbbb", "b2yyyy", "d/m/bb"])
+def test_a_year_of_another_calendar_makes_a_date(text: str) -> None:
+    assert column(number("45443", 0), styles=formats(164, codes=code(text))).rows == [("2024-05-31",)]
+
+
+@pytest.mark.parametrize(
+    ("part", "fault"),
+    [
+        (None, "The workbook has no part of styles, or its link to it is broken."),
+        ("<styleSheet><cellXfs>", "The styles of the workbook are damaged: xl/styles.xml is not XML."),
+        ("", "The styles of the workbook are damaged: xl/styles.xml is not XML."),
+    ],
+)
+def test_styles_that_cannot_be_read_are_said_where_a_cell_has_one(part: str | None, fault: str) -> None:
+    cells = number("45443", DATE), number("7", TIME), number("8"), "<c><v>9</v></c>", "<c s='1' t='str'><v>x</v></c>"
+    whole = column(*cells, styles=part)
+    assert [row[0] for row in whole.rows] == ["45443", "7", "8", "9", "x"]
+    read_as = (
+        "2 cells have a style that the workbook lacks: read as plain numbers. A date among them is one like 45443."
+    )
+    assert whole.notes[1:] == (fault, read_as)
+    assert len(column(number("8"), "<c><v>9</v></c>", styles=part).notes) == 1
+
+
 def test_days_that_never_were_are_problems() -> None:
     whole = column(
         number("60", DATE), number("0", DATE), number("-1", DATE), number("2958466", DATE), number("61", DATE)
@@ -458,7 +553,8 @@ def test_merged_cells_are_reported() -> None:
     merged = '<mergeCells><mergeCell ref="A2:B3"/></mergeCells>'
     whole = Whole(sheet('<row r="1"><c r="A1" t="s"><v>0</v></c></row>', merged))
     assert (whole.headers, whole.rows) == (("header",), [])
-    assert whole.notes[1].startswith("Merged cells (A2:B3): ")
+    read = "Merged cells (A2:B3): Excel shows only the first cell of a range. All were read as they are."
+    assert whole.notes[1] == read
 
 
 HEADER = '<row r="1"><c r="A1" t="s"><v>0</v></c></row>'

@@ -132,6 +132,23 @@ def test_a_shared_text_is_named_by_digits_alone(number: str) -> None:
     assert "A2 names a shared text that is not there" in refusal(with_texts(HEADER + rows, *"abcdefghijklm"))
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_the_number_of_a_shared_text_may_be_written_as_xml_allows(quote: str) -> None:
+    rows = "".join(
+        f"<row r='{row}'><c r='A{row}' t='s'><v>{number}</v></c></row>".replace("'", quote)
+        for row, number in enumerate(("&#50;", "&#x32;", "00000000002", "2"), 2)
+    )
+    assert Whole(with_texts(HEADER + rows, "h", "one", "two")).rows == [("two",)] * 4
+
+
+@pytest.mark.parametrize("quote", ["'", '"'])
+@pytest.mark.parametrize("number", ["3", "2147483648", str(2**63), str(2**64), "9" * 30, "9" * 5000, "&#57;" * 30])
+def test_a_shared_text_beyond_all_is_refused(number: str, quote: str) -> None:
+    row = f"<row r='2'><c r='A2' t='s'><v>{number}</v></c></row>".replace("'", quote)
+    refused = "book.xlsx, sheet 'Sheet': A2 names a shared text that is not there, and the workbook has 2."
+    assert refusal(with_texts(HEADER + row, "h", "one")) == refused
+
+
 def _many(name: str) -> bytes:
     content = sheet(HEADER)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -239,6 +256,51 @@ def test_a_workbook_that_is_damaged_anywhere_is_refused_with_a_message_or_read(d
         Whole(content, block_bytes=100)
     except RecordsError as error:
         assert error.message.startswith("book.xlsx")  # noqa: PT017
+
+
+_SECRET = "Iris"
+_CONTENTS = st.lists(
+    st.sampled_from([
+        "0", "1", "7", "-", ".", "e", "+", " ", "9" * 20, "0" * 20, "45443.5", "1e400", "1e-400", "NaN", "inf", "true",
+        "2024-05-31T24:00:00", "&#50;", "&#x32;", "&amp;", "&#0;", "&x;", "_x0032_", "_xD800_", "\u0663",
+        "\ufffe", "\r",        "<!--1-->", "<![CDATA[1]]>", "<?x 1?>", "<r>1</r>", "<t>1</t>", _SECRET, "9" * 5000,
+    ]),
+    max_size=3,
+).map("".join)  # fmt: skip
+_ATTRIBUTES = st.lists(
+    st.sampled_from([
+        "t='s'", "t='n'", "t='str'", "t='inlineStr'", "t='b'", "t='e'", "t='d'", "t='x'", "t=''", "t='&#115;'", "s='0'",
+        "s='1'", "s='2'", "s='3'", "s='9'", "s='-1'", "s='\u0661'", "x=' t=&apos;s&apos;'", f"x='{_SECRET}'",
+    ]),
+    max_size=3,
+    unique=True,
+).map(" ".join)  # fmt: skip
+_REFERENCES = st.sampled_from(["A{}", "B{}", "a{}", "A0{}", "A&#5{};", "XFE{}", "{}", "A", "A" + "9" * 30, "A{} "])
+_HOLDERS = st.sampled_from(
+    ["<v>{}</v>", "<v>{}</v><v>1</v>", "<f>A1</f><v>{}</v>", "<f>{}</f>", "<is><t>{}</t></is>", "<is>{}</is>", "{}", ""]
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.tuples(_REFERENCES, _ATTRIBUTES, _HOLDERS, _CONTENTS), min_size=1, max_size=3),
+    st.sampled_from(["{}", "0{}", "&#5{};", "9" * 30, ""]),
+    st.booleans(),
+)
+def test_a_hostile_cell_is_refused_without_its_content_or_read(
+    cells: list[tuple[str, str, str, str]], number: str, double: bool
+) -> None:
+    """Any other exception would end the reading process, with a message for developers."""
+    rows = ""
+    for at, (reference, attributes, holder, content) in enumerate(cells, 2):
+        cell = f"<c r='{reference.format(at)}' {attributes}>{holder.format(content)}</c>"
+        rows += f"<row r='{number.format(at)}'>{cell}</row>"
+    book = with_texts(HEADER + (rows.replace("'", '"') if double else rows), "h", "one", "_x0041_", "")
+    try:
+        Whole(book)
+    except RecordsError as error:
+        assert error.message.startswith("book.xlsx")  # noqa: PT017
+        assert _SECRET not in str(error)  # noqa: PT017
 
 
 def _damaged(data: st.DataObject, content: bytes) -> bytes:

@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, BinaryIO
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -122,6 +124,82 @@ def test_a_value_that_is_no_text_is_a_problem_of_its_cell(values: pa.Array, rule
     assert file.chunks == 2
 
 
+def _stored(*values: int | None, kind: pa.DataType) -> pa.Array:
+    return pa.array(values, pa.int32() if kind.bit_width == 32 else pa.int64()).cast(kind)
+
+
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_TICKING = [
+    *(pa.time32(unit) for unit in ("s", "ms")),
+    *(pa.time64(unit) for unit in ("us", "ns")),
+    *(pa.timestamp(unit, zone) for unit in _PER_SECOND for zone in (None, "Asia/Tokyo")),
+]
+
+
+def _meant(value: int, kind: pa.DataType) -> str | None:
+    """Return the text of a number of units; None if there is none."""
+    is_time = pa.types.is_time(kind)
+    days, rest = divmod(value, 86_400 * _PER_SECOND[kind.unit])
+    seconds, parts = divmod(rest, _PER_SECOND[kind.unit])
+    fine = kind.unit == "ns" and parts % 1000 and not is_time
+    if fine or (days if is_time else not 1 <= days + 719_163 <= date.max.toordinal()):
+        return None
+    clock = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    if parts:
+        clock += "." + f"{parts:0{len(str(_PER_SECOND[kind.unit])) - 1}}".rstrip("0")
+    return clock if is_time else f"{date.fromordinal(days + 719_163)}T{clock}{'Z' if kind.tz else ''}"
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data(), st.sampled_from(_TICKING))
+def test_a_time_that_has_no_text_is_a_problem_and_never_arrows_message(data: st.DataObject, kind: pa.DataType) -> None:
+    day, bits = 86_400 * _PER_SECOND[kind.unit], kind.bit_width
+    edges = [0, -1, 1, day - 1, day, day + 1, -719_162 * day, 2_932_897 * day, 2**62, -(2**62), 2**31 - 1]
+    # Arrow writes seconds as milliseconds, if they fit.
+    most = 2 ** (bits - 1) // (1000 if kind.unit == "s" else 1) - 1
+    edge = st.sampled_from([value for value in edges if abs(value) <= most])
+    values = data.draw(st.lists(edge | st.integers(-most, most) | st.integers(0, min(day, most)), min_size=1))
+    file = Whole(pa.table({"v": _stored(*values, kind=kind)}))
+    texts = [_meant(value, kind) for value in values]
+    assert file.columns["v"] == [text or "" for text in texts]
+    assert [record for record, _ in file.cells] == [at for at, text in enumerate(texts, 1) if text is None]
+
+
+@pytest.mark.parametrize(
+    ("values", "rule"),
+    [
+        (_stored(2**31 - 1, -(2**31), kind=pa.date32()), "date_out_of_range"),
+        (_stored(86_400_000_000, -1, kind=pa.time64("us")), "time_out_of_range"),
+        (_stored(86_400_000_000, -1, kind=pa.time64("us")).dictionary_encode(), "time_out_of_range"),
+        (_stored(1, 2, kind=pa.duration("us")), "unknown_type"),
+        (pa.array([b"0" * 16, b"1" * 16], pa.uuid()), "not_text"),
+        (pa.array([b"a", b"b"], pa.large_binary()), "not_text"),
+        (pa.array([b"a", b"b"], pa.binary_view()), "not_text"),
+        (pa.array([b"a", b"b"]).dictionary_encode(), "not_text"),
+        (pa.array([float("nan"), float("inf")], pa.float16()), "number_out_of_range"),
+        (pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64())), "nested_value"),
+        (pa.array([[1], []], pa.list_view(pa.int64())), "nested_value"),
+        (pa.array([[1], [2]], pa.list_(pa.int64(), 1)), "nested_value"),
+    ],
+    ids=lambda value: str(value.type) if isinstance(value, pa.Array) else "",
+)
+def test_no_value_of_a_type_without_a_text_is_read(values: pa.Array, rule: str) -> None:
+    file = Whole(pa.table({"v": values}))
+    assert (file.columns["v"], [cell.rule for _, cell in file.cells]) == (["", ""], [rule, rule])
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["TIME '24:00:00'", "'infinity'::DATE", "'-infinity'::TIMESTAMP", "DATE '0044-03-15 (BC)'", "'nan'::DOUBLE",
+     "INTERVAL 1 DAY", "uuid()", "'x'::BLOB", "[1]", "{'a': 1}", "MAP {'a': 1}"],
+)  # fmt: skip
+def test_what_duckdb_writes_and_no_text_expresses_is_a_problem(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "f.parquet"
+    duckdb.sql(f"COPY (SELECT {value} AS v) TO '{path}' (FORMAT parquet)")
+    file = Whole(path.read_bytes())
+    assert (file.columns, len(file.cells)) == ({"v": [""]}, 1)
+
+
 TYPES = {
     "text": pa.string(),
     "integer": pa.int64(),
@@ -196,6 +274,19 @@ def test_limits_and_columns_of_one_name() -> None:
     assert "longer than 1 characters" in _refusal(table, limits=ParquetLimits(name_characters=1))
     assert "the value of 'ab' in record 1 is longer than 2" in _refusal(table, limits=ParquetLimits(cell_characters=2))
     assert "more than one column 'a'" in _refusal(pa.table([["x"], ["y"]], names=["a", "a"]))
+
+
+def test_records_that_are_almost_all_equal_are_bounded_by_the_size_of_the_file() -> None:
+    """500 KB once held 20,000,000 records."""
+    row = pa.array([0] * 1_000_001, pa.int32())
+    content = _written(pa.table({"v": pa.DictionaryArray.from_arrays(row, pa.array(["x"]))}))
+    assert _refusal(content) == (
+        f"f.parquet says it has 1,000,001 records in {len(content):,} bytes, more than 10 for each byte "
+        "(RECORDS_MAX_RECORDS_PER_BYTE)."
+    )
+    for read, limit in ((content, 10_000), (_written(pa.table({"v": row[:1_000_000]})), 10)):
+        with _file(read) as file:
+            assert ParquetFile(file, "f.parquet", limits=ParquetLimits(records_per_byte=limit)).headers == ("v",)
 
 
 def test_a_text_that_is_there_many_times_is_handed_out_in_parts() -> None:

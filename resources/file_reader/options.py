@@ -40,6 +40,10 @@ class ReadLimits:
     """Size of one cell, in 10⁶ bytes."""
     record_mb: int = 64
     """Size of one JSON record, in 10⁶ bytes."""
+    records_per_key: int = 100_000
+    """Records of a file that have the same key."""
+    records_per_byte: int = 10
+    """Records of a Parquet file for each of its bytes, beyond the first 1,000,000."""
     depth: int = 64
     """Brackets open at once in a JSON record, its own included."""
     reader_memory_mb: int = 1_000

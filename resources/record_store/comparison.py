@@ -7,6 +7,7 @@ import pyarrow as pa
 from resources.record_store.databases import literal
 from resources.record_store.lake import Connection, identifier
 from resources.record_store.problems import PROBLEMS
+from resources.record_store.refusals import key_of_too_many
 from resources.record_store.staging import Comparison, Staging, differs, same_key
 from schemas.batches import ChangedValue, Mode, OnDuplicate
 from schemas.record_type import RecordType
@@ -35,11 +36,11 @@ class StagedFile:
             "CREATE TEMP TABLE excluded AS SELECT _record, 'rejected' AS _outcome FROM staged WHERE NOT _valid"
         )
 
-    def exclude_repeated_keys(self, on_duplicate: OnDuplicate) -> Iterator[pa.RecordBatch]:
+    def exclude_repeated_keys(self, on_duplicate: OnDuplicate, most: int) -> Iterator[pa.RecordBatch]:
         """Excludes duplicates and contradictions; yields the problems of the records that contradict another one.
 
         A duplicate equals an earlier record. A record that breaks a rule can contradict too, if its key could be read:
-        only the user knows which of the two is right.
+        only the user knows which of the two is right. Raises UnreadableFile if more than `most` records have one key.
         """
         known = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in self._type.key)
         # If a hash occurs once, its key is not repeated. Counting hashes takes half the memory of counting keys.
@@ -53,51 +54,60 @@ class StagedFile:
                 WHERE {known} AND hash % {slices} = {slice_} GROUP BY ALL HAVING count(*) > 1
                 """
             )
+        chosen = {
+            OnDuplicate.REJECT: "min(_record)",
+            OnDuplicate.FIRST: "min(_record) FILTER (_valid)",
+            OnDuplicate.LAST: "max(_record) FILTER (_valid)",
+        }[on_duplicate]
         self._connection.execute(
             f"""
             CREATE TEMP TABLE repeated AS
-            SELECT {self._keys} FROM staged SEMI JOIN suspects ON hash({self._keys}) = suspects.hash WHERE {known}
-            GROUP BY ALL HAVING count(*) > 1
+            SELECT {self._keys}, {chosen} AS _chosen, count(*) AS _members, min(_record, 2) AS _first,
+                false AS _conflict
+            FROM staged SEMI JOIN suspects ON hash({self._keys}) = suspects.hash WHERE {known}
+            GROUP BY {self._keys} HAVING count(*) > 1
             """
         )
         if not self._connection.fetch_one("SELECT count(*) FROM repeated")[0]:
             return
-        contents = ", ".join([*map(identifier, self._staging.fields), "_unread"])
-        chosen = {
-            OnDuplicate.REJECT: "first_equal",
-            OnDuplicate.FIRST: f"min(_record) FILTER (_valid) OVER (PARTITION BY {self._keys})",
-            OnDuplicate.LAST: f"max(_record) FILTER (_valid) OVER (PARTITION BY {self._keys})",
-        }[on_duplicate]
-        self._connection.execute(
-            f"""
-            CREATE TEMP TABLE contenders AS
-            SELECT _record, _line, _valid, {chosen} AS chosen,
-                count(DISTINCT first_equal) OVER (PARTITION BY {self._keys}) AS versions,
-                count(*) OVER (PARTITION BY {self._keys}) AS members,
-                coalesce(lag(_record) OVER in_order, lead(_record) OVER in_order) AS other
-            FROM (
-                SELECT s.*, min(_record) OVER (PARTITION BY {contents}) AS first_equal
-                FROM staged s SEMI JOIN repeated r ON {same_key(self._type, "s", "r")}
+        self._check_members(records, most)
+        of_one_key = same_key(self._type, "s", "r")
+        if on_duplicate is OnDuplicate.REJECT:
+            # A window function holds all records of a key in memory, and so does a join that hashes them.
+            differ = differs(self._type, self._staging.fields, "s", "f")
+            self._connection.execute(
+                f"""
+                CREATE TEMP TABLE firsts AS SELECT t.* FROM staged t SEMI JOIN repeated r ON t._record = r._chosen;
+                UPDATE repeated SET _conflict = true WHERE _chosen IN (
+                    SELECT DISTINCT f._record FROM staged s JOIN firsts f ON {same_key(self._type, "s", "f")}
+                    WHERE {differ} OR s._unread IS DISTINCT FROM f._unread
+                )
+                """
             )
-            WINDOW in_order AS (PARTITION BY {self._keys} ORDER BY _record)
-            """
-        )
-        in_conflict = "versions > 1" if on_duplicate is OnDuplicate.REJECT else "false"
         self._connection.execute(
             f"""
             INSERT INTO excluded
-            SELECT _record, CASE WHEN {in_conflict} THEN 'rejected' ELSE 'duplicate' END
-            FROM contenders WHERE _valid AND ({in_conflict} OR _record <> chosen)
+            SELECT s._record, CASE WHEN r._conflict THEN 'rejected' ELSE 'duplicate' END
+            FROM staged s JOIN repeated r ON {of_one_key} WHERE s._valid AND (r._conflict OR s._record <> r._chosen)
             """
         )
         yield from self._problems(
             f"""
-            SELECT _record, _line, NULL, 'key_conflict', 'must be the only one with its key, or equal to the others',
-                format('the key of record {{:,}}', other)
-                || CASE WHEN members > 2 THEN format(' and {{:,}} more', members - 2) ELSE '' END
-            FROM contenders WHERE {in_conflict} ORDER BY _record
+            SELECT s._record, s._line, NULL, 'key_conflict',
+                'must be the only one with its key, or equal to the others',
+                format('the key of record {{:,}}', r._first[CASE WHEN s._record = r._first[1] THEN 2 ELSE 1 END])
+                || CASE WHEN r._members > 2 THEN format(' and {{:,}} more', r._members - 2) ELSE '' END
+            FROM staged s JOIN repeated r ON {of_one_key} WHERE r._conflict ORDER BY s._record
             """
         )
+
+    def _check_members(self, records: int, most: int) -> None:
+        """Raises UnreadableFile if more than `most` records have the same key."""
+        members, *key = self._connection.fetch_one(
+            f"SELECT _members, {self._keys} FROM repeated ORDER BY _members DESC LIMIT 1"
+        )
+        if members > most:
+            raise key_of_too_many(members, records, self._type.key, key, most)
 
     def exclude_forbidden(self, mode: Mode, missing_required: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Excludes records that the mode forbids, and new records without a required field; yields their problems."""

@@ -21,6 +21,7 @@ from schemas.errors import (
     PreviewOutdated,
     Refused,
     StoreNotReady,
+    UnreadableFile,
     WindowOver,
 )
 from schemas.files import StoredFile
@@ -217,4 +218,16 @@ def already_imported(file_name: str, earlier: Batch) -> AlreadyImported:
         f"{file_name} was imported already{alias}: batch {earlier.batch_id}, committed "
         f"{earlier.at:%Y-%m-%d %H:%M} UTC by {earlier.actor} ({earlier.counts}).",
         "To read it again: --again.",
+    )
+
+
+def key_of_too_many(
+    members: int, records: int, names: Sequence[str], key: Sequence[object], most: int
+) -> UnreadableFile:
+    """Returns the error for a file with too many records of one key. Probably another column is the key's."""
+    are = f"All {records:,} records" if members == records else f"{members:,} of {records:,} records"
+    return UnreadableFile(
+        f"{are} have the same key ({', '.join(names)}). A key may have {most:,} (RECORDS_MAX_RECORDS_PER_KEY).",
+        "Is it the right column? Map the one that tells the records apart: --map HEADER=FIELD.",
+        f"The key is {', '.join(map(repr, map(str, key)))}.",
     )

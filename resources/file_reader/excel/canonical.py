@@ -181,7 +181,7 @@ class CanonicalParser:
             return _OTHER
         if cell_type != "n":
             return _OTHER if found[4] and cell_type != "str" else _OF_TYPE.get(cell_type, _OTHER)
-        of = self._kinds.get(style, "unknown" if self._kinds else "number")
+        of = self._kinds.get(style, "unknown")
         if found[4]:
             return _COMPUTED if of == "number" else _OTHER
         return _NUMBER if of == "number" else _OF_KIND[of]

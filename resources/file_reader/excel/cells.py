@@ -35,14 +35,13 @@ class InvalidCell(Exception):
 class CellTexts:
     """Returns the texts of cells, by their type and style. `progress` counts those of an unknown style."""
 
-    __slots__ = ("_dates", "_from_1904", "_kind_of", "_longest", "_progress", "_shared", "_strings", "_unstyled")
+    __slots__ = ("_dates", "_from_1904", "_kind_of", "_longest", "_progress", "_shared", "_strings")
 
     def __init__(
         self, progress: Progress, strings: SharedStrings, kinds: dict[str | None, Kind], from_1904: bool
     ) -> None:
         self._progress, self._strings, self._from_1904 = progress, strings, from_1904
         self._shared, self._kind_of = strings.text, kinds.get
-        self._unstyled = "unknown" if kinds else "number"
         self._longest = progress.limits.cell_characters
         self._dates: dict[str, dict[str, str]] = {"date": {}, "time": {}, "elapsed": {}}
 
@@ -61,7 +60,7 @@ class CellTexts:
             except (ValueError, IndexError):
                 raise self._without_shared(value) from None
         if cell_type is None or cell_type == "n":
-            kind = self._kind_of(style, self._unstyled)
+            kind = self._kind_of(style, "unknown")
             if kind != "number":
                 return (self._dates[kind].get(value) if kind != "unknown" else None) or self._date(value, kind, formula)
             if len(value) <= 16 and ((value.isdecimal() and value[0] != "0" and value.isascii()) or is_plain(value)):

@@ -27,6 +27,7 @@ _AFTER_NAME = np.isin(np.arange(256), list(b" />\t\r\n"))
 _ROW_NUMBER = re.compile(rb"""<[^<>]*?\sr\s*=\s*["']0*([0-9]{1,9})["']""").match
 _CELL_PLACE = re.compile(rb"""<[^<>]*?\sr\s*=\s*["']([A-Za-z]{1,3})0*([0-9]{1,9})["']""").match
 _SHARED_TAG = re.compile(rb"""<[^<>]*?\st\s*=\s*["']s["']""").match
+_INDEX = "^[0-9]{1,9}$"
 _NOT_LITERAL = r"&|_x|\r"
 _PLAIN = f"^{PLAIN}$"
 _NUMERIC = r"^[\s0-9.eE+-]*$"
@@ -147,6 +148,7 @@ class CrossCheck:
         if len(certain) != len(places):
             texts = texts.take(pa.array(np.searchsorted(places, certain)))
         wrong = np.zeros(len(certain), bool)
+        shared = shared & pc.match_substring_regex(contents, _INDEX).to_numpy(zero_copy_only=False)
         if shared.any():
             numbers = contents.filter(pa.array(shared)).cast(pa.string()).cast(pa.int32())
             same = pc.equal(self._strings.texts.take(numbers), texts.filter(pa.array(shared)))

@@ -10,7 +10,7 @@ from resources.file_reader.excel.package import Package
 from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.shared_strings import read_shared_strings
 from resources.file_reader.excel.sheet import Sheet, merged
-from resources.file_reader.excel.styles import style_kinds
+from resources.file_reader.excel.styles import read_styles
 from resources.file_reader.excel.workbook import Workbook
 from schemas.errors import UnreadableFile
 
@@ -56,11 +56,17 @@ class ExcelFile:
             self.date_system: Literal[1900, 1904] = 1904 if workbook.from_1904 else 1900
             self.sheet = workbook.choose(sheet)
             self._strings = read_shared_strings(self._package, workbook.strings, limits)
-            kinds = style_kinds(self._package, workbook.styles)
+            self._styles = read_styles(self._package, workbook.styles)
             self._progress = Progress(self._package, self.sheet, limits)
             part = workbook.sheets[self.sheet]
             self._sheet = Sheet(
-                self._package, part, self._progress, self._strings, kinds, workbook.from_1904, block_bytes
+                self._package,
+                part,
+                self._progress,
+                self._strings,
+                self._styles.kinds,
+                workbook.from_1904,
+                block_bytes,
             )
             self._reading = self._sheet.chunks()
             self._first = next(self._reading, None)
@@ -106,6 +112,8 @@ class ExcelFile:
             notes.append(f"{many} values and {'were' if len(others) > 1 else 'was'} not read: {shown}.")
         if self.date_system == 1904:
             notes.append("Its dates count from 1904.")
+        if self._styles.fault and self._progress.unknown_styles:
+            notes.append(self._styles.fault)
         return (*notes, *self._sheet.notes())
 
     def chunks(self) -> Iterator[TextChunk]:

@@ -62,7 +62,7 @@ class Layout:
         """Yields what to know about the sheet, in sentences; of hidden columns, only the first `width`."""
         if self.merges:
             shown = ", ".join(self.merged) + (", …" if self.merges > len(self.merged) else "")
-            yield f"Merged cells ({shown}): each range has its value in the top left cell, the others are empty."
+            yield f"Merged cells ({shown}): Excel shows only the first cell of a range. All were read as they are."
         hidden = sorted({at for first, last in self.hidden_columns for at in range(first, min(last, width) + 1)})
         if hidden:
             names = column_names(LAST_COLUMNS)

@@ -134,13 +134,16 @@ class Package:
         feed.end()
         yield
 
-    def parse_small(self, part: str, start: Callable[[str, dict[str, str]], None], root: str) -> None:
-        """Parses a small part. `start` gets the local names of the elements in the root's namespace."""
-        depth = 0
-        own = ""
+    def parse_small(self, part: str, start: Callable[[str, dict[str, str], str], None], root: str) -> None:
+        """Parses a small part. `start` gets the elements in the root's namespace.
+
+        It gets the local name, the attributes, and the section: the outermost such element below the root.
+        """
+        depth = section_depth = 0
+        own = section = ""
 
         def started(name: str, attributes: dict[str, str]) -> None:
-            nonlocal depth, own
+            nonlocal depth, own, section, section_depth
             depth += 1
             namespace, _, local = name.rpartition(" ")
             if depth == 1:
@@ -150,10 +153,14 @@ class Package:
             if depth > DEPTH:
                 raise self.unreadable(f"is nested more than {DEPTH} deep in {part}")
             if namespace == own:
-                start(local, attributes)
+                if depth > 1 and not section:
+                    section, section_depth = local, depth
+                start(local, attributes, section)
 
         def ended(_: str) -> None:
-            nonlocal depth
+            nonlocal depth, section
+            if depth == section_depth:
+                section = ""
             depth -= 1
 
         parser = expat.ParserCreate(None, " ")
@@ -168,7 +175,7 @@ class Package:
         rels = self.find(posixpath.join(folder, "_rels", base + ".rels"))
         found: list[tuple[str, str, str]] = []
 
-        def start(name: str, attributes: dict[str, str]) -> None:
+        def start(name: str, attributes: dict[str, str], _: str) -> None:
             if len(found) > self.limits.entries:
                 raise self.unreadable(f"has more than {self.limits.entries:,} links in {rels}")
             if name == "Relationship" and attributes.get("TargetMode", "Internal") == "Internal":

@@ -37,7 +37,7 @@ class SharedStrings:
 
     def text(self, number: int) -> str:
         """Returns a text. Raises IndexError if there is none of that number."""
-        if number < 0:
+        if not 0 <= number < len(self):
             raise IndexError
         found: str = self.texts[number].as_py()
         return found

@@ -85,7 +85,8 @@ class Sheet:
         if progress.last - progress.last_filled > progress.limits.empty_rows:
             yield f"Rows {progress.last_filled + 1:,} to {progress.last:,} are empty."
         if progress.unknown_styles:
-            yield f"{progress.unknown_styles:,} cells have a style that the workbook lacks: read as plain numbers."
+            many = f"{numbered(progress.unknown_styles, 'cell')} {'have' if progress.unknown_styles > 1 else 'has'}"
+            yield f"{many} a style that the workbook lacks: read as plain numbers. A date among them is one like 45443."
 
     def _records(self, piece: Piece) -> Iterator[TextChunk]:
         at, progress = 0, self._progress

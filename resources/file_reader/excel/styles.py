@@ -1,20 +1,28 @@
 """Number formats: which cells are dates."""
 
 import re
+from dataclasses import dataclass
 from functools import cache
 from typing import Literal
+from xml.parsers import expat
 
 from resources.file_reader.excel.package import Package
+from schemas.errors import UnreadableFile
 
 Kind = Literal["number", "date", "time", "elapsed"]  # what a cell's numbers are
 
 _BUILT_IN: dict[int, Kind] = {
-    **dict.fromkeys((14, 15, 16, 17, 22, *range(27, 32), 36, *range(50, 59)), "date"),
-    **dict.fromkeys((18, 19, 20, 21, *range(32, 36), 45, 47), "time"),
-    46: "elapsed",
+    **dict.fromkeys((*range(14, 18), 22, *range(27, 32), 36, 50, 51, 54, 57, 58, *range(71, 75), 77, 81), "date"),
+    **dict.fromkeys((*range(18, 22), *range(32, 36), 45, 47, 52, 53, 55, 56, 75, 76, 78, 80), "time"),
+    **dict.fromkeys((46, 79), "elapsed"),
 }
-"""ECMA-376 part 1, 18.8.30; 27 to 36 and 50 to 58 are for East Asian languages."""
+"""The formats that need no code (ECMA-376 part 1, 18.8.30).
 
+27 to 36 and 50 to 58 are for East Asian languages, 71 to 81 for Thai. 34, 35, 52, 53, 55 and 56 show a date in one
+language and a time in another. A time of day 1 or later is a date too, so they are times.
+"""
+
+_DEFAULT: dict[str | None, Kind] = dict.fromkeys((None, "", "0"), "number")
 _NO_CODE = re.compile(r'"[^"]*"?|\\.|[_*].|\[(?!(?:h+|m+|s+)\])[^\]]*\]|AM/PM|A/P', re.IGNORECASE | re.DOTALL)
 _ELAPSED = re.compile(r"\[[hms]+\]", re.IGNORECASE)
 
@@ -25,7 +33,7 @@ def _format_kind(code: str) -> Kind:
     if code.lower() in ("general", "standard"):
         return "number"
     bare = _NO_CODE.sub("", code).split(";")[0].lower()
-    if re.search("[yde]", re.sub(r"e[+-]", "", bare)) and not re.search(r"[0#?]e|general", bare):
+    if re.search("[ydeb]", re.sub(r"e[+-]", "", bare)) and not re.search(r"[0#?]e|general", bare):
         return "date"
     if _ELAPSED.search(bare):
         return "elapsed"
@@ -34,34 +42,46 @@ def _format_kind(code: str) -> Kind:
     return "date" if "m" in bare else "number"
 
 
-def style_kinds(package: Package, part: str) -> dict[str | None, Kind]:
-    """Returns the kind of each cell style, as cells name it; {} if the workbook has no styles."""
-    kinds: dict[str | None, Kind] = {}
+@dataclass(frozen=True)
+class Styles:
+    """The kind of each cell style, as cells name it. `fault` is a sentence if the number formats cannot be read."""
+
+    kinds: dict[str | None, Kind]
+    fault: str = ""
+
+
+def read_styles(package: Package, part: str) -> Styles:
+    """Returns the styles of cells; without any but the default one if the part is '' or not XML.
+
+    Formats count where cells refer to them. Those of differential styles (`dxfs`) are for conditional formatting only.
+    """
     codes: dict[str, str] = {}
     formats: list[str] = []
-    inside = False
 
     def check(count: int) -> None:
         if count >= package.limits.styles:
             raise package.unreadable(f"has more than {package.limits.styles:,} styles in {part}")
 
-    def start(name: str, attributes: dict[str, str]) -> None:
-        nonlocal inside
-        if name == "numFmt":
+    def start(name: str, attributes: dict[str, str], section: str) -> None:
+        if (section, name) == ("numFmts", "numFmt"):
             check(len(codes))
             codes.setdefault(attributes.get("numFmtId", ""), attributes.get("formatCode", ""))
-        elif name == "xf" and inside:
+        elif (section, name) == ("cellXfs", "xf"):
             check(len(formats))
             formats.append(attributes.get("numFmtId", "0"))
-        elif name in ("cellXfs", "cellStyleXfs", "cellStyles", "dxfs"):
-            inside = name == "cellXfs"
 
-    if part:
+    if not part:
+        return Styles(_DEFAULT, "The workbook has no part of styles, or its link to it is broken.")
+    try:
         package.parse_small(part, start, "styleSheet")
+    except UnreadableFile as error:
+        if not isinstance(error.__cause__, expat.ExpatError):
+            raise
+        return Styles(_DEFAULT, f"The styles of the workbook are damaged: {part} is not XML.")
+    kinds = dict(_DEFAULT)
     for style, number in enumerate(formats):
         known = _BUILT_IN.get(int(number), "number") if number.isdecimal() and len(number) < 10 else "number"
         kinds[str(style)] = _format_kind(codes[number][:1000]) if number in codes else known
     _format_kind.cache_clear()
-    if kinds:
-        kinds[None] = kinds[""] = kinds["0"]
-    return kinds
+    kinds[None] = kinds[""] = kinds["0"]
+    return Styles(kinds)

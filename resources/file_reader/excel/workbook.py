@@ -25,7 +25,7 @@ class Workbook:
         self._hidden: set[str] = set()
         self.from_1904 = False
 
-        def start(name: str, attributes: dict[str, str]) -> None:
+        def start(name: str, attributes: dict[str, str], _: str) -> None:
             if name == "workbookPr":
                 self.from_1904 = attributes.get("date1904", "0").strip() in ("1", "true", "on")
             elif name == "sheet":

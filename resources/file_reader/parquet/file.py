@@ -19,6 +19,7 @@ from schemas.errors import UnreadableFile
 
 _CHUNK_BYTES = 64 << 20
 _CHUNK_CELLS = 4_000_000
+_FEW_RECORDS = 1_000_000
 _BUFFER = 1 << 20
 _BUFFERS = 64 << 20  # of all columns
 
@@ -84,6 +85,13 @@ class ParquetFile:
                 "(RECORDS_MAX_HEADER_CHARACTERS).",
                 hint,
             )
+        records, size = metadata.num_rows, self._file.seek(0, 2)
+        if records > max(_FEW_RECORDS, size * limits.records_per_byte):
+            raise UnreadableFile(
+                f"{self._name} says it has {records:,} records in {size:,} bytes, more than "
+                f"{limits.records_per_byte:,} for each byte (RECORDS_MAX_RECORDS_PER_BYTE).",
+                "Most of its records must be equal. If that is right, raise the limit.",
+            )
         repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
         if repeated:
             raise UnreadableFile(
@@ -101,7 +109,7 @@ class ParquetFile:
         cross_check = ParquetCrossCheck(self._file, self._name, self._parquet.schema_arrow)
         rows = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
         batches = self._parquet.iter_batches(batch_size=rows, use_threads=False)
-        while True:
+        while self.read <= self._parquet.metadata.num_rows:
             try:
                 batch = next(batches, None)
                 if batch is None:

@@ -12,6 +12,7 @@ class ParquetLimits:
     columns: int = 10_000
     name_characters: int = 10_000
     cell_characters: int = 10_000_000
+    records_per_byte: int = 10
     footer_bytes: int = 64 << 20
     footer_items: int = 1_000_000
 
@@ -22,4 +23,5 @@ class ParquetLimits:
             columns=limits.columns,
             name_characters=limits.header_characters,
             cell_characters=limits.cell_mb * 1_000_000,
+            records_per_byte=limits.records_per_byte,
         )

@@ -40,7 +40,9 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+    types = pa.types
+    variable = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
+    return bool(variable or types.is_fixed_size_binary(kind))
 
 
 def text_column(column: pa.Array, position: int, cells: list[CellProblem]) -> pa.Array:
@@ -79,6 +81,7 @@ def text_column(column: pa.Array, position: int, cells: list[CellProblem]) -> pa
     elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         texts = _dates(column, unfit)
     elif pa.types.is_time(kind):
+        column, _ = _within(column, 0, _PER_DAY[kind.unit], "time_out_of_range", "must be before 24:00:00", unfit)
         texts = _without_zeros(column.cast(pa.string()))
     elif pa.types.is_nested(kind):
         unfit(column.is_valid(), "nested_value", "must be a single value", lambda _: f"a value of type {kind}")
@@ -98,15 +101,26 @@ def _written_out(numbers: pa.Array, texts: pa.Array) -> pa.Array:
     return pc.replace_with_mask(texts, short.fill_null(False), pa.array(long, pa.string()))
 
 
+def _within(
+    column: pa.Array, first: int, end: int, rule: str, expected: str, unfit: _Unfit
+) -> "tuple[pa.Array, np.ndarray[tuple[int], np.dtype[np.int64]]]":
+    """Returns the column without the values outside a range, which are unfit, and its values as numbers.
+
+    Arrow prints a value that it cannot express as `<value out of range: …>`.
+    """
+    stored = column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64())
+    values = stored.fill_null(0).to_numpy(zero_copy_only=False)
+    exists = pa.array((values >= first) & (values < end))
+    unfit(pc.invert(exists), rule, expected, lambda row: str(values[row]))
+    return pc.if_else(exists, column, pa.scalar(None, column.type)), values
+
+
 def _dates(column: pa.Array, unfit: _Unfit) -> pa.Array:
     """Returns dates and timestamps of the years 1 to 9999 as ISO 8601; those with a time zone in UTC."""
     kind = column.type
-    days = pa.types.is_date32(kind)
-    values = column.cast(pa.int32() if days else pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
-    per_day = 1 if days else _PER_DAY["ms" if pa.types.is_date64(kind) else kind.unit]
-    exists = pa.array((values >= _FIRST_DAY * per_day) & (values < (_LAST_DAY + 1) * per_day))
-    unfit(pc.invert(exists), "date_out_of_range", "must be in the years 1 to 9999", lambda row: str(values[row]))
-    column = pc.if_else(exists, column, pa.scalar(None, kind))
+    per_day = 1 if pa.types.is_date32(kind) else _PER_DAY["ms" if pa.types.is_date64(kind) else kind.unit]
+    first, end = _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day
+    column, values = _within(column, first, end, "date_out_of_range", "must be in the years 1 to 9999", unfit)
     if pa.types.is_date(kind):
         return column.cast(pa.date32()).cast(pa.string())
     naive = column.cast(pa.int64()).cast(pa.timestamp(kind.unit))  # in UTC, so that no time zone is looked up by name
