@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from datetime import date
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from resources.file_reader.formats import FORMATS, format_named, recognise
+from resources.importing.importer import Importer
+from schemas.counts import Counts
 from schemas.errors import UnreadableFile
+from tests.records import contacts_of
+from tests.test_excel import book, changed
 
 ROOT = Path(__file__).parent.parent
 
@@ -259,3 +264,46 @@ def test_the_list_of_formats_brings_no_parser() -> None:
     )
     brought = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert brought.stdout.split() == []
+
+
+def _contacts(name: pa.Array) -> bytes:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"external_id": ["C-1"], "status": ["lead"], "first_name": name}), file)
+    return file.getvalue()
+
+
+_HEADERS = ["external_id", "status", "first_name"]
+_UNREADABLE = {
+    "a.parquet": (
+        _contacts(pa.array([86_400_000_000]).cast(pa.time64("us"))),
+        "before 24:00:00; record 1 (line 1) has 86400000000 us",
+    ),
+    "b.parquet": (
+        _contacts(pa.array([{"a": 1}])),
+        "a single value; record 1 (line 1) has a value of type struct<a: int64>",
+    ),
+    "c.xlsx": (book([_HEADERS, ["C-1", "lead", "#N/A"]]), "a value, not an error; record 1 (line 2) has #N/A"),
+    "d.json": (
+        b'[{"external_id": "C-1", "status": "lead", "first_name": [1]}]',
+        "a single value; record 1 (line 1) has [1]",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _UNREADABLE)
+def test_a_value_that_no_text_expresses_is_rejected_with_a_sentence(
+    importer: Importer, tmp_path: Path, name: str
+) -> None:
+    """Arrow prints such a time as `<value out of range: 86400000000>`, which was imported."""
+    content, sentence = _UNREADABLE[name]
+    (tmp_path / name).write_bytes(content)
+    report = importer.preview(contacts_of(tmp_path / name))
+    assert report.batch.counts == Counts(read=1, rejected=1)
+    assert [problem.message() for problem in report.samples] == [f"`first_name` must be {sentence}"]
+
+
+def test_a_preview_says_that_the_number_formats_of_a_workbook_are_lost(importer: Importer, tmp_path: Path) -> None:
+    rows: list[list[Any]] = [_HEADERS, ["C-1", "lead", date(2024, 5, 31)]]
+    (tmp_path / "a.xlsx").write_bytes(changed(book(rows), {"xl/styles.xml": None}))
+    report = importer.preview(contacts_of(tmp_path / "a.xlsx"))
+    assert ("Note", "The workbook has no part of styles, or its link to it is broken.") in report.batch.understood

@@ -15,7 +15,7 @@ from resources.file_reader.chunk import CellProblem
 
 _FIRST_DAY = (date.min - date(1970, 1, 1)).days
 _LAST_DAY = (date.max - date(1970, 1, 1)).days
-_PER_DAY = {unit: 86_400 * 1000**power for power, unit in enumerate(("s", "ms", "us", "ns"))}
+_PER_DAY = {"days": 1} | {unit: 86_400 * 1000**power for power, unit in enumerate(("s", "ms", "us", "ns"))}
 
 _Unfit = Callable[[pa.Array, str, str, Callable[[int], str]], None]
 """Records problems: which rows have one, the rule, what they must be, and how to show a row's value."""
@@ -111,14 +111,21 @@ def _within(
     stored = column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64())
     values = stored.fill_null(0).to_numpy(zero_copy_only=False)
     exists = pa.array((values >= first) & (values < end))
-    unfit(pc.invert(exists), rule, expected, lambda row: str(values[row]))
+    unfit(pc.invert(exists), rule, expected, lambda row: f"{values[row]} {_unit(column.type)}")
     return pc.if_else(exists, column, pa.scalar(None, column.type)), values
+
+
+def _unit(kind: pa.DataType) -> str:
+    """Returns what a date, time or timestamp counts."""
+    if pa.types.is_date(kind):
+        return "days" if pa.types.is_date32(kind) else "ms"
+    return str(kind.unit)
 
 
 def _dates(column: pa.Array, unfit: _Unfit) -> pa.Array:
     """Returns dates and timestamps of the years 1 to 9999 as ISO 8601; those with a time zone in UTC."""
     kind = column.type
-    per_day = 1 if pa.types.is_date32(kind) else _PER_DAY["ms" if pa.types.is_date64(kind) else kind.unit]
+    per_day = _PER_DAY[_unit(kind)]
     first, end = _FIRST_DAY * per_day, (_LAST_DAY + 1) * per_day
     column, values = _within(column, first, end, "date_out_of_range", "must be in the years 1 to 9999", unfit)
     if pa.types.is_date(kind):
