@@ -92,6 +92,7 @@ def stage_file(
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
                 problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate))
+                problems.add_all(staged_file.exclude_other_forms())
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
                 comparison = staged_file.compare()
                 changes = staged_file.changes(_CHANGED_RECORDS) if comparison.updated else []
