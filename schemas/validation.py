@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
 from schemas.batches import DateOrder
+from schemas.characters import shown, unseen_in_keys, unseen_in_patterns
 from schemas.dates import needs_order
 from schemas.model import RecordModel
 from schemas.parsing import parse_column, type_in_words
@@ -18,7 +19,8 @@ from schemas.record_type import Field, RecordType
 from schemas.rules import rule_in_words
 
 NOT_EMPTY = "must not be empty"
-NO_NUL = "must not contain the character U+0000"
+SEEN_KEY = "must have no white space at its edges, and no invisible or control character"
+SEEN = "must have no invisible or control character"
 NEEDS_ORDER = "in another order of day, month and year only with --date-order"
 
 
@@ -64,8 +66,8 @@ def validate(
         if len(bad):
             unparsed[name] = bad
             failures += _unparsed(field, bad, column.take(bad), date_order)
-        if field.type == "text" and name in record_type.key:
-            failures += _with_nul(name, column)
+        if field.type == "text":
+            failures += _unseen(model, field, column)
     typed = pa.table(columns)
     for name, rule, expected, rows in _check(model, typed):
         if name in unparsed:
@@ -87,11 +89,19 @@ def _unparsed(field: Field, rows: pa.Array, values: pa.Array, date_order: DateOr
         yield Failures(field.name, "type", expected, rows, values)
 
 
-def _with_nul(name: str, values: pa.Array) -> Iterator[Failures]:
-    """Yields the failure of keys that contain U+0000. DuckLake 1.0 cannot compare such keys (found here)."""
-    rows = pc.indices_nonzero(pc.fill_null(pc.match_substring(values, "\0"), False))
+def _unseen(model: type[RecordModel], field: Field, texts: pa.Array) -> Iterator[Failures]:
+    """Yields the failure of texts that look like others: in a key, and in a field that must match a pattern.
+
+    DuckLake 1.0 cannot compare keys with U+0000 either (found here).
+    """
+    if field.name in _record_type(model).key:
+        rows, expected = unseen_in_keys(texts), SEEN_KEY
+    elif field.name in _patterned(model):
+        rows, expected = unseen_in_patterns(texts), SEEN
+    else:
+        return
     if len(rows):
-        yield Failures(name, "nul", NO_NUL, rows, values.take(rows))
+        yield Failures(field.name, "unseen", expected, rows, pa.array(map(shown, texts.take(rows).to_pylist())))
 
 
 def _check(model: type[RecordModel], typed: pa.Table) -> list[tuple[str, str, str, pa.Array]]:
@@ -126,3 +136,10 @@ def _schema(model: type[RecordModel], columns: tuple[str, ...]) -> pandera.DataF
 @lru_cache(maxsize=16)
 def _record_type(model: type[RecordModel]) -> RecordType:
     return model.record_type()
+
+
+@lru_cache(maxsize=16)
+def _patterned(model: type[RecordModel]) -> frozenset[str]:
+    """Returns the fields that must match a pattern."""
+    columns = model.to_schema().columns.items()
+    return frozenset(name for name, column in columns if any(check.name == "str_matches" for check in column.checks))

@@ -380,6 +380,59 @@ def test_what_was_said_of_a_header_row_is_remembered_once_it_is_committed(
         assert [it.reason for it in importer.preview(request).columns if it.reason == "remembered"] == []
 
 
+def test_a_key_in_another_normal_form_is_rejected(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
+    put(store, "SELECT 'Zoe' || chr(776) AS external_id, 'lead' AS status UNION ALL SELECT 'É', 'lead'")
+    composed, decomposed = "Zo\xeb", "e\u0301"
+    ids = ["C-1", composed, "\xe9", decomposed, "E\u0301", "É", "o\u0308"]
+
+    report = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1, external_id=id_) for id_ in ids])))
+
+    assert report.batch.counts == Counts(read=7, created=2, rejected=5)
+    assert [(it.record, it.rule, it.value) for it in report.samples] == [
+        (2, "key_form", "Zo[U+00EB], as a stored key"),
+        (3, "key_form", "[U+00E9], as record 4"),
+        (4, "key_form", "e[U+0301], as record 3"),
+        (5, "key_form", "E[U+0301], as record 6"),
+        (6, "key_form", "[U+00C9], as record 5"),
+    ]
+    importer.commit("ua", report.batch.batch_id, OnInvalid.SKIP)
+    assert set(values(store, "status")) == {"Zoe\u0308", "É", "C-1", "o\u0308"}
+
+
+def test_invisible_characters_are_removed_from_headers_and_refused_in_keys_and_addresses(
+    importer: Importer, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text(
+        "\u200bexternal_id,e\xa0mail,first\xa0name\xa0,status\n"
+        "I-1,ana@ex.org\xa0,Ana,lead\nI-2,\u200bbo@ex.org,Bo,lead\nI-3\xa0,cy@ex.org,Cy,lead\n"
+        "\ufeffI-4,di@ex.org,Di,lead\nI-5,el@ex.org ,El,lead\xa0\nI-6,fa@ex.org,Fa,lead\n",
+        encoding="utf-8",
+    )
+    report = importer.preview(contacts_of(tmp_path / "a.csv"))
+    assert [it.field for it in report.columns] == ["external_id", "email", "first_name", "status"]
+    assert report.batch.counts == Counts(read=6, created=1, rejected=5)
+    assert [(it.record, it.field, it.rule, it.value) for it in report.samples] == [
+        (1, "email", "unseen", "ana@ex.org[U+00A0]"),
+        (2, "email", "unseen", "[U+200B]bo@ex.org"),
+        (3, "external_id", "unseen", "I-3[U+00A0]"),
+        (4, "external_id", "unseen", "[U+FEFF]I-4"),
+        (5, "email", "str_matches", "el@ex.org "),
+        (5, "status", "isin", "lead\xa0"),
+    ]
+
+
+def test_stored_keys_that_are_not_seen_are_exported_and_rolled_back_but_not_imported(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    """Earlier versions stored such keys."""
+    put(store, "SELECT 'K-1 ' AS external_id, 'lead' AS status")
+    batch = importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", [contact(1, external_id="K-1")]))).batch
+    report = importer.preview(contacts_of(write_csv(tmp_path / "b.csv", [contact(2, external_id="K-1 ")])))
+    assert (report.batch.counts.rejected, report.samples[0].value) == (1, "K-1␣")
+    store.account("ua").roll_back(RollbackRequest("ua", batch.batch_id), "tester", None)
+    assert set(values(store, "status")) == {"K-1 "}
+
+
 def test_dates_are_read_by_the_given_order_and_doubts_are_reported(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def stage_file(
             with records.compare(record_type, staging, snapshot) as staged_file:
                 limits = store.settings.limits
                 problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate, limits.records_per_key))
+                problems.add_all(staged_file.exclude_other_forms())
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
                 comparison = staged_file.compare()
                 changes = staged_file.changes(_CHANGED_RECORDS) if comparison.updated else []

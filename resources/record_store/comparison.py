@@ -10,6 +10,7 @@ from resources.record_store.problems import PROBLEMS
 from resources.record_store.refusals import key_of_too_many
 from resources.record_store.staging import Comparison, Staging, differs, same_key
 from schemas.batches import ChangedValue, Mode, OnDuplicate
+from schemas.characters import code_points
 from schemas.record_type import RecordType
 
 _HASHES_AT_ONCE = 1_000_000
@@ -108,6 +109,71 @@ class StagedFile:
         )
         if members > most:
             raise key_of_too_many(members, records, self._type.key, key, most)
+
+    def exclude_other_forms(self) -> Iterator[pa.RecordBatch]:
+        """Excludes records with a key that equals another one but for its Unicode normal form; yields their problems.
+
+        The other key is in the file or stored. Of two such keys, at least one is not in the form NFC. Most files and
+        stores have no such key: then nothing else is compared.
+        """
+        texts = [name for name in self._type.key if self._type.field(name).type == "text"]
+        if not texts:
+            return
+        normal = {name: f"nfc_normalize({name})" for name in map(identifier, texts)}
+        keys = [identifier(name) for name in self._type.key]
+        form = f"struct_pack({', '.join(f'{name} := {normal.get(name, name)}' for name in keys)})"
+        spelling = f"struct_pack({', '.join(f'{name} := {name}' for name in keys)})"
+        is_other = " OR ".join(f"{normalised} <> {name}" for name, normalised in normal.items())
+        self._connection.execute(
+            f"""
+            CREATE TEMP TABLE forms AS
+            SELECT {form} AS form FROM staged WHERE _valid AND ({is_other})
+            UNION SELECT {form} FROM ({self._stored()}) WHERE {is_other}
+            """,
+            [self._account],
+        )
+        if not self._connection.fetch_one("SELECT count(*) FROM forms")[0]:
+            return
+        self._connection.execute(
+            f"""
+            CREATE TEMP TABLE other_forms AS
+            WITH spellings AS (
+                SELECT {form} AS form, {spelling} AS spelling, _record FROM staged WHERE _valid
+                UNION ALL SELECT {form}, {spelling}, NULL FROM ({self._stored()})
+            )
+            SELECT form, spelling, min(_record) AS _record FROM spellings SEMI JOIN forms USING (form)
+            GROUP BY form, spelling QUALIFY count(*) OVER (PARTITION BY form) > 1
+            """,
+            [self._account],
+        )
+        key = ", ' · ', ".join(f"s.{identifier(name)}::VARCHAR" for name in self._type.key)
+        self._connection.execute(
+            f"""
+            CREATE TEMP TABLE in_other_form AS
+            SELECT s._record, s._line, concat({key}) AS key, min(other._record) AS other
+            FROM (FROM staged ANTI JOIN excluded USING (_record)) s
+            JOIN other_forms mine ON {spelling} = mine.spelling
+            JOIN other_forms other ON other.form = mine.form AND other.spelling <> mine.spelling
+            GROUP BY ALL
+            """
+        )
+        self._connection.execute("INSERT INTO excluded SELECT _record, 'rejected' FROM in_other_form")
+        expected = "must not have a key that equals another one but for its Unicode normal form"
+        yield pa.RecordBatch.from_pylist(
+            [
+                {
+                    "record": record,
+                    "line": line,
+                    "rule": "key_form",
+                    "expected": expected,
+                    "value": f"{code_points(key)}, as {'a stored key' if other is None else f'record {other:,}'}",
+                }
+                for record, line, key, other in self._connection.execute(
+                    "FROM in_other_form ORDER BY _record"
+                ).fetch_all()
+            ],
+            PROBLEMS,
+        )
 
     def exclude_forbidden(self, mode: Mode, missing_required: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Excludes records that the mode forbids, and new records without a required field; yields their problems."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from schemas.characters import JOINERS, SELECTORS, is_unseen
+
 LONGEST = 300
 """Characters of a value that a page shows. Of a longer value it leaves out the middle."""
 
@@ -17,10 +19,6 @@ _CONTROLS = {
     0x7F: "DEL",
 }  # fmt: skip
 """Short names of control characters. Few fonts draw Unicode's pictures of them."""
-_INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs"}
-_BLANK = {*"\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"}  # letters, marks and signs that draw nothing
-_JOINERS = {"\u200c", "\u200d"}  # emoji, Persian and the scripts of India need them to look right
-_SELECTORS = {*map(chr, [*range(0x180B, 0x180E), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)])}
 
 
 class Excerpt(str):
@@ -86,11 +84,11 @@ def _visible(text: str) -> list[str | _Character]:
         if character == " ":
             inside = first <= i < last
             pieces.append(character if inside else _Character("SP", "U+0020 SPACE"))
-        elif character in _JOINERS or character in _SELECTORS:
-            after_selector = isinstance(before, str) and before in _SELECTORS and character in _JOINERS
-            joins = isinstance(before, str) and not before.isascii() and before not in _JOINERS | _SELECTORS
+        elif character in JOINERS or character in SELECTORS:
+            after_selector = isinstance(before, str) and before in SELECTORS and character in JOINERS
+            joins = isinstance(before, str) and not before.isascii() and before not in JOINERS + SELECTORS
             pieces.append(character if joins or after_selector else _replaced(character))
-        elif character in _BLANK or unicodedata.category(character) in _INVISIBLE:
+        elif is_unseen(character):
             pieces.append(_replaced(character))
         else:
             pieces.append(character)
