@@ -63,10 +63,12 @@ _HAVE = {
 
 _MARKS = (b".0", b"E+", b"E-", b"e+", b"e-")
 """What a number has that looks like a mistake."""
-_FIRST, _LAST, _DIGITS = np.zeros((3, 256), bool)
-_FIRST[[*range(0x21), *b"\"'=#\\Nn"]] = True
-_LAST[[*range(0x21), *b"%"]] = True
-_DIGITS[[*b"-0123456789"]] = True
+_EDGE, _DIGIT = 1, 2
+_FIRST, _LAST = np.zeros((2, 256), np.uint8)
+"""What the first and the last byte of a text can mean: a suspect edge, or a number if both are digits."""
+_FIRST[[*range(0x21), *b"\"'=#\\Nn"]] = _EDGE
+_LAST[[*range(0x21), *b"%"]] = _EDGE
+_FIRST[[*b"-0123456789"]] = _LAST[[*b"0123456789"]] = _DIGIT
 
 
 @dataclass
@@ -153,19 +155,19 @@ def _suspects(texts: pa.Array) -> pa.Array:
     if buffer is None or not len(texts):
         return texts[:0]
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    given = np.flatnonzero(ends[1:] > ends[:-1])
-    if not len(given):
-        return texts[:0]
     data = np.frombuffer(buffer, np.uint8)
-    first, last = data[ends[:-1][given]], data[ends[1:][given] - 1]
-    edges = _FIRST[first] | _LAST[last]
     used = data[ends[0] : ends[-1]]
-    content = used.tobytes() if (number := _DIGITS[first] & _DIGITS[last]).any() else b""
+    if not len(used):
+        return texts[:0]
+    # An empty text is judged by its neighbour's bytes: no pattern finds it.
+    first = _FIRST.take(data.take(ends[:-1], mode="clip"))
+    last = _LAST.take(data.take(ends[1:] - 1, mode="clip"))
+    suspect = (first | last) & _EDGE
+    numbers = first & last & _DIGIT
+    content = used.tobytes() if numbers.any() else b""
     if any(mark in content for mark in _MARKS):
-        edges |= number
-    suspect = np.zeros(len(texts), bool)
-    suspect[given] = edges
-    which = pa.array(suspect)
+        suspect |= numbers
+    which = pa.array(suspect.astype(bool))
     if used.max() > 0x7E or used.min() < 0x20:
         which = pc.or_(which, pc.invert(pc.ascii_is_printable(texts)))
     return texts.filter(which)
