@@ -238,7 +238,19 @@ def batch_metadata(store: RecordStore, report: ImportReport) -> dict[str, Any]:
     if batch.committed_at is not None:
         shown["committed_at"] = dg.MetadataValue.timestamp(batch.committed_at)
     if batch.warnings:
-        shown["warnings"] = dg.MetadataValue.md("\n".join(f"- {warning}" for warning in batch.warnings))
+        shown["warnings"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {
+                        "code": warning.code.value,
+                        "field": warning.field or "",
+                        "records": warning.records,
+                        "warning": str(warning),
+                    }
+                )
+                for warning in batch.warnings
+            ]
+        )
     if batch.failure is not None:
         shown["failure"] = batch.failure
     if batch.undone is not None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.counts import Counts
+from schemas.warnings import BatchWarning, WarningCode
 
 PART = ".part"
 """The end of the name of an incomplete file. The writer removes it when the file is complete."""
@@ -27,8 +28,9 @@ Look = Mapping[str, Seen]
 class CommitPolicy(BaseModel):
     """Which files are committed without approval.
 
-    commit: `clean` means files without rejected records. A percentage such as `2%` means files with at most so many
-    rejected records. `approve` means no files.
+    commit: `clean` means files without rejected records and warnings. A percentage such as `2%` means files with at
+    most so many rejected records. `approve` means no files.
+    ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
     """
 
@@ -36,6 +38,7 @@ class CommitPolicy(BaseModel):
     account: str | None = None
     type: str | None = None
     commit: str = CLEAN
+    ignore_warnings: tuple[WarningCode, ...] = ()
 
     @field_validator("commit")
     @classmethod
@@ -46,15 +49,29 @@ class CommitPolicy(BaseModel):
             return commit
         raise PydanticCustomError("commit", "input should be clean, approve or a percentage such as 2%")
 
-    def commits(self, counts: Counts) -> bool:
-        """Returns whether a file with these counts is committed without approval."""
-        if self.commit == APPROVE:
+    @model_validator(mode="after")
+    def _is_about_warnings(self) -> Self:
+        if self.ignore_warnings and self.commit != CLEAN:
+            raise PydanticCustomError("ignore_warnings", "ignore_warnings is only for commit: clean")
+        return self
+
+    def commits(self, counts: Counts, warnings: Sequence[BatchWarning] = ()) -> bool:
+        """Returns whether a file with these counts and warnings is committed without approval."""
+        if self.commit == APPROVE or self.stopping(warnings):
             return False
         percent = Fraction(0 if self.commit == CLEAN else self.commit[:-1])
         return counts.rejected * 100 <= percent * counts.read
 
+    def stopping(self, warnings: Sequence[BatchWarning]) -> list[WarningCode]:
+        """Returns the codes of the warnings that a clean file may not have."""
+        codes = dict.fromkeys(warning.code for warning in warnings)
+        return [code for code in codes if self.commit == CLEAN and code not in self.ignore_warnings]
+
     def __str__(self) -> str:
-        """Returns the rule in words, for example: files are committed when none of their records is rejected."""
+        """Returns the rule for rejected records in words.
+
+        For example: files are committed when none of their records is rejected.
+        """
         if self.commit == APPROVE:
             return "every file waits for approval"
         most = "none" if self.commit == CLEAN else f"at most {self.commit}"

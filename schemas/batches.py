@@ -1,7 +1,7 @@
 """Imports as values: requests, problems, batches and reports."""
 
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,7 @@ from schemas.counts import Counts
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
 from schemas.rollbacks import OnModified, Undone
+from schemas.warnings import BatchWarning
 
 
 class Mode(StrEnum):
@@ -179,7 +180,7 @@ class Batch:
 
     at: when the batch got its status, in UTC.
     understood: how the file was read, as label and value. It holds no value of a record.
-    warnings: sentences about possible mistakes that break no rule. They hold no value of a record.
+    warnings: possible mistakes that break no rule, with the values of personal fields masked.
     basis, mapping: set for a preview.
     changes: the first changes of a preview, without keys and personal values.
     parent: the earlier batch, if the file is a corrected rejects file.
@@ -204,7 +205,7 @@ class Batch:
     problems: tuple[ProblemCount, ...] = ()
     cleared: MappingOf[str, int] = field(default_factory=dict)
     understood: tuple[tuple[str, str], ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[BatchWarning, ...] = ()
     basis: Basis | None = None
     mapping: RememberedMapping | None = None
     changes: tuple[ChangedValue, ...] = ()
@@ -307,7 +308,7 @@ class ImportReport:
             "problems": [vars(problem) for problem in batch.problems],
             "cleared": dict(batch.cleared),
             "understood": [{"label": label, "value": value} for label, value in batch.understood],
-            "warnings": list(batch.warnings),
+            "warnings": [asdict(warning) for warning in batch.warnings],
             "failure": batch.failure,
             "waits": batch.waits,
             "parent": batch.parent,

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from schemas.batches import DateOrder
 from schemas.counts import numbered
 from schemas.record_type import RecordType
+from schemas.warnings import BatchWarning, WarningCode
 
 ISO_DATE = r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
 """A calendar date of ISO 8601, as a pattern."""
@@ -124,34 +125,36 @@ class DateOrders:
         """Returns the order that was given, as label and value."""
         return () if self.order is None else (("Dates", f"{_IN_WORDS[self.order]}, as --date-order says; or ISO 8601"),)
 
-    def warnings(self) -> tuple[str, ...]:
-        """Returns a sentence about each column with dates of unclear order, or of another order than was given."""
-        return tuple(f"`{name}`: {doubt}" for name, fits in self._fits.items() for doubt in self._doubts(fits))
+    def warnings(self) -> tuple[BatchWarning, ...]:
+        """Returns a warning for each column with dates of unclear order, or of another order than was given."""
+        return tuple(
+            BatchWarning(WarningCode.DATE_ORDER, name, dates, f"`{name}`: {sentence}")
+            for name, fits in self._fits.items()
+            for dates, sentence in self._doubts(fits)
+        )
 
-    def _doubts(self, fits: dict[DateOrder | None, _Fit]) -> Iterator[str]:
+    def _doubts(self, fits: dict[DateOrder | None, _Fit]) -> Iterator[tuple[int, str]]:
+        """Yields how many dates are in doubt, and why."""
         dmy, mdy, ymd, either = fits[DateOrder.DMY], fits[DateOrder.MDY], fits[DateOrder.YMD], fits[None]
         if ymd.dates and self.order is not DateOrder.YMD:
             year_first = ymd.sentence("can only be year first")
-            yield f"{year_first}, but not written 2024-05-31. To read them: --date-order ymd."
+            yield ymd.dates, f"{year_first}, but not written 2024-05-31. To read them: --date-order ymd."
         fitting = [order for order in (DateOrder.DMY, DateOrder.MDY) if fits[order].dates]
         if len(fitting) == 2:
-            yield (
-                f"{dmy.sentence('can only be day first')}, {mdy.sentence('only month first')}. "
-                "No --date-order reads them all: correct the file."
-            )
+            both = f"{dmy.sentence('can only be day first')}, {mdy.sentence('only month first')}"
+            yield dmy.dates + mdy.dates, f"{both}. No --date-order reads them all: correct the file."
         elif fitting and fitting[0] is not self.order:
             order = fitting[0]
             more = f"; {numbered(either.dates, 'date')} could be either" if either.dates else ""
             only = fits[order].sentence(f"can only be {_IN_WORDS[order]}")
-            yield f"{only}{more}. To read them right: --date-order {order}."
+            yield fits[order].dates + either.dates, f"{only}{more}. To read them right: --date-order {order}."
         elif either.dates and self.order in (DateOrder.DMY, DateOrder.MDY) and not fitting:
-            yield (
-                f"{numbered(either.dates, 'date')} read {_IN_WORDS[self.order]}, as --date-order {self.order} says; "
-                "none of them shows that this is right, because each could be the other way round."
-            )
+            read = f"{numbered(either.dates, 'date')} read {_IN_WORDS[self.order]}, as --date-order {self.order} says"
+            unsure = "none of them shows that this is right, because each could be the other way round"
+            yield either.dates, f"{read}; {unsure}."
         elif either.dates and not fitting:
             dates = numbered(either.dates, "date")
-            yield f"{dates} could be day first or month first. Say which: --date-order dmy or mdy."
+            yield either.dates, f"{dates} could be day first or month first. Say which: --date-order dmy or mdy."
 
 
 def _exists(month: pa.Array, day: pa.Array) -> pa.Array:

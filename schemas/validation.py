@@ -96,7 +96,7 @@ def _unseen(model: type[RecordModel], field: Field, texts: pa.Array) -> Iterator
     """
     if field.name in _record_type(model).key:
         rows, expected = unseen_in_keys(texts), SEEN_KEY
-    elif field.name in _patterned(model):
+    elif field.name in fields_with(model, "str_matches"):
         rows, expected = unseen_in_patterns(texts), SEEN
     else:
         return
@@ -139,7 +139,7 @@ def _record_type(model: type[RecordModel]) -> RecordType:
 
 
 @lru_cache(maxsize=16)
-def _patterned(model: type[RecordModel]) -> frozenset[str]:
-    """Returns the fields that must match a pattern."""
+def fields_with(model: type[RecordModel], *checks: str) -> frozenset[str]:
+    """Returns the fields that have one of the checks of pandera, by name."""
     columns = model.to_schema().columns.items()
-    return frozenset(name for name, column in columns if any(check.name == "str_matches" for check in column.checks))
+    return frozenset(name for name, column in columns if any(check.name in checks for check in column.checks))

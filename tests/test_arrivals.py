@@ -84,6 +84,25 @@ def test_a_policy_commits_up_to_its_share_of_rejected_records(commit: str, rejec
     assert CommitPolicy(commit=commit).commits(counts) is is_committed
 
 
+def test_a_clean_file_has_no_warning_but_ignored_ones(inbox_store: RecordStore) -> None:
+    (inbox_store.settings.home / "inbox.yaml").write_text(
+        "policies:\n- account: ua\n  ignore_warnings: [in_quotes]\n- account: dl\n  commit: 1%\n"
+    )
+    lands(inbox_store, "quoted.csv", [contact(1, company="'Acme'")])
+    lands(inbox_store, "float.csv", [contact(2, external_id="1001.0", company="'Acme'")])
+    take(inbox_store)
+    first, second = (it for _, it in sorted(import_all(inbox_store).items()))
+    assert (second.outcome, second.sentence) == (Outcome.COMMITTED, "")
+    assert first.outcome is Outcome.WAITS
+    assert first.sentence == (
+        f"It waits for approval because of warnings (looks_like_float): records commit {first.batch_id}."
+    )
+    warnings = inbox_store.account("ua").batch(first.batch_id or "").warnings
+    assert [it.code for it in warnings] == ["looks_like_float", "in_quotes"]
+    assert CommitPolicy().stopping(warnings) == ["looks_like_float", "in_quotes"]
+    assert CommitPolicy(commit="1%").stopping(warnings) == [], "a share is about rejected records"
+
+
 def test_the_most_specific_policy_counts(tmp_path: Path) -> None:
     (tmp_path / "inbox.yaml").write_text(
         "policies:\n- commit: 1%\n- type: contacts\n  commit: 2%\n- account: ua\n  commit: 3%\n"
@@ -100,6 +119,8 @@ def test_the_most_specific_policy_counts(tmp_path: Path) -> None:
     [
         ("policies: [{commit: 101%}]", "was '101%': input should be clean, approve or a percentage such as 2%"),
         ("policies: [{commit: sometimes}]", "input should be clean, approve or a percentage such as 2%"),
+        ("policies: [{commit: 1%, ignore_warnings: [in_quotes]}]", "ignore_warnings is only for commit: clean"),
+        ("policies: [{ignore_warnings: [in_quote]}]", "input should be 'date_order', 'decimal_style'"),
         ("policies: [{accont: ua}]", "`policies, entry 1, accont` extra inputs are not permitted"),
         ("policies: [{account: ua}, {account: ua}]", "no two policies may be for the same account and type"),
     ],

@@ -552,11 +552,29 @@ def test_dates_in_another_order_need_the_option_that_says_which() -> None:
     asked = run("preview", file, "-a", "ua", "-t", "contacts").stdout
     read = done("preview", file, "-a", "ua", "-t", "contacts", "--date-order", "dmy")
 
-    assert f"\nWarning: {warning}\n" in asked
+    assert f"\nWarning: {warning} (date_order)\n" in asked
     assert "1990" not in asked
     assert "(in another order of day, month and year only with --date-order); record 1 (line 2) has •••\n" in asked
     assert (counts(read), read["warnings"]) == ((2, 2, 0, 0, 0, 0), [])
     assert {"label": "Dates", "value": "day first, as --date-order says; or ISO 8601"} in read["understood"]
+
+
+def test_a_commit_says_what_it_passes_over() -> None:
+    file = contacts("one.csv", "id,status,phone\n1001.0,lead,4.9E+11\n")
+    sentence = "`external_id`: 1 value has .0 at the end, as if a program had read them as numbers."
+
+    previewed = done("preview", file, "-a", "ua", "-t", "contacts")
+    printed = run("commit", previewed["batch_id"]).stdout
+
+    assert previewed["warnings"][0] == {
+        "code": "looks_like_float",
+        "field": "external_id",
+        "records": 1,
+        "sentence": sentence,
+        "examples": ["1001.0"],
+    }
+    assert f"\nPassed over: {sentence} For example: 1001.0 (looks_like_float)\n" in printed
+    assert "For example: ••• (scientific_notation)\n" in printed
 
 
 def test_a_remembered_mapping_names_its_batch_and_can_be_overruled() -> None:

@@ -48,7 +48,7 @@ def warnings(order: DateOrder | None, *chunks: list[str], field: Field = DAY) ->
         of = pa.array(range(records + 1, records + len(texts) + 1), pa.int64())
         orders.add(pa.table({field.name: pa.array(texts, pa.string())}), pa.table({field.name: values}), of)
         records += len(texts)
-    return orders.warnings()
+    return tuple(warning.sentence for warning in orders.warnings())
 
 
 @given(st.sampled_from(DateOrder), st.lists(st.dates()))

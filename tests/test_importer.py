@@ -28,6 +28,7 @@ from schemas.errors import (
     UnreadableFile,
 )
 from schemas.rollbacks import RollbackRequest
+from schemas.warnings import WarningCode
 from tests.object_server import on_disk
 from tests.records import Row, contact, contacts_of, put, stored, values, write_csv
 
@@ -443,12 +444,14 @@ def test_dates_are_read_by_the_given_order_and_doubts_are_reported(
     report = importer.import_file(replace(contacts_of(path), date_order=DateOrder.DMY))
 
     assert refused.batch.counts == Counts(read=2, created=1, rejected=1)
-    assert refused.batch.warnings == (
+    assert tuple(map(str, refused.batch.warnings)) == (
         "`birthday`: 1 date can only be day first (first: record 1). To read them right: --date-order dmy.",
         "`signed_up`: 1 date could be day first or month first. Say which: --date-order dmy or mdy.",
     )
     assert store.account("ua").report(refused.batch.batch_id).batch == refused.batch, "the ledger has them too"
-    assert [warning.partition(":")[0] for warning in report.batch.warnings] == ["`signed_up`"]
+    assert [(it.code, it.field, it.records) for it in report.batch.warnings] == [
+        (WarningCode.DATE_ORDER, "signed_up", 1)
+    ]
     assert ("Dates", "day first, as --date-order says; or ISO 8601") in report.batch.understood
     assert values(store, "birthday") == {"C-000001": date(1990, 5, 31), "C-000002": date(1990, 6, 1)}
     assert values(store, "signed_up")["C-000001"] == datetime(2024, 2, 1, 9, 30, tzinfo=UTC)

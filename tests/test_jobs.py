@@ -206,10 +206,15 @@ def test_the_options_of_an_import_reach_it_and_its_warnings_the_step(
     assert str(values(store, "birthday")["C-000001"]) == "1990-02-01"
     (output,) = [event for event in result.all_events if event.is_successful_output]
     metadata = output.step_output_data.metadata
-    assert metadata["warnings"].value == (
-        "- `birthday`: 1 date read day first, as --date-order dmy says; none of them shows that this is right, "
+    sentence = (
+        "`birthday`: 1 date read day first, as --date-order dmy says; none of them shows that this is right, "
         "because each could be the other way round."
     )
+    warnings = metadata["warnings"]
+    assert isinstance(warnings, dg.TableMetadataValue)
+    assert [record.data for record in warnings.records] == [
+        {"code": "date_order", "field": "birthday", "records": 1, "warning": sentence}
+    ]
     assert metadata["snapshot"].value == store.reports(store.batches(status=BatchStatus.COMMITTED))[0].snapshot
     sentence, code = failure(refused)
     assert code == "already_imported"

@@ -32,6 +32,7 @@ from schemas.batches import (
 from schemas.columns import Column, Reason
 from schemas.counts import Counts
 from schemas.record_type import RecordType
+from schemas.warnings import BatchWarning, WarningCode
 
 AT = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)
 UNDERSTOOD = (("Format", "CSV"), ("Encoding", "UTF-8, certain"), ("Delimiter", "comma"))
@@ -65,9 +66,19 @@ def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportRep
         basis=Basis("0" * 64, ("external_id", "email", "phone", "amount", "notes"), Mode.UPSERT, OnDuplicate.REJECT, 7),
         mapping=RememberedMapping("0" * 64, {}, "b-20251201-081500000-0aa1b2"),
         warnings=(
-            "`birthday`: 1,204 dates could be day first or month first. Say which: --date-order dmy or mdy.",
-            "`signed_up`: 3 dates can only be year first (first: record 7), but not written 2024-05-31. "
-            "To read them: --date-order ymd.",
+            BatchWarning(
+                WarningCode.DATE_ORDER,
+                "birthday",
+                1204,
+                "`birthday`: 1,204 dates could be day first or month first. Say which: --date-order dmy or mdy.",
+            ),
+            BatchWarning(
+                WarningCode.LOOKS_LIKE_FLOAT,
+                "external_id",
+                2,
+                "`external_id`: 2 values have .0 at the end, as if a program had read them as numbers.",
+                ("1001.0", "1002.0"),
+            ),
         ),
     )  # fmt: skip
     return ImportReport(
@@ -183,7 +194,8 @@ def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: Reco
         "5 Bemerkung notes — empty as for an earlier file with this header row",
         "The earlier file with this header row came with batch b-20251201-081500000-0aa1b2.",
         "Warning: `birthday`: 1,204 dates could be day first or month first. Say which: --date-order dmy or mdy.",
-        "Warning: `signed_up`: 3 dates can only be year first (first: record 7), but not written 2024-05-31.",
+        "Warning: `external_id`: 2 values have .0 at the end, as if a program had read them as numbers. For example: "
+            "1001.0, 1002.0 looks_like_float",
         "email column E-Mail <work> must be an e-mail address str_matches 96",
         "the record must have 6 fields, as the header has field_count 2",
         "The first 4 of 122 problems", "17 line 19 email ada(at)example.org must be an e-mail address 1",
@@ -345,7 +357,7 @@ def test_markup_is_text_wherever_it_stands(tmp_path: Path, contacts: RecordType)
         file_sha256=MARKUP,
         record_type=MARKUP,
         cleared={MARKUP: 1},
-        warnings=(MARKUP,),
+        warnings=(BatchWarning(WarningCode.IN_QUOTES, MARKUP, 1, MARKUP, (MARKUP,)),),
         mapping=RememberedMapping(MARKUP, {}, MARKUP),
         problems=(ProblemCount(MARKUP, MARKUP, MARKUP, 1),),
     )

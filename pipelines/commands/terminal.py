@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape as escape_markup
 from rich.table import Table
 
-from schemas.batches import BatchStatus, ImportReport
+from schemas.batches import STANDING, BatchStatus, ImportReport
 from schemas.columns import Column
 from schemas.counts import numbered
 from schemas.exports import ExportManifest
@@ -104,7 +104,8 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         listed = f": {', '.join(remembered)}" if remembered else ""
         out.print(f"Columns mapped as in {batch.mapping.remembered_from}{escape(listed)}")
     for warning in batch.warnings:
-        out.print(f"[yellow]Warning:[/] {escape(warning)}")
+        what = "Passed over" if batch.status in STANDING else "Warning"
+        out.print(f"[yellow]{what}:[/] {escape(str(warning))} [dim]({warning.code})[/]")
     out.print()
     outcomes = Table(box=None, pad_edge=False, show_header=False)
     outcomes.add_column(justify="left")

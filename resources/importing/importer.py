@@ -22,6 +22,7 @@ from schemas.batches import (
 )
 from schemas.counts import Counts
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
+from schemas.warnings import BatchWarning
 
 if TYPE_CHECKING:
     from resources.importing.progress import Progress
@@ -210,7 +211,7 @@ class Importer:
             problems=staged.problems,
             cleared=staged.cleared,
             understood=staged.understood,
-            warnings=staged.warnings,
+            warnings=_shown_warnings(staged),
             basis=Basis(
                 record_type_hash=staged.record_type.hash,
                 fields=staged.fields,
@@ -224,13 +225,19 @@ class Importer:
             parent=parent,
             link_token=secrets.token_urlsafe(24),
             arrival_id=None if arrival is None else arrival.arrival_id,
-            needs_approval=arrival is not None and not arrival.policy.commits(staged.counts),
+            needs_approval=arrival is not None and not arrival.policy.commits(staged.counts, staged.warnings),
         )
 
 
 def _name(path: Path) -> str:
     """Returns the file's name. Bytes that are not UTF-8 are escaped."""
     return path.name.encode(errors="backslashreplace").decode()
+
+
+def _shown_warnings(staged: "StagedPreview") -> tuple[BatchWarning, ...]:
+    """Returns the warnings for the ledger: with values of personal fields masked."""
+    personal = {field.name for field in staged.record_type.fields if field.personal}
+    return tuple(warning.masked() if warning.field in personal else warning for warning in staged.warnings)
 
 
 def _shown_changes(staged: "StagedPreview") -> tuple[ChangedValue, ...]:

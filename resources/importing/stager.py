@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from resources.file_reader import CellProblem, FileReader, TextChunk
 from resources.importing.progress import Progress, observed_chunks
 from resources.record_store import Comparison, RecordStore, Staging
+from resources.record_store.comparison import StagedFile
 from resources.record_store.problems import PROBLEMS, ProblemFile, summarise
 from resources.record_store.refusals import outdated_type
 from schemas import load_model
@@ -26,8 +27,10 @@ from schemas.formulas import ESCAPED
 from schemas.mapping import REJECTS_COLUMNS, Mapping, map_headers
 from schemas.model import RecordModel
 from schemas.parsing import arrow_type
+from schemas.plausibility import Plausibility
 from schemas.record_type import RecordType
-from schemas.validation import Failures, validate
+from schemas.validation import Failures, fields_with, validate
+from schemas.warnings import BatchWarning, WarningCode
 
 _CHANGED_RECORDS = 20
 _SAMPLES, _SAMPLED = 3, 1000
@@ -47,7 +50,7 @@ class StagedPreview:
     columns: tuple[Column, ...]
     said: MappingOf[str, str]
     understood: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[BatchWarning, ...]
     parent: str | None
     fields: tuple[str, ...]
     record_type: RecordType
@@ -82,12 +85,13 @@ def stage_file(
     unescape = request.unescape or ours or (are_rejects and reader.format.escapes_formulas)
     why = "this is an export of ours" if ours else "unescape is set" if request.unescape else "this is a rejects file"
     dates = DateOrders(record_type, fields, request.date_order)
+    plausibility = Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"))
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
         staging = Staging(folder, fields)
         with ProblemFile(staging.problems) as problems:
             staged, parent, examples = _stage(
-                reader, model, record_type, mapping, staging, problems, unescape, dates, progress
+                reader, model, record_type, mapping, staging, problems, unescape, dates, plausibility, progress
             )
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
@@ -96,6 +100,7 @@ def stage_file(
                 problems.add_all(staged_file.exclude_other_forms())
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
                 comparison = staged_file.compare()
+                warnings = _with_stored_keys(plausibility, staged_file, record_type)
                 changes = staged_file.changes(_CHANGED_RECORDS) if comparison.updated else []
         counts = _balanced(reader.read, reader.read - staged, comparison)
         problem_counts, samples = summarise(staging.problems)
@@ -116,12 +121,22 @@ def stage_file(
             *((("Texts like '=1+1", f"lose the ', because {why}"),) if unescape else ()),
             *(("Note", note) for note in reader.notes),
         ),
-        warnings=dates.warnings(),
+        warnings=(*dates.warnings(), *warnings),
         parent=parent,
         fields=fields,
         record_type=record_type,
         snapshot=snapshot,
     )
+
+
+def _with_stored_keys(
+    plausibility: Plausibility, staged_file: StagedFile, record_type: RecordType
+) -> tuple[BatchWarning, ...]:
+    """Returns the warnings, those that need the stored keys too."""
+    key = record_type.key[0]
+    plausibility.add_examples(key, WarningCode.LEADING_ZEROS, *staged_file.without_zeros())
+    has_float = plausibility.records(key, WarningCode.LOOKS_LIKE_FLOAT)
+    return tuple(plausibility.warnings(staged_file.with_point_zero() if has_float else 0))
 
 
 def _stage(
@@ -133,6 +148,7 @@ def _stage(
     problems: ProblemFile,
     unescape: bool,
     dates: DateOrders,
+    plausibility: Plausibility,
     progress: Progress | None,
 ) -> tuple[int, str | None, list[tuple[str, ...]]]:
     """Write every well-formed record of the file, typed, and its problems.
@@ -163,6 +179,7 @@ def _stage(
                 texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
             typed, failures = validate(model, texts, assume_utc=reader.format.assume_utc, date_order=dates.order)
             dates.add(texts, typed, chunk.records)
+            plausibility.add(texts, typed)
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
             )

@@ -105,7 +105,7 @@ class Arrivals:
     def _put_away(self, file: BundledFile, arrived: Arrived, policy: CommitPolicy, batch: Batch) -> Arrived:
         if batch.failure is not None:
             return self._refused(file, arrived, batch.failure)
-        if batch.waits and policy.commit != APPROVE:
+        if batch.waits and batch.counts.rejected and policy.commit != APPROVE:
             records = self._store.account(batch.account)
             records.require_whole(batch.batch_id, ["rejects"])
             report = records.with_files(ImportReport(batch))
@@ -114,7 +114,9 @@ class Arrivals:
             return self._refused(file, arrived, why, _next_steps(report, file), report.rejects_file)
         self._inbox.archive(file, batch.batch_id)
         if batch.waits:
-            sentence = f"It waits for approval: records commit {batch.batch_id}."
+            stopping = ", ".join(policy.stopping(batch.warnings))
+            because = f" because of warnings ({stopping})" if stopping else ""
+            sentence = f"It waits for approval{because}: records commit {batch.batch_id}."
             return replace(arrived, outcome=Outcome.WAITS, sentence=sentence)
         left_out = f"{batch.counts.rejection} and left out." if batch.counts.rejected else ""
         return replace(arrived, outcome=Outcome.COMMITTED, sentence=left_out)

@@ -12,6 +12,7 @@ from typing import Any
 
 from schemas.batches import Basis, Batch, ChangedValue, Mode, OnDuplicate, ProblemCount, RememberedMapping
 from schemas.rollbacks import OnModified, RollbackCounts, Undone
+from schemas.warnings import BatchWarning, WarningCode
 
 
 def to_json(batch: Batch) -> str:
@@ -21,7 +22,7 @@ def to_json(batch: Batch) -> str:
             "problems": [asdict(problem) for problem in batch.problems],
             "cleared": dict(batch.cleared),
             "understood": batch.understood,
-            "warnings": batch.warnings,
+            "warnings": [asdict(warning) for warning in batch.warnings],
             "binding": _binding(batch),
             "committed_at": None if batch.committed_at is None else batch.committed_at.isoformat(),
             "undone": None if batch.undone is None else asdict(batch.undone),
@@ -41,7 +42,7 @@ def from_json(text: str) -> dict[str, Any]:
         "problems": tuple(ProblemCount(**problem) for problem in detail["problems"]),
         "cleared": detail["cleared"],
         "understood": tuple((label, value) for label, value in detail["understood"]),
-        "warnings": tuple(detail.get("warnings", ())),
+        "warnings": tuple(map(_warning, detail.get("warnings", ()))),
         "basis": _basis(binding),
         "mapping": _mapping(binding),
         "changes": tuple(ChangedValue(key="", **change) for change in binding.get("changes", ())),
@@ -70,6 +71,14 @@ def _binding(batch: Batch) -> dict[str, Any]:
     for part in (batch.basis, batch.mapping):
         binding |= {} if part is None else asdict(part)
     return {key: value for key, value in binding.items() if value is not None}
+
+
+def _warning(warning: dict[str, Any] | str) -> BatchWarning:
+    """Returns a warning. Earlier versions wrote only sentences, all of them about the order of dates."""
+    if isinstance(warning, str):
+        return BatchWarning(WarningCode.DATE_ORDER, None, 0, warning)
+    code, examples = WarningCode(warning["code"]), tuple(warning["examples"])
+    return BatchWarning(**warning | {"code": code, "examples": examples})
 
 
 def _basis(binding: Mapping[str, Any]) -> Basis | None:

@@ -219,6 +219,45 @@ class StagedFile:
             cleared={name: number for name, number in zip(clearable, numbers, strict=True) if number},
         )
 
+    def with_point_zero(self) -> int:
+        """Returns how many keys of the file would be a stored key without the `.0` at their end."""
+        return self._alike("regexp_extract(key, '^(.*)\\.0$', 1)", "key", "true")[0]
+
+    def without_zeros(self) -> tuple[int, list[str]]:
+        """Returns how many new keys of the file are a stored key without its leading zeros, and the first of them."""
+        return self._alike("key", "ltrim(key, '0')", "key LIKE '0%'")
+
+    def _alike(self, staged: str, stored: str, condition: str) -> tuple[int, list[str]]:
+        """Returns how many new keys of the file equal stored ones if both are written alike, and the first of them.
+
+        staged, stored: the ways to write a `key` of the file and a stored one, as SQL.
+        condition: which stored keys are compared, as SQL.
+
+        A key of several fields, or of another type than text, is not compared.
+        """
+        name, *others = self._type.key
+        if others or self._type.field(name).type != "text":
+            return 0, []
+        keys = f"SELECT {identifier(name)} AS key FROM"
+        self._connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE alike AS SELECT {stored} AS other FROM ({keys} ({self._stored()})) "
+            f"WHERE {condition}",
+            [self._account],
+        )
+        if not self._connection.fetch_one("SELECT count(*) FROM alike")[0]:
+            return 0, []
+        number, examples = self._connection.fetch_one(
+            f"""
+            SELECT count(*), (list(key ORDER BY _record))[:3] FROM (
+                FROM (SELECT {identifier(name)} AS key, _record FROM staged) s
+                SEMI JOIN alike ON {staged} = other
+                ANTI JOIN ({keys} ({self._stored()})) t ON s.key = t.key
+            )
+            """,
+            [self._account],
+        )
+        return number, examples or []
+
     def changes(self, records: int) -> list[ChangedValue]:
         """Returns the changed values of at most so many records, each with the stored and the new value."""
         fields = [name for name in self._staging.fields if name not in self._type.key]

@@ -1,0 +1,173 @@
+"""Finds values that are valid and look like mistakes, a chunk at a time, and warns of them.
+
+Nearly all values look right. So most tests are made on the few values that a look at their bytes makes suspect.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.characters import EDGE_SPACE, INVISIBLE, WRONG_ENCODING, code_points, shown, without_joiners
+from schemas.formulas import ESCAPED
+from schemas.record_type import RecordType
+from schemas.warnings import BatchWarning, WarningCode
+
+_EXAMPLES, _LONGEST = 3, 60
+"""How many examples a warning has, and how many characters of each."""
+
+_LOOK_ALIKES = (
+    "АВЕЅІЈКМНОРСТУХаеорсухіјѕԁһ"  # noqa: RUF001  # Cyrillic
+    "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧο"  # noqa: RUF001  # Greek
+    "\u2010-\u2015\u2212\uff01-\uff5e"  # dashes, minus and letters of full width
+)
+"""Characters that look like ASCII ones, as part of a pattern's class."""
+
+_IN_ALL = {
+    WarningCode.SCIENTIFIC_NOTATION: r"^-?[0-9](\.[0-9]+)?[eE][+-][0-9]{2,3}$",
+    WarningCode.EQUALS_QUOTED: r'^="[^"]*"$',
+    WarningCode.IN_QUOTES: r"""^"([^"]|"")*"$|^'([^']|'')*'$""",
+    WarningCode.ESCAPED_FORMULA: ESCAPED,
+    WarningCode.WORD_FOR_NOTHING: r"^(NULL|null|None|NaN|NAN|nan|N/A|n/a|\\N|#(N/A|[A-Z]+!|DIV/0!|NAME[?]))$",
+}
+_IN_KEYS = {
+    WarningCode.LOOKS_LIKE_FLOAT: r"^-?[0-9]+\.0$",
+    WarningCode.PERCENTAGE: r"^-?[0-9.,]+ ?%$",
+    WarningCode.LOOK_ALIKE: rf"^[ -~{_LOOK_ALIKES}]*[{_LOOK_ALIKES}][ -~{_LOOK_ALIKES}]*$",
+}
+_IN_OTHERS = {WarningCode.LOOKS_LIKE_FLOAT: r"^-?[0-9]{4,}\.0$"}
+_NOT_SEEN = {
+    WarningCode.EDGE_SPACE: EDGE_SPACE,
+    WarningCode.INVISIBLE: INVISIBLE,
+    WarningCode.WRONG_ENCODING: WRONG_ENCODING,
+}
+_DECIMAL_COMMA = r"^\s*-?([0-9]+|[0-9]{1,3}([. '\x{A0}\x{202F}][0-9]{3})+),[0-9]{1,2}\s*$"
+
+_HAVE = {
+    WarningCode.LOOKS_LIKE_FLOAT: ".0 at the end, as if a program had read them as numbers",
+    WarningCode.SCIENTIFIC_NOTATION: "scientific notation, so digits may be lost",
+    WarningCode.PERCENTAGE: "a percent sign, as a number format shows it",
+    WarningCode.EQUALS_QUOTED: 'the form ="…", which keeps zeros in a spreadsheet',
+    WarningCode.LOOK_ALIKE: "characters that look like others, for example a Cyrillic letter like a Latin one",
+    WarningCode.IN_QUOTES: "quotation marks around them",
+    WarningCode.ESCAPED_FORMULA: "an apostrophe before = + - or @, as exports write it; --unescape removes it",
+    WarningCode.WORD_FOR_NOTHING: "a word for nothing, such as NULL; it is kept as text",
+    WarningCode.EDGE_SPACE: "white space at an edge; it is kept",
+    WarningCode.INVISIBLE: "invisible characters or no-break spaces; they are kept",
+    WarningCode.WRONG_ENCODING: "control characters from U+0080 to U+009F, so the encoding is probably wrong",
+    WarningCode.DECIMAL_STYLE: "a decimal comma, but the decimal sign of the column is read as a point",
+    WarningCode.LEADING_ZEROS: "the digits of a stored key without the zeros at its beginning",
+}
+
+_MARKS = (b".0", b"E+", b"E-", b"e+", b"e-")
+"""What a number has that looks like a mistake."""
+_EDGE, _DIGIT = 1, 2
+_FIRST, _LAST = np.zeros((2, 256), np.uint8)
+"""What the first and the last byte of a text can mean: a suspect edge, or a number if both are digits."""
+_FIRST[[*range(0x21), *b"\"'=#\\Nn"]] = _EDGE
+_LAST[[*range(0x21), *b"%"]] = _EDGE
+_FIRST[[*b"-0123456789"]] = _LAST[[*b"0123456789"]] = _DIGIT
+
+
+@dataclass
+class _Found:
+    """The records that a warning concerns, and the first different values."""
+
+    records: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add(self, values: pa.Array) -> None:
+        self.records += len(values)
+        if len(self.examples) < _EXAMPLES and len(values):
+            new = (value for value in pc.unique(values).to_pylist() if value not in self.examples)
+            self.examples += [*new][: _EXAMPLES - len(self.examples)]
+
+
+class Plausibility:
+    """Counts the values of a file that look like mistakes, a chunk at a time.
+
+    checked: the fields with a rule that rejects what is not seen.
+    """
+
+    def __init__(self, record_type: RecordType, fields: Collection[str], checked: Collection[str]) -> None:
+        self._found: dict[tuple[str, WarningCode], _Found] = {}
+        self._key = record_type.key[0]
+        types = {name: record_type.field(name).type for name in fields}
+        self._numbers = [name for name, type_ in types.items() if type_ == "float" or type_.startswith("decimal")]
+        self._tests = {
+            name: _IN_ALL
+            | (_IN_KEYS if name in record_type.key else _IN_OTHERS)
+            | ({} if name in record_type.key or name in checked else _NOT_SEEN)
+            for name, type_ in types.items()
+            if type_ == "text"
+        }
+
+    def add(self, texts: pa.Table, typed: pa.Table) -> None:
+        """Count the values of a chunk. `typed` has the values that were read from the texts."""
+        for name, tests in self._tests.items():
+            suspects = _suspects(typed[name].combine_chunks())
+            suspects = suspects.filter(pc.match_substring_regex(suspects, "|".join(tests.values())))
+            if len(suspects):
+                for code, pattern in tests.items():
+                    seen = without_joiners(suspects) if code is WarningCode.INVISIBLE else suspects
+                    self._count(name, code, suspects.filter(pc.match_substring_regex(seen, pattern)))
+        for name in self._numbers:
+            values = typed[name].combine_chunks()
+            if values.null_count:
+                unread = texts[name].combine_chunks().filter(pc.is_null(values))
+                comma = pc.fill_null(pc.match_substring_regex(unread, _DECIMAL_COMMA), False)
+                self._count(name, WarningCode.DECIMAL_STYLE, unread.filter(comma))
+
+    def add_examples(self, name: str, code: WarningCode, records: int, values: list[str]) -> None:
+        """Add a warning that was found by other means: so many records, and some of their values."""
+        if records:
+            self._found[name, code] = _Found(records, values[:_EXAMPLES])
+
+    def records(self, name: str, code: WarningCode) -> int:
+        """Returns how many records of the file a warning of this field concerns."""
+        return self._found.get((name, code), _Found()).records
+
+    def warnings(self, stored_without_zero: int = 0) -> Iterator[BatchWarning]:
+        """Yields a warning for each field and code.
+
+        stored_without_zero: how many keys with `.0` at the end match a stored key without it.
+        """
+        for (name, code), found in self._found.items():
+            has = "value has" if found.records == 1 else "values have"
+            more = ""
+            if (name, code) == (self._key, WarningCode.LOOKS_LIKE_FLOAT) and stored_without_zero:
+                more = f"; without it, {stored_without_zero:,} of them match a stored key"
+            sentence = f"`{name}`: {found.records:,} {has} {_HAVE[code]}{more}."
+            show = code_points if code is WarningCode.LOOK_ALIKE else shown
+            examples = tuple(show(it if len(it) <= _LONGEST else f"{it[:_LONGEST]}…") for it in found.examples)
+            yield BatchWarning(code, name, found.records, sentence, examples)
+
+    def _count(self, name: str, code: WarningCode, values: pa.Array) -> None:
+        if len(values):
+            self._found.setdefault((name, code), _Found()).add(values)
+
+
+def _suspects(texts: pa.Array) -> pa.Array:
+    """Returns the texts that may look like mistakes: by first and last byte, and by bytes that are not plain."""
+    _, offsets, buffer = texts.buffers()
+    if buffer is None or not len(texts):
+        return texts[:0]
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    data = np.frombuffer(buffer, np.uint8)
+    used = data[ends[0] : ends[-1]]
+    if not len(used):
+        return texts[:0]
+    # An empty text is judged by its neighbour's bytes: no pattern finds it.
+    first = _FIRST.take(data.take(ends[:-1], mode="clip"))
+    last = _LAST.take(data.take(ends[1:] - 1, mode="clip"))
+    suspect = (first | last) & _EDGE
+    numbers = first & last & _DIGIT
+    content = used.tobytes() if numbers.any() else b""
+    if any(mark in content for mark in _MARKS):
+        suspect |= numbers
+    which = pa.array(suspect.astype(bool))
+    if used.max() > 0x7E or used.min() < 0x20:
+        which = pc.or_(which, pc.invert(pc.ascii_is_printable(texts)))
+    return texts.filter(which)

@@ -1,0 +1,147 @@
+"""Values that are valid and look like mistakes: each is warned of, with its code, count and first examples."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resources.importing.importer import Importer
+from resources.record_store import RecordStore, batch_detail
+from schemas.batches import OnInvalid
+from schemas.characters import code_points
+from schemas.contacts import Contacts
+from schemas.plausibility import _IN_ALL, _IN_KEYS, _IN_OTHERS, _NOT_SEEN, Plausibility, _suspects
+from schemas.validation import fields_with, validate
+from schemas.warnings import BatchWarning, WarningCode
+from tests.records import contact, contacts_of, put, write_csv
+
+TYPE = Contacts.record_type()
+
+
+def found(field: str, *values: str) -> dict[str, tuple[int, tuple[str, ...]]]:
+    """Return the count and the examples of each warning about a column, read in two chunks."""
+    plausibility = Plausibility(TYPE, (field,), fields_with(Contacts, "str_matches", "isin"))
+    for part in (values[:1], values[1:]):
+        texts = pa.table({field: pa.array(part, pa.string())})
+        plausibility.add(texts, validate(Contacts, texts)[0])
+    return {it.code.value: (it.records, it.examples) for it in plausibility.warnings()}
+
+
+@pytest.mark.parametrize(
+    ("field", "bad", "code"),
+    [
+        ("external_id", "1001.0", "looks_like_float"),
+        ("phone", "301234.0", "looks_like_float"),
+        ("external_id", "4.91701E+11", "scientific_notation"),
+        ("phone", "5e-05", "scientific_notation"),
+        ("external_id", '="00123"', "equals_quoted"),
+        ("phone", '="+4917012345"', "equals_quoted"),
+        ("external_id", "15 %", "percentage"),
+        ("external_id", "\u041a-1", "look_alike"),
+        ("external_id", "K\u20111", "look_alike"),
+        ("company", '"Acme"', "in_quotes"),
+        ("external_id", "'K-1'", "in_quotes"),
+        ("phone", "'+49 30", "escaped_formula"),
+        ("company", "NULL", "word_for_nothing"),
+        ("company", "\\N", "word_for_nothing"),
+        ("company", "nan", "word_for_nothing"),
+        ("company", "#N/A", "word_for_nothing"),
+        ("amount", "1.234,56", "decimal_style"),
+    ],
+)
+def test_a_value_that_looks_like_a_mistake_is_warned_of(field: str, bad: str, code: str) -> None:
+    good = "1.5" if field == "amount" else "A-1"
+    assert found(field, bad, good, bad) == {code: (2, (code_points(bad),))}
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "example"),
+    [
+        (" Acme", "edge_space", "␣Acme"),
+        ("Ac\xa0me", "invisible", "Ac[U+00A0]me"),
+        ("Ac\u200bme", "invisible", "Ac[U+200B]me"),
+        ("Ac\0me", "invisible", "Ac[U+0000]me"),
+        ("Ac\x92me", "wrong_encoding", "Ac[U+0092]me"),
+    ],
+)
+def test_a_character_that_is_not_seen_is_kept_and_warned_of(bad: str, code: str, example: str) -> None:
+    assert found("company", bad, "Acme") == {code: (1, (example,))}
+
+
+@pytest.mark.parametrize(
+    "good",
+    ["Zo\xeb", "x\ny", "\u5c71\u7530\u3000", "\u0915\u200c\u0937", "\u2764\ufe0f", "O'Hara", '5" pipe', "-5", "Null"],
+)
+def test_usual_texts_give_no_warning(good: str) -> None:
+    assert found("company", good.strip(), "1.0", "1E10", "15%", "v1.0") == {}
+
+
+def test_a_value_that_is_rejected_for_such_a_character_gives_no_warning() -> None:
+    assert found("status", "lead\xa0") == found("email", "a@ex.org\xa0") == found("external_id", "K\xa0") == {}
+
+
+def test_keys_of_another_alphabet_give_no_warning() -> None:
+    assert found("external_id", "\u041a\u0438\u0440\u0438\u043b\u043b-1", "\u5c71-1") == {}
+
+
+@given(st.lists(st.one_of(st.text(max_size=9), st.text(st.sampled_from("\"'=+-1.0eE%NUL\\#/A \xa0\x85"), max_size=9))))
+def test_every_value_that_a_pattern_finds_is_suspect(values: list[str]) -> None:
+    """The look at the bytes only saves time."""
+    texts = pa.array(["sliced off", *values], pa.string())[1:]
+    suspects = set(_suspects(texts).to_pylist())
+    for pattern in {**_IN_ALL, **_IN_OTHERS, **_NOT_SEEN}.values(), _IN_KEYS.values():
+        for one in pattern:
+            assert set(texts.filter(pa.compute.match_substring_regex(texts, one)).to_pylist()) <= suspects
+
+
+def test_keys_are_compared_with_stored_ones(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
+    put(store, "SELECT unnest(['1001', '1002', '00123', '0456', '456']) AS external_id, 'lead' AS status")
+    ids = ["1001.0", "1002.0", "1003.0", "123", "456", "789"]
+    batch = importer.preview(
+        contacts_of(write_csv(tmp_path / "a.csv", [contact(1, external_id=it) for it in ids]))
+    ).batch
+    assert batch.warnings == (
+        BatchWarning(
+            WarningCode.LOOKS_LIKE_FLOAT,
+            "external_id",
+            3,
+            "`external_id`: 3 values have .0 at the end, as if a program had read them as numbers; "
+            "without it, 2 of them match a stored key.",
+            ("1001.0", "1002.0", "1003.0"),
+        ),
+        BatchWarning(
+            WarningCode.LEADING_ZEROS,
+            "external_id",
+            1,
+            "`external_id`: 1 value has the digits of a stored key without the zeros at its beginning.",
+            ("123",),
+        ),
+    )
+
+
+def test_personal_values_are_masked_and_the_ledger_keeps_warnings(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    rows = [contact(1, phone="4.9E+11", company='"Acme"', notes=f"{'x' * 70}\xa0")]
+    batch = importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", rows)), OnInvalid.SKIP).batch
+    examples = {it.code.value: it.examples for it in batch.warnings}
+    assert examples == {
+        "in_quotes": ('"Acme"',),
+        "scientific_notation": ("•••",),
+        "edge_space": ("•••",),
+        "invisible": ("•••",),
+    }
+    assert store.account("ua").batch(batch.batch_id) == batch
+    json_ = store.account("ua").report(batch.batch_id).to_dict()["warnings"]
+    assert [list(it) for it in json_] == [["code", "field", "records", "sentence", "examples"]] * 4
+
+
+def test_warnings_of_earlier_versions_are_read(importer: Importer, tmp_path: Path) -> None:
+    batch = importer.preview(contacts_of(write_csv(tmp_path / "a.csv", [contact(1)]))).batch
+    detail = json.loads(batch_detail.to_json(batch)) | {"warnings": ["`day`: 3 dates could be either."]}
+    older = replace(batch, **batch_detail.from_json(json.dumps(detail)))
+    assert older.warnings == (BatchWarning(WarningCode.DATE_ORDER, None, 0, "`day`: 3 dates could be either."),)
