@@ -428,3 +428,17 @@ def test_a_file_that_may_not_be_read_lies_in_quarantine(
     done = import_all(inbox_store)["in.csv"]
     assert (done.outcome, done.batch_id) == (Outcome.QUARANTINED, None)
     assert inbox_store.batches() == []
+
+
+def test_a_file_whose_encoding_was_guessed_waits_for_approval(inbox_store: RecordStore) -> None:
+    content = "external_id;company;status\n" + "".join(f"C-{n};José Núñez {n};lead\n" for n in range(20))
+    lands(inbox_store, "spanish.csv", [contact(1)]).write_bytes(content.encode("cp1252"))
+
+    take(inbox_store)
+    (arrived,) = import_all(inbox_store).values()
+
+    assert arrived.outcome is Outcome.WAITS
+    assert "because of warnings (guessed_encoding)" in arrived.sentence
+    (warning,) = inbox_store.batches()[0].warnings
+    assert "It is read as cp1252, because of its letters." in warning.sentence
+    assert warning.records == 20

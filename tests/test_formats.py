@@ -61,6 +61,7 @@ class Cards(Format):
 class CardsFile:
     notes: tuple[str, ...] = ("Cards are read whole.",)
     understood = (("Format", "Cards"),)
+    guessed_encoding = None
 
     def __init__(self, text: str) -> None:
         self.cards = [dict(line.split(": ", 1) for line in card.splitlines()) for card in text.strip().split("\\n\\n")]

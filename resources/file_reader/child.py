@@ -98,6 +98,7 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         "format": format_.name,
         "headers": opened.headers,
         "understood": [*opened.understood, *([("Packed with", _PACKINGS[packing])] if packing else [])],
+        "guessed_encoding": opened.guessed_encoding,
         "packing": packing,
         "sha256": digest,
     }

@@ -73,6 +73,12 @@ class FileReader:
         return [(label, value) for label, value in self._first_answer()["understood"]]
 
     @property
+    def guessed_encoding(self) -> str | None:
+        """The encoding, if only the letters of the file speak for it."""
+        guessed: str | None = self._first_answer()["guessed_encoding"]
+        return guessed
+
+    @property
     def format(self) -> Format:
         """The format of the file."""
         return format_named(self._first_answer()["format"])

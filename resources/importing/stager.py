@@ -1,6 +1,7 @@
 """Staging a file: read it, map its columns, check it, compare it with the records, count the outcomes."""
 
 import json
+from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -121,12 +122,20 @@ def stage_file(
             *((("Texts like '=1+1", f"lose the ', because {why}"),) if unescape else ()),
             *(("Note", note) for note in reader.notes),
         ),
-        warnings=(*dates.warnings(), *warnings),
+        warnings=(*_of_encoding(reader), *dates.warnings(), *warnings),
         parent=parent,
         fields=fields,
         record_type=record_type,
         snapshot=snapshot,
     )
+
+
+def _of_encoding(reader: FileReader) -> Iterator[BatchWarning]:
+    name = reader.guessed_encoding
+    if name is not None:
+        sentence = f"The file is not UTF-8. It is read as {name}, because of its letters. Look at its names."
+        hint = f"If they are wrong, say --encoding; if they are right, --encoding {name}."
+        yield BatchWarning(WarningCode.GUESSED_ENCODING, None, reader.read, f"{sentence} {hint}")
 
 
 def _with_stored_keys(

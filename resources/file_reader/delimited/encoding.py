@@ -70,6 +70,7 @@ class Encoding:
 
     name: str
     sure: str
+    is_guess: bool = False
 
 
 def check_encoding(name: str) -> str:
@@ -104,9 +105,9 @@ def detect_encoding(file: BinaryIO, name: str) -> Encoding:
     _require_undamaged(file, name)
     for codec in rank(_sample(file)):
         if _file_decodes(file, codec):
-            return Encoding(codec, "a guess: it is not UTF-8; say --encoding if this is wrong")
+            return Encoding(codec, "a guess: it is not UTF-8; say --encoding if this is wrong", is_guess=True)
     if _file_decodes(file, "latin-1"):
-        return Encoding("latin-1", "a guess: no other encoding fits; say --encoding if this is wrong")
+        return Encoding("latin-1", "a guess: no other encoding fits; say --encoding if this is wrong", is_guess=True)
     raise UnreadableFile(
         f"{name} is in an unknown encoding.", "Name the encoding (--encoding), or save the file as UTF-8."
     )

@@ -46,6 +46,7 @@ class DelimitedFile:
         self._line = 1
         self._blank = 0
         self.encoding = self._encoding(options)
+        self.guessed_encoding = self.encoding.name if self.encoding.is_guess else None
         with self._text("replace") as text:  # the parsers report an invalid byte and its place
             sample = text.read(_SAMPLE_CHARACTERS)
             given = None if options.delimiter is None else check_delimiter(options.delimiter)

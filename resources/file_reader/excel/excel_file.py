@@ -37,6 +37,8 @@ class ExcelFile:
     raised too if the file has no header or can be read in two ways.
     """
 
+    guessed_encoding = None
+
     def __init__(
         self,
         file: BinaryIO,

@@ -69,6 +69,10 @@ class OpenedFile(Protocol):
         """What the reader found out about the file: label and value."""
 
     @property
+    def guessed_encoding(self) -> str | None:
+        """The encoding, if only the letters of the file speak for it."""
+
+    @property
     def read(self) -> int:
         """How many records have been read."""
 

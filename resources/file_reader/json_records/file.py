@@ -29,6 +29,7 @@ class JsonFile:
     """
 
     kind: Literal["json", "ndjson"]
+    guessed_encoding = None
 
     def __init__(
         self, file: BinaryIO, name: str, *, chunk_rows: int = 50_000, limits: JsonLimits | None = None

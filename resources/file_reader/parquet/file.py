@@ -32,6 +32,7 @@ class ParquetFile:
     """
 
     understood = (("Format", "Parquet"),)
+    guessed_encoding = None
 
     def __init__(
         self, file: BinaryIO, name: str, *, chunk_rows: int = 50_000, limits: ParquetLimits | None = None
