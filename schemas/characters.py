@@ -1,12 +1,13 @@
 """Characters that a person cannot see in a text, or takes for others: found in columns, and shown by name.
 
-Patterns are for Arrow, which finds a whole column's texts at once.
+Patterns are for Arrow, which finds a whole column's texts at once. It is imported only then: a report needs the names.
 """
 
 import unicodedata
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-import pyarrow.compute as pc
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BLANK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
 """Letters, marks and signs that draw nothing."""
@@ -36,20 +37,26 @@ def is_unseen(character: str) -> bool:
     return character in BLANK + SELECTORS or unicodedata.category(character) in _CATEGORIES
 
 
-def without_joiners(texts: pa.Array) -> pa.Array:
+def without_joiners(texts: "pa.Array") -> "pa.Array":
     """Returns the texts without joiners and variation selectors that change how a character looks."""
+    import pyarrow.compute as pc
+
     return pc.replace_substring_regex(texts, _JOINED, r"\1")
 
 
-def unseen_in_keys(texts: pa.Array) -> pa.Array:
+def unseen_in_keys(texts: "pa.Array") -> "pa.Array":
     """Returns the positions of texts with white space at an edge, an invisible or a control character (uint64)."""
+    import pyarrow.compute as pc
+
     edges = pc.or_(pc.starts_with(texts, " "), pc.ends_with(texts, " "))
     suspect = _indices(pc.or_(edges, pc.invert(pc.ascii_is_printable(texts))))
     return _matching(texts, suspect, _IN_KEY)
 
 
-def unseen_in_patterns(texts: pa.Array) -> pa.Array:
+def unseen_in_patterns(texts: "pa.Array") -> "pa.Array":
     """Returns the positions of texts with a character that a pattern for what is seen can miss (uint64)."""
+    import pyarrow.compute as pc
+
     return _matching(texts, _indices(pc.invert(pc.ascii_is_printable(texts))), _IN_PATTERN, joiners=False)
 
 
@@ -72,12 +79,16 @@ def code_point(character: str) -> str:
     return f"[U+{ord(character):04X}]"
 
 
-def _matching(texts: pa.Array, rows: pa.Array, pattern: str, *, joiners: bool = True) -> pa.Array:
+def _matching(texts: "pa.Array", rows: "pa.Array", pattern: str, *, joiners: bool = True) -> "pa.Array":
+    import pyarrow.compute as pc
+
     if not len(rows):
         return rows
     suspects = texts.take(rows)
     return rows.filter(pc.match_substring_regex(suspects if joiners else without_joiners(suspects), pattern))
 
 
-def _indices(which: pa.Array) -> pa.Array:
+def _indices(which: "pa.Array") -> "pa.Array":
+    import pyarrow.compute as pc
+
     return pc.indices_nonzero(pc.fill_null(which, False))
