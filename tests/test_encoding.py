@@ -49,6 +49,11 @@ def test_a_file_that_ends_inside_a_character_is_refused(missing: int) -> None:
         detected("id,name\nX-1,山田太郎\nX-2,山田太".encode()[:-missing])
 
 
+def test_a_last_line_of_half_a_character_is_counted_once() -> None:
+    with pytest.raises(UnreadableFile, match="ends inside a character of UTF-8, in line 3"):
+        detected("id\n山田太郎\n山".encode()[:-1])
+
+
 def test_a_bad_byte_in_a_line_longer_than_a_block_is_named_by_its_place() -> None:
     long = "é" * 600_000
     data = f"id,name\nX-1,{long}".encode() + b"\xfc" + f"{long}\n".encode()

@@ -76,6 +76,18 @@ def test_an_initialisation_that_was_killed_is_completed_also_for_a_type_that_has
             assert connection.columns == ["_account", "_batch", *changed.field_names]
 
 
+def test_a_table_with_records_of_another_program_is_left_alone(store: RecordStore) -> None:
+    with store.transaction("of another program", "tester", apart=True) as transaction:
+        transaction.connection.execute("CREATE TABLE lake.records.orders AS SELECT 7 AS number")
+    orders = replace(contacts(), name="orders")
+
+    with pytest.raises(StoreNotReady, match="with records that this store did not write"):
+        store.initialise([orders])
+
+    with store.reading() as connection:
+        assert connection.fetch_one("SELECT number FROM lake.records.orders") == (7,)
+
+
 @pytest.mark.runs_on("laptop")
 def test_databases_are_kept_for_the_next_store_and_closed_now_and_then(settings: Settings, ready: None) -> None:
     opened = []

@@ -87,7 +87,7 @@ def create_ledger(connection: Connection, record_types: Iterable[RecordType]) ->
     connection.execute("CALL lake.set_option('data_inlining_row_limit', 100, schema => 'ledger')")
     created = set()
     connection.execute("BEGIN")
-    if not _has_ledger(connection):
+    if not _exists(connection, "ledger", "batches"):
         for record_type in record_types:
             create_table(connection, record_type)
             created.add(record_type.name)
@@ -98,13 +98,12 @@ def create_ledger(connection: Connection, record_types: Iterable[RecordType]) ->
     return created
 
 
-def _has_ledger(connection: Connection) -> bool:
-    return bool(
-        connection.execute(
-            "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = 'ledger' "
-            "AND table_name = 'batches'"
-        ).fetch_all()
+def _exists(connection: Connection, schema: str, name: str) -> bool:
+    found = connection.execute(
+        "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
+        [schema, name],
     )
+    return bool(found.fetch_all())
 
 
 def _create_ledger_table(connection: Connection, name: str) -> None:
@@ -114,8 +113,8 @@ def _create_ledger_table(connection: Connection, name: str) -> None:
 def create_table(connection: Connection, record_type: RecordType) -> None:
     """Create the table of a type, partitioned by account and sorted by key.
 
-    It replaces a table that a killed process has created for the type, perhaps with other fields. Such a table has no
-    records, because the ledger does not know the type.
+    It replaces a table that a killed process has created for the type, perhaps with other fields. Raises StoreNotReady
+    if that table has records: then it is not of this store, because the ledger does not know the type.
     """
     columns = ["_account VARCHAR NOT NULL", "_batch VARCHAR NOT NULL"]
     for field in record_type.fields:
@@ -123,7 +122,13 @@ def create_table(connection: Connection, record_type: RecordType) -> None:
             f"{identifier(field.name)} {sql_type(field.type)}{' NOT NULL' if field.name in record_type.key else ''}"
         )
     name = table(record_type.name)
-    connection.execute(f"DROP TABLE IF EXISTS {name}")
+    if _exists(connection, "records", record_type.name):
+        if connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetch_all():
+            raise StoreNotReady(
+                f"The catalog has a table of {record_type.name} with records that this store did not write.",
+                "Nothing was changed. Give RECORDS_CATALOG an empty database, or the database of a store.",
+            )
+        connection.execute(f"DROP TABLE {name}")
     connection.execute(f"CREATE TABLE {name} ({', '.join(columns)})")
     connection.execute(f"ALTER TABLE {name} SET PARTITIONED BY (_account)")
     key = ", ".join(map(identifier, record_type.key))

@@ -242,7 +242,8 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
         piece = left + more
         end = len(piece) if more.endswith(b"\n") else _end_of_characters(piece)
         left = piece[end:]
-        yield piece[:end]
+        if end:
+            yield piece[:end]
     if left:
         yield left
 
