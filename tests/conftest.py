@@ -24,8 +24,10 @@ from tests.postgres import Postgres, running
 from tests.prepared import Prepared, PreparedStores, an_empty_store
 
 # A deadline is the time of a clock on the wall: on a busy machine it says nothing about the code.
-hypothesis_settings.register_profile("no deadline", deadline=None)
-hypothesis_settings.load_profile("no deadline")
+# Every run tries the same examples. `pytest --hypothesis-profile exploring` tries others.
+hypothesis_settings.register_profile("exploring", deadline=None)
+hypothesis_settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("repeatable")
 
 
 class StoppedClock:

@@ -70,7 +70,7 @@ def _outcomes(rows: list[Row], on_duplicate: OnDuplicate) -> tuple[dict[int, str
     return excluded, problems
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(TEXT, TEXT, st.sampled_from([None, None, "x", "y"])), max_size=9),
     on_duplicate=st.sampled_from(OnDuplicate),

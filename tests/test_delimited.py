@@ -320,7 +320,6 @@ def tables(draw: st.DrawFn) -> list[list[str]]:
     return [headers, *draw(st.lists(st.lists(CELLS, min_size=len(headers), max_size=len(headers)), max_size=12))]
 
 
-@settings(deadline=None)
 @given(tables(), st.sampled_from(["\r\n", "\n"]), st.booleans())
 @example([["a", "b"], ["\r", "\n"], ["", ""], ['"', ","]], "\n", False)
 @example([["a", "b"], ["", "\r\\"]], "\r\n", False)
@@ -403,7 +402,7 @@ def files(draw: st.DrawFn) -> Written:
     return Written([header, *rows], MARKED[encoding] + content, options)
 
 
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(files())
 def test_a_table_in_any_dialect_comes_back(tmp_path_factory: pytest.TempPathFactory, written: Written) -> None:
     path = tmp_path_factory.getbasetemp() / "dialect.csv"
@@ -457,7 +456,7 @@ def test_a_record_more_or_less_in_one_of_the_parsers_stops_the_reading(
     ]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.text('ab,"\r\n', max_size=60), st.integers(1, 40))
 @example('a,"b"\r', 7)
 @example('"a\r\nb",c\r\n"",""""\n', 5)

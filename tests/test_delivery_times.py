@@ -6,7 +6,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from resources.deliveries import request_of
@@ -76,7 +76,6 @@ def test_the_first_timestamp_is_excluded_and_the_last_one_is_not() -> None:
     assert next_time([], at) is None
 
 
-@settings(deadline=None)
 @given(
     zone=st.sampled_from(["America/New_York", "Europe/Dublin", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Gaza"]),
     at=st.times().map(lambda time: f"{time:%H:%M}"),

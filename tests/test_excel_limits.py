@@ -241,7 +241,7 @@ _REAL = changed(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.data())
 def test_a_workbook_that_is_damaged_anywhere_is_refused_with_a_message_or_read(data: st.DataObject) -> None:
     """Damage parts and the headers of the archive. Any unexpected exception would end the reading process."""
@@ -281,7 +281,7 @@ _HOLDERS = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(_REFERENCES, _ATTRIBUTES, _HOLDERS, _CONTENTS), min_size=1, max_size=3),
     st.sampled_from(["{}", "0{}", "&#5{};", "9" * 30, ""]),

@@ -141,7 +141,7 @@ def import_back(store: RecordStore, manifest: ExportManifest, way: Way, **option
 
 
 @pytest.mark.parametrize("name", WAYS)
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_is_exported_imports_back_as_no_change(
     store: RecordStore, tmp_path: Path, name: str, data: st.DataObject

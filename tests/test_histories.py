@@ -318,8 +318,6 @@ def test_store_and_model_agree_after_every_step(
         settings=settings(
             max_examples=2 if catalog else 6,  # the rules are the same; only the place of the ledger differs
             stateful_step_count=12,
-            deadline=None,
-            derandomize=True,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate],  # to shrink a history takes minutes
         ),

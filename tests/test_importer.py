@@ -507,7 +507,7 @@ def outcome(rows: list[Row], before: Stored) -> tuple[Counts, Stored]:
     return Counts(read=len(rows), **counts), after
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.lists(ROWS, min_size=1, max_size=2))
 def test_every_record_has_the_outcome_that_plain_python_gives_it(
     importer: Importer, store: RecordStore, tmp_path: Path, files: list[list[Row]]

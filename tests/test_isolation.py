@@ -339,8 +339,6 @@ FORGED = tuple(name for name in vars(Forger) if not name.startswith("_"))
 
 @settings(
     max_examples=3,
-    deadline=None,
-    derandomize=True,
     phases=[Phase.generate],  # an example takes seconds, and its failure says what leaked
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

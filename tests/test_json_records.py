@@ -350,7 +350,7 @@ VALUES = st.one_of(
 RECORDS = st.lists(st.dictionaries(TEXTS, VALUES, max_size=5), min_size=1, max_size=20)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(RECORDS, st.booleans(), st.sampled_from([None, 0, 2]), st.integers(1, 200), st.integers(1, 30), st.booleans())
 def test_what_json_writes_comes_back(
     records: list[dict[str, Any]], ascii_only: bool, indent: int | None, block: int, chunk_rows: int, plain: bool
@@ -377,7 +377,7 @@ NESTED = st.recursive(
 NESTED_RECORDS = st.lists(st.dictionaries(TEXTS, NESTED, max_size=4), min_size=1, max_size=8)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(RECORDS | NESTED_RECORDS, st.booleans(), st.randoms(use_true_random=False), st.integers(1, 100))
 def test_both_readers_say_the_same_of_damaged_files(
     records: list[dict[str, Any]], array: bool, random: Any, block: int

@@ -150,7 +150,7 @@ def _meant(value: int, kind: pa.DataType) -> str | None:
     return clock if is_time else f"{date.fromordinal(days + 719_163)}T{clock}{'Z' if kind.tz else ''}"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.data(), st.sampled_from(_TICKING))
 def test_a_time_that_has_no_text_is_a_problem_and_never_arrows_message(data: st.DataObject, kind: pa.DataType) -> None:
     day, bits = 86_400 * _PER_SECOND[kind.unit], kind.bit_width
@@ -211,7 +211,7 @@ TYPES = {
 }
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.fixed_dictionaries(

@@ -67,7 +67,10 @@ def test_a_key_with_a_character_that_is_not_seen_is_rejected_and_shown(key: str,
     assert typed["external_id"].to_pylist() == ["K 1", key, "山田\u3000é"], "no text is changed"
 
 
-@given(st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from("\u2000\u200d\u3164\ufe0f \u3000")), min_size=1))
+ANY_CHARACTER = st.one_of(st.characters(codec="utf-8"), st.sampled_from("\u2000\u200d\u3164\ufe0f \u3000"))
+
+
+@given(st.text(ANY_CHARACTER, min_size=1, max_size=64))
 def test_a_key_is_accepted_if_all_of_it_is_seen(key: str) -> None:
     """Fonts draw a box for unassigned and private characters. Between others, U+0020 and U+3000 are seen."""
     drawn = ("Cn", "Co")
@@ -167,7 +170,7 @@ def test_a_required_value_of_the_wrong_type_breaks_no_other_rule() -> None:
     ]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.sampled_from(["1", "0", "many", "-1", "", "NA", "1.5"]), min_size=1))
 def test_whatever_is_planted_comes_back(values: list[str]) -> None:
     _, failures = validate(Readings, pa.table({"meter": ["a"] * len(values), "value": values}))
