@@ -7,7 +7,8 @@ fields are texts.
 from typing import TYPE_CHECKING, Literal
 
 from schemas import record_type_names
-from schemas.batches import DateOrder, Mode, OnDuplicate, OnInvalid
+from schemas.batches import Mode, OnDuplicate, OnInvalid
+from schemas.reading import DateOrder
 from schemas.rollbacks import OnModified
 
 if TYPE_CHECKING:

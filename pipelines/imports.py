@@ -16,8 +16,9 @@ from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
 from schemas import record_type_names
-from schemas.batches import Batch, BatchStatus, DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
+from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest
+from schemas.reading import DateOrder
 from schemas.record_type import RecordType
 
 _FIRST = record_type_names()[0]
@@ -47,13 +48,17 @@ class PreviewConfig(dg.Config):
     column_map: dict[str, str] = Field(
         default={}, description='Header to field, for example {"Mail": "email"}. An empty field leaves the column out.'
     )
-    encoding: str = Field(default="", description="The encoding, for example utf-8 or cp1252. Empty: detected.")
-    delimiter: str = Field(default="", description="The character between fields, as ; or tab. Empty: detected.")
-    sheet: str = Field(default="", description="The sheet of a workbook. Empty: the first.")
+    encoding: str = Field(
+        default="", description="The encoding, for example utf-8 or cp1252. Empty: as before, or detected."
+    )
+    delimiter: str = Field(
+        default="", description="The character between fields, as ; or tab. Empty: as before, or detected."
+    )
+    sheet: str = Field(default="", description="The sheet of a workbook. Empty: as before, or the first.")
     date_order: DateOrderName = Field(
         default="",
         description="The order in dates unlike 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
-        "Empty: such dates are rejected.",
+        "Empty: as before, or such dates are rejected.",
     )
     unescape: bool = Field(default=False, description="Remove the ' that our exports put before texts like =1+1.")
     again: bool = Field(default=False, description="Import a file even if its content has been imported already.")
@@ -74,7 +79,7 @@ class PreviewConfig(dg.Config):
             delimiter=self.delimiter or None,
             sheet=self.sheet or None,
             date_order=DateOrder(self.date_order) if self.date_order else None,
-            unescape=self.unescape,
+            unescape=self.unescape or None,
             again=self.again,
         )
 
@@ -237,6 +242,8 @@ def batch_metadata(store: RecordStore, report: ImportReport) -> dict[str, Any]:
     }
     if batch.committed_at is not None:
         shown["committed_at"] = dg.MetadataValue.timestamp(batch.committed_at)
+    if batch.questions:
+        shown["uncertain"] = " ".join(question.sentence for question in batch.questions)
     if batch.warnings:
         shown["warnings"] = dg.MetadataValue.table(
             [

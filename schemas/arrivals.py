@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.counts import Counts
+from schemas.reading import DateOrder, ReadOptions
 from schemas.warnings import BatchWarning, WarningCode
 
 PART = ".part"
@@ -26,12 +27,13 @@ Look = Mapping[str, Seen]
 
 
 class CommitPolicy(BaseModel):
-    """Which files are committed without approval.
+    """Which files are committed without approval, and how they are written.
 
     commit: `clean` means files without rejected records and warnings. A percentage such as `2%` means files with at
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
+    encoding, delimiter, sheet, date_order, unescape: how these files are written; see ReadOptions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -39,6 +41,11 @@ class CommitPolicy(BaseModel):
     type: str | None = None
     commit: str = CLEAN
     ignore_warnings: tuple[WarningCode, ...] = ()
+    encoding: str | None = None
+    delimiter: str | None = None
+    sheet: str | None = None
+    date_order: DateOrder | None = None
+    unescape: bool | None = None
 
     @field_validator("commit")
     @classmethod
@@ -66,6 +73,11 @@ class CommitPolicy(BaseModel):
         """Returns the codes of the warnings that a clean file may not have."""
         codes = dict.fromkeys(warning.code for warning in warnings)
         return [code for code in codes if self.commit == CLEAN and code not in self.ignore_warnings]
+
+    @property
+    def options(self) -> ReadOptions:
+        """Returns how the files are written."""
+        return ReadOptions(self.encoding, self.delimiter, self.sheet, self.date_order, self.unescape)
 
     def __str__(self) -> str:
         """Returns the rule for rejected records in words.

@@ -12,6 +12,7 @@ from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
+from schemas.reading import DateOrder, Question, ReadOptions
 from schemas.rollbacks import OnModified, Undone
 from schemas.warnings import BatchWarning
 
@@ -39,14 +40,6 @@ class OnInvalid(StrEnum):
     SKIP = "skip"
 
 
-class DateOrder(StrEnum):
-    """The order of day, month and year in a date that is not ISO 8601: 31/05/2024, 05/31/2024 or 2024/05/31."""
-
-    DMY = "dmy"
-    MDY = "mdy"
-    YMD = "ymd"
-
-
 class BatchStatus(StrEnum):
     """The status of a batch."""
 
@@ -67,10 +60,11 @@ class ImportRequest:
     """One file to import for one account.
 
     column_map: header to field. An empty field leaves the column out.
-    encoding, delimiter, sheet: how the file is written. None means that it is detected.
-    date_order: the order in dates that are not ISO 8601. None means that such dates are rejected.
+    encoding, delimiter, sheet: how the file is written. None means as said for an earlier file with the same header
+        row, or as detected.
+    date_order: the order in dates that are not ISO 8601. None means as said earlier, or that such dates are rejected.
     unescape: whether to remove the ' that an export puts before a text that looks like a formula. Rejects files in CSV
-        and Excel are always unescaped.
+        and Excel are always unescaped. None means as said earlier, or no.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
     """
@@ -85,9 +79,14 @@ class ImportRequest:
     delimiter: str | None = None
     sheet: str | None = None
     date_order: DateOrder | None = None
-    unescape: bool = False
+    unescape: bool | None = None
     again: bool = False
     arrival: Arrival | None = None
+
+    @property
+    def options(self) -> ReadOptions:
+        """Returns what is said about how the file is written."""
+        return ReadOptions(self.encoding, self.delimiter, self.sheet, self.date_order, self.unescape)
 
 
 @dataclass(frozen=True)
@@ -162,15 +161,17 @@ class Basis:
 
 
 @dataclass(frozen=True)
-class RememberedMapping:
-    """How a user mapped columns. A later file with the same `header_row` (a digest) is mapped alike.
+class Remembered:
+    """What a user said about a file. After its commit, it counts for later files with the same `header_row` (a digest).
 
     column_map: header to field.
-    remembered_from: the earlier batch that the mapping comes from, if any.
+    options: how the file is written. An answer that the preview proposes is said by whoever commits it.
+    remembered_from: the earlier batch that some of this comes from, if any.
     """
 
     header_row: str
     column_map: MappingOf[str, str]
+    options: ReadOptions = field(default_factory=ReadOptions)
     remembered_from: str | None = None
 
 
@@ -181,7 +182,8 @@ class Batch:
     at: when the batch got its status, in UTC.
     understood: how the file was read, as label and value. It holds no value of a record.
     warnings: possible mistakes that break no rule, with the values of personal fields masked.
-    basis, mapping: set for a preview.
+    questions: what the user was not asked yet, with masks in the values of personal fields.
+    basis, remembered: set for a preview.
     changes: the first changes of a preview, without keys and personal values.
     parent: the earlier batch, if the file is a corrected rejects file.
     link_token: the secret part of the address of its report and rejects file.
@@ -207,7 +209,8 @@ class Batch:
     understood: tuple[tuple[str, str], ...] = ()
     warnings: tuple[BatchWarning, ...] = ()
     basis: Basis | None = None
-    mapping: RememberedMapping | None = None
+    questions: tuple[Question, ...] = ()
+    remembered: Remembered | None = None
     changes: tuple[ChangedValue, ...] = ()
     parent: str | None = None
     link_token: str | None = None
@@ -260,6 +263,8 @@ class Batch:
 class ImportReport:
     """A batch, the columns of its file, its first problems and changes, the snapshot it made, and its files.
 
+    questions: those of the batch, with all values.
+
     open_until: the end of the time to commit it or roll it back. None if neither is possible.
     """
 
@@ -267,6 +272,7 @@ class ImportReport:
     columns: tuple[Column, ...] = ()
     samples: tuple[RowProblem, ...] = ()
     changes: tuple[ChangedValue, ...] = ()
+    questions: tuple[Question, ...] = ()
     snapshot: int | None = None
     rejects_file: Location | None = None
     report_file: Location | None = None
@@ -312,7 +318,9 @@ class ImportReport:
             "failure": batch.failure,
             "waits": batch.waits,
             "parent": batch.parent,
-            "remembered_from": None if batch.mapping is None else batch.mapping.remembered_from,
+            "uncertain": bool(batch.questions),
+            "questions": [asdict(question) for question in batch.questions],
+            "remembered_from": None if batch.remembered is None else batch.remembered.remembered_from,
             "rejects_file": None if self.rejects_file is None else str(self.rejects_file),
             "report_file": None if self.report_file is None else str(self.report_file),
             "snapshot": self.snapshot,

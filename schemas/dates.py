@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.batches import DateOrder
 from schemas.counts import numbered
+from schemas.reading import DateOrder
 from schemas.record_type import RecordType
 from schemas.warnings import BatchWarning, WarningCode
 
@@ -122,8 +122,12 @@ class DateOrders:
 
     @property
     def understood(self) -> tuple[tuple[str, str], ...]:
-        """Returns the order that was given, as label and value."""
-        return () if self.order is None else (("Dates", f"{_IN_WORDS[self.order]}, as --date-order says; or ISO 8601"),)
+        """Returns the order that was given and how many dates could be in another one, as label and value."""
+        if self.order is None:
+            return ()
+        either = 0 if self.order is DateOrder.YMD else sum(fits[None].dates for fits in self._fits.values())
+        unclear = f"; {numbered(either, 'date')} could be the other way round" if either else ""
+        return (("Dates", f"{_IN_WORDS[self.order]}, as --date-order says, or ISO 8601{unclear}"),)
 
     def warnings(self) -> tuple[BatchWarning, ...]:
         """Returns a warning for each column with dates of unclear order, or of another order than was given."""
@@ -148,11 +152,7 @@ class DateOrders:
             more = f"; {numbered(either.dates, 'date')} could be either" if either.dates else ""
             only = fits[order].sentence(f"can only be {_IN_WORDS[order]}")
             yield fits[order].dates + either.dates, f"{only}{more}. To read them right: --date-order {order}."
-        elif either.dates and self.order in (DateOrder.DMY, DateOrder.MDY) and not fitting:
-            read = f"{numbered(either.dates, 'date')} read {_IN_WORDS[self.order]}, as --date-order {self.order} says"
-            unsure = "none of them shows that this is right, because each could be the other way round"
-            yield either.dates, f"{read}; {unsure}."
-        elif either.dates and not fitting:
+        elif either.dates and self.order is None and not fitting:
             dates = numbered(either.dates, "date")
             yield either.dates, f"{dates} could be day first or month first. Say which: --date-order dmy or mdy."
 

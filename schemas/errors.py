@@ -85,6 +85,12 @@ class RejectsFound(Refused):
     code = "rejects_found"
 
 
+class Uncertain(Refused):
+    """The file can be read in several ways, and no user has said which one is right."""
+
+    code = "uncertain"
+
+
 class AlreadyImported(Refused):
     """A batch of the same account, type and content is committed, and the import may not repeat it."""
 

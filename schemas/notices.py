@@ -33,7 +33,9 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
         return Message(
             f"{subject} waits for approval",
             f"{batch.file_name}, {numbered(batch.counts.read, 'record')}: {batch.counts}.\n"
-            f"Look at it: records show {batch.batch_id}\n"
+            + "".join(f"Uncertain: {question.sentence}\n" for question in batch.questions)
+            + "".join(f"Warning: {warning.sentence} ({warning.code})\n" for warning in batch.warnings)
+            + f"Look at it: records show {batch.batch_id}\n"
             f"Approve it until {until:%Y-%m-%d %H:%M} UTC: records commit {batch.batch_id}{skip}\n"
             f"Or discard it: records discard {batch.batch_id}",
             "warning",

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.batches import DateOrder
 from schemas.dates import ISO_DATE, as_iso
+from schemas.reading import DateOrder
 from schemas.record_type import Field
 
 _TRUE = ("true", "yes", "1")

@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
-from schemas.batches import DateOrder
 from schemas.characters import shown, unseen_in_keys, unseen_in_patterns
 from schemas.dates import needs_order
 from schemas.model import RecordModel
 from schemas.parsing import parse_column, type_in_words
+from schemas.reading import DateOrder
 from schemas.record_type import Field, RecordType
 from schemas.rules import rule_in_words
 

@@ -23,7 +23,6 @@ class WarningCode(StrEnum):
     EDGE_SPACE = "edge_space"
     INVISIBLE = "invisible"
     WRONG_ENCODING = "wrong_encoding"
-    GUESSED_ENCODING = "guessed_encoding"
 
 
 @dataclass(frozen=True)

@@ -430,7 +430,11 @@ def test_a_file_that_may_not_be_read_lies_in_quarantine(
     assert inbox_store.batches() == []
 
 
-def test_a_file_whose_encoding_was_guessed_waits_for_approval(inbox_store: RecordStore) -> None:
+@pytest.mark.parametrize("commit", ["clean", "2%"])
+def test_a_file_that_can_be_read_in_several_ways_waits_for_approval_under_any_policy(
+    inbox_store: RecordStore, commit: str
+) -> None:
+    (inbox_store.settings.home / "inbox.yaml").write_text(f"policies: [{{commit: {commit}}}]")
     content = "external_id;company;status\n" + "".join(f"C-{n};José Núñez {n};lead\n" for n in range(20))
     lands(inbox_store, "spanish.csv", [contact(1)]).write_bytes(content.encode("cp1252"))
 
@@ -438,7 +442,25 @@ def test_a_file_whose_encoding_was_guessed_waits_for_approval(inbox_store: Recor
     (arrived,) = import_all(inbox_store).values()
 
     assert arrived.outcome is Outcome.WAITS
-    assert "because of warnings (guessed_encoding)" in arrived.sentence
-    (warning,) = inbox_store.batches()[0].warnings
-    assert "It is read as cp1252, because of its letters." in warning.sentence
-    assert warning.records == 20
+    assert arrived.sentence == (
+        f"It waits for approval, because it can be read in several ways: records commit {arrived.batch_id}."
+    )
+    assert arrived.batch_id is not None
+    Importer(inbox_store, "tester").commit("ua", arrived.batch_id)
+    lands(inbox_store, "again.csv", [contact(1)]).write_bytes(content.replace("C-", "D-").encode("cp1252"))
+    take(inbox_store)
+    (arrived,) = import_all(inbox_store).values()
+    assert arrived.outcome is Outcome.COMMITTED, "what was accepted is remembered"
+
+
+def test_the_policy_says_how_files_are_written(inbox_store: RecordStore) -> None:
+    (inbox_store.settings.home / "inbox.yaml").write_text(
+        "policies: [{account: ua, type: contacts, encoding: cp1252, delimiter: '~', date_order: dmy}]"
+    )
+    content = "external_id~last_name~birthday~status\nC-1~Núñez~03/04/1980~lead\n"
+    lands(inbox_store, "in.csv", [contact(1)]).write_bytes(content.encode("cp1252"))
+    take(inbox_store)
+    (arrived,) = import_all(inbox_store).values()
+    assert arrived.outcome is Outcome.COMMITTED
+    (record,) = stored(inbox_store)
+    assert (record["last_name"], f"{record['birthday']}") == ("Núñez", "1980-04-03")

@@ -29,7 +29,7 @@ from schemas.errors import InvalidRequest, UnreadableFile
 class Whole:
     """Everything that the parsers read from a file."""
 
-    def __init__(self, path: Path, **options: str) -> None:
+    def __init__(self, path: Path, **options: Any) -> None:
         self.rows: list[tuple[str, ...]] = []
         self.records: list[int] = []
         self.lines: list[int] = []
@@ -220,7 +220,7 @@ UMLAUTS = "name;ort\r\nJürgen;Köln\r\nBjörk;Malmö\r\nŽeljko;Šibenik\r\n"
         ("utf-16", "certain"),
         ("utf-32", "certain"),
         ("utf-16-le", "likely"),
-        ("cp1252", "a guess"),
+        ("cp1252", "proposed"),
     ],
 )
 def test_encodings_are_detected(file: Write, encoding: str, sure: str) -> None:

@@ -34,7 +34,8 @@ from pathlib import Path
 
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import ReadLimits
+from schemas.reading import ReadOptions
 
 
 class Cards(Format):
@@ -61,7 +62,8 @@ class Cards(Format):
 class CardsFile:
     notes: tuple[str, ...] = ("Cards are read whole.",)
     understood = (("Format", "Cards"),)
-    guessed_encoding = None
+    questions = ()
+    used = ReadOptions()
 
     def __init__(self, text: str) -> None:
         self.cards = [dict(line.split(": ", 1) for line in card.splitlines()) for card in text.strip().split("\\n\\n")]

@@ -195,7 +195,7 @@ def test_the_step_shows_the_counts_and_what_is_wrong(
 def test_the_options_of_an_import_reach_it_and_its_warnings_the_step(
     store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    file = write_csv(tmp_path / "in.csv", [contact(1, birthday="01/02/1990", notes="'=1")])
+    file = write_csv(tmp_path / "in.csv", [contact(1, birthday="01/02/1990", notes="'=1", company="NULL")])
     config = {"account": "ua", "path": str(file), "date_order": "dmy", "unescape": True}
 
     result = run(instance, "import_records", config)
@@ -206,14 +206,15 @@ def test_the_options_of_an_import_reach_it_and_its_warnings_the_step(
     assert str(values(store, "birthday")["C-000001"]) == "1990-02-01"
     (output,) = [event for event in result.all_events if event.is_successful_output]
     metadata = output.step_output_data.metadata
-    sentence = (
-        "`birthday`: 1 date read day first, as --date-order dmy says; none of them shows that this is right, "
-        "because each could be the other way round."
-    )
     warnings = metadata["warnings"]
     assert isinstance(warnings, dg.TableMetadataValue)
     assert [record.data for record in warnings.records] == [
-        {"code": "date_order", "field": "birthday", "records": 1, "warning": sentence}
+        {
+            "code": "word_for_nothing",
+            "field": "company",
+            "records": 1,
+            "warning": "`company`: 1 value has a word for nothing, such as NULL; it is kept as text. For example: NULL",
+        }
     ]
     assert metadata["snapshot"].value == store.reports(store.batches(status=BatchStatus.COMMITTED))[0].snapshot
     sentence, code = failure(refused)

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.commands.cli import main
-from pipelines.commands.terminal import progress_bar
+from pipelines.commands.terminal import ProgressBar
 from resources.export_writer import ExportWriter
 from resources.file_reader import reader
 from resources.file_storage import FileStorage
@@ -557,7 +557,7 @@ def test_progress_is_reported_in_bytes_also_for_an_empty_store(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress_bar("Copying", exact=True, of_bytes=True) as progress:
+    with ProgressBar("Copying", exact=True, of_bytes=True) as progress:
         progress(0, 5_000_000)
         progress(2_000_000, 5_000_000)
     assert "2.0 MB of 5.0 MB, " in capsys.readouterr().err

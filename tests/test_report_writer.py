@@ -26,7 +26,7 @@ from schemas.batches import (
     Mode,
     OnDuplicate,
     ProblemCount,
-    RememberedMapping,
+    Remembered,
     RowProblem,
 )
 from schemas.columns import Column, Reason
@@ -64,7 +64,7 @@ def realistic(file_name: str = "kontakte märz.csv", **counts: int) -> ImportRep
         ),
         cleared={"phone": 1017, "notes": 3},
         basis=Basis("0" * 64, ("external_id", "email", "phone", "amount", "notes"), Mode.UPSERT, OnDuplicate.REJECT, 7),
-        mapping=RememberedMapping("0" * 64, {}, "b-20251201-081500000-0aa1b2"),
+        remembered=Remembered("0" * 64, {}, remembered_from="b-20251201-081500000-0aa1b2"),
         warnings=(
             BatchWarning(
                 WarningCode.DATE_ORDER,
@@ -192,7 +192,7 @@ def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: Reco
         "they break a rule 121 1.0%", "earlier record of the file 5 < 0.1%", "Read 12,640",
         "phone telephone 1,017", "notes Bemerkung 3",
         "5 Bemerkung notes — empty as for an earlier file with this header row",
-        "The earlier file with this header row came with batch b-20251201-081500000-0aa1b2.",
+        "It is read as was said for the file of batch b-20251201-081500000-0aa1b2.",
         "Warning: `birthday`: 1,204 dates could be day first or month first. Say which: --date-order dmy or mdy.",
         "Warning: `external_id`: 2 values have .0 at the end, as if a program had read them as numbers. For example: "
             "1001.0, 1002.0 looks_like_float",
@@ -219,7 +219,9 @@ def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: Reco
 def test_a_preview_without_problems_says_so_and_can_be_committed_as_it_is(tmp_path: Path, contacts: RecordType) -> None:
     report = realistic(read=1, created=1)
     report = replace(
-        report, batch=replace(report.batch, problems=(), cleared={}, warnings=(), basis=None, mapping=None), samples=()
+        report,
+        batch=replace(report.batch, problems=(), cleared={}, warnings=(), basis=None, remembered=None),
+        samples=(),
     )
     text = Page(written(tmp_path / "report.html", report, contacts, changes=())).text
     assert "No record is rejected: 1 would be created, 0 updated." in text
@@ -358,7 +360,7 @@ def test_markup_is_text_wherever_it_stands(tmp_path: Path, contacts: RecordType)
         record_type=MARKUP,
         cleared={MARKUP: 1},
         warnings=(BatchWarning(WarningCode.IN_QUOTES, MARKUP, 1, MARKUP, (MARKUP,)),),
-        mapping=RememberedMapping(MARKUP, {}, MARKUP),
+        remembered=Remembered(MARKUP, {}, remembered_from=MARKUP),
         problems=(ProblemCount(MARKUP, MARKUP, MARKUP, 1),),
     )
     report = replace(

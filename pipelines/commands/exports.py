@@ -228,9 +228,9 @@ def _progress(what: str, as_json: bool) -> "Iterator[Progress | None]":
     if as_json or not sys.stderr.isatty():
         yield None
         return
-    from pipelines.commands.terminal import progress_bar
+    from pipelines.commands.terminal import ProgressBar
 
-    with progress_bar(f"Exporting {what}", exact=True) as progress:
+    with ProgressBar(f"Exporting {what}", exact=True) as progress:
         yield progress
 
 

@@ -1,5 +1,6 @@
 """`records import`, `preview`, `commit` and `discard`."""
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,14 @@ import click
 from pipelines.commands import options
 from pipelines.commands.options import open_store, owner, print_json, progress
 from resources.record_store import RecordStore
-from schemas.batches import DateOrder, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
+from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest
+from schemas.reading import DateOrder, Question
 
 if TYPE_CHECKING:
+    from pipelines.commands.terminal import ProgressBar
     from resources.importing.importer import Importer
+    from resources.importing.source import Ask
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -44,7 +48,11 @@ _PREVIEW_OPTIONS = (
         type=click.Choice(DateOrder, case_sensitive=False),
         help="The order in dates such as 31/05/2024 (dmy), 05/31/2024 (mdy) or 2024/05/31 (ymd).",
     ),
-    click.option("--unescape", is_flag=True, help="Remove the ' before texts such as =1+1. Our exports put it there."),
+    click.option(
+        "--unescape/--no-unescape",
+        default=None,
+        help="Remove the ' before texts such as =1+1. Our exports put it there.",
+    ),
     click.option("--delimiter", help="The character between fields, for example ; or tab. Default: detected."),
     click.option(
         "--mode",
@@ -79,8 +87,12 @@ def preview(file: Path, show_values: bool, as_json: bool, **choices: Any) -> Non
     """Read and check the whole FILE, and compare it with the records. Writes no records."""
     with _importer(make=True) as (store, importer):
         with progress(f"Reading {file.name}", as_json) as bar:
-            report = importer.preview(_request(file, **choices), bar)
+            report = importer.preview(_request(file, **choices), bar, _ask(bar))
         print_report(store, report, show_values, as_json)
+        if report.batch.questions:
+            from resources.importing.importer import uncertain
+
+            raise uncertain(report.batch)
 
 
 @click.command()
@@ -117,7 +129,7 @@ def import_file(file: Path, on_invalid: OnInvalid, show_values: bool, as_json: b
     """Preview FILE, then commit it. If its records change in between, preview it again."""
     with _importer(make=True) as (store, importer):
         with progress(f"Reading {file.name}", as_json) as bar:
-            report = importer.import_file(_request(file, **choices), on_invalid, bar)
+            report = importer.import_file(_request(file, **choices), on_invalid, bar, _ask(bar))
         print_report(store, report, show_values, as_json)
 
 
@@ -139,6 +151,20 @@ def _importer(*, make: bool = False) -> Iterator["tuple[RecordStore, Importer]"]
 
     with open_store(make=make) as store:
         yield store, Importer(store, store.settings.actor)
+
+
+def _ask(bar: "ProgressBar | None") -> "Ask | None":
+    """Returns what asks the user; None without a terminal, where a progress bar is shown."""
+    if bar is None or not sys.stdin.isatty():
+        return None
+
+    def ask(question: Question) -> str | None:
+        from pipelines.commands.terminal import asked
+
+        with bar.paused():
+            return asked(question)
+
+    return ask
 
 
 def _request(file: Path, maps: Sequence[str], **choices: Any) -> ImportRequest:

@@ -13,7 +13,7 @@ from resources.settings import Settings
 from schemas import load_record_types
 
 if TYPE_CHECKING:
-    from resources.importing.progress import Progress
+    from pipelines.commands.terminal import ProgressBar
 
 PAGE = 50
 """How many entries of a list a page has."""
@@ -46,14 +46,16 @@ def open_store(*, make: bool = False) -> Iterator[RecordStore]:
 
 
 @contextmanager
-def progress(what: str, as_json: bool, *, exact: bool = False, of_bytes: bool = False) -> "Iterator[Progress | None]":
-    """Show a progress bar on standard error if that is a terminal; see `progress_bar` for the parameters."""
+def progress(
+    what: str, as_json: bool, *, exact: bool = False, of_bytes: bool = False
+) -> "Iterator[ProgressBar | None]":
+    """Show a progress bar on standard error if that is a terminal; see `ProgressBar` for the parameters."""
     if as_json or not sys.stderr.isatty():
         yield None
         return
-    from pipelines.commands.terminal import progress_bar
+    from pipelines.commands.terminal import ProgressBar
 
-    with progress_bar(what, exact=exact, of_bytes=of_bytes) as bar:
+    with ProgressBar(what, exact=exact, of_bytes=of_bytes) as bar:
         yield bar
 
 

@@ -4,8 +4,9 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
+import click
 from rich import box, filesize
 from rich.console import Console
 from rich.markup import escape as escape_markup
@@ -17,11 +18,9 @@ from schemas.counts import numbered
 from schemas.exports import ExportManifest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.migration import MigrationReport
+from schemas.reading import Question
 from schemas.record_type import RecordType
 from schemas.rollbacks import DECISIONS, OnModified, RollbackCounts, RollbackReport, modified_lines
-
-if TYPE_CHECKING:
-    from resources.importing.progress import Progress
 
 _OUTCOMES = {"created": "green", "updated": "cyan", "unchanged": "dim", "rejected": "red", "duplicate": "yellow"}
 _BAR = 30
@@ -35,36 +34,55 @@ def console() -> Console:
     return Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else _WIDTH_OF_A_FILE)
 
 
-@contextmanager
-def progress_bar(what: str, *, exact: bool = False, of_bytes: bool = False) -> Iterator["Progress"]:
-    """Show a bar on standard error until the block ends: records, rate and time left.
+class ProgressBar:
+    """A bar on standard error: records, rate and time left. Call it with the number of records and the expected one.
 
     exact: the expected number is known, not estimated. of_bytes: the numbers are bytes, not records.
     """
-    from rich.progress import BarColumn, SpinnerColumn, TextColumn
-    from rich.progress import Progress as Bars
 
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=_BAR),
-        TextColumn("{task.fields[counted]}"),  # rich's own rate and time left start again with each new total
-    )
-    number, unit = (filesize.decimal, "") if of_bytes else ("{:,}".format, " records")
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task(what, total=None, counted="")
+    def __init__(self, what: str, *, exact: bool = False, of_bytes: bool = False) -> None:
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-        def advance(records: int, expected: int | None) -> None:
-            rate = records / max(bars.tasks[0].elapsed or 0.0, 0.001)
-            of = left = ""
-            if expected is not None and expected > records > 0:
-                minutes, seconds = divmod(round((expected - records) / rate), 60)
-                of = f" of {number(expected)}" if exact else f" of about {number(expected)}"
-                left = f", {minutes}:{seconds:02} left"
-            counted = f"{number(records)}{of}{unit}, {number(round(rate))}/s{left}"
-            bars.update(bar, completed=records, total=expected, counted=counted)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=_BAR),
+            TextColumn("{task.fields[counted]}"),  # rich's own rate and time left start again with each new total
+        )
+        self._of = "of " if exact else "of about "
+        self._number, self._unit = (filesize.decimal, "") if of_bytes else ("{:,}".format, " records")
+        self._bars = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._bar = self._bars.add_task(what, total=None, counted="")
 
-        yield advance
+    def __call__(self, records: int, expected: int | None) -> None:
+        """Show the number of records so far, and the expected number of all."""
+        rate = records / max(self._bars.tasks[0].elapsed or 0.0, 0.001)
+        of = left = ""
+        if expected is not None and expected > records > 0:
+            minutes, seconds = divmod(round((expected - records) / rate), 60)
+            of = f" {self._of}{self._number(expected)}"
+            left = f", {minutes}:{seconds:02} left"
+        counted = f"{self._number(records)}{of}{self._unit}, {self._number(round(rate))}/s{left}"
+        self._bars.update(self._bar, completed=records, total=expected, counted=counted)
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove the bar."""
+        self._bars.stop()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Remove the bar until the block ends; its time begins again then."""
+        self._bars.stop()
+        try:
+            yield
+        finally:
+            self._bars.reset(self._bar)
+            self._bars.start()
 
 
 def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
@@ -99,10 +117,18 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         return
     if batch.understood:
         out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
-    if batch.mapping is not None and batch.mapping.remembered_from:
+    if batch.remembered is not None and batch.remembered.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
         listed = f": {', '.join(remembered)}" if remembered else ""
-        out.print(f"Columns mapped as in {batch.mapping.remembered_from}{escape(listed)}")
+        said = batch.remembered.options.said().items()
+        options = "".join(f", --{name.replace('_', '-')} {value}" for name, value in said)
+        out.print(
+            f"Read as in {batch.remembered.remembered_from}{escape(listed or (options and ':'))}{escape(options)}"
+        )
+    shown = {it.header for it in report.columns if it.field is not None and it.field not in personal}
+    for question in report.questions or batch.questions:
+        if batch.status is BatchStatus.PREVIEWED:
+            print_question(question.masked(shown) if personal else question, out)
     for warning in batch.warnings:
         what = "Passed over" if batch.status in STANDING else "Warning"
         out.print(f"[yellow]{what}:[/] {escape(str(warning))} [dim]({warning.code})[/]")
@@ -136,6 +162,28 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         more = f" and {len(ignored) - _IGNORED:,} more" if len(ignored) > _IGNORED else ""
         out.print(f"\nIgnored columns: {escape(', '.join(map(repr, ignored[:_IGNORED])))}{more}")
     _print_what_next(report, now)
+
+
+def print_question(question: Question, out: Console) -> None:
+    """Print what the file leaves open, and the values that differ under each candidate."""
+    out.print(f"\n[yellow]Uncertain:[/] {escape(question.sentence)}")
+    if not question.candidates:
+        return
+    values = table("Column", *question.candidates)
+    for differing in question.values:
+        header = "(header)" if differing.header is None else escape(differing.header)
+        values.add_row(header, *map(escape, differing.texts))
+    out.print(values)
+
+
+def asked(question: Question) -> str | None:
+    """Ask on the terminal which candidate is right, and return the answer."""
+    print_question(question, Console(stderr=True, highlight=False))
+    if not question.candidates:
+        return None
+    prompt = f"Which {question.option} ({', '.join(question.candidates)})"
+    answer: str = click.prompt(prompt, type=click.Choice(question.candidates), show_choices=False, err=True)
+    return answer
 
 
 def _print_what_next(report: ImportReport, now: datetime) -> None:

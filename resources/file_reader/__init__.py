@@ -5,8 +5,9 @@
 
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
 from resources.file_reader.disk_space import require_room
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import ReadLimits
 from resources.file_reader.reader import FileReader, no_such_file
+from schemas.reading import ReadOptions
 
 __all__ = [
     "CellProblem",

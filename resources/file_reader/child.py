@@ -14,6 +14,7 @@ import sys
 import tempfile
 import zlib
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,9 +27,10 @@ from resources.defects import defect
 from resources.disk_space import free_bytes
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import recognise
-from resources.file_reader.options import DEFECT, ReadLimits, ReadOptions
+from resources.file_reader.options import DEFECT, ReadLimits
 from resources.process_state import hide_pandas
 from schemas.errors import DiskFull, RecordsError, UnreadableFile
+from schemas.reading import ReadOptions
 
 _SIGNATURES = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
 _PACKINGS = {"gz": "gzip", "zst": "Zstandard"}
@@ -89,7 +91,7 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         digest = sha256_of(path)
         content, packing = _unpacked_if_packed(path, name, limits)
         format_ = recognise(content, name)
-        opened = format_.open(content, name, ReadOptions(**request["options"]), limits)
+        opened = format_.open(content, name, ReadOptions.from_said(request["options"]), limits)
         _check_headers(opened.headers, name, limits)
     except _REPORTED as error:
         answer.write(json.dumps({"error": _error(error, name)}).encode() + b"\n")
@@ -98,7 +100,8 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         "format": format_.name,
         "headers": opened.headers,
         "understood": [*opened.understood, *([("Packed with", _PACKINGS[packing])] if packing else [])],
-        "guessed_encoding": opened.guessed_encoding,
+        "used": asdict(opened.used),
+        "questions": [asdict(question) for question in opened.questions],
         "packing": packing,
         "sha256": digest,
     }
@@ -111,7 +114,8 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
                 _send(stream, schema, chunk, opened.share_read)
             if sha256_of(path) != digest:  # every pass over the file read the same bytes
                 raise UnreadableFile(f"{name} was changed while it was read.", "Try again when it is complete.")
-            last: dict[str, Any] = {"read": opened.read, "notes": opened.notes}
+            questions = [asdict(question) for question in opened.questions]
+            last: dict[str, Any] = {"read": opened.read, "notes": opened.notes, "questions": questions}
         except BrokenPipeError:
             raise
         except _REPORTED as error:

@@ -1,4 +1,4 @@
-"""How to read a file: what the user says about it, and the limits."""
+"""The limits on files that are read, and how their errors are reported."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -11,15 +11,6 @@ BLANK_FOR_A_RECORD = 10
 
 DEFECT = "defect: "
 """How the line begins with which the reading process reports a defect on its standard error."""
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """What the user says about a file. None means: detect it. `encoding` is the name of a Python codec."""
-
-    encoding: str | None = None
-    delimiter: str | None = None
-    sheet: str | None = None
 
 
 @dataclass(frozen=True)

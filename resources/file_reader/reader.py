@@ -8,14 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
 from resources.file_reader.formats import Format, format_named
-from resources.file_reader.options import DEFECT, ReadLimits, ReadOptions
+from resources.file_reader.options import DEFECT, ReadLimits
 from schemas.errors import DiskFull, InvalidRequest, NotFound, UnreadableFile
+from schemas.reading import Question, ReadOptions
 
 _ERRORS = {error.code: error for error in (DiskFull, InvalidRequest, UnreadableFile)}
 _PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
@@ -24,9 +25,9 @@ _PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "
 class FileReader:
     """Reads one file in a process of its own. A context manager.
 
-    The process starts at once. `format`, `headers`, `sha256`, `packing` and `understood` wait for its first answer.
-    While `chunks` come, `share_read` is about how much of the file they are, from 0 to 1. After the last chunk, `read`
-    is the number of records, and `notes` say what else to know about the file.
+    The process starts at once. `format`, `headers`, `sha256`, `packing`, `used` and `understood` wait for its first
+    answer. While `chunks` come, `share_read` is about how much of the file they are, from 0 to 1. After the last
+    chunk, `read` is the number of records, and `notes` say what else to know about the file.
 
     Raises NotFound if there is no such file, and InvalidRequest if the options do not fit it. Raises UnreadableFile if
     it is damaged or exceeds a limit, and DiskFull if it cannot be unpacked.
@@ -35,6 +36,8 @@ class FileReader:
     def __init__(self, path: Path, options: ReadOptions | None = None, limits: ReadLimits | None = None) -> None:
         self.path = path
         self._first: dict[str, Any] | None = None
+        self._last: dict[str, Any] = {}
+        self._chunks: Iterator[TextChunk] | None = None
         self.read = 0
         self.share_read = 0.0
         self.notes: tuple[str, ...] = ()
@@ -73,10 +76,14 @@ class FileReader:
         return [(label, value) for label, value in self._first_answer()["understood"]]
 
     @property
-    def guessed_encoding(self) -> str | None:
-        """The encoding, if only the letters of the file speak for it."""
-        guessed: str | None = self._first_answer()["guessed_encoding"]
-        return guessed
+    def used(self) -> ReadOptions:
+        """How the file is read: what was said, and what the process found where nothing was said."""
+        return ReadOptions.from_said(self._first_answer()["used"])
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """What a user must say, because the file can be read in several ways; complete after the last chunk."""
+        return tuple(map(Question.from_dict, self._last.get("questions", self._first_answer()["questions"])))
 
     @property
     def format(self) -> Format:
@@ -103,8 +110,24 @@ class FileReader:
             self._first = answer
         return self._first
 
+    def first_value(self, header: str) -> str:
+        """Returns the text of a column in the first well-formed record; "" if there is none. Call it first."""
+        before = []
+        chunks = self.chunks()
+        text = ""
+        for chunk in chunks:
+            before.append(chunk)
+            if len(chunk.records):
+                text = chunk.values.column(self.headers.index(header))[0].as_py()
+                break
+        self._chunks = chain(before, chunks)
+        return text
+
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the file, in order. Call it once."""
+        return self._received() if self._chunks is None else self._chunks
+
+    def _received(self) -> Iterator[TextChunk]:
         import pyarrow as pa
 
         self._first_answer()
@@ -122,7 +145,7 @@ class FileReader:
         after = os.fstat(self._file)
         if (after.st_size, after.st_mtime_ns) != (self._before.st_size, self._before.st_mtime_ns):
             raise UnreadableFile(f"{self._name} was changed while it was read.", "Try again when it is complete.")
-        last = answer["last"]
+        self._last = last = answer["last"]
         self._raise_error(last)
         self.read, self.notes = last["read"], tuple(last["notes"])
 
@@ -134,8 +157,8 @@ class FileReader:
             "file": self._file,
             "answer": sending,
             "name": self._name,
-            "options": asdict(options),
-            "limits": asdict(limits),
+            "options": options.said(),
+            "limits": vars(limits),
         }
         child = subprocess.Popen(  # noqa: S603 - our own command
             [sys.executable, "-P", "-m", "resources.file_reader.child", json.dumps(request)],

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources.clock import new_id
-from resources.file_reader import FileReader, ReadOptions, require_room
+from resources.file_reader import FileReader, require_room
 from resources.file_storage import remove
+from resources.importing.source import Ask, Opener
 from resources.record_store import RecordStore, Staging
 from resources.record_store.refusals import already_imported, not_previewed
 from schemas.batches import (
@@ -18,10 +19,10 @@ from schemas.batches import (
     ImportReport,
     ImportRequest,
     OnInvalid,
-    RememberedMapping,
 )
 from schemas.counts import Counts
-from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, UnreadableFile
+from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, Uncertain, UnreadableFile
+from schemas.reading import Question
 from schemas.warnings import BatchWarning
 
 if TYPE_CHECKING:
@@ -40,11 +41,15 @@ class Importer:
         self._actor = actor
         self._run_id = run_id
 
-    def preview(self, request: ImportRequest, progress: "Progress | None" = None) -> ImportReport:
+    def preview(
+        self, request: ImportRequest, progress: "Progress | None" = None, ask: Ask | None = None
+    ) -> ImportReport:
         """Read, check and stage the whole file, and compare it with the records. The records do not change.
 
-        Calls `progress` with the number of records read, once for some tens of thousands. Maps the columns as in the
-        last committed file with the same header row, unless the request says otherwise.
+        Calls `progress` with the number of records read, once for some tens of thousands. What the request does not
+        say is taken from the last committed file with the same header row: how to read it and to map its columns.
+
+        ask: asks a user what the file leaves open. Without it, the batch has these questions.
 
         If a preview fails, nothing is left of it. Raises AlreadyImported if the same content has been imported and
         `again` is not set; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady if the file cannot be
@@ -55,29 +60,22 @@ class Importer:
             records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))
-        with self._reader(request) as reader:
+        with Opener(self._store, request) as opener:
             with self._store.opening():
                 # They import pandas, pandera and Jinja while the file is being read.
                 from resources.importing.stager import stage_file
                 from resources.report_writer.page import write_report
-                from schemas.mapping import header_row
 
-            name, headers = _name(request.path), header_row(reader.headers)
-            commits = records.earlier_commits(request.record_type, reader.sha256, headers)
-            if commits.of_file is not None and not request.again:
-                raise already_imported(name, commits.of_file)
-            earlier = commits.of_header_row
-            remembered = earlier.mapping.column_map if earlier and earlier.mapping else {}
-            staged = stage_file(self._store, request, batch_id, reader, remembered=remembered, progress=progress)
+            source = opener.source(ask)
+            if source.same_file is not None and not request.again:
+                raise already_imported(_name(request.path), source.same_file)
+            staged = stage_file(self._store, request, batch_id, source, progress)
         try:
-            applied = any(column.reason == "remembered" for column in staged.columns)
-            mapping = RememberedMapping(headers, staged.said, earlier.batch_id if earlier and applied else None)
-            parent = staged.parent if staged.parent and records.has_batch(staged.parent) else None
             if staged.counts.rejected:
-                self._write_rejects(request, batch_id, staged.sha256)
-            batch = self._batch(batch_id, request, staged, mapping, parent)
+                self._write_rejects(request, batch_id, staged)
+            batch = self._batch(batch_id, request, staged)
             report = records.with_files(
-                ImportReport(batch, columns=staged.columns, samples=staged.samples, changes=staged.changes)
+                ImportReport(batch, staged.columns, staged.samples, staged.changes, staged.questions)
             )
             with self._store.files.making(records.folder("reports") / batch_id) as folder:
                 write_report(folder, report, staged.record_type)
@@ -118,17 +116,20 @@ class Importer:
         request: ImportRequest,
         on_invalid: OnInvalid = OnInvalid.ABORT,
         progress: "Progress | None" = None,
+        ask: Ask | None = None,
     ) -> ImportReport:
         """Preview a file and commit it. If the records change in between, preview it again.
 
         A file from the inbox stays previewed if its policy does not commit it. Raises what `preview` and `commit`
-        raise; PreviewOutdated after the fifth preview.
+        raise; Uncertain if a question about the file is not answered; PreviewOutdated after the fifth preview.
         """
         with self._store.operation():
             for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
-                report = self.preview(request, progress)
+                report = self.preview(request, progress, ask)
                 if report.batch.waits:
                     return report
+                if report.batch.questions:
+                    raise uncertain(report.batch)
                 try:
                     committed = self.commit(request.account, report.batch.batch_id, on_invalid)
                 except (PreviewOutdated, AlreadyImported) as error:
@@ -170,11 +171,7 @@ class Importer:
         )
         return self._store.account(request.account).record_new(batch)
 
-    def _reader(self, request: ImportRequest) -> FileReader:
-        options = ReadOptions(request.encoding, request.delimiter, request.sheet)
-        return FileReader(request.path, options, self._store.settings.limits)
-
-    def _write_rejects(self, request: ImportRequest, batch_id: str, sha256: str) -> None:
+    def _write_rejects(self, request: ImportRequest, batch_id: str, staged: "StagedPreview") -> None:
         """Read the file once more, for the texts of its rejected records, and write the rejects file."""
         from resources.importing.rejects_writer import write_rejects
 
@@ -182,10 +179,10 @@ class Importer:
         with (
             self._store.files.fetched(records.problems(batch_id)) as problems,
             self._store.files.making(records.folder("rejects") / batch_id) as folder,
-            self._reader(request) as reader,
+            FileReader(request.path, staged.used, self._store.settings.limits) as reader,
         ):
             write_rejects(reader, problems, folder, batch_id)
-        if reader.sha256 != sha256:
+        if reader.sha256 != staged.sha256:
             raise UnreadableFile(f"{request.path.name} changed while it was being read.", "Preview it again.")
 
     def _batch(
@@ -193,10 +190,9 @@ class Importer:
         batch_id: str,
         request: ImportRequest,
         staged: "StagedPreview",
-        mapping: RememberedMapping,
-        parent: str | None,
     ) -> Batch:
         arrival = request.arrival
+        policy_commits = arrival is None or arrival.policy.commits(staged.counts, staged.warnings)
         return Batch(
             batch_id=batch_id,
             account=request.account,
@@ -220,12 +216,13 @@ class Importer:
                 snapshot=staged.snapshot,
                 again=request.again,
             ),
-            mapping=mapping,
+            questions=_shown_questions(staged),
+            remembered=staged.remembered,
             changes=_shown_changes(staged),
-            parent=parent,
+            parent=staged.parent,
             link_token=secrets.token_urlsafe(24),
             arrival_id=None if arrival is None else arrival.arrival_id,
-            needs_approval=arrival is not None and not arrival.policy.commits(staged.counts, staged.warnings),
+            needs_approval=arrival is not None and (bool(staged.questions) or not policy_commits),
         )
 
 
@@ -240,11 +237,29 @@ def _shown_warnings(staged: "StagedPreview") -> tuple[BatchWarning, ...]:
     return tuple(warning.masked() if warning.field in personal else warning for warning in staged.warnings)
 
 
+def _shown_questions(staged: "StagedPreview") -> tuple[Question, ...]:
+    """Returns the questions for the ledger: masked, except for columns of fields that are not personal."""
+    personal = {field.name for field in staged.record_type.fields if field.personal}
+    shown = {it.header for it in staged.columns if it.field is not None and it.field not in personal}
+    return tuple(question.masked(shown) for question in staged.questions)
+
+
 def _shown_changes(staged: "StagedPreview") -> tuple[ChangedValue, ...]:
     """Returns the first changed values for the ledger: without keys, with values of personal fields masked."""
     personal = {field.name for field in staged.record_type.fields if field.personal}
     shown = [change.masked() if change.field in personal else change for change in staged.changes[:_SHOWN_CHANGES]]
     return tuple(replace(change, key="") for change in shown)
+
+
+def uncertain(batch: Batch) -> Uncertain:
+    """Returns the error for a batch that is not written, because its file can be read in several ways."""
+    first = batch.questions[0]
+    choices = " or ".join(f"{first.flag} {candidate}" for candidate in first.candidates)
+    say = f"Say which: {choices}. Or" if choices else "To"
+    return Uncertain(
+        f"{batch.file_name} can be read in several ways, so nothing was written. {first.sentence}",
+        f"See them: records show {batch.batch_id}. {say} accept what it shows: records commit {batch.batch_id}.",
+    )
 
 
 def rejects_found(batch: Batch) -> RejectsFound:

@@ -1,7 +1,6 @@
 """Staging a file: read it, map its columns, check it, compare it with the records, count the outcomes."""
 
 import json
-from collections.abc import Iterator
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -14,12 +13,13 @@ import pyarrow.parquet as pq
 
 from resources.file_reader import CellProblem, FileReader, TextChunk
 from resources.importing.progress import Progress, observed_chunks
+from resources.importing.source import Source
 from resources.record_store import Comparison, RecordStore, Staging
 from resources.record_store.comparison import StagedFile
 from resources.record_store.problems import PROBLEMS, ProblemFile, summarise
 from resources.record_store.refusals import outdated_type
 from schemas import load_model
-from schemas.batches import ChangedValue, ImportRequest, ProblemCount, RowProblem
+from schemas.batches import ChangedValue, ImportRequest, ProblemCount, Remembered, RowProblem
 from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.dates import DateOrders
@@ -29,6 +29,7 @@ from schemas.mapping import REJECTS_COLUMNS, Mapping, map_headers
 from schemas.model import RecordModel
 from schemas.parsing import arrow_type
 from schemas.plausibility import Plausibility
+from schemas.reading import Question, ReadOptions
 from schemas.record_type import RecordType
 from schemas.validation import Failures, fields_with, validate
 from schemas.warnings import BatchWarning, WarningCode
@@ -49,7 +50,9 @@ class StagedPreview:
     cleared: MappingOf[str, int]
     changes: tuple[ChangedValue, ...]
     columns: tuple[Column, ...]
-    said: MappingOf[str, str]
+    remembered: Remembered
+    used: ReadOptions
+    questions: tuple[Question, ...]
     understood: tuple[tuple[str, str], ...]
     warnings: tuple[BatchWarning, ...]
     parent: str | None
@@ -62,37 +65,42 @@ def stage_file(
     store: RecordStore,
     request: ImportRequest,
     batch_id: str,
-    reader: FileReader,
-    *,
-    remembered: MappingOf[str, str],
+    source: Source,
     progress: Progress | None = None,
 ) -> StagedPreview:
     """Stage the whole file, typed, each record with its outcome, in the account's staging folder for the batch.
 
     Reads the records as of one snapshot and writes none. If anything is raised, nothing is left.
-
-    remembered: header to field, from an earlier file with the same header row.
     """
+    reader = source.reader
+    earlier = source.earlier.remembered if source.earlier else None
     record_type, snapshot = store.pin(request.record_type)
     records = store.account(request.account)
     model = load_model(record_type.name)
     if model.record_type() != record_type:
         raise outdated_type(record_type.name)
-    mapping = map_headers(reader.headers, record_type, request.column_map, remembered)
+    mapping = map_headers(reader.headers, record_type, request.column_map, earlier.column_map if earlier else {})
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
-    ours = store.has_escaped(reader.sha256)
-    are_rejects = set(REJECTS_COLUMNS).issubset(reader.headers)
-    unescape = request.unescape or ours or (are_rejects and reader.format.escapes_formulas)
-    why = "this is an export of ours" if ours else "unescape is set" if request.unescape else "this is a rejects file"
-    dates = DateOrders(record_type, fields, request.date_order)
+    why_unescape = _why_unescape(source)
+    unescape = why_unescape is not None
+    dates = DateOrders(record_type, fields, source.options.date_order)
+    schema = pa.schema(
+        [
+            ("_record", pa.int64()),
+            ("_line", pa.int64()),
+            ("_valid", pa.bool_()),
+            ("_unread", pa.string()),
+            *((name, arrow_type(record_type.field(name))) for name in fields),
+        ]
+    )
     plausibility = Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"))
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
         staging = Staging(folder, fields)
         with ProblemFile(staging.problems) as problems:
-            staged, parent, examples = _stage(
-                reader, model, record_type, mapping, staging, problems, unescape, dates, plausibility, progress
+            staged, examples = _stage(
+                reader, model, mapping, staging, problems, schema, unescape, dates, plausibility, progress
             )
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
@@ -115,27 +123,42 @@ def stage_file(
         columns=tuple(
             replace(column, samples=values) for column, values in zip(mapping.columns, examples, strict=True)
         ),
-        said=mapping.to_remember(request.column_map),
+        remembered=_to_remember(source, mapping, request),
+        used=reader.used,
+        questions=source.questions,
         understood=(
             *reader.understood,
             *dates.understood,
-            *((("Texts like '=1+1", f"lose the ', because {why}"),) if unescape else ()),
+            *((("Texts like '=1+1", f"lose the ', because {why_unescape}"),) if why_unescape else ()),
             *(("Note", note) for note in reader.notes),
         ),
-        warnings=(*_of_encoding(reader), *dates.warnings(), *warnings),
-        parent=parent,
+        warnings=(*dates.warnings(), *warnings),
+        parent=source.parent.batch_id if source.parent else None,
         fields=fields,
         record_type=record_type,
         snapshot=snapshot,
     )
 
 
-def _of_encoding(reader: FileReader) -> Iterator[BatchWarning]:
-    name = reader.guessed_encoding
-    if name is not None:
-        sentence = f"The file is not UTF-8. It is read as {name}, because of its letters. Look at its names."
-        hint = f"If they are wrong, say --encoding; if they are right, --encoding {name}."
-        yield BatchWarning(WarningCode.GUESSED_ENCODING, None, reader.read, f"{sentence} {hint}")
+def _why_unescape(source: Source) -> str | None:
+    """Returns why texts such as '=1+1 lose the '; None if they do not."""
+    if source.is_export:
+        return "this is an export of ours"
+    if source.options.unescape is not None:
+        return "unescape is set" if source.options.unescape else None
+    are_rejects = set(REJECTS_COLUMNS).issubset(source.reader.headers) and source.reader.format.escapes_formulas
+    return "this is a rejects file" if are_rejects else None
+
+
+def _to_remember(source: Source, mapping: Mapping, request: ImportRequest) -> Remembered:
+    """Returns what a user said about this file, or earlier about one with the same header row."""
+    unsaid = source.options != request.options or any(column.reason == "remembered" for column in mapping.columns)
+    return Remembered(
+        source.header_row,
+        mapping.to_remember(request.column_map),
+        source.options_if_committed,
+        source.earlier.batch_id if source.earlier and unsaid else None,
+    )
 
 
 def _with_stored_keys(
@@ -151,38 +174,27 @@ def _with_stored_keys(
 def _stage(
     reader: FileReader,
     model: type[RecordModel],
-    record_type: RecordType,
     mapping: Mapping,
     staging: Staging,
     problems: ProblemFile,
+    schema: pa.Schema,
     unescape: bool,
     dates: DateOrders,
     plausibility: Plausibility,
     progress: Progress | None,
-) -> tuple[int, str | None, list[tuple[str, ...]]]:
+) -> tuple[int, list[tuple[str, ...]]]:
     """Write every well-formed record of the file, typed, and its problems.
 
-    Returns the number of these records, the batch that a rejects file belongs to, and each column's first values.
+    Returns the number of these records, and each column's first values.
     """
-    schema = pa.schema(
-        [
-            ("_record", pa.int64()),
-            ("_line", pa.int64()),
-            ("_valid", pa.bool_()),
-            ("_unread", pa.string()),
-            *((name, arrow_type(record_type.field(name))) for name in staging.fields),
-        ]
-    )
     positions = [mapping.fields[name] for name in staging.fields]
-    staged, parent, examples = 0, None, None
+    staged, examples = 0, None
     with _RecordFile(staging.records, schema) as file:
         for chunk in observed_chunks(reader, progress):
             problems.add_all(_malformed(chunk, len(reader.headers)))
             if not len(chunk.records):
                 continue
             examples = examples or _first_values(chunk)
-            if parent is None and "_batch" in reader.headers:
-                parent = chunk.values.column(reader.headers.index("_batch"))[0].as_py() or None
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
             if unescape:
                 texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
@@ -202,7 +214,7 @@ def _stage(
             ]
             file.write(pa.table(columns, schema=schema))
             staged += len(chunk.records)
-    return staged, parent, examples or [()] * len(reader.headers)
+    return staged, examples or [()] * len(reader.headers)
 
 
 def _first_values(chunk: TextChunk) -> list[tuple[str, ...]]:

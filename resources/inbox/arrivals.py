@@ -74,7 +74,8 @@ class Arrivals:
             with self._inbox.opened(file) as path:
                 if path is None:
                     return self._refused(file, arrived, "It is no longer a file. Only files are imported.")
-                request = ImportRequest(path, file.account, file.record_type, arrival=Arrival(file.arrival_id, policy))
+                arrival, said = Arrival(file.arrival_id, policy), policy.options.said()
+                request = ImportRequest(path, file.account, file.record_type, arrival=arrival, **said)
                 try:
                     batch = self._batch(request, known)
                 except RecordsError as error:
@@ -105,7 +106,7 @@ class Arrivals:
     def _put_away(self, file: BundledFile, arrived: Arrived, policy: CommitPolicy, batch: Batch) -> Arrived:
         if batch.failure is not None:
             return self._refused(file, arrived, batch.failure)
-        if batch.waits and batch.counts.rejected and policy.commit != APPROVE:
+        if batch.waits and batch.counts.rejected and policy.commit != APPROVE and not batch.questions:
             records = self._store.account(batch.account)
             records.require_whole(batch.batch_id, ["rejects"])
             report = records.with_files(ImportReport(batch))
@@ -114,9 +115,7 @@ class Arrivals:
             return self._refused(file, arrived, why, _next_steps(report, file), report.rejects_file)
         self._inbox.archive(file, batch.batch_id)
         if batch.waits:
-            stopping = ", ".join(policy.stopping(batch.warnings))
-            because = f" because of warnings ({stopping})" if stopping else ""
-            sentence = f"It waits for approval{because}: records commit {batch.batch_id}."
+            sentence = f"It waits for approval{_why(batch, policy)}: records commit {batch.batch_id}."
             return replace(arrived, outcome=Outcome.WAITS, sentence=sentence)
         left_out = f"{batch.counts.rejection} and left out." if batch.counts.rejected else ""
         return replace(arrived, outcome=Outcome.COMMITTED, sentence=left_out)
@@ -145,6 +144,17 @@ class Arrivals:
             )
         self._inbox.quarantine(file, "\n\n".join(text), rejects)
         return replace(arrived, outcome=Outcome.QUARANTINED, sentence=why)
+
+
+def _why(batch: Batch, policy: CommitPolicy) -> str:
+    """Returns why a file waits, other than for a policy that commits none."""
+    if batch.questions:
+        say = " Say it in inbox.yaml, and later files are read so." if batch.questions[0].option else ""
+        return (
+            f", because it can be read in several ways. {batch.questions[0].sentence}{say} To accept what is proposed"
+        )
+    stopping = ", ".join(policy.stopping(batch.warnings))
+    return f" because of warnings ({stopping})" if stopping else ""
 
 
 def _next_steps(report: ImportReport, file: BundledFile) -> str:

@@ -146,7 +146,7 @@ class AccountRecords:
             lake_files.compare_read(connection, self._store.settings.data)
 
     def earlier_commits(self, record_type: str, file_sha256: str, header_row: str) -> ledger.EarlierCommits:
-        """Returns the account's last commits of a file with this content, and of one with this header row."""
+        """Returns the account's last commits of a file with this content, with this header row, and with options."""
         with self._store.reading() as connection:
             return ledger.earlier_commits(connection, self.name, record_type, file_sha256, header_row)
 

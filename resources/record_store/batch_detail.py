@@ -10,7 +10,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from schemas.batches import Basis, Batch, ChangedValue, Mode, OnDuplicate, ProblemCount, RememberedMapping
+from schemas.batches import Basis, Batch, ChangedValue, Mode, OnDuplicate, ProblemCount, Remembered
+from schemas.reading import Question, ReadOptions
 from schemas.rollbacks import OnModified, RollbackCounts, Undone
 from schemas.warnings import BatchWarning, WarningCode
 
@@ -23,6 +24,7 @@ def to_json(batch: Batch) -> str:
             "cleared": dict(batch.cleared),
             "understood": batch.understood,
             "warnings": [asdict(warning) for warning in batch.warnings],
+            "questions": [asdict(question) for question in batch.questions],
             "binding": _binding(batch),
             "committed_at": None if batch.committed_at is None else batch.committed_at.isoformat(),
             "undone": None if batch.undone is None else asdict(batch.undone),
@@ -44,7 +46,8 @@ def from_json(text: str) -> dict[str, Any]:
         "understood": tuple((label, value) for label, value in detail["understood"]),
         "warnings": tuple(map(_warning, detail.get("warnings", ()))),
         "basis": _basis(binding),
-        "mapping": _mapping(binding),
+        "questions": tuple(map(Question.from_dict, detail.get("questions", ()))),
+        "remembered": _remembered(binding),
         "changes": tuple(ChangedValue(key="", **change) for change in binding.get("changes", ())),
         "parent": binding.get("parent"),
         "link_token": binding.get("path"),
@@ -68,8 +71,10 @@ def _binding(batch: Batch) -> dict[str, Any]:
         "failure": batch.failure,
         "on_modified": batch.on_modified,
     }
-    for part in (batch.basis, batch.mapping):
+    for part in (batch.basis, batch.remembered):
         binding |= {} if part is None else asdict(part)
+    if batch.remembered is not None:
+        binding["options"] = batch.remembered.options.said() or None
     return {key: value for key, value in binding.items() if value is not None}
 
 
@@ -94,7 +99,8 @@ def _basis(binding: Mapping[str, Any]) -> Basis | None:
     )
 
 
-def _mapping(binding: Mapping[str, Any]) -> RememberedMapping | None:
+def _remembered(binding: Mapping[str, Any]) -> Remembered | None:
     if "header_row" not in binding:
         return None
-    return RememberedMapping(binding["header_row"], binding.get("column_map", {}), binding.get("remembered_from"))
+    options = ReadOptions.from_said(binding.get("options", {}))
+    return Remembered(binding["header_row"], binding.get("column_map", {}), options, binding.get("remembered_from"))

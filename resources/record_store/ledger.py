@@ -243,32 +243,37 @@ class EarlierCommits:
     """The last commits of an account like another file, None if there is none. They were not rolled back since.
 
     of_file: of a file with the same content. of_header_row: of one with the same header row.
+    with_options: of each other header row for which a user said how the file is written, the newest first.
     """
 
     of_file: Batch | None
     of_header_row: Batch | None
+    with_options: tuple[Batch, ...]
 
 
 def earlier_commits(
     connection: Connection, account: str, record_type: str, file_sha256: str, header_row: str | None = None
 ) -> EarlierCommits:
-    """Returns the account's last commits of a file with this content, and of one with this header row."""
+    """Returns the account's last commits of a file with this content, with this header row, and with options."""
     filters, values = _filters(account=account, record_type=record_type)
     states = sorted(state.value for state in STANDING)
     rows = connection.execute(
         f"""
         WITH {_STATES.format(filters=filters)}
         SELECT file_sha256 = ? AS same_file, coalesce(detail ->> '$.binding.header_row' = ?, false) AS same_headers,
+            CASE WHEN detail ->> '$.binding.options' <> '' THEN detail ->> '$.binding.header_row' END AS headers_said,
             {_BATCH_COLUMNS}
-        FROM transitions WHERE (same_file OR same_headers) AND status = ?
+        FROM transitions WHERE (same_file OR same_headers OR headers_said IS NOT NULL) AND status = ?
             AND batch_id IN (SELECT batch_id FROM states WHERE status IN ({", ".join("?" * len(states))}))
-        QUALIFY row_number() OVER (PARTITION BY same_file, same_headers ORDER BY seq DESC) = 1 ORDER BY seq DESC
+        QUALIFY row_number() OVER (PARTITION BY same_file, same_headers, headers_said ORDER BY seq DESC) = 1
+        ORDER BY seq DESC
         """,
         [*values, file_sha256, header_row, BatchStatus.COMMITTED.value, *states],
     ).fetch_all()
     return EarlierCommits(
-        next((_batch(batch) for same_file, _, *batch in rows if same_file), None),
-        next((_batch(batch) for _, same_headers, *batch in rows if same_headers), None),
+        next((_batch(batch) for same_file, _, _, *batch in rows if same_file), None),
+        next((_batch(batch) for _, same_headers, _, *batch in rows if same_headers), None),
+        tuple(_batch(batch) for _, same_headers, said, *batch in rows if said and not same_headers),
     )
 
 
@@ -364,13 +369,14 @@ def has_export(connection: Connection, export_id: str) -> bool:
     return bool(found)
 
 
-def is_escaped_export(connection: Connection, sha256: str) -> bool:
-    """Returns whether a file with these bytes is an export, of any account, with escaped formulas.
+def request_of_export(connection: Connection, sha256: str) -> ExportRequest | None:
+    """Returns the request of an export with these bytes, of any account; None if there is none.
 
     Reads two columns only: while a store has no exports, DuckLake queries its catalog once for each column.
     """
     rows = connection.execute("SELECT detail FROM lake.ledger.exports WHERE sha256 = ?", [sha256]).fetch_all()
-    return any(ExportRequest.from_dict(json.loads(detail)["request"]).escaped for (detail,) in rows if detail)
+    requests = [ExportRequest.from_dict(json.loads(detail)["request"]) for (detail,) in rows if detail]
+    return next(iter(requests), None)
 
 
 def batches_after(connection: Connection, seq: int, limit: int | None) -> list[tuple[int, Batch]]:

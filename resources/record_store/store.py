@@ -27,7 +27,7 @@ from resources.record_store.snapshots import current_number, snapshots_of
 from resources.record_store.transaction import TransactionalStore
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.errors import InvalidRequest
-from schemas.exports import ExportManifest
+from schemas.exports import ExportManifest, ExportRequest
 from schemas.record_type import RecordType
 
 
@@ -211,10 +211,10 @@ class RecordStore(TransactionalStore):
             latest = {manifest.path: manifest for manifest in reversed(ledger.exports(connection))}
         return [manifest for manifest in latest.values() if manifest.record_type == record_type]
 
-    def has_escaped(self, sha256: str) -> bool:
-        """Returns whether a file with these bytes is an export, of any account, with escaped formulas."""
+    def exported(self, sha256: str) -> ExportRequest | None:
+        """Returns the request of an export with these bytes, of any account; None if there is none."""
         with self.reading() as connection:
-            return ledger.is_escaped_export(connection, sha256)
+            return ledger.request_of_export(connection, sha256)
 
     def presets(self, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
         """Returns the columns of all presets by name: the type's own, and those that the account has saved."""

@@ -11,16 +11,18 @@ from typing import Any
 from resources.report_writer.visible import Excerpt
 from schemas.batches import ChangedValue, ImportReport, RowProblem
 from schemas.columns import Column
+from schemas.reading import Question
 
 _TEXT, _LENGTH = "text", "length"
 
 
 def details_of(report: ImportReport) -> str:
-    """Returns the columns, first problems and changed values of a preview as JSON, long texts as excerpts."""
+    """Returns the columns, first problems, changed values and questions as JSON, long texts as excerpts."""
     details = {
         "columns": [asdict(column) for column in report.columns],
         "samples": [asdict(problem) for problem in report.samples],
         "changes": [asdict(change) for change in report.changes],
+        "questions": [asdict(question) for question in report.questions],
     }
     return json.dumps(_shortened(details))
 
@@ -33,6 +35,7 @@ def with_details(report: ImportReport, details: str) -> ImportReport:
         columns=tuple(Column(**column | {"samples": tuple(column["samples"])}) for column in read["columns"]),
         samples=tuple(RowProblem(**problem) for problem in read["samples"]),
         changes=tuple(ChangedValue(**change) for change in read["changes"]),
+        questions=tuple(map(Question.from_dict, read.get("questions", ()))),  # earlier versions wrote none
     )
 
 

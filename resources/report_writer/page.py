@@ -170,6 +170,8 @@ def _verdict(batch: Batch) -> str:
     if batch.status is not BatchStatus.PREVIEWED:
         left_out = f" {counts.rejection} and left out." if counts.rejected else ""
         return f"{counts.created:,} created, {counts.updated:,} updated.{left_out}"
+    if batch.questions:
+        return batch.questions[0].sentence
     if counts.rejected:
         return f"{counts.rejection}."
     if not counts.created and not counts.updated:

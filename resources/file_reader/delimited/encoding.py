@@ -2,7 +2,7 @@
 
 import codecs
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO
@@ -28,6 +28,8 @@ _PRESENT = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "cp932",
 _FORMER = ("mac_roman", "cp850", "cp852", "cp866", "koi8_r", "cp1255", "cp1256")
 _CANDIDATES = (*_PRESENT, *_FORMER)
 """The encodings to choose from: those that programs write today before those of former systems."""
+_ONE_BYTE = {*_CANDIDATES, "latin-1"} - {"cp932", "euc_jp", "gb18030", "big5", "cp949"}
+"""Those in which each byte is a character."""
 
 _ALPHABETS = (
     "áéíóúüñ",  # Spanish
@@ -64,13 +66,20 @@ _WITHIN_WORDS = "\u2019\u00b7"
 """Signs that stand between two letters: the apostrophe, and the raised dot of Catalan."""
 
 
+_MOST_CANDIDATES = 4
+"""How many encodings a user chooses from."""
+
+
 @dataclass(frozen=True)
 class Encoding:
-    """The name of a codec, and how certain it is, in words."""
+    """The name of a codec, and how certain it is, in words.
+
+    candidates: the likeliest encodings, each with another text, if only the letters of the file speak for one of them.
+    """
 
     name: str
     sure: str
-    is_guess: bool = False
+    candidates: tuple[str, ...] = ()
 
 
 def check_encoding(name: str) -> str:
@@ -85,8 +94,10 @@ def check_encoding(name: str) -> str:
     return name
 
 
-def detect_encoding(file: BinaryIO, name: str) -> Encoding:
+def detect_encoding(file: BinaryIO, name: str, first: str | None = None) -> Encoding:
     """Returns the encoding of a file: by its byte order mark, as UTF-8 if every byte is, else the likeliest.
+
+    first: the encoding that is likeliest for other reasons. It is then the first candidate, if the file can be in it.
 
     Raises UnreadableFile for UTF-8 with a few other bytes. To read it as anything else would change most of its texts.
     """
@@ -103,14 +114,32 @@ def detect_encoding(file: BinaryIO, name: str) -> Encoding:
     if _is_utf8(file):
         return Encoding("utf-8", "certain: every byte of it is UTF-8")
     _require_undamaged(file, name)
-    for codec in rank(_sample(file)):
-        if _file_decodes(file, codec):
-            return Encoding(codec, "a guess: it is not UTF-8; say --encoding if this is wrong", is_guess=True)
-    if _file_decodes(file, "latin-1"):
-        return Encoding("latin-1", "a guess: no other encoding fits; say --encoding if this is wrong", is_guess=True)
-    raise UnreadableFile(
-        f"{name} is in an unknown encoding.", "Name the encoding (--encoding), or save the file as UTF-8."
-    )
+    ranked = [*([first] if first else []), *rank(_sample(file)), "latin-1"]
+    candidates = tuple(_differing(file, dict.fromkeys(ranked)))
+    return Encoding(candidates[0], "proposed: it is not UTF-8", candidates)
+
+
+def _differing(file: BinaryIO, codecs_: Iterable[str]) -> Iterator[str]:
+    """Yields the first codecs in which the whole file can be, without those that give it the same text as another."""
+    used = bytes(byte for byte in sorted(_used_bytes(file)) if byte > 0x7F)
+    texts = set()
+    for codec in codecs_:
+        is_one_byte = codec in _ONE_BYTE
+        if _decodes(used, codec, final=True) if is_one_byte else _file_decodes(file, codec):
+            text = used.decode(codec) if is_one_byte else codec
+            if text not in texts:
+                texts.add(text)
+                yield codec
+        if len(texts) == _MOST_CANDIDATES:
+            return
+
+
+def _used_bytes(file: BinaryIO) -> set[int]:
+    used: set[int] = set()
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        used.update(block)
+    return used
 
 
 def rank(sample: bytes) -> list[str]:
@@ -222,7 +251,7 @@ def _is_in(character: str, name: str, first: int, last: int) -> bool:
 def _sample(file: BinaryIO) -> bytes:
     """Returns the first lines that are not ASCII. A long line is cut where a field or a word ends."""
     found, size = [], 0
-    for line in _lines(file):
+    for line in lines_of(file):
         if line.isascii():
             continue
         if size + len(line) > _SAMPLE_BYTES:
@@ -234,7 +263,7 @@ def _sample(file: BinaryIO) -> bytes:
     return b"".join(found)
 
 
-def _lines(file: BinaryIO) -> Iterator[bytes]:
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
     """Yields the lines of a file from its beginning. A long line comes in pieces, cut between characters of UTF-8."""
     file.seek(0)
     left = b""
@@ -279,7 +308,7 @@ def _require_undamaged(file: BinaryIO, name: str) -> None:
     characters = bad = line_number = before = 0
     places: list[str] = []
     is_cut = False
-    for line in _lines(file):
+    for line in lines_of(file):
         line_number += not before
         if not line.isascii():
             text = line.decode(errors="surrogateescape")

@@ -20,10 +20,12 @@ import pyarrow.csv
 
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.delimited.dialect import check_delimiter, detect_dialect
+from resources.file_reader.delimited.differing import ENCODING_SENTENCE, differing_values
 from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
-from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, ReadOptions, too_many_blank_lines
+from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, too_many_blank_lines
 from schemas.errors import UnreadableFile
+from schemas.reading import Question, ReadOptions
 
 _SAMPLE_CHARACTERS = 1 << 18
 _MALFORMED_A_CHUNK = 20_000
@@ -46,13 +48,14 @@ class DelimitedFile:
         self._line = 1
         self._blank = 0
         self.encoding = self._encoding(options)
-        self.guessed_encoding = self.encoding.name if self.encoding.is_guess else None
         with self._text("replace") as text:  # the parsers report an invalid byte and its place
             sample = text.read(_SAMPLE_CHARACTERS)
             given = None if options.delimiter is None else check_delimiter(options.delimiter)
             self.dialect = detect_dialect(sample, given, whole=not text.read(1))
         csv.field_size_limit(limits.cell_mb * 1_000_000)
         self.headers = self._read_header()
+        self.used = ReadOptions(self.encoding.name, self.dialect.delimiter)
+        self.questions = self._ask_encoding()
         self.understood = [
             ("Format", "Delimited text"),
             ("Encoding", f"{self.encoding.name} ({self.encoding.sure})"),
@@ -143,7 +146,14 @@ class DelimitedFile:
         if options.encoding is not None:
             return Encoding(check_encoding(options.encoding), "as you said")
         with self._path.open("rb") as file:
-            return detect_encoding(file, self._name)
+            return detect_encoding(file, self._name, options.likely_encoding)
+
+    def _ask_encoding(self) -> tuple[Question, ...]:
+        if not self.encoding.candidates:
+            return ()
+        with self._path.open("rb") as file:
+            values = differing_values(file, self.encoding.candidates, self.headers, self._line, self.dialect.reader)
+        return (Question(ENCODING_SENTENCE, "encoding", self.encoding.candidates, values),)
 
     def _text(self, errors: Literal["strict", "replace"] = "strict") -> io.TextIOWrapper:
         return self._path.open("r", encoding=self.encoding.name, errors=errors, newline="")

@@ -13,6 +13,7 @@ from resources.file_reader.excel.sheet import Sheet, merged
 from resources.file_reader.excel.styles import read_styles
 from resources.file_reader.excel.workbook import Workbook
 from schemas.errors import UnreadableFile
+from schemas.reading import Question, ReadOptions
 
 _LIMITS = ExcelLimits()
 _CHUNK_TEXT = 64 << 20  # bytes of a chunk
@@ -37,7 +38,7 @@ class ExcelFile:
     raised too if the file has no header or can be read in two ways.
     """
 
-    guessed_encoding = None
+    questions: tuple[Question, ...] = ()
 
     def __init__(
         self,
@@ -86,6 +87,11 @@ class ExcelFile:
     def __exit__(self, *_: object) -> None:
         """Releases the file, which stays open."""
         self._package.close()
+
+    @property
+    def used(self) -> ReadOptions:
+        """The sheet."""
+        return ReadOptions(sheet=self.sheet)
 
     @property
     def understood(self) -> list[tuple[str, str]]:

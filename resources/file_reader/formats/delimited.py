@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import ReadLimits
+from schemas.reading import ReadOptions
 
 
 class Delimited(Format):

@@ -10,8 +10,9 @@ from typing import Any, ClassVar, Protocol
 
 from resources.file_reader.archive import EMPTY_ZIP_SIGNATURE, ZIP_SIGNATURE, archive_members
 from resources.file_reader.chunk import TextChunk
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import ReadLimits
 from schemas.formulas import escape_formula
+from schemas.reading import Question, ReadOptions
 
 _START_BYTES = 4096
 _BLOCK = 1 << 20
@@ -69,8 +70,12 @@ class OpenedFile(Protocol):
         """What the reader found out about the file: label and value."""
 
     @property
-    def guessed_encoding(self) -> str | None:
-        """The encoding, if only the letters of the file speak for it."""
+    def used(self) -> ReadOptions:
+        """How it is read: what was said, and what the reader found where nothing was said."""
+
+    @property
+    def questions(self) -> Sequence[Question]:
+        """What a user must say, because the file can be read in several ways; complete when `chunks` has ended."""
 
     @property
     def read(self) -> int:

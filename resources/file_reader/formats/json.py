@@ -8,7 +8,8 @@ from typing import TextIO
 
 from resources.file_reader.formats.delimited import Delimited
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import ReadLimits
+from schemas.reading import ReadOptions
 
 _SUFFIXES = (".json", ".ndjson", ".jsonl")
 

@@ -5,7 +5,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
-from resources.file_reader.options import ReadLimits, ReadOptions
+from resources.file_reader.options import ReadLimits
+from schemas.reading import ReadOptions
 
 
 class Parquet(Format):

@@ -12,6 +12,7 @@ from resources.file_reader.json_records.cross_check import JsonCrossCheck
 from resources.file_reader.json_records.limits import JsonLimits
 from resources.file_reader.json_records.records import Records
 from resources.file_reader.json_records.spool import Block, Spool
+from schemas.reading import Question, ReadOptions
 
 _CHUNK_BYTES = 8 << 20
 _CHUNK_CELLS = 4_000_000
@@ -29,7 +30,8 @@ class JsonFile:
     """
 
     kind: Literal["json", "ndjson"]
-    guessed_encoding = None
+    questions: tuple[Question, ...] = ()
+    used = ReadOptions()
 
     def __init__(
         self, file: BinaryIO, name: str, *, chunk_rows: int = 50_000, limits: JsonLimits | None = None

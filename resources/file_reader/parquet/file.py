@@ -16,6 +16,7 @@ from resources.file_reader.parquet.cross_check import ParquetCrossCheck
 from resources.file_reader.parquet.limits import ParquetLimits
 from resources.file_reader.parquet.texts import text_column, value_lengths
 from schemas.errors import UnreadableFile
+from schemas.reading import Question, ReadOptions
 
 _CHUNK_BYTES = 64 << 20
 _CHUNK_CELLS = 4_000_000
@@ -32,7 +33,8 @@ class ParquetFile:
     """
 
     understood = (("Format", "Parquet"),)
-    guessed_encoding = None
+    questions: tuple[Question, ...] = ()
+    used = ReadOptions()
 
     def __init__(
         self, file: BinaryIO, name: str, *, chunk_rows: int = 50_000, limits: ParquetLimits | None = None

@@ -1,0 +1,189 @@
+"""Opens a file to import: as the user says, else as a user said for an earlier file of this kind, else as detected."""
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Self
+
+from resources.file_reader import FileReader
+from resources.record_store import RecordStore
+from schemas.batches import Batch, ImportRequest
+from schemas.errors import InvalidRequest, UnreadableFile
+from schemas.exports import ExportRequest
+from schemas.mapping import REJECTS_COLUMNS, header_row
+from schemas.reading import Question, ReadOptions
+
+Ask = Callable[[Question], str | None]
+"""Asks a user, and returns the answer; None if there is none."""
+
+_TRIED = 5
+"""How many earlier ways of reading a file are tried, if its header row is not known."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that is open for reading.
+
+    options: what was said about how it is written, for this file or an earlier one.
+    earlier: the last commit of a file with the same header row, or the batch of which it is the rejects file.
+    same_file: the last commit of the same content.
+    parent: the batch of which it is the rejects file.
+    is_export: whether it is an export with escaped texts, and nobody has changed it.
+    """
+
+    reader: FileReader
+    options: ReadOptions
+    earlier: Batch | None
+    same_file: Batch | None
+    parent: Batch | None
+    is_export: bool
+
+    @property
+    def header_row(self) -> str:
+        """Returns the digest of its header row."""
+        return header_row(self.reader.headers)
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """Returns what a user must still say; complete after the last chunk."""
+        said = self.options.said()
+        return tuple(it for it in self.reader.questions if it.option is None or said.get(it.option) != it.proposed)
+
+    @property
+    def options_if_committed(self) -> ReadOptions:
+        """Returns what was said, and how a user who commits the preview answers the open questions."""
+        delimiter = None if self.options.delimiter is None else self.reader.used.delimiter
+        answers = {it.option: it.proposed for it in self.questions if it.option is not None}
+        return replace(self.options, delimiter=delimiter).with_answers(answers)
+
+
+class Opener:
+    """Opens one file; more than once if its beginning shows what was said for an earlier file like it.
+
+    A context manager. Reading starts at once. Raises what FileReader raises.
+    """
+
+    def __init__(self, store: RecordStore, request: ImportRequest) -> None:
+        self._store = store
+        self._request = request
+        self._readers: list[FileReader] = []
+        self._reader = self._open(request.options)
+
+    def __enter__(self) -> Self:
+        """Returns the opener itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends all reading."""
+        self._close()
+
+    def source(self, ask: Ask | None = None) -> Source:
+        """Returns the open file.
+
+        ask: answers the questions that the file leaves open. Without it, the file is read in the likeliest way.
+        """
+        failure, sha256, headers = None, "", ""
+        try:
+            sha256, headers = self._reader.sha256, header_row(self._reader.headers)
+        except (InvalidRequest, UnreadableFile) as error:
+            failure = error
+        records = self._store.account(self._request.account)
+        commits = records.earlier_commits(self._request.record_type, sha256, headers)
+        parent = None if failure else self._parent()
+        earlier = parent or commits.of_header_row or self._tried(commits.with_options)
+        if failure and not earlier:
+            raise failure
+        exported = self._store.exported(self._reader.sha256)
+        options = self._request.options.or_else(_of_export(exported))
+        if earlier is not None and earlier.remembered is not None:
+            options = options.or_else(earlier.remembered.options)
+        self._reopen(options)
+        self._put_first(commits.with_options)
+        if ask is not None:
+            options = self._asked(options, ask)
+        self._close(all_but=self._reader)
+        is_export = exported is not None and exported.escaped
+        return Source(self._reader, options, earlier, commits.of_file, parent, is_export)
+
+    def _close(self, all_but: FileReader | None = None) -> None:
+        for reader in self._readers:
+            if reader is not all_but:
+                reader.__exit__()
+        self._readers = [reader for reader in self._readers if reader is all_but]
+
+    def _open(self, options: ReadOptions) -> FileReader:
+        self._readers.append(FileReader(self._request.path, options, self._store.settings.limits))
+        return self._readers[-1]
+
+    def _parent(self) -> Batch | None:
+        """Returns the batch of this account and type that a rejects file names."""
+        if not set(REJECTS_COLUMNS).issubset(self._reader.headers):
+            return None
+        named = self._reader.first_value(REJECTS_COLUMNS[0])
+        records = self._store.account(self._request.account)
+        parent = records.batch(named) if named and records.has_batch(named) else None
+        return parent if parent is None or parent.record_type == self._request.record_type else None
+
+    def _tried(self, batches: Sequence[Batch]) -> Batch | None:
+        """Returns the first batch with the same header row, if the file is read as was said for that batch."""
+        first = self._reader
+        for batch in batches[:_TRIED]:
+            if batch.remembered is not None and self._would_differ(batch.remembered.options):
+                self._reader = self._open(self._for_reader(batch.remembered.options))
+                with suppress(InvalidRequest, UnreadableFile):
+                    if header_row(self._reader.headers) == batch.remembered.header_row:
+                        return batch
+        self._reader = first
+        return None
+
+    def _reopen(self, options: ReadOptions) -> None:
+        """Opens the file as was said for an earlier one, if that differs and the file can be read so."""
+        if self._would_differ(options):
+            first, self._reader = self._reader, self._open(self._for_reader(options))
+            try:
+                self._reader.headers  # noqa: B018
+            except (InvalidRequest, UnreadableFile):
+                self._reader = first
+
+    def _put_first(self, batches: Sequence[Batch]) -> None:
+        """Proposes an encoding that a user said for other files of the account, if the encoding is open."""
+        said = [batch.remembered.options.encoding for batch in batches if batch.remembered is not None]
+        for question in self._reader.questions:
+            if question.option == "encoding" and not {*said}.isdisjoint(question.candidates):
+                likeliest = next(it for it in said if it in question.candidates)
+                self._reopen(replace(self._reader.used, encoding=likeliest))
+
+    def _asked(self, options: ReadOptions, ask: Ask) -> ReadOptions:
+        """Returns the options with the user's answers. The file is then open as they say."""
+        said = options.said()
+        unsaid = {it.option: it for it in self._reader.questions if it.option and said.get(it.option) != it.proposed}
+        answers = {option: ask(question) for option, question in unsaid.items()}
+        options = options.with_answers({option: answer for option, answer in answers.items() if answer})
+        self._reopen(options)
+        return options
+
+    def _for_reader(self, options: ReadOptions) -> ReadOptions:
+        """Returns how the reader opens the file: as said for it; an earlier file's encoding is only the likeliest."""
+        here = self._request.options
+        return here.or_else(replace(options, encoding=None, likely_encoding=options.encoding))
+
+    def _would_differ(self, options: ReadOptions) -> bool:
+        """Returns whether the reader would open the file in another way than it has, were it given these options."""
+        try:
+            used = self._reader.used
+        except (InvalidRequest, UnreadableFile):
+            return True
+        wanted = self._for_reader(options)
+        guessed = [it.proposed for it in self._reader.questions if it.option == "encoding"]
+        return (
+            (used.delimiter is not None and wanted.delimiter not in (None, used.delimiter))
+            or (used.sheet is not None and wanted.sheet not in (None, used.sheet))
+            or (bool(guessed) and wanted.likely_encoding not in (None, *guessed))
+        )
+
+
+def _of_export(request: ExportRequest | None) -> ReadOptions:
+    """Returns how an export is written."""
+    if request is None or request.format != "csv":
+        return ReadOptions()
+    return ReadOptions(encoding=request.encoding, delimiter=request.delimiter)

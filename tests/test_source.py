@@ -1,0 +1,277 @@
+"""Files that can be read in several ways: what is asked, what was said, and what is remembered."""
+
+import os
+import pty
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from openpyxl import Workbook
+
+from resources.export_writer import ExportWriter
+from resources.file_reader import FileReader
+from resources.importing.importer import Importer
+from resources.record_store import RecordStore
+from schemas.batches import ImportRequest
+from schemas.errors import Uncertain, UnreadableFile
+from schemas.exports import ExportRequest
+from schemas.reading import DateOrder, Differing, Question, ReadOptions
+from tests.records import stored
+
+COMMAND = str(Path(sys.executable).with_name("records"))
+NAMES = ("Núñez", "Ibáñez", "Peña", "Muñoz", "Gómez", "Pérez", "Avendaño", "Zúñiga")
+
+
+def spanish(path: Path, start: int = 0, header: str = "external_id,last_name,status", encoding: str = "cp1252") -> Path:
+    rows = [f"C-{start + number},{name},lead" for number, name in enumerate(NAMES)]
+    path.write_bytes("\n".join([header, *rows, ""]).encode(encoding))
+    return path
+
+
+def request(path: Path, account: str = "ua", **options: object) -> ImportRequest:
+    return ImportRequest(path, account, "contacts", **options)  # type: ignore[arg-type]
+
+
+def names(store: RecordStore, account: str = "ua") -> list[str]:
+    return sorted({record["last_name"] for record in stored(store, account=account)})
+
+
+def test_an_encoding_that_is_not_certain_is_asked_and_nothing_is_written(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    with pytest.raises(Uncertain, match=r"spanish\.csv can be read in several ways, so nothing was written") as raised:
+        importer.import_file(request(spanish(tmp_path / "spanish.csv")))
+    (batch,) = store.batches("ua")
+    assert stored(store) == []
+    assert "Say which: --encoding cp1252 or --encoding cp1257 or --encoding cp1250 or" in raised.value.hint
+    assert f"records commit {batch.batch_id}" in raised.value.hint
+    (question,) = batch.questions
+    assert (question.option, question.candidates) == ("encoding", ("cp1252", "cp1257", "cp1250", "mac_roman"))
+    assert question.values[0].header == "last_name"
+    assert question.values[0].texts == ("•••úñ•••", "•••śń•••", "•••úń•••", "•••˙Ò•••"), (
+        "a personal value is masked in the ledger"
+    )
+    assert store.account("ua").report(batch.batch_id).to_dict()["uncertain"] is True
+
+
+def test_all_values_of_the_question_differ_and_are_of_the_file(importer: Importer, tmp_path: Path) -> None:
+    (question,) = importer.preview(request(spanish(tmp_path / "spanish.csv"))).questions
+    assert {value.texts[0] for value in question.values} == {*NAMES}
+    assert all(len({*value.texts}) > 1 for value in question.values)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp1250"])
+def test_the_answer_is_asked_before_the_file_is_read_and_remembered_with_its_header_row(
+    importer: Importer, store: RecordStore, tmp_path: Path, encoding: str
+) -> None:
+    asked: list[Question] = []
+
+    def answer(question: Question) -> str:
+        asked.append(question)
+        return encoding
+
+    right = [name.encode("cp1252").decode(encoding) for name in NAMES]
+    importer.import_file(request(spanish(tmp_path / "1.csv")), ask=answer)
+    second = importer.import_file(request(spanish(tmp_path / "2.csv", start=100))).batch
+    assert len(asked) == 1
+    assert names(store) == sorted(right)
+    assert second.questions == ()
+    assert second.remembered is not None
+    assert second.remembered.options == ReadOptions(encoding=encoding)
+    assert second.remembered.remembered_from is not None
+
+
+def test_a_commit_of_an_uncertain_preview_accepts_and_remembers_what_it_shows(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    preview = importer.preview(request(spanish(tmp_path / "1.csv"))).batch
+    importer.commit("ua", preview.batch_id)
+    importer.import_file(request(spanish(tmp_path / "2.csv", start=100)))
+    assert names(store) == sorted(NAMES)
+
+
+def test_what_was_said_counts_for_no_other_account_or_header_row_but_is_proposed_first(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    importer.import_file(request(spanish(tmp_path / "1.csv"), encoding="cp1257"))
+    with pytest.raises(Uncertain):
+        importer.import_file(request(spanish(tmp_path / "2.csv"), account="dl"))
+    other = spanish(tmp_path / "3.csv", header="external_id,last_name,phone")
+    assert importer.preview(request(other)).questions[0].candidates[0] == "cp1257"
+
+
+def test_a_remembered_encoding_is_not_used_for_a_file_in_utf8(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    importer.import_file(request(spanish(tmp_path / "1.csv"), encoding="cp1252"))
+    importer.import_file(request(spanish(tmp_path / "2.csv", start=100, encoding="utf-8")))
+    assert names(store) == sorted(NAMES)
+
+
+def test_an_encoding_is_remembered_with_a_header_row_that_is_not_ascii(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    """The header row has another text in the encoding that is proposed without the answer."""
+    header, mapped = "código,señor,status", {"código": "external_id", "señor": "last_name"}
+    importer.import_file(
+        request(spanish(tmp_path / "1.csv", header=header), encoding="mac_roman", column_map={
+            name.encode("cp1252").decode("mac_roman"): field for name, field in mapped.items()
+        })
+    )  # fmt: skip
+    second = importer.import_file(request(spanish(tmp_path / "2.csv", start=100, header=header))).batch
+    assert second.remembered is not None
+    assert second.remembered.options == ReadOptions(encoding="mac_roman")
+
+
+def test_delimiter_date_order_and_unescape_are_remembered(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    def file(number: int) -> Path:
+        path = tmp_path / f"{number}.txt"
+        path.write_text(f"external_id~last_name~birthday~status\nC-{number}~'=O,{number}~03/04/1980~lead\n")
+        return path
+
+    said = request(file(1), delimiter="~", date_order=DateOrder.MDY, unescape=True)
+    importer.import_file(said)
+    importer.import_file(request(file(2)))
+    assert [(it["last_name"], f"{it['birthday']:%m-%d}") for it in stored(store)] == [
+        ("=O,1", "03-04"),
+        ("=O,2", "03-04"),
+    ]
+    third = importer.import_file(request(file(3), unescape=False)).batch
+    assert third.remembered is not None
+    assert third.remembered.options == ReadOptions(delimiter="~", date_order=DateOrder.MDY, unescape=False), (
+        "what is said now counts before what was said"
+    )
+    assert stored(store)[-1]["last_name"] == "'=O,3"
+
+
+@pytest.mark.parametrize("first_sheet", [["Note"], []], ids=["text", "empty"])
+def test_a_sheet_is_remembered_and_a_workbook_without_it_is_read_as_usual(
+    importer: Importer, store: RecordStore, tmp_path: Path, first_sheet: list[str]
+) -> None:
+    def file(number: int, title: str) -> Path:
+        workbook = Workbook()
+        assert workbook.active is not None
+        if first_sheet:
+            workbook.active.append(first_sheet)
+        sheet = workbook.create_sheet(title)
+        sheet.append(["external_id", "status"])
+        sheet.append([f"C-{number}", "lead"])
+        workbook.save(tmp_path / f"{number}.xlsx")
+        return tmp_path / f"{number}.xlsx"
+
+    importer.import_file(request(file(1, "Data"), sheet="Data"))
+    importer.import_file(request(file(2, "Data")))
+    assert [record["external_id"] for record in stored(store)] == ["C-1", "C-2"]
+    with pytest.raises(Exception, match="external_id" if first_sheet else "no header|empty"):
+        importer.import_file(request(file(3, "Other")))
+
+
+def test_a_rejects_file_is_read_as_was_said_for_the_file_that_it_comes_from(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("Nr,born,state\nC-1,13/11/1980,wrong\n")
+    said = request(
+        file, date_order=DateOrder.DMY, column_map={"Nr": "external_id", "born": "birthday", "state": "status"}
+    )
+    preview = importer.preview(said)
+    assert preview.rejects_file is not None
+    corrected = tmp_path / "corrected.csv"
+    corrected.write_text(Path(str(preview.rejects_file)).read_text("utf-8-sig").replace("wrong", "lead"))
+    batch = importer.import_file(request(corrected)).batch
+    assert (batch.counts.created, batch.parent) == (1, preview.batch.batch_id)
+    assert f"{stored(store)[0]['birthday']}" == "1980-11-13"
+
+
+@pytest.fixture
+def writer(store: RecordStore) -> ExportWriter:
+    return ExportWriter(store, "tester")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "shift_jis", "utf-16"])
+def test_the_encoding_of_an_export_is_known(
+    importer: Importer, store: RecordStore, writer: ExportWriter, tmp_path: Path, encoding: str
+) -> None:
+    text = "日本" if encoding == "shift_jis" else "Übergröße"
+    source = tmp_path / "in.csv"
+    source.write_text(f"external_id,last_name,status\nC-1,{text},lead\n")
+    importer.import_file(request(source))
+    manifest = writer.export(ExportRequest("ua", "contacts", path=tmp_path / "out.csv", encoding=encoding))
+    preview = importer.preview(request(Path(str(manifest.path))))
+    assert preview.questions == ()
+    assert (preview.batch.counts.unchanged, preview.batch.counts.updated) == (1, 0)
+
+
+def test_a_file_that_cannot_be_opened_is_refused_with_its_own_reason(importer: Importer, tmp_path: Path) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes("external_id,status\nC-1,Größe\nC-2,Maß\n".encode() + b"C-3,\xfc\n")
+    with pytest.raises(UnreadableFile, match="except for 1 byte"):
+        importer.preview(request(path))
+
+
+def test_a_mask_keeps_what_differs() -> None:
+    value = Differing("name", ("Núñez", "Núńez", "N˙Òez"))
+    assert value.masked().texts == ("•••úñ•••", "•••úń•••", "•••˙Ò•••")
+    assert Differing("name", ("ab", "cd")).masked().texts == ("ab", "cd")
+
+
+def test_options_survive_the_ledger() -> None:
+    options = ReadOptions("cp1252", ";", "Data", DateOrder.DMY, False)
+    assert ReadOptions.from_said({**options.said(), "of_a_later_version": 1}) == options
+    assert ReadOptions(delimiter=",").or_else(options).said() == {**options.said(), "delimiter": ","}
+
+
+def test_the_first_value_is_found_and_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("a,b\n1\n2,x\n3,y\n")
+    with FileReader(path) as reader:
+        assert reader.first_value("b") == "x"
+        assert sum(len(chunk.records) + len(chunk.malformed) for chunk in reader.chunks()) == 3
+
+
+@pytest.mark.parametrize("command", ["preview", "import"])
+def test_the_command_asks_on_a_terminal(ready: None, tmp_path: Path, command: str) -> None:
+    arguments = [command, str(spanish(tmp_path / "in.csv")), "-a", "ua", "-t", "contacts", "--show-values"]
+    shown, code = on_a_terminal(arguments, answers={"Which encoding": "cp1250\n"})
+    assert code == 0
+    assert "Núñez" in shown
+    assert "Which encoding (cp1252, cp1257, cp1250, mac_roman): cp1250" in shown
+    assert "encoding cp1250" in shown
+
+
+def test_the_command_ends_with_3_where_nobody_can_be_asked(ready: None, tmp_path: Path) -> None:
+    arguments = ["preview", str(spanish(tmp_path / "in.csv")), "-a", "ua", "-t", "contacts"]
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "Uncertain: The file is not UTF-8" in done.stdout
+    assert "•••úñ•••" in done.stdout
+    assert "Núñez" not in done.stdout + done.stderr
+    assert "records commit b-" in done.stderr
+
+
+def on_a_terminal(arguments: list[str], answers: dict[str, str]) -> tuple[str, int]:
+    """Run the command with a terminal, and type each answer when its question is printed. Returns what it printed."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "160", "TERM": "dumb", "NO_COLOR": "1"}
+    with subprocess.Popen(
+        [COMMAND, *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                shown += os.read(ours, 65536)
+            except OSError:  # the process has closed the terminal
+                break
+            for question in [it for it in answers if it.encode() in shown]:
+                os.write(ours, answers.pop(question).encode())
+    os.close(ours)
+    return shown.decode(), process.returncode
