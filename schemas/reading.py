@@ -1,5 +1,6 @@
 """How a file is read: what a user says about it, and what a user must be asked."""
 
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
@@ -44,6 +45,15 @@ class ReadOptions:
     def said(self) -> dict[str, Any]:
         """Returns the options that are said, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Returns the options of the command that say the same, each quoted for a shell."""
+        given = {name: value for name, value in self.said().items() if name not in ("unescape", "likely_encoding")}
+        words = {name: "tab" if value == "\t" else shlex.quote(value) for name, value in given.items()}
+        flags = [f"--{name.replace('_', '-')} {word}" for name, word in words.items()]
+        unescape = {None: [], True: ["--unescape"], False: ["--no-unescape"]}[self.unescape]
+        return (*flags, *unescape)
 
     @classmethod
     def from_said(cls, said: Mapping[str, Any]) -> Self:

@@ -591,7 +591,7 @@ def test_a_remembered_mapping_names_its_batch_and_can_be_overruled() -> None:
     other = done("preview", second, *options, "--map", "id=external_id", "--map", "Kundennr=")
 
     remembered = "'Kundennr' to external_id, 'id' ignored, 'Stand' to status"
-    assert f"\nColumns mapped as in {batch_id}: {remembered}\n" in printed
+    assert f"\nRead as in {batch_id}: {remembered}\n" in printed
     assert (other["remembered_from"], other["created"]) == (batch_id, 1), "Stand is remembered still"
     done("commit", other["batch_id"])
     assert [it["external_id"] for it in exported()] == ["C-1", "X-2"]

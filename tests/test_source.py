@@ -219,6 +219,13 @@ def test_a_mask_keeps_what_differs() -> None:
     assert Differing("name", ("ab", "cd")).masked().texts == ("ab", "cd")
 
 
+def test_options_are_shown_as_the_command_takes_them() -> None:
+    options = ReadOptions("cp1252", "\t", "My data", DateOrder.DMY, unescape=False, likely_encoding="cp1250")
+    assert " ".join(options.flags) == (
+        "--encoding cp1252 --delimiter tab --sheet 'My data' --date-order dmy --no-unescape"
+    )
+
+
 def test_options_survive_the_ledger() -> None:
     options = ReadOptions("cp1252", ";", "Data", DateOrder.DMY, False)
     assert ReadOptions.from_said({**options.said(), "of_a_later_version": 1}) == options

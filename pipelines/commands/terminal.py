@@ -119,16 +119,14 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
     if batch.remembered is not None and batch.remembered.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
-        listed = f": {', '.join(remembered)}" if remembered else ""
-        said = batch.remembered.options.said().items()
-        options = "".join(f", --{name.replace('_', '-')} {value}" for name, value in said)
-        out.print(
-            f"Read as in {batch.remembered.remembered_from}{escape(listed or (options and ':'))}{escape(options)}"
-        )
+        listed = ", ".join([*batch.remembered.options.flags, *remembered])
+        out.print(f"Read as in {batch.remembered.remembered_from}{escape(listed and f': {listed}')}")
     shown = {it.header for it in report.columns if it.field is not None and it.field not in personal}
     for question in report.questions or batch.questions:
         if batch.status is BatchStatus.PREVIEWED:
             print_question(question.masked(shown) if personal else question, out)
+        elif batch.status in STANDING:
+            out.print(f"[yellow]Accepted:[/] {escape(question.sentence)}{escape(_proposal(question))}")
     for warning in batch.warnings:
         what = "Passed over" if batch.status in STANDING else "Warning"
         out.print(f"[yellow]{what}:[/] {escape(str(warning))} [dim]({warning.code})[/]")
@@ -176,11 +174,18 @@ def print_question(question: Question, out: Console) -> None:
     out.print(values)
 
 
+def _proposal(question: Question) -> str:
+    return f" {question.flag} {question.proposed}" if question.candidates else ""
+
+
 def asked(question: Question) -> str | None:
-    """Ask on the terminal which candidate is right, and return the answer."""
+    """Ask on the terminal which candidate is right, and return the answer.
+
+    If there is nothing to choose, ask whether the file may be written as it is read. Returns "yes", or None.
+    """
     print_question(question, Console(stderr=True, highlight=False))
     if not question.candidates:
-        return None
+        return "yes" if click.confirm("Write it as it is read here?", err=True) else None
     prompt = f"Which {question.option} ({', '.join(question.candidates)})"
     answer: str = click.prompt(prompt, type=click.Choice(question.candidates), show_choices=False, err=True)
     return answer

@@ -128,7 +128,7 @@ class Importer:
                 report = self.preview(request, progress, ask)
                 if report.batch.waits:
                     return report
-                if report.batch.questions:
+                if any(it.option is not None or ask is None or ask(it) is None for it in report.questions):
                     raise uncertain(report.batch)
                 try:
                     committed = self.commit(request.account, report.batch.batch_id, on_invalid)

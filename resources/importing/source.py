@@ -14,7 +14,7 @@ from schemas.mapping import REJECTS_COLUMNS, header_row
 from schemas.reading import Question, ReadOptions
 
 Ask = Callable[[Question], str | None]
-"""Asks a user, and returns the answer; None if there is none."""
+"""Asks a user, and returns the answer; None if there is none. An answer to a question without option is "yes"."""
 
 _TRIED = 5
 """How many earlier ways of reading a file are tried, if its header row is not known."""
