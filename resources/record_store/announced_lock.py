@@ -82,5 +82,8 @@ class AnnouncedLock:
             self._announced = None
 
     def _remember(self, names: set[str]) -> None:
-        self._names.write_text(" ".join(sorted(names)), "ascii")
-        sync(self._names)
+        partial = self._names.with_name(f"{self._names.name}.partial")
+        partial.write_text(" ".join(sorted(names)), "ascii")
+        sync(partial)
+        partial.replace(self._names)
+        sync(self._names.parent)
