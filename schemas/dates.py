@@ -152,7 +152,7 @@ class DateOrders:
             more = f"; {numbered(either.dates, 'date')} could be either" if either.dates else ""
             only = fits[order].sentence(f"can only be {_IN_WORDS[order]}")
             yield fits[order].dates + either.dates, f"{only}{more}. To read them right: --date-order {order}."
-        elif either.dates and self.order is None and not fitting:
+        elif either.dates and self.order not in (DateOrder.DMY, DateOrder.MDY) and not fitting:
             dates = numbered(either.dates, "date")
             yield either.dates, f"{dates} could be day first or month first. Say which: --date-order dmy or mdy."
 

@@ -31,6 +31,7 @@ from schemas.batches import (
 )
 from schemas.columns import Column, Reason
 from schemas.counts import Counts
+from schemas.reading import Differing, Question
 from schemas.record_type import RecordType
 from schemas.warnings import BatchWarning, WarningCode
 
@@ -214,6 +215,27 @@ def test_every_fact_of_the_preview_is_on_the_page(tmp_path: Path, contacts: Reco
     assert [attributes["class"] for tag, attributes in page.elements if tag == "td" and attributes.get("class")].count(
         "wrong"
     ) == 4
+
+
+def asking(report: ImportReport) -> ImportReport:
+    """Return the report of a file that can be read in several ways."""
+    texts = {"Nachname": ("Núñez", "Núńez"), None: ("Straße", "Straźe"), "": ("é", "\u202e")}
+    values = tuple(Differing(header, pair) for header, pair in texts.items())
+    which = Question("Which texts are right?", "encoding", ("cp1252", "cp1250"), values)
+    questions = (which, Question("Line 7 has a stray quotation mark."))
+    return replace(report, questions=questions, batch=replace(report.batch, questions=questions))
+
+
+def test_a_page_shows_what_must_be_decided(tmp_path: Path, contacts: RecordType) -> None:
+    text = Page(written(tmp_path / "report.html", asking(realistic()), contacts, changes=())).text
+    for fact in (
+        "Which texts are right? Nothing has been written yet.",
+        "Column --encoding cp1252 --encoding cp1250 Nachname Núñez Núńez header Straße Straźe — not known é U+202E",
+        "é U+202E Line 7 has a stray quotation mark.",
+        "records import FILE -a acme -t contacts --encoding cp1252",
+        "leave out the 121 rejected and write the rest",
+    ):
+        assert fact in text
 
 
 def test_a_preview_without_problems_says_so_and_can_be_committed_as_it_is(tmp_path: Path, contacts: RecordType) -> None:

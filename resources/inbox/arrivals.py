@@ -149,10 +149,7 @@ class Arrivals:
 def _why(batch: Batch, policy: CommitPolicy) -> str:
     """Returns why a file waits, other than for a policy that commits none."""
     if batch.questions:
-        say = " Say it in inbox.yaml, and later files are read so." if batch.questions[0].option else ""
-        return (
-            f", because it can be read in several ways. {batch.questions[0].sentence}{say} To accept what is proposed"
-        )
+        return ", because it can be read in several ways"
     stopping = ", ".join(policy.stopping(batch.warnings))
     return f" because of warnings ({stopping})" if stopping else ""
 

@@ -15,7 +15,7 @@ from resources.report_writer.visible import LONGEST
 from schemas import load_model
 from schemas.batches import BatchStatus, ChangedValue, RowProblem
 from schemas.record_type import RecordType
-from tests.test_report_writer import CHANGES, CONTROLS, UNDERSTOOD, column, packed, realistic, write_report
+from tests.test_report_writer import CHANGES, CONTROLS, UNDERSTOOD, asking, column, packed, realistic, write_report
 
 playwright = pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
@@ -198,7 +198,7 @@ def test_a_long_word_does_not_widen_a_phones_page(
 def test_nothing_is_cut_off_on_a_phone(tmp_path: Path, browser: Browser, contacts: RecordType, width: int) -> None:
     """Each cell is inside the screen, and no box scrolls sideways."""
     path = tmp_path / "report.html"
-    write_report(path, realistic(), contacts)
+    write_report(path, asking(realistic()), contacts)
     with browser.new_context(viewport={"width": width, "height": 740}, is_mobile=True) as context:
         page = context.new_page()
         page.goto(path.as_uri())
@@ -220,7 +220,7 @@ def test_axe_finds_nothing(
     tmp_path: Path, browser: Browser, contacts: RecordType, scheme: Any, width: int, status: BatchStatus
 ) -> None:
     """axe-core checks the rules of WCAG that a program can check, and those of good practice."""
-    report, path = realistic("a\u202eb.csv"), tmp_path / "report.html"
+    report, path = asking(realistic("a\u202eb.csv")), tmp_path / "report.html"
     report = replace(report, batch=replace(report.batch, status=status, understood=UNDERSTOOD), changes=CHANGES)
     links = (Link("Rejected records", "rejects_file"), Link("History of these records", "http://127.0.0.1:1/"))
     path.write_text(render(report, contacts, links), "utf-8")
