@@ -1,5 +1,6 @@
 """Files that can be read in several ways: what is asked, what was said, and what is remembered."""
 
+import json
 import os
 import pty
 import select
@@ -258,6 +259,8 @@ def test_the_command_ends_with_3_where_nobody_can_be_asked(ready: None, tmp_path
     assert "•••úñ•••" in done.stdout
     assert "Núñez" not in done.stdout + done.stderr
     assert "records commit b-" in done.stderr
+    done = subprocess.run([COMMAND, *arguments, "--json"], capture_output=True, text=True, check=False)
+    assert (done.returncode, json.loads(done.stdout)["uncertain"]) == (3, True)
 
 
 def on_a_terminal(arguments: list[str], answers: dict[str, str]) -> tuple[str, int]:

@@ -12,7 +12,7 @@ from pipelines.commands import options
 from pipelines.commands.options import open_store, owner, print_json, progress
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
-from schemas.errors import InvalidRequest
+from schemas.errors import InvalidRequest, Uncertain
 from schemas.reading import DateOrder, Question
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def preview(file: Path, show_values: bool, as_json: bool, **choices: Any) -> Non
         if report.batch.questions:
             from resources.importing.importer import uncertain
 
+            if as_json:  # one object, which says that it is uncertain
+                sys.exit(Uncertain.exit_code)
             raise uncertain(report.batch)
 
 

@@ -50,6 +50,16 @@ class Source:
         return tuple(it for it in self.reader.questions if it.option is None or said.get(it.option) != it.proposed)
 
     @property
+    def understood(self) -> tuple[tuple[str, str], ...]:
+        """Returns how the file is read, as label and value."""
+        encoding = self.reader.used.encoding
+        is_said = encoding is not None and encoding == self.options.encoding
+        return tuple(
+            (label, f"{encoding} (as you said)" if is_said and label == "Encoding" else value)
+            for label, value in self.reader.understood
+        )
+
+    @property
     def options_if_committed(self) -> ReadOptions:
         """Returns what was said, and how a user who commits the preview answers the open questions."""
         delimiter = None if self.options.delimiter is None else self.reader.used.delimiter

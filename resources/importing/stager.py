@@ -127,7 +127,7 @@ def stage_file(
         used=reader.used,
         questions=source.questions,
         understood=(
-            *reader.understood,
+            *source.understood,
             *dates.understood,
             *((("Texts like '=1+1", f"lose the ', because {why_unescape}"),) if why_unescape else ()),
             *(("Note", note) for note in reader.notes),

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from resources.file_reader.delimited.encoding import lines_of
 from schemas.reading import Differing
 
-ENCODING_SENTENCE = "The file is not UTF-8, and its bytes are text in several encodings. Which texts are right?"
+ENCODING_SENTENCE = "The file is not UTF-8, and its bytes are text in several encodings."
 
 _SHOWN, _CONSIDERED = 10, 200
 """How many values are shown, and of how many."""
