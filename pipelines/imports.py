@@ -61,6 +61,9 @@ class PreviewConfig(dg.Config):
         "Empty: as before, or such dates are rejected.",
     )
     unescape: bool = Field(default=False, description="Remove the ' that our exports put before texts like =1+1.")
+    as_shown: bool = Field(
+        default=False, description="Read a number of a workbook in a field of text as the workbook shows it: 00042."
+    )
     again: bool = Field(default=False, description="Import a file even if its content has been imported already.")
     actor: str = Field(default="", description=ACTOR)
 
@@ -80,6 +83,7 @@ class PreviewConfig(dg.Config):
             sheet=self.sheet or None,
             date_order=DateOrder(self.date_order) if self.date_order else None,
             unescape=self.unescape or None,
+            as_shown=self.as_shown or None,
             again=self.again,
         )
 

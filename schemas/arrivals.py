@@ -33,7 +33,7 @@ class CommitPolicy(BaseModel):
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
-    encoding, delimiter, sheet, date_order, unescape: how these files are written; see ReadOptions.
+    encoding, delimiter, sheet, date_order, unescape, as_shown: how these files are written; see ReadOptions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +46,7 @@ class CommitPolicy(BaseModel):
     sheet: str | None = None
     date_order: DateOrder | None = None
     unescape: bool | None = None
+    as_shown: bool | None = None
 
     @field_validator("commit")
     @classmethod
@@ -77,7 +78,7 @@ class CommitPolicy(BaseModel):
     @property
     def options(self) -> ReadOptions:
         """Returns how the files are written."""
-        return ReadOptions(self.encoding, self.delimiter, self.sheet, self.date_order, self.unescape)
+        return ReadOptions(self.encoding, self.delimiter, self.sheet, self.date_order, self.unescape, self.as_shown)
 
     def __str__(self) -> str:
         """Returns the rule for rejected records in words.

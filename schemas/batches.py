@@ -65,6 +65,8 @@ class ImportRequest:
     date_order: the order in dates that are not ISO 8601. None means as said earlier, or that such dates are rejected.
     unescape: whether to remove the ' that an export puts before a text that looks like a formula. Rejects files in CSV
         and Excel are always unescaped. None means as said earlier, or no.
+    as_shown: whether a number of a workbook in a field of text is the text that its number format shows. None means as
+        said earlier, or no.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
     """
@@ -80,13 +82,14 @@ class ImportRequest:
     sheet: str | None = None
     date_order: DateOrder | None = None
     unescape: bool | None = None
+    as_shown: bool | None = None
     again: bool = False
     arrival: Arrival | None = None
 
     @property
     def options(self) -> ReadOptions:
         """Returns what is said about how the file is written."""
-        return ReadOptions(self.encoding, self.delimiter, self.sheet, self.date_order, self.unescape)
+        return ReadOptions(self.encoding, self.delimiter, self.sheet, self.date_order, self.unescape, self.as_shown)
 
 
 @dataclass(frozen=True)

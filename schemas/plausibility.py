@@ -58,8 +58,10 @@ _HAVE = {
     WarningCode.INVISIBLE: "invisible characters or no-break spaces; they are kept",
     WarningCode.WRONG_ENCODING: "control characters from U+0080 to U+009F, so the encoding is probably wrong",
     WarningCode.DECIMAL_STYLE: "a decimal comma, but the decimal sign of the column is read as a point",
-    WarningCode.LEADING_ZEROS: "the digits of a stored key without the zeros at its beginning",
+    WarningCode.LEADING_ZEROS: "the digits of a stored one without the zeros at its beginning",
 }
+
+_OF_FLOATS = "the type of floating-point numbers in the file, so zeros and digits may be lost"
 
 _MARKS = (b".0", b"E+", b"E-", b"e+", b"e-")
 """What a number has that looks like a mistake."""
@@ -89,11 +91,15 @@ class Plausibility:
     """Counts the values of a file that look like mistakes, a chunk at a time.
 
     checked: the fields with a rule that rejects what is not seen.
+    floats: the fields of text that are floating-point numbers in the file.
     """
 
-    def __init__(self, record_type: RecordType, fields: Collection[str], checked: Collection[str]) -> None:
+    def __init__(
+        self, record_type: RecordType, fields: Collection[str], checked: Collection[str], floats: Collection[str] = ()
+    ) -> None:
         self._found: dict[tuple[str, WarningCode], _Found] = {}
         self._key = record_type.key[0]
+        self.floats = floats
         types = {name: record_type.field(name).type for name in fields}
         self._numbers = [name for name, type_ in types.items() if type_ == "float" or type_.startswith("decimal")]
         self._tests = {
@@ -113,6 +119,8 @@ class Plausibility:
                 for code, pattern in tests.items():
                     seen = without_joiners(suspects) if code is WarningCode.INVISIBLE else suspects
                     self._count(name, code, suspects.filter(pc.match_substring_regex(seen, pattern)))
+        for name in self.floats:
+            self._count(name, WarningCode.LOOKS_LIKE_FLOAT, typed[name].combine_chunks().drop_null())
         for name in self._numbers:
             values = typed[name].combine_chunks()
             if values.null_count:
@@ -129,17 +137,18 @@ class Plausibility:
         """Returns how many records of the file a warning of this field concerns."""
         return self._found.get((name, code), _Found()).records
 
-    def warnings(self, stored_without_zero: int = 0) -> Iterator[BatchWarning]:
+    def warnings(self, stored: int = 0) -> Iterator[BatchWarning]:
         """Yields a warning for each field and code.
 
-        stored_without_zero: how many keys with `.0` at the end match a stored key without it.
+        stored: how many keys that look like floating-point numbers match a stored key, without `.0` at their end.
         """
         for (name, code), found in self._found.items():
             has = "value has" if found.records == 1 else "values have"
-            more = ""
-            if (name, code) == (self._key, WarningCode.LOOKS_LIKE_FLOAT) and stored_without_zero:
-                more = f"; without it, {stored_without_zero:,} of them match a stored key"
-            sentence = f"`{name}`: {found.records:,} {has} {_HAVE[code]}{more}."
+            is_float = code is WarningCode.LOOKS_LIKE_FLOAT and name in self.floats
+            what, more = _OF_FLOATS if is_float else _HAVE[code], ""
+            if (name, code) == (self._key, WarningCode.LOOKS_LIKE_FLOAT) and stored:
+                more = f"; {'' if is_float else 'without it, '}{stored:,} of them match a stored key"
+            sentence = f"`{name}`: {found.records:,} {has} {what}{more}."
             show = code_points if code is WarningCode.LOOK_ALIKE else shown
             examples = tuple(show(it if len(it) <= _LONGEST else f"{it[:_LONGEST]}…") for it in found.examples)
             yield BatchWarning(code, name, found.records, sentence, examples)

@@ -23,6 +23,7 @@ class ReadOptions:
 
     encoding: the name of a Python codec. date_order: the order in dates that are not ISO 8601.
     unescape: whether to remove the ' that an export puts before a text that looks like a formula.
+    as_shown: whether a number of a workbook in a field of text is the text that its number format shows.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
     """
 
@@ -31,6 +32,7 @@ class ReadOptions:
     sheet: str | None = None
     date_order: DateOrder | None = None
     unescape: bool | None = None
+    as_shown: bool | None = None
     likely_encoding: str | None = None
 
     def or_else(self, others: "ReadOptions") -> Self:

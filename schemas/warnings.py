@@ -23,6 +23,7 @@ class WarningCode(StrEnum):
     EDGE_SPACE = "edge_space"
     INVISIBLE = "invisible"
     WRONG_ENCODING = "wrong_encoding"
+    SHOWN_OTHERWISE = "shown_otherwise"
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ _FILE = {
     "sheet": "",
     "date_order": "",
     "unescape": False,
+    "as_shown": False,
     "again": False,
     "actor": "",
 }

@@ -63,6 +63,8 @@ class CardsFile:
     notes: tuple[str, ...] = ("Cards are read whole.",)
     understood = (("Format", "Cards"),)
     questions = ()
+    number_formats = ()
+    float_columns = ()
     used = ReadOptions()
 
     def __init__(self, text: str) -> None:

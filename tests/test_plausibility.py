@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,7 +118,7 @@ def test_keys_are_compared_with_stored_ones(importer: Importer, store: RecordSto
             WarningCode.LEADING_ZEROS,
             "external_id",
             1,
-            "`external_id`: 1 value has the digits of a stored key without the zeros at its beginning.",
+            "`external_id`: 1 value has the digits of a stored one without the zeros at its beginning.",
             ("123",),
         ),
     )
@@ -145,3 +146,39 @@ def test_warnings_of_earlier_versions_are_read(importer: Importer, tmp_path: Pat
     detail = json.loads(batch_detail.to_json(batch)) | {"warnings": ["`day`: 3 dates could be either."]}
     older = replace(batch, **batch_detail.from_json(json.dumps(detail)))
     assert older.warnings == (BatchWarning(WarningCode.DATE_ORDER, None, 0, "`day`: 3 dates could be either."),)
+
+
+def test_keys_that_are_floating_point_numbers_in_parquet_are_warned_of(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    put(store, "SELECT '1001' AS external_id, 'lead' AS status")
+    columns = {"external_id": [1001.0, 1002.5, 1003.0], "status": ["lead"] * 3, "phone": [301234.0, None, None]}
+    pq.write_table(pa.table(columns | {"amount": [1.0, 2.0, 3.0]}), tmp_path / "in.parquet")
+    batch = importer.preview(contacts_of(tmp_path / "in.parquet")).batch
+    has = "the type of floating-point numbers in the file, so zeros and digits may be lost"
+    assert [(it.code.value, it.sentence, it.examples) for it in batch.warnings] == [
+        (
+            "looks_like_float",
+            f"`external_id`: 3 values have {has}; 1 of them match a stored key.",
+            ("1001", "1002.5", "1003"),
+        ),
+        ("looks_like_float", f"`phone`: 1 value has {has}.", ("•••",)),
+    ]
+
+
+def test_a_text_that_would_lose_the_zeros_of_the_stored_one_is_warned_of(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    put(store, "SELECT 'C-' || unnest([1, 2, 3]) AS external_id, 'lead' AS status, '00123' AS company")
+    rows = [
+        contact(1, external_id=f"C-{number}", company=company)
+        for number, company in enumerate(("123", "00123", "0123", "123"), 1)
+    ]
+    batch = importer.preview(contacts_of(write_csv(tmp_path / "in.csv", rows))).batch
+    assert [(it.code.value, it.sentence, it.examples) for it in batch.warnings] == [
+        (
+            "leading_zeros",
+            "`company`: 1 value has the digits of a stored one without the zeros at its beginning.",
+            ("123",),
+        )
+    ]

@@ -53,6 +53,11 @@ _PREVIEW_OPTIONS = (
         default=None,
         help="Remove the ' before texts such as =1+1. Our exports put it there.",
     ),
+    click.option(
+        "--as-shown/--no-as-shown",
+        default=None,
+        help="Read a number of a workbook in a field of text as the workbook shows it, for example 00042.",
+    ),
     click.option("--delimiter", help="The character between fields, for example ; or tab. Default: detected."),
     click.option(
         "--mode",

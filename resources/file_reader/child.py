@@ -27,6 +27,7 @@ from resources.defects import defect
 from resources.disk_space import free_bytes
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import recognise
+from resources.file_reader.formatted_cells import FORMATTED_CELLS
 from resources.file_reader.options import DEFECT, ReadLimits
 from resources.process_state import hide_pandas
 from schemas.errors import DiskFull, RecordsError, UnreadableFile
@@ -102,12 +103,15 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         "understood": [*opened.understood, *([("Packed with", _PACKINGS[packing])] if packing else [])],
         "used": asdict(opened.used),
         "questions": [asdict(question) for question in opened.questions],
+        "float_columns": opened.float_columns,
+        "number_formats": opened.number_formats,
         "packing": packing,
         "sha256": digest,
     }
     answer.write(json.dumps(first).encode() + b"\n")
     names = [str(position) for position in range(len(opened.headers))]
-    schema = pa.schema([*((name, pa.string()) for name in names), ("_record", pa.int64()), ("_line", pa.int64())])
+    columns = [*((name, pa.string()) for name in names), ("_record", pa.int64()), ("_line", pa.int64())]
+    schema = pa.schema([*columns, *([("_formats", FORMATTED_CELLS)] if opened.number_formats else [])])
     with pa.ipc.new_stream(answer, schema) as stream:
         try:
             for chunk in opened.chunks():
@@ -136,8 +140,10 @@ def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: Text
     if not len(chunk.records):
         stream.write_batch(_empty(schema), metadata)
         return
-    columns = [column.combine_chunks() for column in chunk.values.columns]
-    stream.write_batch(pa.RecordBatch.from_arrays([*columns, chunk.records, chunk.lines], schema=schema), metadata)
+    columns = [*(column.combine_chunks() for column in chunk.values.columns), chunk.records, chunk.lines]
+    if chunk.formats is not None:
+        columns.append(chunk.formats)
+    stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema), metadata)
 
 
 def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path, str | None]:

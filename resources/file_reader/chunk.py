@@ -40,6 +40,8 @@ class TextChunk:
 
     `values` has a string column for each header, in order, named "0", "1", …. `records` and `lines` (int64) number its
     rows, from 1. `malformed` are the records between them that have no row. `cells` are the problems of its cells.
+    `formats` has a list for each row: the cells that are numbers with a number format. Each has its `column` (from 0)
+    and its `format`, a place in the file's `number_formats`. It is None if no cell of the file can have one.
     """
 
     values: "pa.Table"
@@ -47,3 +49,4 @@ class TextChunk:
     lines: "pa.Array"
     malformed: tuple[MalformedRecord, ...] = ()
     cells: tuple[CellProblem, ...] = ()
+    formats: "pa.Array | None" = None

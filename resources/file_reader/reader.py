@@ -102,6 +102,16 @@ class FileReader:
         packing: str | None = self._first_answer()["packing"]
         return packing
 
+    @property
+    def number_formats(self) -> tuple[str, ...]:
+        """The codes of a workbook's number formats, to which `formats` of a chunk refers."""
+        return tuple(self._first_answer()["number_formats"])
+
+    @property
+    def float_columns(self) -> tuple[int, ...]:
+        """The columns that are floating-point numbers in the file, from 0."""
+        return tuple(self._first_answer()["float_columns"])
+
     def _first_answer(self) -> dict[str, Any]:
         if self._first is None:
             line = self._answers.readline()
@@ -218,8 +228,9 @@ def _chunk(batch: Any, answer: dict[str, Any]) -> TextChunk:
     import pyarrow as pa
 
     values = pa.Table.from_batches([batch])
+    own = [name for name in values.column_names if name.startswith("_")]
     return TextChunk(
-        values=values.drop_columns(["_record", "_line"]),
+        values=values.drop_columns(own),
         records=batch["_record"],
         lines=batch["_line"],
         malformed=tuple(
@@ -227,4 +238,5 @@ def _chunk(batch: Any, answer: dict[str, Any]) -> TextChunk:
             for record, line, fields, texts in answer.get("malformed", [])
         ),
         cells=tuple(CellProblem(*cell) for cell in answer.get("cells", [])),
+        formats=batch["_formats"] if "_formats" in own else None,
     )

@@ -14,6 +14,7 @@ from pathlib import Path
 import duckdb
 
 from resources.file_reader import FileReader, TextChunk
+from resources.importing.shown_texts import ShownTexts
 from resources.packing import pack
 from schemas.exports import Packing
 from schemas.mapping import REJECTS_COLUMNS
@@ -26,10 +27,13 @@ _ENDING = 60
 """Characters that a cut text keeps for the note on what is left out."""
 
 
-def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: str) -> Path:
+def write_rejects(
+    reader: FileReader, problems: Path, folder: Path, batch_id: str, as_shown: Sequence[int] = ()
+) -> Path:
     """Writes a row for each rejected record, in the order of the file, without a limit. Returns the rejects file.
 
     reader: reads the same file once more. problems: the problems of its records, as the preview wrote them.
+    as_shown: the positions of columns with numbers to write as the workbook shows them.
     The rejects file is packed if the file was.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +41,7 @@ def write_rejects(reader: FileReader, problems: Path, folder: Path, batch_id: st
     path = folder / f"{_stem(reader.path)}.rejects{format_.suffixes[0]}{f'.{packing}' if packing else ''}"
     unpacked = path.with_name(f"{path.name}.unpacked") if packing else path
     with format_.write_rejects(unpacked, [*reader.headers, *REJECTS_COLUMNS]) as file:
-        for row in _rejects(reader, problems, batch_id):
+        for row in _rejects(reader, problems, batch_id, as_shown):
             file.writerow([cell and format_.escaped(cell) for cell in row])
     if packing:
         pack(unpacked, path, Packing(packing))
@@ -59,12 +63,13 @@ def _stem(path: Path) -> str:
     return f"{name[: _NAME_BYTES - _DIGEST - 1].decode(errors='ignore')}-{digest}"
 
 
-def _rejects(reader: FileReader, problems: Path, batch_id: str) -> Iterator[list[str]]:
+def _rejects(reader: FileReader, problems: Path, batch_id: str, as_shown: Sequence[int]) -> Iterator[list[str]]:
     """Yields the row of each rejected record."""
     found = _problems(problems, reader.format.cell_characters)
     following = next(found, None)
     width = len(reader.headers)
-    for chunk in reader.chunks():
+    shown = ShownTexts(reader.number_formats, dict.fromkeys(as_shown, ""), taken=True)
+    for chunk in map(shown.applied, reader.chunks()):
         wanted: dict[int, tuple[int, str]] = {}
         last = _last_record(chunk)
         while following is not None and following[0] <= last:

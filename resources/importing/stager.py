@@ -1,6 +1,7 @@
 """Staging a file: read it, map its columns, check it, compare it with the records, count the outcomes."""
 
 import json
+from collections.abc import Iterable
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from resources.file_reader import CellProblem, FileReader, TextChunk
 from resources.importing.progress import Progress, observed_chunks
+from resources.importing.shown_texts import ShownTexts
 from resources.importing.source import Source
 from resources.record_store import Comparison, RecordStore, Staging
 from resources.record_store.comparison import StagedFile
@@ -35,13 +37,17 @@ from schemas.validation import Failures, fields_with, validate
 from schemas.warnings import BatchWarning, WarningCode
 
 _CHANGED_RECORDS = 20
+_AS_SHOWN = ("Numbers in fields of text", "as the workbook shows them, as --as-shown says")
 _SAMPLES, _SAMPLED = 3, 1000
 """How many values of a column a report shows, and how many records are searched for different ones."""
 
 
 @dataclass(frozen=True)
 class StagedPreview:
-    """The findings of a preview. `snapshot` is the version of the records that the file was compared with."""
+    """The findings of a preview. `snapshot` is the version of the records that the file was compared with.
+
+    as_shown: the positions of the columns with numbers that are read as the workbook shows them.
+    """
 
     sha256: str
     counts: Counts
@@ -55,6 +61,7 @@ class StagedPreview:
     questions: tuple[Question, ...]
     understood: tuple[tuple[str, str], ...]
     warnings: tuple[BatchWarning, ...]
+    as_shown: tuple[int, ...]
     parent: str | None
     fields: tuple[str, ...]
     record_type: RecordType
@@ -85,6 +92,8 @@ def stage_file(
     why_unescape = _why_unescape(source)
     unescape = why_unescape is not None
     dates = DateOrders(record_type, fields, source.options.date_order)
+    texts = {mapping.fields[name]: name for name in fields if record_type.field(name).type == "text"}
+    shown = ShownTexts(reader.number_formats, texts, taken=bool(source.options.as_shown))
     schema = pa.schema(
         [
             ("_record", pa.int64()),
@@ -94,13 +103,15 @@ def stage_file(
             *((name, arrow_type(record_type.field(name))) for name in fields),
         ]
     )
-    plausibility = Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"))
+    floats = [name for position, name in texts.items() if position in reader.float_columns]
+    plausibility = Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"), floats)
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
         staging = Staging(folder, fields)
         with ProblemFile(staging.problems) as problems:
+            chunks = map(shown.applied, observed_chunks(reader, progress))
             staged, examples = _stage(
-                reader, model, mapping, staging, problems, schema, unescape, dates, plausibility, progress
+                reader, chunks, model, mapping, staging, problems, schema, unescape, dates, plausibility
             )
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
@@ -109,7 +120,7 @@ def stage_file(
                 problems.add_all(staged_file.exclude_other_forms())
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
                 comparison = staged_file.compare()
-                warnings = _with_stored_keys(plausibility, staged_file, record_type)
+                warnings = _with_stored_values(plausibility, staged_file, comparison, record_type)
                 changes = staged_file.changes(_CHANGED_RECORDS) if comparison.updated else []
         counts = _balanced(reader.read, reader.read - staged, comparison)
         problem_counts, samples = summarise(staging.problems)
@@ -130,9 +141,11 @@ def stage_file(
             *source.understood,
             *dates.understood,
             *((("Texts like '=1+1", f"lose the ', because {why_unescape}"),) if why_unescape else ()),
+            *((_AS_SHOWN,) if source.options.as_shown and reader.number_formats else ()),
             *(("Note", note) for note in reader.notes),
         ),
-        warnings=(*dates.warnings(), *warnings),
+        warnings=(*dates.warnings(), *shown.warnings(), *warnings),
+        as_shown=tuple(texts) if source.options.as_shown else (),
         parent=source.parent.batch_id if source.parent else None,
         fields=fields,
         record_type=record_type,
@@ -161,18 +174,25 @@ def _to_remember(source: Source, mapping: Mapping, request: ImportRequest) -> Re
     )
 
 
-def _with_stored_keys(
-    plausibility: Plausibility, staged_file: StagedFile, record_type: RecordType
+def _with_stored_values(
+    plausibility: Plausibility, staged_file: StagedFile, comparison: Comparison, record_type: RecordType
 ) -> tuple[BatchWarning, ...]:
-    """Returns the warnings, those that need the stored keys too."""
+    """Returns the warnings, those that need the stored values too."""
     key = record_type.key[0]
     plausibility.add_examples(key, WarningCode.LEADING_ZEROS, *staged_file.without_zeros())
-    has_float = plausibility.records(key, WarningCode.LOOKS_LIKE_FLOAT)
-    return tuple(plausibility.warnings(staged_file.with_point_zero() if has_float else 0))
+    for name, number in comparison.without_zeros.items():
+        plausibility.add_examples(name, WarningCode.LEADING_ZEROS, number, staged_file.losing_zeros(name))
+    matching = 0
+    if key in plausibility.floats:
+        matching = comparison.updated + comparison.unchanged
+    elif plausibility.records(key, WarningCode.LOOKS_LIKE_FLOAT):
+        matching = staged_file.with_point_zero()
+    return tuple(plausibility.warnings(matching))
 
 
 def _stage(
     reader: FileReader,
+    chunks: Iterable[TextChunk],
     model: type[RecordModel],
     mapping: Mapping,
     staging: Staging,
@@ -181,16 +201,15 @@ def _stage(
     unescape: bool,
     dates: DateOrders,
     plausibility: Plausibility,
-    progress: Progress | None,
 ) -> tuple[int, list[tuple[str, ...]]]:
-    """Write every well-formed record of the file, typed, and its problems.
+    """Write every well-formed record of the chunks, typed, and its problems.
 
     Returns the number of these records, and each column's first values.
     """
     positions = [mapping.fields[name] for name in staging.fields]
     staged, examples = 0, None
     with _RecordFile(staging.records, schema) as file:
-        for chunk in observed_chunks(reader, progress):
+        for chunk in chunks:
             problems.add_all(_malformed(chunk, len(reader.headers)))
             if not len(chunk.records):
                 continue

@@ -193,15 +193,17 @@ class StagedFile:
         self._connection.execute(f"COPY excluded TO {literal(self._staging.excluded)} (FORMAT parquet)")
         fields = self._staging.fields
         clearable = [name for name in fields if name not in self._type.key]
+        texts = [name for name in clearable if self._type.field(name).type == "text"]
         cleared = "".join(
             f", count(*) FILTER (t.{identifier(name)} IS NOT NULL AND s.{identifier(name)} IS NULL)"
             for name in clearable
         )
+        shortened = "".join(f", count(*) FILTER ({_loses_zeros(name)})" for name in texts)
         row = self._connection.fetch_one(
             f"""
             SELECT count(*) FILTER (t._account IS NULL),
                 count(*) FILTER (t._account IS NOT NULL AND ({differs(self._type, fields, "s", "t")})),
-                count(*) {cleared}
+                count(*) {cleared} {shortened}
             FROM ({self._staging.included_sql}) s
             LEFT JOIN ({self._stored()}) t ON {same_key(self._type, "s", "t")}
             """,
@@ -216,7 +218,10 @@ class StagedFile:
             unchanged=included - created - updated,
             rejected=outcomes.get("rejected", 0),
             duplicate=outcomes.get("duplicate", 0),
-            cleared={name: number for name, number in zip(clearable, numbers, strict=True) if number},
+            cleared={name: number for name, number in zip(clearable, numbers, strict=False) if number},
+            without_zeros={
+                name: number for name, number in zip(texts, numbers[len(clearable) :], strict=True) if number
+            },
         )
 
     def with_point_zero(self) -> int:
@@ -226,6 +231,18 @@ class StagedFile:
     def without_zeros(self) -> tuple[int, list[str]]:
         """Returns how many new keys of the file are a stored key without its leading zeros, and the first of them."""
         return self._alike("key", "ltrim(key, '0')", "key LIKE '0%'")
+
+    def losing_zeros(self, name: str) -> list[str]:
+        """Returns the first values of a field that would replace stored ones with zeros at their beginning."""
+        rows = self._connection.execute(
+            f"""
+            SELECT s.{identifier(name)} FROM ({self._staging.included_sql}) s
+            JOIN ({self._stored()}) t ON {same_key(self._type, "s", "t")}
+            WHERE {_loses_zeros(name)} ORDER BY s._record LIMIT 3
+            """,
+            [self._account],
+        ).fetch_all()
+        return [value for (value,) in rows]
 
     def _alike(self, staged: str, stored: str, condition: str) -> tuple[int, list[str]]:
         """Returns how many new keys of the file equal stored ones if both are written alike, and the first of them.
@@ -306,3 +323,9 @@ class StagedFile:
     def _problems(self, query: str, values: Sequence[str | None] = ()) -> Iterator[pa.RecordBatch]:
         for batch in self._connection.execute(query, list(values)).to_arrow_reader(100_000):
             yield batch.rename_columns(PROBLEMS.names).cast(PROBLEMS)
+
+
+def _loses_zeros(name: str) -> str:
+    """Returns a condition that a staged text `s` is the stored one `t` without the zeros at its beginning, as SQL."""
+    field = identifier(name)
+    return f"starts_with(t.{field}, '0') AND ltrim(t.{field}, '0') = s.{field}"

@@ -82,7 +82,11 @@ def within(column: str, numbers: range) -> str:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a commit would do: counts of staged records, and cleared values by field."""
+    """What a commit would do: counts of staged records, and by field those of two kinds of changes.
+
+    cleared: stored values that would become null. without_zeros: stored texts that would lose the zeros at their
+    beginning, as 00123 does if the file has 123.
+    """
 
     created: int
     updated: int
@@ -90,6 +94,7 @@ class Comparison:
     rejected: int
     duplicate: int
     cleared: dict[str, int]
+    without_zeros: dict[str, int]
 
 
 def same_key(record_type: RecordType, left: str, right: str) -> str:

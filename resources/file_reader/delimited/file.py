@@ -38,6 +38,8 @@ class DelimitedFile:
     """
 
     notes: tuple[str, ...] = ()
+    number_formats: tuple[str, ...] = ()
+    float_columns: tuple[int, ...] = ()
 
     def __init__(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> None:
         self._path = path

@@ -7,6 +7,7 @@ beyond the header, or a cell with a problem (an error, a formula without a value
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,9 @@ from resources.file_reader.excel.numbers import is_numeric, number_texts
 from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.references import column_names
 from resources.file_reader.excel.shared_strings import SharedStrings
-from resources.file_reader.excel.styles import Kind
+from resources.file_reader.excel.styles import Styles
 from resources.file_reader.excel.texts import decode, resolve
+from resources.file_reader.formatted_cells import formatted_cells
 
 _MOST_CELLS = 8 << 20  # rows times columns
 _MOST_TEXT = 16 << 20  # bytes of shared texts
@@ -51,13 +53,13 @@ class CanonicalParser:
     """Parses rows of a sheet with a known header."""
 
     def __init__(
-        self, prefix: str, progress: Progress, strings: SharedStrings, kinds: dict[str | None, Kind], from_1904: bool
+        self, prefix: str, progress: Progress, strings: SharedStrings, styles: Styles, from_1904: bool
     ) -> None:
         self._prefix = prefix.encode()
         self._progress, self._limits = progress, progress.limits
-        self._strings, self._kinds, self._from_1904 = strings, kinds, from_1904
+        self._strings, self._styles, self._from_1904 = strings, styles, from_1904
         self._names = pa.array([name.encode() for name in column_names(self._limits.columns)], pa.binary())
-        self._codes: dict[bytes, int] = {}
+        self._codes: dict[bytes, tuple[int, int]] = {}
 
     def read(self, data: bytes) -> TextChunk | Mask | None:
         """Returns the records of the rows if all are of the form, else a mask of those that are not.
@@ -113,10 +115,10 @@ class CanonicalParser:
 
         kind = pc.struct_field(cells, "kind").dictionary_encode()
         kinds = kind.dictionary.to_pylist()
-        codes = np.array([self._code(each) for each in kinds], np.int64)
+        meanings = np.array([self._code(each) for each in kinds], np.int64).reshape(-1, 2)
         computed = np.array([b"<f" in each for each in kinds], bool)
         of_kind = _array(kind.indices)
-        code = codes[of_kind] if len(codes) else of_kind
+        code, format_ = meanings[of_kind].T if len(kinds) else (of_kind, of_kind)
         value = pc.struct_field(cells, "value")
         filled = _array(pc.binary_length(value)) > 0
         if computed.any():
@@ -124,16 +126,18 @@ class CanonicalParser:
         _leave(row_of, filled & ((column >= width) | (code == _OTHER)))
 
         value, row_of, column, code = value.filter(pa.array(filled)), row_of[filled], column[filled], code[filled]
+        format_ = format_[filled]
         texts = self._texts(value, row_of, code)
         full = _array(pc.binary_length(texts)) > 0
         if not full.all():
-            texts, row_of, column = texts.filter(pa.array(full)), row_of[full], column[full]
+            texts, row_of, column, format_ = texts.filter(pa.array(full)), row_of[full], column[full], format_[full]
         rows = row_of[np.diff(row_of, prepend=-1) > 0]  # rows that have a value
         lines = numbers[rows]
         gaps = np.diff(np.concatenate(([self._progress.last_filled], lines)))
         _leave(rows, gaps > self._limits.empty_rows + 1)
         hidden = _array(pc.match_substring_regex(pc.struct_field(head, "more"), _HIDDEN))
-        columns = _spread(texts, np.searchsorted(rows, row_of), column, len(rows), width)
+        record_of = np.searchsorted(rows, row_of)
+        columns = _spread(texts, record_of, column, len(rows), width)
         records = np.arange(progress.read + 1, progress.read + 1 + len(rows))
         progress.last = int(numbers[-1])
         progress.last_filled = int(lines[-1]) if len(lines) else progress.last_filled
@@ -142,7 +146,11 @@ class CanonicalParser:
         progress.unknown_styles += int((code == _UNKNOWN).sum())
         progress.check(progress.last, pc.sum(pc.utf8_length(texts)).as_py() or 0)
         values = pa.table({str(i): each for i, each in enumerate(columns)})
-        return TextChunk(values, pa.array(records, pa.int64()), pa.array(lines, pa.int64()))
+        chunk = TextChunk(values, pa.array(records, pa.int64()), pa.array(lines, pa.int64()))
+        if not self._styles.codes:
+            return chunk
+        has = format_ >= 0
+        return replace(chunk, formats=formatted_cells(len(rows), record_of[has], column[has], format_[has]))
 
     def _columns(self, references: pa.Array, numbers: Numbers, row_of: Numbers) -> Numbers:
         """Returns the column of every cell, from 0. Each cell must be in its row, and after the cell before."""
@@ -160,8 +168,8 @@ class CanonicalParser:
         _leave(row_of, ~_array(pc.equal(references, expected)) | (np.diff(place, prepend=-1) <= 0))
         return column
 
-    def _code(self, kind: bytes) -> int:
-        """Returns the code of a cell, by its attributes and formula."""
+    def _code(self, kind: bytes) -> tuple[int, int]:
+        """Returns the code of a cell and its number format, by its attributes and formula; -1 without a format."""
         known = self._codes.get(kind)
         if known is None:
             known = self._new_code(kind)
@@ -171,20 +179,20 @@ class CanonicalParser:
                 self._codes[kind] = known
         return known
 
-    def _new_code(self, kind: bytes) -> int:
+    def _new_code(self, kind: bytes) -> tuple[int, int]:
         found = _KIND(kind)
         if found is None or (found[1] and found[3]):
-            return _OTHER
+            return _OTHER, -1
         style = (found[1] or found[3] or b"").decode() or None
         cell_type = found[2].decode() if found[2] else "n"
         if found[4] and resolve(found[4].decode(errors="replace")) is None:
-            return _OTHER
+            return _OTHER, -1
         if cell_type != "n":
-            return _OTHER if found[4] and cell_type != "str" else _OF_TYPE.get(cell_type, _OTHER)
-        of = self._kinds.get(style, "unknown")
-        if found[4]:
-            return _COMPUTED if of == "number" else _OTHER
-        return _NUMBER if of == "number" else _OF_KIND[of]
+            return _OTHER if found[4] and cell_type != "str" else _OF_TYPE.get(cell_type, _OTHER), -1
+        of = self._styles.kinds.get(style, "unknown")
+        if of == "number":
+            return _COMPUTED if found[4] else _NUMBER, self._styles.formats.get(style, -1)
+        return _OTHER if found[4] else _OF_KIND[of], -1
 
     def _texts(self, value: pa.Array, row_of: Numbers, code: Numbers) -> pa.Array:
         """Returns the text of every cell."""

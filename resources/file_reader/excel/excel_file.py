@@ -39,6 +39,7 @@ class ExcelFile:
     """
 
     questions: tuple[Question, ...] = ()
+    float_columns: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class ExcelFile:
                 part,
                 self._progress,
                 self._strings,
-                self._styles.kinds,
+                self._styles,
                 workbook.from_1904,
                 block_bytes,
             )
@@ -123,6 +124,11 @@ class ExcelFile:
         if self._styles.fault and self._progress.unknown_styles:
             notes.append(self._styles.fault)
         return (*notes, *self._sheet.notes())
+
+    @property
+    def number_formats(self) -> tuple[str, ...]:
+        """The codes of the workbook's number formats, to which `formats` of a chunk refers."""
+        return self._styles.codes
 
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the sheet, in order. Call it once."""

@@ -2,12 +2,14 @@
 
 from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 
 from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
 from resources.file_reader.excel.cells import ProblemText
 from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.references import column_names
+from resources.file_reader.formatted_cells import formatted_cells
 
 _MALFORMED_COUNTED = 16 << 10
 
@@ -15,17 +17,17 @@ _MALFORMED_COUNTED = 16 << 10
 class RecordCollector:
     """Collects rows, one cell after another, until `take` returns them as a chunk. `progress` counts them.
 
-    A row is `begin_row`, its cells in ascending columns (from 1), and `end_row`.
+    A row is `begin_row`, its cells in ascending columns (from 1), and `end_row`. with_formats: its chunks have them.
     """
 
     __slots__ = (
         "_append",
-        "_beyond", "_blanks", "_done", "_flat", "_furthest", "_lines", "_malformed", "_problems", "_progress",
-        "_records", "_width", "values",
+        "_beyond", "_blanks", "_done", "_flat", "_formats", "_furthest", "_lines", "_malformed", "_problems",
+        "_progress", "_records", "_width", "_with_formats", "values",
     )  # fmt: skip
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, *, with_formats: bool = False) -> None:
+        self._progress, self._with_formats = progress, with_formats
         self._blanks = [""] * progress.limits.columns
         self._width = progress.limits.columns  # of the header, once there is one
         self._flat: list[str] = []  # the values of complete rows, then of the open row
@@ -34,6 +36,7 @@ class RecordCollector:
         self._lines: list[int] = []
         self._malformed: list[MalformedRecord] = []
         self._problems: list[CellProblem] = []
+        self._formats: list[tuple[int, int, int]] = []  # row, column from 0 and number format
         self._beyond: list[tuple[int, str]] = []  # columns and values of the open row, beyond the width
         self._done = 0  # the last filled column of the open row within the width
         self._furthest = 0  # the last filled column beyond it
@@ -72,6 +75,11 @@ class RecordCollector:
             self._flat.extend(self._blanks[: column - 1 - self._done])
             self._flat.append(text)
             self._done = column
+
+    def add_format(self, column: int, format_: int) -> None:
+        """Adds the number format of a cell that was added to the open row."""
+        if column <= self._width:
+            self._formats.append((len(self._records), column - 1, format_))
 
     def add_problem(self, column: int, problem: ProblemText) -> None:
         """Adds a cell that has a problem to the open row."""
@@ -116,13 +124,16 @@ class RecordCollector:
         flat = self._flat[:whole]
         self.values += len(flat) - flat.count("")
         self.values += sum(len(bad.values) - bad.values.count("") for bad in self._malformed)
+        complete = np.array([it for it in self._formats if it[0] < count], np.int64).reshape(-1, 3)
         chunk = TextChunk(
             pa.table({str(i): pa.array(flat[i::width], pa.string()) for i in range(width)}),
             pa.array(self._records, pa.int64()),
             pa.array(self._lines, pa.int64()),
             tuple(self._malformed),
             tuple(it for it in self._problems if it.row < count),
+            formatted_cells(count, *complete.T) if self._with_formats else None,
         )
+        self._formats[:] = [(0, column, format_) for row, column, format_ in self._formats if row >= count]
         of_open_row = [it for it in self._problems if it.row >= count]
         self._problems[:] = [CellProblem(0, it.column, it.rule, it.expected, it.value) for it in of_open_row]
         del self._flat[:whole]
@@ -153,13 +164,16 @@ class RecordCollector:
         self._progress.headers = tuple(self._flat)
         self._width = self._done
         self._flat.clear()
+        self._formats.clear()
 
     def _end_malformed(self, row: int, own: list[str]) -> None:
-        """A row that is wider than the header is passed on as it is, without its problems."""
+        """A row that is wider than the header is passed on as it is, without its problems and number formats."""
         self._progress.beyond += self._furthest
         del self._flat[len(self._flat) - self._done :]
         while self._problems and self._problems[-1].row == len(self._records):
             self._problems.pop()
+        while self._formats and self._formats[-1][0] == len(self._records):
+            self._formats.pop()
         values = [*own, *self._blanks[: self._furthest - self._done]]
         for column, text in self._beyond:
             values[column - 1] = text

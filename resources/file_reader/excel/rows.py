@@ -10,7 +10,7 @@ from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.records import RecordCollector
 from resources.file_reader.excel.references import column_names, column_number, parse_reference
 from resources.file_reader.excel.shared_strings import SharedStrings
-from resources.file_reader.excel.styles import Kind
+from resources.file_reader.excel.styles import Styles
 from resources.file_reader.excel.texts import ESCAPE
 from schemas.errors import UnreadableFile
 
@@ -33,13 +33,14 @@ class RowParser:
         prefixes: set[str],
         progress: Progress,
         strings: SharedStrings,
-        kinds: dict[str | None, Kind],
+        styles: Styles,
         from_1904: bool,
     ) -> None:
         self._progress, self._limits = progress, progress.limits
         self._names = column_names(self._limits.columns)
-        self._records = RecordCollector(progress)
-        self._texts = CellTexts(progress, strings, kinds, from_1904)
+        self._records = RecordCollector(progress, with_formats=bool(styles.codes))
+        self._texts = CellTexts(progress, strings, styles.kinds, from_1904)
+        self._formats = styles.formats
         self._characters: list[str] = []  # of the element that is open
         self._row = 0
         self._has_no_number = self._is_hidden = False  # of the open row
@@ -98,6 +99,7 @@ class RowParser:
         """
         names, columns = self._names, self._limits.columns
         characters, text_of, add = self._characters, self._texts.text, self._records.add
+        formats, add_format = self._formats, self._records.add_format
         state = _OUTSIDE
         column = 0
         row_text = ""
@@ -153,6 +155,8 @@ class RowParser:
                         self._records.add_problem(column, text)
                     elif text:
                         add(column, text)
+                        if style in formats and cell_type in (None, "n"):
+                            add_format(column, formats[style])
             elif name == "t":
                 value = (value or "") + "".join(characters)
                 state = _CELL

@@ -16,7 +16,7 @@ from resources.file_reader.excel.package import Package
 from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.rows import RowParser
 from resources.file_reader.excel.shared_strings import SharedStrings
-from resources.file_reader.excel.styles import Kind
+from resources.file_reader.excel.styles import Styles
 from schemas.counts import numbered
 
 _MOST_RUNS = 64
@@ -34,12 +34,12 @@ class Sheet:
         part: str,
         progress: Progress,
         strings: SharedStrings,
-        kinds: dict[str | None, Kind],
+        styles: Styles,
         from_1904: bool,
         block_bytes: int,
     ) -> None:
         self._package, self._part, self._progress = package, part, progress
-        self._strings, self._kinds, self._from_1904 = strings, kinds, from_1904
+        self._strings, self._styles, self._from_1904 = strings, styles, from_1904
         self._block_bytes = block_bytes
         self._layout = Layout(package, part)
 
@@ -53,11 +53,11 @@ class Sheet:
             self._end_tag = f"</{prefix}row>".encode()
             self._row_end = re.compile(f"</{re.escape(prefix)}row>|<{re.escape(prefix)}row [^<>]*/>".encode())
             self._rows = RowParser(
-                self._part, self._layout.prefixes, self._progress, self._strings, self._kinds, self._from_1904
+                self._part, self._layout.prefixes, self._progress, self._strings, self._styles, self._from_1904
             )
             plain = self._layout.prefixes == {prefix}
             self._canonical = (
-                CanonicalParser(prefix, self._progress, self._strings, self._kinds, self._from_1904) if plain else None
+                CanonicalParser(prefix, self._progress, self._strings, self._styles, self._from_1904) if plain else None
             )
             self._cross_check = CrossCheck(self._progress, self._strings, prefix)
             child, parent = f"{prefix}row".encode(), f"{prefix}sheetData".encode()
@@ -172,10 +172,12 @@ def merged(chunks: list[TextChunk]) -> TextChunk:
     for chunk in chunks:
         cells += [CellProblem(it.row + rows, it.column, it.rule, it.expected, it.value) for it in chunk.cells]
         rows += len(chunk.records)
+    formats = [chunk.formats for chunk in chunks if chunk.formats is not None]
     return TextChunk(
         pa.concat_tables([chunk.values for chunk in chunks]),
         pa.concat_arrays([chunk.records for chunk in chunks]),
         pa.concat_arrays([chunk.lines for chunk in chunks]),
         tuple(bad for chunk in chunks for bad in chunk.malformed),
         tuple(cells),
+        pa.concat_arrays(formats) if formats else None,
     )

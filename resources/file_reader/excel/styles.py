@@ -1,7 +1,7 @@
-"""Number formats: which cells are dates."""
+"""Number formats: which cells are dates, and which numbers are shown in another way than they are stored."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 from xml.parsers import expat
@@ -21,6 +21,28 @@ _BUILT_IN: dict[int, Kind] = {
 27 to 36 and 50 to 58 are for East Asian languages, 71 to 81 for Thai. 34, 35, 52, 53, 55 and 56 show a date in one
 language and a time in another. A time of day 1 or later is a date too, so they are times.
 """
+
+_BUILT_IN_CODES = {
+    1: "0",
+    2: "0.00",
+    3: "#,##0",
+    4: "#,##0.00",
+    9: "0%",
+    10: "0.00%",
+    11: "0.00E+00",
+    12: "# ?/?",
+    13: "# ??/??",
+    37: "#,##0 ;(#,##0)",
+    38: "#,##0 ;[Red](#,##0)",
+    39: "#,##0.00;(#,##0.00)",
+    40: "#,##0.00;[Red](#,##0.00)",
+    48: "##0.0E+0",
+    **dict.fromkeys((*range(5, 9), *range(41, 45)), "currency"),  # that of the language of whoever opens the workbook
+}
+"""The codes of built-in formats of numbers. `General` (0) and `@` (49) show numbers as they are."""
+_AS_STORED = ("", "general", "standard", "@")
+_LONGEST = 256
+"""The characters of a code that are kept: one more than Excel allows."""
 
 _DEFAULT: dict[str | None, Kind] = dict.fromkeys((None, "", "0"), "number")
 _NO_CODE = re.compile(r'"[^"]*"?|\\.|[_*].|\[(?!(?:h+|m+|s+)\])[^\]]*\]|AM/PM|A/P', re.IGNORECASE | re.DOTALL)
@@ -44,10 +66,16 @@ def _format_kind(code: str) -> Kind:
 
 @dataclass(frozen=True)
 class Styles:
-    """The kind of each cell style, as cells name it. `fault` is a sentence if the number formats cannot be read."""
+    """The kind of each cell style, as cells name it. `fault` is a sentence if the number formats cannot be read.
+
+    formats: for a style that may show a number in another way than it is stored, a place in `codes`.
+    codes: the codes of number formats, such as 00000.
+    """
 
     kinds: dict[str | None, Kind]
     fault: str = ""
+    formats: dict[str | None, int] = field(default_factory=dict)
+    codes: tuple[str, ...] = ()
 
 
 def read_styles(package: Package, part: str) -> Styles:
@@ -79,9 +107,17 @@ def read_styles(package: Package, part: str) -> Styles:
             raise
         return Styles(_DEFAULT, f"The styles of the workbook are damaged: {part} is not XML.")
     kinds = dict(_DEFAULT)
+    used: dict[str, int] = {}
+    shown: dict[str | None, int] = {}
     for style, number in enumerate(formats):
-        known = _BUILT_IN.get(int(number), "number") if number.isdecimal() and len(number) < 10 else "number"
-        kinds[str(style)] = _format_kind(codes[number][:1000]) if number in codes else known
+        built_in = int(number) if number.isdecimal() and len(number) < 10 else 0
+        code = codes[number][:1000] if number in codes else _BUILT_IN_CODES.get(built_in, "")
+        kind = _format_kind(code) if number in codes else _BUILT_IN.get(built_in, "number")
+        kinds[str(style)] = kind
+        if kind == "number" and code.lower() not in _AS_STORED:
+            shown[str(style)] = used.setdefault(code[:_LONGEST], len(used))
     _format_kind.cache_clear()
     kinds[None] = kinds[""] = kinds["0"]
-    return Styles(kinds)
+    if "0" in shown:
+        shown[None] = shown[""] = shown["0"]
+    return Styles(kinds, "", shown, tuple(used))

@@ -89,6 +89,14 @@ class OpenedFile(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What else to know about it, in sentences; complete when `chunks` has ended."""
 
+    @property
+    def number_formats(self) -> Sequence[str]:
+        """The codes of number formats, such as 00000, to which `formats` of a chunk refers; none in most formats."""
+
+    @property
+    def float_columns(self) -> Sequence[int]:
+        """The columns of floating-point numbers, from 0: the text of 1001.0 is 1001. A text file has none."""
+
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all its records, in order. Call it once."""
 

@@ -31,6 +31,8 @@ class JsonFile:
 
     kind: Literal["json", "ndjson"]
     questions: tuple[Question, ...] = ()
+    number_formats: tuple[str, ...] = ()
+    float_columns: tuple[int, ...] = ()
     used = ReadOptions()
 
     def __init__(

@@ -34,6 +34,7 @@ class ParquetFile:
 
     understood = (("Format", "Parquet"),)
     questions: tuple[Question, ...] = ()
+    number_formats: tuple[str, ...] = ()
     used = ReadOptions()
 
     def __init__(
@@ -58,6 +59,7 @@ class ParquetFile:
         except (pa.ArrowException, OSError, ValueError) as error:
             raise self._unreadable(error) from error
         self.headers = tuple(schema.names)
+        self.float_columns = tuple(at for at, kind in enumerate(schema.types) if pa.types.is_floating(kind))
 
     def __enter__(self) -> "ParquetFile":
         """Returns the reader itself."""
