@@ -18,7 +18,7 @@ class Excel(Format):
 
     name = "excel"
     suffixes = (".xlsx", ".xlsm")
-    assume_utc = True
+    time_zone = "UTC"
     escapes_formulas = True
 
     @property
