@@ -17,6 +17,7 @@ from schemas.dates import ISO_DATE, as_iso
 from schemas.reading import DateOrder
 from schemas.record_type import Field
 from schemas.spellings import respelled
+from schemas.time_zones import local_in_utc
 
 _TRUE = ("true", "yes", "1")
 _FALSE = ("false", "no", "0")
@@ -113,11 +114,7 @@ def _with_offset(texts: pa.Array, time_zone: str) -> pa.Array:
     utc = texts
     if time_zone != "UTC" and pc.any(naive).as_py():
         local = _cast(pc.if_else(naive, texts, pa.scalar(None, pa.string())), pa.timestamp("us"))
-        first, last = (
-            pc.assume_timezone(local, time_zone, ambiguous=it, nonexistent=it) for it in ("earliest", "latest")
-        )
-        once = pc.if_else(pc.equal(first, last), first, pa.scalar(None, first.type))
-        utc = pc.cast(pc.cast(once, pa.timestamp("us", "UTC")).cast(pa.timestamp("us")), pa.string())
+        utc = pc.cast(local_in_utc(local, time_zone), pa.string())
     return pc.if_else(naive, pc.coalesce(pc.binary_join_element_wise(utc, "Z", ""), texts), texts)
 
 

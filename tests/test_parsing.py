@@ -228,7 +228,7 @@ def _in_zone(texts: list[str], zone: str) -> list[Any]:
     return list(values.to_pylist())
 
 
-@given(st.lists(st.datetimes(datetime(1950, 1, 1), datetime(2040, 1, 1))))  # noqa: DTZ001
+@given(st.lists(st.datetimes(datetime(1850, 1, 1), datetime(9998, 1, 1))))  # noqa: DTZ001
 def test_local_times_are_read_as_python_reads_them_or_not_at_all(times: list[datetime]) -> None:
     zone = ZoneInfo("Europe/Berlin")
     right = []
