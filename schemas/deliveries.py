@@ -7,7 +7,6 @@ day has. If a local time occurs twice, the first one counts.
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic_core import PydanticCustomError
 
 from schemas.exports import Packing
+from schemas.time_zones import is_time_zone
 
 DATE = "{date}"
 """The placeholder in a destination for the local date of the delivery."""
@@ -70,10 +70,7 @@ class Delivery(BaseModel):
     @field_validator("time_zone")
     @classmethod
     def _is_known(cls, name: str) -> str:
-        with suppress(KeyError, ValueError, OSError):  # for an unknown zone, a text that cannot be a name, a folder
-            ZoneInfo(name)
-            return name
-        raise _mistake("write a time zone's name, as UTC or America/New_York")
+        return _met(name, is_time_zone(name), "write a time zone's name, as UTC or America/New_York")
 
     @field_validator("to")
     @classmethod

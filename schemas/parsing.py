@@ -1,7 +1,8 @@
 """Converts text cells to typed columns, a whole column at a time, strictly.
 
-Each type has a fixed form, so nothing is rounded or guessed. Numbers have ASCII digits and a point. Dates and
-timestamps are ISO 8601, or in an order that the user gives. Timestamps have an offset from UTC.
+Each type has a strict form and a few other spellings of it, so nothing is rounded or guessed. Numbers have ASCII digits
+and a point. Dates and timestamps are ISO 8601, or in an order that the user gives. Timestamps have an offset from UTC,
+or are in a time zone that the user gives.
 
 Values of all types but text may have white space around them; white space alone means empty. Text is not changed.
 """
@@ -15,6 +16,8 @@ import pyarrow.compute as pc
 from schemas.dates import ISO_DATE, as_iso
 from schemas.reading import DateOrder
 from schemas.record_type import Field
+from schemas.spellings import respelled
+from schemas.time_zones import local_in_utc
 
 _TRUE = ("true", "yes", "1")
 _FALSE = ("false", "no", "0")
@@ -70,11 +73,12 @@ def type_in_words(field: Field, date_order: DateOrder | None = None) -> str:
 
 
 def parse_column(
-    texts: pa.Array, field: Field, *, assume_utc: bool = False, date_order: DateOrder | None = None
+    texts: pa.Array, field: Field, *, time_zone: str | None = None, date_order: DateOrder | None = None
 ) -> tuple[pa.Array, pa.Array]:
     """Returns the values of a column of texts, and the positions of texts that are not values of the field's type.
 
-    assume_utc: whether a timestamp may lack its offset, as in Excel, and may be a whole day.
+    time_zone: the time zone of timestamps without an offset, for example UTC for those of Excel. They may be whole
+        days. A local time that does not exist or exists twice, when clocks are changed, is not a value.
     date_order: an order in which dates may be written, besides ISO 8601.
 
     The empty text and the field's null markers become null. A text that is not a value of the field's type becomes null
@@ -86,9 +90,12 @@ def parse_column(
     given = pc.is_valid(trimmed)
     if date_order is not None and field.type in ("date", "timestamp"):
         trimmed = as_iso(trimmed, date_order)
-    if assume_utc and field.type == "timestamp":
-        trimmed = _with_offset(trimmed)
+    if time_zone is not None and field.type == "timestamp":
+        trimmed = _with_offset(trimmed, time_zone)
     well_formed = pc.match_substring_regex(trimmed, _form(field))
+    if not pc.all(well_formed).as_py():
+        trimmed = pc.if_else(well_formed, trimmed, respelled(trimmed, field.type))
+        well_formed = pc.match_substring_regex(trimmed, _form(field))
     candidates = pc.if_else(well_formed, trimmed, pa.scalar(None, pa.string()))
     values = _convert(candidates, field)
     lost = pc.and_(given, pc.is_null(values))
@@ -99,11 +106,16 @@ def _without_markers(texts: pa.Array, markers: Sequence[str]) -> pa.Array:
     return pc.if_else(pc.is_in(texts, pa.array(["", *markers], pa.string())), pa.scalar(None, pa.string()), texts)
 
 
-def _with_offset(texts: pa.Array) -> pa.Array:
+def _with_offset(texts: pa.Array, time_zone: str) -> pa.Array:
+    """Returns the texts, with times and days without an offset as times in UTC."""
     days = pc.match_substring_regex(texts, rf"^{ISO_DATE}$")
-    texts = pc.if_else(days, pc.binary_join_element_wise(texts, "T00:00:00Z", ""), texts)
+    texts = pc.if_else(days, pc.binary_join_element_wise(texts, "T00:00:00", ""), texts)
     naive = pc.match_substring_regex(texts, rf"^{ISO_DATE}[T ]{_TIME}$")
-    return pc.if_else(naive, pc.binary_join_element_wise(texts, "Z", ""), texts)
+    utc = texts
+    if time_zone != "UTC" and pc.any(naive).as_py():
+        local = _cast(pc.if_else(naive, texts, pa.scalar(None, pa.string())), pa.timestamp("us"))
+        utc = pc.cast(local_in_utc(local, time_zone), pa.string())
+    return pc.if_else(naive, pc.coalesce(pc.binary_join_element_wise(utc, "Z", ""), texts), texts)
 
 
 def _form(field: Field) -> str:

@@ -44,13 +44,13 @@ def validate(
     model: type[RecordModel],
     texts: pa.Table,
     *,
-    assume_utc: bool = False,
+    time_zone: str | None = None,
     date_order: DateOrder | None = None,
 ) -> tuple[pa.Table, list[Failures]]:
     """Returns the typed values of a chunk of texts, and all failures.
 
     texts: a string column for each mapped field, with the field's name.
-    assume_utc, date_order: see `parse_column`.
+    time_zone, date_order: see `parse_column`.
 
     A cell is reported once for each rule that it breaks. A text that is not a value of the field's type breaks only
     that rule, and is null in the result.
@@ -62,7 +62,7 @@ def validate(
     for name in texts.column_names:
         field = record_type.field(name)
         column = texts[name].combine_chunks()
-        columns[name], bad = parse_column(column, field, assume_utc=assume_utc, date_order=date_order)
+        columns[name], bad = parse_column(column, field, time_zone=time_zone, date_order=date_order)
         if len(bad):
             unparsed[name] = bad
             failures += _unparsed(field, bad, column.take(bad), date_order)

@@ -79,7 +79,7 @@ def test_the_date_of_a_timestamp_is_read_by_the_order_and_its_offset_is_still_ne
         None,
     ]
     assert bad.to_pylist() == [2]
-    excel, _ = parse_column(pa.array(texts[2:]), AT, assume_utc=True, date_order=DateOrder.MDY)
+    excel, _ = parse_column(pa.array(texts[2:]), AT, time_zone="UTC", date_order=DateOrder.MDY)
     assert excel.to_pylist() == [datetime(2024, 1, 2, 9, 30, tzinfo=UTC)]
 
 

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -33,6 +34,12 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "\u00a012\u2003": 12,
         "9223372036854775807": 2**63 - 1,
         "-9223372036854775808": -(2**63),
+        "5.0": 5,
+        "-12.": -12,
+        "+5": 5,
+        "1e3": 1000,
+        "1.50E+2": 150,
+        "+9223372036854775807.00": 2**63 - 1,
     },
     "decimal(18,2)": {
         "1": Decimal("1.00"),
@@ -41,9 +48,12 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         " 0.07 ": Decimal("0.07"),
         "9999999999999999.99": Decimal("9999999999999999.99"),
         "-9999999999999999.99": Decimal("-9999999999999999.99"),
+        "+5": Decimal("5.00"),
+        "1e3": Decimal("1000.00"),
+        "0.5E-1": Decimal("0.05"),
     },
     "decimal(5,5)": {"0.5": Decimal("0.50000"), "-00.12345": Decimal("-0.12345"), "0": Decimal("0.00000")},
-    "float": {"1": 1.0, ".5": 0.5, "5.": 5.0, "-1.5E+3": -1500.0, "1e-3": 0.001, " 2 ": 2.0, "1e-400": 0.0},
+    "float": {"1": 1.0, ".5": 0.5, "5.": 5.0, "-1.5E+3": -1500.0, "1e-3": 0.001, " 2 ": 2.0, "1e-400": 0.0, "+5": 5.0},
     "boolean": {
         "TRUE": True,
         "true": True,
@@ -53,6 +63,10 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "nO": False,
         "0": False,
         " no ": False,
+        "t": True,
+        "F": False,
+        "Ja": True,
+        "NEIN": False,
     },
     "date": {
         "2024-02-29": date(2024, 2, 29),
@@ -60,6 +74,9 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "0001-01-01": date.min,
         "9999-12-31": date.max,
         " 2024-05-31\t": date(2024, 5, 31),
+        "2024-05-31 00:00:00": date(2024, 5, 31),
+        "2024-05-31T00:00": date(2024, 5, 31),
+        "2024-05-31T00:00:00.000Z": date(2024, 5, 31),
     },
     "timestamp": {
         "2024-05-31T09:30:00Z": datetime(2024, 5, 31, 9, 30, tzinfo=UTC),
@@ -69,6 +86,12 @@ ACCEPTED: dict[str, dict[str, Any]] = {
         "2024-05-31T09:30:00+14": datetime(2024, 5, 30, 19, 30, tzinfo=UTC),
         "2024-05-31T09:30:00.1Z": datetime(2024, 5, 31, 9, 30, 0, 100_000, tzinfo=UTC),
         "2024-05-31T09:30:00.123456Z": datetime(2024, 5, 31, 9, 30, 0, 123_456, tzinfo=UTC),
+        "2024-05-31 09:30:00 UTC": datetime(2024, 5, 31, 9, 30, tzinfo=UTC),
+        "2024-05-31T09:30:00utc": datetime(2024, 5, 31, 9, 30, tzinfo=UTC),
+        "2024-05-31T09:30:00z": datetime(2024, 5, 31, 9, 30, tzinfo=UTC),
+        "2024-05-31T09:30:00 Z": datetime(2024, 5, 31, 9, 30, tzinfo=UTC),
+        "2024-05-31 09:30:00 +0200": datetime(2024, 5, 31, 7, 30, tzinfo=UTC),
+        "2024-05-31T09:30:00.123456000Z": datetime(2024, 5, 31, 9, 30, 0, 123_456, tzinfo=UTC),
         "0001-01-01T00:00:00Z": datetime.min.replace(tzinfo=UTC),
         "9999-12-31T23:59:59.999999Z": datetime.max.replace(tzinfo=UTC),
     },
@@ -76,25 +99,33 @@ ACCEPTED: dict[str, dict[str, Any]] = {
 
 REFUSED: dict[str, list[str]] = {
     "integer": [
-        *("0x10", "+5", "1e3", "1.0", "1,000", "1_000", "\u0661", "-", "--1", "1 2", "nan"),
+        *("0x10", "++5", "1e-3", "1e99", "1.5", "15e-1", "1,000", "1_000", "\u0661", "-", "--1", "1 2", "nan"),
         *("9223372036854775808", "-9223372036854775809", "9" * 50),
     ],
     "decimal(18,2)": [
-        *("1.239", "1.005", "0x1", "+5", "1e3", "1.", ".5", "1,5", "NaN", "inf"),
+        *("1.239", "1.005", "0x1", "+-5", "1e-3", "1e16", "1.", ".5", "1,5", "NaN", "inf"),
         *("10000000000000000.00", "99999999999999999", "12345678901234567.1", "9" * 50),
     ],
     "decimal(10,0)": ["0.5", "10000000000"],
     "decimal(5,5)": ["1", "1.5", ".5", "0.123456"],
-    "float": ["+5", "nan", "NaN", "inf", "-inf", "Infinity", "1e400", "-1e400", "0x1p3", "1e", ".", "1_0", "1,5"],
-    "boolean": ["t", "y", "on", "2", "01", "truee", "ye\u017f", "fal\u017fe"],
+    "float": ["++5", "nan", "NaN", "inf", "-inf", "Infinity", "1e400", "-1e400", "0x1p3", "1e", ".", "1_0", "1,5"],
+    "boolean": ["tt", "y", "on", "2", "01", "truee", "ye\u017f", "fal\u017fe"],
     "date": [
         *("2023-02-30", "2023-02-29", "1900-02-29", "2024-13-01", "2024-00-10", "2024-01-00", "0000-01-01"),
-        *("2024-2-3", "20240531", "31.05.2024", "2024-05-31T00:00:00", "-001-01-01", "٢٠٢٤-05-31"),
+        *(
+            "2024-2-3",
+            "20240531",
+            "31.05.2024",
+            "2024-05-31T00:00:01",
+            "2024-05-31T00:00:00+01:00",
+            "-001-01-01",
+            "٢٠٢٤-05-31",
+        ),
     ],
     "timestamp": [
         *("2024-05-31T09:30:00", "2024-05-31", "2024-02-30T00:00:00Z", "2024-05-31T24:00:00Z", "2024-05-31T09:60:00Z"),
         *("2024-05-31T23:59:60Z", "2024-05-31T09:30:00.1234567Z", "2024-05-31T09:30:00.123456789Z"),
-        *("2024-05-31T09:30:00z", "2024-05-31T09:30:00 Z", "2024-05-31T09:30:00+24:00", "2024-05-31T09:30:00+02:60"),
+        *("2024-05-31T09:30:00CET", "2024-05-31T09:30:00  Z", "2024-05-31T09:30:00+24:00", "2024-05-31T09:30:00+02:60"),
         *("0000-12-31T23:59:59Z", "0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-01:00"),
     ],
 }
@@ -190,3 +221,29 @@ _OFFSETS = st.integers(-14 * 60, 14 * 60).map(lambda minutes: timezone(timedelta
 @given(st.lists(st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=_OFFSETS)))  # noqa: DTZ001
 def test_timestamps_come_back_whatever_their_offset(values: list[datetime]) -> None:
     assert _parse([value.isoformat() for value in values], "timestamp") == (values, [])
+
+
+def _in_zone(texts: list[str], zone: str) -> list[Any]:
+    values, _ = parse_column(pa.array(texts, pa.string()), Field("x", "timestamp"), time_zone=zone)
+    return list(values.to_pylist())
+
+
+@given(st.lists(st.datetimes(datetime(1850, 1, 1), datetime(9998, 1, 1))))  # noqa: DTZ001
+def test_local_times_are_read_as_python_reads_them_or_not_at_all(times: list[datetime]) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    right = []
+    for time in times:
+        first, second = (time.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        exists = first.astimezone(zone).replace(tzinfo=None) == time
+        right.append(first if first == second and exists else None)
+    assert _in_zone([time.isoformat() for time in times], "Europe/Berlin") == right
+
+
+def test_a_local_time_that_does_not_exist_or_exists_twice_is_no_value() -> None:
+    texts = ["2024-03-31T02:30:00", "2024-10-27T02:30:00", "2024-05-31", "2024-05-31 10:00+00:00"]
+    assert _in_zone(texts, "Europe/Berlin") == [
+        None,
+        None,
+        datetime(2024, 5, 30, 22, tzinfo=UTC),
+        datetime(2024, 5, 31, 10, tzinfo=UTC),
+    ]

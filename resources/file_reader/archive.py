@@ -3,7 +3,7 @@
 import struct
 import zipfile
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 ZIP_SIGNATURE = b"PK\x03\x04"
@@ -35,6 +35,16 @@ def archive_members(path: Path) -> frozenset[str] | None:
             return frozenset(archive.namelist())
     except (DirectoryTooLarge, *ZIP_ERRORS):
         return None
+
+
+def only_file(path: Path) -> str | None:
+    """Returns the name of the only file in an archive; None if it has others, or none, or is a document of an office.
+
+    What macOS adds is not counted.
+    """
+    names = [it for it in archive_members(path) or () if not it.endswith("/") and not it.startswith("__MACOSX/")]
+    names = [it for it in names if PurePosixPath(it).name != ".DS_Store"]
+    return names[0] if len(names) == 1 else None
 
 
 class _LimitedReads:

@@ -12,7 +12,6 @@ import os
 import resource
 import sys
 import tempfile
-import zlib
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +24,7 @@ import zstandard
 from resources.checksums import sha256_of
 from resources.defects import defect
 from resources.disk_space import free_bytes
+from resources.file_reader.archive import ZIP_ERRORS, ZIP_SIGNATURE, only_file, open_archive
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import recognise
 from resources.file_reader.formatted_cells import FORMATTED_CELLS
@@ -34,7 +34,7 @@ from schemas.errors import DiskFull, RecordsError, UnreadableFile
 from schemas.reading import ReadOptions
 
 _SIGNATURES = {b"\x1f\x8b": "gz", b"\x28\xb5\x2f\xfd": "zst"}
-_PACKINGS = {"gz": "gzip", "zst": "Zstandard"}
+_PACKINGS = {"gz": "gzip", "zst": "Zstandard", "zip": "ZIP"}
 _ZSTD_WINDOW = 1 << 27
 """The default of the `zstd` command. A frame can demand far more memory than it has bytes."""
 _BLOCK = 1 << 20
@@ -90,8 +90,8 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
     name, path = request["name"], Path(f"/dev/fd/{request['file']}")
     try:
         digest = sha256_of(path)
-        content, packing = _unpacked_if_packed(path, name, limits)
-        format_ = recognise(content, name)
+        content, packing, member = _unpacked_if_packed(path, name, limits)
+        format_ = recognise(content, member or name)
         opened = format_.open(content, name, ReadOptions.from_said(request["options"]), limits)
         _check_headers(opened.headers, name, limits)
     except _REPORTED as error:
@@ -100,12 +100,12 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
     first = {
         "format": format_.name,
         "headers": opened.headers,
-        "understood": [*opened.understood, *([("Packed with", _PACKINGS[packing])] if packing else [])],
+        "understood": [*opened.understood, *_packed(packing, member)],
         "used": asdict(opened.used),
         "questions": [asdict(question) for question in opened.questions],
         "float_columns": opened.float_columns,
         "number_formats": opened.number_formats,
-        "packing": packing,
+        "packing": packing if member is None else None,
         "sha256": digest,
     }
     answer.write(json.dumps(first).encode() + b"\n")
@@ -146,23 +146,33 @@ def _send(stream: pa.ipc.RecordBatchStreamWriter, schema: pa.Schema, chunk: Text
     stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema), metadata)
 
 
-def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path, str | None]:
-    """Returns the unpacked file, and the suffix of its packing; None if it was not packed."""
+def _packed(packing: str | None, member: str | None) -> list[tuple[str, str]]:
+    """Returns how the file was packed, as label and value."""
+    if packing is None:
+        return []
+    return [("Packed with", _PACKINGS[packing] if member is None else f"{_PACKINGS[packing]}, as {member!r}")]
+
+
+def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path, str | None, str | None]:
+    """Returns the unpacked file, the suffix of its packing, and its name in an archive; None if there are none."""
     with path.open("rb") as file:
         start = file.read(4)
     packing = next((suffix for signature, suffix in _SIGNATURES.items() if start.startswith(signature)), None)
+    member = None
+    if start == ZIP_SIGNATURE and (member := only_file(path)) is not None:
+        packing = "zip"
     if packing is not None:
-        path = _unpacked(path, name, packing, limits)
+        path = _unpacked(path, name, packing, limits, member)
     if path.stat().st_size > limits.file_mb * 1_000_000:
         raise _too_large(name, limits)
-    return path, packing
+    return path, packing, member
 
 
-def _unpacked(path: Path, name: str, packing: str, limits: ReadLimits) -> Path:
+def _unpacked(path: Path, name: str, packing: str, limits: ReadLimits, member: str | None = None) -> Path:
     """Returns the unpacked file: unnamed, in the folder for temporary files, at most half of its free space."""
     size, most = 0, free_bytes(Path(tempfile.gettempdir())) // 2
     try:
-        with path.open("rb") as file, _unpacking(file, packing) as packed, tempfile.TemporaryFile() as unpacked:
+        with path.open("rb") as file, _unpacking(file, packing, member) as packed, tempfile.TemporaryFile() as unpacked:
             while data := packed.read(_BLOCK):
                 size += len(data)
                 if size > _RATIO_FROM and size > file.tell() * limits.ratio:
@@ -177,7 +187,7 @@ def _unpacked(path: Path, name: str, packing: str, limits: ReadLimits) -> Path:
                 unpacked.write(data)
             unpacked.flush()
             return Path(f"/dev/fd/{os.dup(unpacked.fileno())}")
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError) as error:
+    except (*ZIP_ERRORS, zstandard.ZstdError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
         raise UnreadableFile(
@@ -185,8 +195,10 @@ def _unpacked(path: Path, name: str, packing: str, limits: ReadLimits) -> Path:
         ) from error
 
 
-def _unpacking(file: BinaryIO, packing: str) -> AbstractContextManager[Any]:
-    """Returns a stream of the file's unpacked bytes, all its members in turn."""
+def _unpacking(file: BinaryIO, packing: str, member: str | None) -> AbstractContextManager[Any]:
+    """Returns a stream of the file's unpacked bytes: all members in turn, but one file of a ZIP archive."""
+    if member is not None:
+        return open_archive(file).open(member)
     if packing == "gz":
         return gzip.open(file)
     unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)

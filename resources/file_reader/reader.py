@@ -98,7 +98,7 @@ class FileReader:
 
     @property
     def packing(self) -> str | None:
-        """The suffix of the file's packing, `gz` or `zst`; None if it is not packed."""
+        """The suffix of the file's packing, `gz` or `zst`; None if it is not packed, or in an archive."""
         packing: str | None = self._first_answer()["packing"]
         return packing
 

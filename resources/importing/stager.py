@@ -217,7 +217,7 @@ def _stage(
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
             if unescape:
                 texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
-            typed, failures = validate(model, texts, assume_utc=reader.format.assume_utc, date_order=dates.order)
+            typed, failures = validate(model, texts, time_zone=reader.format.time_zone, date_order=dates.order)
             dates.add(texts, typed, chunk.records)
             plausibility.add(texts, typed)
             failures = (

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from resources.file_reader.formats.delimited import Delimited
 from resources.file_reader.formats.excel import Excel
+from resources.file_reader.formats.foreign import refuse_foreign
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
 from resources.file_reader.formats.json import JsonArray, JsonLines
 from resources.file_reader.formats.parquet import Parquet
@@ -25,6 +26,8 @@ _ARCHIVES = {
     "word/document.xml": ("a Word document", "Save its table as .xlsx or .csv."),
     "ppt/presentation.xml": ("a PowerPoint presentation", "Save its table as .xlsx or .csv."),
     "META-INF/manifest.xml": ("an OpenDocument file, as .ods", "Save it as .xlsx or .csv."),
+    "content.xml": ("an OpenDocument file, as .ods", "Save it as .xlsx or .csv."),
+    "Index/Document.iwa": ("a Numbers or Pages document", "Export it as .xlsx or .csv."),
 }
 """Kinds of ZIP archive, by a member that each has."""
 _MEMBERS_SHOWN = 5
@@ -36,6 +39,7 @@ def recognise(path: Path, name: str) -> Format:
     Raises UnreadableFile, which says what the file is, if no format recognises it.
     """
     candidate = Candidate(path, name)
+    refuse_foreign(candidate)
     for format_ in FORMATS:
         if format_.recognises(candidate):
             return format_

@@ -8,7 +8,6 @@ from resources.file_reader.formats.format import Candidate, Format, OpenedFile, 
 from resources.file_reader.options import ReadLimits
 from schemas.reading import ReadOptions
 
-_OLE_SIGNATURE = b"\xd0\xcf\x11\xe0"
 _CONTENT_TYPES = "[content_types].xml"
 _OTHER_OFFICE = ("word/", "ppt/")
 
@@ -18,7 +17,7 @@ class Excel(Format):
 
     name = "excel"
     suffixes = (".xlsx", ".xlsm")
-    assume_utc = True
+    time_zone = "UTC"
     escapes_formulas = True
 
     @property
@@ -29,13 +28,13 @@ class Excel(Format):
         return ExcelLimits.cell_characters
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Returns whether the file is a workbook, or a damaged or older one that `open` refuses in Excel's terms.
+        """Returns whether the file is a workbook, or a damaged one that `open` refuses in Excel's terms.
 
         A workbook is an archive with a list of content types that is not a Word or PowerPoint file. A damaged archive
-        is one if its name says so. Encrypted workbooks and .xls are OLE files.
+        is one if its name says so.
         """
         if not candidate.is_archive:
-            return candidate.start.startswith(_OLE_SIGNATURE)
+            return False
         if candidate.members is None:
             return candidate.suffix in self.suffixes
         members = {member.casefold() for member in candidate.members}

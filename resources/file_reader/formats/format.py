@@ -120,8 +120,8 @@ class Format(ABC):
     """How the names of such files end; the first is the suffix of a rejects file."""
     rejects_encoding: ClassVar[str] = "utf-8"
     """The encoding of a rejects file, if it is text."""
-    assume_utc: ClassVar[bool] = False
-    """Whether a timestamp without an offset is UTC: true where the format has no offsets."""
+    time_zone: ClassVar[str | None] = None
+    """The time zone of timestamps without an offset: UTC where the format has no offsets."""
     escapes_formulas: ClassVar[bool] = False
     """Whether a spreadsheet opens such files, so that a rejects file has a ' before texts that look like formulas."""
 

@@ -14,7 +14,7 @@ class Parquet(Format):
 
     name = "parquet"
     suffixes = (".parquet",)
-    assume_utc = True
+    time_zone = "UTC"
 
     def recognises(self, candidate: Candidate) -> bool:
         """Returns whether the file begins as Parquet does."""
