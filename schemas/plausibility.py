@@ -43,6 +43,7 @@ _NOT_SEEN = {
     WarningCode.INVISIBLE: INVISIBLE,
     WarningCode.WRONG_ENCODING: WRONG_ENCODING,
 }
+_EXPONENT = r"^\s*[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\s*$"
 _DECIMAL_COMMA = r"^\s*-?([0-9]+|[0-9]{1,3}([. '\x{A0}\x{202F}][0-9]{3})+),[0-9]{1,2}\s*$"
 
 _HAVE = {
@@ -102,6 +103,7 @@ class Plausibility:
         self.floats = floats
         types = {name: record_type.field(name).type for name in fields}
         self._numbers = [name for name, type_ in types.items() if type_ == "float" or type_.startswith("decimal")]
+        self._exact = [name for name, type_ in types.items() if type_ == "integer" or type_.startswith("decimal")]
         self._tests = {
             name: _IN_ALL
             | (_IN_KEYS if name in record_type.key else _IN_OTHERS)
@@ -121,6 +123,11 @@ class Plausibility:
                     self._count(name, code, suspects.filter(pc.match_substring_regex(seen, pattern)))
         for name in self.floats:
             self._count(name, WarningCode.LOOKS_LIKE_FLOAT, typed[name].combine_chunks().drop_null())
+        for name in self._exact:
+            column = texts[name].combine_chunks()
+            if _has_exponent(column):
+                found = pc.fill_null(pc.match_substring_regex(column, _EXPONENT), False)
+                self._count(name, WarningCode.SCIENTIFIC_NOTATION, column.filter(found))
         for name in self._numbers:
             values = typed[name].combine_chunks()
             if values.null_count:
@@ -156,6 +163,13 @@ class Plausibility:
     def _count(self, name: str, code: WarningCode, values: pa.Array) -> None:
         if len(values):
             self._found.setdefault((name, code), _Found()).add(values)
+
+
+def _has_exponent(texts: pa.Array) -> bool:
+    """Returns whether one of the texts may have an exponent."""
+    buffer = texts.buffers()[2]
+    content = b"" if buffer is None else memoryview(buffer).tobytes()
+    return b"e" in content or b"E" in content
 
 
 def _suspects(texts: pa.Array) -> pa.Array:

@@ -52,6 +52,7 @@ def found(field: str, *values: str) -> dict[str, tuple[int, tuple[str, ...]]]:
         ("company", "nan", "word_for_nothing"),
         ("company", "#N/A", "word_for_nothing"),
         ("amount", "1.234,56", "decimal_style"),
+        ("amount", "1.5E+2", "scientific_notation"),
     ],
 )
 def test_a_value_that_looks_like_a_mistake_is_warned_of(field: str, bad: str, code: str) -> None:
