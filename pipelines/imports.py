@@ -60,6 +60,11 @@ class PreviewConfig(dg.Config):
         description="The order in dates unlike 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
         "Empty: as before, or such dates are rejected.",
     )
+    time_zone: str = Field(
+        default="",
+        description="The time zone of timestamps without an offset, for example Europe/Berlin. Empty: as before, else "
+        "UTC for Excel and Parquet. In other formats such timestamps are rejected.",
+    )
     unescape: bool = Field(default=False, description="Remove the ' that our exports put before texts like =1+1.")
     as_shown: bool = Field(
         default=False, description="Read a number of a workbook in a field of text as the workbook shows it: 00042."
@@ -82,6 +87,7 @@ class PreviewConfig(dg.Config):
             delimiter=self.delimiter or None,
             sheet=self.sheet or None,
             date_order=DateOrder(self.date_order) if self.date_order else None,
+            time_zone=self.time_zone or None,
             unescape=self.unescape or None,
             as_shown=self.as_shown or None,
             again=self.again,

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from schemas.counts import Counts
 from schemas.reading import DateOrder, ReadOptions
+from schemas.time_zones import is_time_zone
 from schemas.warnings import BatchWarning, WarningCode
 
 PART = ".part"
@@ -33,7 +34,8 @@ class CommitPolicy(BaseModel):
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
-    encoding, delimiter, sheet, date_order, unescape, as_shown: how these files are written; see ReadOptions.
+    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone: how these files are written; see
+        ReadOptions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +49,7 @@ class CommitPolicy(BaseModel):
     date_order: DateOrder | None = None
     unescape: bool | None = None
     as_shown: bool | None = None
+    time_zone: str | None = None
 
     @field_validator("commit")
     @classmethod
@@ -56,6 +59,13 @@ class CommitPolicy(BaseModel):
         ):
             return commit
         raise PydanticCustomError("commit", "input should be clean, approve or a percentage such as 2%")
+
+    @field_validator("time_zone")
+    @classmethod
+    def _exists(cls, name: str | None) -> str | None:
+        if name is None or is_time_zone(name):
+            return name
+        raise PydanticCustomError("time_zone", "input should be a time zone such as UTC or Europe/Berlin")
 
     @model_validator(mode="after")
     def _is_about_warnings(self) -> Self:
@@ -78,7 +88,7 @@ class CommitPolicy(BaseModel):
     @property
     def options(self) -> ReadOptions:
         """Returns how the files are written."""
-        return ReadOptions(self.encoding, self.delimiter, self.sheet, self.date_order, self.unescape, self.as_shown)
+        return ReadOptions.of(self)
 
     def __str__(self) -> str:
         """Returns the rule for rejected records in words.

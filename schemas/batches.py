@@ -10,10 +10,12 @@ from typing import Any
 from schemas.arrivals import Arrival
 from schemas.columns import Column
 from schemas.counts import Counts
+from schemas.errors import InvalidRequest
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
 from schemas.reading import DateOrder, Question, ReadOptions
 from schemas.rollbacks import OnModified, Undone
+from schemas.time_zones import is_time_zone
 from schemas.warnings import BatchWarning
 
 
@@ -67,6 +69,8 @@ class ImportRequest:
         and Excel are always unescaped. None means as said earlier, or no.
     as_shown: whether a number of a workbook in a field of text is the text that its number format shows. None means as
         said earlier, or no.
+    time_zone: the time zone of timestamps without an offset. None means as said earlier, UTC for formats that have no
+        offsets, or that such timestamps are rejected.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
     """
@@ -83,13 +87,19 @@ class ImportRequest:
     date_order: DateOrder | None = None
     unescape: bool | None = None
     as_shown: bool | None = None
+    time_zone: str | None = None
     again: bool = False
     arrival: Arrival | None = None
+
+    def __post_init__(self) -> None:
+        """Raise InvalidRequest for a time zone that does not exist."""
+        if self.time_zone is not None and not is_time_zone(self.time_zone):
+            raise InvalidRequest(f"There is no time zone {self.time_zone!r}.", "Name one such as UTC or Europe/Berlin.")
 
     @property
     def options(self) -> ReadOptions:
         """Returns what is said about how the file is written."""
-        return ReadOptions(self.encoding, self.delimiter, self.sheet, self.date_order, self.unescape, self.as_shown)
+        return ReadOptions.of(self)
 
 
 @dataclass(frozen=True)

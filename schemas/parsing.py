@@ -106,6 +106,11 @@ def _without_markers(texts: pa.Array, markers: Sequence[str]) -> pa.Array:
     return pc.if_else(pc.is_in(texts, pa.array(["", *markers], pa.string())), pa.scalar(None, pa.string()), texts)
 
 
+def needs_zone(texts: pa.Array) -> pa.Array:
+    """Returns which texts are timestamps if the time zone is given."""
+    return pc.fill_null(pc.match_substring_regex(texts, rf"^\s*{ISO_DATE}([T ]{_TIME})?\s*$"), False)
+
+
 def _with_offset(texts: pa.Array, time_zone: str) -> pa.Array:
     """Returns the texts, with times and days without an offset as times in UTC."""
     days = pc.match_substring_regex(texts, rf"^{ISO_DATE}$")

@@ -8,6 +8,8 @@ from typing import Any, Self
 
 from schemas.masking import MASK
 
+TAB = "\t"
+
 
 class DateOrder(StrEnum):
     """The order of day, month and year in a date that is not ISO 8601: 31/05/2024, 05/31/2024 or 2024/05/31."""
@@ -24,6 +26,7 @@ class ReadOptions:
     encoding: the name of a Python codec. date_order: the order in dates that are not ISO 8601.
     unescape: whether to remove the ' that an export puts before a text that looks like a formula.
     as_shown: whether a number of a workbook in a field of text is the text that its number format shows.
+    time_zone: the time zone of timestamps without an offset from UTC.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
     """
 
@@ -33,7 +36,13 @@ class ReadOptions:
     date_order: DateOrder | None = None
     unescape: bool | None = None
     as_shown: bool | None = None
+    time_zone: str | None = None
     likely_encoding: str | None = None
+
+    @classmethod
+    def of(cls, request: object) -> Self:
+        """Returns the options that a request or policy has as attributes of the same names."""
+        return cls(**{name: getattr(request, name) for name in SAID})
 
     def or_else(self, others: "ReadOptions") -> Self:
         """Returns these options, and the others where nothing is said."""
@@ -51,11 +60,13 @@ class ReadOptions:
     @property
     def flags(self) -> tuple[str, ...]:
         """Returns the options of the command that say the same, each quoted for a shell."""
-        given = {name: value for name, value in self.said().items() if name not in ("unescape", "likely_encoding")}
-        words = {name: "tab" if value == "\t" else shlex.quote(value) for name, value in given.items()}
-        flags = [f"--{name.replace('_', '-')} {word}" for name, word in words.items()]
-        unescape = {None: [], True: ["--unescape"], False: ["--no-unescape"]}[self.unescape]
-        return (*flags, *unescape)
+        said = {name.replace("_", "-"): value for name, value in replace(self, likely_encoding=None).said().items()}
+        return tuple(
+            f"--{'' if value else 'no-'}{option}"
+            if isinstance(value, bool)
+            else f"--{option} {'tab' if value == TAB else shlex.quote(value)}"
+            for option, value in said.items()
+        )
 
     @classmethod
     def from_said(cls, said: Mapping[str, Any]) -> Self:
@@ -65,6 +76,10 @@ class ReadOptions:
         if given.get("date_order") is not None:
             given["date_order"] = DateOrder(given["date_order"])
         return cls(**given)
+
+
+SAID = tuple(each.name for each in fields(ReadOptions) if each.name != "likely_encoding")
+"""The names of the options that a user says."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 from schemas.characters import shown, unseen_in_keys, unseen_in_patterns
 from schemas.dates import needs_order
 from schemas.model import RecordModel
-from schemas.parsing import parse_column, type_in_words
+from schemas.parsing import needs_zone, parse_column, type_in_words
 from schemas.reading import DateOrder
 from schemas.record_type import Field, RecordType
 from schemas.rules import rule_in_words
@@ -21,6 +21,7 @@ from schemas.rules import rule_in_words
 NOT_EMPTY = "must not be empty"
 SEEN_KEY = "must have no white space at its edges, and no invisible or control character"
 SEEN = "must have no invisible or control character"
+NEEDS_ZONE = "without an offset only with --time-zone"
 NEEDS_ORDER = "in another order of day, month and year only with --date-order"
 
 
@@ -65,7 +66,7 @@ def validate(
         columns[name], bad = parse_column(column, field, time_zone=time_zone, date_order=date_order)
         if len(bad):
             unparsed[name] = bad
-            failures += _unparsed(field, bad, column.take(bad), date_order)
+            failures += _unparsed(field, bad, column.take(bad), date_order, time_zone)
         if field.type == "text":
             failures += _unseen(model, field, column)
     typed = pa.table(columns)
@@ -77,16 +78,25 @@ def validate(
     return typed, failures
 
 
-def _unparsed(field: Field, rows: pa.Array, values: pa.Array, date_order: DateOrder | None) -> Iterator[Failures]:
-    """Yields the failures of texts that are not values of the field's type. Dates that need an order say so."""
+def _unparsed(
+    field: Field, rows: pa.Array, values: pa.Array, date_order: DateOrder | None, time_zone: str | None
+) -> Iterator[Failures]:
+    """Yields the failures of texts that are not values of the field's type. Those that an option would read say so."""
     expected = type_in_words(field, date_order)
     if date_order is None and field.type in ("date", "timestamp"):
-        in_numbers = needs_order(values)
-        for asked, which in ((f"{expected} ({NEEDS_ORDER})", in_numbers), (expected, pc.invert(in_numbers))):
-            if pc.any(which).as_py():
-                yield Failures(field.name, "type", asked, rows.filter(which), values.filter(which))
-    else:
-        yield Failures(field.name, "type", expected, rows, values)
+        asked = needs_order(values)
+        yield from _of(field, f"{expected} ({NEEDS_ORDER})", rows, values, asked)
+        rows, values = rows.filter(pc.invert(asked)), values.filter(pc.invert(asked))
+    if time_zone is None and field.type == "timestamp":
+        asked = needs_zone(values)
+        yield from _of(field, f"{expected} ({NEEDS_ZONE})", rows, values, asked)
+        rows, values = rows.filter(pc.invert(asked)), values.filter(pc.invert(asked))
+    yield from _of(field, expected, rows, values, pc.is_valid(values))
+
+
+def _of(field: Field, expected: str, rows: pa.Array, values: pa.Array, which: pa.Array) -> Iterator[Failures]:
+    if pc.any(which).as_py():
+        yield Failures(field.name, "type", expected, rows.filter(which), values.filter(which))
 
 
 def _unseen(model: type[RecordModel], field: Field, texts: pa.Array) -> Iterator[Failures]:

@@ -16,7 +16,7 @@ from resources.file_reader import FileReader
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from schemas.batches import ImportRequest
-from schemas.errors import Uncertain, UnreadableFile
+from schemas.errors import InvalidRequest, Uncertain, UnreadableFile
 from schemas.exports import ExportRequest
 from schemas.reading import DateOrder, Differing, Question, ReadOptions
 from tests.records import stored
@@ -221,10 +221,37 @@ def test_a_mask_keeps_what_differs() -> None:
 
 
 def test_options_are_shown_as_the_command_takes_them() -> None:
-    options = ReadOptions("cp1252", "\t", "My data", DateOrder.DMY, unescape=False, likely_encoding="cp1250")
-    assert " ".join(options.flags) == (
-        "--encoding cp1252 --delimiter tab --sheet 'My data' --date-order dmy --no-unescape"
+    options = ReadOptions(
+        "cp1252",
+        "\t",
+        "My data",
+        DateOrder.DMY,
+        unescape=False,
+        as_shown=True,
+        time_zone="UTC",
+        likely_encoding="cp1250",
     )
+    assert " ".join(options.flags) == (
+        "--encoding cp1252 --delimiter tab --sheet 'My data' --date-order dmy --no-unescape --as-shown --time-zone UTC"
+    )
+
+
+def test_local_times_are_read_in_the_zone_that_is_said_and_remembered(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    def file(number: int) -> Path:
+        path = tmp_path / f"{number}.csv"
+        path.write_text(f"external_id,signed_up,status\nC-{number},2024-05-01 09:30,lead\n")
+        return path
+
+    (problem,) = importer.preview(request(file(1))).samples
+    assert "(without an offset only with --time-zone)" in problem.expected
+    report = importer.import_file(request(file(1), time_zone="Europe/Berlin"))
+    assert ("Timestamps without an offset", "are in Europe/Berlin, as --time-zone says") in report.batch.understood
+    importer.import_file(request(file(2)))
+    assert {f"{record['signed_up']:%H:%M}" for record in stored(store)} == {"07:30"}
+    with pytest.raises(InvalidRequest, match="There is no time zone 'Berlin'"):
+        request(file(3), time_zone="Berlin")
 
 
 def test_options_survive_the_ledger() -> None:

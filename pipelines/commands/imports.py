@@ -48,6 +48,7 @@ _PREVIEW_OPTIONS = (
         type=click.Choice(DateOrder, case_sensitive=False),
         help="The order in dates such as 31/05/2024 (dmy), 05/31/2024 (mdy) or 2024/05/31 (ymd).",
     ),
+    click.option("--time-zone", help="The zone of timestamps without an offset, for example UTC or Europe/Berlin."),
     click.option(
         "--unescape/--no-unescape",
         default=None,

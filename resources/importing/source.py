@@ -60,6 +60,11 @@ class Source:
         )
 
     @property
+    def time_zone(self) -> str | None:
+        """Returns the time zone of timestamps without an offset; None if they are rejected."""
+        return self.options.time_zone or self.reader.format.time_zone
+
+    @property
     def options_if_committed(self) -> ReadOptions:
         """Returns what was said, and how a user who commits the preview answers the open questions."""
         delimiter = None if self.options.delimiter is None else self.reader.used.delimiter

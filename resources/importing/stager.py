@@ -1,7 +1,7 @@
 """Staging a file: read it, map its columns, check it, compare it with the records, count the outcomes."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.file_reader import CellProblem, FileReader, TextChunk
+from resources.file_reader import CellProblem, TextChunk
 from resources.importing.progress import Progress, observed_chunks
 from resources.importing.shown_texts import ShownTexts
 from resources.importing.source import Source
@@ -111,7 +111,7 @@ def stage_file(
         with ProblemFile(staging.problems) as problems:
             chunks = map(shown.applied, observed_chunks(reader, progress))
             staged, examples = _stage(
-                reader, chunks, model, mapping, staging, problems, schema, unescape, dates, plausibility
+                source, chunks, model, mapping, staging, problems, schema, unescape, dates, plausibility
             )
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
@@ -140,6 +140,7 @@ def stage_file(
         understood=(
             *source.understood,
             *dates.understood,
+            *_time_zone(source, record_type, fields),
             *((("Texts like '=1+1", f"lose the ', because {why_unescape}"),) if why_unescape else ()),
             *((_AS_SHOWN,) if source.options.as_shown and reader.number_formats else ()),
             *(("Note", note) for note in reader.notes),
@@ -151,6 +152,12 @@ def stage_file(
         record_type=record_type,
         snapshot=snapshot,
     )
+
+
+def _time_zone(source: Source, record_type: RecordType, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields the time zone that was said, as label and value, if a field needs it."""
+    if source.options.time_zone is not None and any(record_type.field(name).type == "timestamp" for name in fields):
+        yield "Timestamps without an offset", f"are in {source.options.time_zone}, as --time-zone says"
 
 
 def _why_unescape(source: Source) -> str | None:
@@ -191,7 +198,7 @@ def _with_stored_values(
 
 
 def _stage(
-    reader: FileReader,
+    source: Source,
     chunks: Iterable[TextChunk],
     model: type[RecordModel],
     mapping: Mapping,
@@ -206,6 +213,7 @@ def _stage(
 
     Returns the number of these records, and each column's first values.
     """
+    reader = source.reader
     positions = [mapping.fields[name] for name in staging.fields]
     staged, examples = 0, None
     with _RecordFile(staging.records, schema) as file:
@@ -217,7 +225,7 @@ def _stage(
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
             if unescape:
                 texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
-            typed, failures = validate(model, texts, time_zone=reader.format.time_zone, date_order=dates.order)
+            typed, failures = validate(model, texts, time_zone=source.time_zone, date_order=dates.order)
             dates.add(texts, typed, chunk.records)
             plausibility.add(texts, typed)
             failures = (
