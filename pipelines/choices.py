@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Literal
 
 from schemas import record_type_names
 from schemas.batches import Mode, OnDuplicate, OnInvalid
-from schemas.reading import DateOrder
+from schemas.reading import COMMA, POINT, DateOrder
 from schemas.rollbacks import OnModified
 
 if TYPE_CHECKING:
     DateOrderName = str
+    DecimalName = str
     ModeName = str
     OnDuplicateName = str
     OnInvalidName = str
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     RecordTypeName = str
 else:
     DateOrderName = Literal["", *(choice.value for choice in DateOrder)]
+    DecimalName = Literal["", COMMA, POINT]
     ModeName = Literal[tuple(choice.value for choice in Mode)]
     OnDuplicateName = Literal[tuple(choice.value for choice in OnDuplicate)]
     OnInvalidName = Literal[tuple(choice.value for choice in OnInvalid)]

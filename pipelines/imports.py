@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from pipelines.choices import DateOrderName, ModeName, OnDuplicateName, OnInvalidName, RecordTypeName
+from pipelines.choices import DateOrderName, DecimalName, ModeName, OnDuplicateName, OnInvalidName, RecordTypeName
 from pipelines.launchpad import flat
 from pipelines.partitions import ACCOUNTS
 from pipelines.runs import tag_run
@@ -60,6 +60,11 @@ class PreviewConfig(dg.Config):
         description="The order in dates unlike 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
         "Empty: as before, or such dates are rejected.",
     )
+    decimal: DecimalName = Field(
+        default="",
+        description="The decimal sign of numbers in delimited text, which may have thousands separators then. "
+        "Empty: as before, or a point without thousands separators.",
+    )
     time_zone: str = Field(
         default="",
         description="The time zone of timestamps without an offset, for example Europe/Berlin. Empty: as before, else "
@@ -88,6 +93,7 @@ class PreviewConfig(dg.Config):
             sheet=self.sheet or None,
             date_order=DateOrder(self.date_order) if self.date_order else None,
             time_zone=self.time_zone or None,
+            decimal=self.decimal or None,
             unescape=self.unescape or None,
             as_shown=self.as_shown or None,
             again=self.again,

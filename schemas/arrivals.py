@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from re import fullmatch
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.counts import Counts
-from schemas.reading import DateOrder, ReadOptions
-from schemas.time_zones import is_time_zone
+from schemas.reading import DateOrder, ReadOptions, is_time_zone
 from schemas.warnings import BatchWarning, WarningCode
 
 PART = ".part"
@@ -34,7 +33,7 @@ class CommitPolicy(BaseModel):
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
-    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone: how these files are written; see
+    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal: how these files are written; see
         ReadOptions.
     """
 
@@ -50,6 +49,7 @@ class CommitPolicy(BaseModel):
     unescape: bool | None = None
     as_shown: bool | None = None
     time_zone: str | None = None
+    decimal: Literal[",", "."] | None = None
 
     @field_validator("commit")
     @classmethod

@@ -13,9 +13,8 @@ from schemas.counts import Counts
 from schemas.errors import InvalidRequest
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
-from schemas.reading import DateOrder, Question, ReadOptions
+from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, is_time_zone
 from schemas.rollbacks import OnModified, Undone
-from schemas.time_zones import is_time_zone
 from schemas.warnings import BatchWarning
 
 
@@ -71,6 +70,8 @@ class ImportRequest:
         said earlier, or no.
     time_zone: the time zone of timestamps without an offset. None means as said earlier, UTC for formats that have no
         offsets, or that such timestamps are rejected.
+    decimal: the decimal sign of numbers in delimited text, a comma or a point. None means as said earlier, or a point
+        without thousands separators.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
     """
@@ -88,11 +89,14 @@ class ImportRequest:
     unescape: bool | None = None
     as_shown: bool | None = None
     time_zone: str | None = None
+    decimal: str | None = None
     again: bool = False
     arrival: Arrival | None = None
 
     def __post_init__(self) -> None:
-        """Raise InvalidRequest for a time zone that does not exist."""
+        """Raise InvalidRequest for a time zone that does not exist, and for another decimal sign."""
+        if self.decimal not in (None, COMMA, POINT):
+            raise InvalidRequest(f"{self.decimal!r} is no decimal sign.", "Give a comma or a point.")
         if self.time_zone is not None and not is_time_zone(self.time_zone):
             raise InvalidRequest(f"There is no time zone {self.time_zone!r}.", "Name one such as UTC or Europe/Berlin.")
 

@@ -5,12 +5,12 @@ year of two digits would be a guess too.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.counts import numbered
+from schemas.fits import Fit
 from schemas.reading import DateOrder
 from schemas.record_type import RecordType
 from schemas.warnings import BatchWarning, WarningCode
@@ -65,32 +65,13 @@ def _numbers(texts: pa.Array) -> pa.Array:
     return pc.if_else(pc.fill_null(same_mark, False), parts, pa.scalar(None, parts.type))
 
 
-@dataclass
-class _Fit:
-    """How many dates of a column fit an order, and the record of the first one."""
-
-    dates: int = 0
-    first: int = 0
-
-    def add(self, fitting: pa.Array, records: pa.Array) -> None:
-        fitting = pc.fill_null(fitting, False)
-        number = pc.sum(fitting).as_py() or 0
-        if number and not self.dates:
-            self.first = pc.min(records.filter(fitting)).as_py()
-        self.dates += number
-
-    def sentence(self, what: str) -> str:
-        """Returns for example: 12 dates can only be day first (first: record 7)."""
-        return f"{numbered(self.dates, 'date')} {what} (first: record {self.first:,})"
-
-
 class DateOrders:
     """Counts which orders the dates of a file fit, a chunk at a time. It keeps no values."""
 
     def __init__(self, record_type: RecordType, fields: tuple[str, ...], order: DateOrder | None) -> None:
         self.order = order
         dated = [name for name in fields if record_type.field(name).type in ("date", "timestamp")]
-        self._fits = {name: {fit: _Fit() for fit in (*DateOrder, None)} for name in dated}
+        self._fits = {name: {fit: Fit("date") for fit in (*DateOrder, None)} for name in dated}
 
     def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
         """Count the texts of a chunk. `typed` has the values that were read from them.
@@ -125,7 +106,7 @@ class DateOrders:
         """Returns the order that was given and how many dates could be in another one, as label and value."""
         if self.order is None:
             return ()
-        either = 0 if self.order is DateOrder.YMD else sum(fits[None].dates for fits in self._fits.values())
+        either = 0 if self.order is DateOrder.YMD else sum(fits[None].values for fits in self._fits.values())
         unclear = f"; {numbered(either, 'date')} could be the other way round" if either else ""
         return (("Dates", f"{_IN_WORDS[self.order]}, as --date-order says, or ISO 8601{unclear}"),)
 
@@ -137,24 +118,26 @@ class DateOrders:
             for dates, sentence in self._doubts(fits)
         )
 
-    def _doubts(self, fits: dict[DateOrder | None, _Fit]) -> Iterator[tuple[int, str]]:
+    def _doubts(self, fits: dict[DateOrder | None, Fit]) -> Iterator[tuple[int, str]]:
         """Yields how many dates are in doubt, and why."""
         dmy, mdy, ymd, either = fits[DateOrder.DMY], fits[DateOrder.MDY], fits[DateOrder.YMD], fits[None]
-        if ymd.dates and self.order is not DateOrder.YMD:
+        if ymd.values and self.order is not DateOrder.YMD:
             year_first = ymd.sentence("can only be year first")
-            yield ymd.dates, f"{year_first}, but not written 2024-05-31. To read them: --date-order ymd."
-        fitting = [order for order in (DateOrder.DMY, DateOrder.MDY) if fits[order].dates]
+            yield ymd.values, f"{year_first}, but not written 2024-05-31. To read them: --date-order ymd."
+        fitting = [order for order in (DateOrder.DMY, DateOrder.MDY) if fits[order].values]
         if len(fitting) == 2:
             both = f"{dmy.sentence('can only be day first')}, {mdy.sentence('only month first')}"
-            yield dmy.dates + mdy.dates, f"{both}. No --date-order reads them all: correct the file."
+            yield dmy.values + mdy.values, f"{both}. No --date-order reads them all: correct the file."
         elif fitting and fitting[0] is not self.order:
             order = fitting[0]
-            more = f"; {numbered(either.dates, 'date')} could be either" if either.dates else ""
+            more = f"; {either.number} could be either" if either.values else ""
             only = fits[order].sentence(f"can only be {_IN_WORDS[order]}")
-            yield fits[order].dates + either.dates, f"{only}{more}. To read them right: --date-order {order}."
-        elif either.dates and self.order not in (DateOrder.DMY, DateOrder.MDY) and not fitting:
-            dates = numbered(either.dates, "date")
-            yield either.dates, f"{dates} could be day first or month first. Say which: --date-order dmy or mdy."
+            yield fits[order].values + either.values, f"{only}{more}. To read them right: --date-order {order}."
+        elif either.values and self.order not in (DateOrder.DMY, DateOrder.MDY) and not fitting:
+            yield (
+                either.values,
+                f"{either.number} could be day first or month first. Say which: --date-order dmy or mdy.",
+            )
 
 
 def _exists(month: pa.Array, day: pa.Array) -> pa.Array:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from pydantic_core import PydanticCustomError
 
 from schemas.exports import Packing
-from schemas.time_zones import is_time_zone
+from schemas.reading import is_time_zone
 
 DATE = "{date}"
 """The placeholder in a destination for the local date of the delivery."""

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from schemas.dates import ISO_DATE, as_iso
 from schemas.reading import DateOrder
 from schemas.record_type import Field
-from schemas.spellings import respelled
+from schemas.spellings import respelled, with_point
 from schemas.time_zones import local_in_utc
 
 _TRUE = ("true", "yes", "1")
@@ -59,6 +59,11 @@ def arrow_type(field: Field) -> pa.DataType:
     return pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else _ARROW_TYPES[field.type]
 
 
+def is_number(field: Field) -> bool:
+    """Returns whether the field's values are numbers."""
+    return field.type in ("integer", "float") or field.type.startswith("decimal")
+
+
 def type_in_words(field: Field, date_order: DateOrder | None = None) -> str:
     """Returns the form of a value of this field's type: "must be …"."""
     if date_order is not None and field.type == "date":
@@ -73,13 +78,19 @@ def type_in_words(field: Field, date_order: DateOrder | None = None) -> str:
 
 
 def parse_column(
-    texts: pa.Array, field: Field, *, time_zone: str | None = None, date_order: DateOrder | None = None
+    texts: pa.Array,
+    field: Field,
+    *,
+    time_zone: str | None = None,
+    date_order: DateOrder | None = None,
+    decimal: str | None = None,
 ) -> tuple[pa.Array, pa.Array]:
     """Returns the values of a column of texts, and the positions of texts that are not values of the field's type.
 
     time_zone: the time zone of timestamps without an offset, for example UTC for those of Excel. They may be whole
         days. A local time that does not exist or exists twice, when clocks are changed, is not a value.
     date_order: an order in which dates may be written, besides ISO 8601.
+    decimal: the decimal sign of numbers that may have thousands separators; see `with_point`.
 
     The empty text and the field's null markers become null. A text that is not a value of the field's type becomes null
     too, and its position is in the second array (uint64, ascending).
@@ -90,6 +101,8 @@ def parse_column(
     given = pc.is_valid(trimmed)
     if date_order is not None and field.type in ("date", "timestamp"):
         trimmed = as_iso(trimmed, date_order)
+    if decimal is not None and is_number(field):
+        trimmed = with_point(trimmed, decimal)
     if time_zone is not None and field.type == "timestamp":
         trimmed = _with_offset(trimmed, time_zone)
     well_formed = pc.match_substring_regex(trimmed, _form(field))

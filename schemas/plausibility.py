@@ -44,7 +44,6 @@ _NOT_SEEN = {
     WarningCode.WRONG_ENCODING: WRONG_ENCODING,
 }
 _EXPONENT = r"^\s*[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\s*$"
-_DECIMAL_COMMA = r"^\s*-?([0-9]+|[0-9]{1,3}([. '\x{A0}\x{202F}][0-9]{3})+),[0-9]{1,2}\s*$"
 
 _HAVE = {
     WarningCode.LOOKS_LIKE_FLOAT: ".0 at the end, as if a program had read them as numbers",
@@ -58,7 +57,6 @@ _HAVE = {
     WarningCode.EDGE_SPACE: "white space at an edge; it is kept",
     WarningCode.INVISIBLE: "invisible characters or no-break spaces; they are kept",
     WarningCode.WRONG_ENCODING: "control characters from U+0080 to U+009F, so the encoding is probably wrong",
-    WarningCode.DECIMAL_STYLE: "a decimal comma, but the decimal sign of the column is read as a point",
     WarningCode.LEADING_ZEROS: "the digits of a stored one without the zeros at its beginning",
 }
 
@@ -102,7 +100,6 @@ class Plausibility:
         self._key = record_type.key[0]
         self.floats = floats
         types = {name: record_type.field(name).type for name in fields}
-        self._numbers = [name for name, type_ in types.items() if type_ == "float" or type_.startswith("decimal")]
         self._exact = [name for name, type_ in types.items() if type_ == "integer" or type_.startswith("decimal")]
         self._tests = {
             name: _IN_ALL
@@ -128,12 +125,6 @@ class Plausibility:
             if _has_exponent(column):
                 found = pc.fill_null(pc.match_substring_regex(column, _EXPONENT), False)
                 self._count(name, WarningCode.SCIENTIFIC_NOTATION, column.filter(found))
-        for name in self._numbers:
-            values = typed[name].combine_chunks()
-            if values.null_count:
-                unread = texts[name].combine_chunks().filter(pc.is_null(values))
-                comma = pc.fill_null(pc.match_substring_regex(unread, _DECIMAL_COMMA), False)
-                self._count(name, WarningCode.DECIMAL_STYLE, unread.filter(comma))
 
     def add_examples(self, name: str, code: WarningCode, records: int, values: list[str]) -> None:
         """Add a warning that was found by other means: so many records, and some of their values."""

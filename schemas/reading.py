@@ -2,13 +2,15 @@
 
 import shlex
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 from schemas.masking import MASK
 
-TAB = "\t"
+TAB, COMMA, POINT = "\t", ",", "."
 
 
 class DateOrder(StrEnum):
@@ -26,6 +28,7 @@ class ReadOptions:
     encoding: the name of a Python codec. date_order: the order in dates that are not ISO 8601.
     unescape: whether to remove the ' that an export puts before a text that looks like a formula.
     as_shown: whether a number of a workbook in a field of text is the text that its number format shows.
+    decimal: the decimal sign of numbers in delimited text, a comma or a point. They may have thousands separators then.
     time_zone: the time zone of timestamps without an offset from UTC.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
     """
@@ -37,6 +40,7 @@ class ReadOptions:
     unescape: bool | None = None
     as_shown: bool | None = None
     time_zone: str | None = None
+    decimal: str | None = None
     likely_encoding: str | None = None
 
     @classmethod
@@ -134,6 +138,14 @@ class Question:
         """Returns the question that `asdict` has turned into lists and dicts."""
         values = tuple(Differing(value["header"], tuple(value["texts"])) for value in given["values"])
         return cls(given["sentence"], given["option"], tuple(given["candidates"]), values)
+
+
+def is_time_zone(name: str) -> bool:
+    """Returns whether there is a time zone of that name, such as UTC or Europe/Berlin."""
+    with suppress(KeyError, ValueError, OSError):  # for an unknown zone, a text that cannot be a name, a folder
+        ZoneInfo(name)
+        return True
+    return False
 
 
 def _common(texts: tuple[str, ...]) -> str:

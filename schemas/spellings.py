@@ -14,8 +14,23 @@ _MIDNIGHT = r"^([0-9]{4}-[0-9]{2}-[0-9]{2})[T ]00:00(:00(\.0+)?)?Z?$", r"\1"
 _UTC = r" ?([Uu][Tt][Cc]|z)$", "Z"
 _SPACE_BEFORE_OFFSET = r" ([Zz]|[+-][0-9:]{2,5})$", r"\1"
 _ZEROS_BELOW_MICROSECONDS = r"(\.[0-9]{6})0+", r"\1"
+NO_NUMBER = "?"
+"""A text that is no number."""
 _WORDS = {"t": "true", "ja": "true", "f": "false", "nein": "false"}
 _EXPONENT = r"^-?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]{1,2}$"
+
+
+def with_point(texts: pa.Array, decimal: str) -> pa.Array:
+    """Returns numbers with a decimal point and without thousands separators, as they are written with a decimal sign.
+
+    decimal: a comma or a point. The thousands separator is a space, an apostrophe, or the other of the two; it stands
+    before every third digit. A text of another form becomes one that is no number, because 1.234 is 1234 or 1.234.
+    """
+    other = "." if decimal == "," else ","
+    thousands = "|".join(f"[0-9]{{1,3}}({mark}[0-9]{{3}})+" for mark in (f"[{other}]", "[ \u00a0\u202f]", "['\u2019]"))
+    written_so = pc.match_substring_regex(texts, rf"^[-+]?({thousands}|[0-9]*)([{decimal}][0-9]*)?$")
+    plain = pc.replace_substring_regex(texts, rf"[{other} \x{{a0}}\x{{202f}}'\x{{2019}}]", "")
+    return pc.if_else(written_so, pc.replace_substring(plain, decimal, "."), pa.scalar(NO_NUMBER))
 
 
 def respelled(texts: pa.Array, kind: str) -> pa.Array:

@@ -1,6 +1,5 @@
-"""Time zones by their names in the IANA database."""
+"""Local times of a time zone, in UTC."""
 
-from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -9,14 +8,6 @@ import pyarrow.compute as pc
 
 _FIRST, _LAST = datetime(1970, 1, 1), datetime(2037, 1, 1)  # noqa: DTZ001  # local times
 """Arrow 26 knows the rules of these years alone: it reads 2038-04-01 in Berlin an hour late (found here)."""
-
-
-def is_time_zone(name: str) -> bool:
-    """Returns whether there is a time zone of that name, such as UTC or Europe/Berlin."""
-    with suppress(KeyError, ValueError, OSError):  # for an unknown zone, a text that cannot be a name, a folder
-        ZoneInfo(name)
-        return True
-    return False
 
 
 def local_in_utc(local: pa.Array, name: str) -> pa.Array:

@@ -47,11 +47,12 @@ def validate(
     *,
     time_zone: str | None = None,
     date_order: DateOrder | None = None,
+    decimal: str | None = None,
 ) -> tuple[pa.Table, list[Failures]]:
     """Returns the typed values of a chunk of texts, and all failures.
 
     texts: a string column for each mapped field, with the field's name.
-    time_zone, date_order: see `parse_column`.
+    time_zone, date_order, decimal: see `parse_column`.
 
     A cell is reported once for each rule that it breaks. A text that is not a value of the field's type breaks only
     that rule, and is null in the result.
@@ -63,7 +64,7 @@ def validate(
     for name in texts.column_names:
         field = record_type.field(name)
         column = texts[name].combine_chunks()
-        columns[name], bad = parse_column(column, field, time_zone=time_zone, date_order=date_order)
+        columns[name], bad = parse_column(column, field, time_zone=time_zone, date_order=date_order, decimal=decimal)
         if len(bad):
             unparsed[name] = bad
             failures += _unparsed(field, bad, column.take(bad), date_order, time_zone)

@@ -37,6 +37,7 @@ _FILE = {
     "delimiter": "",
     "sheet": "",
     "date_order": "",
+    "decimal": "",
     "time_zone": "",
     "unescape": False,
     "as_shown": False,

@@ -229,10 +229,12 @@ def test_options_are_shown_as_the_command_takes_them() -> None:
         unescape=False,
         as_shown=True,
         time_zone="UTC",
+        decimal=",",
         likely_encoding="cp1250",
     )
     assert " ".join(options.flags) == (
-        "--encoding cp1252 --delimiter tab --sheet 'My data' --date-order dmy --no-unescape --as-shown --time-zone UTC"
+        "--encoding cp1252 --delimiter tab --sheet 'My data' --date-order dmy --no-unescape --as-shown "
+        "--time-zone UTC --decimal ,"
     )
 
 

@@ -13,7 +13,7 @@ from pipelines.commands.options import open_store, owner, print_json, progress
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, Uncertain
-from schemas.reading import DateOrder, Question
+from schemas.reading import COMMA, POINT, DateOrder, Question
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal import ProgressBar
@@ -47,6 +47,11 @@ _PREVIEW_OPTIONS = (
         "--date-order",
         type=click.Choice(DateOrder, case_sensitive=False),
         help="The order in dates such as 31/05/2024 (dmy), 05/31/2024 (mdy) or 2024/05/31 (ymd).",
+    ),
+    click.option(
+        "--decimal",
+        type=click.Choice([COMMA, POINT]),
+        help="The decimal sign of numbers in delimited text. They may have thousands separators then, as 1.234,50.",
     ),
     click.option("--time-zone", help="The zone of timestamps without an offset, for example UTC or Europe/Berlin."),
     click.option(

@@ -65,6 +65,11 @@ class Source:
         return self.options.time_zone or self.reader.format.time_zone
 
     @property
+    def decimal(self) -> str | None:
+        """Returns the decimal sign that was said; None in formats with numbers of their own."""
+        return self.options.decimal if self.reader.format.numbers_are_text else None
+
+    @property
     def options_if_committed(self) -> ReadOptions:
         """Returns what was said, and how a user who commits the preview answers the open questions."""
         delimiter = None if self.options.delimiter is None else self.reader.used.delimiter

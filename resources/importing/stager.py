@@ -25,6 +25,7 @@ from schemas.batches import ChangedValue, ImportRequest, ProblemCount, Remembere
 from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.dates import DateOrders
+from schemas.decimals import DecimalSigns
 from schemas.errors import Unaccounted
 from schemas.formulas import ESCAPED
 from schemas.mapping import REJECTS_COLUMNS, Mapping, map_headers
@@ -91,6 +92,7 @@ def stage_file(
     missing = [name for name in mapping.missing if record_type.field(name).required]
     why_unescape = _why_unescape(source)
     unescape = why_unescape is not None
+    decimals = DecimalSigns(record_type, fields, source.decimal)
     dates = DateOrders(record_type, fields, source.options.date_order)
     texts = {mapping.fields[name]: name for name in fields if record_type.field(name).type == "text"}
     shown = ShownTexts(reader.number_formats, texts, taken=bool(source.options.as_shown))
@@ -111,7 +113,7 @@ def stage_file(
         with ProblemFile(staging.problems) as problems:
             chunks = map(shown.applied, observed_chunks(reader, progress))
             staged, examples = _stage(
-                source, chunks, model, mapping, staging, problems, schema, unescape, dates, plausibility
+                source, chunks, model, mapping, staging, problems, schema, unescape, dates, decimals, plausibility
             )
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
@@ -140,12 +142,13 @@ def stage_file(
         understood=(
             *source.understood,
             *dates.understood,
+            *decimals.understood,
             *_time_zone(source, record_type, fields),
             *((("Texts like '=1+1", f"lose the ', because {why_unescape}"),) if why_unescape else ()),
             *((_AS_SHOWN,) if source.options.as_shown and reader.number_formats else ()),
             *(("Note", note) for note in reader.notes),
         ),
-        warnings=(*dates.warnings(), *shown.warnings(), *warnings),
+        warnings=(*dates.warnings(), *decimals.warnings(), *shown.warnings(), *warnings),
         as_shown=tuple(texts) if source.options.as_shown else (),
         parent=source.parent.batch_id if source.parent else None,
         fields=fields,
@@ -207,6 +210,7 @@ def _stage(
     schema: pa.Schema,
     unescape: bool,
     dates: DateOrders,
+    decimals: DecimalSigns,
     plausibility: Plausibility,
 ) -> tuple[int, list[tuple[str, ...]]]:
     """Write every well-formed record of the chunks, typed, and its problems.
@@ -225,8 +229,11 @@ def _stage(
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
             if unescape:
                 texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
-            typed, failures = validate(model, texts, time_zone=source.time_zone, date_order=dates.order)
+            typed, failures = validate(
+                model, texts, time_zone=source.time_zone, date_order=dates.order, decimal=decimals.sign
+            )
             dates.add(texts, typed, chunk.records)
+            decimals.add(texts, typed, chunk.records)
             plausibility.add(texts, typed)
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures

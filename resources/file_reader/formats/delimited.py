@@ -16,6 +16,7 @@ class Delimited(Format):
     name = "delimited"
     suffixes = (".csv", ".tsv", ".tab", ".txt")
     rejects_encoding = "utf-8-sig"  # by the byte order mark a spreadsheet knows that it is UTF-8
+    numbers_are_text = True
     escapes_formulas = True
 
     def recognises(self, candidate: Candidate) -> bool:

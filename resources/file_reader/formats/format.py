@@ -122,6 +122,8 @@ class Format(ABC):
     """The encoding of a rejects file, if it is text."""
     time_zone: ClassVar[str | None] = None
     """The time zone of timestamps without an offset: UTC where the format has no offsets."""
+    numbers_are_text: ClassVar[bool] = False
+    """Whether the format has no numbers of its own, so that they can have any decimal sign."""
     escapes_formulas: ClassVar[bool] = False
     """Whether a spreadsheet opens such files, so that a rejects file has a ' before texts that look like formulas."""
 

@@ -1,0 +1,77 @@
+"""The decimal sign of numbers. It is a point, or a person says it: nothing in `1,234` shows whether it is 1234.
+
+With `--decimal ,` or `--decimal .`, numbers may have thousands separators too: 1.234,50, 1 234,50 or 1'234.50.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.fits import Fit
+from schemas.parsing import is_number
+from schemas.reading import COMMA, POINT
+from schemas.record_type import RecordType
+from schemas.spellings import NO_NUMBER, with_point
+from schemas.warnings import BatchWarning, WarningCode
+
+_IN_WORDS = {COMMA: "a decimal comma", POINT: "a decimal point and thousands separators"}
+
+
+class DecimalSigns:
+    """Counts which decimal signs the numbers of a file fit that were not read, a chunk at a time. It keeps no values.
+
+    sign: the decimal sign that a user says; None for a point without thousands separators.
+    """
+
+    def __init__(self, record_type: RecordType, fields: tuple[str, ...], sign: str | None) -> None:
+        self.sign = sign
+        numbers = [name for name in fields if is_number(record_type.field(name))]
+        self._fits = {name: {fit: Fit("number") for fit in (COMMA, POINT, None)} for name in numbers}
+
+    def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
+        """Count the texts of a chunk. `typed` has the values that were read from them."""
+        for name, fits in self._fits.items():
+            values = typed[name].combine_chunks()
+            if values.null_count:
+                column = pc.utf8_trim_whitespace(texts[name].combine_chunks())
+                unread = pc.fill_null(pc.and_(pc.is_null(values), pc.not_equal(column, "")), False)
+                column, of = column.filter(unread), records.filter(unread)
+                comma, point = fits_sign(column, COMMA), fits_sign(column, POINT)
+                has_thousands = pc.match_substring_regex(column, r"[, '\x{a0}\x{202f}\x{2019}]")
+                fits[COMMA].add(pc.and_not(comma, point), of)
+                fits[POINT].add(pc.and_(pc.and_not(point, comma), has_thousands), of)
+                fits[None].add(pc.and_(comma, point), of)
+
+    @property
+    def understood(self) -> tuple[tuple[str, str], ...]:
+        """Returns the sign that was said, as label and value."""
+        return () if self.sign is None else (("Numbers", f"can have {_IN_WORDS[self.sign]}, as --decimal says"),)
+
+    def warnings(self) -> tuple[BatchWarning, ...]:
+        """Returns a warning for each column with numbers of another decimal sign."""
+        return tuple(
+            BatchWarning(WarningCode.DECIMAL_STYLE, name, numbers, f"`{name}`: {sentence}")
+            for name, fits in self._fits.items()
+            for numbers, sentence in self._doubts(fits)
+        )
+
+    def _doubts(self, fits: dict[str | None, Fit]) -> Iterator[tuple[int, str]]:
+        comma, point, either = fits[COMMA], fits[POINT], fits[None]
+        if comma.values and point.values:
+            both = ", ".join(fit.sentence(f"with {_IN_WORDS[sign]}") for sign, fit in ((COMMA, comma), (POINT, point)))
+            yield comma.values + point.values, f"{both}. No --decimal reads them all: correct the file."
+        for sign, fit in ((COMMA, comma), (POINT, point)):
+            if fit.values and not (comma.values and point.values):
+                more = f"; {either.number} could be either" if either.values else ""
+                found = fit.sentence(f"can only have {_IN_WORDS[sign]}")
+                yield fit.values + either.values, f"{found}{more}. To read them: --decimal {sign}"
+        if either.values and not comma.values and not point.values:
+            unclear = f"{either.number} could have a decimal comma or thousands separators"
+            yield either.values, f"{unclear}. Say which: --decimal , or --decimal ."
+
+
+def fits_sign(texts: pa.Array, sign: str) -> pa.Array:
+    """Returns which texts are numbers with that decimal sign, and have it or a thousands separator."""
+    has_mark = pc.match_substring_regex(texts, r"[0-9].*[., '\x{a0}\x{202f}\x{2019}]|[.,].*[0-9]")
+    return pc.and_(pc.not_equal(with_point(texts, sign), NO_NUMBER), has_mark)
