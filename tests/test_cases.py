@@ -1,0 +1,181 @@
+"""Small inputs made after public reports of wrong imports, each with what is right.
+
+A new case is a file in `tests/cases/` and a line in `CASES`. All values are invented.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resources.importing.importer import Importer
+from resources.record_store import RecordStore
+from schemas.batches import ImportRequest, OnInvalid
+from schemas.errors import RecordsError, Uncertain
+from schemas.warnings import BatchWarning
+from tests.records import stored
+
+FOLDER = Path(__file__).with_name("cases")
+ANSI = {"encoding": "cp1252"}
+SHOWN = {"as_shown": True}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file of contacts, and how its import ends.
+
+    file: in tests/cases. counts: the outcomes of its records. options: what is said about the file. after: a file that
+    was imported before. refused: a pattern of the sentence that refuses the file. asked: the encoding that is proposed.
+    warnings: a code and a field each. problems: a field, a rule and a number of records each. cleared: by field.
+    values: what is stored then, by field, sorted by key. The rejected records are skipped.
+    """
+
+    file: str
+    counts: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    after: str = ""
+    refused: str = ""
+    asked: str = ""
+    warnings: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    cleared: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return the name of the test."""
+        return " ".join([self.file, *map(str, self.options.values())])
+
+
+def keys(*values: str) -> dict[str, tuple[str, ...]]:
+    return {"external_id": values}
+
+
+def last_names(*values: str) -> dict[str, tuple[str, ...]]:
+    return {"last_name": values}
+
+
+def code_page(name: str, encoding: str, *values: str) -> tuple[Case, Case]:
+    """Return a case in which the encoding is asked, and one in which it is said."""
+    file, counts = f"42-code-pages/{name}.csv", f"{len(values)} created"
+    return (
+        Case(file, counts, asked=encoding, values=last_names(*values)),
+        Case(file, counts, {"encoding": encoding}, values=last_names(*values)),
+    )
+
+
+FLOAT, SCIENCE, QUOTED = "looks_like_float", "scientific_notation", "equals_quoted"
+SEVERAL = ("shown_otherwise external_id", "shown_otherwise notes", "shown_otherwise notes", "shown_otherwise phone")
+NOT_READ = r"Nothing was read from it\. "
+COMMA = "decimal_style amount"
+
+# ruff: noqa: E501, RUF001
+# fmt: off
+CASES = (
+    Case("01-glued-bom/glued.csv", "3 created, 1 rejected", problems=("email str_matches 1", "external_id unseen 1", "status isin 1"), values=keys("G-1", "G-2", "G-3")),
+    Case("01-glued-bom/glued_nohead.csv", "2 created, 1 rejected", problems=("external_id unseen 1",), values=keys("G-1", "G-2")),
+    Case("04-json-wrapped/ids.json", "3 created", warnings=(f"{FLOAT} external_id",), values=keys("1001", "1001.0", "12345678901234567890")),
+    Case("04-json-wrapped/nested.json", "1 rejected", problems=("email nested_value 1",)),
+    Case("05-json-concatenated/comma.json", refused=r"',' follows the object on its line \(record 1, line 1, .*Give one array of objects, or an object on each line"),
+    Case("05-json-concatenated/pretty.json", refused=r"the object does not end on its line \(record 1, line 1, .*Give one array"),
+    Case("05-json-concatenated/sameline.json", refused=r"'{' follows the object on its line \(record 1, line 1, .*Give one array"),
+    Case("07-float-ids/first.csv", "2 created", values=keys("1001", "1002")),
+    Case("07-float-ids/second_float.csv", "2 created", after="07-float-ids/first.csv", warnings=(f"{FLOAT} external_id 2 of them match", f"{FLOAT} phone"), values=keys("1001", "1001.0", "1002", "1002.0")),
+    Case("07-float-ids/float.parquet", "2 updated, 1 rejected", after="07-float-ids/first.csv", warnings=(f"{FLOAT} external_id 2 of them match", f"{FLOAT} phone"), problems=("amount type 1", "external_id required 1"), cleared={"amount": 1}, values=keys("1001", "1002")),
+    Case("08-sci-ids/sci.csv", "3 created", warnings=(f"{SCIENCE} external_id", f"{SCIENCE} phone"), values=keys("1.23457E+17", "4.91701E+11", "4.91702E+11")),
+    Case("08-sci-ids/sci_same.csv", "1 created, 2 rejected", warnings=(f"{SCIENCE} external_id",), problems=("None key_conflict 2",), values=keys("5E-05")),
+    Case("09-equals-quoted/eq.csv", "2 created", warnings=(f"{QUOTED} external_id", f"{QUOTED} phone"), values=keys('="00123"', '="00124"')),
+    Case("09-equals-quoted/eq_quoted.csv", "1 created", warnings=(f"{QUOTED} external_id", f"{QUOTED} phone"), values=keys('="00123"')),
+    Case("11-html-xls/biff.xls", refused=r"is encrypted or an old \.xls\. .*Save it as an \.xlsx workbook"),
+    Case("11-html-xls/tabs.xls", "1 created", values=keys("T-1")),
+    Case("13-zip/export.zip", refused=r"is a ZIP archive with 1 file, not an Excel workbook\. .*'contacts\.csv'"),
+    Case("13-zip/ods.ods", refused=r"is a ZIP archive with 2 files, not an Excel workbook\."),
+    Case("14-offsets/offsets.csv", "10 created, 14 rejected", problems=("signed_up type 14",)),
+    Case("14-offsets/pg.csv", "2 created", values={"signed_up": ("2020-12-31 19:25:58.745232+00:00", "2020-12-31 21:25:58+00:00")}),
+    Case("16-date-spellings/dates.csv", "19 rejected", warnings=("date_order birthday", "date_order birthday"), problems=("birthday type 19",)),
+    Case("16-date-spellings/dates.csv", "2 created, 17 rejected", {"date_order": "ymd"}, warnings=("date_order birthday",) * 2, problems=("birthday type 17",), values={"birthday": ("1985-01-05", "1985-12-10")}),
+    Case("18-number-formats/formats.xlsx", "2 created, 1 rejected", warnings=SEVERAL, problems=("credit_limit type 1",), values={"external_id": ("1", "7"), "phone": ("12", "301234567"), "amount": ("2.00", "1500.00"), "notes": ("0.5", "5")}),
+    Case("18-number-formats/formats.xlsx", "2 created, 1 rejected", SHOWN, warnings=("shown_otherwise notes",), problems=("credit_limit type 1",), values={"external_id": ("00007", "C-000001"), "phone": ("0301234567", "12"), "amount": ("1500.00", "2.00")}),
+    Case("24-invisible/invisible.csv", "6 rejected", problems=("email str_matches 1", "email unseen 2", "external_id unseen 2", "status isin 2")),
+    Case("24-invisible/key_twice.csv", "4 created, 3 rejected", warnings=("look_alike external_id",), problems=("external_id unseen 3",), values=keys("K-1", "K\u20111", "k-1", "\u041a-1")),
+    Case("24-invisible/nbsp_header.csv", "1 created", values={"external_id": ("I-7",), "first_name": ("Ana",)}),
+    Case("27-decimal-spellings/german.csv", "7 rejected", warnings=("date_order birthday", COMMA, "decimal_style credit_limit"), problems=("amount type 7", "birthday type 7", "credit_limit type 7")),
+    Case("27-decimal-spellings/amounts.csv", "2 created, 27 rejected", warnings=(COMMA,), problems=("amount type 27",), values={"external_id": ("A-25", "A-27"), "amount": ("0.00", "12.34")}),
+    Case("29-choice-case/status.csv", "5 rejected", problems=("country str_matches 5", "status isin 5")),
+    Case("30-blank-overwrite/second.csv", "1 updated, 1 rejected", after="30-blank-overwrite/first.csv", problems=("status required 1",), cleared={"first_name": 1, "phone": 1, "notes": 1}),
+    Case("41-mixed-encodings/mixed.csv", refused=r"is UTF-8, except for 3 bytes: line 3, byte 10 \(0xfc\)"),
+    Case("41-mixed-encodings/mixed.csv", "2 created", ANSI, values=last_names("NÃºÃ±ez", "Müller – Söhne")),
+    *code_page("chinese_gbk", "gb18030", "王", "李"),
+    *code_page("czech_cp1250", "cp1250", "Dvořák", "Růžička"),
+    *code_page("dos_cp850", "cp850", "Müller", "Groß"),
+    *code_page("korean_cp949", "cp949", "김"),
+    *code_page("polish_cp1250", "cp1250", "Wiśniewska", "Dąbrowski", "Gęś"),
+    *code_page("russian_cp1251", "cp1251", "Иванова", "Петров"),
+    *code_page("turkish_cp1254", "cp1254", "Yılmaz", "Doğan"),
+    Case("43-footer/footer.csv", "2 created, 1 rejected", problems=("status required 1",), values=keys("T-1", "T-2")),
+    Case("43-footer/generated.csv", "1 created, 2 rejected", problems=("None field_count 2",), values=keys("T-1")),
+    Case("46-excel-ansi/french.csv", "60 created", asked="cp1252"),
+    Case("46-excel-ansi/spanish.csv", "60 created", asked="cp1252"),
+    Case("46-excel-ansi/one_bad_line.csv", refused=rf"is UTF-8, except for 4 bytes: line 301, .*{NOT_READ}Correct these places"),
+)
+# fmt: on
+
+
+def request(file: str, **options: Any) -> ImportRequest:
+    return ImportRequest(FOLDER / file, "ua", "contacts", **options)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_case_ends_as_is_right(importer: Importer, store: RecordStore, case: Case) -> None:
+    if case.after:
+        importer.import_file(request(case.after))
+    before = stored(store)
+    if case.refused:
+        with pytest.raises(RecordsError) as raised:
+            importer.preview(request(case.file, **case.options))
+        error = raised.value
+        assert re.search(case.refused, f"{error.message} {error.hint} {error.quoted}")
+        assert stored(store) == before
+        return
+
+    report = importer.preview(request(case.file, **case.options))
+    batch = report.batch
+
+    assert str(batch.counts) == case.counts
+    assert_warned(batch.warnings, case.warnings)
+    assert totals(f"{it.field} {it.rule} {it.records}" for it in batch.problems) == totals(case.problems)
+    assert batch.cleared == case.cleared
+    assert [question.proposed for question in batch.questions] == ([case.asked] if case.asked else [])
+    if case.asked:
+        with pytest.raises(Uncertain):
+            importer.import_file(request(case.file, **case.options))
+    assert stored(store) == before
+
+    importer.commit("ua", batch.batch_id, OnInvalid.SKIP)
+    rows = sorted(stored(store), key=lambda row: str(row["external_id"]))
+    assert {name: tuple(str(row[name]) for row in rows) for name in case.values} == case.values
+
+
+def assert_warned(warnings: Sequence[BatchWarning], expected: Sequence[str]) -> None:
+    """Assert that these are the warnings: a code, a field, and perhaps a part of the sentence."""
+    wanted = sorted(tuple(it.split(maxsplit=2)) for it in expected)
+    found = sorted((it.code.value, str(it.field), it.sentence) for it in warnings)
+    assert [it[:2] for it in found] == [it[:2] for it in wanted]
+    assert all("".join(part) in sentence for (*_, sentence), (_, _, *part) in zip(found, wanted, strict=True))
+
+
+def totals(problems: Iterable[str]) -> dict[str, int]:
+    """Return the records of each field and rule. A rule can be broken in several ways."""
+    found: Counter[str] = Counter()
+    for problem in problems:
+        rule, _, records = problem.rpartition(" ")
+        found[rule] += int(records)
+    return dict(found)
+
+
+def test_each_file_has_a_case() -> None:
+    files = {str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*") if path.is_file()}
+    assert files == {case.file for case in CASES} | {case.after for case in CASES if case.after}
