@@ -61,6 +61,7 @@ class PreviewConfig(dg.Config):
         "Empty: as before, or such dates are rejected.",
     )
     unescape: bool = Field(default=False, description="Remove the ' that our exports put before texts like =1+1.")
+    of: str = Field(default="", description="The id of the export that the file is, edited. Empty: as the file says.")
     again: bool = Field(default=False, description="Import a file even if its content has been imported already.")
     actor: str = Field(default="", description=ACTOR)
 
@@ -80,6 +81,7 @@ class PreviewConfig(dg.Config):
             sheet=self.sheet or None,
             date_order=DateOrder(self.date_order) if self.date_order else None,
             unescape=self.unescape or None,
+            of=self.of or None,
             again=self.again,
         )
 

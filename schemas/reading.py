@@ -24,6 +24,7 @@ class ReadOptions:
     encoding: the name of a Python codec. date_order: the order in dates that are not ISO 8601.
     unescape: whether to remove the ' that an export puts before a text that looks like a formula.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
+    of: the id of an export of ours that the file says it is. Anybody can write an id into a file.
     """
 
     encoding: str | None = None
@@ -32,6 +33,7 @@ class ReadOptions:
     date_order: DateOrder | None = None
     unescape: bool | None = None
     likely_encoding: str | None = None
+    of: str | None = None
 
     def or_else(self, others: "ReadOptions") -> Self:
         """Returns these options, and the others where nothing is said."""

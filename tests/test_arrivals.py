@@ -294,7 +294,7 @@ def test_a_content_that_was_imported_already_lies_in_quarantine(inbox_store: Rec
         done = import_all(inbox_store)[name]
     assert done.outcome is Outcome.QUARANTINED
     assert done.sentence.startswith("second.csv was imported already as first.csv: batch b-")
-    assert "records import FILE -a ua -t contacts --again." in done.sentence
+    assert "records import second.csv -a ua -t contacts --again." in done.sentence
     assert kinds(inbox_store) == {"first.csv": ["archive"], "second.csv": ["quarantine"], "WHY.txt": ["quarantine"]}
     why = (inbox_store.settings.data / places(inbox_store)["WHY.txt"][0] / "WHY.txt").read_text()
     assert "Nothing needs to be done." in why

@@ -38,6 +38,7 @@ _FILE = {
     "sheet": "",
     "date_order": "",
     "unescape": False,
+    "of": "",
     "again": False,
     "actor": "",
 }

@@ -53,6 +53,11 @@ _PREVIEW_OPTIONS = (
         default=None,
         help="Remove the ' before texts such as =1+1. Our exports put it there.",
     ),
+    click.option(
+        "--of",
+        metavar="EXPORT",
+        help="The export of ours from which the file was made by editing. It says how the file is written.",
+    ),
     click.option("--delimiter", help="The character between fields, for example ; or tab. Default: detected."),
     click.option(
         "--mode",

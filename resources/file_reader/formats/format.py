@@ -110,10 +110,10 @@ class Format(ABC):
     """A short, unique name."""
     suffixes: ClassVar[tuple[str, ...]]
     """How the names of such files end; the first is the suffix of a rejects file."""
-    rejects_encoding: ClassVar[str] = "utf-8"
-    """The encoding of a rejects file, if it is text."""
     assume_utc: ClassVar[bool] = False
     """Whether a timestamp without an offset is UTC: true where the format has no offsets."""
+    names_in_records: ClassVar[bool] = False
+    """Whether the records name the columns, so that a file without records names none."""
     escapes_formulas: ClassVar[bool] = False
     """Whether a spreadsheet opens such files, so that a rejects file has a ' before texts that look like formulas."""
 
@@ -138,8 +138,15 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> AbstractContextManager[RowWriter]:
-        """Returns a file with these headers that takes rows of text; it is complete when its context ends."""
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:
+        """Returns a file with these headers that takes rows of text; it is complete when its context ends.
+
+        used: how the file was read that has the records. The rejects file is written alike.
+        """
+
+    def note(self, text: str, used: ReadOptions) -> str:
+        """Returns a text of ours as a rejects file can hold it, written as `write_rejects` does."""
+        return text
 
     def escaped(self, text: str) -> str:
         """Returns the text for a cell of a rejects file.

@@ -17,6 +17,8 @@ _SUFFIXES = (".json", ".ndjson", ".jsonl")
 class _Json(Format):
     """JSON of either kind: the file's content, not its name, says which."""
 
+    names_in_records = True
+
     def recognises(self, candidate: Candidate) -> bool:
         """Returns whether the name says JSON, or the content does and the name does not say delimited text."""
         if candidate.suffix in _SUFFIXES:
@@ -41,9 +43,9 @@ class JsonArray(_Json):
         return super().recognises(candidate) and candidate.first_character == b"["
 
     @contextmanager
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> Iterator[RowWriter]:
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> Iterator[RowWriter]:
         """Writes an array of objects; every value is text."""
-        with path.open("w", encoding=self.rejects_encoding, newline="\n") as file:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
             file.write("[")
             writer = _ObjectWriter(file, headers, opening="\n", separator=",")
             yield writer
@@ -57,9 +59,9 @@ class JsonLines(_Json):
     suffixes = (".ndjson", ".jsonl")
 
     @contextmanager
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> Iterator[RowWriter]:
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> Iterator[RowWriter]:
         """Writes an object on each line; every value is text."""
-        with path.open("w", encoding=self.rejects_encoding, newline="\n") as file:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
             yield _ObjectWriter(file, headers, ending="\n")
 
 
