@@ -321,7 +321,7 @@ def test_each_status_has_its_own_words(
 
 def test_where_every_record_is_rejected_there_is_nothing_to_commit(contacts: RecordType) -> None:
     text = Page(render(realistic("bad.csv", read=3, rejected=3), contacts)).text
-    assert "Correct the 3 rejected records and preview the file again." in text
+    assert "Correct the 3 rejected records in your file, and import it again." in text
     assert "records commit" not in text
     assert "records discard" in text
 

@@ -9,6 +9,7 @@ from typing import TextIO
 from resources.file_reader.formats.delimited import Delimited
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
 from resources.file_reader.options import ReadLimits
+from schemas.errors import UnreadableFile
 from schemas.reading import ReadOptions
 
 _SUFFIXES = (".json", ".ndjson", ".jsonl")
@@ -29,7 +30,10 @@ class _Json(Format):
         """Opens a file of JSON records; they need no options."""
         from resources.file_reader.json_records import JsonFile, JsonLimits
 
-        return JsonFile(path.open("rb"), name, limits=JsonLimits.of(limits))
+        file = JsonFile(path.open("rb"), name, limits=JsonLimits.of(limits))
+        if not file.headers and not file.is_empty:
+            raise UnreadableFile(f"{name} has no columns: its objects are empty.", "Name the values in its objects.")
+        return file
 
 
 class JsonArray(_Json):

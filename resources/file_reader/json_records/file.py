@@ -12,7 +12,6 @@ from resources.file_reader.json_records.cross_check import JsonCrossCheck
 from resources.file_reader.json_records.limits import JsonLimits
 from resources.file_reader.json_records.records import Records
 from resources.file_reader.json_records.spool import Block, Spool
-from schemas.errors import UnreadableFile
 from schemas.reading import Question, ReadOptions
 
 _CHUNK_BYTES = 8 << 20
@@ -55,9 +54,6 @@ class JsonFile:
         self._records = records.read
         self.kind = records.kind
         self.headers = records.names
-        if records.read and not records.names:
-            self._spool.close()
-            raise UnreadableFile(f"{name} has no columns: its objects are empty.", "Name the values in its objects.")
         self.notes = records.notes
 
     def __enter__(self) -> "JsonFile":
@@ -72,6 +68,11 @@ class JsonFile:
     def understood(self) -> list[tuple[str, str]]:
         """Which kind of JSON it is."""
         return [("Format", "JSON array" if self.kind == "json" else "JSON, one object a line")]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no records."""
+        return not self._records
 
     @property
     def share_read(self) -> float:
