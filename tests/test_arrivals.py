@@ -234,6 +234,7 @@ def test_rejects_beyond_the_policy_lie_in_quarantine_and_can_be_corrected(inbox_
     assert "1 of 2 records is rejected" in why
     assert "In this inbox files are committed when at most 40% of their records are rejected." in why
     assert f"records commit {waiting.batch_id} --on-invalid skip" in why
+    assert "Or import it yourself, in this folder: records import many.rejects.csv -a ua -t contacts" in why
 
     Importer(inbox_store, "tester").commit("ua", waiting.batch_id, OnInvalid.SKIP)
     rejects = inbox_store.settings.data / folder / "many.rejects.csv"

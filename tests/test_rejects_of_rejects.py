@@ -10,13 +10,15 @@ from click.testing import CliRunner
 from pipelines.commands.cli import main
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from schemas.arrivals import Outcome
 from schemas.batches import ImportReport, ImportRequest, Mode, OnInvalid
 from schemas.counts import Counts
 from schemas.mapping import REJECTS_COLUMNS
 from schemas.reading import DateOrder
 from tests.editing import Row, edit, rows_of
+from tests.inbox import import_all, lands, places, take
 from tests.object_server import on_disk
-from tests.records import stored
+from tests.records import contact, stored
 
 pytestmark = pytest.mark.runs_on("laptop")
 
@@ -213,6 +215,22 @@ def test_the_printed_command_imports_the_corrected_file(
     (child,) = [it for it in store.batches("ua") if it.parent == report.batch.batch_id]
     assert child.basis is not None
     assert child.basis.mode is Mode.UPDATE
+
+
+def test_the_command_beside_a_refused_file_imports_its_corrected_rejects(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.add_account("ua", "tester")
+    lands(store, "it's in.csv", [contact(1, status="VIP")])
+    take(store)
+    assert import_all(store)["it's in.csv"].outcome is Outcome.QUARANTINED
+    monkeypatch.chdir(store.settings.data / places(store)["WHY.txt"][0])
+    rejects = Path("it's in.rejects.csv")
+    rejects.write_text(rejects.read_text("utf-8-sig").replace("VIP", "lead"))
+    (line,) = [it for it in Path("WHY.txt").read_text().splitlines() if "in this folder: " in it]
+    program, *arguments = shlex.split(line.partition("in this folder: ")[2])
+    assert (program, CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code) == ("records", 0)
+    assert [it["external_id"] for it in stored(store)] == ["C-000001"]
 
 
 def write_contacts(path: Path, status: str, company: str) -> Path:
