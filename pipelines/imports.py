@@ -74,6 +74,7 @@ class PreviewConfig(dg.Config):
     as_shown: bool = Field(
         default=False, description="Read a number of a workbook in a field of text as the workbook shows it: 00042."
     )
+    of: str = Field(default="", description="The id of the export that the file is, edited. Empty: as the file says.")
     again: bool = Field(default=False, description="Import a file even if its content has been imported already.")
     actor: str = Field(default="", description=ACTOR)
 
@@ -96,6 +97,7 @@ class PreviewConfig(dg.Config):
             decimal=self.decimal or None,
             unescape=self.unescape or None,
             as_shown=self.as_shown or None,
+            of=self.of or None,
             again=self.again,
         )
 

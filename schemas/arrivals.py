@@ -88,7 +88,7 @@ class CommitPolicy(BaseModel):
     @property
     def options(self) -> ReadOptions:
         """Returns how the files are written."""
-        return ReadOptions.of(self)
+        return ReadOptions.said_in(self)
 
     def __str__(self) -> str:
         """Returns the rule for rejected records in words.

@@ -1,5 +1,6 @@
 """Imports as values: requests, problems, batches and reports."""
 
+import shlex
 from collections.abc import Mapping as MappingOf
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
@@ -16,6 +17,9 @@ from schemas.masking import MASK, masked_value
 from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, is_time_zone
 from schemas.rollbacks import OnModified, Undone
 from schemas.warnings import BatchWarning
+
+_DETECTED = ",;\t|"
+"""The delimiters that are found without being said."""
 
 
 class Mode(StrEnum):
@@ -64,14 +68,15 @@ class ImportRequest:
     encoding, delimiter, sheet: how the file is written. None means as said for an earlier file with the same header
         row, or as detected.
     date_order: the order in dates that are not ISO 8601. None means as said earlier, or that such dates are rejected.
-    unescape: whether to remove the ' that an export puts before a text that looks like a formula. Rejects files in CSV
-        and Excel are always unescaped. None means as said earlier, or no.
+    unescape: whether to remove the ' that an export puts before a text that looks like a formula. None means yes for
+        rejects files in CSV and Excel and for exports of ours, also edited ones; else as said earlier, or no.
     as_shown: whether a number of a workbook in a field of text is the text that its number format shows. None means as
         said earlier, or no.
     time_zone: the time zone of timestamps without an offset. None means as said earlier, UTC for formats that have no
         offsets, or that such timestamps are rejected.
     decimal: the decimal sign of numbers in delimited text, a comma or a point. None means as said earlier, or a point
         without thousands separators.
+    of: the export of the account that the file comes from, if it was edited since. None means that the file says it.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
     """
@@ -90,6 +95,7 @@ class ImportRequest:
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: str | None = None
+    of: str | None = None
     again: bool = False
     arrival: Arrival | None = None
 
@@ -103,7 +109,7 @@ class ImportRequest:
     @property
     def options(self) -> ReadOptions:
         """Returns what is said about how the file is written."""
-        return ReadOptions.of(self)
+        return ReadOptions.said_in(self)
 
 
 @dataclass(frozen=True)
@@ -250,6 +256,24 @@ class Batch:
         """Returns what the problems of its records count: the rows of a sheet, or the lines of a text."""
         return "row" if dict(self.understood).get("Format", "").startswith("Excel") else "line"
 
+    def rejects_command(self, file: str) -> str:
+        """Returns the command that imports the corrected rejects file of this batch.
+
+        file: the path or name of the rejects file. It names the batch, from which the import takes the mapping and how
+        the file is written. The command says what is needed to read that name, and what the batch was allowed to do.
+        """
+        options = {"-a": self.account, "-t": self.record_type}
+        if self.basis is not None and self.basis.mode is not Mode.UPSERT:
+            options["--mode"] = self.basis.mode.value
+        if self.basis is not None and self.basis.on_duplicate is not OnDuplicate.REJECT:
+            options["--on-duplicate"] = self.basis.on_duplicate.value
+        said = ReadOptions() if self.remembered is None else self.remembered.options
+        if said.delimiter is not None and said.delimiter not in _DETECTED:
+            options["--delimiter"] = said.delimiter
+        if said.encoding is not None and not _is_like_ascii(said.encoding):
+            options["--encoding"] = said.encoding
+        return shlex.join(["records", "import", file, *(each for option in options.items() for each in option)])
+
     @property
     def waits(self) -> bool:
         """Returns whether it is a preview of a file from the inbox that a user must commit or discard."""
@@ -302,6 +326,17 @@ class ImportReport:
         return {what: file for what, file in files.items() if file is not None}
 
     @property
+    def rejects_command(self) -> str | None:
+        """Returns the command that imports the corrected rejects file; None if there is none.
+
+        It has the name alone of a file that must first be copied from an object store.
+        """
+        if self.rejects_file is None:
+            return None
+        is_here = isinstance(self.rejects_file, Path)
+        return self.batch.rejects_command(str(self.rejects_file) if is_here else self.rejects_file.name)
+
+    @property
     def deadlines(self) -> dict[str, datetime | None]:
         """Returns `open_until` as `commit_until` for a preview, or as `rollback_until` for a commit."""
         is_preview = self.batch.status is BatchStatus.PREVIEWED
@@ -345,3 +380,8 @@ class ImportReport:
             "undone": None if batch.undone is None else batch.undone.to_dict(),
             "run_id": batch.run_id,
         }
+
+
+def _is_like_ascii(encoding: str) -> bool:
+    """Returns whether ASCII texts can be read in a file of that encoding before the encoding is known."""
+    return encoding.lower().startswith(("utf-16", "utf-32", "utf_16", "utf_32")) or "_".encode(encoding) == b"_"

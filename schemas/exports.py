@@ -15,6 +15,12 @@ CHANGE_COLUMN = "_change"
 
 It is `full` if the earlier snapshot has expired, so that all records are given.
 """
+DELETED = "deleted"
+CHANGES = frozenset({"created", "updated", DELETED, "full"})
+"""The values of that column."""
+
+EXPORT_PROPERTY = "records export"
+"""The custom property of a workbook that holds the id of its export. Programs keep it when they save the workbook."""
 
 SHEET_ROWS = 1_048_575
 """The most records of a worksheet: it has 1,048,576 rows, and the first one names the columns."""

@@ -15,6 +15,7 @@ from rapidfuzz import fuzz
 
 from schemas.columns import Column, Reason
 from schemas.errors import InvalidRequest
+from schemas.exports import CHANGE_COLUMN
 from schemas.record_type import RecordType
 
 _Stage = tuple[Reason, Callable[[str], str | None]]
@@ -92,7 +93,7 @@ def map_headers(
     stages: tuple[_Stage, ...] = (
         ("given", given.get),
         ("remembered", known.get),
-        ("ours", dict.fromkeys(REJECTS_COLUMNS, "").get),
+        ("ours", dict.fromkeys([*REJECTS_COLUMNS, CHANGE_COLUMN], "").get),
         ("name", {name: name for name in record_type.field_names}.get),
         ("alias", _unambiguous((alias, field.name) for field in record_type.fields for alias in field.aliases).get),
         ("normalised", lambda header: normalised.get(_normalised(header))),

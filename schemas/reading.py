@@ -31,6 +31,7 @@ class ReadOptions:
     decimal: the decimal sign of numbers in delimited text, a comma or a point. They may have thousands separators then.
     time_zone: the time zone of timestamps without an offset from UTC.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
+    of: the id of an export of ours that the file says it is. Anybody can write an id into a file.
     """
 
     encoding: str | None = None
@@ -42,9 +43,10 @@ class ReadOptions:
     time_zone: str | None = None
     decimal: str | None = None
     likely_encoding: str | None = None
+    of: str | None = None
 
     @classmethod
-    def of(cls, request: object) -> Self:
+    def said_in(cls, request: object) -> Self:
         """Returns the options that a request or policy has as attributes of the same names."""
         return cls(**{name: getattr(request, name) for name in SAID})
 
@@ -64,7 +66,9 @@ class ReadOptions:
     @property
     def flags(self) -> tuple[str, ...]:
         """Returns the options of the command that say the same, each quoted for a shell."""
-        said = {name.replace("_", "-"): value for name, value in replace(self, likely_encoding=None).said().items()}
+        said = {
+            name.replace("_", "-"): value for name, value in replace(self, likely_encoding=None, of=None).said().items()
+        }
         return tuple(
             f"--{'' if value else 'no-'}{option}"
             if isinstance(value, bool)
@@ -82,7 +86,7 @@ class ReadOptions:
         return cls(**given)
 
 
-SAID = tuple(each.name for each in fields(ReadOptions) if each.name != "likely_encoding")
+SAID = tuple(each.name for each in fields(ReadOptions) if each.name not in ("likely_encoding", "of"))
 """The names of the options that a user says."""
 
 

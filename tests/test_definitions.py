@@ -41,6 +41,7 @@ _FILE = {
     "time_zone": "",
     "unescape": False,
     "as_shown": False,
+    "of": "",
     "again": False,
     "actor": "",
 }

@@ -386,8 +386,7 @@ def test_excel_without_records_has_its_header(writer: ExportWriter, mixed: int) 
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("chr(11)", "has a control character"),
-        ("chr(65535)", "has a control character"),
+        ("'_x000B' || chr(11)", "has a control character after a text such as _x000B, which Excel would take for one"),
         ("repeat('x', 32768)", "is longer than 32,767 characters"),
         ("repeat('𝄞', 16384)", "is longer than 32,767 characters"),
     ],

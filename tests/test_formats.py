@@ -53,9 +53,9 @@ class Cards(Format):
         return CardsFile(path.read_text("utf-8"))
 
     @contextmanager
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> Iterator[RowWriter]:
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> Iterator[RowWriter]:
         """The same form."""
-        with path.open("w", encoding=self.rejects_encoding) as file:
+        with path.open("w", encoding="utf-8") as file:
             yield CardsWriter(file, headers)
 
 

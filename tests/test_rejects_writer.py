@@ -32,9 +32,9 @@ from tests.object_server import on_disk
 from tests.records import Row, contact, contacts_of, values, write_csv
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def rows_of(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
+        return list(csv.DictReader(file, delimiter=delimiter))
 
 
 def test_a_rejects_file_has_the_records_as_they_came_and_all_that_is_wrong(importer: Importer, tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_a_rejects_file_has_the_records_as_they_came_and_all_that_is_wrong(impor
     assert report.batch.counts == Counts(read=4, created=1, rejected=3)
     assert report.rejects_file is not None
     assert report.rejects_file.name == "in.rejects.csv"
-    wrong, short, long = rows_of(on_disk(report.rejects_file))
+    wrong, short, long = rows_of(on_disk(report.rejects_file), ";")
     batch_id = report.batch.batch_id
     assert wrong == {
         "status": "no\nbody",

@@ -64,6 +64,11 @@ _PREVIEW_OPTIONS = (
         default=None,
         help="Read a number of a workbook in a field of text as the workbook shows it, for example 00042.",
     ),
+    click.option(
+        "--of",
+        metavar="EXPORT",
+        help="The export of ours from which the file was made by editing. It says how the file is written.",
+    ),
     click.option("--delimiter", help="The character between fields, for example ; or tab. Default: detected."),
     click.option(
         "--mode",

@@ -153,6 +153,7 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(f"\nValues that empty cells clear: {cleared}")
     if report.rejects_file is not None:
         out.print(f"\nThe rejected records, ready to correct and import: {escape(str(report.rejects_file))}")
+        out.print(f"When they are corrected: {escape(report.rejects_command or '')}")
     if report.report_file is not None:
         out.print(f"\nThe report as a page: {escape(str(report.report_file))}")
     ignored = [column.header for column in report.columns if column.field is None]

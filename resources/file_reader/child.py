@@ -93,7 +93,7 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         content, packing, member = _unpacked_if_packed(path, name, limits)
         format_ = recognise(content, member or name)
         opened = format_.open(content, name, ReadOptions.from_said(request["options"]), limits)
-        _check_headers(opened.headers, name, limits)
+        _check_headers(opened.headers, name, limits, required=not format_.names_in_records)
     except _REPORTED as error:
         answer.write(json.dumps({"error": _error(error, name)}).encode() + b"\n")
         return
@@ -205,11 +205,11 @@ def _unpacking(file: BinaryIO, packing: str, member: str | None) -> AbstractCont
     return unpacker.stream_reader(file, read_across_frames=True, closefd=False)
 
 
-def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits) -> None:
+def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits, *, required: bool) -> None:
+    if not headers and not required:
+        return
     if not headers:
-        raise UnreadableFile(
-            f"{name} has no columns.", "Name its columns: in the first line, or in the objects of JSON."
-        )
+        raise UnreadableFile(f"{name} has no columns.", "Name its columns in the first line.")
     if len(headers) > limits.columns:
         raise UnreadableFile(
             f"{name} has {len(headers):,} columns; the limit is {limits.columns:,}.",

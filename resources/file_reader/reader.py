@@ -121,17 +121,23 @@ class FileReader:
         return self._first
 
     def first_value(self, header: str) -> str:
-        """Returns the text of a column in the first well-formed record; "" if there is none. Call it first."""
+        """Returns the text of a column in the first well-formed record; "" if there is none."""
+        chunk = self.first_chunk()
+        text: str = "" if chunk is None else chunk.values.column(self.headers.index(header))[0].as_py()
+        return text
+
+    def first_chunk(self) -> TextChunk | None:
+        """Returns the first chunk with a well-formed record; None if there is none. Call it before `chunks`."""
         before = []
         chunks = self.chunks()
-        text = ""
+        found = None
         for chunk in chunks:
             before.append(chunk)
             if len(chunk.records):
-                text = chunk.values.column(self.headers.index(header))[0].as_py()
+                found = chunk
                 break
         self._chunks = chain(before, chunks)
-        return text
+        return found
 
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the file, in order. Call it once."""

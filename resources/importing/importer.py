@@ -181,7 +181,10 @@ class Importer:
             self._store.files.making(records.folder("rejects") / batch_id) as folder,
             FileReader(request.path, staged.used, self._store.settings.limits) as reader,
         ):
-            write_rejects(reader, problems, folder, batch_id, staged.as_shown)
+            mapped = {column.header for column in staged.columns if column.field is not None}
+            write_rejects(
+                reader, problems, folder, batch_id, unescape=staged.unescape, as_shown=staged.as_shown, mapped=mapped
+            )
         if reader.sha256 != staged.sha256:
             raise UnreadableFile(f"{request.path.name} changed while it was being read.", "Preview it again.")
 

@@ -1,12 +1,12 @@
 """The rejected records of a file, in its own format and columns, with what is wrong with each.
 
 After the file's own columns come `REJECTS_COLUMNS`. Fields beyond the header stand after those. An import of the
-corrected file passes over them.
+corrected file passes over them. If the file is a rejects file itself, its four columns are replaced.
 """
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import accumulate, chain, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -17,6 +17,7 @@ from resources.file_reader import FileReader, TextChunk
 from resources.importing.shown_texts import ShownTexts
 from resources.packing import pack
 from schemas.exports import Packing
+from schemas.formulas import unescape_formula
 from schemas.mapping import REJECTS_COLUMNS
 
 _NAME_BYTES = 100
@@ -28,21 +29,39 @@ _ENDING = 60
 
 
 def write_rejects(
-    reader: FileReader, problems: Path, folder: Path, batch_id: str, as_shown: Sequence[int] = ()
+    reader: FileReader,
+    problems: Path,
+    folder: Path,
+    batch_id: str,
+    *,
+    unescape: bool = False,
+    as_shown: Sequence[int] = (),
+    mapped: Collection[str] = (),
 ) -> Path:
     """Writes a row for each rejected record, in the order of the file, without a limit. Returns the rejects file.
 
     reader: reads the same file once more. problems: the problems of its records, as the preview wrote them.
+    unescape: whether the preview took the ' from texts such as '=1+1. Then they get no second one.
     as_shown: the positions of columns with numbers to write as the workbook shows them.
+    mapped: the headers of columns that feed a field. They are the user's, whatever their names.
     The rejects file is packed if the file was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     format_, packing = reader.format, reader.packing
     path = folder / f"{_stem(reader.path)}.rejects{format_.suffixes[0]}{f'.{packing}' if packing else ''}"
     unpacked = path.with_name(f"{path.name}.unpacked") if packing else path
-    with format_.write_rejects(unpacked, [*reader.headers, *REJECTS_COLUMNS]) as file:
-        for row in _rejects(reader, problems, batch_id, as_shown):
-            file.writerow([cell and format_.escaped(cell) for cell in row])
+    unescape = unescape and format_.escapes_formulas
+    ours = [name for name in REJECTS_COLUMNS if name not in mapped]
+    own = [position for position, header in enumerate(reader.headers) if header not in ours]
+    with format_.write_rejects(unpacked, [*(reader.headers[at] for at in own), *ours], reader.used) as file:
+        for values, record, line, found in _rejects(reader, problems, as_shown):
+            texts = [format_.escaped(unescape_formula(text) if unescape else text) for text in values]
+            note = format_.escaped(format_.note(found, reader.used))
+            notes = dict(zip(REJECTS_COLUMNS, (batch_id, str(record), str(line), note), strict=True))
+            beyond = texts[len(reader.headers) :]
+            file.writerow(
+                [*(texts[at] if at < len(texts) else "" for at in own), *(notes[name] for name in ours), *beyond]
+            )
     if packing:
         pack(unpacked, path, Packing(packing))
         unpacked.unlink()
@@ -63,11 +82,10 @@ def _stem(path: Path) -> str:
     return f"{name[: _NAME_BYTES - _DIGEST - 1].decode(errors='ignore')}-{digest}"
 
 
-def _rejects(reader: FileReader, problems: Path, batch_id: str, as_shown: Sequence[int]) -> Iterator[list[str]]:
-    """Yields the row of each rejected record."""
+def _rejects(reader: FileReader, problems: Path, as_shown: Sequence[int]) -> Iterator[tuple[list[str], int, int, str]]:
+    """Yields the texts of each rejected record, its number, its line and its problems."""
     found = _problems(problems, reader.format.cell_characters)
     following = next(found, None)
-    width = len(reader.headers)
     shown = ShownTexts(reader.number_formats, dict.fromkeys(as_shown, ""), taken=True)
     for chunk in map(shown.applied, reader.chunks()):
         wanted: dict[int, tuple[int, str]] = {}
@@ -76,9 +94,7 @@ def _rejects(reader: FileReader, problems: Path, batch_id: str, as_shown: Sequen
             wanted[following[0]] = following[1:]
             following = next(found, None)
         for record, values in _rows(chunk, wanted):
-            line, text = wanted[record]
-            own, beyond = values[:width], values[width:]
-            yield [*own, *[""] * (width - len(own)), batch_id, str(record), str(line), text, *beyond]
+            yield values, record, *wanted[record]
 
 
 def _problems(path: Path, most: int | None = None) -> Iterator[tuple[int, int, str]]:

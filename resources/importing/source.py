@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from resources.file_reader import FileReader
+from resources.importing.origin import Origin, find_origin
 from resources.record_store import RecordStore
-from schemas.batches import Batch, ImportRequest
+from schemas.batches import STANDING, Batch, ImportRequest
 from schemas.errors import InvalidRequest, UnreadableFile
-from schemas.exports import ExportRequest
 from schemas.mapping import REJECTS_COLUMNS, header_row
 from schemas.reading import Question, ReadOptions
 
@@ -28,7 +28,7 @@ class Source:
     earlier: the last commit of a file with the same header row, or the batch of which it is the rejects file.
     same_file: the last commit of the same content.
     parent: the batch of which it is the rejects file.
-    is_export: whether it is an export with escaped texts, and nobody has changed it.
+    origin: the export of ours that it is, or comes from, if that is known.
     """
 
     reader: FileReader
@@ -36,7 +36,7 @@ class Source:
     earlier: Batch | None
     same_file: Batch | None
     parent: Batch | None
-    is_export: bool
+    origin: Origin | None
 
     @property
     def header_row(self) -> str:
@@ -86,6 +86,7 @@ class Opener:
     def __init__(self, store: RecordStore, request: ImportRequest) -> None:
         self._store = store
         self._request = request
+        self._known = ReadOptions()
         self._readers: list[FileReader] = []
         self._reader = self._open(request.options)
 
@@ -113,17 +114,33 @@ class Opener:
         earlier = parent or commits.of_header_row or self._tried(commits.with_options)
         if failure and not earlier:
             raise failure
-        exported = self._store.exported(self._reader.sha256)
-        options = self._request.options.or_else(_of_export(exported))
+        parent = parent or self._parent()
+        origin = None if parent else find_origin(self._store, self._request, self._reader)
+        options = self._request.options if origin is None else self._request.options.or_else(origin.options)
+        if origin is not None and origin.is_unchanged:
+            self._known = origin.options
         if earlier is not None and earlier.remembered is not None:
             options = options.or_else(earlier.remembered.options)
         self._reopen(options)
+        options = self._without_open(options, parent, origin)
         self._put_first(commits.with_options)
         if ask is not None:
             options = self._asked(options, ask)
         self._close(all_but=self._reader)
-        is_export = exported is not None and exported.escaped
-        return Source(self._reader, options, earlier, commits.of_file, parent, is_export)
+        return Source(self._reader, options, earlier, commits.of_file, parent, origin)
+
+    def _without_open(self, options: ReadOptions, parent: Batch | None, origin: Origin | None) -> ReadOptions:
+        """Returns the options without those that nobody has said, and that the file does not make certain.
+
+        If it is the rejects file of a preview, these are the preview's open questions. If exports like it were written
+        in several encodings, it is the encoding.
+        """
+        waiting = () if parent is None or parent.status in STANDING else parent.questions
+        still_open = {question.option for question in waiting if question.option is not None}
+        if origin is not None and options.encoding in origin.other_encodings:
+            still_open.add("encoding")
+        here = self._request.options.said()
+        return replace(options, **{name: None for name in still_open if name not in here})
 
     def _close(self, all_but: FileReader | None = None) -> None:
         for reader in self._readers:
@@ -183,8 +200,8 @@ class Opener:
         return options
 
     def _for_reader(self, options: ReadOptions) -> ReadOptions:
-        """Returns how the reader opens the file: as said for it; an earlier file's encoding is only the likeliest."""
-        here = self._request.options
+        """Returns how the reader opens the file: as known of it. An earlier file's encoding is only the likeliest."""
+        here = self._request.options.or_else(self._known)
         return here.or_else(replace(options, encoding=None, likely_encoding=options.encoding))
 
     def _would_differ(self, options: ReadOptions) -> bool:
@@ -196,14 +213,8 @@ class Opener:
         wanted = self._for_reader(options)
         guessed = [it.proposed for it in self._reader.questions if it.option == "encoding"]
         return (
-            (used.delimiter is not None and wanted.delimiter not in (None, used.delimiter))
+            (used.encoding is not None and wanted.encoding not in (None, used.encoding))
+            or (used.delimiter is not None and wanted.delimiter not in (None, used.delimiter))
             or (used.sheet is not None and wanted.sheet not in (None, used.sheet))
             or (bool(guessed) and wanted.likely_encoding not in (None, *guessed))
         )
-
-
-def _of_export(request: ExportRequest | None) -> ReadOptions:
-    """Returns how an export is written."""
-    if request is None or request.format != "csv":
-        return ReadOptions()
-    return ReadOptions(encoding=request.encoding, delimiter=request.delimiter)

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.file_reader import CellProblem, TextChunk
+from resources.importing.change_column import ChangeColumn
 from resources.importing.progress import Progress, observed_chunks
 from resources.importing.shown_texts import ShownTexts
 from resources.importing.source import Source
@@ -59,6 +60,7 @@ class StagedPreview:
     columns: tuple[Column, ...]
     remembered: Remembered
     used: ReadOptions
+    unescape: bool
     questions: tuple[Question, ...]
     understood: tuple[tuple[str, str], ...]
     warnings: tuple[BatchWarning, ...]
@@ -87,10 +89,11 @@ def stage_file(
     model = load_model(record_type.name)
     if model.record_type() != record_type:
         raise outdated_type(record_type.name)
-    mapping = map_headers(reader.headers, record_type, request.column_map, earlier.column_map if earlier else {})
+    headers = reader.headers or record_type.field_names  # JSON without records names no columns
+    mapping = map_headers(headers, record_type, request.column_map, earlier.column_map if earlier else {})
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
-    why_unescape = _why_unescape(source)
+    why_unescape = _why_unescape(source, request)
     unescape = why_unescape is not None
     decimals = DecimalSigns(record_type, fields, source.decimal)
     dates = DateOrders(record_type, fields, source.options.date_order)
@@ -107,13 +110,25 @@ def stage_file(
     )
     floats = [name for position, name in texts.items() if position in reader.float_columns]
     plausibility = Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"), floats)
+    change_column = ChangeColumn(source, mapping)
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
         staging = Staging(folder, fields)
         with ProblemFile(staging.problems) as problems:
             chunks = map(shown.applied, observed_chunks(reader, progress))
             staged, examples = _stage(
-                source, chunks, model, mapping, staging, problems, schema, unescape, dates, decimals, plausibility
+                source,
+                chunks,
+                model,
+                mapping,
+                staging,
+                problems,
+                schema,
+                unescape,
+                dates,
+                decimals,
+                plausibility,
+                change_column,
             )
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
@@ -134,13 +149,15 @@ def stage_file(
         cleared=comparison.cleared,
         changes=tuple(changes),
         columns=tuple(
-            replace(column, samples=values) for column, values in zip(mapping.columns, examples, strict=True)
+            replace(column, samples=values) for column, values in zip(mapping.columns, examples, strict=bool(examples))
         ),
         remembered=_to_remember(source, mapping, request),
         used=reader.used,
+        unescape=unescape,
         questions=source.questions,
         understood=(
             *source.understood,
+            *([("Comes from", source.origin.name)] if source.origin is not None and source.origin.name else []),
             *dates.understood,
             *decimals.understood,
             *_time_zone(source, record_type, fields),
@@ -163,14 +180,17 @@ def _time_zone(source: Source, record_type: RecordType, fields: Sequence[str]) -
         yield "Timestamps without an offset", f"are in {source.options.time_zone}, as --time-zone says"
 
 
-def _why_unescape(source: Source) -> str | None:
+def _why_unescape(source: Source, request: ImportRequest) -> str | None:
     """Returns why texts such as '=1+1 lose the '; None if they do not."""
-    if source.is_export:
-        return "this is an export of ours"
+    if request.unescape is not None:
+        return "unescape is set" if request.unescape else None
+    if set(REJECTS_COLUMNS).issubset(source.reader.headers) and source.reader.format.escapes_formulas:
+        return "this is a rejects file"  # whatever was said for the file that it comes from
+    if source.origin is not None and source.origin.is_certain:
+        return source.origin.why if source.origin.escaped else None
     if source.options.unescape is not None:
         return "unescape is set" if source.options.unescape else None
-    are_rejects = set(REJECTS_COLUMNS).issubset(source.reader.headers) and source.reader.format.escapes_formulas
-    return "this is a rejects file" if are_rejects else None
+    return source.origin.why if source.origin is not None and source.origin.escaped else None
 
 
 def _to_remember(source: Source, mapping: Mapping, request: ImportRequest) -> Remembered:
@@ -212,6 +232,7 @@ def _stage(
     dates: DateOrders,
     decimals: DecimalSigns,
     plausibility: Plausibility,
+    change_column: ChangeColumn,
 ) -> tuple[int, list[tuple[str, ...]]]:
     """Write every well-formed record of the chunks, typed, and its problems.
 
@@ -238,6 +259,7 @@ def _stage(
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
             )
+            failures = [*failures, *change_column.failures(chunk)]
             problems.add_all(_problem_rows(failure, chunk) for failure in failures)
             columns = [
                 chunk.records,

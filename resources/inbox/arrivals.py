@@ -1,5 +1,6 @@
 """Imports the files of a bundle, and moves each to the archive or into quarantine."""
 
+import shlex
 from contextlib import suppress
 from dataclasses import replace
 
@@ -140,7 +141,8 @@ class Arrivals:
         if _NOTHING_TO_DO not in why:
             text.append(
                 f"Put a corrected file into inbox/{file.account}/{file.record_type}. Or import it yourself, with the "
-                f"options that it needs: records import FILE -a {file.account} -t {file.record_type}"
+                "options that it needs: "
+                + shlex.join(["records", "import", arrived.file, "-a", file.account, "-t", file.record_type])
             )
         self._inbox.quarantine(file, "\n\n".join(text), rejects)
         return replace(arrived, outcome=Outcome.QUARANTINED, sentence=why)
@@ -162,15 +164,17 @@ def _next_steps(report: ImportReport, file: BundledFile) -> str:
     beside = "" if rejects is None else printable(rejects_name(file.path.name, rejects.name))
     return (
         f"The rejected records are beside this text, each with its problems: {beside}. After the other records are "
-        f"committed, correct that file and put it into inbox/{file.account}/{file.record_type}.{until}"
+        f"committed, correct that file and put it into inbox/{file.account}/{file.record_type}.{until}\n"
+        f"Or import it yourself, in this folder: {report.batch.rejects_command(beside)}"
     )
 
 
 def _sentences(error: RecordsError, request: ImportRequest) -> str:
     """Return what was wrong and what to do, for the user who put the file into the inbox."""
     if isinstance(error, AlreadyImported):
-        options = f"-a {request.account} -t {request.record_type} --again"
-        return f"{error.message} {_NOTHING_TO_DO} To import it once more: records import FILE {options}."
+        name = printable(request.path.name)
+        command = ["records", "import", name, "-a", request.account, "-t", request.record_type, "--again"]
+        return f"{error.message} {_NOTHING_TO_DO} To import it once more: {shlex.join(command)}."
     return str(error)
 
 

@@ -384,6 +384,11 @@ class AccountRecords:
         with self._store.reading() as connection:
             return ledger.exports(connection, account=self.name, sha256=sha256)
 
+    def exports_with_columns(self, record_type: str, columns: Sequence[str]) -> list[ExportManifest]:
+        """Returns the account's exports in CSV with these columns: the newest for each way of writing them."""
+        with self._store.reading() as connection:
+            return ledger.exports_with_columns(connection, self.name, record_type, columns)
+
     def last_export(self, record_type: str, actor: str) -> ExportManifest | None:
         """Returns the newest export of a type by this actor, or None."""
         with self._store.reading() as connection:

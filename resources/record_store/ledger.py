@@ -363,6 +363,24 @@ def exports(
     return [_export(connection, row) for row in rows]
 
 
+def exports_with_columns(
+    connection: Connection, account: str, record_type: str, columns: Sequence[str]
+) -> list[ExportManifest]:
+    """Returns the account's exports in CSV with these columns: the newest for each way of writing them."""
+    rows = connection.execute(
+        f"""
+        SELECT {_EXPORT_COLUMNS} FROM lake.ledger.exports
+        WHERE account = ? AND record_type = ? AND format = 'csv' AND columns = ?::VARCHAR[] AND detail IS NOT NULL
+        QUALIFY row_number() OVER (
+            PARTITION BY detail ->> '$.request.encoding', detail ->> '$.request.escaped' ORDER BY export_id DESC
+        ) = 1
+        ORDER BY export_id DESC
+        """,
+        [account, record_type, list(columns)],
+    ).fetch_all()
+    return [_export(connection, row) for row in rows]
+
+
 def has_export(connection: Connection, export_id: str) -> bool:
     """Returns whether there is an export with this id, of any account."""
     found = connection.execute("SELECT export_id FROM lake.ledger.exports WHERE export_id = ?", [export_id]).fetch_all()

@@ -37,7 +37,7 @@ _OUTCOMES = {
 _REASONS = {
     "given": "as the user said",
     "remembered": "as for an earlier file with this header row",
-    "ours": "added by a rejects file, not data",
+    "ours": "added by a rejects file or an export of changes, not data",
     "name": "the field's name",
     "alias": "another name of the field",
     "normalised": "a name of the field, apart from case and punctuation",

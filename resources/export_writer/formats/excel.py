@@ -14,11 +14,16 @@ from schemas.exports import SHEET_ROWS, ExportManifest, ExportRequest
 
 _CELL_CHARACTERS = 32_767
 _NOT_A_CELL = {
-    "has a control character": r"regexp_matches(value, '[\x00-\x08\x0b\x0c\x0e-\x1f\x{fffe}\x{ffff}]')",
+    "has a control character after a text such as _x000B, which Excel would take for one": (
+        r"regexp_matches(value, '_x[0-9A-Fa-f]{4}[\x00-\x08\x0b-\x1f\x{fffe}\x{ffff}]')"
+    ),
     f"is longer than {_CELL_CHARACTERS:,} characters": f"strlen(value) > {_CELL_CHARACTERS} AND length(value) + "
     f"length(regexp_replace(value, '[^\\x{{10000}}-\\x{{10ffff}}]', '', 'g')) > {_CELL_CHARACTERS}",
 }
-"""SQL conditions for a text that no cell can hold. Excel counts a character beyond U+FFFF twice."""
+"""SQL conditions for a text that no cell can hold. Excel counts a character beyond U+FFFF twice.
+
+Other control characters are written as `_x000B_` and the like, which is how Excel spells them itself.
+"""
 
 
 class Excel(ExportFormat):
@@ -44,7 +49,7 @@ class Excel(ExportFormat):
             record = plan.rows_before(number) + found.record
             raise RecordsError(
                 f"No cell of Excel can hold `{found.column}` of record {record:,}: it {found.what}.",
-                "Leave the column out, filter the record out, or choose another format.",
+                "Export as csv, json, ndjson or parquet, which can. Or leave the column or the record out.",
                 f"The record is {' · '.join(map(str, found.key))}.",
             )
         return source.write_parquet(plan.parts[number].range, path)

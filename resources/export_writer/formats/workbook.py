@@ -14,9 +14,11 @@ import pyarrow.compute as pc
 from rustpy_xlsxwriter import FastExcel, Format
 
 from resources.export_writer.formats.row_batches import batches, first_of, schema_of
+from resources.export_writer.formats.workbook_package import write_with_property
 from resources.export_writer.plan import ExportPlan
 from resources.process_state import temporary_files_in
 from schemas.errors import RecordsError
+from schemas.exports import EXPORT_PROPERTY
 
 _ROWS = 5_000
 _EXACT = 10**15
@@ -45,28 +47,27 @@ def write_workbook(plan: ExportPlan, parts: Iterator[Path], path: Path) -> None:
     schema = schema_of(first)
     widths, formats = _widths(first, schema), _formats(schema)
     rows = _rows(parts)
-    with _named_xlsx(plan.work, path) as named, temporary_files_in(plan.work), _panics_as_errors():
-        book = FastExcel(str(named)).format(bold_headers=True).freeze(row=1)
+    with _working_file(plan.work) as made, temporary_files_in(plan.work), _panics_as_errors():
+        book = FastExcel(str(made)).format(bold_headers=True).freeze(row=1)
         for number in range(1, sheets + 1):
             title = name if sheets == 1 else f"{name} {number}"
             data = islice(rows, plan.request.sheet_rows) if plan.rows else iter([dict.fromkeys(schema.names)])
             book.sheet(title, data, column_widths=widths, column_formats=formats)
         book.save()
+        write_with_property(made, path, EXPORT_PROPERTY, plan.export_id)
 
 
 @contextmanager
-def _named_xlsx(folder: Path, path: Path) -> Iterator[Path]:
-    """Yield a link to the file that ends in .xlsx.
+def _working_file(folder: Path) -> Iterator[Path]:
+    """Yield a path that ends in .xlsx, and delete the file there at the end.
 
     The package writes other formats for other endings, and keeps the workbook in memory for an open file.
     """
-    link = folder / "book.xlsx"
-    link.unlink(missing_ok=True)
-    link.symlink_to(path)
+    made = folder / "book.xlsx"
     try:
-        yield link
+        yield made
     finally:
-        link.unlink(missing_ok=True)
+        made.unlink(missing_ok=True)
 
 
 @contextmanager

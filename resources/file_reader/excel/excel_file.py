@@ -8,6 +8,7 @@ from resources.file_reader.chunk import TextChunk
 from resources.file_reader.excel.limits import ExcelLimits
 from resources.file_reader.excel.package import Package
 from resources.file_reader.excel.progress import Progress
+from resources.file_reader.excel.properties import export_named_by
 from resources.file_reader.excel.shared_strings import read_shared_strings
 from resources.file_reader.excel.sheet import Sheet, merged
 from resources.file_reader.excel.styles import read_styles
@@ -61,6 +62,7 @@ class ExcelFile:
             self.sheet = workbook.choose(sheet)
             self._strings = read_shared_strings(self._package, workbook.strings, limits)
             self._styles = read_styles(self._package, workbook.styles)
+            self._export = export_named_by(self._package)
             self._progress = Progress(self._package, self.sheet, limits)
             part = workbook.sheets[self.sheet]
             self._sheet = Sheet(
@@ -91,8 +93,8 @@ class ExcelFile:
 
     @property
     def used(self) -> ReadOptions:
-        """The sheet."""
-        return ReadOptions(sheet=self.sheet)
+        """The sheet, and the export that the workbook says it is."""
+        return ReadOptions(sheet=self.sheet, of=self._export)
 
     @property
     def understood(self) -> list[tuple[str, str]]:

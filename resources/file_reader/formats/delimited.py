@@ -1,5 +1,6 @@
 """Delimited text: CSV, TSV and the like."""
 
+import codecs
 import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,6 @@ class Delimited(Format):
 
     name = "delimited"
     suffixes = (".csv", ".tsv", ".tab", ".txt")
-    rejects_encoding = "utf-8-sig"  # by the byte order mark a spreadsheet knows that it is UTF-8
     numbers_are_text = True
     escapes_formulas = True
 
@@ -30,9 +30,26 @@ class Delimited(Format):
         return DelimitedFile(path, name, options, limits)
 
     @contextmanager
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> Iterator[RowWriter]:
-        """Writes CSV with commas."""
-        with path.open("w", encoding=self.rejects_encoding, newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(headers)
-            yield writer
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> Iterator[RowWriter]:
+        """Writes text with the delimiter and in the encoding of the file that has the records."""
+        delimiter = used.delimiter or ","
+        with path.open("w", encoding=_rejects_encoding(used), newline="") as file:
+            # A quotation mark in the header says that ' is none.
+            csv.writer(file, delimiter=delimiter, quoting=csv.QUOTE_ALL).writerow(headers)
+            yield csv.writer(file, delimiter=delimiter)
+
+    def note(self, text: str, used: ReadOptions) -> str:
+        """Returns the text with an escape in place of each character that the encoding does not have."""
+        encoding = _rejects_encoding(used)
+        return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _rejects_encoding(used: ReadOptions) -> str:
+    """Returns the encoding of the file, with a byte order mark if it has one.
+
+    By the mark, a spreadsheet knows UTF-8, and the import knows UTF-16 and UTF-32.
+    """
+    name = codecs.lookup(used.encoding or "utf-8").name
+    if name.startswith(("utf-16", "utf-32")):
+        return name[: len("utf-16")]
+    return "utf-8-sig" if name in ("utf-8", "ascii") else name

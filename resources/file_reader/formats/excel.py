@@ -46,7 +46,7 @@ class Excel(Format):
 
         return ExcelFile(path.open("rb"), name, sheet=options.sheet)
 
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> AbstractContextManager[RowWriter]:
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:
         """Writes a workbook of one sheet; every cell is text."""
         from resources.file_reader.excel.rejects import RejectsWorkbook
 

@@ -118,12 +118,12 @@ class Format(ABC):
     """A short, unique name."""
     suffixes: ClassVar[tuple[str, ...]]
     """How the names of such files end; the first is the suffix of a rejects file."""
-    rejects_encoding: ClassVar[str] = "utf-8"
-    """The encoding of a rejects file, if it is text."""
     time_zone: ClassVar[str | None] = None
     """The time zone of timestamps without an offset: UTC where the format has no offsets."""
     numbers_are_text: ClassVar[bool] = False
     """Whether the format has no numbers of its own, so that they can have any decimal sign."""
+    names_in_records: ClassVar[bool] = False
+    """Whether the records name the columns, so that a file without records names none."""
     escapes_formulas: ClassVar[bool] = False
     """Whether a spreadsheet opens such files, so that a rejects file has a ' before texts that look like formulas."""
 
@@ -148,8 +148,15 @@ class Format(ABC):
         """
 
     @abstractmethod
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> AbstractContextManager[RowWriter]:
-        """Returns a file with these headers that takes rows of text; it is complete when its context ends."""
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:
+        """Returns a file with these headers that takes rows of text; it is complete when its context ends.
+
+        used: how the file was read that has the records. The rejects file is written alike.
+        """
+
+    def note(self, text: str, used: ReadOptions) -> str:
+        """Returns a text of ours as a rejects file can hold it, written as `write_rejects` does."""
+        return text
 
     def escaped(self, text: str) -> str:
         """Returns the text for a cell of a rejects file.

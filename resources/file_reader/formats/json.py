@@ -9,6 +9,7 @@ from typing import TextIO
 from resources.file_reader.formats.delimited import Delimited
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
 from resources.file_reader.options import ReadLimits
+from schemas.errors import UnreadableFile
 from schemas.reading import ReadOptions
 
 _SUFFIXES = (".json", ".ndjson", ".jsonl")
@@ -16,6 +17,8 @@ _SUFFIXES = (".json", ".ndjson", ".jsonl")
 
 class _Json(Format):
     """JSON of either kind: the file's content, not its name, says which."""
+
+    names_in_records = True
 
     def recognises(self, candidate: Candidate) -> bool:
         """Returns whether the name says JSON, or the content does and the name does not say delimited text."""
@@ -27,7 +30,10 @@ class _Json(Format):
         """Opens a file of JSON records; they need no options."""
         from resources.file_reader.json_records import JsonFile, JsonLimits
 
-        return JsonFile(path.open("rb"), name, limits=JsonLimits.of(limits))
+        file = JsonFile(path.open("rb"), name, limits=JsonLimits.of(limits))
+        if not file.headers and not file.is_empty:
+            raise UnreadableFile(f"{name} has no columns: its objects are empty.", "Name the values in its objects.")
+        return file
 
 
 class JsonArray(_Json):
@@ -41,9 +47,9 @@ class JsonArray(_Json):
         return super().recognises(candidate) and candidate.first_character == b"["
 
     @contextmanager
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> Iterator[RowWriter]:
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> Iterator[RowWriter]:
         """Writes an array of objects; every value is text."""
-        with path.open("w", encoding=self.rejects_encoding, newline="\n") as file:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
             file.write("[")
             writer = _ObjectWriter(file, headers, opening="\n", separator=",")
             yield writer
@@ -57,9 +63,9 @@ class JsonLines(_Json):
     suffixes = (".ndjson", ".jsonl")
 
     @contextmanager
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> Iterator[RowWriter]:
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> Iterator[RowWriter]:
         """Writes an object on each line; every value is text."""
-        with path.open("w", encoding=self.rejects_encoding, newline="\n") as file:
+        with path.open("w", encoding="utf-8", newline="\n") as file:
             yield _ObjectWriter(file, headers, ending="\n")
 
 

@@ -26,7 +26,7 @@ class Parquet(Format):
 
         return ParquetFile(path.open("rb"), name, limits=ParquetLimits.of(limits))
 
-    def write_rejects(self, path: Path, headers: Sequence[str]) -> AbstractContextManager[RowWriter]:
+    def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:
         """Writes a Parquet file; every column is text."""
         from resources.file_reader.parquet.rejects import RejectsParquet
 

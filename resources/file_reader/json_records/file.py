@@ -72,6 +72,11 @@ class JsonFile:
         return [("Format", "JSON array" if self.kind == "json" else "JSON, one object a line")]
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it has no records."""
+        return not self._records
+
+    @property
     def share_read(self) -> float:
         """The share of the records that `chunks` has delivered."""
         return self.read / max(1, self._records)

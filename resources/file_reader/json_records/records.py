@@ -30,6 +30,8 @@ from schemas.errors import UnreadableFile
 
 _NEAR = 16  # an error this close to the end of a block may come from the cut
 _ESCAPE = re.compile(rb"\\(.)")
+_LINES = (".ndjson", ".jsonl")
+"""How the names of files end that may be empty: they have no records. An empty file of another name is damaged."""
 
 # A number with a point or an exponent arrives as bytes: its text is kept, and differs from a string.
 _decode_line = msgspec.json.Decoder(dict[str, Any], float_hook=str.encode).decode
@@ -84,6 +86,9 @@ class Records:
             source.buffer, source.offset, self._marked = source.buffer[3:], 3, True
         source.skip_white()
         first = source.buffer[:1]
+        if not first and self._name.lower().removesuffix(".gz").removesuffix(".zst").endswith(_LINES):
+            self.kind = "ndjson"
+            return
         if not first:
             raise self._refuse(source, "", 0, "the file is empty", None)
         if first not in (b"[", b"{"):

@@ -1,0 +1,131 @@
+"""The export of ours that a file is or comes from: how it was written, and how that is known."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from resources.file_reader import FileReader, TextChunk
+from resources.record_store import AccountRecords, RecordStore
+from resources.record_store.refusals import no_such_export
+from schemas.batches import ImportRequest
+from schemas.errors import InvalidRequest
+from schemas.exports import ExportManifest, ExportRequest
+from schemas.formulas import ESCAPED, FORMULA, NUMBER
+from schemas.reading import ReadOptions
+
+_CERTAIN = ("utf-8", "utf-16", "utf-32")
+"""How the names of encodings begin in which a file says itself that it is in them."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The export that a file is, or that it was before someone edited it.
+
+    why: how that is known, as the end of a sentence.
+    export_id: None if nobody has changed the file.
+    is_certain: whether it is known by more than the header row.
+    options: how the export was written, as far as that helps to read the file.
+    escaped: whether its texts such as =1+1 got a ' before them, and still have it.
+    other_encodings: the encodings of exports with these columns, if there are several that no file says itself.
+    """
+
+    why: str
+    export_id: str | None
+    is_certain: bool
+    options: ReadOptions
+    escaped: bool
+    other_encodings: Collection[str] = ()
+
+    @property
+    def name(self) -> str | None:
+        """Returns the export in words; None if the file is not known to be an edited one of it."""
+        return f"the export {self.export_id}, edited since" if self.is_certain and self.export_id else None
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Returns whether nobody has changed the file."""
+        return self.export_id is None
+
+
+def find_origin(store: RecordStore, request: ImportRequest, reader: FileReader) -> Origin | None:
+    """Returns the export that a file comes from; None if it is not known to come from one.
+
+    It is known by its bytes; if they were edited since, by the id that the request or a workbook names; else by its
+    header row. An id counts only for an export of the same account and type.
+
+    Raises NotFound or InvalidRequest if the request names no export of the account or one of another type.
+    """
+    records = store.account(request.account)
+    named = None if request.of is None else _named(records, request)
+    exported = store.exported(reader.sha256)
+    if exported is not None:
+        return Origin("this is an export of ours", None, True, _whole(exported), exported.escaped)
+    if named is None and reader.used.of is not None:
+        named = records.export(reader.used.of)
+    if named is not None and named.record_type == request.record_type:
+        of_export = named.request or ExportRequest(named.account, named.record_type, format=named.format)
+        # A program that saves the file may choose another delimiter.
+        options = _whole(of_export) if set(reader.headers).isdisjoint(named.columns) else _encoding(of_export)
+        why = f"it comes from the export {named.export_id}"
+        return Origin(why, named.export_id, True, options, of_export.escaped)
+    if not reader.format.escapes_formulas:
+        return None
+    return _by_header_row(records.exports_with_columns(request.record_type, reader.headers), reader)
+
+
+def _named(records: AccountRecords, request: ImportRequest) -> ExportManifest:
+    export = records.export(request.of or "")
+    if export is None:
+        raise no_such_export(request.of or "")
+    if export.record_type != request.record_type:
+        raise InvalidRequest(
+            f"{export.export_id} is an export of {export.record_type}, not of {request.record_type}.",
+            "Name an export of this type: records exports lists them.",
+        )
+    return export
+
+
+def _by_header_row(exports: list[ExportManifest], reader: FileReader) -> Origin | None:
+    """Returns the newest of the exports, which have the header row of the file.
+
+    Files of others may have this header row too. So the encoding counts only where a user would be asked for it. Texts
+    keep their ' if more texts lack one than have one.
+    """
+    requests = [export.request for export in exports if export.request is not None]
+    if not requests:
+        return None
+    encodings = dict.fromkeys(it.encoding for it in requests if not it.encoding.startswith(_CERTAIN))
+    escaped = requests[0].escaped and _looks_escaped(reader.first_chunk())
+    newest = exports[0].export_id
+    return Origin(
+        f"its columns and texts are as in the export {newest}",
+        newest,
+        False,
+        ReadOptions(encoding=next(iter(encodings), None)),
+        escaped,
+        encodings if len(encodings) > 1 else (),
+    )
+
+
+def _looks_escaped(chunk: TextChunk | None) -> bool:
+    """Returns whether the texts that look like formulas have a ' before them, or most of them."""
+    import pyarrow.compute as pc
+
+    escaped = bare = 0
+    for column in () if chunk is None else chunk.values.columns:
+        texts = column.filter(pc.match_substring_regex(column, FORMULA))
+        numbers = pc.sum(pc.match_substring_regex(texts, f"^{NUMBER}$")).as_py() or 0
+        quoted = pc.sum(pc.match_substring_regex(texts, ESCAPED)).as_py() or 0
+        escaped += quoted
+        bare += len(texts) - numbers - quoted
+    return escaped >= bare
+
+
+def _whole(request: ExportRequest) -> ReadOptions:
+    """Returns how an export is written."""
+    if request.format != "csv":
+        return ReadOptions()
+    return ReadOptions(encoding=request.encoding, delimiter=request.delimiter)
+
+
+def _encoding(request: ExportRequest) -> ReadOptions:
+    return ReadOptions(encoding=request.encoding) if request.format == "csv" else ReadOptions()
