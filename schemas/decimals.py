@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.counts import numbered
 from schemas.fits import Fit
 from schemas.parsing import is_number
 from schemas.reading import COMMA, POINT
@@ -15,6 +16,8 @@ from schemas.record_type import RecordType
 from schemas.spellings import NO_NUMBER, with_point
 from schemas.warnings import BatchWarning, WarningCode
 
+_PLAIN = r"^[-+]?[0-9]*\.?[0-9]*$"
+"""A number with a point, as formats with numbers of their own write it."""
 _IN_WORDS = {COMMA: "a decimal comma", POINT: "a decimal point and thousands separators"}
 
 
@@ -22,10 +25,14 @@ class DecimalSigns:
     """Counts which decimal signs the numbers of a file fit that were not read, a chunk at a time. It keeps no values.
 
     sign: the decimal sign that a user says; None for a point without thousands separators.
+    can_be_said: whether a user can say it, because the format of the file has no numbers of its own.
     """
 
-    def __init__(self, record_type: RecordType, fields: tuple[str, ...], sign: str | None) -> None:
+    def __init__(
+        self, record_type: RecordType, fields: tuple[str, ...], sign: str | None, *, can_be_said: bool = True
+    ) -> None:
         self.sign = sign
+        self._can_be_said = can_be_said
         numbers = [name for name in fields if is_number(record_type.field(name))]
         self._fits = {name: {fit: Fit("number") for fit in (COMMA, POINT, None)} for name in numbers}
 
@@ -36,6 +43,8 @@ class DecimalSigns:
             if values.null_count:
                 column = pc.utf8_trim_whitespace(texts[name].combine_chunks())
                 unread = pc.fill_null(pc.and_(pc.is_null(values), pc.not_equal(column, "")), False)
+                if not self._can_be_said:
+                    unread = pc.and_not(unread, pc.match_substring_regex(column, _PLAIN))
                 column, of = column.filter(unread), records.filter(unread)
                 comma, point = fits_sign(column, COMMA), fits_sign(column, POINT)
                 has_thousands = pc.match_substring_regex(column, r"[, '\x{a0}\x{202f}\x{2019}]")
@@ -58,6 +67,12 @@ class DecimalSigns:
 
     def _doubts(self, fits: dict[str | None, Fit]) -> Iterator[tuple[int, str]]:
         comma, point, either = fits[COMMA], fits[POINT], fits[None]
+        if not self._can_be_said:
+            unread = sum(fit.values for fit in fits.values())
+            if unread:
+                many = f"{numbered(unread, 'text')} like a number with a decimal comma or thousands separators"
+                yield unread, f"{many}. Numbers of this format have a point alone: correct the file."
+            return
         if comma.values and point.values:
             both = ", ".join(fit.sentence(f"with {_IN_WORDS[sign]}") for sign, fit in ((COMMA, comma), (POINT, point)))
             yield comma.values + point.values, f"{both}. No --decimal reads them all: correct the file."

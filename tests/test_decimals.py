@@ -114,5 +114,9 @@ def test_a_decimal_sign_is_for_delimited_text_alone(importer: Importer, store: R
     path.write_text(json.dumps(records))
     preview = importer.preview(ImportRequest(path, "ua", "contacts", decimal=","))
     assert (preview.batch.counts.rejected, preview.samples[0].value) == (1, "1.234"), "numbers of JSON have a point"
+    assert preview.batch.warnings == ()
+    path.write_text(json.dumps([{"external_id": "J-3", "status": "lead", "amount": "1,5"}]))
+    (warning,) = importer.preview(ImportRequest(path, "ua", "contacts")).batch.warnings
+    assert warning.sentence.startswith("`amount`: 1 text like a number with a decimal comma or thousands separators.")
     with pytest.raises(InvalidRequest, match="';' is no decimal sign"):
         ImportRequest(path, "ua", "contacts", decimal=";")

@@ -95,7 +95,7 @@ def stage_file(
     missing = [name for name in mapping.missing if record_type.field(name).required]
     why_unescape = _why_unescape(source, request)
     unescape = why_unescape is not None
-    decimals = DecimalSigns(record_type, fields, source.decimal)
+    decimals = DecimalSigns(record_type, fields, source.decimal, can_be_said=reader.format.numbers_are_text)
     dates = DateOrders(record_type, fields, source.options.date_order)
     texts = {mapping.fields[name]: name for name in fields if record_type.field(name).type == "text"}
     shown = ShownTexts(reader.number_formats, texts, taken=bool(source.options.as_shown))
