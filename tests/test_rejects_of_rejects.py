@@ -224,7 +224,7 @@ def test_the_command_beside_a_refused_file_imports_its_corrected_rejects(
     lands(store, "it's in.csv", [contact(1, status="VIP")])
     take(store)
     assert import_all(store)["it's in.csv"].outcome is Outcome.QUARANTINED
-    monkeypatch.chdir(store.settings.data / places(store)["WHY.txt"][0])
+    monkeypatch.chdir(on_disk(store.settings.data) / places(store)["WHY.txt"][0])
     rejects = Path("it's in.rejects.csv")
     rejects.write_text(rejects.read_text("utf-8-sig").replace("VIP", "lead"))
     (line,) = [it for it in Path("WHY.txt").read_text().splitlines() if "in this folder: " in it]
