@@ -69,7 +69,7 @@ SPECIAL = (
         "null",
         "_x0041_",
     ),
-    *("\x0b", "\x01\x1f\r", "\ufffe\uffff", "_x000B_\x0b", "_x000B _\x7f"),
+    *("\x0b", "a\x00b", "\x01\x1f\r", "\ufffe\uffff", "_x000B_\x0b", "_x000B _\x7f"),
     *(" x ", "#N/A", "12345678901234567890", "2024-05-31", "{", "[1]", "sep=;", "\ufeff", "\xa0", "𝄞", "\u2028"),
 )
 TIMESTAMPS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001

@@ -1,6 +1,6 @@
 """The export of ours that a file is or comes from: how it was written, and how that is known."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from resources.file_reader import FileReader, TextChunk
@@ -84,18 +84,17 @@ def _named(records: AccountRecords, request: ImportRequest) -> ExportManifest:
     return export
 
 
-def _by_header_row(exports: list[ExportManifest], reader: FileReader) -> Origin | None:
+def _by_header_row(exports: Sequence[tuple[str, ExportRequest]], reader: FileReader) -> Origin | None:
     """Returns the newest of the exports, which have the header row of the file.
 
     Files of others may have this header row too. So the encoding counts only where a user would be asked for it. Texts
     keep their ' if more texts lack one than have one.
     """
-    requests = [export.request for export in exports if export.request is not None]
-    if not requests:
+    if not exports:
         return None
-    encodings = dict.fromkeys(it.encoding for it in requests if not it.encoding.startswith(_CERTAIN))
-    escaped = requests[0].escaped and _looks_escaped(reader.first_chunk())
-    newest = exports[0].export_id
+    encodings = dict.fromkeys(of.encoding for _, of in exports if not of.encoding.startswith(_CERTAIN))
+    newest, request = exports[0]
+    escaped = request.escaped and _looks_escaped(reader.first_chunk())
     return Origin(
         f"its columns and texts are as in the export {newest}",
         newest,

@@ -114,7 +114,8 @@ class Opener:
         earlier = parent or commits.of_header_row or self._tried(commits.with_options)
         if failure and not earlier:
             raise failure
-        parent = parent or self._parent()
+        parent = parent or self._parent()  # it can name its batch only if it is read rightly
+        earlier = parent or earlier
         origin = None if parent else find_origin(self._store, self._request, self._reader)
         options = self._request.options if origin is None else self._request.options.or_else(origin.options)
         if origin is not None and origin.is_unchanged:

@@ -384,8 +384,8 @@ class AccountRecords:
         with self._store.reading() as connection:
             return ledger.exports(connection, account=self.name, sha256=sha256)
 
-    def exports_with_columns(self, record_type: str, columns: Sequence[str]) -> list[ExportManifest]:
-        """Returns the account's exports in CSV with these columns: the newest for each way of writing them."""
+    def exports_with_columns(self, record_type: str, columns: Sequence[str]) -> list[tuple[str, ExportRequest]]:
+        """Returns id and request of the exports in CSV with these columns: the newest for each way of writing them."""
         with self._store.reading() as connection:
             return ledger.exports_with_columns(connection, self.name, record_type, columns)
 

@@ -365,20 +365,23 @@ def exports(
 
 def exports_with_columns(
     connection: Connection, account: str, record_type: str, columns: Sequence[str]
-) -> list[ExportManifest]:
-    """Returns the account's exports in CSV with these columns: the newest for each way of writing them."""
+) -> list[tuple[str, ExportRequest]]:
+    """Returns id and request of exports in CSV with these columns: the newest for each way of writing them.
+
+    Reads few columns only, as `request_of_export` does.
+    """
     rows = connection.execute(
-        f"""
-        SELECT {_EXPORT_COLUMNS} FROM lake.ledger.exports
-        WHERE account = ? AND record_type = ? AND format = 'csv' AND columns = ?::VARCHAR[] AND detail IS NOT NULL
+        """
+        SELECT export_id, detail FROM lake.ledger.exports
+        WHERE columns = ?::VARCHAR[] AND account = ? AND record_type = ? AND (detail ->> '$.request.format') = 'csv'
         QUALIFY row_number() OVER (
             PARTITION BY detail ->> '$.request.encoding', detail ->> '$.request.escaped' ORDER BY export_id DESC
         ) = 1
         ORDER BY export_id DESC
         """,
-        [account, record_type, list(columns)],
+        [list(columns), account, record_type],
     ).fetch_all()
-    return [_export(connection, row) for row in rows]
+    return [(export_id, ExportRequest.from_dict(json.loads(detail)["request"])) for export_id, detail in rows]
 
 
 def has_export(connection: Connection, export_id: str) -> bool:
