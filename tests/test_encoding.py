@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from resources.file_reader.delimited.encoding import detect_encoding
+from resources.file_reader.delimited.encoding import detect_encoding, rank
 from schemas.errors import UnreadableFile
 from tests.encodings import LANGUAGES, found
 
@@ -80,3 +80,7 @@ def test_wide_characters_that_have_lines_in_either_order_are_asked_about() -> No
 def test_a_nul_in_utf_8_is_not_taken_for_a_wide_character() -> None:
     assert detected(b"id,name\n1,A\0na\n") == "utf-8"
     assert detected(b"id,name\n1,A\0n\n") == "utf-8"
+
+
+def test_a_byte_that_no_language_explains_is_ranked_without_a_warning() -> None:
+    assert rank(b"\x83")[:2] == ["mac_roman", "cp850"]

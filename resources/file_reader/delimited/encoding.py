@@ -178,7 +178,8 @@ def _by_frequency(sample: bytes, names: list[str]) -> list[str]:
         return names
     import chardet  # only here, for few files need it
 
-    found = chardet.detect_all(sample, ignore_threshold=True, include_encodings=[it.replace("_", "-") for it in names])
+    among = [it.replace("_", "-") for it in names]
+    found = chardet.detect_all(sample, ignore_threshold=True, include_encodings=among, no_match_encoding=among[0])
     ranked = [codecs.lookup(each["encoding"]).name for each in found if each["encoding"] is not None]
 
     def place(codec: str) -> tuple[int, int]:
