@@ -109,7 +109,7 @@ def shown_number(text: str, code: str) -> str | None:
     number = Decimal(text)
     of_sign = 0 if number > 0 else 1 if number else 2
     section = sections[of_sign if of_sign < len(sections) else 0]
-    shown = None if section is None else section.text(abs(number))
+    shown = None if section is None else section.text(number.copy_abs())
     if number >= 0 or len(sections) > 1:
         return shown
     return f"-{shown}" if shown and re.search("[1-9]", shown) else None  # programs differ in the sign of a rounded zero
@@ -118,11 +118,11 @@ def shown_number(text: str, code: str) -> str | None:
 def shown_numbers(texts: pa.Array, code: str) -> pa.Array:
     """Returns what a number format shows of each number, as `shown_number` does; null if that is not known."""
     sections = _sections(code)
-    first = sections[0] if sections else None
-    if first is None:
+    if sections is None:
         return pa.nulls(len(texts), pa.string())
-    if first.zeros and pc.all(pc.match_substring_regex(texts, "^[1-9][0-9]*$")).as_py():
-        return pc.binary_join_element_wise(first.before, pc.utf8_lpad(texts, first.zeros, "0"), first.after, "")
+    only = sections[0] if len(sections) == 1 else None
+    if only and only.zeros and pc.all(pc.match_substring_regex(texts, "^[0-9]{1,400}$")).as_py():
+        return pc.binary_join_element_wise(only.before, pc.utf8_lpad(texts, only.zeros, "0"), only.after, "")
     distinct = texts.dictionary_encode()
     shown = [shown_number(text, code) for text in distinct.dictionary.to_pylist()]
     return pa.array(shown, pa.string()).take(distinct.indices)

@@ -219,7 +219,7 @@ UMLAUTS = "name;ort\r\nJürgen;Köln\r\nBjörk;Malmö\r\nŽeljko;Šibenik\r\n"
         ("utf-8-sig", "certain"),
         ("utf-16", "certain"),
         ("utf-32", "certain"),
-        ("utf-16-le", "likely"),
+        ("utf-16-le", "certain"),
         ("cp1252", "proposed"),
     ],
 )

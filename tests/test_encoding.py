@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from resources.file_reader.delimited.encoding import detect_encoding
+from resources.file_reader.delimited.encoding import detect_encoding, rank
 from schemas.errors import UnreadableFile
 from tests.encodings import LANGUAGES, found
 
@@ -59,3 +59,28 @@ def test_a_bad_byte_in_a_line_longer_than_a_block_is_named_by_its_place() -> Non
     data = f"id,name\nX-1,{long}".encode() + b"\xfc" + f"{long}\n".encode()
     with pytest.raises(UnreadableFile, match=r"1 byte: line 2, byte 1,200,005 \(0xfc\)"):
         detected(data)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("text", ["id,name\n1,Ana\n", "id\r1\r", "a\n\u4e00\n"])
+def test_text_of_wide_characters_without_a_mark_is_known_by_its_lines(encoding: str, text: str) -> None:
+    """In the other order of bytes, "id" is two Chinese characters."""
+    data = text.encode(encoding)
+    assert detect_encoding(io.BytesIO(data), "in.csv").name == encoding
+    assert detect_encoding(io.BytesIO(data), "in.csv").candidates == ()
+
+
+def test_wide_characters_that_have_lines_in_either_order_are_asked_about() -> None:
+    both = detect_encoding(io.BytesIO("a\n\u0a00b\n".encode("utf-16-le")), "in.csv")
+    assert both.candidates == ("utf-16-le", "utf-16-be")
+    few = detect_encoding(io.BytesIO("\u6161\u6161\u6161\u6161\u6161\n".encode("utf-16-le")), "in.csv")
+    assert few.candidates == ("utf-16-le", "utf-8")
+
+
+def test_a_nul_in_utf_8_is_not_taken_for_a_wide_character() -> None:
+    assert detected(b"id,name\n1,A\0na\n") == "utf-8"
+    assert detected(b"id,name\n1,A\0n\n") == "utf-8"
+
+
+def test_a_byte_that_no_language_explains_is_ranked_without_a_warning() -> None:
+    assert rank(b"\x83")[:2] == ["mac_roman", "cp850"]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.imports import PreviewConfig
 from resources.file_reader.excel import ExcelFile
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
@@ -146,3 +147,9 @@ def unusual(data: bytes) -> bytes:
             part = source.read(name)
             target.writestr(name, part.replace(b"</row>", b"<!-- --></row>") if "sheet1" in name else part)
     return made.getvalue()
+
+
+def test_dagster_and_the_inbox_can_say_it() -> None:
+    assert PreviewConfig(path="in.xlsx", as_shown=True).request().options.as_shown is True
+    assert PreviewConfig(path="in.xlsx").request().options.as_shown is None
+    assert CommitPolicy(as_shown=True).options.as_shown is True

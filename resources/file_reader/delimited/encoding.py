@@ -28,6 +28,7 @@ _PRESENT = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "cp932",
 _FORMER = ("mac_roman", "cp850", "cp852", "cp866", "koi8_r", "cp1255", "cp1256")
 _CANDIDATES = (*_PRESENT, *_FORMER)
 """The encodings to choose from: those that programs write today before those of former systems."""
+_WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _ONE_BYTE = {*_CANDIDATES, "latin-1"} - {"cp932", "euc_jp", "gb18030", "big5", "cp949"}
 """Those in which each byte is a character."""
 
@@ -106,17 +107,29 @@ def detect_encoding(file: BinaryIO, name: str, first: str | None = None) -> Enco
     for mark, codec in _BOMS:
         if sample.startswith(mark):
             return Encoding(codec, "certain, by its byte order mark")
-    zeros = sample.count(0)
-    if zeros > len(sample) // 8:  # only text in UTF-16 or UTF-32 has NUL bytes
-        for codec in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
-            if _decodes(sample[: len(sample) // 4 * 4], codec, final=False):
-                return Encoding(codec, "likely, by its NUL bytes")
-    if _is_utf8(file):
+    is_utf8 = _is_utf8(file)
+    if wide := _wide(sample):
+        if is_utf8 and sample.count(0) <= len(sample) // 8:
+            wide.append("utf-8")
+        if len(wide) > 1:
+            return Encoding(wide[0], "proposed, by its NUL bytes", tuple(wide))
+        return Encoding(wide[0], "certain: only so its NUL bytes are part of lines of text")
+    if is_utf8:
         return Encoding("utf-8", "certain: every byte of it is UTF-8")
     _require_undamaged(file, name)
     ranked = [*([first] if first else []), *rank(_sample(file)), "latin-1"]
     candidates = tuple(_differing(file, dict.fromkeys(ranked)))
     return Encoding(candidates[0], "proposed: it is not UTF-8", candidates)
+
+
+def _wide(sample: bytes) -> list[str]:
+    """Returns the encodings of two or four bytes a character in which a text with NUL bytes has lines and no NUL.
+
+    The bytes of "a" in one of them are those of another character in the other one: only line ends tell which is right.
+    """
+    sample = sample[: len(sample) // 4 * 4] if len(sample) == _BLOCK else sample
+    fitting = [codec for codec in _WIDE if 0 in sample and _decodes(sample, codec, final=False)]
+    return [codec for codec in fitting if {"\n", "\r"} & {*sample.decode(codec, "ignore")}]
 
 
 def _differing(file: BinaryIO, codecs_: Iterable[str]) -> Iterator[str]:
@@ -165,7 +178,8 @@ def _by_frequency(sample: bytes, names: list[str]) -> list[str]:
         return names
     import chardet  # only here, for few files need it
 
-    found = chardet.detect_all(sample, ignore_threshold=True, include_encodings=[it.replace("_", "-") for it in names])
+    among = [it.replace("_", "-") for it in names]
+    found = chardet.detect_all(sample, ignore_threshold=True, include_encodings=among, no_match_encoding=among[0])
     ranked = [codecs.lookup(each["encoding"]).name for each in found if each["encoding"] is not None]
 
     def place(codec: str) -> tuple[int, int]:
