@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.file_reader import CellProblem, FileReader, TextChunk
+from resources.file_reader import CellProblem, FileReader, Malformed, TextChunk
 from resources.importing.progress import Progress, observed_chunks
 from resources.importing.source import Source
 from resources.record_store import Comparison, RecordStore, Staging
@@ -286,14 +286,20 @@ def _elsewhere(failures: list[Failures], chunk: TextChunk, mapping: Mapping) -> 
 
 
 def _malformed(chunk: TextChunk, expected: int) -> list[pa.RecordBatch]:
+    texts = {
+        Malformed.FIELD_COUNT: f"must have {expected:,} fields, as the header has",
+        Malformed.QUOTATION_MARK: "must have quotation marks only around whole fields",
+        Malformed.REPEATED_HEADER: "must not be the header again",
+    }
+    found = {Malformed.QUOTATION_MARK: "one elsewhere", Malformed.REPEATED_HEADER: "the names of the columns"}
     rows = [
         {
             "record": bad.record,
             "line": bad.line,
             "field": None,
-            "rule": "field_count",
-            "expected": f"must have {expected:,} fields, as the header has",
-            "value": f"{bad.fields:,} fields",
+            "rule": bad.why.value,
+            "expected": texts[bad.why],
+            "value": found.get(bad.why, f"{bad.fields:,} fields"),
         }
         for bad in chunk.malformed
     ]

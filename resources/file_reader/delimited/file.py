@@ -18,15 +18,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from resources.file_reader.chunk import TextChunk
-from resources.file_reader.delimited.dialect import check_delimiter, detect_dialect
+from resources.file_reader.chunk import Malformed, MalformedRecord, TextChunk
+from resources.file_reader.delimited import header
+from resources.file_reader.delimited.by_line import TOO_LARGE
+from resources.file_reader.delimited.detection import detect
+from resources.file_reader.delimited.dialect import check_delimiter
 from resources.file_reader.delimited.differing import ENCODING_SENTENCE, differing_values
+from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, too_many_blank_lines
 from schemas.errors import UnreadableFile
 from schemas.reading import Question, ReadOptions
 
+_BOM, _APOSTROPHE = "\ufeff", "'"
 _SAMPLE_CHARACTERS = 1 << 18
 _MALFORMED_A_CHUNK = 20_000
 
@@ -36,8 +41,6 @@ class DelimitedFile:
 
     `read` counts the records of the chunks so far, and `share_read` is their share of the file, from 0 to 1.
     """
-
-    notes: tuple[str, ...] = ()
 
     def __init__(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> None:
         self._path = path
@@ -51,11 +54,15 @@ class DelimitedFile:
         with self._text("replace") as text:  # the parsers report an invalid byte and its place
             sample = text.read(_SAMPLE_CHARACTERS)
             given = None if options.delimiter is None else check_delimiter(options.delimiter)
-            self.dialect = detect_dialect(sample, given, whole=not text.read(1))
+            beginning = detect(sample, given, whole=not text.read(1))
+        self.dialect = beginning.dialect
         csv.field_size_limit(limits.cell_mb * 1_000_000)
-        self.headers = self._read_header()
+        self._header = header.fitted(self._read_header(), beginning.rows[1:], self.dialect.delimiter, name)
+        self.headers = self._header.names
+        self.notes = self._header.notes
         self.used = ReadOptions(self.encoding.name, self.dialect.delimiter)
-        self.questions = self._ask_encoding()
+        self.questions = (*self._ask_encoding(), *beginning.questions, *self._header.questions)
+        self._doubts = Doubts(len(self.headers))
         self.understood = [
             ("Format", "Delimited text"),
             ("Encoding", f"{self.encoding.name} ({self.encoding.sure})"),
@@ -64,6 +71,9 @@ class DelimitedFile:
         ]
         if self.dialect.skipped_lines:
             self.understood.append(("Lines above the header, left out", f"{self.dialect.skipped_lines:,}"))
+        if self.dialect.skips_space:
+            self.understood.append(("Spaces after delimiters", "left out"))
+        self.understood += self._header.understood
 
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the file, in order, in chunks of about 8 MB. Call it once."""
@@ -78,7 +88,9 @@ class DelimitedFile:
                     self.read += block.read
                     self.share_read = position() / size  # nearly: a block may end inside a record
                     self._pass_over(block.blank)
-                    yield from _chunks(values, block)
+                    self._doubts.add(block)
+                    yield from self._chunks(values, block)
+            self.questions = (*self.questions, *self._doubts.questions())
         except csv.Error as error:
             raise self._unreadable(finder.line, error) from error
         except UnicodeError as error:
@@ -93,7 +105,8 @@ class DelimitedFile:
     def _delivered(self, block: RecordBlock) -> pa.Table:
         """Returns the well-formed records of a block, as Arrow reads them. Raises UnreadableFile if it finds others."""
         names = [str(position) for position in range(len(self.headers))]
-        if not block.read:  # Arrow refuses data without a record
+        known = [bad for bad in block.malformed if bad.why is Malformed.FIELD_COUNT]
+        if not known and not len(block.records):  # Arrow refuses data without a record
             return pa.table(dict.fromkeys(names, pa.array([], pa.string())))
         skipped: list[int] = []
 
@@ -103,9 +116,11 @@ class DelimitedFile:
 
         try:
             # Not read_csv: it starts a thread for each call, which the reading process must not do.
+            # Arrow takes a byte order mark away: one more keeps that of a value.
+            data = codecs.BOM_UTF8 + block.data if block.data.startswith(codecs.BOM_UTF8) else block.data
             with pyarrow.csv.open_csv(
-                pa.BufferReader(block.data),
-                pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block.data) + 1, column_names=names),
+                pa.BufferReader(data),
+                pyarrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
                 pyarrow.csv.ParseOptions(
                     delimiter=self.dialect.delimiter,
                     quote_char=self.dialect.quote,
@@ -120,9 +135,9 @@ class DelimitedFile:
         except pa.ArrowInvalid as error:
             block.data.decode()  # the likeliest reason: invalid UTF-8
             raise self._disagreement(self.read + 1, block.first_line) from error
-        if skipped != [bad.fields for bad in block.malformed]:
-            known = [*block.malformed, None]
-            bad = next(bad for bad, fields in zip_longest(known, skipped) if bad is None or bad.fields != fields)
+        if skipped != [bad.fields for bad in known]:
+            pairs = zip_longest([*known, None], skipped)
+            bad = next(bad for bad, fields in pairs if bad is None or bad.fields != fields)
             raise self._disagreement(*((bad.record, bad.line) if bad else (self.read + 1, block.first_line)))
         return values
 
@@ -141,6 +156,52 @@ class DelimitedFile:
         same = found[: differing[0] if len(differing) else shared]
         first = min(int(np.count_nonzero(same == RECORD_END[0])), len(block.records) - 1)
         raise self._disagreement(int(block.records[first]), int(block.lines[first]))
+
+    def _chunks(self, values: pa.Table, block: RecordBlock) -> Iterator[TextChunk]:
+        """Yields the block as one chunk, or as several if it has many malformed records."""
+        values, records, lines, found = self._without_others(values, pa.array(block.records), pa.array(block.lines))
+        malformed = sorted([*block.malformed, *found], key=lambda bad: bad.record) if found else block.malformed
+        nothing = pa.array([], pa.int64())
+        for start in range(_MALFORMED_A_CHUNK, len(malformed), _MALFORMED_A_CHUNK):
+            yield TextChunk(pa.table({}), nothing, nothing, tuple(malformed[start : start + _MALFORMED_A_CHUNK]))
+        yield TextChunk(values, records, lines, tuple(malformed[:_MALFORMED_A_CHUNK]))
+
+    def _without_others(
+        self, values: pa.Table, records: pa.Array, lines: pa.Array
+    ) -> tuple[pa.Table, pa.Array, pa.Array, list[MalformedRecord]]:
+        """Returns the values without records that are others than they seem.
+
+        These are the header again, records with a value beyond the header, and records with another quotation mark.
+        """
+        first = values.column(0)
+        again = pc.is_in(first, pa.array([self.headers[0], f"{_BOM}{self.headers[0]}"]))
+        if pc.any(again).as_py():
+            for column, name in zip(values.columns[1:], self.headers[1:], strict=True):
+                again = pc.and_(again, pc.equal(column, name))
+        other = again
+        for column in values.columns[len(self.headers) - self._header.beyond :]:
+            other = pc.or_(other, pc.not_equal(column, ""))
+        if self.dialect.quote != _APOSTROPHE and len(self.headers) > 1:
+            marked = pc.starts_with(first, _APOSTROPHE)
+            if pc.any(marked).as_py():
+                for column in values.columns:
+                    marked = pc.and_(marked, pc.match_substring_regex(column, "^'(?s:.*)'$"))
+                other = pc.or_(other, marked)
+        if not pc.any(other).as_py():
+            return values, records, lines, []
+        found = []
+        for at in pc.indices_nonzero(other).to_pylist():
+            row = tuple(column[at].as_py() for column in values.columns)
+            text = (*[""] * len(row), self.dialect.delimiter.join(row))
+            number, line = records[at].as_py(), lines[at].as_py()
+            if again[at].as_py():
+                found.append(MalformedRecord(number, line, len(row), text, Malformed.REPEATED_HEADER))
+            elif any(row[len(row) - self._header.beyond :]):
+                found.append(MalformedRecord(number, line, len(row), row))
+            else:
+                found.append(MalformedRecord(number, line, 0, text, Malformed.QUOTATION_MARK))
+        kept = pc.invert(other).combine_chunks()
+        return values.filter(kept), records.filter(kept), lines.filter(kept), found
 
     def _encoding(self, options: ReadOptions) -> Encoding:
         if options.encoding is not None:
@@ -193,7 +254,7 @@ class DelimitedFile:
                 self._pass_over(1)
             size = size + len(line) if line.strip("\r\n") else 0
             if size > most:
-                raise csv.Error("field larger than field limit")  # the csv module's own message
+                raise csv.Error(TOO_LARGE)
             yield line
 
     @contextmanager
@@ -242,19 +303,12 @@ class DelimitedFile:
         )
 
 
-def _chunks(values: pa.Table, block: RecordBlock) -> Iterator[TextChunk]:
-    """Yields the block as one chunk, or as several if it has many malformed records."""
-    nothing = pa.array([], pa.int64())
-    for start in range(_MALFORMED_A_CHUNK, len(block.malformed), _MALFORMED_A_CHUNK):
-        yield TextChunk(pa.table({}), nothing, nothing, tuple(block.malformed[start : start + _MALFORMED_A_CHUNK]))
-    malformed = tuple(block.malformed[:_MALFORMED_A_CHUNK])
-    yield TextChunk(values, pa.array(block.records), pa.array(block.lines), malformed)
-
-
 def _in_words(error: csv.Error) -> str:
     text = str(error)
     if "field larger" in text:
         return "a cell is larger than the limit, RECORDS_MAX_CELL_MB, or a quotation mark is opened and never closed"
     if "unexpected end" in text:
         return "a quotation mark is opened and never closed"
+    if "expected after" in text:
+        return "after the quotation mark that ends a field comes another character than the delimiter"
     return text

@@ -1,0 +1,53 @@
+"""What to ask about the quotation marks and backslashes of a file, once all its records are read."""
+
+import numpy as np
+
+from resources.file_reader.chunk import Malformed
+from resources.file_reader.delimited.structure import RecordBlock
+from schemas.counts import numbered
+from schemas.reading import Question
+
+
+class Doubts:
+    """Collects doubts about records, a block at a time."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._pieces: list[int] = []
+        self._stray: list[int] = []
+        self._joined: list[int] = []
+        self._loose_escapes = 0
+
+    def add(self, block: RecordBlock) -> None:
+        """Adds the doubts about the records of a block."""
+        self._stray += [bad.line for bad in block.malformed if bad.why is Malformed.QUOTATION_MARK]
+        self._joined += block.joined
+        self._loose_escapes += block.loose_escapes
+        if self._width > 2:
+            pieces = np.array([bad.line for bad in block.malformed if bad.fields == 1], np.int64)
+            beside = np.isin(pieces - 1, block.lines) | np.isin(pieces + 1, block.lines)
+            self._pieces += pieces[beside].tolist()
+
+    def questions(self) -> tuple[Question, ...]:
+        """Returns a question for each kind of doubt. None has anything to choose."""
+        found = []
+        if self._stray:
+            are = "is" if len(self._stray) == 1 else "are"
+            found.append(
+                f"{numbered(len(self._stray), 'line')} with a quotation mark out of place {are} rejected, "
+                f"from line {self._stray[0]:,} on. All others are read."
+            )
+        if self._pieces:
+            found.append(
+                f"{numbered(len(self._pieces), 'line')} with one field may belong to the record above or below, "
+                f"from line {self._pieces[0]:,} on. Perhaps a value has a line end without quotation marks."
+            )
+        if self._joined:
+            found.append(
+                f"{numbered(len(self._joined), 'value')} of several lines may hold other records, "
+                f"from line {self._joined[0]:,} on. Perhaps quotation marks are missing."
+            )
+        if self._loose_escapes:
+            others = numbered(self._loose_escapes, "backslash", "backslashes")
+            found.append(f"Backslashes escape quotation marks. Elsewhere they are kept as characters: {others}.")
+        return tuple(map(Question, found))
