@@ -23,7 +23,7 @@ from schemas.batches import ChangedValue, ImportRequest, ProblemCount, Remembere
 from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.dates import DateOrders
-from schemas.errors import Unaccounted
+from schemas.errors import InvalidRequest, Unaccounted
 from schemas.formulas import ESCAPED
 from schemas.mapping import REJECTS_COLUMNS, Mapping, map_headers
 from schemas.model import RecordModel
@@ -79,7 +79,7 @@ def stage_file(
     model = load_model(record_type.name)
     if model.record_type() != record_type:
         raise outdated_type(record_type.name)
-    mapping = map_headers(reader.headers, record_type, request.column_map, earlier.column_map if earlier else {})
+    mapping = _mapped(reader, record_type, request, earlier)
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
     why_unescape = _why_unescape(source)
@@ -138,6 +138,15 @@ def stage_file(
         record_type=record_type,
         snapshot=snapshot,
     )
+
+
+def _mapped(reader: FileReader, record_type: RecordType, request: ImportRequest, earlier: Remembered | None) -> Mapping:
+    """Returns the mapping of the columns. Raises InvalidRequest as map_headers, with what is odd about the header."""
+    try:
+        return map_headers(reader.headers, record_type, request.column_map, earlier.column_map if earlier else {})
+    except InvalidRequest as error:
+        doubts = [question.sentence for question in reader.questions if question.option is None]
+        raise InvalidRequest(" ".join([error.message, *doubts]), error.hint, error.quoted) from error
 
 
 def _why_unescape(source: Source) -> str | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from statistics import median
+from typing import Any
 
 from resources.file_reader import ReadLimits, ReadOptions
 from resources.file_reader.delimited import DelimitedFile
@@ -35,7 +36,11 @@ class Damaged:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a file was read. `altered`: a record has other values than in truth, or is gone, without a word."""
+    """How a file was read, and its score.
+
+    asked: the preview asks, or says that it left lines out. altered: a record has other values than in truth, or is
+    gone, without a word.
+    """
 
     kind: str
     outcome: str
@@ -73,19 +78,38 @@ def table(rows: int, seed: int) -> Table:
     return [NAMES, *made]
 
 
-def text(rows: Sequence[Sequence[str]], **dialect: object) -> str:
+def text(rows: Sequence[Sequence[str]], **dialect: Any) -> str:
     """Return the rows as Python writes them."""
     written = io.StringIO(newline="")
-    csv.writer(written, **{"lineterminator": "\n", **dialect}).writerows(rows)  # type: ignore[arg-type]
+    csv.writer(written, **{"lineterminator": "\n", **dialect}).writerows(rows)
     return written.getvalue()
 
 
-def damaged(rows: int = 20, seed: int = 0) -> Iterator[Damaged]:
-    """Yield files of every kind of damage."""
+def damaged(rows: int, seed: int = 0) -> Iterator[Damaged]:
+    """Yield files of every kind of damage, one in each row and column of an ordinary file."""
     truth = table(rows, seed)
     yield from _files(truth)
-    yield from _rows(truth)
-    yield from _cells(truth)
+    yield from _rows(truth, delimiter=",")
+    yield from _cells(truth, delimiter=",")
+
+
+def damaged_in_dialects(rows: int, seed: int = 0) -> Iterator[Damaged]:
+    """Yield files with the same damages to rows and cells in other dialects, with fewer columns in some."""
+    truth = table(rows, seed)
+    narrow = [[row[at] for at in (3, 6, 8)] for row in truth]
+    escapes = {"doublequote": False, "escapechar": "\\"}
+    dialects: list[tuple[Table, dict[str, Any]]] = [
+        (truth, {"delimiter": ",", "quoting": csv.QUOTE_ALL}),
+        (truth, {"delimiter": ";"}),
+        (truth, {"delimiter": "\t"}),
+        (truth, {"delimiter": ",", "quoting": csv.QUOTE_ALL, **escapes}),
+        (narrow, {"delimiter": ","}),
+        (narrow, {"delimiter": ";", "quoting": csv.QUOTE_ALL}),
+        ([row[1:] for row in narrow], {"delimiter": ","}),
+    ]
+    for rows_, dialect in dialects:
+        yield from _rows(rows_, **dialect)
+        yield from _cells(rows_, **dialect)
 
 
 def _files(truth: Table) -> Iterator[Damaged]:
@@ -128,52 +152,67 @@ def _files(truth: Table) -> Iterator[Damaged]:
     yield Damaged("two tables", plain + "\n" + text([[*NAMES, "x"], [*truth[1], "y"]]), truth)
 
 
-def _rows(truth: Table) -> Iterator[Damaged]:
+def _rows(truth: Table, **dialect: Any) -> Iterator[Damaged]:
     for at in range(len(truth)):
-        before, row, after = text(truth[:at]), truth[at], text(truth[at + 1 :])
-        for delimiter in ";\t|":
-            yield Damaged("another delimiter in a row", before + text([row], delimiter=delimiter) + after, truth)
+        before, row, after = text(truth[:at], **dialect), truth[at], text(truth[at + 1 :], **dialect)
+
+        def other(kind: str, line: str, also: tuple[tuple[str, ...], ...] = ()) -> Damaged:
+            return Damaged(kind, f"{before}{line}{after}", truth, also)  # noqa: B023 - called in this turn
+
+        for delimiter in {*",;\t|"} - {dialect["delimiter"]}:
+            yield other("another delimiter in a row", text([row], **{**dialect, "delimiter": delimiter}))
         for end in ("\r\n", "\r"):
-            yield Damaged("another line end in a row", before + text([row], lineterminator=end) + after, truth)
-        yield Damaged(
-            "another mark in a row", before + text([row], quotechar="'", quoting=csv.QUOTE_ALL) + after, truth
-        )
-        escaped = text([row], doublequote=False, escapechar="\\")
-        yield Damaged("escapes in a row", before + escaped + after, truth)
-        yield Damaged(
-            "space in a row", before + ", ".join(text([[cell]]).strip("\n") for cell in row) + "\n" + after, truth
-        )
+            yield other("another line end in a row", text([row], **dialect, lineterminator=end))
+        marked = text([row], **{**dialect, "quotechar": "'", "quoting": csv.QUOTE_ALL})
+        yield other("another mark in a row", marked)
+        escaped = text([row], **{**dialect, "doublequote": False, "escapechar": "\\"})
+        yield other("escapes in a row", escaped, _as_written(escaped, dialect))
+        spaced = f"{dialect['delimiter']} ".join(_cell(cell, dialect) for cell in row) + "\n"
+        yield other("space in a row", spaced, _as_written(spaced, dialect))
         if at:
-            yield Damaged("header again", before + text([NAMES]) + text([row]) + after, truth)
-            yield Damaged("header again", before + "\ufeff" + text([NAMES]) + text([row]) + after, truth)
+            names = text(truth[:1], **dialect)
+            yield other("header again", names + text([row], **dialect))
+            yield other("header again", "\ufeff" + names + text([row], **dialect))
 
 
-def _cells(truth: Table) -> Iterator[Damaged]:
+def _cells(truth: Table, **dialect: Any) -> Iterator[Damaged]:
+    between = dialect["delimiter"]
     for at, row in enumerate(truth):
-        before, after = text(truth[:at]), text(truth[at + 1 :])
-        cells = [text([[cell]], lineterminator="").replace('""', "" if not cell else '""') for cell in row]
+        before, after = text(truth[:at], **dialect), text(truth[at + 1 :], **dialect)
+        cells = [_cell(cell, dialect) for cell in row]
         for column in range(len(row)):
-            for kind, cell, also in _damages(cells[column], row[column]):
-                line = ",".join([*cells[:column], cell, *cells[column + 1 :]])
+            for kind, cell, also in _damages(cells[column], row[column], dialect):
+                line = between.join([*cells[:column], cell, *cells[column + 1 :]])
                 other = ((*row[:column], it, *row[column + 1 :]) for it in also)
                 yield Damaged(kind, f"{before}{line}\n{after}", truth, tuple(other))
-            if column:
-                line = ",".join(cells[:column]) + ",".join(["", *cells[column:]])[1:]
+            if column:  # the delimiter before it
+                line = between.join(cells[:column]) + between.join(cells[column:])
                 yield Damaged("delimiter missing", f"{before}{line}\n{after}", truth)
 
 
-def _damages(cell: str, value: str) -> Iterator[tuple[str, str, list[str]]]:
+def _cell(value: str, dialect: dict[str, Any]) -> str:
+    """Return the value as it is written among others."""
+    return text([[value, ""]], **dialect).rstrip("\n").removesuffix('""').removesuffix(dialect["delimiter"])
+
+
+def _damages(cell: str, value: str, dialect: dict[str, Any]) -> Iterator[tuple[str, str, list[str]]]:
     """Yield the kind of damage, the damaged cell, and the values as which it may be read."""
     middle = len(cell) // 2
-    yield "delimiter too many", f"{cell},", []
+    yield "delimiter too many", f"{cell}{dialect['delimiter']}", []
     yield "quotation mark before", f'"{cell}', []
     yield "quotation mark inside", f'{cell[:middle]}"{cell[middle:]}', [f'{cell[:middle]}"{cell[middle:]}']
     yield "quotation mark after", f'{cell}"', [f'{cell}"']
-    yield "line end inside", f"{cell[:middle]}\n{cell[middle:]}", []
+    broken = f"{cell[:middle]}\n{cell[middle:]}"
+    yield "line end inside", broken, [*_as_written(broken, dialect)[0]] if cell.startswith('"') else []
     if cell.startswith('"'):
         yield "first quotation mark missing", cell[1:], [cell[1:]]
         yield "last quotation mark missing", cell[:-1], []
     yield "space before", f" {cell}", [f" {value}"]
+
+
+def _as_written(line: str, dialect: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
+    """Return the record as it stands there, with every character."""
+    return tuple(map(tuple, csv.reader(io.StringIO(line, newline=""), **dialect)))
 
 
 def outcome(file: Damaged, folder: Path) -> Outcome:
@@ -191,19 +230,15 @@ def outcome(file: Damaged, folder: Path) -> Outcome:
         return Outcome(file.kind, "refused", 0.0)
     headers, *records = map(tuple, file.truth)
     named = [at for at, name in enumerate(reading.headers) if name]
-    accepted = [
-        tuple(row[at] for at in named) if not any(row[at] for at in range(len(row)) if at not in named) else row
-        for row in accepted
-    ]
-    truth = Counter(records)
-    wrong = Counter(accepted) - truth - Counter(file.also)
-    lost = len(records) - reading.read
-    right = not wrong and len(accepted) == len(records) and tuple(filter(None, reading.headers)) == headers
-    if right:
+    names = tuple(reading.headers[at] for at in named)
+    accepted = [tuple(row[at] for at in named) for row in accepted]
+    wrong = Counter(accepted) - Counter(records) - Counter(file.also)
+    same_names = names == headers or names in file.also
+    if same_names and not wrong and len(accepted) == len(records):
         how = "right"
-    elif reading.questions:
+    elif reading.questions or reading.dialect.skipped_lines:  # the preview says them
         how = "asked"
-    elif wrong or lost > 0 or (tuple(filter(None, reading.headers)) != headers and accepted):
+    elif wrong or reading.read < len(records) or (accepted and not same_names):
         how = "altered"
     else:
         how = "rejected"

@@ -2,7 +2,7 @@
 
 import sys
 
-from tests.dialects import Damaged, Outcome, damaged, report
+from tests.dialects import Damaged, Outcome, damaged, damaged_in_dialects, report
 
 
 def show(file: Damaged, result: Outcome) -> None:
@@ -11,5 +11,6 @@ def show(file: Damaged, result: Outcome) -> None:
         print(f"--- {result.outcome} {result.score:.2f}\n{file.content}")
 
 
-for line in report(damaged(rows=30), show):
-    print(line, flush=True)
+for files in (damaged(rows=30), damaged_in_dialects(rows=20)):
+    for line in report(files, show):
+        print(line, flush=True)

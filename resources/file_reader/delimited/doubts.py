@@ -9,10 +9,11 @@ from schemas.reading import Question
 
 
 class Doubts:
-    """Collects doubts about records, a block at a time."""
+    """Collects doubts about records, a block at a time. `tables` are the lines of headers of other tables."""
 
     def __init__(self, width: int) -> None:
         self._width = width
+        self.tables: list[int] = []
         self._pieces: list[int] = []
         self._stray: list[int] = []
         self._joined: list[int] = []
@@ -42,6 +43,8 @@ class Doubts:
                 f"{numbered(len(self._pieces), 'line')} with one field may belong to the record above or below, "
                 f"from line {self._pieces[0]:,} on. Perhaps a value has a line end without quotation marks."
             )
+        if self.tables:
+            found.append(f"Line {self.tables[0]:,} looks like the header of another table.")
         if self._joined:
             found.append(
                 f"{numbered(len(self._joined), 'value')} of several lines may hold other records, "

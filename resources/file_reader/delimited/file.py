@@ -26,6 +26,7 @@ from resources.file_reader.delimited.dialect import check_delimiter
 from resources.file_reader.delimited.differing import ENCODING_SENTENCE, differing_values
 from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
+from resources.file_reader.delimited.header import names_another_table
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, too_many_blank_lines
 from schemas.errors import UnreadableFile
@@ -34,6 +35,8 @@ from schemas.reading import Question, ReadOptions
 _BOM, _APOSTROPHE = "\ufeff", "'"
 _SAMPLE_CHARACTERS = 1 << 18
 _MALFORMED_A_CHUNK = 20_000
+_GAPS = 1_000
+"""How many records below blank lines of a block are looked at."""
 
 
 class DelimitedFile:
@@ -159,7 +162,8 @@ class DelimitedFile:
 
     def _chunks(self, values: pa.Table, block: RecordBlock) -> Iterator[TextChunk]:
         """Yields the block as one chunk, or as several if it has many malformed records."""
-        values, records, lines, found = self._without_others(values, pa.array(block.records), pa.array(block.lines))
+        records, lines = pa.array(block.records), pa.array(block.lines)
+        values, records, lines, found = self._without_others(values, records, lines, blank=block.blank > 0)
         malformed = sorted([*block.malformed, *found], key=lambda bad: bad.record) if found else block.malformed
         nothing = pa.array([], pa.int64())
         for start in range(_MALFORMED_A_CHUNK, len(malformed), _MALFORMED_A_CHUNK):
@@ -167,11 +171,12 @@ class DelimitedFile:
         yield TextChunk(values, records, lines, tuple(malformed[:_MALFORMED_A_CHUNK]))
 
     def _without_others(
-        self, values: pa.Table, records: pa.Array, lines: pa.Array
+        self, values: pa.Table, records: pa.Array, lines: pa.Array, *, blank: bool
     ) -> tuple[pa.Table, pa.Array, pa.Array, list[MalformedRecord]]:
         """Returns the values without records that are others than they seem.
 
-        These are the header again, records with a value beyond the header, and records with another quotation mark.
+        These are the header again, the header of another table below a blank line, records with a value beyond the
+        header, and records with another quotation mark. blank: there are blank lines.
         """
         first = values.column(0)
         again = pc.is_in(first, pa.array([self.headers[0], f"{_BOM}{self.headers[0]}"]))
@@ -187,6 +192,9 @@ class DelimitedFile:
                 for column in values.columns:
                     marked = pc.and_(marked, pc.match_substring_regex(column, "^'(?s:.*)'$"))
                 other = pc.or_(other, marked)
+        if blank and self._header.typed:
+            tables = self._other_tables(values, lines)
+            again, other = pc.or_(again, tables), pc.or_(other, tables)
         if not pc.any(other).as_py():
             return values, records, lines, []
         found = []
@@ -202,6 +210,16 @@ class DelimitedFile:
                 found.append(MalformedRecord(number, line, 0, text, Malformed.QUOTATION_MARK))
         kept = pc.invert(other).combine_chunks()
         return values.filter(kept), records.filter(kept), lines.filter(kept), found
+
+    def _other_tables(self, values: pa.Table, lines: pa.Array) -> pa.Array:
+        """Returns which records look like the header of another table: they have names below a line that is blank."""
+        below = np.flatnonzero(np.diff(lines.to_numpy(), prepend=self._line) > 1)[:_GAPS]
+        texts = [values.column(at).take(below).to_pylist() for at in self._header.typed]
+        named = [bool(names_another_table(row)) for row in zip(*texts, strict=True)]
+        found = np.zeros(len(lines), np.bool_)
+        found[below[named]] = True
+        self._doubts.tables += lines.take(below[named]).to_pylist()
+        return pa.array(found)
 
     def _encoding(self, options: ReadOptions) -> Encoding:
         if options.encoding is not None:

@@ -1,6 +1,7 @@
 """What the first records of a file show about its header row: whether it names columns, and whether it fits them."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,8 +10,9 @@ from schemas.counts import numbered
 from schemas.errors import UnreadableFile
 from schemas.reading import Question
 
-_ROWS, _COLUMNS = 100, 50
+_ROWS, _COLUMNS = 50, 50
 """How many records and columns are looked at."""
+_NEARLY_ALL = 0.9
 _KINDS = {
     "number": re.compile(r"[-+(]?[$€£]?[\d.,]{0,30}\d[)%]?"),
     "date": re.compile(r"\d{1,4}([-/.:]\d{1,4})+([T ][\d:.+-]{0,20}Z?)?"),
@@ -25,11 +27,13 @@ class Header:
     """The header row as it fits the records.
 
     names: the names of the columns. beyond: how many of them, at the end, the header row does not have; each record has
-    an empty field there. questions: what to ask about the header row.
+    an empty field there. typed: the positions of columns of numbers, dates or addresses, if there are several.
+    questions: what to ask about the header row.
     """
 
     names: tuple[str, ...]
     beyond: int = 0
+    typed: tuple[int, ...] = ()
     questions: tuple[Question, ...] = ()
     understood: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
@@ -46,7 +50,9 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
     _check_wrapped(names, rows, delimiter, name)
     widths = {len(row) for row in rows}
     if widths == {len(names)} or len(widths) > 1:
-        return Header(names, questions=_ask(names, rows))
+        kinds = [_kind_of_all(values) for values in _columns(rows, len(names))]
+        typed = tuple(at for at, kind in enumerate(kinds) if kind)
+        return Header(names, 0, typed if len(typed) > 1 else (), _ask(names, rows, kinds))
     (width,) = widths
     every = f"all of the first {numbered(len(rows), 'record')}"
     if width > len(names):
@@ -74,17 +80,23 @@ def are_names(row: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     )
 
 
-def _ask(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Question, ...]:
+def names_another_table(values: Sequence[str]) -> bool:
+    """Returns whether the values of a record in typed columns are texts, as names of columns are."""
+    return bool(values) and all(value and not _has_sign(value) for value in values)
+
+
+def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[str]) -> tuple[Question, ...]:
     """Returns what to ask if the header row looks like a record, or the first record like a second header row."""
+    if len(names) > 1 and all(len(name) > 2 and name[0] == name[-1] == "'" for name in names):
+        return (Question("The names of the columns are in other quotation marks than the records."),)
     if len(rows) < 2:
         return ()
-    kinds = [_kind_of_all(values) for values in _columns(rows, len(names))]
     typed = [(_kind(name), kind, name) for name, kind in zip(names, kinds, strict=False) if kind]
     if typed and all(own == kind for own, kind, _ in typed) and not _number_columns([name for *_, name in typed]):
         return (Question("The first line looks like a record: the file seems to have no header row."),)
     kinds = [_kind_of_all(values) for values in _columns(rows[1:], len(names))]
     second = [value for value, kind in zip(rows[0], kinds, strict=False) if kind]
-    if len(rows) > 2 and len(second) > 1 and all(value and not _has_sign(value) for value in second):
+    if len(rows) > 2 and len(second) > 1 and names_another_table(second):
         return (Question("The first record looks like a second header row."),)
     return ()
 
@@ -107,11 +119,9 @@ def _columns(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
 
 
 def _kind_of_all(values: Sequence[str]) -> str:
-    """Returns the kind that two or more values share; "" if there is none."""
-    if len(values) < 2:
-        return ""
-    kind = _kind(values[0])
-    return kind if kind and all(_kind(value) == kind for value in values) else ""
+    """Returns the kind that nearly all of two or more values share; "" if there is none."""
+    kind, count = Counter(map(_kind, values)).most_common(1)[0] if len(values) > 1 else ("", 0)
+    return kind if count >= len(values) * _NEARLY_ALL else ""
 
 
 def _kind(text: str) -> str:
