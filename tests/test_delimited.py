@@ -126,8 +126,9 @@ def test_in_one_column_an_empty_value_is_quoted_and_a_blank_line_is_nothing(file
 
 
 def test_a_quotation_mark_inside_an_unquoted_field_is_a_character(file: Write) -> None:
-    whole = Whole(file('a,b\n5" nail,x""y\n "q",\x00\n'))
-    assert whole.rows == [('5" nail', 'x""y'), (' "q"', "\x00")]
+    whole = Whole(file('a,b\n5" nail,x""y\n"q" ,1\n "q",2\n\xa0"q",\x00\n'))
+    assert whole.rows == [('5" nail', 'x""y'), ('\xa0"q"', "\x00")]
+    assert whole.stray == [(3, '"q" ,1'), (4, ' "q",2')]
 
 
 @pytest.mark.usefixtures("small_blocks")

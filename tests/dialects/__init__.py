@@ -205,7 +205,7 @@ def _damages(cell: str, value: str, dialect: dict[str, Any]) -> Iterator[tuple[s
     broken = f"{cell[:middle]}\n{cell[middle:]}"
     yield "line end inside", broken, [*_as_written(broken, dialect)[0]] if cell.startswith('"') else []
     if cell.startswith('"'):
-        yield "first quotation mark missing", cell[1:], [cell[1:]]
+        yield "first quotation mark missing", cell[1:], [cell[1:], cell[1:].replace('\\"', '"').replace("\\\\", "\\")]
         yield "last quotation mark missing", cell[:-1], []
     yield "space before", f" {cell}", [f" {value}"]
 

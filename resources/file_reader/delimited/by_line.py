@@ -80,7 +80,8 @@ class LineReader:
         quote = self._dialect.quote
         if any(quote in field for field in fields):
             raw = "".join(self._lines[start : self._at])
-            if has_lost_delimiter(raw, fields, self._dialect):
+            spaced = any(field[:1] == " " and is_marked(field.lstrip(" "), quote) for field in fields)
+            if (spaced and f" {quote}" in raw) or has_lost_delimiter(raw, fields, self._dialect):
                 return LineRecord(start, self._at, None)
         return LineRecord(start, self._at, fields)
 
@@ -114,6 +115,11 @@ class LineReader:
         if self._width > 2 and between and all(map(self._is_record, between)):
             return start + 1
         return closing + 1
+
+
+def is_marked(text: str, quote: str) -> bool:
+    """Returns whether a text stands in quotation marks."""
+    return len(text) > 1 and text[0] == text[-1] == quote
 
 
 def looks_like_records(lines: Sequence[str], dialect: Dialect, width: int) -> bool:

@@ -15,9 +15,9 @@ _WRITTEN = {"\\t": "\t", "tab": "\t", "space": " "}
 class Dialect:
     """Delimiter, quotation mark, escape character, and lines above the header.
 
-    Without an escape character, a quotation mark inside a field is doubled. With one, a backslash escapes a quotation
-    mark or a backslash, and stays as it is before any other character. `skips_space`: spaces before a field are no part
-    of it.
+    A quotation mark inside a field is doubled. With an escape character, it may also be escaped: a backslash escapes a
+    quotation mark or a backslash, and stays as it is before any other character. `skips_space`: spaces before a field
+    are no part of it.
     """
 
     delimiter: str
@@ -39,7 +39,7 @@ class Dialect:
             delimiter=self.delimiter,
             quotechar=self.quote,
             escapechar=self.escape,
-            doublequote=self.escape is None,
+            doublequote=True,  # without it the parser is not strict about what follows a closing mark
             skipinitialspace=self.skips_space,
             strict=True,
         )
@@ -50,7 +50,7 @@ class Dialect:
             data = self._with_whole_escapes(data.decode()).encode()
         if self.skips_space:
             quote, delimiter = re.escape(self.quote), re.escape(self.delimiter)
-            inside = f"[^{quote}]|{quote}{quote}" if not self.escape else rf"[^{quote}\\]|\\."
+            inside = rf"[^{quote}\\]|{quote}{quote}|\\." if self.escape else f"[^{quote}]|{quote}{quote}"
             field = rf"((?:\A|{delimiter}|\r\n?|\n)) *({quote}(?:{inside})*{quote}|[^{delimiter}\r\n]*)"
             data = re.sub(field.encode(), rb"\1\2", data, flags=re.DOTALL)
         return data

@@ -9,11 +9,15 @@ from schemas.reading import Question
 
 
 class Doubts:
-    """Collects doubts about records, a block at a time. `tables` are the lines of headers of other tables."""
+    """Collects doubts about records, a block at a time.
+
+    `tables` are the lines of headers of other tables, and `spaced` those of records with a space after each delimiter.
+    """
 
     def __init__(self, width: int) -> None:
         self._width = width
         self.tables: list[int] = []
+        self.spaced: list[int] = []
         self._pieces: list[int] = []
         self._stray: list[int] = []
         self._joined: list[int] = []
@@ -24,7 +28,7 @@ class Doubts:
         self._stray += [bad.line for bad in block.malformed if bad.why is Malformed.QUOTATION_MARK]
         self._joined += block.joined
         self._loose_escapes += block.loose_escapes
-        if self._width > 2:
+        if self._width > 1:
             pieces = np.array([bad.line for bad in block.malformed if bad.fields == 1], np.int64)
             beside = np.isin(pieces - 1, block.lines) | np.isin(pieces + 1, block.lines)
             self._pieces += pieces[beside].tolist()
@@ -45,6 +49,11 @@ class Doubts:
             )
         if self.tables:
             found.append(f"Line {self.tables[0]:,} looks like the header of another table.")
+        if self.spaced:
+            found.append(
+                f"In {numbered(len(self.spaced), 'record')} a space follows each delimiter, from line "
+                f"{self.spaced[0]:,} on. It is kept."
+            )
         if self._joined:
             found.append(
                 f"{numbered(len(self._joined), 'value')} of several lines may hold other records, "

@@ -127,7 +127,7 @@ class DelimitedFile:
                 pyarrow.csv.ParseOptions(
                     delimiter=self.dialect.delimiter,
                     quote_char=self.dialect.quote,
-                    double_quote=self.dialect.escape is None,
+                    double_quote=True,
                     escape_char=self.dialect.escape or False,
                     newlines_in_values=True,
                     invalid_row_handler=skip,
@@ -179,7 +179,8 @@ class DelimitedFile:
         header, and records with another quotation mark. blank: there are blank lines.
         """
         first = values.column(0)
-        again = pc.is_in(first, pa.array([self.headers[0], f"{_BOM}{self.headers[0]}"]))
+        name, quote = self.headers[0], self.dialect.quote
+        again = pc.is_in(first, pa.array([name, f"{_BOM}{name}", f"{_BOM}{quote}{name}{quote}"]))
         if pc.any(again).as_py():
             for column, name in zip(values.columns[1:], self.headers[1:], strict=True):
                 again = pc.and_(again, pc.equal(column, name))
@@ -192,6 +193,11 @@ class DelimitedFile:
                 for column in values.columns:
                     marked = pc.and_(marked, pc.match_substring_regex(column, "^'(?s:.*)'$"))
                 other = pc.or_(other, marked)
+        spaced = pc.starts_with(values.column(min(1, len(self.headers) - 1)), " ")
+        if len(self.headers) > 1 and pc.any(spaced).as_py():
+            for column in values.columns[2:]:
+                spaced = pc.and_(spaced, pc.starts_with(column, " "))
+            self._doubts.spaced += lines.filter(spaced.combine_chunks()).to_pylist()
         if blank and self._header.typed:
             tables = self._other_tables(values, lines)
             again, other = pc.or_(again, tables), pc.or_(other, tables)

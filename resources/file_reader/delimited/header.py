@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from resources.file_reader.delimited.by_line import is_marked
 from schemas.counts import numbered
 from schemas.errors import UnreadableFile
 from schemas.reading import Question
@@ -87,8 +88,9 @@ def names_another_table(values: Sequence[str]) -> bool:
 
 def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[str]) -> tuple[Question, ...]:
     """Returns what to ask if the header row looks like a record, or the first record like a second header row."""
-    if len(names) > 1 and all(len(name) > 2 and name[0] == name[-1] == "'" for name in names):
-        return (Question("The names of the columns are in other quotation marks than the records."),)
+    marked = [is_marked(name.strip(" \ufeff"), mark) for name in names for mark in "\"'"]
+    if any(marked):
+        return (Question("A name of a column is in quotation marks that are not those of the records."),)
     if len(rows) < 2:
         return ()
     typed = [(_kind(name), kind, name) for name, kind in zip(names, kinds, strict=False) if kind]
