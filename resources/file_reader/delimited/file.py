@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from resources.file_reader.chunk import Malformed, MalformedRecord, TextChunk
+from resources.file_reader.chunk import Malformed, TextChunk
 from resources.file_reader.delimited import header
 from resources.file_reader.delimited.by_line import TOO_LARGE
 from resources.file_reader.delimited.detection import detect
@@ -26,17 +27,14 @@ from resources.file_reader.delimited.dialect import check_delimiter
 from resources.file_reader.delimited.differing import ENCODING_SENTENCE, differing_values
 from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
-from resources.file_reader.delimited.header import names_another_table
+from resources.file_reader.delimited.other_records import OtherRecords
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, too_many_blank_lines
 from schemas.errors import UnreadableFile
 from schemas.reading import Question, ReadOptions
 
-_BOM, _APOSTROPHE = "\ufeff", "'"
 _SAMPLE_CHARACTERS = 1 << 18
 _MALFORMED_A_CHUNK = 20_000
-_GAPS = 1_000
-"""How many records below blank lines of a block are looked at."""
 
 
 class DelimitedFile:
@@ -84,6 +82,7 @@ class DelimitedFile:
         try:
             size = self._path.stat().st_size
             with self._below_header() as (read, position):
+                others = OtherRecords(self._header, self.dialect, self._doubts, self._line)
                 finder = RecordFinder(read, self.dialect, len(self.headers), self._line, cell_bytes)
                 for block in finder.blocks():
                     values = self._delivered(block)
@@ -92,7 +91,8 @@ class DelimitedFile:
                     self.share_read = position() / size  # nearly: a block may end inside a record
                     self._pass_over(block.blank)
                     self._doubts.add(block)
-                    yield from self._chunks(values, block)
+                    chunk = TextChunk(values, pa.array(block.records), pa.array(block.lines), tuple(block.malformed))
+                    yield from _parts(others.rejected(chunk, blank=block.blank > 0))
             self.questions = (*self.questions, *self._doubts.questions())
         except csv.Error as error:
             raise self._unreadable(finder.line, error) from error
@@ -159,73 +159,6 @@ class DelimitedFile:
         same = found[: differing[0] if len(differing) else shared]
         first = min(int(np.count_nonzero(same == RECORD_END[0])), len(block.records) - 1)
         raise self._disagreement(int(block.records[first]), int(block.lines[first]))
-
-    def _chunks(self, values: pa.Table, block: RecordBlock) -> Iterator[TextChunk]:
-        """Yields the block as one chunk, or as several if it has many malformed records."""
-        records, lines = pa.array(block.records), pa.array(block.lines)
-        values, records, lines, found = self._without_others(values, records, lines, blank=block.blank > 0)
-        malformed = sorted([*block.malformed, *found], key=lambda bad: bad.record) if found else block.malformed
-        nothing = pa.array([], pa.int64())
-        for start in range(_MALFORMED_A_CHUNK, len(malformed), _MALFORMED_A_CHUNK):
-            yield TextChunk(pa.table({}), nothing, nothing, tuple(malformed[start : start + _MALFORMED_A_CHUNK]))
-        yield TextChunk(values, records, lines, tuple(malformed[:_MALFORMED_A_CHUNK]))
-
-    def _without_others(
-        self, values: pa.Table, records: pa.Array, lines: pa.Array, *, blank: bool
-    ) -> tuple[pa.Table, pa.Array, pa.Array, list[MalformedRecord]]:
-        """Returns the values without records that are others than they seem.
-
-        These are the header again, the header of another table below a blank line, records with a value beyond the
-        header, and records with another quotation mark. blank: there are blank lines.
-        """
-        first = values.column(0)
-        name, quote = self.headers[0], self.dialect.quote
-        again = pc.is_in(first, pa.array([name, f"{_BOM}{name}", f"{_BOM}{quote}{name}{quote}"]))
-        if pc.any(again).as_py():
-            for column, name in zip(values.columns[1:], self.headers[1:], strict=True):
-                again = pc.and_(again, pc.equal(column, name))
-        other = again
-        for column in values.columns[len(self.headers) - self._header.beyond :]:
-            other = pc.or_(other, pc.not_equal(column, ""))
-        if self.dialect.quote != _APOSTROPHE and len(self.headers) > 1:
-            marked = pc.starts_with(first, _APOSTROPHE)
-            if pc.any(marked).as_py():
-                for column in values.columns:
-                    marked = pc.and_(marked, pc.match_substring_regex(column, "^'(?s:.*)'$"))
-                other = pc.or_(other, marked)
-        spaced = pc.starts_with(values.column(min(1, len(self.headers) - 1)), " ")
-        if len(self.headers) > 1 and pc.any(spaced).as_py():
-            for column in values.columns[2:]:
-                spaced = pc.and_(spaced, pc.starts_with(column, " "))
-            self._doubts.spaced += lines.filter(spaced.combine_chunks()).to_pylist()
-        if blank and self._header.typed:
-            tables = self._other_tables(values, lines)
-            again, other = pc.or_(again, tables), pc.or_(other, tables)
-        if not pc.any(other).as_py():
-            return values, records, lines, []
-        found = []
-        for at in pc.indices_nonzero(other).to_pylist():
-            row = tuple(column[at].as_py() for column in values.columns)
-            text = (*[""] * len(row), self.dialect.delimiter.join(row))
-            number, line = records[at].as_py(), lines[at].as_py()
-            if again[at].as_py():
-                found.append(MalformedRecord(number, line, len(row), text, Malformed.REPEATED_HEADER))
-            elif any(row[len(row) - self._header.beyond :]):
-                found.append(MalformedRecord(number, line, len(row), row))
-            else:
-                found.append(MalformedRecord(number, line, 0, text, Malformed.QUOTATION_MARK))
-        kept = pc.invert(other).combine_chunks()
-        return values.filter(kept), records.filter(kept), lines.filter(kept), found
-
-    def _other_tables(self, values: pa.Table, lines: pa.Array) -> pa.Array:
-        """Returns which records look like the header of another table: they have names below a line that is blank."""
-        below = np.flatnonzero(np.diff(lines.to_numpy(), prepend=self._line) > 1)[:_GAPS]
-        texts = [values.column(at).take(below).to_pylist() for at in self._header.typed]
-        named = [bool(names_another_table(row)) for row in zip(*texts, strict=True)]
-        found = np.zeros(len(lines), np.bool_)
-        found[below[named]] = True
-        self._doubts.tables += lines.take(below[named]).to_pylist()
-        return pa.array(found)
 
     def _encoding(self, options: ReadOptions) -> Encoding:
         if options.encoding is not None:
@@ -325,6 +258,14 @@ class DelimitedFile:
             f"{self._name} can be read in two ways near record {record:,} (line {line:,}).",
             "Nothing was read from it. Look for a stray quotation mark there.",
         )
+
+
+def _parts(chunk: TextChunk) -> Iterator[TextChunk]:
+    """Yields the chunk, or several if it has many malformed records."""
+    nothing, malformed = pa.array([], pa.int64()), chunk.malformed
+    for start in range(_MALFORMED_A_CHUNK, len(malformed), _MALFORMED_A_CHUNK):
+        yield TextChunk(pa.table({}), nothing, nothing, malformed[start : start + _MALFORMED_A_CHUNK])
+    yield replace(chunk, malformed=malformed[:_MALFORMED_A_CHUNK])
 
 
 def _in_words(error: csv.Error) -> str:
