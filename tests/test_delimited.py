@@ -4,6 +4,7 @@ import codecs
 import csv
 import gc
 import io
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -317,6 +318,95 @@ def test_a_backslash_that_escapes_nothing_stays_and_is_asked_about(file: Write) 
     assert whole.questions == [
         "Backslashes escape quotation marks. Elsewhere they are kept as characters: 2 backslashes."
     ]
+
+
+def test_a_record_with_another_delimiter_is_asked_about(file: Write) -> None:
+    whole = Whole(file("id,name,note\n1,oak,ok\n2;oak, big;in stock, soon\n3, oak, ok\n"))
+    assert whole.rows[1:] == [("2;oak", " big;in stock", " soon"), ("3", " oak", " ok")]
+    assert whole.questions == ["1 record may have another delimiter, from line 3 on."]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "said"),
+    [
+        ("a,b\n1,2,\n3,4,\n", ("a", "b", ""), "1 empty field at the end of all of the first 2 records"),
+        ("a,b,,\n1,2\n3,4\n", ("a", "b"), "2; all of the first 2 records have 2 fields"),
+        ("Report, of 2024\nid,name,city\nx1,A,B\nx2,C,D\nx3,E,F\n", ("id", "name", "city"), "1"),
+    ],
+)
+def test_a_header_row_that_does_not_fit_the_records_is_read_as_they_suggest(
+    file: Write, content: str, headers: tuple[str, ...], said: str
+) -> None:
+    whole = Whole(file(content))
+    assert (whole.headers, whole.malformed, whole.questions) == (headers, [], [])
+    assert said in whole.understood.values()
+
+
+def test_a_value_beyond_the_header_rejects_its_record(file: Write) -> None:
+    whole = Whole(file("a,b\n" + "1,2,\n" * 2000 + "3,4,5\n6,7\n"))
+    assert (len(whole.rows), whole.headers) == (2000, ("a", "b", ""))
+    assert whole.malformed == [
+        MalformedRecord(2001, 2002, 3, ("3", "4", "5")),
+        MalformedRecord(2002, 2003, 2, ("6", "7")),
+    ]
+
+
+def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
+    whole = Whole(file("a,b\n1,2,3\n4,5,6\n"))
+    assert len(whole.malformed) == 2
+    assert whole.notes == (
+        "The header has 2 fields, and all of the first 2 records 3. "
+        "Perhaps a name or a delimiter is missing in the header.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("1,Ann,a@ex.org\n2,Bo,b@ex.org\n3,Cy,c@ex.org\n", "The first line looks like a record"),
+        ("id,day,note\n(no.),(date),(text)\n1,2024-01-01,x\n2,2024-01-02,y\n", "like a second header row"),
+        ("id,day\n" + "1,2024-01-01\n" * 10 + "\nno.,date\n3,2024-01-03\n", "Line 13 looks like the header of another"),
+        ("Contacts\nname,town\nAnn,Rome\nBo,Oslo\n", "Line 2 is perhaps not the header: 1 line above it is left out."),
+        ("a,,b,c\n1,2,3\n4,5,6\n", "The header has 4 fields, and all of the first 2 records 3."),
+        ("'id','name'\n1,\"x\"\n2,y\n", "A name of a column is in quotation marks that are not those"),
+        ("a,b,c,d\n1,2\n1,2,3\n1\n", "The delimiter is probably the comma: 25% of the first records"),
+        ("a^b\n1^2\n3^4\n", "The delimiter is probably the '^': 100% of the first records"),
+        ("a,b;c\n1,2;3\n4,5;6\n", "The delimiter is probably the comma: 100% of the first records"),
+    ],
+)
+def test_a_header_row_or_delimiter_in_doubt_is_asked_about(file: Write, content: str, sentence: str) -> None:
+    (asked, *_) = Whole(file(content)).questions
+    assert sentence in asked
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "country,2019,2020,2021\nDE,1,2,3\nFR,4,5,6\n",
+        "name,1,2,3\nx,4,5,6\ny,7,8,9\n",
+        "product,2024-01-01,2024-02-01\nx,5,6\ny,7,8\n",
+        "id,name\n1,x\n2,y\n",
+        "name\nAnn Lee\nBo Kim\n",
+        "time\n10:30\n11:45\n",
+        "name,note\nAnn,x\nBo,y\n\nCy,z\n",
+        "id;amount\n1;2,50\n2;3,75\n",
+    ],
+)
+def test_an_ordinary_header_row_is_not_asked_about(file: Write, content: str) -> None:
+    whole = Whole(file(content))
+    assert (whole.questions, whole.notes, whole.malformed) == ([], (), [])
+    assert whole.headers == tuple(re.split("[,;]", content.partition("\n")[0]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"id,name,note"\r\n"1,Ann,x"\r\n"2,""Kim, B"",y"\r\n',
+        'id,name,note\n"1,Ann,x"\n"2,""Kim, B"",y"\n',
+    ],
+)
+def test_lines_in_quotation_marks_as_a_whole_are_refused_with_the_remedy(file: Write, content: str) -> None:
+    assert _refusal(file(content)) == "In file.csv each line is in quotation marks as a whole."
 
 
 def test_a_line_end_inside_a_value_is_asked_about(file: Write) -> None:

@@ -13,7 +13,7 @@ from resources.file_reader.delimited.header import are_names
 from schemas.counts import numbered
 from schemas.reading import Question
 
-_DELIMITERS = (",", ";", "\t", "|")
+DELIMITERS = (",", ";", "\t", "|")
 _RARE_DELIMITERS = ("^", "~", ":", " ")
 _SAMPLE_RECORDS = 1_000
 _MOST_STRAY = 20
@@ -53,7 +53,7 @@ def detect(text: str, given: str | None, *, whole: bool) -> Beginning:
         best = _best(lines[1:], text, given or first[4])
         dialect = replace(best.dialect, skipped_lines=1, sure="certain: the file says so")
         return Beginning(dialect, [row for _, row in best.rows])
-    tried = _tried(lines, text, [given] if given else _DELIMITERS)
+    tried = _tried(lines, text, [given] if given else DELIMITERS)
     best = max(tried, key=_rank)
     if not given and (best.score == 0.0 or best.share < _FEW or best.skipped_lines):
         rare = max(_tried(lines, text, _RARE_DELIMITERS), key=_rank)
@@ -230,7 +230,7 @@ def _ask(best: _Try, tried: Sequence[_Try]) -> tuple[Question, ...]:
         return ()
     rare = best.dialect.delimiter in _RARE_DELIMITERS
     agree = best.share >= _FEW or len(best.below) == 1
-    if agree and not rare and not (others and others[0].score == best.score):
+    if agree and not rare and not (others and _rank(others[0]) == _rank(best)):
         return ()
     sentence = (
         f"The delimiter is probably the {best.dialect.delimiter_name}: {best.share:.0%} of the first records have as "

@@ -2,22 +2,27 @@
 
 import numpy as np
 
-from resources.file_reader.chunk import Malformed
+from resources.file_reader.chunk import Malformed, MalformedRecord
 from resources.file_reader.delimited.structure import RecordBlock
 from schemas.counts import numbered
 from schemas.reading import Question
 
 
+def _is_piece(bad: MalformedRecord) -> bool:
+    """Returns whether a record may be the rest of a value, and is no comment."""
+    return bad.why is Malformed.FIELD_COUNT and bad.fields == 1 and not bad.values[0].startswith("#")
+
+
 class Doubts:
     """Collects doubts about records, a block at a time.
 
-    `tables` are the lines of headers of other tables, and `spaced` those of records with a space after each delimiter.
+    `tables` are the lines of headers of other tables, and `delimited` those of records with another delimiter.
     """
 
     def __init__(self, width: int) -> None:
         self._width = width
         self.tables: list[int] = []
-        self.spaced: list[int] = []
+        self.delimited: list[int] = []
         self._pieces: list[int] = []
         self._stray: list[int] = []
         self._joined: list[int] = []
@@ -29,7 +34,7 @@ class Doubts:
         self._joined += block.joined
         self._loose_escapes += block.loose_escapes
         if self._width > 1:
-            pieces = np.array([bad.line for bad in block.malformed if bad.fields == 1], np.int64)
+            pieces = np.array([bad.line for bad in block.malformed if _is_piece(bad)], np.int64)
             beside = np.isin(pieces - 1, block.lines) | np.isin(pieces + 1, block.lines)
             self._pieces += pieces[beside].tolist()
 
@@ -49,10 +54,10 @@ class Doubts:
             )
         if self.tables:
             found.append(f"Line {self.tables[0]:,} looks like the header of another table.")
-        if self.spaced:
+        if self.delimited:
             found.append(
-                f"In {numbered(len(self.spaced), 'record')} a space follows each delimiter, from line "
-                f"{self.spaced[0]:,} on. It is kept."
+                f"{numbered(len(self.delimited), 'record')} may have another delimiter, from line "
+                f"{self.delimited[0]:,} on."
             )
         if self._joined:
             found.append(

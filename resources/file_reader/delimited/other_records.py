@@ -9,13 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader.chunk import Malformed, MalformedRecord, TextChunk
+from resources.file_reader.delimited.detection import DELIMITERS
 from resources.file_reader.delimited.dialect import Dialect
 from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.header import Header, names_another_table
 
 _MARK, _APOSTROPHE = "\ufeff", "'"
-_GAPS = 1_000
-"""How many records of a chunk, each below a blank line, are looked at."""
+_GAPS, _MOST_SPACED = 1_000, 1_000
+"""How many records of a chunk are looked at, below blank lines and with spaces after all delimiters."""
 
 
 class OtherRecords:
@@ -36,7 +37,7 @@ class OtherRecords:
         if blank and self._header.typed:
             headers = pc.or_(headers, self._other_tables(values, lines))
         beyond, marked = self._beyond(values), self._marked(values)
-        self._note_spaces(values, lines)
+        self._note_others(values, lines)
         other = pc.or_(pc.or_(headers, beyond), marked)
         if not pc.any(other).as_py():
             return chunk
@@ -96,15 +97,21 @@ class OtherRecords:
                 found = pc.and_(found, pc.match_substring_regex(column, f"^{_APOSTROPHE}(?s:.*){_APOSTROPHE}$"))
         return found
 
-    def _note_spaces(self, values: pa.Table, lines: pa.Array) -> None:
-        """Adds a doubt about records in which a space follows each delimiter."""
+    def _note_others(self, values: pa.Table, lines: pa.Array) -> None:
+        """Adds a doubt about records that may be written with another delimiter: `Oak, big;in stock, soon`.
+
+        A space follows each delimiter of such a record, and another delimiter would give as many fields.
+        """
         if len(values.columns) < 2:
             return
         spaced = pc.starts_with(values.column(1), " ")
         if pc.any(spaced).as_py():
             for column in values.columns[2:]:
                 spaced = pc.and_(spaced, pc.starts_with(column, " "))
-            self._doubts.spaced += lines.filter(spaced.combine_chunks()).to_pylist()
+            for at in np.flatnonzero(spaced.to_numpy())[:_MOST_SPACED].tolist():
+                text = "".join(column[at].as_py() for column in values.columns)
+                if any(text.count(other) >= len(values.columns) - 1 for other in DELIMITERS):
+                    self._doubts.delimited.append(lines[at].as_py())
 
     def _text(self, row: tuple[str, ...]) -> str:
         written = io.StringIO()
