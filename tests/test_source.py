@@ -15,7 +15,7 @@ from resources.file_reader import FileReader
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from schemas.batches import ImportRequest
-from schemas.errors import Uncertain, UnreadableFile
+from schemas.errors import InvalidRequest, Uncertain, UnreadableFile
 from schemas.exports import ExportRequest
 from schemas.reading import DateOrder, Differing, Question, ReadOptions
 from tests.records import stored
@@ -210,6 +210,27 @@ def test_a_file_that_cannot_be_opened_is_refused_with_its_own_reason(importer: I
     path = tmp_path / "bad.csv"
     path.write_bytes("external_id,status\nC-1,Größe\nC-2,Maß\n".encode() + b"C-3,\xfc\n")
     with pytest.raises(UnreadableFile, match="except for 1 byte"):
+        importer.preview(request(path))
+
+
+def test_a_delimiter_in_doubt_is_asked_about_and_remembered(importer: Importer, tmp_path: Path) -> None:
+    first, second = tmp_path / "1.csv", tmp_path / "2.csv"
+    first.write_text("external_id^status\nC-1^lead\nC-2^lead\n")
+    second.write_text("external_id^status\nC-3^lead\nC-4^lead\n")
+    with pytest.raises(Uncertain) as raised:
+        importer.import_file(request(first))
+    assert "Say which: --delimiter '^'. Or accept" in raised.value.hint
+    said = importer.import_file(request(first, delimiter="^")).batch
+    later = importer.import_file(request(second)).batch
+    assert (said.counts.created, later.counts.created, later.questions) == (2, 2, ())
+
+
+def test_a_file_without_a_header_row_is_said_to_have_none(importer: Importer, tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("1,Ann,ann@example.org\n2,Bo,bo@example.org\n3,Cy,cy@example.org\n")
+    with pytest.raises(
+        InvalidRequest, match="The first line looks like a record: the file seems to have no header row"
+    ):
         importer.preview(request(path))
 
 
