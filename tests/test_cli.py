@@ -357,7 +357,7 @@ def test_a_failure_is_one_object_with_a_code_and_words(
     message: str | None,
 ) -> None:
     contacts("ok.csv", "id,status\nC-1,lead\n")
-    contacts("broken.csv", 'id,status\nC-1,"lead\n')
+    contacts("broken.csv", 'id,"status\nC-1,lead\n')
 
     assert failed(*arguments) == (exit_code, {"code": code, "message": message or ANY, "hint": ANY})
 

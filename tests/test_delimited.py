@@ -4,6 +4,7 @@ import codecs
 import csv
 import gc
 import io
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import resources.file_reader.delimited.structure
-from resources.file_reader import MalformedRecord, ReadLimits, ReadOptions
+from resources.file_reader import Malformed, MalformedRecord, ReadLimits, ReadOptions
 from resources.file_reader.delimited import DelimitedFile
 from resources.file_reader.delimited.dialect import Dialect
 from resources.file_reader.delimited.structure import RecordFinder, _Structure
@@ -35,7 +36,8 @@ class Whole:
         self.lines: list[int] = []
         self.malformed: list[MalformedRecord] = []
         self.chunks = 0
-        file = DelimitedFile(path, path.name, ReadOptions(**options), ReadLimits())
+        limits = ReadLimits(cell_mb=options.pop("cell_mb", 8))
+        file = DelimitedFile(path, path.name, ReadOptions(**options), limits)
         self.headers = file.headers
         self.dialect, self.encoding = file.dialect, file.encoding
         for chunk in file.chunks():
@@ -48,6 +50,15 @@ class Whole:
             self.lines += chunk.lines.to_pylist()
             self.malformed += chunk.malformed
         self.read = file.read
+        self.questions = [question.sentence for question in file.questions]
+        self.understood, self.notes = dict(file.understood), file.notes
+
+    @property
+    def stray(self) -> list[tuple[int, str]]:
+        """The lines that are rejected for a quotation mark, with their texts."""
+        found = [bad for bad in self.malformed if bad.why is Malformed.QUOTATION_MARK]
+        assert {bad.values[:-1] for bad in found} <= {("",) * len(self.headers)}
+        return [(bad.line, bad.values[-1]) for bad in found]
 
 
 @pytest.fixture
@@ -116,8 +127,9 @@ def test_in_one_column_an_empty_value_is_quoted_and_a_blank_line_is_nothing(file
 
 
 def test_a_quotation_mark_inside_an_unquoted_field_is_a_character(file: Write) -> None:
-    whole = Whole(file('a,b\n5" nail,x""y\n "q",\x00\n'))
-    assert whole.rows == [('5" nail', 'x""y'), (' "q"', "\x00")]
+    whole = Whole(file('a,b\n5" nail,x""y\n"q" ,1\n "q",2\n\xa0"q",\x00\n'))
+    assert whole.rows == [('5" nail', 'x""y'), ('\xa0"q"', "\x00")]
+    assert whole.stray == [(3, '"q" ,1'), (4, ' "q",2')]
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -157,17 +169,14 @@ def test_a_file_of_malformed_records_alone_is_read(file: Write) -> None:
         (b"\xef\xbb\xbf", "file.csv is empty."),
         (b"\n\r\n\n", "file.csv is empty."),
         (
-            b'a,b\n1,2\n3,"4\n5,6\n',
-            "file.csv cannot be read: in the record that begins on line 3: "
-            "a quotation mark is opened and never closed.",
-        ),
-        (
-            b'a,b\n1,2\n3,"4"x\n5,6\n',
-            "file.csv cannot be read: in the record that begins on line 3: ',' expected after '\"'.",
-        ),
-        (
             b'"a"x,b\n1,2\n',
-            "file.csv cannot be read: in the record that begins on line 1: ',' expected after '\"'.",
+            "file.csv cannot be read: in the record that begins on line 1: "
+            "after the quotation mark that ends a field comes another character than the delimiter.",
+        ),
+        (
+            b'a,"b\n1,2\n',
+            "file.csv cannot be read: in the record that begins on line 1: "
+            "a quotation mark is opened and never closed.",
         ),
     ],
 )
@@ -194,9 +203,219 @@ def test_a_byte_that_is_not_of_the_encoding_is_named_with_its_line(file: Write, 
 
 
 @pytest.mark.usefixtures("small_blocks")
-def test_an_open_quote_that_swallows_the_rest_of_the_file_is_refused_with_its_line(file: Write) -> None:
-    message = _refusal(file(b"a,b\n" + b"1,2\n" * 5000 + b'3,"4\n' + b"5,6\n" * 5000))
-    assert "the record that begins on line 5,002: a quotation mark is opened and never closed" in message
+def test_an_open_quote_rejects_its_line_and_no_other(file: Write) -> None:
+    whole = Whole(file(b"a,b\n" + b"1,2\n" * 5000 + b'3,"4\n' + b"5,6\n" * 5000))
+    assert whole.stray == [(5002, '3,"4')]
+    assert (whole.read, whole.rows) == (10_001, [("1", "2")] * 5000 + [("5", "6")] * 5000)
+    assert whole.lines == [*range(2, 5002), *range(5003, 10_003)]
+    assert whole.questions == [
+        "1 line with a quotation mark out of place is rejected, from line 5,002 on. All others are read."
+    ]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_an_open_quote_before_more_than_a_cell_may_hold_rejects_its_line(file: Write) -> None:
+    whole = Whole(file(b"a,b\n1,2\n" + b'3,"4\n' + b"5,6\n" * 300_000), cell_mb=1)
+    assert whole.stray == [(3, '3,"4')]
+    assert (whole.read, whole.lines[1], whole.lines[-1]) == (300_002, 4, 300_003)
+
+
+@pytest.mark.parametrize("block", [40, 16 << 20])
+@pytest.mark.parametrize(
+    ("lines", "stray"),
+    [
+        (['2x"Boots, tall",green'], [0]),
+        (['2,x"Boots, tall"green'], [0]),
+        (['5" pipe,2x"Boots, tall",green'], [0]),
+        (['2x"Boots ""A"", tall",green'], [0]),
+        (['2,"Boots,green'], [0]),
+        (['2,""Boots, tall",green'], [0]),
+        (['2,"Boots" tall,green'], [0]),
+        (['2,"Boots, tall"",green'], [0]),
+        (['2,"Boots","red', "2,Hat,blue", '2,"Cap, warm",blue'], [0]),
+        (['2,"Bo"ots', 'tall, red",green'], [0, 1]),
+        (['2,"Bo"ots', "size 4", 'tall, red",green'], [0, 1, 2]),
+        (['2,"a', 'b",c', '2,"d', 'e",f'], []),
+        (['2,5" pipe,green', '2,x,24"', '2,a "b" c,', '2,"a ""b, c""",x'], []),
+        (['2,"5"" pipe",24"', '2,9" and 5",x'], []),
+    ],
+)
+def test_a_quotation_mark_out_of_place_rejects_what_it_makes_unsure(
+    file: Write, monkeypatch: pytest.MonkeyPatch, lines: list[str], stray: list[int], block: int
+) -> None:
+    monkeypatch.setattr(resources.file_reader.delimited.structure, "BLOCK", block)
+    around = ["1,hat,red"] * 3
+    written = ["id,name,note", *around, *lines, *around]
+    whole = Whole(file("\n".join(written) + "\n"))
+    assert whole.stray == [(5 + at, lines[at]) for at in stray]
+    assert whole.rows[:3] == whole.rows[-3:] == [("1", "hat", "red")] * 3
+    assert {*whole.records, *(bad.record for bad in whole.malformed)} == {*range(1, whole.read + 1)}
+    assert not any('"Boots' in value for row in whole.rows for value in row)
+    assert bool(whole.questions) == bool(stray)
+
+
+def test_every_record_that_a_stray_mark_joins_with_others_is_read(file: Write) -> None:
+    """Both parsers see one record of four lines. It is not as wide as the header, and its second line is."""
+    whole = Whole(file('id,name,note\n1,"hat,red\n2,cap,blue\n3,"shoe",red\n4,"sock",blue\n5,"belt,x"\n'))
+    assert whole.stray == [(2, '1,"hat,red')]
+    assert whole.rows == [("2", "cap", "blue"), ("3", "shoe", "red"), ("4", "sock", "blue")]
+    assert [bad.line for bad in whole.malformed] == [2, 6]
+
+
+@pytest.mark.parametrize("odd", ["", '\n8,9" pipe,x'], ids=["", "line by line"])
+def test_a_value_of_lines_that_look_like_records_is_asked_about(file: Write, odd: str) -> None:
+    asked = ["1 value of several lines may hold other records, from line 3 on. Perhaps quotation marks are missing."]
+    whole = Whole(file('id,name,note\n1,hat,red\n2,"hat,red\n3,cap,blue\n4,shoe",red' + odd))
+    assert (whole.rows[1], whole.questions) == (("2", "hat,red\n3,cap,blue\n4,shoe", "red"), asked)
+    assert Whole(file('id,name,note\n2,"Dear Ann,\nhats, caps, shoes\nyours, Bo",red' + odd)).questions == []
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("block", [20, 16 << 20])
+def test_the_header_again_is_no_record(file: Write, monkeypatch: pytest.MonkeyPatch, mark: str, block: int) -> None:
+    monkeypatch.setattr(resources.file_reader.delimited.structure, "BLOCK", block)
+    whole = Whole(file(f"\ufeffid,name\n1,x\n{mark}id,name\nid,x\n2,y\n"))
+    assert whole.rows == [("1", "x"), ("id", "x"), ("2", "y")]
+    assert whole.malformed == [MalformedRecord(2, 3, 2, ("", "", f"{mark}id,name"), Malformed.REPEATED_HEADER)]
+    assert whole.records == [1, 3, 4]
+
+
+@pytest.mark.usefixtures("small_blocks")
+def test_a_byte_order_mark_where_a_block_begins_is_a_character(file: Write) -> None:
+    assert Whole(file("id,name\n" + "\ufeffx,y\n" * 3000)).rows == [("\ufeffx", "y")] * 3000
+
+
+def test_spaces_after_delimiters_are_left_out_and_said(file: Write) -> None:
+    whole = Whole(file('id, name, note\nY-1, "Kim, Lee & Co", 5" pipe\nY-2, "say ""hi""", \n\n  \nY-3, a b , c'))
+    assert whole.headers == ("id", "name", "note")
+    assert whole.rows == [("Y-1", "Kim, Lee & Co", '5" pipe'), ("Y-2", 'say "hi"', ""), ("Y-3", "a b ", "c")]
+    assert whole.understood["Spaces after delimiters"] == "left out"
+    ordinary = Whole(file('id,name\n1,"a, b"\n2, c\n3,d\n'))
+    assert ordinary.rows == [("1", "a, b"), ("2", " c"), ("3", "d")]
+    assert "Spaces after delimiters" not in ordinary.understood
+
+
+def test_a_space_after_a_quoted_field_is_refused(file: Write) -> None:
+    assert "another character than the delimiter" in _refusal(file('"a" ,"b"\n"1" ,"2"\n'))
+
+
+def test_an_apostrophe_may_be_the_quotation_mark(file: Write) -> None:
+    whole = Whole(file("id,name,note\n1,'Ann, Lee','it''s'\n2,Bo,'ok'\n"))
+    assert (whole.rows, whole.questions) == ([("1", "Ann, Lee", "it's"), ("2", "Bo", "ok")], [])
+    assert whole.understood["Quotation mark"] == "'"
+    names = "id,name,note\n1,'t Hooft,ok'\n2,'s Graven,x\n3,O'Neil,'\n"
+    assert Whole(file(names)).rows == [("1", "'t Hooft", "ok'"), ("2", "'s Graven", "x"), ("3", "O'Neil", "'")]
+
+
+def test_a_record_with_another_quotation_mark_is_rejected(file: Write) -> None:
+    whole = Whole(file("id,name\n1,\"a, b\"\n'2','c'\n'3',d\n"))
+    assert (whole.stray, whole.rows) == ([(3, "'2','c'")], [("1", "a, b"), ("'3'", "d")])
+
+
+def test_a_backslash_that_escapes_nothing_stays_and_is_asked_about(file: Write) -> None:
+    whole = Whole(file('id,note\n"1","say \\"hi\\" in C:\\temp"\n"2","a \\\\ b"\n3,D:\\x\n'))
+    assert whole.rows == [("1", 'say "hi" in C:\\temp'), ("2", "a \\ b"), ("3", "D:\\x")]
+    assert whole.questions == [
+        "Backslashes escape quotation marks. Elsewhere they are kept as characters: 2 backslashes."
+    ]
+
+
+def test_a_record_with_another_delimiter_is_asked_about(file: Write) -> None:
+    whole = Whole(file("id,name,note\n1,oak,ok\n2;oak, big;in stock, soon\n3, oak, ok\n"))
+    assert whole.rows[1:] == [("2;oak", " big;in stock", " soon"), ("3", " oak", " ok")]
+    assert whole.questions == ["1 record may have another delimiter, from line 3 on."]
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "said"),
+    [
+        ("a,b\n1,2,\n3,4,\n", ("a", "b", ""), "1 empty field at the end of all of the first 2 records"),
+        ("a,b,,\n1,2\n3,4\n", ("a", "b"), "2; all of the first 2 records have 2 fields"),
+        ("Report, of 2024\nid,name,city\nx1,A,B\nx2,C,D\nx3,E,F\n", ("id", "name", "city"), "1"),
+    ],
+)
+def test_a_header_row_that_does_not_fit_the_records_is_read_as_they_suggest(
+    file: Write, content: str, headers: tuple[str, ...], said: str
+) -> None:
+    whole = Whole(file(content))
+    assert (whole.headers, whole.malformed, whole.questions) == (headers, [], [])
+    assert said in whole.understood.values()
+
+
+def test_a_value_beyond_the_header_rejects_its_record(file: Write) -> None:
+    whole = Whole(file("a,b\n" + "1,2,\n" * 2000 + "3,4,5\n6,7\n"))
+    assert (len(whole.rows), whole.headers) == (2000, ("a", "b", ""))
+    assert whole.malformed == [
+        MalformedRecord(2001, 2002, 3, ("3", "4", "5")),
+        MalformedRecord(2002, 2003, 2, ("6", "7")),
+    ]
+
+
+def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
+    whole = Whole(file("a,b\n1,2,3\n4,5,6\n"))
+    assert len(whole.malformed) == 2
+    assert whole.notes == (
+        "The header has 2 fields, and all of the first 2 records 3. "
+        "Perhaps a name or a delimiter is missing in the header.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("1,Ann,a@ex.org\n2,Bo,b@ex.org\n3,Cy,c@ex.org\n", "The first line looks like a record"),
+        ("id,day,note\n(no.),(date),(text)\n1,2024-01-01,x\n2,2024-01-02,y\n", "like a second header row"),
+        ("id,day\n" + "1,2024-01-01\n" * 10 + "\nno.,date\n3,2024-01-03\n", "Line 13 looks like the header of another"),
+        ("Contacts\nname,town\nAnn,Rome\nBo,Oslo\n", "Line 2 is perhaps not the header: 1 line above it is left out."),
+        ("a,,b,c\n1,2,3\n4,5,6\n", "The header has 4 fields, and all of the first 2 records 3."),
+        ("'id','name'\n1,\"x\"\n2,y\n", "A name of a column is in quotation marks that are not those"),
+        ("a,b,c,d\n1,2\n1,2,3\n1\n", "The delimiter is probably the comma: 25% of the first records"),
+        ("a^b\n1^2\n3^4\n", "The delimiter is probably the '^': 100% of the first records"),
+        ("a,b;c\n1,2;3\n4,5;6\n", "The delimiter is probably the comma: 100% of the first records"),
+    ],
+)
+def test_a_header_row_or_delimiter_in_doubt_is_asked_about(file: Write, content: str, sentence: str) -> None:
+    (asked, *_) = Whole(file(content)).questions
+    assert sentence in asked
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "country,2019,2020,2021\nDE,1,2,3\nFR,4,5,6\n",
+        "name,1,2,3\nx,4,5,6\ny,7,8,9\n",
+        "product,2024-01-01,2024-02-01\nx,5,6\ny,7,8\n",
+        "id,name\n1,x\n2,y\n",
+        "name\nAnn Lee\nBo Kim\n",
+        "time\n10:30\n11:45\n",
+        "name,note\nAnn,x\nBo,y\n\nCy,z\n",
+        "id;amount\n1;2,50\n2;3,75\n",
+    ],
+)
+def test_an_ordinary_header_row_is_not_asked_about(file: Write, content: str) -> None:
+    whole = Whole(file(content))
+    assert (whole.questions, whole.notes, whole.malformed) == ([], (), [])
+    assert whole.headers == tuple(re.split("[,;]", content.partition("\n")[0]))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '"id,name,note"\r\n"1,Ann,x"\r\n"2,""Kim, B"",y"\r\n',
+        'id,name,note\n"1,Ann,x"\n"2,""Kim, B"",y"\n',
+    ],
+)
+def test_lines_in_quotation_marks_as_a_whole_are_refused_with_the_remedy(file: Write, content: str) -> None:
+    assert _refusal(file(content)) == "In file.csv each line is in quotation marks as a whole."
+
+
+def test_a_line_end_inside_a_value_is_asked_about(file: Write) -> None:
+    """The record below the line `2024-` has the whole width, but not the whole value."""
+    whole = Whole(file("day,name,note\n2024-01-01,a,b\n2024-\n01-02,c,d\n\nall of 2024\n"))
+    assert whole.questions == [
+        "1 line with one field may belong to the record above or below, from line 3 on. "
+        "Perhaps a value has a line end without quotation marks."
+    ]
 
 
 @pytest.mark.usefixtures("small_blocks")

@@ -255,7 +255,7 @@ def test_a_name_that_cannot_be_an_account_is_refused(importer: Importer, tmp_pat
 
 def test_a_file_that_cannot_be_read_leaves_nothing(importer: Importer, store: RecordStore, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_bytes(b'external_id,status\nC-1,lead\nC-2,"lead\n')
+    path.write_bytes(b"external_id,status\nC-1,lead\nC-2," + b"x" * 9_000_000)
 
     with pytest.raises(UnreadableFile):
         importer.import_file(contacts_of(path))

@@ -138,7 +138,10 @@ def test_what_is_odd_about_a_file_is_reported_and_nothing_is_shortened(
     assert problems("external_id,status\nC-1,lead\nC-2,lead,\n") == [(2, 3, None, "field_count", "3 fields")]
     assert problems('external_id,sta"tus\nC-1,VIP\n') == [(1, 2, "status", "isin", "VIP")]
     assert importer.preview(contacts_of(path)).columns[1].header == 'sta"tus', "the mark is part of the name"
-    for content, line in (('external_id,"sta"tus\nC-1,lead\n', 1), ('external_id,status\nC-1,lead\nC-2,"lead\n', 3)):
-        path.write_text(content)
-        with pytest.raises(UnreadableFile, match=f"in the record that begins on line {line}"):
-            importer.preview(contacts_of(path))
+    assert problems('external_id,status\nC-1,lead\nC-2,"lead\n') == [(2, 3, None, "quotation_mark", "one elsewhere")]
+    assert problems("external_id,status\nC-1,lead\nexternal_id,status\n") == [
+        (2, 3, None, "repeated_header", "the names of the columns")
+    ]
+    path.write_text('external_id,"sta"tus\nC-1,lead\n')
+    with pytest.raises(UnreadableFile, match="in the record that begins on line 1"):
+        importer.preview(contacts_of(path))

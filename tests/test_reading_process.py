@@ -43,7 +43,9 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
     assert reader.headers == ("id", "name")
     assert chunk.values.to_pydict() == {"0": ["1", "2"], "1": ["a", "b"]}
     assert (chunk.records.to_pylist(), chunk.lines.to_pylist()) == ([1, 2], [2, 3])
-    assert [vars(bad) for bad in chunk.malformed] == [{"record": 3, "line": 4, "fields": 1, "values": ("3",)}]
+    assert [vars(bad) for bad in chunk.malformed] == [
+        {"record": 3, "line": 4, "fields": 1, "values": ("3",), "why": "field_count"}
+    ]
     assert (reader.read, reader.sha256) == (3, hashlib.sha256(path.read_bytes()).hexdigest())
     assert (("Packed with", "gzip") in reader.understood) == packed
     assert ("Encoding", "utf-8 (certain: every byte of it is UTF-8)") in reader.understood
@@ -54,7 +56,7 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
     [
         (b"", "file.csv is empty."),
         (b"b,a,b,a,c\n1,2,3,4,5\n", "file.csv has several columns of the same name."),
-        (b'a,b\n1,"2\n', "file.csv cannot be read: in the record that begins on line 2"),
+        (b'a,"b\n1,2\n', "file.csv cannot be read: in the record that begins on line 1"),
         (gzip.compress(ROWS, mtime=0)[:12] + b"\xff" * 40, "file.csv is damaged: it cannot be unpacked with gzip."),
         (gzip.compress(ROWS, mtime=0)[:-9], "file.csv is damaged: it cannot be unpacked with gzip."),
     ],

@@ -27,6 +27,7 @@ from resources.record_store import RecordStore
 from resources.record_store.problems import PROBLEMS, ProblemFile
 from schemas.batches import OnInvalid
 from schemas.counts import Counts
+from schemas.errors import Uncertain
 from schemas.formulas import escape_formula, unescape_formula
 from tests.object_server import on_disk
 from tests.records import Row, contact, contacts_of, values, write_csv
@@ -82,6 +83,26 @@ def test_a_corrected_rejects_file_imports_and_names_its_parent(
     assert child.to_dict()["parent"] == parent.batch.batch_id
     assert values(store, "company") == {"C-000001": None, "C-000002": "=1+1", "C-000003": None}
     assert values(store, "notes")["C-000002"] == "'-quoted"
+
+
+def test_a_line_that_is_not_sure_stands_behind_the_columns_and_is_no_record_unless_corrected(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text('external_id,status\nC-1,lead\nC-2,"le"ad\nexternal_id,status\nC-3,lead\n')
+    with pytest.raises(Uncertain, match="1 line with a quotation mark out of place is rejected, from line 3 on"):
+        importer.import_file(contacts_of(path), OnInvalid.SKIP)
+    (preview,) = store.batches("ua")
+    parent = importer.commit("ua", preview.batch_id, OnInvalid.SKIP)
+    assert parent.batch.counts == Counts(read=4, created=2, rejected=2)
+    assert parent.rejects_file is not None
+    rejects = on_disk(parent.rejects_file)
+    stray, repeated = csv.reader(rejects.read_text("utf-8-sig").splitlines()[1:])
+    assert (stray[:2], stray[3:5], stray[6:]) == (["", ""], ["2", "3"], ['C-2,"le"ad'])
+    assert stray[5] == "must have quotation marks only around whole fields [quotation_mark]: one elsewhere"
+    assert (repeated[:2], repeated[6:]) == (["", ""], ["external_id,status"])
+    again = importer.preview(contacts_of(rejects)).batch
+    assert again.counts == Counts(read=2, rejected=2)
 
 
 def test_every_reject_is_in_the_file_and_nothing_else(importer: Importer, tmp_path: Path) -> None:

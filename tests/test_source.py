@@ -214,6 +214,27 @@ def test_a_file_that_cannot_be_opened_is_refused_with_its_own_reason(importer: I
         importer.preview(request(path))
 
 
+def test_a_delimiter_in_doubt_is_asked_about_and_remembered(importer: Importer, tmp_path: Path) -> None:
+    first, second = tmp_path / "1.csv", tmp_path / "2.csv"
+    first.write_text("external_id^status\nC-1^lead\nC-2^lead\n")
+    second.write_text("external_id^status\nC-3^lead\nC-4^lead\n")
+    with pytest.raises(Uncertain) as raised:
+        importer.import_file(request(first))
+    assert "Say which: --delimiter '^'. Or accept" in raised.value.hint
+    said = importer.import_file(request(first, delimiter="^")).batch
+    later = importer.import_file(request(second)).batch
+    assert (said.counts.created, later.counts.created, later.questions) == (2, 2, ())
+
+
+def test_a_file_without_a_header_row_is_said_to_have_none(importer: Importer, tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("1,Ann,ann@example.org\n2,Bo,bo@example.org\n3,Cy,cy@example.org\n")
+    with pytest.raises(
+        InvalidRequest, match="The first line looks like a record: the file seems to have no header row"
+    ):
+        importer.preview(request(path))
+
+
 def test_a_mask_keeps_what_differs() -> None:
     value = Differing("name", ("Núñez", "Núńez", "N˙Òez"))
     assert value.masked().texts == ("•••úñ•••", "•••úń•••", "•••˙Ò•••")

@@ -3,7 +3,7 @@
 `reader` starts that process, and `child` is what runs in it. `formats` lists the formats, one module each.
 """
 
-from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
+from resources.file_reader.chunk import CellProblem, Malformed, MalformedRecord, TextChunk
 from resources.file_reader.disk_space import require_room
 from resources.file_reader.options import ReadLimits
 from resources.file_reader.reader import FileReader, no_such_file
@@ -12,6 +12,7 @@ from schemas.reading import ReadOptions
 __all__ = [
     "CellProblem",
     "FileReader",
+    "Malformed",
     "MalformedRecord",
     "ReadLimits",
     "ReadOptions",

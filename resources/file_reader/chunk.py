@@ -1,23 +1,37 @@
 """Numbered records of text: what every format is read into."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 
+class Malformed(StrEnum):
+    """Why a record has no row among the values."""
+
+    FIELD_COUNT = "field_count"
+    """It has more or fewer fields than the header."""
+    QUOTATION_MARK = "quotation_mark"
+    """A quotation mark is out of place, so that its fields are not sure."""
+    REPEATED_HEADER = "repeated_header"
+    """It is the header again."""
+
+
 @dataclass(frozen=True)
 class MalformedRecord:
-    """A record with more or fewer fields than the header. It has no row among the values.
+    """A record that has no row among the values.
 
-    `line` is where it begins, from 1. `values` are its fields as they were read, if the format has them.
+    `line` is where it begins, from 1. `values` are its fields as they were read, if the format has them. If its fields
+    are not sure, its text stands beyond as many empty fields as the header has.
     """
 
     record: int
     line: int
     fields: int
     values: tuple[str, ...] = ()
+    why: Malformed = Malformed.FIELD_COUNT
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from resources.file_reader.chunk import CellProblem, MalformedRecord, TextChunk
+from resources.file_reader.chunk import CellProblem, Malformed, MalformedRecord, TextChunk
 from resources.file_reader.formats import Format, format_named
 from resources.file_reader.options import DEFECT, ReadLimits
 from schemas.errors import DiskFull, InvalidRequest, NotFound, UnreadableFile
@@ -240,8 +240,8 @@ def _chunk(batch: Any, answer: dict[str, Any]) -> TextChunk:
         records=batch["_record"],
         lines=batch["_line"],
         malformed=tuple(
-            MalformedRecord(record, line, fields, tuple(texts))
-            for record, line, fields, texts in answer.get("malformed", [])
+            MalformedRecord(record, line, fields, tuple(texts), Malformed(why))
+            for record, line, fields, texts, why in answer.get("malformed", [])
         ),
         cells=tuple(CellProblem(*cell) for cell in answer.get("cells", [])),
         formats=batch["_formats"] if "_formats" in own else None,

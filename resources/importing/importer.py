@@ -1,6 +1,7 @@
 """Imports: preview a file, then commit or discard the preview."""
 
 import secrets
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -257,7 +258,7 @@ def _shown_changes(staged: "StagedPreview") -> tuple[ChangedValue, ...]:
 def uncertain(batch: Batch) -> Uncertain:
     """Returns the error for a batch that is not written, because its file can be read in several ways."""
     first = batch.questions[0]
-    choices = " or ".join(f"{first.flag} {candidate}" for candidate in first.candidates)
+    choices = " or ".join(f"{first.flag} {shlex.quote(candidate)}" for candidate in first.candidates)
     say = f"Say which: {choices}. Or" if choices else "To"
     return Uncertain(
         f"{batch.file_name} can be read in several ways, so nothing was written. {first.sentence}",

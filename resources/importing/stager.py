@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.file_reader import CellProblem, TextChunk
+from resources.file_reader import CellProblem, FileReader, Malformed, TextChunk
 from resources.importing.change_column import ChangeColumn
 from resources.importing.progress import Progress, observed_chunks
 from resources.importing.shown_texts import ShownTexts
@@ -27,7 +27,7 @@ from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.dates import DateOrders
 from schemas.decimals import DecimalSigns
-from schemas.errors import Unaccounted
+from schemas.errors import InvalidRequest, Unaccounted
 from schemas.formulas import ESCAPED
 from schemas.mapping import REJECTS_COLUMNS, Mapping, map_headers
 from schemas.model import RecordModel
@@ -89,8 +89,7 @@ def stage_file(
     model = load_model(record_type.name)
     if model.record_type() != record_type:
         raise outdated_type(record_type.name)
-    headers = reader.headers or record_type.field_names  # JSON without records names no columns
-    mapping = map_headers(headers, record_type, request.column_map, earlier.column_map if earlier else {})
+    mapping = _mapped(reader, record_type, request, earlier)
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
     why_unescape = _why_unescape(source, request)
@@ -178,6 +177,16 @@ def _time_zone(source: Source, record_type: RecordType, fields: Sequence[str]) -
     """Yields the time zone that was said, as label and value, if a field needs it."""
     if source.options.time_zone is not None and any(record_type.field(name).type == "timestamp" for name in fields):
         yield "Timestamps without an offset", f"are in {source.options.time_zone}, as --time-zone says"
+
+
+def _mapped(reader: FileReader, record_type: RecordType, request: ImportRequest, earlier: Remembered | None) -> Mapping:
+    """Returns the mapping of the columns. Raises InvalidRequest as map_headers, with what is odd about the header."""
+    try:
+        headers = reader.headers or record_type.field_names  # JSON without records names no columns
+        return map_headers(headers, record_type, request.column_map, earlier.column_map if earlier else {})
+    except InvalidRequest as error:
+        doubts = [question.sentence for question in reader.questions if question.option is None]
+        raise InvalidRequest(" ".join([error.message, *doubts]), error.hint, error.quoted) from error
 
 
 def _why_unescape(source: Source, request: ImportRequest) -> str | None:
@@ -342,14 +351,20 @@ def _elsewhere(failures: list[Failures], chunk: TextChunk, mapping: Mapping) -> 
 
 
 def _malformed(chunk: TextChunk, expected: int) -> list[pa.RecordBatch]:
+    texts = {
+        Malformed.FIELD_COUNT: f"must have {expected:,} fields, as the header has",
+        Malformed.QUOTATION_MARK: "must have quotation marks only around whole fields",
+        Malformed.REPEATED_HEADER: "must not be the header again",
+    }
+    found = {Malformed.QUOTATION_MARK: "one elsewhere", Malformed.REPEATED_HEADER: "the names of the columns"}
     rows = [
         {
             "record": bad.record,
             "line": bad.line,
             "field": None,
-            "rule": "field_count",
-            "expected": f"must have {expected:,} fields, as the header has",
-            "value": f"{bad.fields:,} fields",
+            "rule": bad.why.value,
+            "expected": texts[bad.why],
+            "value": found.get(bad.why, f"{bad.fields:,} fields"),
         }
         for bad in chunk.malformed
     ]

@@ -9,6 +9,7 @@ import csv
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -18,10 +19,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from resources.file_reader.chunk import TextChunk
-from resources.file_reader.delimited.dialect import check_delimiter, detect_dialect
+from resources.file_reader.chunk import Malformed, TextChunk
+from resources.file_reader.delimited import header
+from resources.file_reader.delimited.by_line import TOO_LARGE
+from resources.file_reader.delimited.detection import detect
+from resources.file_reader.delimited.dialect import check_delimiter
 from resources.file_reader.delimited.differing import ENCODING_SENTENCE, differing_values
+from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
+from resources.file_reader.delimited.other_records import OtherRecords
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, too_many_blank_lines
 from schemas.errors import UnreadableFile
@@ -37,7 +43,6 @@ class DelimitedFile:
     `read` counts the records of the chunks so far, and `share_read` is their share of the file, from 0 to 1.
     """
 
-    notes: tuple[str, ...] = ()
     number_formats: tuple[str, ...] = ()
     float_columns: tuple[int, ...] = ()
 
@@ -53,11 +58,15 @@ class DelimitedFile:
         with self._text("replace") as text:  # the parsers report an invalid byte and its place
             sample = text.read(_SAMPLE_CHARACTERS)
             given = None if options.delimiter is None else check_delimiter(options.delimiter)
-            self.dialect = detect_dialect(sample, given, whole=not text.read(1))
+            beginning = detect(sample, given, whole=not text.read(1))
+        self.dialect = beginning.dialect
         csv.field_size_limit(limits.cell_mb * 1_000_000)
-        self.headers = self._read_header()
+        self._header = header.fitted(self._read_header(), beginning.rows[1:], self.dialect.delimiter, name)
+        self.headers = self._header.names
+        self.notes = self._header.notes
         self.used = ReadOptions(self.encoding.name, self.dialect.delimiter)
-        self.questions = self._ask_encoding()
+        self.questions = (*self._ask_encoding(), *beginning.questions, *self._header.questions)
+        self._doubts = Doubts(len(self.headers))
         self.understood = [
             ("Format", "Delimited text"),
             ("Encoding", f"{self.encoding.name} ({self.encoding.sure})"),
@@ -66,6 +75,9 @@ class DelimitedFile:
         ]
         if self.dialect.skipped_lines:
             self.understood.append(("Lines above the header, left out", f"{self.dialect.skipped_lines:,}"))
+        if self.dialect.skips_space:
+            self.understood.append(("Spaces after delimiters", "left out"))
+        self.understood += self._header.understood
 
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the file, in order, in chunks of about 8 MB. Call it once."""
@@ -73,6 +85,7 @@ class DelimitedFile:
         try:
             size = self._path.stat().st_size
             with self._below_header() as (read, position):
+                others = OtherRecords(self._header, self.dialect, self._doubts, self._line)
                 finder = RecordFinder(read, self.dialect, len(self.headers), self._line, cell_bytes)
                 for block in finder.blocks():
                     values = self._delivered(block)
@@ -80,7 +93,10 @@ class DelimitedFile:
                     self.read += block.read
                     self.share_read = position() / size  # nearly: a block may end inside a record
                     self._pass_over(block.blank)
-                    yield from _chunks(values, block)
+                    self._doubts.add(block)
+                    chunk = TextChunk(values, pa.array(block.records), pa.array(block.lines), tuple(block.malformed))
+                    yield from _parts(others.rejected(chunk, blank=block.blank > 0))
+            self.questions = (*self.questions, *self._doubts.questions())
         except csv.Error as error:
             raise self._unreadable(finder.line, error) from error
         except UnicodeError as error:
@@ -95,7 +111,8 @@ class DelimitedFile:
     def _delivered(self, block: RecordBlock) -> pa.Table:
         """Returns the well-formed records of a block, as Arrow reads them. Raises UnreadableFile if it finds others."""
         names = [str(position) for position in range(len(self.headers))]
-        if not block.read:  # Arrow refuses data without a record
+        known = [bad for bad in block.malformed if bad.why is Malformed.FIELD_COUNT]
+        if not known and not len(block.records):  # Arrow refuses data without a record
             return pa.table(dict.fromkeys(names, pa.array([], pa.string())))
         skipped: list[int] = []
 
@@ -105,13 +122,15 @@ class DelimitedFile:
 
         try:
             # Not read_csv: it starts a thread for each call, which the reading process must not do.
+            # Arrow takes a byte order mark away: one more keeps that of a value.
+            data = codecs.BOM_UTF8 + block.data if block.data.startswith(codecs.BOM_UTF8) else block.data
             with pyarrow.csv.open_csv(
-                pa.BufferReader(block.data),
-                pyarrow.csv.ReadOptions(use_threads=False, block_size=len(block.data) + 1, column_names=names),
+                pa.BufferReader(data),
+                pyarrow.csv.ReadOptions(use_threads=False, block_size=len(data) + 1, column_names=names),
                 pyarrow.csv.ParseOptions(
                     delimiter=self.dialect.delimiter,
                     quote_char=self.dialect.quote,
-                    double_quote=self.dialect.escape is None,
+                    double_quote=True,
                     escape_char=self.dialect.escape or False,
                     newlines_in_values=True,
                     invalid_row_handler=skip,
@@ -122,9 +141,9 @@ class DelimitedFile:
         except pa.ArrowInvalid as error:
             block.data.decode()  # the likeliest reason: invalid UTF-8
             raise self._disagreement(self.read + 1, block.first_line) from error
-        if skipped != [bad.fields for bad in block.malformed]:
-            known = [*block.malformed, None]
-            bad = next(bad for bad, fields in zip_longest(known, skipped) if bad is None or bad.fields != fields)
+        if skipped != [bad.fields for bad in known]:
+            pairs = zip_longest([*known, None], skipped)
+            bad = next(bad for bad, fields in pairs if bad is None or bad.fields != fields)
             raise self._disagreement(*((bad.record, bad.line) if bad else (self.read + 1, block.first_line)))
         return values
 
@@ -195,7 +214,7 @@ class DelimitedFile:
                 self._pass_over(1)
             size = size + len(line) if line.strip("\r\n") else 0
             if size > most:
-                raise csv.Error("field larger than field limit")  # the csv module's own message
+                raise csv.Error(TOO_LARGE)
             yield line
 
     @contextmanager
@@ -244,13 +263,12 @@ class DelimitedFile:
         )
 
 
-def _chunks(values: pa.Table, block: RecordBlock) -> Iterator[TextChunk]:
-    """Yields the block as one chunk, or as several if it has many malformed records."""
-    nothing = pa.array([], pa.int64())
-    for start in range(_MALFORMED_A_CHUNK, len(block.malformed), _MALFORMED_A_CHUNK):
-        yield TextChunk(pa.table({}), nothing, nothing, tuple(block.malformed[start : start + _MALFORMED_A_CHUNK]))
-    malformed = tuple(block.malformed[:_MALFORMED_A_CHUNK])
-    yield TextChunk(values, pa.array(block.records), pa.array(block.lines), malformed)
+def _parts(chunk: TextChunk) -> Iterator[TextChunk]:
+    """Yields the chunk, or several if it has many malformed records."""
+    nothing, malformed = pa.array([], pa.int64()), chunk.malformed
+    for start in range(_MALFORMED_A_CHUNK, len(malformed), _MALFORMED_A_CHUNK):
+        yield TextChunk(pa.table({}), nothing, nothing, malformed[start : start + _MALFORMED_A_CHUNK])
+    yield replace(chunk, malformed=malformed[:_MALFORMED_A_CHUNK])
 
 
 def _in_words(error: csv.Error) -> str:
@@ -259,4 +277,6 @@ def _in_words(error: csv.Error) -> str:
         return "a cell is larger than the limit, RECORDS_MAX_CELL_MB, or a quotation mark is opened and never closed"
     if "unexpected end" in text:
         return "a quotation mark is opened and never closed"
+    if "expected after" in text:
+        return "after the quotation mark that ends a field comes another character than the delimiter"
     return text

@@ -1,8 +1,8 @@
 """Finds the records of delimited text and the texts of their fields, without Arrow, to cross-check it.
 
 RFC 4180 puts quotation marks around whole fields, and doubles them inside. Then counting them is enough: a line end
-outside them ends a record, and a delimiter outside them ends a field. This is done for a block of bytes at a time.
-Python's csv module, in strict mode, reads a block that is written in another way.
+outside them ends a record, and a delimiter outside them ends a field. This is done for a block of bytes at a time. A
+block that is written in another way is read line by line.
 """
 
 import csv
@@ -13,24 +13,29 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from resources.file_reader.chunk import MalformedRecord
+from resources.file_reader.chunk import Malformed, MalformedRecord
+from resources.file_reader.delimited.by_line import TOO_LARGE, LineReader, looks_like_records
 from resources.file_reader.delimited.dialect import Dialect
 
 BLOCK = 8 << 20
 FIELD_END, RECORD_END = b"\x1f", b"\x1e"  # ASCII's unit and record separators
 
-_LF, _CR = 10, 13
+_BEYOND_STRAY = 1 << 20
+"""How many bytes are read line by line from a quotation mark on that is never closed."""
+_LF, _CR, _SPACE = 10, 13, 32
 _Bytes = npt.NDArray[np.uint8]
 _Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class RecordBlock:
-    """Consecutive whole records, as bytes in UTF-8 and as the finder reads them.
+    """Consecutive whole records, as bytes in UTF-8 for Arrow, and as the finder reads them.
 
-    `records` and `lines` number the well-formed records, from 1. `texts` are their fields without quotation marks:
-    RECORD_END follows the last field of a record, and FIELD_END every other. `read` counts all records, and `blank` the
-    blank lines between them. `first_line` is where the block begins.
+    The bytes have no records with a quotation mark out of place. `records` and `lines` number the well-formed
+    records, from 1. `texts` are their fields without quotation marks: RECORD_END follows the last field of a record,
+    and FIELD_END every other. `read` counts all records, and `blank` the blank lines between them. `first_line` is
+    where the block begins. `joined` are the lines of records that may be several, and `loose_escapes` counts
+    backslashes that escape nothing.
     """
 
     data: bytes
@@ -41,6 +46,8 @@ class RecordBlock:
     read: int
     blank: int
     first_line: int
+    joined: tuple[int, ...] = ()
+    loose_escapes: int = 0
 
 
 class RecordFinder:
@@ -66,24 +73,28 @@ class RecordFinder:
             data += more
             if not data:
                 return
-            block, size = self._block(data, last=not more)
+            full = len(data) > self._cell_bytes + BLOCK
+            block, size = self._block(data, last=not more, full=full)
             data = data[size:]
             if block is not None:
                 self._read += block.read
                 yield block
             elif not more:
                 return
-            elif len(data) > self._cell_bytes + BLOCK:
-                raise csv.Error(f"field larger than field limit ({self._cell_bytes})")  # the csv module's own message
+            elif full:
+                raise csv.Error(TOO_LARGE)
 
-    def _block(self, data: bytes, *, last: bool) -> tuple[RecordBlock | None, int]:
-        """Returns the whole records at the start of the data and their size in bytes; None if there are none."""
+    def _block(self, data: bytes, *, last: bool, full: bool) -> tuple[RecordBlock | None, int]:
+        """Returns the whole records at the start of the data and their size in bytes; None if there are none.
+
+        full: the data are longer than any record may be. So a record without an end has a stray quotation mark.
+        """
         ended = data + b"\n" if last and data[-1:] not in b"\r\n" else data
-        found = None if self._dialect.escape else _Structure.of(ended, self._dialect, last=last)
-        if found is None or found.longest_record > self._cell_bytes:
-            return self._read_by_python(data, last=last)
+        found = None if self._dialect.escape or self._dialect.skips_space else _Structure.of(ended, self._dialect, last)
+        if found is None or found.longest_record > self._cell_bytes or found.has_joined(self._width):
+            return self._read_by_line(data, last=last, full=full)
         if not found.size:
-            return None, 0
+            return self._read_by_line(data[:_BEYOND_STRAY], last=False, full=True) if full else (None, 0)
         return self._settled(ended[: found.size], found), min(found.size, len(data))
 
     def _settled(self, data: bytes, found: "_Structure") -> RecordBlock:
@@ -108,56 +119,66 @@ class RecordFinder:
             read=len(found.starts),
             blank=found.blank,
             first_line=first_line,
+            joined=tuple((first_line + found.joined(self._width)).tolist()),
         )
 
-    def _read_by_python(self, data: bytes, *, last: bool) -> tuple[RecordBlock | None, int]:
+    def _read_by_line(self, data: bytes, *, last: bool, full: bool) -> tuple[RecordBlock | None, int]:
         whole = len(data) if last else max(data.rfind(b"\n") + 1, data[:-1].rfind(b"\r") + 1)
-        lines = list(io.StringIO(data[:whole].decode(), newline=""))
-        reader = self._dialect.reader(lines)
+        text = data[:whole].decode()
+        lines = list(io.StringIO(text, newline=""))
+        reader = LineReader(lines, self._dialect, self._width, final=last, overlong=full)
+        kept: list[str] = []
         records: list[int] = []
         starts: list[int] = []
         texts: list[str] = []
         malformed: list[MalformedRecord] = []
+        joined: list[int] = []
         read = blank = consumed = 0
-        while True:
-            try:
-                fields = next(reader, None)
-            except csv.Error as error:
-                if last or "unexpected end" not in str(error):
-                    self.line += consumed
-                    raise
-                break  # the record continues in the next block
-            if fields is None:
-                break
-            if fields:
+        try:
+            for it in reader.records():
+                raw = lines[it.start] if it.stop == it.start + 1 else "".join(lines[it.start : it.stop])
+                consumed = it.stop
+                if it.fields == [] or not raw.strip("\r\n" if it.fields != [""] else " \r\n"):
+                    blank += 1
+                    continue
                 read += 1
-                if len(fields) == self._width:
-                    records.append(self._read + read)
-                    starts.append(self.line + consumed)
-                    texts.append("\x1f".join(fields))
+                number, line = self._read + read, self.line + it.start
+                if it.fields is None:
+                    values = (*[""] * self._width, raw.rstrip("\r\n"))
+                    malformed.append(MalformedRecord(number, line, 0, values, Malformed.QUOTATION_MARK))
+                    continue
+                kept.append(raw)
+                if len(it.fields) == self._width:
+                    records.append(number)
+                    starts.append(line)
+                    texts.append("\x1f".join(it.fields))
+                    if it.stop > it.start + 2 and looks_like_records(
+                        lines[it.start + 1 : it.stop - 1], self._dialect, self._width
+                    ):
+                        joined.append(line)
                 else:
-                    malformed.append(
-                        MalformedRecord(self._read + read, self.line + consumed, len(fields), tuple(fields))
-                    )
-            else:
-                blank += 1
-            consumed = reader.line_num
-        self.line += consumed
+                    malformed.append(MalformedRecord(number, line, len(it.fields), tuple(it.fields)))
+        except csv.Error:
+            self.line += consumed
+            raise
         if not consumed:
             return None, 0
-        size = sum(len(line.encode()) for line in lines[:consumed])
+        first_line, self.line = self.line, self.line + consumed
+        used = text if consumed == len(lines) else "".join(lines[:consumed])
         return (
             RecordBlock(
-                data=data[:size],
+                data=self._dialect.for_arrow("".join(kept).encode()),
                 records=np.array(records, np.int64),
                 lines=np.array(starts, np.int64),
                 texts="".join(f"{text}\x1e" for text in texts).encode(),
                 malformed=malformed,
                 read=read,
                 blank=blank,
-                first_line=self.line - consumed,
+                first_line=first_line,
+                joined=tuple(joined),
+                loose_escapes=self._dialect.loose_escapes(used),
             ),
-            size,
+            len(used.encode()),
         )
 
 
@@ -178,9 +199,12 @@ class _Structure:
     fields: _Positions
     _text: _Bytes
     _kept: npt.NDArray[np.bool_] | None
+    _inner: _Positions
+    """The line ends inside quotation marks."""
+    _delimiter: int
 
     @classmethod
-    def of(cls, data: bytes, dialect: Dialect, *, last: bool) -> "_Structure | None":
+    def of(cls, data: bytes, dialect: Dialect, last: bool) -> "_Structure | None":
         """Returns the structure of data that begin with a record; None if quotation marks are not as in RFC 4180."""
         text = np.frombuffer(data, np.uint8)
         quotes = np.flatnonzero(text == ord(dialect.quote)) if dialect.quote.encode() in data else _NONE
@@ -220,12 +244,34 @@ class _Structure:
             fields=(np.diff(np.searchsorted(delimiters, stops), prepend=0) + 1)[filled],
             _text=text,
             _kept=kept,
+            _inner=np.setdiff1d(line_ends, stops, assume_unique=True) if len(line_ends) > len(stops) else _NONE,
+            _delimiter=ord(dialect.delimiter),
         )
 
     @property
     def longest_record(self) -> int:
         """The bytes of the longest record."""
         return int((self.stops - self.starts).max(initial=0))
+
+    def has_joined(self, width: int) -> bool:
+        """Returns whether a record of several lines is not as wide as the header: a stray mark may have joined it."""
+        if not len(self._inner):
+            return False
+        several = np.searchsorted(self.starts, self._inner, "right") - 1
+        return bool((self.fields[several] != width).any())
+
+    def joined(self, width: int) -> _Positions:
+        """Returns the lines, from 0, of records with a line inside that looks like a record.
+
+        Such a line has as many delimiters as the header, and no space after them, as sentences have.
+        """
+        if width < 3 or len(self._inner) < 2:
+            return _NONE
+        several = np.searchsorted(self.starts, self._inner, "right") - 1
+        delimiters = np.flatnonzero(self._text[:-1] == self._delimiter)
+        delimiters = delimiters[self._text[delimiters + 1] != _SPACE]
+        counts = np.diff(np.searchsorted(delimiters, self._inner))
+        return np.unique(self.lines[several[1:][(several[1:] == several[:-1]) & (counts == width - 1)]])
 
     def texts(self, wanted: npt.NDArray[np.bool_]) -> _Bytes:
         """Returns the fields of the wanted records, with FIELD_END and RECORD_END."""

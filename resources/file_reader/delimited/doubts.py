@@ -1,0 +1,70 @@
+"""What to ask about the quotation marks and backslashes of a file, once all its records are read."""
+
+import numpy as np
+
+from resources.file_reader.chunk import Malformed, MalformedRecord
+from resources.file_reader.delimited.structure import RecordBlock
+from schemas.counts import numbered
+from schemas.reading import Question
+
+
+def _is_piece(bad: MalformedRecord) -> bool:
+    """Returns whether a record may be the rest of a value, and is no comment."""
+    return bad.why is Malformed.FIELD_COUNT and bad.fields == 1 and not bad.values[0].startswith("#")
+
+
+class Doubts:
+    """Collects doubts about records, a block at a time.
+
+    `tables` are the lines of headers of other tables, and `delimited` those of records with another delimiter.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self.tables: list[int] = []
+        self.delimited: list[int] = []
+        self._pieces: list[int] = []
+        self._stray: list[int] = []
+        self._joined: list[int] = []
+        self._loose_escapes = 0
+
+    def add(self, block: RecordBlock) -> None:
+        """Adds the doubts about the records of a block."""
+        self._stray += [bad.line for bad in block.malformed if bad.why is Malformed.QUOTATION_MARK]
+        self._joined += block.joined
+        self._loose_escapes += block.loose_escapes
+        if self._width > 1:
+            pieces = np.array([bad.line for bad in block.malformed if _is_piece(bad)], np.int64)
+            beside = np.isin(pieces - 1, block.lines) | np.isin(pieces + 1, block.lines)
+            self._pieces += pieces[beside].tolist()
+
+    def questions(self) -> tuple[Question, ...]:
+        """Returns a question for each kind of doubt. None has anything to choose."""
+        found = []
+        if self._stray:
+            are = "is" if len(self._stray) == 1 else "are"
+            found.append(
+                f"{numbered(len(self._stray), 'line')} with a quotation mark out of place {are} rejected, "
+                f"from line {self._stray[0]:,} on. All others are read."
+            )
+        if self._pieces:
+            found.append(
+                f"{numbered(len(self._pieces), 'line')} with one field may belong to the record above or below, "
+                f"from line {self._pieces[0]:,} on. Perhaps a value has a line end without quotation marks."
+            )
+        if self.tables:
+            found.append(f"Line {self.tables[0]:,} looks like the header of another table.")
+        if self.delimited:
+            found.append(
+                f"{numbered(len(self.delimited), 'record')} may have another delimiter, from line "
+                f"{self.delimited[0]:,} on."
+            )
+        if self._joined:
+            found.append(
+                f"{numbered(len(self._joined), 'value')} of several lines may hold other records, "
+                f"from line {self._joined[0]:,} on. Perhaps quotation marks are missing."
+            )
+        if self._loose_escapes:
+            others = numbered(self._loose_escapes, "backslash", "backslashes")
+            found.append(f"Backslashes escape quotation marks. Elsewhere they are kept as characters: {others}.")
+        return tuple(map(Question, found))
