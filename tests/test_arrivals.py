@@ -382,7 +382,7 @@ def test_a_file_that_is_found_after_a_crash_goes_on_from_where_it_was(
         file.write_text("")
     take(inbox_store)
     inbox = type(inbox_of(inbox_store))
-    method = {"previewed": (Importer, "commit"), "committed": (inbox, "archive"), "failed": (inbox, "quarantine")}
+    method = {"previewed": (Importer, "_commit"), "committed": (inbox, "archive"), "failed": (inbox, "quarantine")}
     with monkeypatch.context() as patch:
         patch.setattr(*method[status.value], dies)
         with pytest.raises(Died):
@@ -409,7 +409,7 @@ def test_a_preview_that_is_no_longer_true_after_a_crash_is_made_anew(
         raise StoreBusy("Another process writes.", "Wait.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Importer, "commit", busy)
+        patch.setattr(Importer, "_commit", busy)
         assert import_all(inbox_store)["in.csv"].outcome is Outcome.POSTPONED
     shutil.rmtree(on_disk(inbox_store.account("ua").folder("staging")))
     assert import_all(inbox_store)["in.csv"].outcome is Outcome.COMMITTED

@@ -55,6 +55,12 @@ from tests.timeline import execute_on_catalog
 
 pytestmark = pytest.mark.runs_on("laptop", "server")
 
+by_duckdb = pytest.mark.runs_on("laptop")
+"""For the content of a file, which is made on the local disk in every setting. Only its transfer depends on that.
+
+Other tests here make and send files of each format in each setting.
+"""
+
 MIXED = """
 SELECT 'C-' || lpad((i * 37 % 100)::VARCHAR, 3, '0') AS external_id, 'lead' AS status,
     CASE WHEN i % 3 = 0 THEN NULL ELSE i * 1.5 END::DECIMAL(18,2) AS amount,
@@ -129,6 +135,7 @@ def test_parts_change_nothing_in_the_file(
     assert sum(part.rows for part in plans[1].parts) == 100
 
 
+@by_duckdb
 @pytest.mark.parametrize(
     ("order_by", "expected"),
     [
@@ -150,6 +157,7 @@ def test_any_order_holds_across_parts_and_nulls_come_last(
     assert {row["external_id"] for row in rows} == {f"C-{number:03}" for number in range(100)}
 
 
+@by_duckdb
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
@@ -169,6 +177,7 @@ def test_filters_choose_records(writer: ExportWriter, mixed: int, filters: tuple
     assert set(numbers(writer.export(ask(filters=filters, part_rows=30)))) == expected
 
 
+@by_duckdb
 def test_what_a_filter_says_is_never_sql(writer: ExportWriter, store: RecordStore, mixed: int) -> None:
     quoted_text = "external_id = ' OR true; DROP TABLE lake.records.contacts; --"
 
@@ -176,6 +185,7 @@ def test_what_a_filter_says_is_never_sql(writer: ExportWriter, store: RecordStor
     assert writer.export(ask()).rows == 100
 
 
+@by_duckdb
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -265,6 +275,7 @@ def test_text_is_packed_in_members_and_is_the_same_every_time(
     assert first.path.name == f"contacts.{format_}.{packing.value}"
 
 
+@by_duckdb
 @pytest.mark.parametrize(
     ("encoding", "codec"),
     [("utf-8-sig", "utf-8-sig"), ("utf-16", "utf-16"), ("UTF-32", "utf-32"), ("windows-1252", "cp1252")],
@@ -281,6 +292,7 @@ def test_csv_in_other_encodings_and_with_other_delimiters(
     assert path.read_bytes().startswith(expected[:1].encode(codec))  # with a byte order mark if the encoding has one
 
 
+@by_duckdb
 @pytest.mark.parametrize(("encoding", "bad"), [("cp1252", "光"), ("shift_jis", "¥")])
 def test_a_character_that_an_encoding_has_not_names_record_and_column(
     store: RecordStore, writer: ExportWriter, encoding: str, bad: str, tmp_path: Path
@@ -297,6 +309,7 @@ def test_a_character_that_an_encoding_has_not_names_record_and_column(
     assert list(tmp_path.glob("*.csv*")) == []
 
 
+@by_duckdb
 def test_one_column_of_nulls_keeps_its_records(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
     manifest = writer.export(ask(columns=("amount",)))
 
@@ -316,6 +329,7 @@ def test_parquet_has_types_and_the_same_bytes_every_time(writer: ExportWriter, m
     assert first.sha256 == second.sha256
 
 
+@by_duckdb
 def test_excel_has_dates_numbers_and_what_no_number_has_as_text(store: RecordStore, writer: ExportWriter) -> None:
     put(
         store,
@@ -347,6 +361,7 @@ def test_excel_has_dates_numbers_and_what_no_number_has_as_text(store: RecordSto
     assert formats == ["0.00", "yyyy-mm-dd", "yyyy-mm-dd hh:mm:ss"]
 
 
+@by_duckdb
 def test_excel_has_as_text_every_integer_that_it_would_round(store: RecordStore, writer: ExportWriter) -> None:
     delays = [None, 0, -7, 10**15 - 1, 10**15, 1 - 10**15, -(10**15), 2**63 - 1, -(2**63)]
     store.add_account("ua", "tester")
@@ -375,6 +390,7 @@ def test_excel_is_divided_into_sheets_and_equal_cell_by_cell(writer: ExportWrite
     assert [row[0] for rows in cells for row in rows[1:]] == [f"C-{number:03}" for number in range(100)]
 
 
+@by_duckdb
 def test_excel_without_records_has_its_header(writer: ExportWriter, mixed: int) -> None:
     path = writer.export(ask(format="excel", filters=("external_id = X",))).path
 
@@ -383,6 +399,7 @@ def test_excel_without_records_has_its_header(writer: ExportWriter, mixed: int) 
     assert [[cell.value for cell in row] for row in sheet.iter_rows(max_row=1)] == [["external_id", "amount"]]
 
 
+@by_duckdb
 @pytest.mark.parametrize(
     ("value", "why"),
     [
@@ -409,6 +426,7 @@ def test_what_no_cell_can_hold_names_record_and_column(
     assert writer.export(replace(request, format="csv", path=None)).rows == 9
 
 
+@by_duckdb
 def test_the_longest_text_of_a_cell_is_carried(store: RecordStore, writer: ExportWriter) -> None:
     put(store, "SELECT 'C-1' AS external_id, 's' AS status, repeat('𝄞', 16383) AS notes")
 
@@ -581,6 +599,7 @@ DANGEROUS = ["=1+1", "+44 20", "-x", "@SUM(A1)", "\tx", "\rx", "'=1", "''@", "'-
 HARMLESS = ["-5", "+4.5e3", "'x", "x=1", "ü", " =1", "'"]
 
 
+@by_duckdb
 def test_formulas_are_escaped_in_csv_alone_and_raw_leaves_them(store: RecordStore, writer: ExportWriter) -> None:
     values = ", ".join(f"('C-{at:02}', {sql_text(text)})" for at, text in enumerate(DANGEROUS + HARMLESS))
     put(store, f"SELECT external_id, 's' AS status, notes FROM (VALUES {values}) t(external_id, notes)")
@@ -594,6 +613,7 @@ def test_formulas_are_escaped_in_csv_alone_and_raw_leaves_them(store: RecordStor
     assert [json.loads(line)["notes"] for line in ndjson.read_text().splitlines()] == DANGEROUS + HARMLESS
 
 
+@by_duckdb
 def test_a_text_is_escaped_exactly_where_the_rule_says_so(store: RecordStore, writer: ExportWriter) -> None:
     alphabet = "'=+-@\t\r 1.e\u00e9A"
     texts = ["".join(text) for size in (1, 2, 3, 4) for text in product(alphabet, repeat=size)]
@@ -1009,6 +1029,7 @@ def test_a_cancelled_export_stops_the_parts_that_are_being_made(
     assert writer.export(ask(part_rows=30)).rows == 100
 
 
+@by_duckdb
 def test_an_export_leaves_duckdb_its_cores(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
     def cores() -> tuple[int]:
         with store.reading() as connection:
@@ -1022,6 +1043,7 @@ def test_an_export_leaves_duckdb_its_cores(store: RecordStore, writer: ExportWri
     assert cores() == before
 
 
+@by_duckdb
 def test_parts_of_long_records_have_fewer(
     store: RecordStore, writer: ExportWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1090,6 +1112,7 @@ def test_other_files_than_exports_are_left_alone(store: RecordStore) -> None:
     assert (foreign / "mine.txt").exists()
 
 
+@by_duckdb
 def test_libreoffice_reads_every_sheet_of_a_workbook(writer: ExportWriter, store: RecordStore, tmp_path: Path) -> None:
     office = shutil.which("soffice")
     if office is None:

@@ -131,6 +131,7 @@ def test_every_naughty_string_is_stored_as_the_bytes_it_is(
     assert {"NULL", "null", "None", "NaN", "undefined"} & set(strings) <= set(stored.values())
 
 
+@pytest.mark.usefixtures("quick_reading")
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_naughty_string_can_be_a_header(tmp_path: Path, suffix: str) -> None:
     """The empty string is excluded, because it names nothing."""

@@ -33,6 +33,7 @@ def write(path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("quick_reading")
 @pytest.mark.parametrize(
     "name", ["utf-8.csv", "utf-16.csv", "utf-32.csv", "cp1252.csv", "a.csv.gz", "a.json", "a.ndjson", "a.parquet"]
 )

@@ -473,6 +473,15 @@ def test_the_shown_text_determines_the_value(value: str) -> None:
     assert not re.search("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]", html)
 
 
+@given(st.text(st.characters(max_codepoint=0x7F), max_size=LONGEST - 3))
+def test_a_text_is_shown_like_its_characters_one_by_one(value: str) -> None:
+    """A text of plain characters is escaped at once. Beside another character, all are looked at one by one."""
+    text = f".{value}."
+    one_by_one = str(as_html(f"{text}é")).removesuffix("é")
+    assert str(as_html(text)) == one_by_one
+    assert str(as_html(f"{text} ")) == f'{one_by_one}<span class="char" title="U+0020 SPACE">SP</span>'
+
+
 def _character(shown: str) -> str:
     """Return the character that a code or short name stands for."""
     if shown.startswith("U+"):

@@ -93,8 +93,11 @@ class Importer:
         Raises NotFound; Refused if the batch is not previewed; RejectsFound if it has rejected records and `on_invalid`
         does not skip them; PreviewOutdated if the records or the record type have changed since.
         """
-        records = self._store.account(account)
-        batch = records.batch(batch_id)
+        return self._commit(self._store.account(account).batch(batch_id), on_invalid)
+
+    def _commit(self, batch: Batch, on_invalid: OnInvalid) -> ImportReport:
+        """Do what `commit` does. The store reads the batch's state once more, when it has the write lock."""
+        records, batch_id = self._store.account(batch.account), batch.batch_id
         folder = records.folder("staging") / batch_id
         if batch.status is not BatchStatus.PREVIEWED:
             raise not_previewed(batch, "committed")
@@ -132,7 +135,7 @@ class Importer:
                 if any(it.option is not None or ask is None or ask(it) is None for it in report.questions):
                     raise uncertain(report.batch)
                 try:
-                    committed = self.commit(request.account, report.batch.batch_id, on_invalid)
+                    committed = self._commit(report.batch, on_invalid)
                 except (PreviewOutdated, AlreadyImported) as error:
                     self.discard(request.account, report.batch.batch_id)
                     if isinstance(error, AlreadyImported) or attempt == _PREVIEWS_PER_IMPORT:

@@ -43,6 +43,10 @@ class Catalog(Protocol):
 
     inlined_text: str
     """The type of text in rows that DuckLake keeps in the catalog itself."""
+    query_function: str
+    """DuckDB's function that lets the catalog's own database execute a query."""
+    schema: str
+    """The schema of DuckLake's tables."""
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
         """Return options of ATTACH that only this kind of catalog takes."""
@@ -99,6 +103,8 @@ class SqliteCatalog:
 
     scanner = "sqlite_scanner"
     inlined_text = "VARCHAR"
+    query_function = "sqlite_query"
+    schema = "main"
     preparation: Sequence[str] = ()
 
     def __init__(self, settings: Settings) -> None:
@@ -180,6 +186,7 @@ class PostgresCatalog:
 
     scanner = "postgres_scanner"
     inlined_text = "BLOB"  # bytea: PostgreSQL's text cannot have U+0000
+    query_function = "postgres_query"
 
     def __init__(self, settings: Settings, url: str, schema: str = PUBLIC) -> None:
         from psycopg2 import ProgrammingError
@@ -197,7 +204,7 @@ class PostgresCatalog:
         self._parameters = parameters
         self._seconds = settings.lock_seconds
         self._lock = AdvisoryLock(self._open, self._seconds)
-        self._schema = schema
+        self.schema = schema
         self._found = False
         # A writer that lost the lock must fail to commit beside another one. DuckLake must not retry its commit.
         self.preparation: Sequence[str] = ["SET GLOBAL ducklake_max_retry_count = 0"]
@@ -211,8 +218,8 @@ class PostgresCatalog:
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
         """Return options that name the password, if there is one, and the schema of the tables."""
-        schema = f"'{self._schema}'"
-        return self._secret | ({} if self._schema == PUBLIC else {"METADATA_SCHEMA": schema, "META_SCHEMA": schema})
+        schema = f"'{self.schema}'"
+        return self._secret | ({} if self.schema == PUBLIC else {"METADATA_SCHEMA": schema, "META_SCHEMA": schema})
 
     def exists(self) -> bool:
         """Return whether the database has DuckLake's tables. Asks the server until they exist."""
@@ -228,7 +235,7 @@ class PostgresCatalog:
             cursor.execute(
                 "SELECT tablename FROM pg_tables WHERE schemaname = %s AND starts_with(tablename, 'ducklake_') "
                 "ORDER BY tablename",
-                [self._schema],
+                [self.schema],
             )
             return [name for (name,) in cursor.fetchall()]
 

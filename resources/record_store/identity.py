@@ -43,12 +43,15 @@ class OutdatedCatalog:
 
 def state_of(connection: Connection) -> CatalogState:
     """Return the present state of the catalog."""
-    ledgers, store, snapshot = connection.fetch_one(
+    state = connection.of_catalog(
         f"""
-        SELECT (SELECT count(*) FROM {METADATA}.ducklake_schema WHERE schema_name = 'ledger'),
-            (SELECT max(value) FROM {METADATA}.ducklake_metadata WHERE key = '{KEY}'),
-            (SELECT max(snapshot_id) FROM {METADATA}.ducklake_snapshot)
+        SELECT (SELECT count(*) FROM {{catalog}}.ducklake_schema WHERE schema_name = 'ledger') AS ledgers,
+            (SELECT max(value) FROM {{catalog}}.ducklake_metadata WHERE key = '{KEY}') AS store,
+            (SELECT max(snapshot_id) FROM {{catalog}}.ducklake_snapshot) AS snapshot
         """
+    )
+    ledgers, store, snapshot = connection.fetch_one(
+        f"SELECT ledgers::BIGINT, store::VARCHAR, snapshot::BIGINT FROM {state}"
     )
     return CatalogState(bool(ledgers), store, snapshot or 0)
 

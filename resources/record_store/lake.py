@@ -56,9 +56,11 @@ class Connection:
         accounts: Location,
         objects: "ObjectFiles | None",
         checksums: Checksums,
+        catalog: Catalog,
     ) -> None:
         self._connection = connection
         self._attach = attach
+        self._catalog = catalog
         self.objects = objects
         self.checksums = checksums
         self.snapshots = snapshots
@@ -75,6 +77,17 @@ class Connection:
             self._connection.execute(self._attach(name, number))
             self.snapshots[number] = name
         return self.snapshots[number]
+
+    def of_catalog(self, query: str) -> str:
+        """Returns SQL, to follow FROM, for the rows of a query that the catalog's own database executes.
+
+        query: SQL that SQLite and PostgreSQL understand, with `{catalog}` for the schema of DuckLake's tables. Its
+        columns may have other types than in DuckDB, so cast them.
+
+        DuckDB would read each table by itself and join them, which takes two to five times as long.
+        """
+        asked = query.format(catalog=identifier(self._catalog.schema))
+        return f"{self._catalog.query_function}('{METADATA}', {literal(asked)})"
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Self:
         """Execute a statement with the values of its `?`, in order."""
@@ -105,9 +118,8 @@ class Connection:
             for _ in range(count):
                 cursor = cursors.enter_context(self._connection.cursor())
                 cursor.execute(_SESSION)
-                connections.append(
-                    Connection(cursor, self._attach, self.snapshots, self.accounts, self.objects, self.checksums)
-                )
+                others = self.snapshots, self.accounts, self.objects, self.checksums, self._catalog
+                connections.append(Connection(cursor, self._attach, *others))
             yield connections
 
     def interrupt(self) -> None:
@@ -192,6 +204,7 @@ class Lake:
                     self._settings.accounts,
                     self._objects,
                     checksums,
+                    self._catalog,
                 )
                 try:
                     yield connection

@@ -33,20 +33,32 @@ _NAMED = f"""
     SELECT '{LAKE}/' || t.folder || f.path AS path, f.file_size_bytes AS bytes, t.table_name, f.begin_snapshot,
         f.end_snapshot, f.is_delete, p.partition_value AS account, t.relative AND f.relative AS relative
     FROM (
-        SELECT data_file_id, table_id, path, file_size_bytes, begin_snapshot, end_snapshot, false AS is_delete,
-            path_is_relative::BOOLEAN AS relative FROM {METADATA}.ducklake_data_file
+        SELECT data_file_id, table_id, path, file_size_bytes, begin_snapshot, end_snapshot, 0 AS is_delete,
+            path_is_relative AS relative FROM {{catalog}}.ducklake_data_file
         UNION ALL
-        SELECT data_file_id, table_id, path, file_size_bytes, begin_snapshot, end_snapshot, true,
-            path_is_relative::BOOLEAN FROM {METADATA}.ducklake_delete_file
+        SELECT data_file_id, table_id, path, file_size_bytes, begin_snapshot, end_snapshot, 1,
+            path_is_relative FROM {{catalog}}.ducklake_delete_file
     ) f
     JOIN (
         SELECT DISTINCT table_id, table_name, s.path || t.path AS folder,
-            s.path_is_relative::BOOLEAN AND t.path_is_relative::BOOLEAN AS relative
-        FROM {METADATA}.ducklake_table t JOIN {METADATA}.ducklake_schema s USING (schema_id)
+            s.path_is_relative AND t.path_is_relative AS relative
+        FROM {{catalog}}.ducklake_table t JOIN {{catalog}}.ducklake_schema s USING (schema_id)
     ) t USING (table_id)
-    LEFT JOIN {METADATA}.ducklake_file_partition_value p ON f.data_file_id = p.data_file_id
+    LEFT JOIN {{catalog}}.ducklake_file_partition_value p ON f.data_file_id = p.data_file_id
 """
-"""Every file that any snapshot needs. A file of deletions belongs to the account of the records that it deletes."""
+
+
+def _named(connection: Connection) -> str:
+    """Return SQL for every file that any snapshot needs.
+
+    A file of deletions belongs to the account of the records that it deletes.
+    """
+    return f"""
+        SELECT path::VARCHAR AS path, bytes::BIGINT AS bytes, table_name::VARCHAR AS table_name,
+            begin_snapshot::BIGINT AS begin_snapshot, end_snapshot::BIGINT AS end_snapshot,
+            is_delete::BIGINT::BOOLEAN AS is_delete, account::VARCHAR AS account, relative::BOOLEAN AS relative
+        FROM {connection.of_catalog(_NAMED)}
+    """
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,9 @@ def patterns_of(record_type: str, account: str) -> tuple[str, ...]:
 
 def named(connection: Connection) -> list[NamedFile]:
     """Return the files that any snapshot needs, sorted by path."""
-    rows = connection.execute(f"SELECT DISTINCT path, bytes, relative FROM ({_NAMED}) ORDER BY ALL").fetch_all()
+    rows = connection.execute(
+        f"SELECT DISTINCT path, bytes, relative FROM ({_named(connection)}) ORDER BY ALL"
+    ).fetch_all()
     return [NamedFile(*row) for row in rows]
 
 
@@ -137,7 +151,9 @@ def compare_descriptions(connection: Connection, data: Location) -> None:
 
     Raises DamagedFile. Skips files of an earlier version, which have no recorded checksum yet.
     """
-    rows = connection.execute(f"SELECT DISTINCT path FROM ({_NAMED}) WHERE table_name = 'record_types'").fetch_all()
+    rows = connection.execute(
+        f"SELECT DISTINCT path FROM ({_named(connection)}) WHERE table_name = 'record_types'"
+    ).fetch_all()
     known = ledger.files(connection, [path for (path,) in rows])
     _compare_known(connection, data, known, sorted(known), anew=False)
 
@@ -154,7 +170,7 @@ def needed_by(
         f"(begin_snapshot <= {number} AND (end_snapshot IS NULL OR end_snapshot > {number}))" for number in snapshots
     )
     rows = connection.execute(
-        f"SELECT DISTINCT path FROM ({_NAMED}) WHERE ({needed}) AND "
+        f"SELECT DISTINCT path FROM ({_named(connection)}) WHERE ({needed}) AND "
         f"table_name = ? AND {owned} AND ({condition}) ORDER BY path",
         [record_type],
     ).fetch_all()

@@ -8,7 +8,7 @@ from typing import Any
 
 from resources.file_storage import location
 from resources.record_store import batch_detail
-from resources.record_store.lake import METADATA, Connection
+from resources.record_store.lake import Connection
 from schemas.batches import STANDING, Batch, BatchStatus
 from schemas.counts import Counts
 from schemas.exports import ExportManifest, ExportRequest
@@ -32,6 +32,8 @@ _EXPORT_VALUES = (
 )  # fmt: skip
 _EXPORT_DETAIL = ("request", "since", "full", "seconds", "notes", "versions")
 
+_ROWS_AT_ONCE = 50
+"""How many rows a statement appends: fewer than DuckLake keeps in the catalog."""
 
 _STATES = """
     transitions AS MATERIALIZED (SELECT * FROM lake.ledger.batches {filters}),
@@ -50,16 +52,21 @@ def newest(connection: Connection) -> tuple[int, datetime | None]:
     DuckLake's column statistics are exact for these tables, because no row is ever removed or changed. So this is one
     query; reading the tables took more than half of a small commit.
     """
+    statistics = connection.of_catalog(
+        """
+        SELECT column_name, max_value FROM {catalog}.ducklake_table_column_stats
+        JOIN {catalog}.ducklake_column c USING (table_id, column_id)
+        JOIN {catalog}.ducklake_table t USING (table_id)
+        JOIN {catalog}.ducklake_schema s USING (schema_id)
+        WHERE schema_name = 'ledger' AND column_name IN ('seq', 'recorded_at')
+            AND c.end_snapshot IS NULL AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
+        """
+    )
     seq, at = connection.fetch_one(
         f"""
         SELECT coalesce(max(CASE column_name WHEN 'seq' THEN max_value END::BIGINT), 0),
             max(CASE column_name WHEN 'recorded_at' THEN max_value END::TIMESTAMPTZ)
-        FROM {METADATA}.ducklake_table_column_stats
-        JOIN {METADATA}.ducklake_column c USING (table_id, column_id)
-        JOIN {METADATA}.ducklake_table t USING (table_id)
-        JOIN {METADATA}.ducklake_schema s USING (schema_id)
-        WHERE schema_name = 'ledger' AND c.end_snapshot IS NULL AND t.end_snapshot IS NULL
-            AND s.end_snapshot IS NULL
+        FROM {statistics}
         """
     )
     return seq, at
@@ -137,10 +144,25 @@ def append_record_type(transaction: Connection, seq: int, at: datetime, record_t
     _append(transaction, "record_types", description)
 
 
-def append_file(transaction: Connection, seq: int, at: datetime, file: StoredFile) -> None:
-    """Record a file with its checksum, or without one if a killed writer left it behind."""
-    values = {"seq": seq, "recorded_at": at, "path": file.path, "bytes": file.bytes, "checksum": file.checksum}
-    _append(transaction, "files", values | {"account": file.account, "batches": list(file.batches)})
+def append_files(transaction: Connection, seq: int, at: datetime, files: Sequence[StoredFile]) -> None:
+    """Record files with their checksums, or without one if a killed writer left it behind. `seq` is the first number.
+
+    Several rows in one statement take a fraction of the time. DuckLake keeps the rows in the catalog if they are few.
+    """
+    rows = [
+        {
+            "seq": number,
+            "recorded_at": at,
+            "path": file.path,
+            "bytes": file.bytes,
+            "checksum": file.checksum,
+            "account": file.account,
+            "batches": list(file.batches),
+        }
+        for number, file in enumerate(files, seq)
+    ]
+    for first in range(0, len(rows), _ROWS_AT_ONCE):
+        _append(transaction, "files", *rows[first : first + _ROWS_AT_ONCE])
 
 
 def files(connection: Connection, paths: Collection[str]) -> dict[str, StoredFile]:
@@ -428,9 +450,12 @@ def _newest(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
     return newest
 
 
-def _append(transaction: Connection, name: str, values: dict[str, Any]) -> None:
-    marks = ", ".join("?" * len(values))
-    transaction.execute(f"INSERT INTO lake.ledger.{name} ({', '.join(values)}) VALUES ({marks})", list(values.values()))
+def _append(transaction: Connection, name: str, *rows: dict[str, Any]) -> None:
+    names, marks = ", ".join(rows[0]), ", ".join("?" * len(rows[0]))
+    values = [value for row in rows for value in row.values()]
+    transaction.execute(
+        f"INSERT INTO lake.ledger.{name} ({names}) VALUES {', '.join([f'({marks})'] * len(rows))}", values
+    )
 
 
 def _after(connection: Connection, name: str, columns: str, seq: int, limit: int | None) -> list[Any]:

@@ -66,8 +66,9 @@ class Transaction:
 
     def record_files(self, files: Iterable[StoredFile]) -> None:
         """Record files in the ledger."""
-        for file in files:
-            self.append(ledger.append_file, self.at, file)
+        listed = [*files]
+        ledger.append_files(self.connection, self.seq, self.at, listed)
+        self.seq += len(listed)
 
 
 class TransactionalStore:
