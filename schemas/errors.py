@@ -6,6 +6,7 @@ RecordsError                exit 1   something failed; nothing was half done
 ├── NotFound                exit 2   no such batch, export, account, type or file (for this account)
 ├── Refused                 exit 3   a rule forbids it; nothing was changed
 │   ├── RejectsFound                 records are rejected and the import may not skip them
+│   ├── Uncertain                    the file can be read in several ways and nobody has said which is right
 │   ├── AlreadyImported              an earlier batch has imported the same content
 │   ├── ModifiedSince                records were modified since and the rollback may not touch them
 │   ├── WindowOver                   the time to commit the batch or roll it back has ended

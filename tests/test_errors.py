@@ -36,6 +36,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "NotFound": 2,
         "Refused": 3,
         "RejectsFound": 3,
+        "Uncertain": 3,
         "AlreadyImported": 3,
         "ModifiedSince": 3,
         "WindowOver": 3,
