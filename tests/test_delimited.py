@@ -303,6 +303,9 @@ def test_an_apostrophe_may_be_the_quotation_mark(file: Write) -> None:
     whole = Whole(file("id,name,note\n1,'Ann, Lee','it''s'\n2,Bo,'ok'\n"))
     assert (whole.rows, whole.questions) == ([("1", "Ann, Lee", "it's"), ("2", "Bo", "ok")], [])
     assert whole.understood["Quotation mark"] == "'"
+    assert Whole(file("id,name,note\n1,'Ann','ok'\n")).rows == [("1", "Ann", "ok")]
+    values = Whole(file("id,name,note\n1,'Ann',x\n2,'Bo',y\n3,C,'z'\n"))
+    assert values.rows == [("1", "'Ann'", "x"), ("2", "'Bo'", "y"), ("3", "C", "'z'")], "these may be values"
     names = "id,name,note\n1,'t Hooft,ok'\n2,'s Graven,x\n3,O'Neil,'\n"
     assert Whole(file(names)).rows == [("1", "'t Hooft", "ok'"), ("2", "'s Graven", "x"), ("3", "O'Neil", "'")]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from resources.file_reader.delimited.by_line import is_marked
 from resources.file_reader.delimited.dialect import Dialect, written
 from resources.file_reader.delimited.header import are_names
 from schemas.counts import numbered
@@ -154,7 +155,7 @@ def _best(lines: list[str], text: str, delimiter: str) -> _Try:
         tried.append(_try(lines, replace(plain, escape="\\")))
     if "'" in text and not _DOUBLE_QUOTED.search(text) and len(_SINGLE_QUOTED.findall(text)) > 1:
         single = _try(lines, replace(plain, quote="'"))
-        if not single.stray:
+        if not single.stray and (single.share > tried[0].share or _fill_columns(tried[0], "'")):
             tried.append(single)
     best = max(reversed(tried), key=lambda it: it.share)  # of equals the last one: marks in the text speak for it
     if f"{delimiter} " in text and delimiter != " ":
@@ -196,6 +197,13 @@ def _rows(lines: list[str], dialect: Dialect) -> Iterator[tuple[int, list[str] |
             at = start + 1
         else:
             return
+
+
+def _fill_columns(plain: _Try, mark: str) -> bool:
+    """Returns whether the values of two columns are in marks, each value below the header that is not empty."""
+    rows = [row for _, row in plain.rows[(plain.header or 0) + 1 :] if len(row) == plain.width]
+    columns = [[row[at] for row in rows if row[at]] for at in range(plain.width)]
+    return sum(bool(values) and all(is_marked(value, mark) for value in values) for values in columns) > 1
 
 
 def _follow_each_delimiter(plain: _Try, spaced: _Try) -> bool:
