@@ -166,7 +166,7 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
 def print_question(question: Question, out: Console) -> None:
     """Print what the file leaves open, and the values that differ under each candidate."""
     out.print(f"\n[yellow]Uncertain:[/] {escape(question.sentence)}")
-    if not question.candidates:
+    if not question.values:
         return
     values = table("Column", *question.candidates)
     for differing in question.values:
@@ -182,11 +182,12 @@ def _proposal(question: Question) -> str:
 def asked(question: Question) -> str | None:
     """Ask on the terminal which candidate is right, and return the answer.
 
-    If there is nothing to choose, ask whether the file may be written as it is read. Returns "yes", or None.
+    If there is nothing to choose, ask whether the file may be read so. Returns the only candidate or "yes", or None.
     """
     print_question(question, Console(stderr=True, highlight=False))
-    if not question.candidates:
-        return "yes" if click.confirm("Write it as it is read here?", err=True) else None
+    if len(question.candidates) < 2:
+        answer = question.proposed if question.candidates else "yes"
+        return answer if click.confirm("Is it right to read it so?", err=True) else None
     prompt = f"Which {question.option} ({', '.join(question.candidates)})"
     answer: str = click.prompt(prompt, type=click.Choice(question.candidates), show_choices=False, err=True)
     return answer
