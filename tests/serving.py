@@ -126,3 +126,15 @@ def kill(process: "subprocess.Popen[str]") -> None:
         with suppress(psutil.NoSuchProcess):
             each.kill()
     process.wait()
+
+
+def require_end(server: Server, killed: str) -> None:
+    """Kill one of the servers, a process with this word; the others must end, and the command must fail."""
+    started = children(server.process)
+    (victim,) = (each for each in started if killed in each.cmdline())
+    victim.kill()
+
+    assert server.process.wait(timeout=60) == 1
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert alive == []
+    assert not (server.home / "ui.json").exists()

@@ -413,10 +413,9 @@ def has_export(connection: Connection, export_id: str) -> bool:
 
 
 def request_of_export(connection: Connection, sha256: str) -> ExportRequest | None:
-    """Returns the request of an export with these bytes, of any account; None if there is none.
-
-    Reads two columns only: while a store has no exports, DuckLake queries its catalog once for each column.
-    """
+    """Returns the request of an export with these bytes, of any account; None if there is none."""
+    if not _has_rows(connection, "exports"):
+        return None
     rows = connection.execute("SELECT detail FROM lake.ledger.exports WHERE sha256 = ?", [sha256]).fetch_all()
     requests = [ExportRequest.from_dict(json.loads(detail)["request"]) for (detail,) in rows if detail]
     return next(iter(requests), None)
@@ -448,6 +447,23 @@ def _newest(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
             file = replace(file, earlier=(*before.earlier, before.checksum))
         newest[file.path] = file
     return newest
+
+
+def _has_rows(connection: Connection, name: str) -> bool:
+    """Returns whether a table of the ledger has rows.
+
+    DuckLake's number of rows is exact for these tables, and read in a twentieth of the time of an empty table: to read
+    one, DuckLake queries its catalog once for each column.
+    """
+    statistics = connection.of_catalog(
+        f"""
+        SELECT record_count FROM {{catalog}}.ducklake_table_stats
+        JOIN {{catalog}}.ducklake_table t USING (table_id)
+        JOIN {{catalog}}.ducklake_schema s USING (schema_id)
+        WHERE schema_name = 'ledger' AND table_name = '{name}' AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
+        """
+    )
+    return bool(connection.fetch_one(f"SELECT coalesce(sum(record_count::BIGINT), 0) FROM {statistics}")[0])
 
 
 def _append(transaction: Connection, name: str, *rows: dict[str, Any]) -> None:

@@ -13,10 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from resources.record_store import RecordStore
-from resources.settings import Settings
-from schemas import load_record_types
 from tests.records import contact, write_csv
-from tests.serving import Server, environment, serving
+from tests.serving import Server
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -103,25 +101,13 @@ async ({ui, files, mutation, seconds}) => {
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`records ui` on an idle home; a report of account ua lies in it."""
-    folder = tmp_path_factory.mktemp("foreign")
-    with RecordStore(Settings.from_environment(environment(folder))) as store:
-        store.initialise(load_record_types())
-    with serving(folder) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def report(server: Server) -> str:
+def report(server: Server, store: RecordStore) -> str:
     """The secret address of a report, which an attacker would not know."""
     file = write_csv(server.home / "in.csv", [contact(1), contact(2, status="VIP")])
-    server.records("preview", str(file), "-a", "ua", "-t", "contacts")
-    with RecordStore(Settings.from_environment(server.environment)) as store:
-        (batch,) = store.batches()
-        path = batch.link_token
+    batch_id = server.records("preview", str(file), "-a", "ua", "-t", "contacts")["batch_id"]
+    path = store.account("ua").batch(batch_id).link_token
     files = json.loads((server.home / "ui.json").read_text())["files"]
-    return f"{files}/{batch.batch_id}/{path}/report"
+    return f"{files}/{batch_id}/{path}/report"
 
 
 @pytest.fixture(scope="module")

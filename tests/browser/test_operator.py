@@ -12,11 +12,9 @@ from playwright.sync_api import Page, expect, sync_playwright
 from playwright.sync_api import TimeoutError as NotShown
 
 from resources.record_store import RecordStore
-from resources.settings import Settings
-from schemas import load_record_types
 from schemas.batches import Batch, BatchStatus
 from tests.records import Row, contact, write_csv
-from tests.serving import Server, environment, serving, within
+from tests.serving import Server, require_end, within
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -35,22 +33,6 @@ fragment Texts on DisplayableEvent { metadataEntries { label ... on TextMetadata
 """
 LOADED = 60_000
 """Milliseconds that the first page of a server, or a run, may take."""
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RecordStore]:
-    """A store without records; tests read from it the effect of what the browser did."""
-    settings = Settings.from_environment(environment(tmp_path_factory.mktemp("operator")))
-    with RecordStore(settings) as store:
-        store.initialise(load_record_types())
-        yield store
-
-
-@pytest.fixture(scope="module")
-def server(store: RecordStore) -> Iterator[Server]:
-    """`records ui` of the store, with olga as the operator."""
-    with serving(store.settings.home.parent, RECORDS_ACTOR="olga") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -282,3 +264,8 @@ def test_an_export_at_seven_every_morning_is_shown_with_its_next_time(server: Se
     page.get_by_role("button", name="Continue").click()
     wait_for_text(page, re.compile(r"acme-morning at \d{4}-\d\d-\d\d 07:00 Europe/Berlin"))
     picture(page, "schedule")
+
+
+def test_when_the_web_server_is_killed_all_end(server: Server) -> None:
+    """A daemon that lives on would do everything twice, beside the daemon of the next start."""
+    require_end(server, "pipelines.web.server")

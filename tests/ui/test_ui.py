@@ -4,8 +4,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from http.client import HTTPConnection
@@ -17,7 +16,7 @@ import psutil
 import pytest
 
 from tests.records import contact, write_csv
-from tests.serving import COMMAND, Server, children, environment, serving, within
+from tests.serving import COMMAND, Server, children, environment, require_end, serving, within
 
 pytestmark = pytest.mark.xdist_group("ui")
 
@@ -43,6 +42,19 @@ mutation ($repository: RepositorySelector!) {
 }
 """
 LOCATIONS = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
+
+
+@pytest.fixture(scope="module")
+def served(server: Server) -> str:
+    """What the home says of the server, before viewers have another one."""
+    return (server.home / "ui.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def viewer(server: Server, served: str) -> Iterator[Server]:
+    """A server for viewers, beside the other one."""
+    with serving(server.home.parent, "--read-only") as viewer:
+        yield viewer
 
 
 @pytest.fixture(scope="module")
@@ -132,28 +144,6 @@ def test_a_port_that_is_taken_and_a_home_that_is_served_are_refused(server: Serv
     assert json.loads((server.home / "ui.json").read_text())["url"] == server.url
 
 
-def test_viewers_see_what_there_is_and_can_change_nothing(server: Server, imported: dict[str, Any]) -> None:
-    served = (server.home / "ui.json").read_text()
-
-    with serving(server.home.parent, "--read-only") as viewer:
-        assert viewer.url != server.url
-        (seen,) = within(60, lambda: viewer.materialisations("contacts", "ua"))
-        assert (seen["batch_id"], seen["file"]) == (imported["batch_id"], "in.csv")
-        refused = [viewer.ask(LAUNCH, selector=IMPORT, config={"account": "ua"})["launchRun"]["__typename"]]
-        refused += viewer.ask(START_SENSOR, sensor=REPOSITORY | {"sensorName": "lost_runs"})["startSensor"].values()
-        refused += viewer.ask(ADD_ACCOUNT, repository=REPOSITORY)["addDynamicPartition"].values()
-        assert refused == ["UnauthorizedError"] * 3
-        started = children(viewer.process)
-        assert not any("dagster._daemon" in each.cmdline() for each in started)
-
-        viewer.process.send_signal(signal.SIGTERM)
-
-        assert viewer.process.wait(timeout=25) == 0
-        _, alive = psutil.wait_procs(started, timeout=5)
-        assert alive == []
-    assert (server.home / "ui.json").read_text() == served
-
-
 @dataclass(frozen=True)
 class Asked:
     """Send a raw request; returns the answer."""
@@ -184,42 +174,60 @@ ATTACK = (
 
 
 @pytest.mark.parametrize("which", ["the UI", "viewers"])
-def test_no_page_of_another_site_is_answered(which: str, server: Server) -> None:
-    with ExitStack() as stack:
-        asked = server if which == "the UI" else stack.enter_context(serving(server.home.parent, "--read-only"))
-        host, json_type, evil = urlsplit(asked.url).netloc, {"Content_Type": "application/json"}, "http://evil.test"
-        before, body = server.ask(RUNS), json.dumps({"query": ATTACK})
-        refused = [
-            ask_raw(asked.url, "GET", f"/graphql?query={quote(ATTACK)}"),
-            ask_raw(asked.url, "POST", "/graphql", body, Content_Type="text/plain", Origin=evil),
-            ask_raw(asked.url, "POST", "/graphql", body, Content_Type="text/plain"),
-            ask_raw(asked.url, "POST", f"/graphql?query={quote(ATTACK)}"),
-            ask_raw(asked.url, "POST", "/graphql", body, Origin=evil, **json_type),
-            ask_raw(asked.url, "POST", "/graphql", body, Host="evil.test", Origin=evil, **json_type),
-            ask_raw(asked.url, "POST", "/graphql", body, Sec_Fetch_Site="cross-site", **json_type),
-            ask_raw(asked.url, "POST", "/report_asset_materialization/records/contacts?partition=ua"),
-            ask_raw(asked.url, "GET", "/", Host="evil.test"),
-            ask_raw(
-                asked.url, "GET", "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="iframe"
-            ),
-        ]
-        assert [each.status for each in refused] == [405, 403, 415, 415, 403, 421, 403, 415, 421, 403]
-        for each in refused:
-            assert each.body.count("\n") == 1, each.body
-        socket = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13"}
-        socket |= {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec_WebSocket_Protocol": "graphql-ws"}
-        opened = [
-            ask_raw(asked.url, "GET", "/graphql", **socket, **each).status
-            for each in ({"Origin": f"http://{host}"}, {"Origin": evil}, {"Origin": "http://localhost:1"}, {})
-        ]
-        assert opened == [101, 403, 403, 403]
-        assert server.ask(RUNS) == before
-        page = ask_raw(asked.url, "GET", "/runs")
-        assert page.status == 200
-        assert "nonce-" in page.headers["content-security-policy"]
-        assert page.headers["content-security-policy"].endswith(", frame-ancestors 'none'")
-        assert page.headers["x-frame-options"] == "DENY"
-        assert page.headers["referrer-policy"] == "same-origin"
+def test_no_page_of_another_site_is_answered(which: str, server: Server, request: pytest.FixtureRequest) -> None:
+    asked: Server = server if which == "the UI" else request.getfixturevalue("viewer")
+    host, json_type, evil = urlsplit(asked.url).netloc, {"Content_Type": "application/json"}, "http://evil.test"
+    before, body = server.ask(RUNS), json.dumps({"query": ATTACK})
+    refused = [
+        ask_raw(asked.url, "GET", f"/graphql?query={quote(ATTACK)}"),
+        ask_raw(asked.url, "POST", "/graphql", body, Content_Type="text/plain", Origin=evil),
+        ask_raw(asked.url, "POST", "/graphql", body, Content_Type="text/plain"),
+        ask_raw(asked.url, "POST", f"/graphql?query={quote(ATTACK)}"),
+        ask_raw(asked.url, "POST", "/graphql", body, Origin=evil, **json_type),
+        ask_raw(asked.url, "POST", "/graphql", body, Host="evil.test", Origin=evil, **json_type),
+        ask_raw(asked.url, "POST", "/graphql", body, Sec_Fetch_Site="cross-site", **json_type),
+        ask_raw(asked.url, "POST", "/report_asset_materialization/records/contacts?partition=ua"),
+        ask_raw(asked.url, "GET", "/", Host="evil.test"),
+        ask_raw(asked.url, "GET", "/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate", Sec_Fetch_Dest="iframe"),
+    ]
+    assert [each.status for each in refused] == [405, 403, 415, 415, 403, 421, 403, 415, 421, 403]
+    for each in refused:
+        assert each.body.count("\n") == 1, each.body
+    socket = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec_WebSocket_Version": "13"}
+    socket |= {"Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec_WebSocket_Protocol": "graphql-ws"}
+    opened = [
+        ask_raw(asked.url, "GET", "/graphql", **socket, **each).status
+        for each in ({"Origin": f"http://{host}"}, {"Origin": evil}, {"Origin": "http://localhost:1"}, {})
+    ]
+    assert opened == [101, 403, 403, 403]
+    assert server.ask(RUNS) == before
+    page = ask_raw(asked.url, "GET", "/runs")
+    assert page.status == 200
+    assert "nonce-" in page.headers["content-security-policy"]
+    assert page.headers["content-security-policy"].endswith(", frame-ancestors 'none'")
+    assert page.headers["x-frame-options"] == "DENY"
+    assert page.headers["referrer-policy"] == "same-origin"
+
+
+def test_viewers_see_what_there_is_and_can_change_nothing(
+    server: Server, served: str, viewer: Server, imported: dict[str, Any]
+) -> None:
+    assert viewer.url != server.url
+    (seen,) = within(60, lambda: viewer.materialisations("contacts", "ua"))
+    assert (seen["batch_id"], seen["file"]) == (imported["batch_id"], "in.csv")
+    refused = [viewer.ask(LAUNCH, selector=IMPORT, config={"account": "ua"})["launchRun"]["__typename"]]
+    refused += viewer.ask(START_SENSOR, sensor=REPOSITORY | {"sensorName": "lost_runs"})["startSensor"].values()
+    refused += viewer.ask(ADD_ACCOUNT, repository=REPOSITORY)["addDynamicPartition"].values()
+    assert refused == ["UnauthorizedError"] * 3
+    started = children(viewer.process)
+    assert not any("dagster._daemon" in each.cmdline() for each in started)
+
+    viewer.process.send_signal(signal.SIGTERM)
+
+    assert viewer.process.wait(timeout=25) == 0
+    _, alive = psutil.wait_procs(started, timeout=5)
+    assert alive == []
+    assert (server.home / "ui.json").read_text() == served
 
 
 def test_no_port_of_the_servers_is_without_the_guard(server: Server) -> None:
@@ -245,18 +253,10 @@ def test_there_are_no_pages_of_a_home_without_a_store(tmp_path: Path) -> None:
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("killed", ["pipelines.web.server", "dagster._daemon"])
-def test_when_one_of_the_servers_is_killed_all_end(killed: str, tmp_path: Path) -> None:
-    """A daemon that lives on would do everything twice, beside the daemon of the next start."""
+def test_when_the_daemon_is_killed_all_end(tmp_path: Path) -> None:
+    """A web server that lives on would show an outdated state. tests/browser kills the web server in this way."""
     with serving(tmp_path) as server:
-        started = children(server.process)
-        (victim,) = (each for each in started if killed in each.cmdline())
-        victim.kill()
-
-        assert server.process.wait(timeout=60) == 1
-        _, alive = psutil.wait_procs(started, timeout=5)
-        assert alive == []
-        assert not (server.home / "ui.json").exists()
+        require_end(server, "dagster._daemon")
 
 
 def test_an_interrupt_ends_everything(server: Server) -> None:
