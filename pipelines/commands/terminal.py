@@ -186,8 +186,8 @@ def asked(question: Question) -> str | None:
     """
     print_question(question, Console(stderr=True, highlight=False))
     if len(question.candidates) < 2:
-        answer = question.proposed if question.candidates else "yes"
-        return answer if click.confirm("Is it right to read it so?", err=True) else None
+        is_right = click.confirm("Is it right to read it so?", err=True)
+        return None if not is_right else question.proposed if question.candidates else "yes"
     prompt = f"Which {question.option} ({', '.join(question.candidates)})"
     answer: str = click.prompt(prompt, type=click.Choice(question.candidates), show_choices=False, err=True)
     return answer
