@@ -84,12 +84,14 @@ def parse_column(
     time_zone: str | None = None,
     date_order: DateOrder | None = None,
     decimal: str | None = None,
+    strict: bool = False,
 ) -> tuple[pa.Array, pa.Array]:
     """Returns the values of a column of texts, and the positions of texts that are not values of the field's type.
 
     time_zone: the time zone of timestamps without an offset, for example UTC for those of Excel. They may be whole
         days. A local time that does not exist or exists twice, when clocks are changed, is not a value.
     date_order: an order in which dates may be written, besides ISO 8601.
+    strict: whether other spellings of a value, such as 5.0 for an integer, are not read.
     decimal: the decimal sign of numbers that may have thousands separators; see `with_point`.
 
     The empty text and the field's null markers become null. A text that is not a value of the field's type becomes null
@@ -106,7 +108,7 @@ def parse_column(
     if time_zone is not None and field.type == "timestamp":
         trimmed = _with_offset(trimmed, time_zone)
     well_formed = pc.match_substring_regex(trimmed, _form(field))
-    if not pc.all(well_formed).as_py():
+    if not strict and not pc.all(well_formed).as_py():
         trimmed = pc.if_else(well_formed, trimmed, respelled(trimmed, field.type))
         well_formed = pc.match_substring_regex(trimmed, _form(field))
     candidates = pc.if_else(well_formed, trimmed, pa.scalar(None, pa.string()))

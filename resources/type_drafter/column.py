@@ -148,7 +148,7 @@ class Column:
 
 
 def _all_are(type_: str, texts: pa.Array) -> bool:
-    return not len(parse_column(texts, Field("", type_))[1])
+    return not len(parse_column(texts, Field("", type_), strict=True)[1])
 
 
 def name_fields(columns: Sequence[Column]) -> None:
