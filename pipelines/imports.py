@@ -209,7 +209,7 @@ class _Logged:
         if time.monotonic() - self._logged >= _LOG_SECONDS:
             self._logged = time.monotonic()
             of = "" if expected in (None, records) else f" of about {expected:,}"
-            self._log.info(f"{records:,}{of} records read.")
+            self._log.info(f"{records:,}{of} {'record' if records == 1 else 'records'} read.")
 
 
 def _importer(context: dg.OpExecutionContext, store: RecordStore, config: PreviewConfig | CommitConfig) -> Importer:

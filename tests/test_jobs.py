@@ -232,7 +232,7 @@ def test_progress_is_logged_some_seconds_apart(
     result = run(instance, "preview_import", {"account": "ua", "path": str(file)})
 
     logged = [entry.user_message for entry in instance.all_logs(result.run_id) if "records read" in entry.user_message]
-    assert logged[-1] == "1 records read."
+    assert logged[-1] == "1 record read."
 
 
 def test_the_check_of_the_balance_can_be_run_by_hand(

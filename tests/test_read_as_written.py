@@ -38,7 +38,7 @@ Table = Sequence[Sequence[str]]
 class Read:
     """How a file was read. `rows` begin with the header. `asked`: the options about which the reader asks."""
 
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...] | None]
     asked: list[str | None]
 
 
@@ -52,12 +52,20 @@ def read(path: Path) -> Read:
 
 
 def of_file(file: OpenedFile) -> Read:
-    rows = {0: file.headers}
+    rows: dict[int, tuple[str, ...] | None] = {0: file.headers}
     for chunk in file.chunks():
         values = zip(*(column.to_pylist() for column in chunk.values.columns), strict=True)
         rows |= dict(zip(chunk.records.to_pylist(), values, strict=True))
-        rows |= {bad.record: bad.values for bad in chunk.malformed}
+        rows |= {bad.record: None for bad in chunk.malformed}
     return Read([rows[number] for number in sorted(rows)], [question.option for question in file.questions])
+
+
+def is_as_written(result: "Read | None", written: "Written") -> bool:
+    """Return whether each record is read as it was written or rejected, or the file is refused or asked about."""
+    if result is None or result.asked:
+        return True
+    rows = rows_of(written.table)
+    return len(result.rows) == len(rows) and all(it in (None, row) for it, row in zip(result.rows, rows, strict=True))
 
 
 @cache
@@ -100,11 +108,12 @@ class Written:
 
 
 def unclear(dialect: dict[str, Any]) -> str:
-    """Return the characters that make this dialect unclear: other delimiters, and what is escaped by a backslash.
+    """Return the characters that no reader can tell in this dialect.
 
-    The reader does not ask about the dialect yet, and may guess wrong. So no text is in single quotation marks either.
+    If backslashes escape, one in a value is written as two. So are two in a dialect where they do not. A quotation mark
+    at the end of a field is written as one that begins a value with a line end.
     """
-    return ",;\t|".replace(dialect["delimiter"], "") + ("" if dialect["doublequote"] else '\\"')
+    return "" if dialect["doublequote"] else '\\"'
 
 
 @st.composite
@@ -116,7 +125,9 @@ def delimited(draw: st.DrawFn, encodings: Sequence[str]) -> Written:
     }
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]))
     # Before 3.13 the writer leaves a line end unquoted that is not its own: quote everything there.
-    dialect["quoting"] = csv.QUOTE_ALL if dialect["lineterminator"] != "\r\n" else quoting
+    # With backslashes it leaves a field unquoted that has an escaped quotation mark, which is no dialect of files.
+    quotes_all = dialect["lineterminator"] != "\r\n" or not dialect["doublequote"]
+    dialect["quoting"] = csv.QUOTE_ALL if quotes_all else quoting
     encoding = draw(st.sampled_from(encodings))
     table = draw(tables(encoding, unclear(dialect)))
     text = io.StringIO(newline="")
@@ -154,7 +165,7 @@ OFTEN = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, 
 @given(delimited(UNICODE))
 def test_text_in_unicode_is_read_as_written(tmp_path_factory: pytest.TempPathFactory, written: Written) -> None:
     result = found(written, tmp_path_factory.getbasetemp() / "unicode.csv")
-    assert result is None or result.asked or result.rows == rows_of(written.table)
+    assert is_as_written(result, written)
 
 
 @OFTEN
@@ -164,7 +175,7 @@ def test_text_in_an_older_encoding_is_read_as_written_or_asked_about(
 ) -> None:
     """What is UTF-8 throughout is read as that: text in another encoding is hardly ever UTF-8 by chance."""
     result = found(written, tmp_path_factory.getbasetemp() / "older.csv")
-    assert result is None or result.asked or result.rows == rows_of(written.table)
+    assert is_as_written(result, written)
 
 
 NOT_IN_XML = "".join(map(chr, [*range(1, 9), *range(11, 32), 0xFFFE, 0xFFFF]))

@@ -71,6 +71,22 @@ class StagedPreview:
     snapshot: int
 
 
+@dataclass(frozen=True)
+class _Checks:
+    """What looks at every value of a file, beside its rules."""
+
+    dates: DateOrders
+    decimals: DecimalSigns
+    plausibility: Plausibility
+    change_column: ChangeColumn
+
+    def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
+        """Count the texts of a chunk. `typed` has the values that were read from them."""
+        self.dates.add(texts, typed, records)
+        self.decimals.add(texts, typed, records)
+        self.plausibility.add(texts, typed)
+
+
 def stage_file(
     store: RecordStore,
     request: ImportRequest,
@@ -94,41 +110,21 @@ def stage_file(
     missing = [name for name in mapping.missing if record_type.field(name).required]
     why_unescape = _why_unescape(source, request)
     unescape = why_unescape is not None
-    decimals = DecimalSigns(record_type, fields, source.decimal, can_be_said=reader.format.numbers_are_text)
-    dates = DateOrders(record_type, fields, source.options.date_order)
     texts = {mapping.fields[name]: name for name in fields if record_type.field(name).type == "text"}
     shown = ShownTexts(reader.number_formats, texts, taken=bool(source.options.as_shown))
-    schema = pa.schema(
-        [
-            ("_record", pa.int64()),
-            ("_line", pa.int64()),
-            ("_valid", pa.bool_()),
-            ("_unread", pa.string()),
-            *((name, arrow_type(record_type.field(name))) for name in fields),
-        ]
-    )
     floats = [name for position, name in texts.items() if position in reader.float_columns]
-    plausibility = Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"), floats)
-    change_column = ChangeColumn(source, mapping)
+    checks = _Checks(
+        DateOrders(record_type, fields, source.options.date_order),
+        DecimalSigns(record_type, fields, source.decimal, can_be_said=reader.format.numbers_are_text),
+        Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"), floats),
+        ChangeColumn(source, mapping),
+    )
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
         staging = Staging(folder, fields)
         with ProblemFile(staging.problems) as problems:
             chunks = map(shown.applied, observed_chunks(reader, progress))
-            staged, examples = _stage(
-                source,
-                chunks,
-                model,
-                mapping,
-                staging,
-                problems,
-                schema,
-                unescape,
-                dates,
-                decimals,
-                plausibility,
-                change_column,
-            )
+            staged, examples = _stage(source, chunks, model, mapping, staging, problems, unescape, checks)
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
                 limits = store.settings.limits
@@ -136,7 +132,7 @@ def stage_file(
                 problems.add_all(staged_file.exclude_other_forms())
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
                 comparison = staged_file.compare()
-                warnings = _with_stored_values(plausibility, staged_file, comparison, record_type)
+                warnings = _with_stored_values(checks.plausibility, staged_file, comparison, record_type)
                 changes = staged_file.changes(_CHANGED_RECORDS) if comparison.updated else []
         counts = _balanced(reader.read, reader.read - staged, comparison)
         problem_counts, samples = summarise(staging.problems)
@@ -157,14 +153,14 @@ def stage_file(
         understood=(
             *source.understood,
             *([("Comes from", source.origin.name)] if source.origin is not None and source.origin.name else []),
-            *dates.understood,
-            *decimals.understood,
+            *checks.dates.understood,
+            *checks.decimals.understood,
             *_time_zone(source, record_type, fields),
             *((("Texts like '=1+1", f"lose the ', because {why_unescape}"),) if why_unescape else ()),
             *((_AS_SHOWN,) if source.options.as_shown and reader.number_formats else ()),
             *(("Note", note) for note in reader.notes),
         ),
-        warnings=(*dates.warnings(), *decimals.warnings(), *shown.warnings(), *warnings),
+        warnings=(*checks.dates.warnings(), *checks.decimals.warnings(), *shown.warnings(), *warnings),
         as_shown=tuple(texts) if source.options.as_shown else (),
         parent=source.parent.batch_id if source.parent else None,
         fields=fields,
@@ -236,17 +232,14 @@ def _stage(
     mapping: Mapping,
     staging: Staging,
     problems: ProblemFile,
-    schema: pa.Schema,
     unescape: bool,
-    dates: DateOrders,
-    decimals: DecimalSigns,
-    plausibility: Plausibility,
-    change_column: ChangeColumn,
+    checks: _Checks,
 ) -> tuple[int, list[tuple[str, ...]]]:
     """Write every well-formed record of the chunks, typed, and its problems.
 
     Returns the number of these records, and each column's first values.
     """
+    schema = _schema(model.record_type(), staging.fields)
     reader = source.reader
     positions = [mapping.fields[name] for name in staging.fields]
     staged, examples = 0, None
@@ -260,15 +253,17 @@ def _stage(
             if unescape:
                 texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
             typed, failures = validate(
-                model, texts, time_zone=source.time_zone, date_order=dates.order, decimal=decimals.sign
+                model,
+                texts,
+                time_zone=source.time_zone,
+                date_order=checks.dates.order,
+                decimal=checks.decimals.sign,
             )
-            dates.add(texts, typed, chunk.records)
-            decimals.add(texts, typed, chunk.records)
-            plausibility.add(texts, typed)
+            checks.add(texts, typed, chunk.records)
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
             )
-            failures = [*failures, *change_column.failures(chunk)]
+            failures = [*failures, *checks.change_column.failures(chunk)]
             problems.add_all(_problem_rows(failure, chunk) for failure in failures)
             columns = [
                 chunk.records,
@@ -280,6 +275,14 @@ def _stage(
             file.write(pa.table(columns, schema=schema))
             staged += len(chunk.records)
     return staged, examples or [()] * len(reader.headers)
+
+
+def _schema(record_type: RecordType, fields: Sequence[str]) -> pa.Schema:
+    """Returns the columns of the staged records."""
+    types = {name: arrow_type(record_type.field(name)) for name in fields}
+    return pa.schema(
+        {"_record": pa.int64(), "_line": pa.int64(), "_valid": pa.bool_(), "_unread": pa.string(), **types}
+    )
 
 
 def _first_values(chunk: TextChunk) -> list[tuple[str, ...]]:
