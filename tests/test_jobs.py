@@ -231,7 +231,7 @@ def test_progress_is_logged_some_seconds_apart(
 
     result = run(instance, "preview_import", {"account": "ua", "path": str(file)})
 
-    logged = [entry.user_message for entry in instance.all_logs(result.run_id) if "records read" in entry.user_message]
+    logged = [entry.user_message for entry in instance.all_logs(result.run_id) if "read." in entry.user_message]
     assert logged[-1] == "1 record read."
 
 
