@@ -30,6 +30,7 @@ class ReadOptions:
     as_shown: whether a number of a workbook in a field of text is the text that its number format shows.
     decimal: the decimal sign of numbers in delimited text, a comma or a point. They may have thousands separators then.
     time_zone: the time zone of timestamps without an offset from UTC.
+    or_encodings: encodings that gave the file the same text as `encoding`, when a user chose that text.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
     of: the id of an export of ours that the file says it is. Anybody can write an id into a file.
     """
@@ -42,6 +43,7 @@ class ReadOptions:
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: str | None = None
+    or_encodings: tuple[str, ...] | None = None
     likely_encoding: str | None = None
     of: str | None = None
 
@@ -55,9 +57,15 @@ class ReadOptions:
         unsaid = {name: value for name, value in asdict(others).items() if getattr(self, name) is None}
         return replace(self, **unsaid)
 
-    def with_answers(self, answers: Mapping[str, str]) -> Self:
-        """Returns these options and the answers to questions, by option."""
-        return self.from_said({**self.said(), **answers})
+    def with_answers(self, answers: "Mapping[Question, str]") -> Self:
+        """Returns these options and the answers to questions."""
+        said = self.said()
+        for question, answer in answers.items():
+            if question.option is not None:
+                said[question.option] = answer
+            if question.option == "encoding":
+                said["or_encodings"] = (answer == question.proposed and question.alike) or None
+        return self.from_said(said)
 
     def said(self) -> dict[str, Any]:
         """Returns the options that are said, by name."""
@@ -81,12 +89,14 @@ class ReadOptions:
         """Returns the options as `said` gives them. Names of other versions are left out."""
         known = {each.name for each in fields(cls)}
         given = {name: value for name, value in said.items() if name in known}
+        if given.get("or_encodings") is not None:
+            given["or_encodings"] = tuple(given["or_encodings"])
         if given.get("date_order") is not None:
             given["date_order"] = DateOrder(given["date_order"])
         return cls(**given)
 
 
-SAID = tuple(each.name for each in fields(ReadOptions) if each.name not in ("likely_encoding", "of"))
+SAID = tuple(each.name for each in fields(ReadOptions) if each.name not in ("or_encodings", "likely_encoding", "of"))
 """The names of the options that a user says."""
 
 
@@ -115,12 +125,14 @@ class Question:
         commits the preview accepts how the file is read.
     candidates: the answers, the likeliest first. The preview reads the file with that one.
     values: the first values that differ, each with its text under every candidate.
+    alike: other answers that give this file the same text as the first candidate.
     """
 
     sentence: str
     option: str | None = None
     candidates: tuple[str, ...] = ()
     values: tuple[Differing, ...] = ()
+    alike: tuple[str, ...] = ()
 
     @property
     def proposed(self) -> str:
@@ -141,7 +153,19 @@ class Question:
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
         """Returns the question that `asdict` has turned into lists and dicts."""
         values = tuple(Differing(value["header"], tuple(value["texts"])) for value in given["values"])
-        return cls(given["sentence"], given["option"], tuple(given["candidates"]), values)
+        return cls(
+            given["sentence"], given["option"], tuple(given["candidates"]), values, tuple(given.get("alike", ()))
+        )
+
+
+def is_answered(question: Question, options: ReadOptions) -> bool:
+    """Returns whether the options answer the question, so that the file is read as a user said.
+
+    A user who chose a text, and not an encoding by its name, has chosen between encodings that differ in this file.
+    """
+    same = {*question.alike, question.proposed} if question.option == "encoding" else ()
+    other = [it for it in options.or_encodings or () if question.option == "encoding" and it not in same]
+    return question.option is not None and options.said().get(question.option) == question.proposed and not other
 
 
 def is_time_zone(name: str) -> bool:

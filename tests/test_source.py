@@ -80,8 +80,29 @@ def test_the_answer_is_asked_before_the_file_is_read_and_remembered_with_its_hea
     assert names(store) == sorted(right)
     assert second.questions == ()
     assert second.remembered is not None
-    assert second.remembered.options == ReadOptions(encoding=encoding)
+    assert second.remembered.options.encoding == encoding
     assert second.remembered.remembered_from is not None
+
+
+def test_who_accepts_a_text_has_not_chosen_between_encodings_that_give_the_same(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    def file(name: str) -> Path:
+        path = tmp_path / f"{name}.csv"
+        path.write_bytes(f"external_id,last_name,status\nC-{name},{name},lead\n".encode("cp1252"))
+        return path
+
+    preview = importer.preview(request(file("Müller"))).batch
+    (question,) = preview.questions
+    assert question.proposed == "cp1252", "the usual encoding of those that give the same text"
+    assert {"cp1250", "cp1257", "latin-1"} <= {*question.alike}
+    importer.commit("ua", preview.batch_id)
+    importer.import_file(request(file("Köhler")))
+    with pytest.raises(Uncertain):
+        importer.import_file(request(file("Lefèvre")))
+    importer.import_file(request(file("Lefèvre"), encoding="cp1252"))
+    importer.import_file(request(file("Ørsted")))
+    assert names(store) == ["Köhler", "Lefèvre", "Müller", "Ørsted"]
 
 
 def test_a_commit_of_an_uncertain_preview_accepts_and_remembers_what_it_shows(

@@ -11,7 +11,7 @@ from resources.record_store import RecordStore
 from schemas.batches import STANDING, Batch, ImportRequest
 from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.mapping import REJECTS_COLUMNS, header_row
-from schemas.reading import Question, ReadOptions
+from schemas.reading import Question, ReadOptions, is_answered
 
 Ask = Callable[[Question], str | None]
 """Asks a user, and returns the answer; None if there is none. An answer to a question without option is "yes"."""
@@ -46,8 +46,7 @@ class Source:
     @property
     def questions(self) -> tuple[Question, ...]:
         """Returns what a user must still say; complete after the last chunk."""
-        said = self.options.said()
-        return tuple(it for it in self.reader.questions if it.option is None or said.get(it.option) != it.proposed)
+        return tuple(it for it in self.reader.questions if not is_answered(it, self.options))
 
     @property
     def understood(self) -> tuple[tuple[str, str], ...]:
@@ -73,8 +72,9 @@ class Source:
     def options_if_committed(self) -> ReadOptions:
         """Returns what was said, and how a user who commits the preview answers the open questions."""
         delimiter = None if self.options.delimiter is None else self.reader.used.delimiter
-        answers = {it.option: it.proposed for it in self.questions if it.option is not None}
-        return replace(self.options, delimiter=delimiter).with_answers(answers)
+        return replace(self.options, delimiter=delimiter).with_answers(
+            {it: it.proposed for it in self.questions if it.option is not None}
+        )
 
 
 class Opener:
@@ -193,10 +193,9 @@ class Opener:
 
     def _asked(self, options: ReadOptions, ask: Ask) -> ReadOptions:
         """Returns the options with the user's answers. The file is then open as they say."""
-        said = options.said()
-        unsaid = {it.option: it for it in self._reader.questions if it.option and said.get(it.option) != it.proposed}
-        answers = {option: ask(question) for option, question in unsaid.items()}
-        options = options.with_answers({option: answer for option, answer in answers.items() if answer})
+        unsaid = [it for it in self._reader.questions if it.option and not is_answered(it, options)]
+        answers = {question: ask(question) for question in unsaid}
+        options = options.with_answers({question: answer for question, answer in answers.items() if answer})
         self._reopen(options)
         return options
 

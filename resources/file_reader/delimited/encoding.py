@@ -76,11 +76,13 @@ class Encoding:
     """The name of a codec, and how certain it is, in words.
 
     candidates: the likeliest encodings, each with another text, if only the letters of the file speak for one of them.
+    alike: other encodings in which the file has the text of the first candidate.
     """
 
     name: str
     sure: str
     candidates: tuple[str, ...] = ()
+    alike: tuple[str, ...] = ()
 
 
 def check_encoding(name: str) -> str:
@@ -117,9 +119,11 @@ def detect_encoding(file: BinaryIO, name: str, first: str | None = None) -> Enco
     if is_utf8:
         return Encoding("utf-8", "certain: every byte of it is UTF-8")
     _require_undamaged(file, name)
-    ranked = [*([first] if first else []), *rank(_sample(file)), "latin-1"]
-    candidates = tuple(_differing(file, dict.fromkeys(ranked)))
-    return Encoding(candidates[0], "proposed: it is not UTF-8", candidates)
+    ranked = dict.fromkeys([*([first] if first else []), *rank(_sample(file)), *_CANDIDATES, "latin-1"])
+    usual = [*([first] if first else []), *_CANDIDATES, "latin-1"]
+    groups = [sorted(group, key=usual.index) for group in _groups(file, ranked)]
+    candidates = tuple(group[0] for group in groups[:_MOST_CANDIDATES])
+    return Encoding(candidates[0], "proposed: it is not UTF-8", candidates, tuple(groups[0][1:]))
 
 
 def _wide(sample: bytes) -> list[str]:
@@ -132,19 +136,17 @@ def _wide(sample: bytes) -> list[str]:
     return [codec for codec in fitting if {"\n", "\r"} & {*sample.decode(codec, "ignore")}]
 
 
-def _differing(file: BinaryIO, codecs_: Iterable[str]) -> Iterator[str]:
-    """Yields the first codecs in which the whole file can be, without those that give it the same text as another."""
+def _groups(file: BinaryIO, codecs_: Iterable[str]) -> list[list[str]]:
+    """Returns the codecs in which the whole file can be. Those that give it the same text are together."""
     used = bytes(byte for byte in sorted(_used_bytes(file)) if byte > 0x7F)
-    texts = set()
+    groups: dict[str, list[str]] = {}
     for codec in codecs_:
-        is_one_byte = codec in _ONE_BYTE
-        if _decodes(used, codec, final=True) if is_one_byte else _file_decodes(file, codec):
-            text = used.decode(codec) if is_one_byte else codec
-            if text not in texts:
-                texts.add(text)
-                yield codec
-        if len(texts) == _MOST_CANDIDATES:
-            return
+        if codec in _ONE_BYTE:
+            if _decodes(used, codec, final=True):
+                groups.setdefault(used.decode(codec), []).append(codec)
+        elif len(groups) < _MOST_CANDIDATES and _file_decodes(file, codec):
+            groups[codec] = [codec]
+    return [*groups.values()]
 
 
 def _used_bytes(file: BinaryIO) -> set[int]:

@@ -174,7 +174,7 @@ class DelimitedFile:
             return ()
         with self._path.open("rb") as file:
             values = differing_values(file, self.encoding.candidates, self.headers, self._line, self.dialect.reader)
-        return (Question(ENCODING_SENTENCE, "encoding", self.encoding.candidates, values),)
+        return (Question(ENCODING_SENTENCE, "encoding", self.encoding.candidates, values, self.encoding.alike),)
 
     def _text(self, errors: Literal["strict", "replace"] = "strict") -> io.TextIOWrapper:
         return self._path.open("r", encoding=self.encoding.name, errors=errors, newline="")
