@@ -55,6 +55,8 @@ class ReadOptions:
     def or_else(self, others: "ReadOptions") -> Self:
         """Returns these options, and the others where nothing is said."""
         unsaid = {name: value for name, value in asdict(others).items() if getattr(self, name) is None}
+        if self.encoding is not None:
+            unsaid.pop("or_encodings", None)  # they belong to the encoding
         return replace(self, **unsaid)
 
     def with_answers(self, answers: "Mapping[Question, str]") -> Self:

@@ -263,9 +263,10 @@ def uncertain(batch: Batch) -> Uncertain:
     first = batch.questions[0]
     choices = " or ".join(f"{first.flag} {shlex.quote(candidate)}" for candidate in first.candidates)
     say = f"Say which: {choices}. Or" if choices else "To"
+    skip = " --on-invalid skip" if 0 < batch.counts.rejected < batch.counts.read else ""
     return Uncertain(
         f"{batch.file_name} can be read in several ways, so nothing was written. {first.sentence}",
-        f"See them: records show {batch.batch_id}. {say} accept what it shows: records commit {batch.batch_id}.",
+        f"See them: records show {batch.batch_id}. {say} accept what it shows: records commit {batch.batch_id}{skip}.",
     )
 
 

@@ -31,6 +31,7 @@ class Source:
     origin: the export of ours that it is, or comes from, if that is known.
     """
 
+    request: ImportRequest
     reader: FileReader
     options: ReadOptions
     earlier: Batch | None
@@ -52,9 +53,14 @@ class Source:
     def understood(self) -> tuple[tuple[str, str], ...]:
         """Returns how the file is read, as label and value."""
         encoding = self.reader.used.encoding
-        is_said = encoding is not None and encoding == self.options.encoding
+        known = {
+            "as you said": self.request.encoding,
+            "as the export was written": self.origin.options.encoding if self.origin is not None else None,
+            "as a user said": self.options.encoding,
+        }
+        why = next((why for why, name in known.items() if name is not None and name == encoding), None)
         return tuple(
-            (label, f"{encoding} (as you said)" if is_said and label == "Encoding" else value)
+            (label, f"{encoding} ({why})" if why and label == "Encoding" else value)
             for label, value in self.reader.understood
         )
 
@@ -120,15 +126,17 @@ class Opener:
         options = self._request.options if origin is None else self._request.options.or_else(origin.options)
         if origin is not None and origin.is_unchanged:
             self._known = origin.options
+        if origin is not None and origin.is_certain:
+            earlier = None  # an export says itself how it is written: what was said for other files is not for it
         if earlier is not None and earlier.remembered is not None:
             options = options.or_else(earlier.remembered.options)
-        self._reopen(options)
+        self._reopen(options, None if earlier is None or earlier.remembered is None else earlier.remembered.header_row)
         options = self._without_open(options, parent, origin)
         self._put_first(commits.with_options)
         if ask is not None:
             options = self._asked(options, ask)
         self._close(all_but=self._reader)
-        return Source(self._reader, options, earlier, commits.of_file, parent, origin)
+        return Source(self._request, self._reader, options, earlier, commits.of_file, parent, origin)
 
     def _without_open(self, options: ReadOptions, parent: Batch | None, origin: Origin | None) -> ReadOptions:
         """Returns the options without those that nobody has said, and that the file does not make certain.
@@ -174,14 +182,17 @@ class Opener:
         self._reader = first
         return None
 
-    def _reopen(self, options: ReadOptions) -> None:
-        """Opens the file as was said for an earlier one, if that differs and the file can be read so."""
+    def _reopen(self, options: ReadOptions, known_header_row: str | None = None) -> None:
+        """Opens the file as was said for an earlier one, if that differs and the file can be read so.
+
+        known_header_row: the header row that the file then must have, if it is known.
+        """
         if self._would_differ(options):
             first, self._reader = self._reader, self._open(self._for_reader(options))
-            try:
-                self._reader.headers  # noqa: B018
-            except (InvalidRequest, UnreadableFile):
-                self._reader = first
+            with suppress(InvalidRequest, UnreadableFile):
+                if known_header_row in (None, header_row(self._reader.headers)):
+                    return
+            self._reader = first
 
     def _put_first(self, batches: Sequence[Batch]) -> None:
         """Proposes an encoding that a user said for other files of the account, if the encoding is open."""
@@ -196,6 +207,8 @@ class Opener:
         unsaid = [it for it in self._reader.questions if it.option and not is_answered(it, options)]
         answers = {question: ask(question) for question in unsaid}
         options = options.with_answers({question: answer for question, answer in answers.items() if answer})
+        chosen = {question.option: answer for question, answer in answers.items() if answer and question.option}
+        self._known = ReadOptions.from_said({**self._known.said(), **chosen})
         self._reopen(options)
         return options
 

@@ -29,6 +29,8 @@ _FORMER = ("mac_roman", "cp850", "cp852", "cp866", "koi8_r", "cp1255", "cp1256")
 _CANDIDATES = (*_PRESENT, *_FORMER)
 """The encodings to choose from: those that programs write today before those of former systems."""
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+_LATIN = ("cp1252", "cp1250", "cp1254", "cp1257", "latin-1", "mac_roman", "cp850", "cp852")
+"""Those of Latin letters alone."""
 _ONE_BYTE = {*_CANDIDATES, "latin-1"} - {"cp932", "euc_jp", "gb18030", "big5", "cp949"}
 """Those in which each byte is a character."""
 
@@ -116,6 +118,8 @@ def detect_encoding(file: BinaryIO, name: str, first: str | None = None) -> Enco
         if len(wide) > 1:
             return Encoding(wide[0], "proposed, by its NUL bytes", tuple(wide))
         return Encoding(wide[0], "certain: only so its NUL bytes are part of lines of text")
+    if is_utf8 and any(sign in sample for sign in _ISO_2022_JP) and _file_decodes(file, "iso2022_jp"):
+        return Encoding("iso2022_jp", "proposed, by its escape sequences", ("iso2022_jp", "utf-8"))
     if is_utf8:
         return Encoding("utf-8", "certain: every byte of it is UTF-8")
     _require_undamaged(file, name)
@@ -123,7 +127,8 @@ def detect_encoding(file: BinaryIO, name: str, first: str | None = None) -> Enco
     usual = [*([first] if first else []), *_CANDIDATES, "latin-1"]
     groups = [sorted(group, key=usual.index) for group in _groups(file, ranked)]
     candidates = tuple(group[0] for group in groups[:_MOST_CANDIDATES])
-    return Encoding(candidates[0], "proposed: it is not UTF-8", candidates, tuple(groups[0][1:]))
+    alike = tuple(it for it in groups[0][1:] if it in _LATIN or candidates[0] not in _LATIN)
+    return Encoding(candidates[0], "proposed: it is not UTF-8", candidates, alike)
 
 
 def _wide(sample: bytes) -> list[str]:
@@ -247,6 +252,9 @@ _SMALLER = {"gb18030": ("euc_jp", "cp949"), "euc_jp": ("cp949",)}
 
 _MANY_BYTES = 50
 """How many bytes that are not ASCII make a text long enough for that."""
+
+_ISO_2022_JP = (b"\x1b$B", b"\x1b$@")
+"""The escape sequences of Japanese mail. All bytes of such a text are ASCII."""
 
 _ALIKE = 0.02
 """The difference in likelihood below which the frequency of letters decides."""

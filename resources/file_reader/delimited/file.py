@@ -55,10 +55,14 @@ class DelimitedFile:
         self._line = 1
         self._blank = 0
         self.encoding = self._encoding(options)
-        with self._text("replace") as text:  # the parsers report an invalid byte and its place
-            sample = text.read(_SAMPLE_CHARACTERS)
-            given = None if options.delimiter is None else check_delimiter(options.delimiter)
-            beginning = detect(sample, given, whole=not text.read(1))
+        given = None if options.delimiter is None else check_delimiter(options.delimiter)
+        try:
+            with self._text("replace") as text:  # the parsers report an invalid byte and its place
+                sample = text.read(_SAMPLE_CHARACTERS)
+                is_whole = not text.read(1)
+        except UnicodeError as error:
+            raise self._not_decodable() from error
+        beginning = detect(sample, given, whole=is_whole)
         self.dialect = beginning.dialect
         csv.field_size_limit(limits.cell_mb * 1_000_000)
         self._header = header.fitted(self._read_header(), beginning.rows[1:], self.dialect.delimiter, name)
