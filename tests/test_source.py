@@ -367,6 +367,15 @@ def test_the_command_asks_on_a_terminal(ready: None, tmp_path: Path, command: st
     assert "encoding cp1250" in shown
 
 
+def test_a_narrow_terminal_shows_whole_ids_and_says_what_it_leaves_out(ready: None, tmp_path: Path) -> None:
+    arguments = ["import", str(spanish(tmp_path / "in.csv", encoding="utf-8")), "-a", "ua", "-t", "contacts", "--json"]
+    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True)
+    shown, _ = on_a_terminal(["batches"], {}, columns=80)
+    assert f"\n {json.loads(done.stdout)['batch_id']} " in shown
+    assert "Left out, for the terminal is too narrow: By, Duplicate, Unchanged, " in shown
+    assert "Left out" not in on_a_terminal(["batches"], {}, columns=220)[0]
+
+
 def test_the_command_ends_with_3_where_nobody_can_be_asked(ready: None, tmp_path: Path) -> None:
     arguments = ["preview", str(spanish(tmp_path / "in.csv")), "-a", "ua", "-t", "contacts"]
     done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
@@ -379,10 +388,10 @@ def test_the_command_ends_with_3_where_nobody_can_be_asked(ready: None, tmp_path
     assert (done.returncode, json.loads(done.stdout)["uncertain"]) == (3, True)
 
 
-def on_a_terminal(arguments: list[str], answers: dict[str, str]) -> tuple[str, int]:
+def on_a_terminal(arguments: list[str], answers: dict[str, str], columns: int = 160) -> tuple[str, int]:
     """Run the command with a terminal, and type each answer when its question is printed. Returns what it printed."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "160", "TERM": "dumb", "NO_COLOR": "1"}
+    environment = {**os.environ, "COLUMNS": f"{columns}", "TERM": "xterm", "NO_COLOR": "1"}
     with subprocess.Popen(
         [COMMAND, *arguments],
         stdin=theirs,

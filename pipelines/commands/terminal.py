@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ import click
 from rich import box, filesize
 from rich.console import Console
 from rich.markup import escape as escape_markup
+from rich.measure import Measurement
 from rich.table import Table
 
 from schemas.batches import STANDING, BatchStatus, ImportReport
@@ -25,6 +27,8 @@ from schemas.rollbacks import DECISIONS, OnModified, RollbackCounts, RollbackRep
 _OUTCOMES = {"created": "green", "updated": "cyan", "unchanged": "dim", "rejected": "red", "duplicate": "yellow"}
 _BAR = 30
 _WIDTH_OF_A_FILE = 240
+_WIDEST = 1_000
+"""A width in which every table has room."""
 _IGNORED = 20
 """How many headers of ignored columns are printed; the report has all."""
 
@@ -261,10 +265,8 @@ def time_left(until: datetime | None, now: datetime) -> str:
 
 def print_batches(reports: Sequence[ImportReport], now: datetime, following: int | None) -> None:
     """Print batches as a table, newest first. A rollback has no file; its row says what it did."""
-    shown = table(
-        "Batch", "Account", "Type", "Status", "Since (UTC)", "Time left", "By", "File",
-        *("Read", *map(str.title, _OUTCOMES)), numbers=("Read", *map(str.title, _OUTCOMES)),
-    )  # fmt: skip
+    counts = ("Read", *map(str.title, _OUTCOMES))
+    rows = []
     for report in reports:
         batch = report.batch
         if batch.undone is None:
@@ -272,7 +274,7 @@ def print_batches(reports: Sequence[ImportReport], now: datetime, following: int
             numbers = [f"{getattr(batch.counts, name):,}" for name in ("read", *_OUTCOMES)]
         else:
             about, numbers = f"rollback of {batch.undone.batch_id}: {batch.undone.counts}", [""] * (1 + len(_OUTCOMES))
-        shown.add_row(
+        about_batch = (
             batch.batch_id,
             batch.account,
             batch.record_type,
@@ -281,9 +283,12 @@ def print_batches(reports: Sequence[ImportReport], now: datetime, following: int
             time_left(report.open_until, now),
             escape(batch.actor),
             about,
-            *numbers,
         )
-    _print_list(shown, len(reports), "There is no batch: records import FILE.", following)
+        rows.append([*about_batch, *numbers])
+    columns = ("Batch", "Account", "Type", "Status", "Since (UTC)", "Time left", "By", "File", *counts)
+    expendable = ("By", "Duplicate", "Unchanged", "Type", "Account", "Since (UTC)", *counts)
+    shown = _List(columns, rows, counts, expendable)
+    _print_list(shown, "There is no batch: records import FILE.", following)
 
 
 def print_expiry(report: ExpiryReport) -> None:
@@ -365,17 +370,15 @@ def print_export(manifest: ExportManifest) -> None:
 
 def print_presets(presets: Sequence[Mapping[str, Any]]) -> None:
     """Print presets as a table."""
-    shown = table("Preset", "Type", "Columns")
-    for preset in presets:
-        shown.add_row(preset["name"], preset["record_type"], ", ".join(preset["columns"]))
-    _print_list(shown, len(presets), "There is no preset: records presets save NAME.", None)
+    rows = [[preset["name"], preset["record_type"], ", ".join(preset["columns"])] for preset in presets]
+    shown = _List(("Preset", "Type", "Columns"), rows)
+    _print_list(shown, "There is no preset: records presets save NAME.", None)
 
 
 def print_exports(manifests: Sequence[ExportManifest], following: int | None) -> None:
     """Print exports as a table, newest first."""
-    shown = table("Export", "Account", "Type", "At (UTC)", "By", "Rows", "Size", "Path", numbers=("Rows", "Size"))
-    for manifest in manifests:
-        shown.add_row(
+    rows = [
+        [
             manifest.export_id,
             manifest.account,
             manifest.record_type,
@@ -384,8 +387,12 @@ def print_exports(manifests: Sequence[ExportManifest], following: int | None) ->
             f"{manifest.rows:,}",
             filesize.decimal(manifest.bytes),
             escape(str(manifest.path)),
-        )
-    _print_list(shown, len(manifests), "There is no export: records export -a ACCOUNT -t TYPE.", following)
+        ]
+        for manifest in manifests
+    ]
+    columns = ("Export", "Account", "Type", "At (UTC)", "By", "Rows", "Size", "Path")
+    shown = _List(columns, rows, ("Rows", "Size"), ("By", "Size", "Type", "Account", "At (UTC)", "Rows"))
+    _print_list(shown, "There is no export: records export -a ACCOUNT -t TYPE.", following)
 
 
 def print_record_types(record_types: Iterable[RecordType]) -> None:
@@ -408,9 +415,36 @@ def _removed(removed: Removed) -> tuple[str, str]:
     return f"{removed.number:,}", filesize.decimal(removed.bytes) if removed.number else ""
 
 
-def _print_list(shown: Table, number: int, nothing: str, following: int | None) -> None:
+@dataclass(frozen=True)
+class _List:
+    """Rows to print as a table. `expendable` columns are left out in this order if the terminal is too narrow."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Sequence[str] = ()
+    expendable: Sequence[str] = ()
+
+    def table(self, left_out: Collection[str]) -> Table:
+        """Returns the table without some columns."""
+        kept = [position for position, column in enumerate(self.columns) if column not in left_out]
+        made = table(*(self.columns[at] for at in kept), numbers=self.numbers)
+        made.columns[0].no_wrap = True
+        for row in self.rows:
+            made.add_row(*(row[at] for at in kept))
+        return made
+
+
+def _print_list(shown: _List, nothing: str, following: int | None) -> None:
+    """Print a list as wide as the terminal, so that no id is broken."""
     out = console()
-    out.print(shown if number else nothing)
+    left_out: list[str] = []
+    for column in shown.expendable:
+        if Measurement.get(out, out.options.update(max_width=_WIDEST), shown.table(left_out)).maximum <= out.width:
+            break
+        left_out.append(column)
+    out.print(shown.table(left_out) if shown.rows else nothing)
+    if left_out and shown.rows:
+        out.print(f"Left out, for the terminal is too narrow: {', '.join(left_out)}")
     if following is not None:
         out.print(f"There are more: --page {following}")
 
