@@ -7,6 +7,7 @@ import select
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openpyxl import Workbook
@@ -271,6 +272,25 @@ def test_what_was_said_for_other_files_is_not_for_an_export_of_ours(
         manifest = writer.export(export)
         preview = importer.preview(request(Path(str(manifest.path))))
         assert (format_, preview.batch.counts.unchanged) == (format_, 1)
+
+
+@pytest.mark.parametrize(
+    ("said", "flag"), [({"decimal": ","}, "--decimal ,"), ({"column_map": {"notes": ""}}, "--map notes=")]
+)
+def test_a_file_that_can_be_an_edited_export_or_like_an_earlier_file_is_asked_about(
+    importer: Importer, store: RecordStore, writer: ExportWriter, tmp_path: Path, said: dict[str, Any], flag: str
+) -> None:
+    source = tmp_path / "in.csv"
+    source.write_text("external_id,notes,amount,status\nC-1,x,5,lead\n")
+    importer.import_file(request(source, **said))
+    columns = ("external_id", "notes", "amount", "status")
+    manifest = writer.export(ExportRequest("ua", "contacts", columns=columns, path=tmp_path / "out.csv"))
+    edited = tmp_path / "edited.csv"
+    edited.write_text(Path(str(manifest.path)).read_text().replace("5.00", "6.00"))
+    (question,) = importer.preview(request(edited)).questions
+    assert f"It is read as was said for the batch: {flag}. If it comes from" in question.sentence
+    batch = importer.import_file(request(edited, of=manifest.export_id)).batch
+    assert (batch.counts.updated, batch.questions) == (1, ())
 
 
 def test_a_remembered_delimiter_is_for_files_in_which_it_gives_the_same_header_row(

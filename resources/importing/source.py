@@ -1,5 +1,6 @@
 """Opens a file to import: as the user says, else as a user said for an earlier file of this kind, else as detected."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,6 +30,7 @@ class Source:
     same_file: the last commit of the same content.
     parent: the batch of which it is the rejects file.
     origin: the export of ours that it is, or comes from, if that is known.
+    doubt: what to ask because the file can come from an export, or be like an earlier file.
     """
 
     request: ImportRequest
@@ -38,6 +40,7 @@ class Source:
     same_file: Batch | None
     parent: Batch | None
     origin: Origin | None
+    doubt: Question | None
 
     @property
     def header_row(self) -> str:
@@ -47,7 +50,8 @@ class Source:
     @property
     def questions(self) -> tuple[Question, ...]:
         """Returns what a user must still say; complete after the last chunk."""
-        return tuple(it for it in self.reader.questions if not is_answered(it, self.options))
+        found = (*self.reader.questions, *([] if self.doubt is None else [self.doubt]))
+        return tuple(it for it in found if not is_answered(it, self.options))
 
     @property
     def understood(self) -> tuple[tuple[str, str], ...]:
@@ -136,7 +140,26 @@ class Opener:
         if ask is not None:
             options = self._asked(options, ask)
         self._close(all_but=self._reader)
-        return Source(self._request, self._reader, options, earlier, commits.of_file, parent, origin)
+        doubt = self._doubt(origin, earlier)
+        return Source(self._request, self._reader, options, earlier, commits.of_file, parent, origin, doubt)
+
+    def _doubt(self, origin: Origin | None, earlier: Batch | None) -> Question | None:
+        """Returns what to ask if the header row is that of an export and of a file for which something else was said.
+
+        An export has a decimal point, and its columns have the names of their fields.
+        """
+        if origin is None or origin.is_certain or earlier is None or earlier.remembered is None:
+            return None
+        said, here = earlier.remembered, self._request
+        flags = [f"--decimal {said.options.decimal}"] if said.options.decimal and here.decimal is None else []
+        maps = {} if here.column_map else said.column_map
+        flags += [f"--map {shlex.quote(f'{header}={field}')}" for header, field in maps.items() if header != field]
+        if not flags:
+            return None
+        return Question(
+            f"Its columns are those of the export {origin.export_id} and of {earlier.batch_id}. It is read as was said "
+            f"for the batch: {', '.join(flags)}. If it comes from the export, say --of {origin.export_id}."
+        )
 
     def _without_open(self, options: ReadOptions, parent: Batch | None, origin: Origin | None) -> ReadOptions:
         """Returns the options without those that nobody has said, and that the file does not make certain.
