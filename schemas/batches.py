@@ -189,13 +189,20 @@ class Remembered:
 
     column_map: header to field.
     options: how the file is written. An answer that the preview proposes is said by whoever commits it.
+    of_export: the names of options that nobody has said, because an export of ours is written so.
     remembered_from: the earlier batch that some of this comes from, if any.
     """
 
     header_row: str
     column_map: MappingOf[str, str]
     options: ReadOptions = field(default_factory=ReadOptions)
+    of_export: tuple[str, ...] = ()
     remembered_from: str | None = None
+
+    @property
+    def for_others(self) -> ReadOptions:
+        """Returns what counts for other files than its rejects file: what a user has said."""
+        return replace(self.options, **dict.fromkeys(self.of_export))
 
 
 @dataclass(frozen=True)

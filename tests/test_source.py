@@ -293,6 +293,17 @@ def test_a_file_that_can_be_an_edited_export_or_like_an_earlier_file_is_asked_ab
     assert (batch.counts.updated, batch.questions) == (1, ())
 
 
+def test_how_an_export_is_written_is_not_remembered_as_said(
+    importer: Importer, store: RecordStore, writer: ExportWriter, tmp_path: Path
+) -> None:
+    importer.import_file(request(spanish(tmp_path / "in.csv", encoding="utf-8")))
+    columns = ("external_id", "last_name", "status")
+    export = ExportRequest("ua", "contacts", columns=columns, path=tmp_path / "out.csv", encoding="cp1252")
+    again = importer.import_file(request(Path(str(writer.export(export).path)))).batch
+    assert again.remembered is not None
+    assert again.remembered.for_others == ReadOptions()
+
+
 def test_a_remembered_delimiter_is_for_files_in_which_it_gives_the_same_header_row(
     importer: Importer, store: RecordStore, tmp_path: Path
 ) -> None:
@@ -392,8 +403,11 @@ def test_a_narrow_terminal_shows_whole_ids_and_says_what_it_leaves_out(ready: No
     done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True)
     shown, _ = on_a_terminal(["batches"], {}, columns=80)
     assert f"\n {json.loads(done.stdout)['batch_id']} " in shown
-    assert "Left out, for the terminal is too narrow: By, Duplicate, Unchanged, " in shown
+    assert "Left out, because the terminal is too narrow: By, Duplicate, Unchanged, " in shown
     assert "Left out" not in on_a_terminal(["batches"], {}, columns=220)[0]
+    narrow = {**os.environ, "COLUMNS": "80"}
+    piped = subprocess.run([COMMAND, "batches"], capture_output=True, text=True, check=True, env=narrow)
+    assert "Duplicate" in piped.stdout
 
 
 def test_the_command_ends_with_3_where_nobody_can_be_asked(ready: None, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
     if batch.remembered is not None and batch.remembered.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
-        listed = ", ".join([*batch.remembered.options.flags, *remembered])
+        listed = ", ".join([*batch.remembered.for_others.flags, *remembered])
         out.print(f"Read as in {batch.remembered.remembered_from}{escape(listed and f': {listed}')}")
     shown = {it.header for it in report.columns if it.field is not None and it.field not in personal}
     for question in report.questions or batch.questions:
@@ -435,16 +435,16 @@ class _List:
 
 
 def _print_list(shown: _List, nothing: str, following: int | None) -> None:
-    """Print a list as wide as the terminal, so that no id is broken."""
+    """Print a list, on a terminal no wider than that, so that no id is broken. Other output has all columns."""
     out = console()
     left_out: list[str] = []
-    for column in shown.expendable:
+    for column in shown.expendable if out.is_terminal else ():
         if Measurement.get(out, out.options.update(max_width=_WIDEST), shown.table(left_out)).maximum <= out.width:
             break
         left_out.append(column)
     out.print(shown.table(left_out) if shown.rows else nothing)
     if left_out and shown.rows:
-        out.print(f"Left out, for the terminal is too narrow: {', '.join(left_out)}")
+        out.print(f"Left out, because the terminal is too narrow: {', '.join(left_out)}")
     if following is not None:
         out.print(f"There are more: --page {following}")
 

@@ -69,6 +69,17 @@ class Source:
         )
 
     @property
+    def said_by_export(self) -> tuple[str, ...]:
+        """Returns the options that nobody has said, because the export of ours that it comes from is written so."""
+        if self.origin is None:
+            return ()
+        earlier = self.earlier.remembered if self.earlier is not None else None
+        said = self.request.options.or_else(earlier.for_others if earlier else ReadOptions()).said()
+        used = self.options.said()
+        written = self.origin.options.said()
+        return tuple(name for name, value in written.items() if used.get(name) == value and said.get(name) != value)
+
+    @property
     def time_zone(self) -> str | None:
         """Returns the time zone of timestamps without an offset; None if they are rejected."""
         return self.options.time_zone or self.reader.format.time_zone
@@ -133,7 +144,7 @@ class Opener:
         if origin is not None and origin.is_certain:
             earlier = None  # an export says itself how it is written: what was said for other files is not for it
         if earlier is not None and earlier.remembered is not None:
-            options = options.or_else(earlier.remembered.options)
+            options = options.or_else(earlier.remembered.options if parent else earlier.remembered.for_others)
         self._reopen(options, None if earlier is None or earlier.remembered is None else earlier.remembered.header_row)
         options = self._without_open(options, parent, origin)
         self._put_first(commits.with_options)
@@ -197,8 +208,8 @@ class Opener:
         """Returns the first batch with the same header row, if the file is read as was said for that batch."""
         first = self._reader
         for batch in batches[:_TRIED]:
-            if batch.remembered is not None and self._would_differ(batch.remembered.options):
-                self._reader = self._open(self._for_reader(batch.remembered.options))
+            if batch.remembered is not None and self._would_differ(batch.remembered.for_others):
+                self._reader = self._open(self._for_reader(batch.remembered.for_others))
                 with suppress(InvalidRequest, UnreadableFile):
                     if header_row(self._reader.headers) == batch.remembered.header_row:
                         return batch
@@ -219,7 +230,7 @@ class Opener:
 
     def _put_first(self, batches: Sequence[Batch]) -> None:
         """Proposes an encoding that a user said for other files of the account, if the encoding is open."""
-        said = [batch.remembered.options.encoding for batch in batches if batch.remembered is not None]
+        said = [batch.remembered.for_others.encoding for batch in batches if batch.remembered is not None]
         for question in self._reader.questions:
             if question.option == "encoding" and not {*said}.isdisjoint(question.candidates):
                 likeliest = next(it for it in said if it in question.candidates)

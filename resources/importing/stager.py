@@ -205,6 +205,7 @@ def _to_remember(source: Source, mapping: Mapping, request: ImportRequest) -> Re
         source.header_row,
         mapping.to_remember(request.column_map),
         source.options_if_committed,
+        source.said_by_export,
         source.earlier.batch_id if source.earlier and unsaid else None,
     )
 

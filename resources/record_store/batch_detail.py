@@ -103,4 +103,10 @@ def _remembered(binding: Mapping[str, Any]) -> Remembered | None:
     if "header_row" not in binding:
         return None
     options = ReadOptions.from_said(binding.get("options", {}))
-    return Remembered(binding["header_row"], binding.get("column_map", {}), options, binding.get("remembered_from"))
+    return Remembered(
+        binding["header_row"],
+        binding.get("column_map", {}),
+        options,
+        tuple(binding.get("of_export", ())),
+        binding.get("remembered_from"),
+    )

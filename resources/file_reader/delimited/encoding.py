@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO
 
+import numpy as np
 import pyarrow as pa
 
 from schemas.counts import numbered
@@ -143,7 +144,7 @@ def _wide(sample: bytes) -> list[str]:
 
 def _groups(file: BinaryIO, codecs_: Iterable[str]) -> list[list[str]]:
     """Returns the codecs in which the whole file can be. Those that give it the same text are together."""
-    used = bytes(byte for byte in sorted(_used_bytes(file)) if byte > 0x7F)
+    used = bytes(byte for byte in _used_bytes(file) if byte > 0x7F)
     groups: dict[str, list[str]] = {}
     for codec in codecs_:
         if codec in _ONE_BYTE:
@@ -154,11 +155,13 @@ def _groups(file: BinaryIO, codecs_: Iterable[str]) -> list[list[str]]:
     return [*groups.values()]
 
 
-def _used_bytes(file: BinaryIO) -> set[int]:
-    used: set[int] = set()
+def _used_bytes(file: BinaryIO) -> list[int]:
+    """Returns the different bytes of a file, ascending."""
+    counts = np.zeros(256, np.int64)
     file.seek(0)
     while block := file.read(_BLOCK):
-        used.update(block)
+        counts += np.bincount(np.frombuffer(block, np.uint8), minlength=256)
+    used: list[int] = np.flatnonzero(counts).tolist()
     return used
 
 
