@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
@@ -88,6 +89,32 @@ class Connection:
         """
         asked = query.format(catalog=identifier(self._catalog.schema))
         return f"{self._catalog.query_function}('{METADATA}', {literal(asked)})"
+
+    def rows_of(self, schema: str, name: str, database: str = "lake") -> str:
+        """Returns SQL, to follow FROM, for the rows of a table of the lake, or of a snapshot that is attached.
+
+        A table without rows is not read: DuckLake queries its catalog once for each column of such a table. That takes
+        10 to 18 ms, longer than reading a few rows (DuckLake 1.0, measured here).
+        """
+        table = f"{database}.{schema}.{identifier(name)}"
+        return table if (schema, name) in self.filled else f"(FROM {table} WHERE false)"
+
+    @cached_property
+    def filled(self) -> set[tuple[str, str]]:
+        """Returns schema and name of the tables that had rows, in any snapshot, when this connection first asked.
+
+        Who writes the first rows of another table on this connection, and reads it later, adds it. DuckLake counts rows
+        in files and rows in the catalog alike. Its count never includes those of a transaction that is not committed.
+        """
+        tables = self.of_catalog(
+            """
+            SELECT schema_name, table_name FROM {catalog}.ducklake_table t
+            JOIN {catalog}.ducklake_schema s USING (schema_id)
+            WHERE t.table_id IN (SELECT table_id FROM {catalog}.ducklake_data_file)
+                OR t.table_id IN (SELECT table_id FROM {catalog}.ducklake_table_stats WHERE record_count > 0)
+            """
+        )
+        return set(self.execute(f"SELECT schema_name::VARCHAR, table_name::VARCHAR FROM {tables}").fetch_all())
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Self:
         """Execute a statement with the values of its `?`, in order."""
