@@ -205,9 +205,10 @@ def test_another_accounts_batches_and_exports_are_not_there_in_the_same_words(
         (attempts_with_batch, BATCH, theirs.batches),
         (attempts_with_export, EXPORT, theirs.exports),
     ):
+        without = {what: answer_to(attempt) for what, attempt in attempts(store, unknown).items()}
         for name in names:
             for what, attempt in attempts(store, name).items():
-                not_there = answer_to(attempts(store, unknown)[what])
+                not_there = without[what]
                 assert answer_to(attempt) == (not_there[0], not_there[1].replace(unknown, name)), what
                 assert not_there[0] == "NotFound" or (what in ("published", "export") and not_there == ("", "None"))
 
