@@ -13,7 +13,7 @@ demo: .venv/.ready
 test quick: export GLIBC_TUNABLES := \
   glibc.malloc.tcache_count=20000:glibc.malloc.trim_threshold=536870912:glibc.malloc.top_pad=67108864
 
-style = $(BIN)/ruff format --check --quiet . && $(BIN)/ruff check --quiet .
+style = $(BIN)/ruff format --check . && $(BIN)/ruff check .
 
 # Checks the types while other tests run, and prints what it found after them. Fails if either does.
 beside_types = $(BIN)/mypy >.venv/types 2>&1 & types=$$!; $(1); tests=$$?; \
