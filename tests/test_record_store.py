@@ -75,6 +75,21 @@ def test_only_a_table_that_never_had_rows_is_not_read(store: RecordStore) -> Non
         assert is_read(connection) == (True, True)
 
 
+def test_a_refusal_leaves_the_lake_attached_and_nothing_written(store: RecordStore) -> None:
+    def refused() -> list[Any]:
+        with pytest.raises(NotFound):
+            store.owner_of("b-none")
+        with pytest.raises(NotFound), store.transaction("add", "tester", writes=()) as transaction:  # noqa: PT012
+            transaction.append(ledger.append_account, transaction.at, "ua", "tester")
+            store.record_type("none")
+        return store._lake._idle.copy()
+
+    assert refused() == refused()
+    assert store.accounts() == []
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    assert (store.accounts(), len(stored(store))) == (["ua"], 1)
+
+
 def test_an_initialisation_that_was_killed_is_completed_also_for_a_type_that_has_changed_since(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import duckdb
 
@@ -15,7 +15,7 @@ from resources.record_store.databases import Databases, literal
 from resources.record_store.refusals import unreadable
 from resources.settings import Settings
 from resources.system_errors import system_error
-from schemas.errors import RecordsError
+from schemas.errors import CatalogOutdated, ForeignData, InvalidRequest, NotFound, RecordsError, Refused
 from schemas.location import Location
 
 if TYPE_CHECKING:
@@ -172,6 +172,12 @@ class Connection:
         return [column[0] for column in self._connection.description or []]
 
 
+def _is_of_rules(error: BaseException) -> TypeGuard[RecordsError]:
+    """Returns whether the error is a refusal that says nothing about the database, so that it can be used again."""
+    is_of_store = isinstance(error, ForeignData | CatalogOutdated)
+    return isinstance(error, InvalidRequest | NotFound | Refused) and not is_of_store
+
+
 class Lake:
     """Attaches the lake to databases of DuckDB, and keeps it attached for the next use.
 
@@ -212,6 +218,7 @@ class Lake:
         It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. Changes that are not
         committed at the end are rolled back.
         """
+        refusal: RecordsError | None = None
         attach = self._attach("lake", read_only, snapshot)
         database, attached = self._take(attach, read_only)
         if self._objects is not None:
@@ -235,10 +242,12 @@ class Lake:
                 )
                 try:
                     yield connection
-                except BaseException:
+                except BaseException as error:
                     with suppress(duckdb.Error):  # without it the process would abort if the server is gone
                         cursor.execute("ROLLBACK")
-                    raise
+                    if connection.snapshots or not _is_of_rules(error):
+                        raise
+                    refusal = error
             for name in connection.snapshots.values():
                 database.execute(f"DETACH {name}")
             if snapshot is not None:
@@ -254,6 +263,8 @@ class Lake:
             database.close()
             raise
         self._idle.append((database, attach))
+        if refusal is not None:
+            raise refusal
 
     @contextmanager
     def opening(self) -> Iterator[None]:
