@@ -13,24 +13,28 @@ demo: .venv/.ready
 test quick: export GLIBC_TUNABLES := \
   glibc.malloc.tcache_count=20000:glibc.malloc.trim_threshold=536870912:glibc.malloc.top_pad=67108864
 
+style = $(BIN)/ruff format --check . && $(BIN)/ruff check .
+
+# Checks the types while other tests run, and prints what it found after them. Fails if either does.
+beside_types = $(BIN)/mypy >.venv/types 2>&1 & types=$$!; $(1); tests=$$?; \
+  wait $$types; types=$$?; cat .venv/types; exit $$((tests + types > 0))
+
 # Runs one test more than there are cores, because some wait for a server, a browser or a process to be killed.
 # Tests that share one of these run in one process.
-test: check
-	$(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup
+test: .venv/.ready
+	$(style)
+	$(call beside_types,$(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup)
 
 # For use while working, within a minute: style, types, and the tests of the most used parts, with local stores alone.
 QUICK := layout errors definitions parsing mapping validation filters dates record_type progress report_writer \
   record_store importer export_commands planted_errors
 quick: .venv/.ready
-	$(BIN)/ruff format --check --quiet .
-	$(BIN)/ruff check --quiet .
-	$(BIN)/mypy
-	$(BIN)/pytest --quiet --numprocesses logical --dist loadgroup -k "not postgres and not server" \
-	  $(QUICK:%=tests/test_%.py)
+	$(style)
+	$(call beside_types,$(BIN)/pytest --quiet --numprocesses logical --dist loadgroup -k "not postgres and not server" \
+	  $(QUICK:%=tests/test_%.py))
 
 check: .venv/.ready
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(style)
 	$(BIN)/mypy
 
 # Updates what the pages quote: the output of their commands, and the picture of the README. DEMO=1 also runs the demo.

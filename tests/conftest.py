@@ -207,8 +207,17 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(20_000, 20, 20)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of a group come first. At the end, one worker would run the last group while the others wait."""
+    """Tests that start from one store are a group: one worker makes it, and the others need not.
+
+    Tests of a group come first. At the end, one worker would run the last group while the others wait.
+    """
+    for item in items:
+        marker = item.get_closest_marker("starts_with")
+        if marker is not None and marker.args[0] is not an_empty_store:
+            setting = getattr(item, "callspec").params.get("setting", "laptop")  # noqa: B009
+            item.add_marker(pytest.mark.xdist_group(f"{marker.args[0].__name__}-{setting}"))
     items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 

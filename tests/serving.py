@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import psutil
 
+from tests.forked_commands import COMMAND_LINE
+
 COMMAND = str(Path(sys.executable).with_name("records"))
 T = TypeVar("T")
 
@@ -63,7 +65,7 @@ class Server:
     def records(self, *arguments: str) -> Any:
         """Run the command beside the server; returns what it prints. It must succeed."""
         command = [COMMAND, *arguments, "--json"]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True)
+        done = COMMAND_LINE.run(command, env=self.environment, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
 
     def materialisations(self, record_type: str, account: str) -> list[dict[str, Any]]:

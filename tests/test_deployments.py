@@ -32,6 +32,7 @@ from schemas.exports import ExportManifest, ExportRequest
 from schemas.rollbacks import RollbackRequest
 from tests.conftest import StoppedClock
 from tests.faults.steps import processes
+from tests.forked_commands import COMMAND_LINE
 from tests.inbox import import_all, kinds, lands, take
 from tests.object_server import on_disk
 from tests.records import Row, change, contact, contacts_of, put, values, write_csv
@@ -214,7 +215,7 @@ def test_machines_that_import_export_roll_back_and_maintain_at_once_lose_and_dou
     path = write_csv(tmp_path / "by command.csv", rows_of("D", 0)[:-1])
     environment = os.environ | {"RECORDS_HOME": str(three.home)}
     commands = [
-        subprocess.Popen(
+        COMMAND_LINE.Popen(
             [COMMAND, *arguments, "-a", "ua", "-t", "contacts"], env=environment, stdout=subprocess.DEVNULL
         )
         for arguments in (["import", str(path)], ["export"])

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -37,6 +36,7 @@ from schemas.errors import RecordsError
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.location import Location
 from schemas.rollbacks import OnModified, RollbackRequest
+from tests.forked_commands import COMMAND_LINE
 from tests.forked_reading import FORKED
 from tests.object_server import ObjectServer, on_disk
 from tests.postgres import Postgres
@@ -205,9 +205,10 @@ def test_another_accounts_batches_and_exports_are_not_there_in_the_same_words(
         (attempts_with_batch, BATCH, theirs.batches),
         (attempts_with_export, EXPORT, theirs.exports),
     ):
+        without = {what: answer_to(attempt) for what, attempt in attempts(store, unknown).items()}
         for name in names:
             for what, attempt in attempts(store, name).items():
-                not_there = answer_to(attempts(store, unknown)[what])
+                not_there = without[what]
                 assert answer_to(attempt) == (not_there[0], not_there[1].replace(unknown, name)), what
                 assert not_there[0] == "NotFound" or (what in ("published", "export") and not_there == ("", "None"))
 
@@ -483,14 +484,14 @@ def test_the_command_reveals_nothing_of_another_account(store: RecordStore, thei
         (("export", "-t", "contacts", "--as-of", theirs.exports[0]), theirs.exports[0], EXPORT),
     ):
         answers = [
-            subprocess.run([COMMAND, *given_arguments, "-a", "ua"], capture_output=True, text=True, check=False)
+            COMMAND_LINE.run([COMMAND, *given_arguments, "-a", "ua"], capture_output=True, text=True, check=False)
             for given_arguments in (arguments, [unknown if it == name else it for it in arguments])
         ]
         assert [answer.returncode for answer in answers] == [2, 2]
         assert answers[0].stderr == answers[1].stderr.replace(unknown, name)
         assert answers[0].stdout == answers[1].stdout == ""
     for listing in ("batches", "exports"):
-        listed = subprocess.run([COMMAND, listing, "-a", "ua", "--json"], capture_output=True, text=True, check=True)
+        listed = COMMAND_LINE.run([COMMAND, listing, "-a", "ua", "--json"], capture_output=True, text=True, check=True)
         assert json.loads(listed.stdout)["items"]
         require_silent(store, theirs, listed.stdout + listed.stderr)
     assert content_of(store, theirs) == before

@@ -51,6 +51,8 @@ from tests.postgres import PASSWORD, Postgres, database_of
 from tests.records import contact, contacts_of, put, stored, write_csv
 from tests.timeline import execute_on_catalog
 
+pytestmark = pytest.mark.xdist_group("migration")  # because of the history
+
 
 @dataclass(frozen=True)
 class History:

@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -22,6 +21,7 @@ from resources.record_store.object_store import ObjectFiles
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, StoreUnreachable
 from schemas.exports import ExportRequest
+from tests.forked_commands import COMMAND_LINE
 from tests.object_server import KEY, SECRET, ObjectServer, on_disk
 from tests.postgres import PASSWORD
 from tests.records import contact, contacts_of, put, stored, write_csv
@@ -122,7 +122,7 @@ def test_no_output_of_the_command_and_no_object_has_a_secret_in_it(
         ["exports", "--json"],
         ["import", str(file), "-a", "ua", "-t", "contacts", "--json"],
     ):
-        done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, env=os.environ, check=False)
+        done = COMMAND_LINE.run([COMMAND, *arguments], capture_output=True, text=True, env=os.environ, check=False)
         assert json.loads(done.stdout), done.stderr
         shown += done.stdout + done.stderr
     for root in (on_disk(settings.data), settings.home):

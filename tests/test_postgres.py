@@ -3,13 +3,13 @@
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
 
 import dagster as dg
@@ -21,6 +21,7 @@ from resources.settings import Settings
 from schemas import load_record_types
 from schemas.errors import InvalidRequest, RecordsError, StoreBusy, StoreUnreachable
 from tests.faults.steps import processes
+from tests.forked_commands import COMMAND_LINE
 from tests.postgres import PASSWORD, Postgres, database_of, running
 from tests.records import put, stored
 from tests.serving import COMMAND, within
@@ -109,10 +110,7 @@ def test_no_session_outlives_its_store(store: RecordStore, postgres: Postgres, c
 
 def test_two_can_make_one_store_at_once(home: Path, postgres: Postgres) -> None:
     environment = os.environ | {"RECORDS_CATALOG": postgres.address(postgres.create())}
-    made = [
-        subprocess.Popen([COMMAND, "init"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        for _ in range(2)
-    ]
+    made = [COMMAND_LINE.Popen([COMMAND, "init"], env=environment, stdout=PIPE, stderr=STDOUT) for _ in range(2)]
     outputs = [process.communicate()[0].decode() for process in made]
 
     assert [process.returncode for process in made] == [0, 0], outputs
@@ -159,7 +157,7 @@ def test_an_address_that_the_library_cannot_read_is_refused_and_not_quoted() -> 
 @pytest.mark.parametrize("arguments", [["init"], ["accounts", "list"], ["--help"]])
 def test_no_password_is_ever_shown(home: Path, postgres: Postgres, arguments: list[str]) -> None:
     for address in (postgres.address("nowhere"), f"postgresql://u:{PASSWORD}@/d?host=/nowhere"):
-        done = subprocess.run(
+        done = COMMAND_LINE.run(
             [COMMAND, *arguments],
             env=os.environ | {"RECORDS_CATALOG": address},
             capture_output=True,

@@ -36,6 +36,7 @@ from tests.records import contact, contacts_of, write_csv
 
 pytestmark = [
     pytest.mark.runs_on("postgres"),
+    pytest.mark.xdist_group("projection"),  # because of its store
     pytest.mark.filterwarnings(
         "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
     ),

@@ -16,7 +16,7 @@ import schemas
 from resources.importing.importer import Importer
 from resources.record_store import Databases, RecordStore, ledger
 from resources.record_store import databases as databases_module
-from resources.record_store.lake import METADATA
+from resources.record_store.lake import METADATA, Connection
 from resources.settings import Settings
 from schemas import load_model, load_record_types
 from schemas.counts import Counts
@@ -25,7 +25,7 @@ from schemas.model import Integer, RecordModel, Text, field
 from schemas.record_type import Field, RecordType
 from tests.conftest import StoppedClock
 from tests.object_server import on_disk
-from tests.records import contact, contacts_of, stored, write_csv
+from tests.records import change, contact, contacts_of, put, stored, write_csv
 
 pytestmark = pytest.mark.runs_on("laptop", "server")
 
@@ -54,6 +54,40 @@ def test_a_new_store_has_one_version_of_its_schema(store: RecordStore) -> None:
         needed = connection.execute(f"SELECT schema_version FROM {METADATA}.ducklake_inlined_data_tables").fetch_all()
         newest = connection.fetch_one(f"SELECT max(schema_version) FROM {METADATA}.ducklake_snapshot")
     assert set(needed) == {newest}
+
+
+def test_only_a_table_that_never_had_rows_is_not_read(store: RecordStore) -> None:
+    def is_read(connection: Connection) -> tuple[bool, ...]:
+        tables = ("ledger", "accounts"), ("records", "contacts")
+        return tuple("WHERE false" not in connection.rows_of(*table) for table in tables)
+
+    with store.reading() as connection:
+        assert (is_read(connection), ledger.accounts(connection)) == ((False, False), [])
+    with store.transaction("add", "tester", writes=()) as transaction:
+        assert ledger.accounts(transaction.connection) == []
+        transaction.append(ledger.append_account, transaction.at, "ua", "tester")
+        assert ledger.accounts(transaction.connection) == ["ua"]  # which is not committed, and only in the catalog
+    with store.reading() as connection:
+        assert (is_read(connection), ledger.accounts(connection)) == ((True, False), ["ua"])
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    change(store, "DELETE FROM lake.records.contacts")
+    with store.reading() as connection:
+        assert is_read(connection) == (True, True)
+
+
+def test_a_refusal_leaves_the_lake_attached_and_nothing_written(store: RecordStore) -> None:
+    def refused() -> list[Any]:
+        with pytest.raises(NotFound):
+            store.owner_of("b-none")
+        with pytest.raises(NotFound), store.transaction("add", "tester", writes=()) as transaction:  # noqa: PT012
+            transaction.append(ledger.append_account, transaction.at, "ua", "tester")
+            store.record_type("none")
+        return store._lake._idle.copy()
+
+    assert refused() == refused()
+    assert store.accounts() == []
+    put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
+    assert (store.accounts(), len(stored(store))) == (["ua"], 1)
 
 
 def test_an_initialisation_that_was_killed_is_completed_also_for_a_type_that_has_changed_since(

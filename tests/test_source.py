@@ -4,7 +4,6 @@ import json
 import os
 import pty
 import select
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from schemas.batches import ImportRequest
 from schemas.errors import InvalidRequest, Uncertain, UnreadableFile
 from schemas.exports import ExportRequest
 from schemas.reading import DateOrder, Differing, Question, ReadOptions
+from tests.forked_commands import COMMAND_LINE
 from tests.records import stored
 
 COMMAND = str(Path(sys.executable).with_name("records"))
@@ -400,25 +400,25 @@ def test_the_command_asks_on_a_terminal(ready: None, tmp_path: Path, command: st
 
 def test_a_narrow_terminal_shows_whole_ids_and_says_what_it_leaves_out(ready: None, tmp_path: Path) -> None:
     arguments = ["import", str(spanish(tmp_path / "in.csv", encoding="utf-8")), "-a", "ua", "-t", "contacts", "--json"]
-    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=True)
+    done = COMMAND_LINE.run([COMMAND, *arguments], capture_output=True, text=True, check=True)
     shown, _ = on_a_terminal(["batches"], {}, columns=80)
     assert f"\n {json.loads(done.stdout)['batch_id']} " in shown
     assert "Left out, because the terminal is too narrow: By, Duplicate, Unchanged, " in shown
     assert "Left out" not in on_a_terminal(["batches"], {}, columns=220)[0]
     narrow = {**os.environ, "COLUMNS": "80"}
-    piped = subprocess.run([COMMAND, "batches"], capture_output=True, text=True, check=True, env=narrow)
+    piped = COMMAND_LINE.run([COMMAND, "batches"], capture_output=True, text=True, check=True, env=narrow)
     assert "Duplicate" in piped.stdout
 
 
 def test_the_command_ends_with_3_where_nobody_can_be_asked(ready: None, tmp_path: Path) -> None:
     arguments = ["preview", str(spanish(tmp_path / "in.csv")), "-a", "ua", "-t", "contacts"]
-    done = subprocess.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
+    done = COMMAND_LINE.run([COMMAND, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 3
     assert "Uncertain: The file is not UTF-8" in done.stdout
     assert "•••úñ•••" in done.stdout
     assert "Núñez" not in done.stdout + done.stderr
     assert "records commit b-" in done.stderr
-    done = subprocess.run([COMMAND, *arguments, "--json"], capture_output=True, text=True, check=False)
+    done = COMMAND_LINE.run([COMMAND, *arguments, "--json"], capture_output=True, text=True, check=False)
     assert (done.returncode, json.loads(done.stdout)["uncertain"]) == (3, True)
 
 
@@ -426,7 +426,7 @@ def on_a_terminal(arguments: list[str], answers: dict[str, str], columns: int = 
     """Run the command with a terminal, and type each answer when its question is printed. Returns what it printed."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "COLUMNS": f"{columns}", "TERM": "xterm", "NO_COLOR": "1"}
-    with subprocess.Popen(
+    with COMMAND_LINE.Popen(
         [COMMAND, *arguments],
         stdin=theirs,
         stdout=theirs,

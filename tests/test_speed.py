@@ -123,7 +123,7 @@ def test_what_a_job_cannot_do_its_first_step_says_within_a_second(
             times = {entry.dagster_event_type: entry.timestamp for entry in instance.all_logs(result.run_id)}
             return times[dg.DagsterEventType.STEP_FAILURE] - times[dg.DagsterEventType.STEP_START]
 
-        assert min(seconds() for _ in range(2)) < 1.0
+        assert any(seconds() < 1.0 for _ in range(2))
 
 
 def test_the_definitions_load_within_5_seconds() -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from schemas.contacts import Contacts
 
+pytestmark = pytest.mark.xdist_group("wheel")
+
 ROOT = Path(__file__).parent.parent
 
 

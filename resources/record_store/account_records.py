@@ -142,7 +142,9 @@ class AccountRecords:
             if current_number(connection) != snapshot:
                 connection.execute("COMMIT")  # a lake that a transaction attaches would go with it
                 lake = connection.snapshot(snapshot)
-            yield StagedFile(connection, table(record_type.name, lake), record_type, self.name, staging)
+            yield StagedFile(
+                connection, connection.rows_of("records", record_type.name, lake), record_type, self.name, staging
+            )
             lake_files.compare_read(connection, self._store.settings.data)
 
     def earlier_commits(self, record_type: str, file_sha256: str, header_row: str) -> ledger.EarlierCommits:

@@ -65,9 +65,9 @@ class Commit:
         """
         connection, batch, record_type, staging = self._connection, self._batch, self._type, self._staging
         name, counts = table(record_type.name), batch.counts
-        mine = f"FROM {name} WHERE _account = ?"
+        stored = f"FROM {connection.rows_of('records', record_type.name)} WHERE _account = ?"
         fields = [identifier(field) for field in staging.fields]
-        before = connection.fetch_one(f"SELECT count(*) {mine}", [self._account])[0]
+        before = connection.fetch_one(f"SELECT count(*) {stored}", [self._account])[0]
         updated = inserted = 0
         if counts.updated:
             changed = [identifier(field) for field in staging.fields if field not in record_type.key]
@@ -84,7 +84,7 @@ class Commit:
             connection.execute(
                 f"""
                 CREATE OR REPLACE TEMP TABLE stored AS SELECT s._record FROM ({staging.included_sql}) s
-                SEMI JOIN (SELECT * {mine}) t ON {same_key(record_type, "t", "s")}
+                SEMI JOIN (SELECT * {stored}) t ON {same_key(record_type, "t", "s")}
                 """,
                 [self._account],
             )
@@ -99,7 +99,8 @@ class Commit:
                     [self._account, batch.batch_id, *bounds],
                 )[0]
         after, marked = connection.fetch_one(
-            f"SELECT count(*), count(*) FILTER (_batch = ?) {mine}", [batch.batch_id, self._account]
+            f"SELECT count(*), count(*) FILTER (_batch = ?) FROM {name} WHERE _account = ?",
+            [batch.batch_id, self._account],
         )
         found = (inserted, updated, after - before, marked)
         if found != (counts.created, counts.updated, counts.created, counts.created + counts.updated):

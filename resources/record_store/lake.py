@@ -3,7 +3,8 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import duckdb
 
@@ -14,7 +15,7 @@ from resources.record_store.databases import Databases, literal
 from resources.record_store.refusals import unreadable
 from resources.settings import Settings
 from resources.system_errors import system_error
-from schemas.errors import RecordsError
+from schemas.errors import CatalogOutdated, ForeignData, InvalidRequest, NotFound, RecordsError, Refused
 from schemas.location import Location
 
 if TYPE_CHECKING:
@@ -89,6 +90,32 @@ class Connection:
         asked = query.format(catalog=identifier(self._catalog.schema))
         return f"{self._catalog.query_function}('{METADATA}', {literal(asked)})"
 
+    def rows_of(self, schema: str, name: str, database: str = "lake") -> str:
+        """Returns SQL, to follow FROM, for the rows of a table of the lake, or of a snapshot that is attached.
+
+        A table without rows is not read: DuckLake queries its catalog once for each column of such a table. That takes
+        10 to 18 ms, longer than reading a few rows (DuckLake 1.0, measured here).
+        """
+        table = f"{database}.{schema}.{identifier(name)}"
+        return table if (schema, name) in self.filled else f"(FROM {table} WHERE false)"
+
+    @cached_property
+    def filled(self) -> set[tuple[str, str]]:
+        """Returns schema and name of the tables that had rows, in any snapshot, when this connection first asked.
+
+        Who writes the first rows of another table on this connection, and reads it later, adds it. DuckLake counts rows
+        in files and rows in the catalog alike. Its count never includes those of a transaction that is not committed.
+        """
+        tables = self.of_catalog(
+            """
+            SELECT schema_name, table_name FROM {catalog}.ducklake_table t
+            JOIN {catalog}.ducklake_schema s USING (schema_id)
+            WHERE t.table_id IN (SELECT table_id FROM {catalog}.ducklake_data_file)
+                OR t.table_id IN (SELECT table_id FROM {catalog}.ducklake_table_stats WHERE record_count > 0)
+            """
+        )
+        return set(self.execute(f"SELECT schema_name::VARCHAR, table_name::VARCHAR FROM {tables}").fetch_all())
+
     def execute(self, query: str, values: Sequence[Any] = ()) -> Self:
         """Execute a statement with the values of its `?`, in order."""
         if not values:
@@ -145,6 +172,12 @@ class Connection:
         return [column[0] for column in self._connection.description or []]
 
 
+def _is_of_rules(error: BaseException) -> TypeGuard[RecordsError]:
+    """Returns whether the error is a refusal that says nothing about the database, so that it can be used again."""
+    is_of_store = isinstance(error, ForeignData | CatalogOutdated)
+    return isinstance(error, InvalidRequest | NotFound | Refused) and not is_of_store
+
+
 class Lake:
     """Attaches the lake to databases of DuckDB, and keeps it attached for the next use.
 
@@ -185,6 +218,7 @@ class Lake:
         It is for one thread, downloads nothing, keeps to the memory limit and shows times in UTC. Changes that are not
         committed at the end are rolled back.
         """
+        refusal: RecordsError | None = None
         attach = self._attach("lake", read_only, snapshot)
         database, attached = self._take(attach, read_only)
         if self._objects is not None:
@@ -208,10 +242,12 @@ class Lake:
                 )
                 try:
                     yield connection
-                except BaseException:
+                except BaseException as error:
                     with suppress(duckdb.Error):  # without it the process would abort if the server is gone
                         cursor.execute("ROLLBACK")
-                    raise
+                    if connection.snapshots or not _is_of_rules(error):
+                        raise
+                    refusal = error
             for name in connection.snapshots.values():
                 database.execute(f"DETACH {name}")
             if snapshot is not None:
@@ -227,6 +263,8 @@ class Lake:
             database.close()
             raise
         self._idle.append((database, attach))
+        if refusal is not None:
+            raise refusal
 
     @contextmanager
     def opening(self) -> Iterator[None]:

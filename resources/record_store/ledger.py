@@ -35,16 +35,6 @@ _EXPORT_DETAIL = ("request", "since", "full", "seconds", "notes", "versions")
 _ROWS_AT_ONCE = 50
 """How many rows a statement appends: fewer than DuckLake keeps in the catalog."""
 
-_STATES = """
-    transitions AS MATERIALIZED (SELECT * FROM lake.ledger.batches {filters}),
-    states AS (SELECT * FROM transitions QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1)
-"""
-"""The transitions of some batches, and the last one of each.
-
-Without MATERIALIZED, DuckDB reads the table once to sort it and once more for the other columns. Each read of a table
-costs DuckLake several queries on the catalog (measured with DuckLake 1.0).
-"""
-
 
 def newest(connection: Connection) -> tuple[int, datetime | None]:
     """Returns the number and the time of the ledger's last row; 0 and None if it has none.
@@ -167,6 +157,8 @@ def append_files(transaction: Connection, seq: int, at: datetime, files: Sequenc
 
 def files(connection: Connection, paths: Collection[str]) -> dict[str, StoredFile]:
     """Returns the recorded files with these paths, by path. Files that the store did not write are left out."""
+    if not paths:
+        return {}
     rows = connection.execute(
         "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files "
         "WHERE list_contains(?::VARCHAR[], path) ORDER BY seq",
@@ -195,7 +187,7 @@ def record_types(connection: Connection) -> dict[str, RecordType]:
 def presets(connection: Connection, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
     """Returns the presets that an account has saved for a type, by name."""
     rows = connection.execute(
-        "SELECT name, arg_max(columns, seq) FROM lake.ledger.presets WHERE account = ? AND record_type = ? "
+        f"SELECT name, arg_max(columns, seq) FROM {_rows(connection, 'presets')} WHERE account = ? AND record_type = ? "
         "GROUP BY name ORDER BY name",
         [account, record_type],
     ).fetch_all()
@@ -204,14 +196,16 @@ def presets(connection: Connection, account: str, record_type: str) -> dict[str,
 
 def accounts(connection: Connection) -> list[str]:
     """Returns the names of all accounts, sorted."""
-    rows = connection.execute("SELECT DISTINCT account FROM lake.ledger.accounts ORDER BY account").fetch_all()
+    rows = connection.execute(
+        f"SELECT DISTINCT account FROM {_rows(connection, 'accounts')} ORDER BY account"
+    ).fetch_all()
     return [account for (account,) in rows]
 
 
 def batch(connection: Connection, batch_id: str, account: str | None = None) -> Batch | None:
     """Returns a batch in its present state; None if there is none, or if it belongs to another account."""
     rows = connection.execute(
-        f"SELECT {_BATCH_COLUMNS} FROM lake.ledger.batches WHERE batch_id = ? ORDER BY seq", [batch_id]
+        f"SELECT {_BATCH_COLUMNS} FROM {_rows(connection, 'batches')} WHERE batch_id = ? ORDER BY seq", [batch_id]
     ).fetch_all()
     found = _batch(rows[-1]) if rows else None
     return found if found is None or account in (None, found.account) else None
@@ -239,7 +233,7 @@ def batches(
     state = "" if status is None else "WHERE status = ?"
     rows = connection.execute(
         f"""
-        WITH {_STATES.format(filters=filters)}
+        WITH {_states(connection, filters)}
         SELECT {_BATCH_COLUMNS} FROM states {state} ORDER BY substr(batch_id, 3) DESC LIMIT ? OFFSET ?
         """,
         [*values, *([] if status is None else [status.value]), limit, offset],
@@ -251,7 +245,7 @@ def unbalanced(connection: Connection, record_type: str) -> list[Batch]:
     """Returns the previewed and committed batches of a type, of all accounts, if their counts do not balance."""
     rows = connection.execute(
         f"""
-        WITH {_STATES.format(filters="WHERE record_type = ?")}
+        WITH {_states(connection, "WHERE record_type = ?")}
         SELECT {_BATCH_COLUMNS} FROM states
         WHERE status IN (?, ?) AND read <> created + updated + unchanged + rejected + duplicate ORDER BY batch_id
         """,
@@ -281,7 +275,7 @@ def earlier_commits(
     states = sorted(state.value for state in STANDING)
     rows = connection.execute(
         f"""
-        WITH {_STATES.format(filters=filters)}
+        WITH {_states(connection, filters)}
         SELECT file_sha256 = ? AS same_file, coalesce(detail ->> '$.binding.header_row' = ?, false) AS same_headers,
             CASE WHEN detail ->> '$.binding.options' <> '' THEN detail ->> '$.binding.header_row' END AS headers_said,
             {_BATCH_COLUMNS}
@@ -304,7 +298,7 @@ def arrivals(connection: Connection, bundle: str) -> dict[str, Batch]:
     rows = connection.execute(
         f"""
         SELECT arrival, {_BATCH_COLUMNS} FROM (
-            SELECT *, detail ->> '$.binding.arrival' AS arrival FROM lake.ledger.batches
+            SELECT *, detail ->> '$.binding.arrival' AS arrival FROM {_rows(connection, "batches")}
         ) WHERE starts_with(arrival, ?) QUALIFY row_number() OVER (PARTITION BY arrival ORDER BY seq DESC) = 1
         """,
         [bundle],
@@ -379,7 +373,8 @@ def exports(
         account=account, record_type=record_type, actor=actor, export_id=export_id, sha256=sha256
     )
     rows = connection.execute(
-        f"SELECT {_EXPORT_COLUMNS} FROM lake.ledger.exports {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
+        f"SELECT {_EXPORT_COLUMNS} FROM {_rows(connection, 'exports')} {filters} "
+        "ORDER BY export_id DESC LIMIT ? OFFSET ?",
         [*values, limit, offset],
     ).fetch_all()
     return [_export(connection, row) for row in rows]
@@ -393,8 +388,8 @@ def exports_with_columns(
     Reads few columns only, as `request_of_export` does.
     """
     rows = connection.execute(
-        """
-        SELECT export_id, detail FROM lake.ledger.exports
+        f"""
+        SELECT export_id, detail FROM {_rows(connection, "exports")}
         WHERE columns = ?::VARCHAR[] AND account = ? AND record_type = ? AND (detail ->> '$.request.format') = 'csv'
         QUALIFY row_number() OVER (
             PARTITION BY detail ->> '$.request.encoding', detail ->> '$.request.escaped' ORDER BY export_id DESC
@@ -408,15 +403,17 @@ def exports_with_columns(
 
 def has_export(connection: Connection, export_id: str) -> bool:
     """Returns whether there is an export with this id, of any account."""
-    found = connection.execute("SELECT export_id FROM lake.ledger.exports WHERE export_id = ?", [export_id]).fetch_all()
+    found = connection.execute(
+        f"SELECT export_id FROM {_rows(connection, 'exports')} WHERE export_id = ?", [export_id]
+    ).fetch_all()
     return bool(found)
 
 
 def request_of_export(connection: Connection, sha256: str) -> ExportRequest | None:
     """Returns the request of an export with these bytes, of any account; None if there is none."""
-    if not _has_rows(connection, "exports"):
-        return None
-    rows = connection.execute("SELECT detail FROM lake.ledger.exports WHERE sha256 = ?", [sha256]).fetch_all()
+    rows = connection.execute(
+        f"SELECT detail FROM {_rows(connection, 'exports')} WHERE sha256 = ?", [sha256]
+    ).fetch_all()
     requests = [ExportRequest.from_dict(json.loads(detail)["request"]) for (detail,) in rows if detail]
     return next(iter(requests), None)
 
@@ -449,26 +446,26 @@ def _newest(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
     return newest
 
 
-def _has_rows(connection: Connection, name: str) -> bool:
-    """Returns whether a table of the ledger has rows.
+def _states(connection: Connection, filters: str) -> str:
+    """Returns two tables, to follow WITH: the transitions of some batches, and the last one of each.
 
-    DuckLake's number of rows is exact for these tables, and read in a twentieth of the time of an empty table: to read
-    one, DuckLake queries its catalog once for each column.
+    Without MATERIALIZED, DuckDB reads the table once to sort it and once more for the other columns. Each read of a
+    table costs DuckLake several queries on the catalog (measured with DuckLake 1.0).
     """
-    statistics = connection.of_catalog(
-        f"""
-        SELECT record_count FROM {{catalog}}.ducklake_table_stats
-        JOIN {{catalog}}.ducklake_table t USING (table_id)
-        JOIN {{catalog}}.ducklake_schema s USING (schema_id)
-        WHERE schema_name = 'ledger' AND table_name = '{name}' AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
-        """
-    )
-    return bool(connection.fetch_one(f"SELECT coalesce(sum(record_count::BIGINT), 0) FROM {statistics}")[0])
+    return f"""
+        transitions AS MATERIALIZED (SELECT * FROM {_rows(connection, "batches")} {filters}),
+        states AS (SELECT * FROM transitions QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1)
+    """
+
+
+def _rows(connection: Connection, name: str) -> str:
+    return connection.rows_of("ledger", name)
 
 
 def _append(transaction: Connection, name: str, *rows: dict[str, Any]) -> None:
     names, marks = ", ".join(rows[0]), ", ".join("?" * len(rows[0]))
     values = [value for row in rows for value in row.values()]
+    transaction.filled.add(("ledger", name))
     transaction.execute(
         f"INSERT INTO lake.ledger.{name} ({names}) VALUES {', '.join([f'({marks})'] * len(rows))}", values
     )
@@ -476,7 +473,7 @@ def _append(transaction: Connection, name: str, *rows: dict[str, Any]) -> None:
 
 def _after(connection: Connection, name: str, columns: str, seq: int, limit: int | None) -> list[Any]:
     return connection.execute(
-        f"SELECT seq, {columns} FROM lake.ledger.{name} WHERE seq > ? ORDER BY seq LIMIT ?", [seq, limit]
+        f"SELECT seq, {columns} FROM {_rows(connection, name)} WHERE seq > ? ORDER BY seq LIMIT ?", [seq, limit]
     ).fetch_all()
 
 

@@ -16,6 +16,8 @@ from resources.file_reader import reader
 from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
 from tests.duckdb_opening import quick_databases
+from tests.forked_reading import FORKED
+from tests.forks import ForkServer
 
 Action = Callable[[RecordStore], object]
 
@@ -27,8 +29,7 @@ _PRELOAD = [
         "resources.report_writer.page",
         "resources.upkeep.maintenance",
     ),
-    *("resources.file_reader.child", "resources.file_reader.delimited", "resources.file_reader.excel"),
-    *("resources.file_reader.json_records", "resources.file_reader.parquet", "schemas.contacts"),
+    "schemas.contacts",
     "pytest",  # a process of multiprocessing imports the program that starts it
 ]
 _WITHOUT_EFFECT = (
@@ -50,20 +51,19 @@ _CHANGES_OF_FILES = ("rename", "replace", "unlink", "rmdir")
 class _Process(ForkServerProcess):
     """A process with the environment of its starter, not of its server.
 
-    It opens stores fast too, and forks the processes that read files.
+    It opens stores fast too, and has the processes that read files forked.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._environment = dict(os.environ)
+        self._reading = FORKED.address
 
     def run(self) -> None:
         os.environ.clear()
         os.environ.update(self._environment)
-        from tests.forked_reading import FORKED_HERE  # it imports this module
-
         setattr(Databases, "_open", quick_databases)  # noqa: B010
-        setattr(reader, "subprocess", FORKED_HERE)  # noqa: B010
+        setattr(reader, "subprocess", ForkServer(address=self._reading))  # noqa: B010
         super().run()
 
 

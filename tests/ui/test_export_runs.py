@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
@@ -25,6 +24,7 @@ from resources.settings import Settings
 from schemas import load_record_types
 from schemas.errors import NoDeployment
 from schemas.exports import ExportRequest
+from tests.forked_commands import COMMAND_LINE
 from tests.records import put
 from tests.serving import COMMAND, Server, environment, kill, serving, within
 from tests.test_runs import NOW, record
@@ -332,7 +332,7 @@ def test_without_a_deployment_the_export_is_made_here(tmp_path: Path) -> None:
         put(store, "SELECT 'C-1' AS external_id, 'lead' AS status")
 
     command = [COMMAND, "export", "-a", "ua", "-t", "contacts", "--json"]
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, check=True)
+    done = COMMAND_LINE.run(command, env=settings, capture_output=True, text=True, check=True)
 
     assert json.loads(done.stdout)["status"] == "done"
     assert done.stderr == "No deployment answers at http://127.0.0.1:9. The export is made in this process.\n"
