@@ -15,6 +15,7 @@ from schemas.errors import InvalidRequest
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
 from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, is_time_zone
+from schemas.record_type import RecordType
 from schemas.rollbacks import OnModified, Undone
 from schemas.warnings import BatchWarning
 
@@ -332,6 +333,21 @@ class ImportReport:
         files = {"report": self.report_file, "rejects_file": self.rejects_file}
         return {what: file for what, file in files.items() if file is not None}
 
+    def masked(self, record_type: RecordType) -> "ImportReport":
+        """Returns the report with masks in its personal values, and in those of columns that feed no field."""
+        personal = {field.name for field in record_type.fields if field.personal}
+        key = MASK if personal.intersection(record_type.key) else None
+        return replace(
+            self,
+            columns=tuple(
+                replace(it, samples=(MASK,) * len(it.samples)) if it.field is None or it.field in personal else it
+                for it in self.columns
+            ),
+            changes=tuple(
+                replace(it.masked() if it.field in personal else it, key=key or it.key) for it in self.changes
+            ),
+        )
+
     @property
     def rejects_command(self) -> str | None:
         """Returns the command that imports the corrected rejects file; None if there is none.
@@ -372,6 +388,8 @@ class ImportReport:
             "duplicate": counts.duplicate,
             "problems": [vars(problem) for problem in batch.problems],
             "cleared": dict(batch.cleared),
+            "columns": [asdict(column) for column in self.columns],
+            "changes": [asdict(change) for change in self.changes],
             "understood": [{"label": label, "value": value} for label, value in batch.understood],
             "warnings": [asdict(warning) for warning in batch.warnings],
             "failure": batch.failure,

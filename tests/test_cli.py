@@ -752,6 +752,47 @@ def test_markup_in_a_files_name_and_headers_is_shown_as_it_is() -> None:
     assert "Ignored columns: '[b]x[/b]'" in printed
 
 
+def test_a_preview_shows_how_columns_feed_fields_and_what_would_change() -> None:
+    text = "id,Company title,Fax,state,Telephon\nC-1,Acme,1,{},+44 20\n"
+    mapping = ("-a", "ua", "-t", "contacts", "--map", "state=status")
+    run("import", contacts("first.csv", text.format("lead")), *mapping)
+
+    printed = run("preview", contacts("second.csv", text.format("customer")), *mapping).stdout
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    for line in (
+        "'id' external_id C-1 another name",
+        "'state' status customer as you said",
+        "'Telephon' phone ••• 94 % alike",
+        "Ignored, but like an empty field: 'Company title' → company? --map 'Company title=company'",
+        "Ignored columns: 'Fax'",
+        "1 C-1 status lead customer",
+    ):
+        assert line in lines, printed
+
+    given = json.loads(run("preview", "second.csv", *mapping, "--json").stdout)
+    assert [(it["header"], it["field"], it["like"], it["samples"]) for it in given["columns"]] == [
+        ("id", "external_id", None, ["C-1"]),
+        ("Company title", None, "company", ["•••"]),
+        ("Fax", None, None, ["•••"]),
+        ("state", "status", None, ["customer"]),
+        ("Telephon", "phone", None, ["•••"]),
+    ]
+    change = {"record": 1, "key": "C-1", "field": "status", "old": "lead", "new": "customer"}
+    assert given["changes"] == [change]
+    shown = json.loads(run("preview", "second.csv", *mapping, "--json", "--show-values").stdout)
+    assert [it["samples"] for it in shown["columns"]][1] == ["Acme"]
+
+
+def test_the_rejects_of_a_batch_name_it_and_their_own_columns_are_not_listed() -> None:
+    parent = json.loads(
+        run("preview", contacts("a.csv", "id,status,Fax\nC-1,VIP,1\n"), "-a", "ua", "-t", "contacts", "--json").stdout
+    )
+    printed = run("preview", parent["rejects_file"], "-a", "ua", "-t", "contacts").stdout
+
+    assert f"Corrects rejected records of {parent['batch_id']}" in printed
+    assert "Ignored columns: 'Fax'\n" in printed
+
+
 def every_command(group: click.Group, name: str = "records") -> Iterator[tuple[str, click.Command]]:
     for command in group.commands.values():
         path = f"{name} {command.name}"

@@ -152,15 +152,16 @@ def import_file(file: Path, on_invalid: OnInvalid, show_values: bool, as_json: b
 
 
 def print_report(store: RecordStore, report: ImportReport, show_values: bool, as_json: bool) -> None:
-    """Print the outcome of a batch."""
+    """Print the outcome of a batch. Personal values are masked unless `show_values` is set."""
+    record_type = store.record_type(report.batch.record_type)
+    shown = report if show_values else report.masked(record_type)
     if as_json:
-        print_json(report.to_dict())
+        print_json(shown.to_dict())
     else:
         from pipelines.commands.terminal import print_report as print_for_people
 
-        record_type = store.record_type(report.batch.record_type)
         personal = frozenset() if show_values else frozenset(it.name for it in record_type.fields if it.personal)
-        print_for_people(report, personal, store.clock.now())
+        print_for_people(shown, personal, store.clock.now())
 
 
 @contextmanager
