@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from schemas.arrivals import Arrival
+from schemas.blanks import Blanks
 from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.errors import InvalidRequest
+from schemas.footers import Footer
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
 from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, is_time_zone
@@ -77,6 +79,10 @@ class ImportRequest:
         offsets, or that such timestamps are rejected.
     decimal: the decimal sign of numbers in delimited text, a comma or a point. None means as said earlier, or a point
         without thousands separators.
+    footer: what is done with last lines that look like no records. None means as said earlier, or that they are
+        rejected.
+    blank: what empty cells do, such as `keep` or `keep,notes=clear`. None means as said earlier, or that they clear the
+        stored value.
     of: the export of the account that the file comes from, if it was edited since. None means that the file says it.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
@@ -96,12 +102,15 @@ class ImportRequest:
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: str | None = None
+    footer: Footer | None = None
+    blank: str | None = None
     of: str | None = None
     again: bool = False
     arrival: Arrival | None = None
 
     def __post_init__(self) -> None:
-        """Raise InvalidRequest for a time zone that does not exist, and for another decimal sign."""
+        """Raise InvalidRequest for a value that is wrong for every file."""
+        Blanks.parse(self.blank)
         if self.decimal not in (None, COMMA, POINT):
             raise InvalidRequest(f"{self.decimal!r} is no decimal sign.", "Give a comma or a point.")
         if self.time_zone is not None and not is_time_zone(self.time_zone):

@@ -29,12 +29,13 @@ NEEDS_ORDER = "in another order of day, month and year only with --date-order"
 class Failures:
     """The records of a chunk that break one rule in one field.
 
+    field: None if the rule concerns the whole record.
     expected: the rule in words, for example "must be 0 or more".
     rows: their positions in the chunk (uint64, ascending).
     values: their texts.
     """
 
-    field: str
+    field: str | None
     rule: str
     expected: str
     rows: pa.Array

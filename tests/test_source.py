@@ -19,6 +19,7 @@ from resources.record_store import RecordStore
 from schemas.batches import ImportRequest
 from schemas.errors import InvalidRequest, Uncertain, UnreadableFile
 from schemas.exports import ExportRequest
+from schemas.footers import Footer
 from schemas.reading import DateOrder, Differing, Question, ReadOptions
 from tests.records import stored
 
@@ -348,11 +349,13 @@ def test_options_are_shown_as_the_command_takes_them() -> None:
         as_shown=True,
         time_zone="UTC",
         decimal=",",
+        footer=Footer.SKIP,
+        blank="keep,notes=clear",
         likely_encoding="cp1250",
     )
     assert " ".join(options.flags) == (
         "--encoding cp1252 --delimiter tab --sheet 'My data' --date-order dmy --no-unescape --as-shown "
-        "--time-zone UTC --decimal ,"
+        "--time-zone UTC --decimal , --footer skip --blank keep --blank notes=clear"
     )
 
 

@@ -13,6 +13,7 @@ from pipelines.commands.options import open_store, owner, print_json, progress
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, Uncertain
+from schemas.footers import Footer
 from schemas.reading import COMMA, POINT, DateOrder, Question
 
 if TYPE_CHECKING:
@@ -54,6 +55,20 @@ _PREVIEW_OPTIONS = (
         help="The decimal sign of numbers in delimited text. They may have thousands separators then, as 1.234,50.",
     ),
     click.option("--time-zone", help="The zone of timestamps without an offset, for example UTC or Europe/Berlin."),
+    click.option(
+        "--blank",
+        "blanks",
+        multiple=True,
+        metavar="clear|keep|fill",
+        help="What an empty cell does to a stored value. clear (the default) removes it; keep leaves it. fill only "
+        "adds values where the store has none. For one field: --blank notes=keep.",
+    ),
+    click.option(
+        "--footer",
+        type=click.Choice(Footer, case_sensitive=False),
+        help="Last lines that look like no records, such as a total: leave them out, or read them as records. Without "
+        "it they are rejected.",
+    ),
     click.option(
         "--unescape/--no-unescape",
         default=None,
@@ -186,7 +201,7 @@ def _ask(bar: "ProgressBar | None") -> "Ask | None":
     return ask
 
 
-def _request(file: Path, maps: Sequence[str], **choices: Any) -> ImportRequest:
+def _request(file: Path, maps: Sequence[str], blanks: Sequence[str], **choices: Any) -> ImportRequest:
     """Returns the request; `choices` are the other options, which are named as its fields."""
     column_map = {}
     for given in maps:
@@ -194,4 +209,4 @@ def _request(file: Path, maps: Sequence[str], **choices: Any) -> ImportRequest:
         if not equals:
             raise InvalidRequest(f"--map was {given!r}.", 'Write --map "HEADER=FIELD", or "HEADER=" to ignore it.')
         column_map[header] = field
-    return ImportRequest(path=file, column_map=column_map, **choices)
+    return ImportRequest(path=file, column_map=column_map, blank=",".join(blanks) or None, **choices)

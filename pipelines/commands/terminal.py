@@ -167,7 +167,8 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(escape(sample.message(masked=sample.field in personal, place=batch.place)))
     if batch.cleared:
         cleared = ", ".join(f"{name} ({number:,})" for name, number in batch.cleared.items())
-        out.print(f"\nValues that empty cells clear: {cleared}")
+        keep = ". To keep them: --blank keep" if batch.status is BatchStatus.PREVIEWED else ""
+        out.print(f"\nValues that empty cells clear: {cleared}{keep}")
     _print_changes(report, out)
     if report.rejects_file is not None:
         out.print(f"\nThe rejected records, ready to correct and import: {escape(str(report.rejects_file))}")
