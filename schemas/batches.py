@@ -378,7 +378,10 @@ class ImportReport:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the keys that the command prints for preview, import, commit and show."""
+        """Returns the keys that the command prints for preview, import, commit and show.
+
+        Only preview and import know `columns` and `changes`.
+        """
         batch, counts = self.batch, self.batch.counts
         return {
             "batch_id": batch.batch_id,
@@ -397,8 +400,6 @@ class ImportReport:
             "duplicate": counts.duplicate,
             "problems": [vars(problem) for problem in batch.problems],
             "cleared": dict(batch.cleared),
-            "columns": [asdict(column) for column in self.columns],
-            "changes": [asdict(change) for change in self.changes],
             "understood": [{"label": label, "value": value} for label, value in batch.understood],
             "warnings": [asdict(warning) for warning in batch.warnings],
             "failure": batch.failure,
@@ -413,6 +414,8 @@ class ImportReport:
             **{name: None if until is None else until.isoformat() for name, until in self.deadlines.items()},
             "undone": None if batch.undone is None else batch.undone.to_dict(),
             "run_id": batch.run_id,
+            **({"columns": [asdict(it) for it in self.columns]} if self.columns else {}),
+            **({"changes": [asdict(it) for it in self.changes]} if self.columns else {}),
         }
 
 

@@ -40,7 +40,7 @@ def _contacts(size: int, **columns: list[str]) -> pa.Table:
     return pa.table({name: pa.array(columns.get(name, [value] * size), pa.string()) for name, value in GOOD.items()})
 
 
-def _plain(failures: list[Failures]) -> list[tuple[str, str, str, list[int], list[Any]]]:
+def _plain(failures: list[Failures]) -> list[tuple[str | None, str, str, list[int], list[Any]]]:
     return [(it.field, it.rule, it.expected, it.rows.to_pylist(), it.values.to_pylist()) for it in failures]
 
 

@@ -1,6 +1,7 @@
 """`records init`, `demo`, `accounts`, `types` and `ui`."""
 
 import json
+import shlex
 from pathlib import Path
 
 import click
@@ -114,6 +115,33 @@ def draft_type(file: Path, name: str | None, as_json: bool) -> None:
         print_json({"module": module})
     else:
         click.echo(module, nl=False)
+
+
+@click.command()
+@options.record_type
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The new file. Its name ends with .xlsx or .csv.",
+)
+@options.as_json
+def template(record_type: str, output: Path, as_json: bool) -> None:
+    """Make an empty file to fill in and import: a workbook with notes and drop-downs, or CSV."""
+    from resources.template_writer import write_template
+    from schemas import load_model
+
+    columns = write_template(load_model(record_type), output)
+    if as_json:
+        print_json({"path": str(output), "record_type": record_type, "columns": columns})
+    else:
+        click.echo(
+            f"{output} has the {len(columns)} columns of {record_type}. The note of each header says what it is."
+            if output.suffix.lower() == ".xlsx"
+            else f"{output} has the {len(columns)} columns of {record_type}."
+        )
+        click.echo(f"When it is filled in: records preview {shlex.quote(str(output))} -a ACCOUNT -t {record_type}")
 
 
 @click.command()

@@ -76,7 +76,9 @@ class LastLines:
     def failures(self, chunk: TextChunk) -> list[Failures]:
         """Returns those of the chunk as problems, if a user has not said what to do with them."""
         texts = {it.record: it.text for it in self._found if self._choice is None}
-        rows = pc.indices_nonzero(pc.is_in(chunk.records, pa.array(list(texts), pa.int64()))) if texts else []
+        if not texts:
+            return []
+        rows = pc.indices_nonzero(pc.is_in(chunk.records, pa.array(list(texts), pa.int64())))
         if not len(rows):
             return []
         values = [texts[record] for record in chunk.records.take(rows).to_pylist()]

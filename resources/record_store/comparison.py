@@ -50,7 +50,7 @@ class StagedFile:
         values = ", ".join(
             f"coalesce({first}.{field}, {second}.{field}) AS {field}"
             for name, choice in chosen.items()
-            for field, (first, second) in [(identifier(name), "st" if choice is Blank.KEEP else "ts")]
+            for field, first, second in [(identifier(name), *(("s", "t") if choice is Blank.KEEP else ("t", "s")))]
         )
         file, resolved = self._staging.records, self._staging.records.with_suffix(".resolved")
         self._connection.execute(
