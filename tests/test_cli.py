@@ -609,12 +609,12 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     batch_id = printed.split()[0]
     lines = [line.rstrip() for line in printed.splitlines()]
     assert lines[:2] == [f"{batch_id}  previewed", "mixed.csv as contacts of ua, by tester"]
-    assert lines[2].startswith("Read as format Delimited text; encoding utf-8 (certain")
+    assert lines[2].startswith("Read as Delimited text; encoding utf-8 (certain")
     start = next(at for at, line in enumerate(lines) if line.startswith("read "))
     assert [line.split()[:2] for line in lines[start : start + 6]] == [
         [name, number] for name, number in zip(COUNTS, "611121", strict=True)
     ]
-    assert lines[-1].startswith("Nothing is written yet. You can commit it for 23 h 59 min, until ")
+    assert lines[-1].startswith("Nothing is written yet. You can commit it for 23 hours and 59 minutes, until ")
     assert lines[-1].endswith(f" UTC: records commit {batch_id} --on-invalid skip")
 
 
@@ -767,9 +767,9 @@ def test_a_preview_shows_how_columns_feed_fields_and_what_would_change() -> None
     printed = run("preview", contacts("second.csv", text.format("customer")), *mapping).stdout
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     for line in (
-        "'id' external_id C-1 another name",
-        "'state' status customer as you said",
-        "'Telephon' phone ••• 94 % alike",
+        "'id' → external_id C-1 another name",
+        "'state' → status customer as you said",
+        "'Telephon' → phone ••• 94 % alike",
         "Ignored, but like an empty field: 'Company title' → company? --map 'Company title=company'",
         "Ignored columns: 'Fax'",
         "1 C-1 status lead customer",

@@ -2,7 +2,9 @@
 
 import json
 import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,6 +12,7 @@ from pipelines.commands import options
 from pipelines.commands.group import Subcommands
 from pipelines.commands.options import open_store, print_json
 from schemas import load_record_types
+from schemas.reading import ReadOptions
 
 
 @click.command()
@@ -102,15 +105,22 @@ def types(context: click.Context, as_json: bool) -> None:
         print_record_types(known.values())
 
 
+def _how_it_is_written(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options.how_it_is_written.values()):
+        command = option(command)
+    return command
+
+
 @types.command("draft")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="The name of the record type. Default: made from the file's name.")
+@_how_it_is_written
 @options.as_json
-def draft_type(file: Path, name: str | None, as_json: bool) -> None:
+def draft_type(file: Path, name: str | None, as_json: bool, **written: Any) -> None:
     """Print the module of a record type that fits all of FILE. Read it, correct it, and save it."""
     from resources.type_drafter import draft
 
-    module = draft(file, name)
+    module = draft(file, name, ReadOptions(**written))
     if as_json:
         print_json({"module": module})
     else:

@@ -14,7 +14,7 @@ from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, Uncertain
 from schemas.footers import Footer
-from schemas.reading import COMMA, POINT, DateOrder, Question
+from schemas.reading import Question
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal import ProgressBar
@@ -42,19 +42,7 @@ _PREVIEW_OPTIONS = (
         help="Map a column to a field; HEADER= ignores the column. A commit remembers this for files with the same "
         "header row.",
     ),
-    click.option("--encoding", help="The file's encoding, for example utf-8 or cp1252. Default: detected."),
-    click.option("--sheet", help="The sheet of a workbook. Default: the first."),
-    click.option(
-        "--date-order",
-        type=click.Choice(DateOrder, case_sensitive=False),
-        help="The order in dates such as 31/05/2024 (dmy), 05/31/2024 (mdy) or 2024/05/31 (ymd).",
-    ),
-    click.option(
-        "--decimal",
-        type=click.Choice([COMMA, POINT]),
-        help="The decimal sign of numbers in delimited text. They may have thousands separators then, as 1.234,50.",
-    ),
-    click.option("--time-zone", help="The zone of timestamps without an offset, for example UTC or Europe/Berlin."),
+    *options.how_it_is_written.values(),
     click.option(
         "--blank",
         "blanks",
@@ -84,7 +72,6 @@ _PREVIEW_OPTIONS = (
         metavar="EXPORT",
         help="The export of ours from which the file was made by editing. It says how the file is written.",
     ),
-    click.option("--delimiter", help="The character between fields, for example ; or tab. Default: detected."),
     click.option(
         "--mode",
         type=click.Choice(Mode, case_sensitive=False),

@@ -130,10 +130,11 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(escape(batch.failure))
         return
     if batch.understood:
-        out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
+        how = [value if label == "Format" else f"{label.lower()} {value}" for label, value in batch.understood]
+        out.print(f"Read as {escape('; '.join(how))}")
     if batch.remembered is not None and batch.remembered.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
-        listed = ", ".join([*batch.remembered.for_others.flags, *remembered])
+        listed = "; ".join(filter(None, (" ".join(batch.remembered.for_others.flags), ", ".join(remembered))))
         out.print(f"Read as in {batch.remembered.remembered_from}{escape(listed and f': {listed}')}")
     if batch.parent is not None:
         out.print(f"Corrects rejected records of {batch.parent}")
@@ -180,11 +181,12 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
 
 def _print_columns(columns: Sequence[Column], out: Console) -> None:
     """Print which column feeds which field, which are ignored, and which of these could be meant for a field."""
-    mapped = table("Column", "Field", "First value", "Why")
+    mapped = Table(box=None, pad_edge=False, show_header=False)
     for column in columns:
         if column.field is not None:
             why = f"{column.score} % alike" if column.score is not None else _WHY.get(column.reason, "")
-            mapped.add_row(escape(repr(column.header)), column.field, escape(_cut(*column.samples[:1])), why)
+            first = escape(_cut(*column.samples[:1]))
+            mapped.add_row(escape(repr(column.header)), f"→ {column.field}", first, f"[dim]{why}[/]")
     if mapped.row_count:
         out.print()
         out.print(mapped)
@@ -241,14 +243,17 @@ def asked(question: Question) -> str | None:
     if len(question.candidates) < 2:
         is_right = click.confirm("Is it right to read it so?", err=True)
         return None if not is_right else question.proposed if question.candidates else "yes"
-    prompt = f"Which {question.option} ({', '.join(question.candidates)})"
-    answer: str = click.prompt(prompt, type=click.Choice(question.candidates), show_choices=False, err=True)
-    return answer
+    numbers = {str(at): it for at, it in enumerate(question.candidates, 1) if str(at) not in question.candidates}
+    shown = [f"{at} {it}" for at, it in numbers.items()] or question.candidates
+    prompt = f"Which {question.option}: its name or number ({', '.join(shown)})"
+    choices = click.Choice([*question.candidates, *numbers])
+    answer: str = click.prompt(prompt, type=choices, show_choices=False, err=True)
+    return numbers.get(answer, answer)
 
 
 def _print_what_next(report: ImportReport, now: datetime) -> None:
     """Print what can be done with the batch, and until when."""
-    batch, left = report.batch, time_left(report.open_until, now)
+    batch, left = report.batch, _in_words(report.open_until, now)
     if not left:
         return
     until = f"for {left}, until {report.open_until:%Y-%m-%d %H:%M} UTC"
@@ -310,6 +315,15 @@ def time_left(until: datetime | None, now: datetime) -> str:
         return ""
     minutes = int((until - now).total_seconds()) // 60
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _in_words(until: datetime | None, now: datetime) -> str:
+    """Returns the same in words, as in "23 hours and 59 minutes"."""
+    if until is None or until <= now:
+        return ""
+    hours, minutes = divmod(int((until - now).total_seconds()) // 60, 60)
+    shown = [numbered(hours, "hour")] if hours else []
+    return " and ".join([*shown, *([numbered(minutes, "minute")] if minutes or not hours else [])])
 
 
 def print_batches(reports: Sequence[ImportReport], now: datetime, following: int | None) -> None:
