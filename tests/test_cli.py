@@ -655,7 +655,9 @@ def test_the_next_command_of_a_rollback_is_whole_and_true() -> None:
     merge = run("rollback", first, "--dry-run", "--on-modified", "merge").stdout
     assert f"  all {line}" in merge
     assert merge.endswith(f"To roll it back: records rollback {first} --on-modified merge\n")
-    stop = run("rollback", first, "--dry-run").stdout
+    stopped = run("rollback", first, "--dry-run")
+    stop = stopped.stdout
+    assert stopped.exit_code == 0
     assert stop.startswith(f"{first}  would not be rolled back, because records were modified since\n")
     assert stop.endswith(f"records rollback {first} --on-modified keep|merge|overwrite\n")
     refused = run("rollback", first)
