@@ -769,7 +769,7 @@ def test_a_preview_shows_how_columns_feed_fields_and_what_would_change() -> None
     printed = run("preview", contacts("second.csv", text.format("customer")), *mapping).stdout
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     for line in (
-        "'id' → external_id C-1 another name",
+        "'id' → external_id C-1",
         "'state' → status customer as you said",
         "'Telephon' → phone ••• 94 % alike",
         "Ignored, but like an empty field: 'Company title' → company? --map 'Company title=company'",
@@ -820,7 +820,7 @@ def test_these_are_the_commands() -> None:
         *("records rollback", "records expire", "records maintain"),
         *("records batches", "records show", "records export", "records exports", "records ui"),
         *("records presets", "records presets save", "records presets list"),
-        *("records types draft", "records accounts reader", "records migrate"),
+        *("records types draft", "records accounts reader", "records migrate", "records template"),
         *("records accept", "records accept catalog", "records accept clock"),
     }
 

@@ -35,12 +35,7 @@ _IGNORED, _LIKE, _CHANGED, _SAMPLE = 20, 10, 10, 40
 
 The report has all.
 """
-_WHY = {
-    "given": "as you said",
-    "remembered": "as said earlier",
-    "alias": "another name",
-    "normalised": "another spelling",
-}
+_WHY = {"given": "as you said", "remembered": "as said earlier"}
 
 
 def console() -> Console:
