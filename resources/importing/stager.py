@@ -140,10 +140,11 @@ def stage_file(
             staged, examples = _stage(source, chunks, model, mapping, staging, problems, unescape, checks)
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
-                problems.add_all(staged_file.resolve_blanks(blanks))
+                staged_file.resolve_blanks(blanks)
                 limits = store.settings.limits
                 problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate, limits.records_per_key))
                 problems.add_all(staged_file.exclude_other_forms())
+                problems.add_all(staged_file.exclude_unfilled(blanks))
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
                 comparison = staged_file.compare()
                 warnings = _with_stored_values(checks.plausibility, staged_file, comparison, record_type)

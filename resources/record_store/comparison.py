@@ -38,13 +38,9 @@ class StagedFile:
             "CREATE TEMP TABLE excluded AS SELECT _record, 'rejected' AS _outcome FROM staged WHERE NOT _valid"
         )
 
-    def resolve_blanks(self, blanks: Blanks) -> Iterator[pa.RecordBatch]:
-        """Puts stored values in the place of empty ones, and of those that only fill; yields problems of new records.
-
-        A new record has no stored value. If a required field of it is empty, it is rejected.
-        """
-        chosen = {name: blanks.of(name) for name in self._staging.fields if name not in self._type.key}
-        chosen = {name: choice for name, choice in chosen.items() if choice is not Blank.CLEAR}
+    def resolve_blanks(self, blanks: Blanks) -> None:
+        """Puts stored values in the place of empty ones, and of those that only fill."""
+        chosen = self._not_cleared(blanks)
         if not chosen:
             return
         values = ", ".join(
@@ -63,7 +59,10 @@ class StagedFile:
             [self._account],
         )
         resolved.replace(file)
-        for name in chosen:
+
+    def exclude_unfilled(self, blanks: Blanks) -> Iterator[pa.RecordBatch]:
+        """Excludes records with an empty required field and no stored value for it; yields their problems."""
+        for name in self._not_cleared(blanks):
             if self._type.field(name).required:
                 missing = f"FROM staged ANTI JOIN excluded USING (_record) WHERE {identifier(name)} IS NULL"
                 yield from self._problems(
@@ -72,6 +71,11 @@ class StagedFile:
                     [name],
                 )
                 self._connection.execute(f"INSERT INTO excluded SELECT _record, 'rejected' {missing}")
+
+    def _not_cleared(self, blanks: Blanks) -> dict[str, Blank]:
+        """Returns the fields of the file whose empty cells do not clear, each with what they do."""
+        chosen = {name: blanks.of(name) for name in self._staging.fields if name not in self._type.key}
+        return {name: choice for name, choice in chosen.items() if choice is not Blank.CLEAR}
 
     def exclude_repeated_keys(self, on_duplicate: OnDuplicate, most: int) -> Iterator[pa.RecordBatch]:
         """Excludes duplicates and contradictions; yields the problems of the records that contradict another one.
