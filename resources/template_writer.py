@@ -7,6 +7,7 @@ record.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import openpyxl
 from openpyxl.comments import Comment
@@ -27,7 +28,7 @@ _LIST_CHARACTERS = 255
 """How long a list of choices can be inside the rule for a cell. Longer ones stand on a hidden sheet."""
 _CHOICES_SHEET = "Choices"
 _FORMATS = {"text": "@", "integer": "0", "date": "yyyy-mm-dd", "timestamp": "yyyy-mm-dd hh:mm:ss"}
-_RULES = {
+_RULES: dict[str, tuple[Any, Any, str, str | None]] = {
     "integer": ("whole", "between", "-999999999999999", "999999999999999"),
     "date": ("date", "greaterThanOrEqual", "1", None),
     "timestamp": ("date", "greaterThanOrEqual", "1", None),

@@ -29,14 +29,17 @@ class Footer(StrEnum):
 def is_footer(texts: Sequence[str], key: Collection[int], width: int) -> bool:
     """Returns whether a last record looks like no record.
 
-    Its key or its first text is a word for a total. Or its first text is a note, and most of its fields are empty.
+    Its key is a word for a total; so is its first text, if the key is empty or fields are missing. (Suma is a first name
+    too.) Or its first text is a note, and most of its fields are empty.
 
     texts: its fields. key: the positions of the key. width: the number of columns.
     """
     filled = [text.strip() for text in texts if text.strip()]
     if not filled:
         return False
-    names = [filled[0], *(texts[at] for at in key if at < len(texts))]
+    names = [texts[at] for at in key if at < len(texts) and texts[at].strip()]
+    if not names or len(texts) < width:
+        names.append(filled[0])
     if any(name.strip().rstrip(": ").casefold() in _TOTALS for name in names):
         return True
     return _NOTE.match(filled[0]) is not None and len(filled) * 2 <= max(width, 2)

@@ -134,7 +134,7 @@ def test_an_entry_takes_every_option_of_the_command() -> None:
 
 
 def test_what_an_entry_says_is_asked_of_the_export() -> None:
-    said = {
+    said: dict[str, Any] = {
         "as_of": "2024-05-31T09:30:00Z",
         "changed_since": "b-1",
         "encoding": "cp1252",

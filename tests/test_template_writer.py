@@ -9,6 +9,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+from openpyxl.utils import get_column_letter
 
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
@@ -83,7 +84,9 @@ def test_a_workbook_has_headers_notes_formats_and_drop_downs(tmp_path: Path) -> 
         "Example: customer"
     )
     assert len(notes) == len(columns)
-    formats = {str(cell.value): sheet.column_dimensions[cell.column_letter].number_format for cell in sheet[1]}
+    formats = {
+        str(cell.value): sheet.column_dimensions[get_column_letter(cell.column or 0)].number_format for cell in sheet[1]
+    }
     shown = {name: formats[name] for name in ("external_id", "phone", "amount", "birthday", "signed_up")}
     assert shown == {
         "external_id": "@",
@@ -133,7 +136,7 @@ def test_a_workbook_that_libreoffice_saved_has_its_drop_downs_and_comes_back(
 
     book = openpyxl.load_workbook(saved)
     for cell in book.worksheets[0][1]:
-        book.worksheets[0].cell(2, cell.column, ROW.get(str(cell.value)))
+        book.worksheets[0].cell(2, cell.column or 0, ROW.get(str(cell.value)))
     book.save(saved)
     filled = converted_again(saved)
 

@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader import TextChunk
-from schemas.counts import numbered
 from schemas.footers import Footer, is_footer
 from schemas.validation import Failures
 from schemas.warnings import BatchWarning, WarningCode
@@ -16,7 +15,7 @@ from schemas.warnings import BatchWarning, WarningCode
 _MOST = 5
 """How many records at the end of a file are looked at."""
 _LONGEST = 60
-_EXPECTED = "must be a record, and this last line looks like none: --footer skip leaves it out, --footer keep reads it"
+_EXPECTED = "must be no total or note at the end; --footer skip leaves it out, --footer keep reads it"
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class LastLines:
         if not self.skipped:
             return ()
         lines = ", ".join(f"{it.line:,}" for it in self._found)
-        return (("Last lines", f"{numbered(self.skipped, 'line')} left out, as --footer skip says: {lines}"),)
+        return (("Last lines", f"left out, as --footer skip says: line{'s' if self.skipped > 1 else ''} {lines}"),)
 
     def passed(self, chunks: Iterable[TextChunk]) -> Iterator[TextChunk]:
         """Yields the chunks, without the last lines if these are left out."""
