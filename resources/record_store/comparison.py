@@ -73,7 +73,7 @@ class StagedFile:
                 self._connection.execute(f"INSERT INTO excluded SELECT _record, 'rejected' {missing}")
 
     def _not_cleared(self, blanks: Blanks) -> dict[str, Blank]:
-        """Returns the fields of the file whose empty cells do not clear, each with what they do."""
+        """Returns what empty cells of a field do, for each field of the file where they do not clear."""
         chosen = {name: blanks.of(name) for name in self._staging.fields if name not in self._type.key}
         return {name: choice for name, choice in chosen.items() if choice is not Blank.CLEAR}
 
