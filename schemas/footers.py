@@ -29,8 +29,8 @@ class Footer(StrEnum):
 def is_footer(texts: Sequence[str], key: Collection[int], width: int) -> bool:
     """Returns whether a last record looks like no record.
 
-    Its key is a word for a total. If the key is empty or fields are missing, its first text counts: Suma is a first name
-    too. Or its first text is a note, and most of its fields are empty.
+    Its key is a word for a total. If the key is empty or fields are missing, its first text counts. (Suma is a first
+    name too.) Or its first text is a note, and most of its fields are empty.
 
     texts: its fields. key: the positions of the key. width: the number of columns.
     """
