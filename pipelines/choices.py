@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from schemas import record_type_names
 from schemas.batches import Mode, OnDuplicate, OnInvalid
+from schemas.footers import Footer
 from schemas.reading import COMMA, POINT, DateOrder
 from schemas.rollbacks import OnModified
 
 if TYPE_CHECKING:
     DateOrderName = str
     DecimalName = str
+    FooterName = str
     ModeName = str
     OnDuplicateName = str
     OnInvalidName = str
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 else:
     DateOrderName = Literal["", *(choice.value for choice in DateOrder)]
     DecimalName = Literal["", COMMA, POINT]
+    FooterName = Literal["", *(choice.value for choice in Footer)]
     ModeName = Literal[tuple(choice.value for choice in Mode)]
     OnDuplicateName = Literal[tuple(choice.value for choice in OnDuplicate)]
     OnInvalidName = Literal[tuple(choice.value for choice in OnInvalid)]

@@ -7,7 +7,15 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from pipelines.choices import DateOrderName, DecimalName, ModeName, OnDuplicateName, OnInvalidName, RecordTypeName
+from pipelines.choices import (
+    DateOrderName,
+    DecimalName,
+    FooterName,
+    ModeName,
+    OnDuplicateName,
+    OnInvalidName,
+    RecordTypeName,
+)
 from pipelines.launchpad import flat
 from pipelines.partitions import ACCOUNTS
 from pipelines.runs import tag_run
@@ -18,6 +26,7 @@ from resources.running_ui import RunningUi
 from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest
+from schemas.footers import Footer
 from schemas.reading import DateOrder
 from schemas.record_type import RecordType
 
@@ -70,6 +79,16 @@ class PreviewConfig(dg.Config):
         description="The time zone of timestamps without an offset, for example Europe/Berlin. Empty: as before, else "
         "UTC for Excel and Parquet. In other formats such timestamps are rejected.",
     )
+    blank: str = Field(
+        default="",
+        description="What an empty cell does to a stored value: clear removes it, keep leaves it. fill only "
+        "adds values where the store has none. By field: keep,notes=clear. Empty: as before, or clear.",
+    )
+    footer: FooterName = Field(
+        default="",
+        description="Last lines that look like no records, such as a total: skip leaves them out, keep reads them. "
+        "Empty: as before, or they are rejected.",
+    )
     unescape: bool = Field(default=False, description="Remove the ' that our exports put before texts like =1+1.")
     as_shown: bool = Field(
         default=False, description="Read a number of a workbook in a field of text as the workbook shows it: 00042."
@@ -95,6 +114,8 @@ class PreviewConfig(dg.Config):
             date_order=DateOrder(self.date_order) if self.date_order else None,
             time_zone=self.time_zone or None,
             decimal=self.decimal or None,
+            blank=self.blank or None,
+            footer=Footer(self.footer) if self.footer else None,
             unescape=self.unescape or None,
             as_shown=self.as_shown or None,
             of=self.of or None,

@@ -104,7 +104,12 @@ def request_of(entry: Delivery, day: date, since: str | None) -> ExportRequest:
             packing=entry.pack or packing,
             filters=tuple(entry.where),
             order_by=tuple(entry.order_by),
-            changed_since=since,
+            as_of=entry.as_of,
+            changed_since=since or entry.changed_since,
+            encoding=entry.encoding,
+            delimiter=entry.delimiter,
+            raw=entry.raw,
+            sheet_rows=entry.sheet_rows,
         )
     )
     return replace(request, path=path / file_format.file_name(request)) if path is not None and is_folder else request

@@ -10,7 +10,10 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from schemas.blanks import Blanks
 from schemas.counts import Counts
+from schemas.errors import InvalidRequest
+from schemas.footers import Footer
 from schemas.reading import DateOrder, ReadOptions, is_time_zone
 from schemas.warnings import BatchWarning, WarningCode
 
@@ -33,8 +36,8 @@ class CommitPolicy(BaseModel):
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
-    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal: how these files are written; see
-        ReadOptions.
+    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal, footer, blank: how these files are
+        written; see ReadOptions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +53,8 @@ class CommitPolicy(BaseModel):
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: Literal[",", "."] | None = None
+    footer: Footer | None = None
+    blank: str | None = None
 
     @field_validator("commit")
     @classmethod
@@ -66,6 +71,15 @@ class CommitPolicy(BaseModel):
         if name is None or is_time_zone(name):
             return name
         raise PydanticCustomError("time_zone", "input should be a time zone such as UTC or Europe/Berlin")
+
+    @field_validator("blank")
+    @classmethod
+    def _can_be_read(cls, blank: str | None) -> str | None:
+        try:
+            Blanks.parse(blank)
+        except InvalidRequest:
+            raise PydanticCustomError("blank", "input should be as keep, or as keep,notes=clear") from None
+        return blank
 
     @model_validator(mode="after")
     def _is_about_warnings(self) -> Self:

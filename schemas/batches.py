@@ -9,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from schemas.arrivals import Arrival
+from schemas.blanks import Blanks
 from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.errors import InvalidRequest
+from schemas.footers import Footer
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
 from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, is_time_zone
+from schemas.record_type import RecordType
 from schemas.rollbacks import OnModified, Undone
 from schemas.warnings import BatchWarning
 
@@ -76,6 +79,10 @@ class ImportRequest:
         offsets, or that such timestamps are rejected.
     decimal: the decimal sign of numbers in delimited text, a comma or a point. None means as said earlier, or a point
         without thousands separators.
+    footer: what is done with last lines that look like no records. None means as said earlier, or that they are
+        rejected.
+    blank: what empty cells do, such as `keep` or `keep,notes=clear`. None means as said earlier, or that they clear the
+        stored value.
     of: the export of the account that the file comes from, if it was edited since. None means that the file says it.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
@@ -95,12 +102,15 @@ class ImportRequest:
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: str | None = None
+    footer: Footer | None = None
+    blank: str | None = None
     of: str | None = None
     again: bool = False
     arrival: Arrival | None = None
 
     def __post_init__(self) -> None:
-        """Raise InvalidRequest for a time zone that does not exist, and for another decimal sign."""
+        """Raise InvalidRequest for a value that is wrong for every file."""
+        Blanks.parse(self.blank)
         if self.decimal not in (None, COMMA, POINT):
             raise InvalidRequest(f"{self.decimal!r} is no decimal sign.", "Give a comma or a point.")
         if self.time_zone is not None and not is_time_zone(self.time_zone):
@@ -332,6 +342,21 @@ class ImportReport:
         files = {"report": self.report_file, "rejects_file": self.rejects_file}
         return {what: file for what, file in files.items() if file is not None}
 
+    def masked(self, record_type: RecordType) -> "ImportReport":
+        """Returns the report with masks in its personal values, and in those of columns that feed no field."""
+        personal = {field.name for field in record_type.fields if field.personal}
+        key = MASK if personal.intersection(record_type.key) else None
+        return replace(
+            self,
+            columns=tuple(
+                replace(it, samples=(MASK,) * len(it.samples)) if it.field is None or it.field in personal else it
+                for it in self.columns
+            ),
+            changes=tuple(
+                replace(it.masked() if it.field in personal else it, key=key or it.key) for it in self.changes
+            ),
+        )
+
     @property
     def rejects_command(self) -> str | None:
         """Returns the command that imports the corrected rejects file; None if there is none.
@@ -353,7 +378,10 @@ class ImportReport:
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the keys that the command prints for preview, import, commit and show."""
+        """Returns the keys that the command prints for preview, import, commit and show.
+
+        Only preview and import know `columns` and `changes`.
+        """
         batch, counts = self.batch, self.batch.counts
         return {
             "batch_id": batch.batch_id,
@@ -386,6 +414,8 @@ class ImportReport:
             **{name: None if until is None else until.isoformat() for name, until in self.deadlines.items()},
             "undone": None if batch.undone is None else batch.undone.to_dict(),
             "run_id": batch.run_id,
+            **({"columns": [asdict(it) for it in self.columns]} if self.columns else {}),
+            **({"changes": [asdict(it) for it in self.changes]} if self.columns else {}),
         }
 
 

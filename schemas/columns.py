@@ -12,6 +12,7 @@ class Column:
 
     score: how similar header and field are, from 0 to 100, if the reason is "likeness".
     field: None if the column is ignored. The reason is "remembered" if an earlier import ignored it.
+    like: a field without a column that an ignored column could be meant for.
     samples: its first different values, as the file has them.
     """
 
@@ -21,3 +22,4 @@ class Column:
     reason: Reason
     score: int | None = None
     samples: tuple[str, ...] = ()
+    like: str | None = None

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.exports import Packing
+from schemas.exports import SHEET_ROWS, Packing
 from schemas.reading import is_time_zone
 
 DATE = "{date}"
@@ -31,6 +31,8 @@ _FURTHEST = 3 * _DAY
 
 _Texts = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
 """A text, or a list of texts."""
+_Moment = Annotated[str, BeforeValidator(lambda value: value.isoformat() if isinstance(value, datetime) else value)]
+"""A timestamp or an id. YAML reads a timestamp without quotation marks as a time."""
 
 
 class Delivery(BaseModel):
@@ -38,6 +40,7 @@ class Delivery(BaseModel):
 
     to: a file, with {date} in its name for the local date, or an existing folder. None means the account's export
     folder.
+    as_of, changed_since, encoding, delimiter, raw, sheet_rows: see ExportRequest.
     changes_only: whether to export only changes since the last delivery of the same name, account and type.
     """
 
@@ -54,6 +57,12 @@ class Delivery(BaseModel):
     preset: str | None = None
     where: _Texts = []
     order_by: _Texts = []
+    as_of: _Moment | None = None
+    changed_since: _Moment | None = None
+    encoding: str = "utf-8"
+    delimiter: str = ","
+    raw: bool = False
+    sheet_rows: int = SHEET_ROWS
     changes_only: bool = False
     to: str | None = None
 
@@ -84,6 +93,11 @@ class Delivery(BaseModel):
     @model_validator(mode="after")
     def _has_one_choice_of_columns(self) -> "Delivery":
         _met(None, self.columns is None or self.preset is None, "give columns or a preset, not both")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_choice_of_changes(self) -> "Delivery":
+        _met(None, self.changed_since is None or not self.changes_only, "give changed_since or changes_only, not both")
         return self
 
     @property

@@ -1,6 +1,7 @@
 """Maps the headers of a file to the fields of a record type.
 
-The mapping has stages: given, remembered, name, alias, normalised, likeness. Each stage takes its fields before the
+The mapping has stages: given, remembered, name, alias, likeness. Names and aliases are compared exactly, then
+normalised: without case, accents and punctuation. Each stage takes its fields before the
 next one begins. So a header with the exact name of a field always gets it, even if another header is similar.
 """
 
@@ -9,7 +10,7 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as MappingOf
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rapidfuzz import fuzz
 
@@ -25,11 +26,13 @@ REJECTS_COLUMNS = ("_batch", "_record", "_line", "_problems")
 
 _LIKE, _AHEAD, _WORD_LIKE = 88, 6, 75
 """For a mapping by likeness: the least score, the least lead over the second field, the least score of each word."""
+_PROPOSED, _HOLDS = 75, 60
+"""The least score of a header that is proposed for a field, and that of one that has all words of a field's name."""
 _SHORT = 4
 """A header with fewer letters and digits is similar to too many fields."""
 _LONG = 60
 """The most characters of a header that a message shows."""
-_HEADERS_SHOWN, _CANDIDATES_SHOWN, _CANDIDATE = 20, 3, 60
+_HEADERS_SHOWN, _CANDIDATES_SHOWN = 20, 3
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def map_headers(
     given: header to field, as the user gives it. An empty field means that the column is ignored.
     remembered: the same from an earlier file with the same header row. Unknown fields are skipped.
 
-    The next stages compare exact names, then aliases, then both without case, accents and punctuation. The last stage
+    The next stages compare names, then aliases, each without case, accents and punctuation too. The last stage
     takes a field that is clearly the most similar one. It maps no column if two columns are similar to one field.
 
     Raises InvalidRequest if a given header or field does not exist, or if a key field gets no column. Raises it too if
@@ -81,6 +84,7 @@ def map_headers(
     known = {header: field for header, field in (remembered or {}).items() if field in ("", *record_type.field_names)}
     spellings = _spellings(record_type)
     normalised = _unambiguous((_normalised(text), field) for text, field in spellings if _normalised(text))
+    names = {text: field for text, field in normalised.items() if text == _normalised(field)}
     in_words = [(_words(text), field) for text, field in spellings]
     columns: dict[int, Column] = {}
     feeding: dict[str, str] = {}
@@ -95,6 +99,7 @@ def map_headers(
         ("remembered", known.get),
         ("ours", dict.fromkeys([*REJECTS_COLUMNS, CHANGE_COLUMN], "").get),
         ("name", {name: name for name in record_type.field_names}.get),
+        ("normalised", lambda header: names.get(_normalised(header))),
         ("alias", _unambiguous((alias, field.name) for field in record_type.fields for alias in field.aliases).get),
         ("normalised", lambda header: normalised.get(_normalised(header))),
         ("likeness", most_similar),
@@ -120,16 +125,31 @@ def map_headers(
                     f"Say which one is meant: {_option(headers[others[0]], '')} leaves that one out.",
                 )
     result = tuple(columns.get(i, Column(i, header, None, "ignored")) for i, header in enumerate(headers))
-    missing_key = [name for name in record_type.key if name not in feeding]
+    missing = tuple(name for name in record_type.field_names if name not in feeding)
+    missing_key = [name for name in record_type.key if name in missing]
     if missing_key:
         unused = [column.header for column in result if column.field is None and column.reason != "ours"]
-        raise InvalidRequest(
-            f"No column stands for {', '.join(missing_key)}, which identifies {record_type.name}.",
-            "Say which column it is: --map 'HEADER=field'.",
-            f"The file has {_quoted(headers)}; the nearest: "
-            f"{'; and '.join(_candidates(name, unused, record_type) for name in missing_key)}.",
-        )
-    return Mapping(result, tuple(name for name in record_type.field_names if name not in feeding))
+        raise _no_key(missing_key, headers, unused, record_type)
+    unsaid = [column.header for column in result if column.reason == "ignored" and column.header not in given]
+    like = {header: name for name in reversed(missing) for header in _candidates(name, unsaid, in_words)}
+    return Mapping(tuple(replace(it, like=like.get(it.header)) for it in result), missing)
+
+
+def _no_key(
+    missing: Sequence[str], headers: Sequence[str], unused: Sequence[str], record_type: RecordType
+) -> InvalidRequest:
+    in_words = [(_words(text), field) for text, field in _spellings(record_type)]
+    nearest = {name: _candidates(name, unused, in_words) for name in missing}
+    options = "; and ".join(", or ".join(_option(it, name) for it in found) for name, found in nearest.items() if found)
+    unlike = ", ".join(name for name, found in nearest.items() if not found)
+    return InvalidRequest(
+        f"No column stands for {', '.join(missing)}, which identifies {record_type.name}.",
+        "Say which column it is: --map 'HEADER=field'.",
+        f"The file has {_quoted(headers)}"
+        + (f"; the nearest: {options}" if options else "")
+        + (f"; none is like {unlike}" if unlike else "")
+        + ".",
+    )
 
 
 def _check_given(given: MappingOf[str, str], headers: Sequence[str], record_type: RecordType) -> None:
@@ -179,14 +199,16 @@ def _most_alike(header: list[str], spellings: Sequence[tuple[list[str], str]]) -
     return (field if best >= _LIKE and best - second >= _AHEAD else None), int(best)
 
 
-def _likeness(words: list[str], others: list[str]) -> float:
+def _likeness(words: list[str], others: list[str], least: int = _LIKE - _AHEAD) -> float:
     """Returns how similar two lists of words are, from 0 to 100; 0 if they are similar and mean different things.
+
+    It is 0 too if it would be less than `least`.
 
     The meaning is different if a word has another first letter ("inactive since", "active since") or another number
     ("line 1", "line 2"). It is also different if one word is another one ("minimum temperature", "maximum
     temperature"), or if one list has more words.
     """
-    score = fuzz.ratio("".join(words), "".join(others), score_cutoff=_LIKE - _AHEAD)
+    score = fuzz.ratio("".join(words), "".join(others), score_cutoff=least)
     if not score or (len(words) != len(others) and min(len(words), len(others)) > 1):
         return 0.0
     if len(words) != len(others):
@@ -201,16 +223,23 @@ def _digits(text: str) -> str:
     return "".join(filter(str.isdigit, text))
 
 
-def _candidates(field: str, headers: Sequence[str], record_type: RecordType) -> str:
-    """Returns the headers that are most similar to a field, each as the option that maps it."""
-    texts = [" ".join(_words(text)) for text, name in _spellings(record_type) if name == field]
+def _candidates(field: str, headers: Sequence[str], spellings: Sequence[tuple[list[str], str]]) -> list[str]:
+    """Returns the headers that are most similar to a field, or that have all words of one of its names."""
+    names = [words for words, name in spellings if name == field and words]
     ranked = []
     for header in filter(_can_be_typed, headers):
-        score = max(fuzz.WRatio(" ".join(_words(header)), text) for text in texts)
-        if score >= _CANDIDATE:
+        words = _words(header)
+        score = max((_proposal(words, name) for name in names if words), default=0.0)
+        if score:
             ranked.append((-score, header))
-    nearest = [header for _, header in sorted(ranked)[:_CANDIDATES_SHOWN]]
-    return ", or ".join(_option(header, field) for header in nearest or ["HEADER"])
+    return [header for _, header in sorted(ranked)[:_CANDIDATES_SHOWN]]
+
+
+def _proposal(header: list[str], name: list[str]) -> float:
+    """Returns how well a header fits a name of a field, from 0 to 100: the more words it has besides, the less."""
+    if set(name).issubset(header):
+        return _HOLDS + (100 - _HOLDS) * len("".join(name)) / len("".join(header))
+    return _likeness(header, name, _PROPOSED)
 
 
 def _option(header: str, field: str) -> str:

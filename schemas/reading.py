@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
+from schemas.footers import Footer
 from schemas.masking import MASK
 
 TAB, COMMA, POINT = "\t", ",", "."
@@ -30,6 +31,8 @@ class ReadOptions:
     as_shown: whether a number of a workbook in a field of text is the text that its number format shows.
     decimal: the decimal sign of numbers in delimited text, a comma or a point. They may have thousands separators then.
     time_zone: the time zone of timestamps without an offset from UTC.
+    footer: what is done with last lines that look like no records.
+    blank: what empty cells do, as `schemas.blanks` reads it.
     or_encodings: encodings that gave the file the same text as `encoding`, when a user chose that text.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
     of: the id of an export of ours that the file says it is. Anybody can write an id into a file.
@@ -43,6 +46,8 @@ class ReadOptions:
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: str | None = None
+    footer: Footer | None = None
+    blank: str | None = None
     or_encodings: tuple[str, ...] | None = None
     likely_encoding: str | None = None
     of: str | None = None
@@ -83,7 +88,8 @@ class ReadOptions:
             f"--{'' if value else 'no-'}{option}"
             if isinstance(value, bool)
             else f"--{option} {'tab' if value == TAB else shlex.quote(value)}"
-            for option, value in said.items()
+            for option, values in said.items()
+            for value in (values.split(",") if option == "blank" else [values])
         )
 
     @classmethod
@@ -95,6 +101,8 @@ class ReadOptions:
             given["or_encodings"] = tuple(given["or_encodings"])
         if given.get("date_order") is not None:
             given["date_order"] = DateOrder(given["date_order"])
+        if given.get("footer") is not None:
+            given["footer"] = Footer(given["footer"])
         return cls(**given)
 
 

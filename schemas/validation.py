@@ -11,30 +11,29 @@ import pyarrow.compute as pc
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
 from schemas.characters import shown, unseen_in_keys, unseen_in_patterns
-from schemas.dates import needs_order
 from schemas.model import RecordModel
-from schemas.parsing import needs_zone, parse_column, type_in_words
+from schemas.parsing import parse_column, type_in_words
 from schemas.reading import DateOrder
 from schemas.record_type import Field, RecordType
 from schemas.rules import rule_in_words
+from schemas.unread_dates import reasons
 
 NOT_EMPTY = "must not be empty"
 SEEN_KEY = "must have no white space at its edges, and no invisible or control character"
 SEEN = "must have no invisible or control character"
-NEEDS_ZONE = "without an offset only with --time-zone"
-NEEDS_ORDER = "in another order of day, month and year only with --date-order"
 
 
 @dataclass(frozen=True)
 class Failures:
     """The records of a chunk that break one rule in one field.
 
+    field: None if the rule concerns the whole record.
     expected: the rule in words, for example "must be 0 or more".
     rows: their positions in the chunk (uint64, ascending).
     values: their texts.
     """
 
-    field: str
+    field: str | None
     rule: str
     expected: str
     rows: pa.Array
@@ -82,16 +81,14 @@ def validate(
 def _unparsed(
     field: Field, rows: pa.Array, values: pa.Array, date_order: DateOrder | None, time_zone: str | None
 ) -> Iterator[Failures]:
-    """Yields the failures of texts that are not values of the field's type. Those that an option would read say so."""
+    """Yields the failures of texts that are not values of the field's type. Those of dates say why."""
     expected = type_in_words(field, date_order)
-    if date_order is None and field.type in ("date", "timestamp"):
-        asked = needs_order(values)
-        yield from _of(field, f"{expected} ({NEEDS_ORDER})", rows, values, asked)
-        rows, values = rows.filter(pc.invert(asked)), values.filter(pc.invert(asked))
-    if time_zone is None and field.type == "timestamp":
-        asked = needs_zone(values)
-        yield from _of(field, f"{expected} ({NEEDS_ZONE})", rows, values, asked)
-        rows, values = rows.filter(pc.invert(asked)), values.filter(pc.invert(asked))
+    if field.type in ("date", "timestamp"):
+        others = pc.is_valid(values)
+        for reason, which in reasons(values, field.type, date_order, time_zone):
+            yield from _of(field, f"{expected} ({reason})", rows, values, which)
+            others = pc.and_not(others, which)
+        rows, values = rows.filter(others), values.filter(others)
     yield from _of(field, expected, rows, values, pc.is_valid(values))
 
 

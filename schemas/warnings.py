@@ -24,13 +24,14 @@ class WarningCode(StrEnum):
     INVISIBLE = "invisible"
     WRONG_ENCODING = "wrong_encoding"
     SHOWN_OTHERWISE = "shown_otherwise"
+    FOOTER = "footer"
 
 
 @dataclass(frozen=True)
 class BatchWarning:
     """One possible mistake in one field of a file.
 
-    field: None if the field is not known, as in batches of earlier versions.
+    field: None if it concerns whole records, or if the field is not known, as in batches of earlier versions.
     records: how many records it concerns. It is 0 in batches of earlier versions.
     sentence: what was found. It holds no value of a record.
     examples: the first different values, shortened, with unseen characters shown.

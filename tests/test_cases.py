@@ -16,6 +16,7 @@ from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from schemas.batches import ImportRequest, OnInvalid
 from schemas.errors import RecordsError, Uncertain
+from schemas.footers import Footer
 from schemas.warnings import BatchWarning
 from tests.records import stored
 
@@ -117,6 +118,10 @@ CASES = (
     Case("27-decimal-spellings/amounts.csv", "4 created, 25 rejected", warnings=(COMMA, f"{SCIENCE} amount"), problems=("amount type 25",), values={"external_id": ("A-15", "A-16", "A-25", "A-27"), "amount": ("1000.00", "5.00", "0.00", "12.34")}),
     Case("29-choice-case/status.csv", "5 rejected", problems=("country str_matches 5", "status isin 5")),
     Case("30-blank-overwrite/second.csv", "1 updated, 1 rejected", after="30-blank-overwrite/first.csv", problems=("status required 1",), cleared={"first_name": 1, "phone": 1, "notes": 1}),
+    Case("30-blank-overwrite/second.csv", "2 updated", {"blank": "keep"}, after="30-blank-overwrite/first.csv", values={"first_name": ("Ana", "Bo"), "status": ("customer", "lead"), "phone": ("+49 1", "+49 22"), "notes": ("likes tea", "None")}),
+    Case("30-blank-overwrite/second.csv", "2 updated", {"blank": "keep,first_name=clear"}, after="30-blank-overwrite/first.csv", cleared={"first_name": 2}, values={"first_name": ("None", "None"), "phone": ("+49 1", "+49 22")}),
+    Case("30-blank-overwrite/second.csv", "2 unchanged", {"blank": "fill"}, after="30-blank-overwrite/first.csv", values={"first_name": ("Ana", "Bo"), "status": ("lead", "lead"), "phone": ("+49 1", "+49 2")}),
+    Case("30-blank-overwrite/second.csv", "1 created, 1 rejected", {"blank": "keep"}, problems=("status required 1",), values=keys("W-1")),
     Case("32-space-quote/all_space_quote.csv", "2 created", values={"first_name": ("Ana", "Bo"), "company": ("Kim, Lee & Co", "Plain")}),
     Case("32-space-quote/space_quote.csv", "2 created", values={"first_name": ("Ana", "Bo"), "company": ("Kim, Lee & Co", "Plain")}),
     Case("32-space-quote/after_quote.csv", refused=r"after the quotation mark that ends a field comes another character"),
@@ -129,8 +134,11 @@ CASES = (
     *code_page("polish_cp1250", "cp1250", "Wiśniewska", "Dąbrowski", "Gęś"),
     *code_page("russian_cp1251", "cp1251", "Иванова", "Петров"),
     *code_page("turkish_cp1254", "cp1254", "Yılmaz", "Doğan"),
-    Case("43-footer/footer.csv", "2 created, 1 rejected", problems=("status required 1",), values=keys("T-1", "T-2")),
-    Case("43-footer/generated.csv", "1 created, 2 rejected", problems=("None field_count 2",), values=keys("T-1")),
+    Case("43-footer/footer.csv", "2 created, 1 rejected", warnings=("footer None The last line looks like no record",), problems=("None footer 1", "status required 1"), values=keys("T-1", "T-2")),
+    Case("43-footer/footer.csv", "2 created", {"footer": Footer.SKIP}, values=keys("T-1", "T-2")),
+    Case("43-footer/footer.csv", "2 created, 1 rejected", {"footer": Footer.KEEP}, problems=("status required 1",), values=keys("T-1", "T-2")),
+    Case("43-footer/generated.csv", "1 created, 2 rejected", warnings=("footer None The last 2 lines look like no records",), problems=("None field_count 2",), values=keys("T-1")),
+    Case("43-footer/generated.csv", "1 created", {"footer": Footer.SKIP}, values=keys("T-1")),
     Case("46-excel-ansi/french.csv", "60 created", asked="cp1252"),
     Case("46-excel-ansi/spanish.csv", "60 created", asked="cp1252"),
     Case("46-excel-ansi/one_bad_line.csv", refused=rf"is UTF-8, except for 4 bytes: line 301, .*{NOT_READ}Correct these places"),

@@ -39,6 +39,8 @@ _FILE = {
     "date_order": "",
     "decimal": "",
     "time_zone": "",
+    "blank": "",
+    "footer": "",
     "unescape": False,
     "as_shown": False,
     "of": "",

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.commands.exports import export
 from resources.deliveries import request_of
 from resources.operator_file import checked_entries, read_operator_file
 from schemas.deliveries import Delivery, DeliveryFile, last_time, next_time, times
@@ -126,6 +127,27 @@ def test_an_entry_is_an_export_like_any_other() -> None:
     assert str(request_of(folder, date(2026, 1, 5), None).path) == "/srv/out/contacts.xlsx"
 
 
+def test_an_entry_takes_every_option_of_the_command() -> None:
+    named = {"record_type": "type", "file_format": "format", "filters": "where", "output": "to"}
+    options = {named.get(str(it.name), it.name) for it in export.params}
+    assert options - {"background", "as_json"} == {*Delivery.model_fields} - {"name", "at", "time_zone", "changes_only"}
+
+
+def test_what_an_entry_says_is_asked_of_the_export() -> None:
+    said: dict[str, Any] = {
+        "as_of": "2024-05-31T09:30:00Z",
+        "changed_since": "b-1",
+        "encoding": "cp1252",
+        "delimiter": ";",
+        "raw": True,
+    }
+    request = request_of(delivery(**said), date(2026, 1, 5), None)
+    assert {name: getattr(request, name) for name in said} == said
+    assert request_of(delivery(format="excel", sheet_rows=10), date(2026, 1, 5), None).sheet_rows == 10
+    assert request_of(delivery(changes_only=True), date(2026, 1, 5), "e-1").changed_since == "e-1"
+    assert delivery(as_of=datetime(2024, 5, 31, 9, 30, tzinfo=UTC)).as_of == "2024-05-31T09:30:00+00:00"
+
+
 def test_the_example_of_the_page_is_valid(tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "pipelines" / "README.md").read_text("utf-8")
     example = page.partition("\n## Daily exports\n")[2].partition("```yaml\n")[2].partition("```")[0]
@@ -146,6 +168,7 @@ def test_the_example_of_the_page_is_valid(tmp_path: Path) -> None:
         ({"at": "24:00"}, "`exports, entry 1, at` was '24:00': write it from 00:00 to 23:59, as 07:00."),
         ({"time_zone": "Mars/Olympus"}, "write a time zone's name, as UTC or America/New_York."),
         ({"time_zone": "../etc/passwd"}, "write a time zone's name, as UTC or America/New_York."),
+        ({"changed_since": "b-1", "changes_only": "true"}, "give changed_since or changes_only, not both."),
         ({"time_zone": ""}, "write a time zone's name, as UTC or America/New_York."),
         ({"name": "A day"}, "write 1 to 63 of a-z, 0-9, - and _, a letter or digit first."),
         ({"to": "out"}, "`exports, entry 1, to` was 'out': write the whole path, from / on."),

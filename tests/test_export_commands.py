@@ -115,7 +115,7 @@ def test_the_summary_says_rows_size_time_rate_and_place() -> None:
     assert first.endswith(" rows/s")
     assert second == f"{Path('out.csv').absolute()}  ({Path('out.csv').stat().st_size} bytes)"
     assert third.startswith("Snapshot ")
-    assert notes == ["Texts that a spreadsheet would take for formulas have a ' before them."]
+    assert notes == ["Texts that a spreadsheet would compute have a ' before them: notes (5)."]
 
 
 @pytest.mark.parametrize(

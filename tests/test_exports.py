@@ -595,8 +595,8 @@ def test_changed_since_has_what_was_created_updated_and_deleted(
 # Safe to open
 
 
-DANGEROUS = ["=1+1", "+44 20", "-x", "@SUM(A1)", "\tx", "\rx", "'=1", "''@", "'-5"]
-HARMLESS = ["-5", "+4.5e3", "'x", "x=1", "ü", " =1", "'"]
+DANGEROUS = ["=1+1", "+44-20-7946", "+49 30/12", "+1 2=", "-x", "@SUM(A1)", "\tx", "\rx", "'=1", "''@", "'-5", "'+1 2"]
+HARMLESS = ["-5", "+4.5e3", "+44 20 7946", "+1 (555) 123-4567", "+44(0)20", "+44.20.7946", "'x", "x=1", "ü", " =1", "'"]
 
 
 @by_duckdb
@@ -605,17 +605,23 @@ def test_formulas_are_escaped_in_csv_alone_and_raw_leaves_them(store: RecordStor
     put(store, f"SELECT external_id, 's' AS status, notes FROM (VALUES {values}) t(external_id, notes)")
 
     def notes(**options: Any) -> list[str]:
-        return [row["notes"] for row in rows_of(writer.export(ask(columns=("external_id", "notes"), **options)))]
+        manifest = writer.export(ask(columns=("external_id", "notes"), **options))
+        said.append(manifest.notes)
+        return [row["notes"] for row in rows_of(manifest)]
 
+    said: list[tuple[str, ...]] = []
     assert notes() == [*(f"'{text}" for text in DANGEROUS), *HARMLESS]
     assert notes(raw=True) == DANGEROUS + HARMLESS
+    changed = writer.export(ask(columns=("external_id", "notes"), changed_since="1970-01-01T00:00:00Z")).notes
+    assert said == [(f"Texts that a spreadsheet would compute have a ' before them: notes ({len(DANGEROUS)}).",), ()]
+    assert said[0][0] in changed
     ndjson = writer.export(ask(columns=("external_id", "notes"), format="ndjson")).path
     assert [json.loads(line)["notes"] for line in ndjson.read_text().splitlines()] == DANGEROUS + HARMLESS
 
 
 @by_duckdb
 def test_a_text_is_escaped_exactly_where_the_rule_says_so(store: RecordStore, writer: ExportWriter) -> None:
-    alphabet = "'=+-@\t\r 1.e\u00e9A"
+    alphabet = "'=+-@\t\r 1.()e\u00e9A"
     texts = ["".join(text) for size in (1, 2, 3, 4) for text in product(alphabet, repeat=size)]
     characters = f"(SELECT unnest([{', '.join(map(sql_text, alphabet))}]))"
     columns = ["SELECT a AS text FROM one t(a)", "SELECT a || b FROM one t(a), one u(b)"]

@@ -127,6 +127,65 @@ def test_case_accents_and_punctuation_do_not_matter(header: str, field: str) -> 
     assert column == Column(0, header, field, "normalised")
 
 
+EXPORTS = {
+    "HubSpot": {
+        "Record ID": "external_id", "First Name": "first_name", "Last Name": "last_name", "Email": "email",
+        "Phone Number": "phone", "Mobile Phone Number": None, "Contact owner": None, "Lead Status": None,
+        "Create Date": "signed_up", "Lifecycle Stage": "status", "Company Name": "company", "Associated Company": None,
+        "Country/Region": "country", "Date of birth": "birthday", "Total Revenue": "amount", "Annual Revenue": None,
+        "Job Title": None, "Last Activity Date": None, "Close Date": None,
+    },
+    "Salesforce": {
+        "Id": "external_id", "AccountId": None, "LastName": "last_name", "FirstName": "first_name", "Name": None,
+        "MailingCountry": "country", "OtherCountry": None, "Phone": "phone", "Fax": None, "MobilePhone": None,
+        "HomePhone": None, "Email": "email", "Title": None, "Birthdate": "birthday", "Description": "notes",
+        "CreatedDate": "signed_up", "LastModifiedDate": None,
+    },
+    "a report of Salesforce": {
+        "Contact ID": "external_id", "Account ID": None, "First Name": "first_name", "Last Name": "last_name",
+        "Account Name": "company", "Mailing Country": "country", "Phone": "phone", "Mobile": None, "Email": "email",
+        "Created Date": "signed_up", "Contact Owner": None,
+    },
+    "Pipedrive": {
+        "Person - ID": "external_id", "Person - Name": None, "Person - First name": "first_name",
+        "Person - Last name": "last_name", "Person - Organization": "company", "Organization - ID": None,
+        "Person - Email - Work": "email", "Person - Email - Home": None, "Person - Phone - Work": "phone",
+        "Person - Phone - Mobile": None, "Person - Person created": "signed_up", "Person - Owner": None,
+        "Person - Open deals": None,
+    },
+    "Google Contacts": {
+        "First Name": "first_name", "Middle Name": None, "Last Name": "last_name", "Nickname": None,
+        "Organization Name": "company", "Organization Title": None, "Birthday": "birthday", "Notes": "notes",
+        "Labels": None, "E-mail 1 - Label": None, "E-mail 1 - Value": "email", "E-mail 2 - Value": None,
+        "Phone 1 - Label": None, "Phone 1 - Value": "phone", "Phone 2 - Value": None, "Address 1 - Country": "country",
+    },
+    "an older Google Contacts": {
+        "Name": None, "Given Name": "first_name", "Family Name": "last_name", "Organization 1 - Name": "company",
+        "E-mail 1 - Type": None, "E-mail 1 - Value": "email", "Phone 1 - Type": None, "Phone 1 - Value": "phone",
+    },
+    "Outlook": {
+        "First Name": "first_name", "Middle Name": None, "Last Name": "last_name", "Suffix": None,
+        "E-mail Address": "email", "E-mail 2 Address": None, "Home Phone": None, "Business Phone": "phone",
+        "Business Phone 2": None, "Mobile Phone": None, "Primary Phone": None, "Company": "company",
+        "Home Country/Region": "country", "Business Country/Region": None, "Birthday": "birthday", "Notes": "notes",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", EXPORTS.values(), ids=EXPORTS)
+def test_an_export_of_a_known_program_is_mapped(fields: dict[str, str | None]) -> None:
+    key = {} if "external_id" in fields.values() else {"Key": "external_id"}  # address books have no ids
+    assert fields_of(map_headers([*fields, *key], CONTACTS, key)) == {**fields, **key}
+
+
+def test_a_fields_own_name_wins_over_its_aliases_also_where_both_are_spelt_otherwise() -> None:
+    assert fields_of(map_headers(["ID", "Mobile", "Phone"], CONTACTS)) == {
+        "ID": "external_id",
+        "Mobile": None,
+        "Phone": "phone",
+    }
+
+
 @pytest.mark.parametrize(
     ("header", "field", "score"),
     [
@@ -156,7 +215,31 @@ def test_a_header_that_is_clearly_like_one_field_is_mapped_with_its_score(header
     ],
 )
 def test_a_header_that_means_something_else_is_not_mapped_by_likeness(field: str, header: str) -> None:
-    assert map_headers(["id", header], named("id", field)).columns[1] == Column(1, header, None, "ignored")
+    column = map_headers(["id", header], named("id", field)).columns[1]
+    assert (column.field, column.reason) == (None, "ignored")
+
+
+@pytest.mark.parametrize(
+    ("header", "like"),
+    [
+        ("Company title", "company"),
+        ("Handy phone", "phone"),
+        ("Compny", None),  # clear enough to be mapped
+        ("Facebook page", None),
+        ("Grid", None),  # no word of it is id
+        ("", None),
+    ],
+)
+def test_an_ignored_header_is_proposed_for_a_field_without_a_column(header: str, like: str | None) -> None:
+    assert map_headers(["id", header], CONTACTS).columns[1].like == like
+    assert map_headers(["id", header], CONTACTS, {header: ""}).columns[1].like is None, "the user has said it"
+    fed = map_headers(["id", header, "company", "phone"], CONTACTS, {"company": "company", "phone": "phone"})
+    assert fed.columns[1].like is None
+
+
+def test_at_most_three_headers_are_proposed_for_a_field() -> None:
+    mapping = map_headers(["id", *(f"phone {kind}" for kind in "abcde")], CONTACTS)
+    assert [column.like for column in mapping.columns] == [None, "phone", "phone", "phone", None, None]
 
 
 def test_a_header_that_is_like_two_fields_is_mapped_to_neither() -> None:
@@ -271,8 +354,7 @@ def test_every_column_is_mapped_or_ignored_or_the_row_is_refused(headers: list[s
             ["colour", "size"],
             {},
             "No column stands for id, which identifies things.",
-            "Say which column it is: --map 'HEADER=field'. "
-            "The file has 'colour', 'size'; the nearest: --map 'HEADER=id'.",
+            "Say which column it is: --map 'HEADER=field'. The file has 'colour', 'size'; none is like id.",
         ),
         (
             ["Ident No.", "Numb it's", "idd", "size", "Number of", "colour"],
@@ -280,7 +362,7 @@ def test_every_column_is_mapped_or_ignored_or_the_row_is_refused(headers: list[s
             "No column stands for id, which identifies things.",
             "Say which column it is: --map 'HEADER=field'. "
             "The file has 'Ident No.', \"Numb it's\", 'idd', 'size', 'Number of', 'colour'; "
-            "the nearest: --map 'Ident No.=id', or --map 'Number of=id', or --map 'idd=id'.",
+            "the nearest: --map 'Number of=id', or --map 'idd=id', or --map 'Ident No.=id'.",
         ),
         (
             ["id", "size"],

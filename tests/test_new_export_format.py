@@ -35,7 +35,7 @@ class Toy(TextFormat):
 
     def write_lines(self, plan: ExportPlan, number: int, source: ExportSource, path: Path) -> int:
         """Write a line for each record."""
-        return source.write_csv(plan.parts[number].range, path, delimiter="|", escaped=False)
+        return source.write_csv(plan.parts[number].range, path, delimiter="|")
 
     def footer(self, plan: ExportPlan) -> bytes:
         """Return the trailer."""

@@ -125,16 +125,32 @@ def edited_text(manifest: ExportManifest, target: Path, old: str = "Acme", new: 
 
 
 PHONES = (
-    "SELECT 'C-' || i AS external_id, 'lead' AS status, 'Acme' AS company, '+34 60' || i AS phone FROM range(3) t(i)"
+    "SELECT 'C-' || i AS external_id, 'lead' AS status, 'Acme' AS company, '+34-60' || i AS phone FROM range(3) t(i)"
 )
+"""Telephone numbers that a spreadsheet computes, so that an export escapes them."""
 
 
 def test_a_text_typed_without_an_escape_among_escaped_ones_is_what_it_says(
     store: RecordStore, importer: Importer, tmp_path: Path
 ) -> None:
     put(store, PHONES)
-    report = importer.preview(request(edited_text(export(store), tmp_path, "'+34 600", "+34 999")))
+    report = importer.preview(request(edited_text(export(store), tmp_path, "'+34-600", "+34-999")))
     assert report.batch.counts == Counts(read=3, updated=1, unchanged=2)
+
+
+def test_an_export_of_earlier_versions_with_escaped_telephone_numbers_is_read(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    put(store, PHONES.replace("+34-60", "+34 60"))
+    manifest = export(store)
+    text = on_disk(manifest.path).read_text()
+    earlier = tmp_path / "earlier.csv"
+    for content, counts in (
+        (text.replace("+34", "'+34"), Counts(read=3, unchanged=3)),
+        (text.replace("+34 600", "'+34 600"), Counts(read=3, updated=1, unchanged=2)),  # somebody typed that
+    ):
+        earlier.write_text(content)
+        assert importer.preview(request(earlier)).batch.counts == counts
 
 
 def test_what_is_known_of_an_edited_file_is_said_and_can_be_refused(
@@ -169,7 +185,7 @@ def test_what_a_user_said_for_the_header_row_counts_before_what_exports_with_it_
     put(store, PHONES)
     manifest = export(store)
     importer.import_file(request(edited_text(manifest, tmp_path), unescape=False))
-    assert values(store, "phone")["C-0"] == "'+34 600"
+    assert values(store, "phone")["C-0"] == "'+34-600"
     path = edited_text(manifest, tmp_path, new="Other")
     report = importer.preview(request(path))
     assert {it.field for it in report.changes} == {"company"}, "the escapes are kept, as was said"
@@ -298,7 +314,7 @@ def test_the_rejects_of_an_edited_export_are_escaped_once(
     assert report.rejects_file is not None
 
     def correct(rows: list[Row]) -> None:
-        assert rows[0]["phone"] == "'+34 600"
+        assert rows[0]["phone"] == "'+34-600"
         rows[0]["status"] = "customer"
 
     again = edit(on_disk(report.rejects_file), correct, tmp_path / "again.csv", "cp1252", ";")

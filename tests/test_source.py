@@ -18,6 +18,7 @@ from resources.record_store import RecordStore
 from schemas.batches import ImportRequest
 from schemas.errors import InvalidRequest, Uncertain, UnreadableFile
 from schemas.exports import ExportRequest
+from schemas.footers import Footer
 from schemas.reading import DateOrder, Differing, Question, ReadOptions
 from tests.forked_commands import COMMAND_LINE
 from tests.records import stored
@@ -348,11 +349,13 @@ def test_options_are_shown_as_the_command_takes_them() -> None:
         as_shown=True,
         time_zone="UTC",
         decimal=",",
+        footer=Footer.SKIP,
+        blank="keep,notes=clear",
         likely_encoding="cp1250",
     )
     assert " ".join(options.flags) == (
         "--encoding cp1252 --delimiter tab --sheet 'My data' --date-order dmy --no-unescape --as-shown "
-        "--time-zone UTC --decimal ,"
+        "--time-zone UTC --decimal , --footer skip --blank keep --blank notes=clear"
     )
 
 
@@ -388,13 +391,14 @@ def test_the_first_value_is_found_and_read_again(tmp_path: Path) -> None:
         assert sum(len(chunk.records) + len(chunk.malformed) for chunk in reader.chunks()) == 3
 
 
-@pytest.mark.parametrize("command", ["preview", "import"])
-def test_the_command_asks_on_a_terminal(ready: None, tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(("command", "answer"), [("preview", "cp1250\n"), ("import", "3\n")], ids=["preview", "import"])
+def test_the_command_asks_on_a_terminal(ready: None, tmp_path: Path, command: str, answer: str) -> None:
     arguments = [command, str(spanish(tmp_path / "in.csv")), "-a", "ua", "-t", "contacts", "--show-values"]
-    shown, code = on_a_terminal(arguments, answers={"Which encoding": "cp1250\n"})
+    shown, code = on_a_terminal(arguments, answers={"Which encoding": answer})
     assert code == 0
     assert "Núñez" in shown
-    assert "Which encoding (cp1252, cp1257, cp1250, mac_roman): cp1250" in shown
+    candidates = "1 cp1252, 2 cp1257, 3 cp1250, 4 mac_roman"
+    assert f"Which encoding: its name or number ({candidates}): {answer.strip()}" in shown
     assert "encoding cp1250" in shown
 
 

@@ -1,6 +1,7 @@
 """A sample file becomes the source of a record type that accepts every record of it."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 import zipfile
@@ -18,6 +19,7 @@ from resources.type_drafter import draft, draft_from
 from schemas.errors import InvalidRequest, NotFound
 from schemas.mapping import map_headers
 from schemas.model import RecordModel
+from schemas.reading import DateOrder, ReadOptions
 from schemas.record_type import Field, RecordType
 from schemas.validation import Failures, validate
 from tests.records import contact, write_csv
@@ -443,3 +445,23 @@ def test_a_drafted_text_field_is_a_field_like_any_other(tmp_path: Path) -> None:
     assert drafted(["id", "x"], [[i, "word"] for i in range(3)], tmp_path).field("x") == Field(
         "x", "text", required=True, description="X.", example="word"
     )
+
+
+def test_a_file_is_read_as_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "sales.csv"
+    lines = ["Nr;Größe;Menge;Tag;Zeit", "A-1;1.234,50;1.000;31.05.2024;2024-05-31 09:30"]
+    lines += ["A-2;5,25;7;01.06.2024;2024-06-01 10:00", ""]
+    path.write_bytes("\n".join(lines).encode("cp1252"))
+    said = ReadOptions("cp1252", ";", date_order=DateOrder.DMY, decimal=",", time_zone="Europe/Berlin")
+
+    found = re.findall(r"(\w+): (\w+) = field", draft(path, options=said))
+
+    assert found == [
+        ("nr", "Text"),
+        ("grosse", "Money"),
+        ("menge", "Integer"),
+        ("tag", "Date"),
+        ("zeit", "Timestamp"),
+    ]
+    unsaid = re.findall(r": (\w+) = field", draft(path, options=ReadOptions("cp1252", ";")))
+    assert unsaid == ["Text", "Text", "Text", "Text", "Text"]

@@ -1,7 +1,10 @@
 """`records init`, `demo`, `accounts`, `types` and `ui`."""
 
 import json
+import shlex
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -9,6 +12,7 @@ from pipelines.commands import options
 from pipelines.commands.group import Subcommands
 from pipelines.commands.options import open_store, print_json
 from schemas import load_record_types
+from schemas.reading import ReadOptions
 
 
 @click.command()
@@ -101,19 +105,53 @@ def types(context: click.Context, as_json: bool) -> None:
         print_record_types(known.values())
 
 
+def _how_it_is_written(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(options.how_it_is_written.values()):
+        command = option(command)
+    return command
+
+
 @types.command("draft")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--name", help="The name of the record type. Default: made from the file's name.")
+@_how_it_is_written
 @options.as_json
-def draft_type(file: Path, name: str | None, as_json: bool) -> None:
+def draft_type(file: Path, name: str | None, as_json: bool, **written: Any) -> None:
     """Print the module of a record type that fits all of FILE. Read it, correct it, and save it."""
     from resources.type_drafter import draft
 
-    module = draft(file, name)
+    module = draft(file, name, ReadOptions(**written))
     if as_json:
         print_json({"module": module})
     else:
         click.echo(module, nl=False)
+
+
+@click.command()
+@options.record_type
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The new file. Its name ends with .xlsx or .csv.",
+)
+@options.as_json
+def template(record_type: str, output: Path, as_json: bool) -> None:
+    """Make an empty file to fill in and import: a workbook with notes and drop-downs, or CSV."""
+    from resources.template_writer import write_template
+    from schemas import load_model
+
+    columns = write_template(load_model(record_type), output)
+    if as_json:
+        print_json({"path": str(output), "record_type": record_type, "columns": columns})
+    else:
+        click.echo(
+            f"{output} has the {len(columns)} columns of {record_type}. The note of each header says what it is."
+            if output.suffix.lower() == ".xlsx"
+            else f"{output} has the {len(columns)} columns of {record_type}."
+        )
+        click.echo(f"When it is filled in: records preview {shlex.quote(str(output))} -a ACCOUNT -t {record_type}")
 
 
 @click.command()

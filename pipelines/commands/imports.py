@@ -13,7 +13,8 @@ from pipelines.commands.options import open_store, owner, print_json, progress
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, Uncertain
-from schemas.reading import COMMA, POINT, DateOrder, Question
+from schemas.footers import Footer
+from schemas.reading import Question
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal import ProgressBar
@@ -41,19 +42,21 @@ _PREVIEW_OPTIONS = (
         help="Map a column to a field; HEADER= ignores the column. A commit remembers this for files with the same "
         "header row.",
     ),
-    click.option("--encoding", help="The file's encoding, for example utf-8 or cp1252. Default: detected."),
-    click.option("--sheet", help="The sheet of a workbook. Default: the first."),
+    *options.how_it_is_written.values(),
     click.option(
-        "--date-order",
-        type=click.Choice(DateOrder, case_sensitive=False),
-        help="The order in dates such as 31/05/2024 (dmy), 05/31/2024 (mdy) or 2024/05/31 (ymd).",
+        "--blank",
+        "blanks",
+        multiple=True,
+        metavar="clear|keep|fill",
+        help="What an empty cell does to a stored value. clear (the default) removes it; keep leaves it. fill only "
+        "adds values where the store has none. For one field: --blank notes=keep.",
     ),
     click.option(
-        "--decimal",
-        type=click.Choice([COMMA, POINT]),
-        help="The decimal sign of numbers in delimited text. They may have thousands separators then, as 1.234,50.",
+        "--footer",
+        type=click.Choice(Footer, case_sensitive=False),
+        help="Last lines that look like no records, such as a total: leave them out, or read them as records. Without "
+        "it they are rejected.",
     ),
-    click.option("--time-zone", help="The zone of timestamps without an offset, for example UTC or Europe/Berlin."),
     click.option(
         "--unescape/--no-unescape",
         default=None,
@@ -69,7 +72,6 @@ _PREVIEW_OPTIONS = (
         metavar="EXPORT",
         help="The export of ours from which the file was made by editing. It says how the file is written.",
     ),
-    click.option("--delimiter", help="The character between fields, for example ; or tab. Default: detected."),
     click.option(
         "--mode",
         type=click.Choice(Mode, case_sensitive=False),
@@ -152,15 +154,16 @@ def import_file(file: Path, on_invalid: OnInvalid, show_values: bool, as_json: b
 
 
 def print_report(store: RecordStore, report: ImportReport, show_values: bool, as_json: bool) -> None:
-    """Print the outcome of a batch."""
+    """Print the outcome of a batch. Personal values are masked unless `show_values` is set."""
+    record_type = store.record_type(report.batch.record_type)
+    shown = report if show_values else report.masked(record_type)
     if as_json:
-        print_json(report.to_dict())
+        print_json(shown.to_dict())
     else:
         from pipelines.commands.terminal import print_report as print_for_people
 
-        record_type = store.record_type(report.batch.record_type)
         personal = frozenset() if show_values else frozenset(it.name for it in record_type.fields if it.personal)
-        print_for_people(report, personal, store.clock.now())
+        print_for_people(shown, personal, store.clock.now())
 
 
 @contextmanager
@@ -185,7 +188,7 @@ def _ask(bar: "ProgressBar | None") -> "Ask | None":
     return ask
 
 
-def _request(file: Path, maps: Sequence[str], **choices: Any) -> ImportRequest:
+def _request(file: Path, maps: Sequence[str], blanks: Sequence[str], **choices: Any) -> ImportRequest:
     """Returns the request; `choices` are the other options, which are named as its fields."""
     column_map = {}
     for given in maps:
@@ -193,4 +196,4 @@ def _request(file: Path, maps: Sequence[str], **choices: Any) -> ImportRequest:
         if not equals:
             raise InvalidRequest(f"--map was {given!r}.", 'Write --map "HEADER=FIELD", or "HEADER=" to ignore it.')
         column_map[header] = field
-    return ImportRequest(path=file, column_map=column_map, **choices)
+    return ImportRequest(path=file, column_map=column_map, blank=",".join(blanks) or None, **choices)

@@ -11,6 +11,7 @@ import click
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
+from schemas.reading import COMMA, POINT, DateOrder
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal import ProgressBar
@@ -33,6 +34,30 @@ batch = click.argument("batch_id", metavar="BATCH")
 show_values = click.option(
     "--show-values", is_flag=True, help="Print values of personal fields. Without it they are masked."
 )
+
+how_it_is_written = {
+    "encoding": click.option("--encoding", help="The file's encoding, for example utf-8 or cp1252. Default: detected."),
+    "sheet": click.option("--sheet", help="The sheet of a workbook. Default: the first."),
+    "date_order": click.option(
+        "--date-order",
+        type=click.Choice(DateOrder, case_sensitive=False),
+        help="The order in dates such as 31/05/2024 (dmy), 05/31/2024 (mdy) or 2024/05/31 (ymd).",
+    ),
+    "decimal": click.option(
+        "--decimal",
+        type=click.Choice([COMMA, POINT]),
+        metavar="SIGN",
+        help="The decimal sign of numbers in delimited text: a comma or a point. They may have thousands separators "
+        "then, as 1.234,50.",
+    ),
+    "time_zone": click.option(
+        "--time-zone", help="The zone of timestamps without an offset, for example UTC or Europe/Berlin."
+    ),
+    "delimiter": click.option(
+        "--delimiter", help="The character between fields, for example ; or tab. Default: detected."
+    ),
+}
+"""What a user says about how a file is written, for commands that read one. Each sets the option of ReadOptions."""
 
 
 @contextmanager

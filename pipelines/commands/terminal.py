@@ -1,5 +1,6 @@
 """Prints the results of commands for people. Values of personal fields are masked."""
 
+import shlex
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,8 +30,12 @@ _BAR = 30
 _WIDTH_OF_A_FILE = 240
 _WIDEST = 1_000
 """A width in which every table has room."""
-_IGNORED = 20
-"""How many headers of ignored columns are printed; the report has all."""
+_IGNORED, _LIKE, _CHANGED, _SAMPLE = 20, 10, 10, 40
+"""How many headers of ignored columns, proposals, changed values and characters of a value are printed.
+
+The report has all.
+"""
+_WHY = {"given": "as you said", "remembered": "as said earlier"}
 
 
 def console() -> Console:
@@ -120,11 +125,15 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(escape(batch.failure))
         return
     if batch.understood:
-        out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
+        how = [value if label == "Format" else f"{label.lower()} {value}" for label, value in batch.understood]
+        out.print(f"Read as {escape('; '.join(how))}")
     if batch.remembered is not None and batch.remembered.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
-        listed = ", ".join([*batch.remembered.for_others.flags, *remembered])
+        listed = "; ".join(filter(None, (" ".join(batch.remembered.for_others.flags), ", ".join(remembered))))
         out.print(f"Read as in {batch.remembered.remembered_from}{escape(listed and f': {listed}')}")
+    if batch.parent is not None:
+        out.print(f"Corrects rejected records of {batch.parent}")
+    _print_columns(report.columns, out)
     shown = {it.header for it in report.columns if it.field is not None and it.field not in personal}
     for question in report.questions or batch.questions:
         if batch.status is BatchStatus.PREVIEWED:
@@ -154,17 +163,54 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(escape(sample.message(masked=sample.field in personal, place=batch.place)))
     if batch.cleared:
         cleared = ", ".join(f"{name} ({number:,})" for name, number in batch.cleared.items())
-        out.print(f"\nValues that empty cells clear: {cleared}")
+        keep = ". To keep them: --blank keep" if batch.status is BatchStatus.PREVIEWED else ""
+        out.print(f"\nValues that empty cells clear: {cleared}{keep}")
+    _print_changes(report, out)
     if report.rejects_file is not None:
         out.print(f"\nThe rejected records, ready to correct and import: {escape(str(report.rejects_file))}")
         out.print(f"When they are corrected: {escape(report.rejects_command or '')}")
     if report.report_file is not None:
         out.print(f"\nThe report as a page: {escape(str(report.report_file))}")
-    ignored = [column.header for column in report.columns if column.field is None]
+    _print_what_next(report, now)
+
+
+def _print_columns(columns: Sequence[Column], out: Console) -> None:
+    """Print which column feeds which field, which are ignored, and which of these could be meant for a field."""
+    mapped = Table(box=None, pad_edge=False, show_header=False)
+    for column in columns:
+        if column.field is not None:
+            why = f"{column.score} % alike" if column.score is not None else _WHY.get(column.reason, "")
+            first = escape(_cut(*column.samples[:1]))
+            mapped.add_row(escape(repr(column.header)), f"→ {column.field}", first, f"[dim]{why}[/]")
+    if mapped.row_count:
+        out.print()
+        out.print(mapped)
+    for column in [column for column in columns if column.like is not None][:_LIKE]:
+        option = shlex.quote(f"{column.header}={column.like}")
+        out.print(
+            f"Ignored, but like an empty field: {escape(repr(column.header))} → {column.like}? --map {escape(option)}"
+        )
+    ignored = [it.header for it in columns if it.field is None and it.reason != "ours" and it.like is None]
     if ignored:
         more = f" and {len(ignored) - _IGNORED:,} more" if len(ignored) > _IGNORED else ""
-        out.print(f"\nIgnored columns: {escape(', '.join(map(repr, ignored[:_IGNORED])))}{more}")
-    _print_what_next(report, now)
+        out.print(f"Ignored columns: {escape(', '.join(map(repr, ignored[:_IGNORED])))}{more}")
+
+
+def _print_changes(report: ImportReport, out: Console) -> None:
+    """Print the first changed values."""
+    if not report.changes:
+        return
+    changes = table("Record", "Key", "Field", "Stored", "In the file", numbers=["Record"])
+    for change in report.changes[:_CHANGED]:
+        new = "(cleared)" if change.new is None else escape(_cut(change.new))
+        old = "" if change.old is None else escape(_cut(change.old))
+        changes.add_row(f"{change.record:,}", escape(_cut(change.key)), change.field, old, new)
+    out.print("\nThe first changed values:")
+    out.print(changes)
+
+
+def _cut(text: str = "") -> str:
+    return text if len(text) <= _SAMPLE else f"{text[:_SAMPLE]}…"
 
 
 def print_question(question: Question, out: Console) -> None:
@@ -192,14 +238,17 @@ def asked(question: Question) -> str | None:
     if len(question.candidates) < 2:
         is_right = click.confirm("Is it right to read it so?", err=True)
         return None if not is_right else question.proposed if question.candidates else "yes"
-    prompt = f"Which {question.option} ({', '.join(question.candidates)})"
-    answer: str = click.prompt(prompt, type=click.Choice(question.candidates), show_choices=False, err=True)
-    return answer
+    numbers = {str(at): it for at, it in enumerate(question.candidates, 1) if str(at) not in question.candidates}
+    shown = [f"{at} {it}" for at, it in numbers.items()] or question.candidates
+    prompt = f"Which {question.option}: its name or number ({', '.join(shown)})"
+    choices = click.Choice([*question.candidates, *numbers])
+    answer: str = click.prompt(prompt, type=choices, show_choices=False, err=True)
+    return numbers.get(answer, answer)
 
 
 def _print_what_next(report: ImportReport, now: datetime) -> None:
     """Print what can be done with the batch, and until when."""
-    batch, left = report.batch, time_left(report.open_until, now)
+    batch, left = report.batch, _in_words(report.open_until, now)
     if not left:
         return
     until = f"for {left}, until {report.open_until:%Y-%m-%d %H:%M} UTC"
@@ -261,6 +310,15 @@ def time_left(until: datetime | None, now: datetime) -> str:
         return ""
     minutes = int((until - now).total_seconds()) // 60
     return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _in_words(until: datetime | None, now: datetime) -> str:
+    """Returns the same in words, as in "23 hours and 59 minutes"."""
+    if until is None or until <= now:
+        return ""
+    hours, minutes = divmod(int((until - now).total_seconds()) // 60, 60)
+    shown = [numbered(hours, "hour")] if hours else []
+    return " and ".join([*shown, *([numbered(minutes, "minute")] if minutes or not hours else [])])
 
 
 def print_batches(reports: Sequence[ImportReport], now: datetime, following: int | None) -> None:

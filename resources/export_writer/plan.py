@@ -37,6 +37,7 @@ class ExportPlan:
     work: the folder in which this process makes parts.
     path: where the file will be published.
     at: when the export was planned.
+    escaped: the columns of which texts get a ' before them, each with the number of these texts.
     confined: the path was given in Dagster and not at a terminal, so it must lie in an allowed folder.
     """
 
@@ -50,6 +51,7 @@ class ExportPlan:
     folder: Location
     work: Path = field(compare=False)
     path: Location
+    escaped: Mapping[str, int] = field(default_factory=dict)
     confined: bool = False
 
     @property
@@ -150,6 +152,7 @@ class ExportPlan:
             folder=folder,
             work=working_folder(folder, files),
             path=location(saved["path"]),
+            escaped=saved.get("escaped", dict.fromkeys(saved["columns"], 0)),  # in older plans it is not counted
             confined=saved.get("confined", True),  # older plans do not say
         )
 
@@ -165,6 +168,7 @@ class ExportPlan:
             "since": self.selection.since,
             "full": self.selection.full,
             "path": str(self.path),
+            "escaped": dict(self.escaped),
             "confined": self.confined,
             "parts": [
                 {"low": _texts(part.range.low), "high": _texts(part.range.high), "rows": part.rows}

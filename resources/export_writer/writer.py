@@ -99,6 +99,7 @@ class ExportWriter:
                 rows = source.count()
                 value_bytes = source.bytes_per_row()
                 parts = source.divide(rows, request.part_rows or _part_rows(file_format, value_bytes))
+                escaped = source.count_escaped() if request.escaped else {}
             plan = ExportPlan(
                 export_id=export_id,
                 request=request,
@@ -110,6 +111,7 @@ class ExportWriter:
                 folder=folder,
                 work=working_folder(folder, self._files),
                 path=path,
+                escaped=escaped,
                 confined=confined,
             )
             try:
@@ -312,6 +314,7 @@ def _notes(plan: ExportPlan) -> tuple[str, ...]:
             f"The records as of {plan.request.changed_since} have expired, so changes since then cannot be found. "
             "The file has all records, and `_change` is full in each."
         )
-    if plan.request.escaped:
-        notes.append("Texts that a spreadsheet would take for formulas have a ' before them.")
+    columns = ", ".join(f"{name} ({number:,})" for name, number in plan.escaped.items() if number)
+    if columns:
+        notes.append(f"Texts that a spreadsheet would compute have a ' before them: {columns}.")
     return tuple(notes)

@@ -9,7 +9,7 @@ from resources.record_store.refusals import no_such_export
 from schemas.batches import ImportRequest
 from schemas.errors import InvalidRequest
 from schemas.exports import ExportManifest, ExportRequest
-from schemas.formulas import ESCAPED, FORMULA, NUMBER
+from schemas.formulas import ESCAPED, FORMULA, NUMBER, PHONE
 from schemas.reading import ReadOptions
 
 _CERTAIN = ("utf-8", "utf-16", "utf-32")
@@ -106,17 +106,24 @@ def _by_header_row(exports: Sequence[tuple[str, ExportRequest]], reader: FileRea
 
 
 def _looks_escaped(chunk: TextChunk | None) -> bool:
-    """Returns whether the texts that look like formulas have a ' before them, or most of them."""
+    """Returns whether the texts that look like formulas have a ' before them, or most of them.
+
+    Telephone numbers decide only where there is no other such text: earlier versions escaped them, this one does not.
+    """
     import pyarrow.compute as pc
 
-    escaped = bare = 0
+    escaped = bare = old_phones = phones = 0
     for column in () if chunk is None else chunk.values.columns:
         texts = column.filter(pc.match_substring_regex(column, FORMULA))
-        numbers = pc.sum(pc.match_substring_regex(texts, f"^{NUMBER}$")).as_py() or 0
-        quoted = pc.sum(pc.match_substring_regex(texts, ESCAPED)).as_py() or 0
-        escaped += quoted
-        bare += len(texts) - numbers - quoted
-    return escaped >= bare
+        quoted, number, phone, old_phone = (
+            pc.sum(pc.match_substring_regex(texts, pattern)).as_py() or 0
+            for pattern in (ESCAPED, f"^({NUMBER})$", f"^({PHONE})$", f"^'({PHONE})$")
+        )
+        escaped += quoted - old_phone
+        bare += len(texts) - quoted - number - phone
+        old_phones += old_phone
+        phones += phone
+    return escaped >= bare if escaped or bare else old_phones >= phones
 
 
 def _whole(request: ExportRequest) -> ReadOptions:

@@ -169,7 +169,7 @@ class Opener:
             return None
         return Question(
             f"Its columns are those of the export {origin.export_id} and of {earlier.batch_id}. It is read as was said "
-            f"for the batch: {', '.join(flags)}. If it comes from the export, say --of {origin.export_id}."
+            f"for the batch: {' '.join(flags)}. If it comes from the export, say --of {origin.export_id}."
         )
 
     def _without_open(self, options: ReadOptions, parent: Batch | None, origin: Origin | None) -> ReadOptions:

@@ -1,7 +1,7 @@
 """Staging a file: read it, map its columns, check it, compare it with the records, count the outcomes."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from resources.file_reader import CellProblem, FileReader, Malformed, TextChunk
 from resources.importing.change_column import ChangeColumn
+from resources.importing.last_lines import LastLines
 from resources.importing.progress import Progress, observed_chunks
 from resources.importing.shown_texts import ShownTexts
 from resources.importing.source import Source
@@ -23,6 +24,7 @@ from resources.record_store.problems import PROBLEMS, ProblemFile, summarise
 from resources.record_store.refusals import outdated_type
 from schemas import load_model
 from schemas.batches import ChangedValue, ImportRequest, ProblemCount, Remembered, RowProblem
+from schemas.blanks import Blank, Blanks
 from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.dates import DateOrders
@@ -73,12 +75,17 @@ class StagedPreview:
 
 @dataclass(frozen=True)
 class _Checks:
-    """What looks at every value of a file, beside its rules."""
+    """What looks at every value of a file, beside its rules.
+
+    may_be_empty: the required fields for which an empty cell stands for the stored value.
+    """
 
     dates: DateOrders
     decimals: DecimalSigns
     plausibility: Plausibility
     change_column: ChangeColumn
+    last_lines: LastLines
+    may_be_empty: Collection[str]
 
     def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
         """Count the texts of a chunk. `typed` has the values that were read from them."""
@@ -113,28 +120,37 @@ def stage_file(
     texts = {mapping.fields[name]: name for name in fields if record_type.field(name).type == "text"}
     shown = ShownTexts(reader.number_formats, texts, taken=bool(source.options.as_shown))
     floats = [name for position, name in texts.items() if position in reader.float_columns]
+    blanks = _blanks(source, record_type)
+    last_lines = LastLines(
+        source.options.footer, [mapping.fields[name] for name in record_type.key], len(reader.headers)
+    )
     checks = _Checks(
         DateOrders(record_type, fields, source.options.date_order),
         DecimalSigns(record_type, fields, source.decimal, can_be_said=reader.format.numbers_are_text),
         Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"), floats),
         ChangeColumn(source, mapping),
+        last_lines,
+        frozenset(name for name in fields if record_type.field(name).required and blanks.of(name) is not Blank.CLEAR),
     )
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
         staging = Staging(folder, fields)
         with ProblemFile(staging.problems) as problems:
-            chunks = map(shown.applied, observed_chunks(reader, progress))
+            chunks = map(shown.applied, last_lines.passed(observed_chunks(reader, progress)))
             staged, examples = _stage(source, chunks, model, mapping, staging, problems, unescape, checks)
             pa.default_memory_pool().release_unused()  # DuckDB needs it now
             with records.compare(record_type, staging, snapshot) as staged_file:
+                staged_file.resolve_blanks(blanks)
                 limits = store.settings.limits
                 problems.add_all(staged_file.exclude_repeated_keys(request.on_duplicate, limits.records_per_key))
                 problems.add_all(staged_file.exclude_other_forms())
+                problems.add_all(staged_file.exclude_unfilled(blanks))
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
                 comparison = staged_file.compare()
                 warnings = _with_stored_values(checks.plausibility, staged_file, comparison, record_type)
                 changes = staged_file.changes(_CHANGED_RECORDS) if comparison.updated else []
-        counts = _balanced(reader.read, reader.read - staged, comparison)
+        read = reader.read - last_lines.skipped
+        counts = _balanced(read, read - staged, comparison)
         problem_counts, samples = summarise(staging.problems)
     return StagedPreview(
         sha256=reader.sha256,
@@ -156,17 +172,36 @@ def stage_file(
             *checks.dates.understood,
             *checks.decimals.understood,
             *_time_zone(source, record_type, fields),
+            *last_lines.understood,
+            *((("Empty cells", f"{source.options.blank}, as --blank says"),) if source.options.blank else ()),
             *((("Texts like '=1+1", f"lose the ', because {why_unescape}"),) if why_unescape else ()),
             *((_AS_SHOWN,) if source.options.as_shown and reader.number_formats else ()),
             *(("Note", note) for note in reader.notes),
         ),
-        warnings=(*checks.dates.warnings(), *checks.decimals.warnings(), *shown.warnings(), *warnings),
+        warnings=(
+            *checks.dates.warnings(),
+            *checks.decimals.warnings(),
+            *shown.warnings(),
+            *warnings,
+            *last_lines.warnings(),
+        ),
         as_shown=tuple(texts) if source.options.as_shown else (),
         parent=source.parent.batch_id if source.parent else None,
         fields=fields,
         record_type=record_type,
         snapshot=snapshot,
     )
+
+
+def _blanks(source: Source, record_type: RecordType) -> Blanks:
+    """Returns what empty cells do. Raises InvalidRequest if the request names a field that the type does not have."""
+    unknown = [name for name in Blanks.parse(source.request.blank).of_fields if name not in record_type.field_names]
+    if unknown:
+        raise InvalidRequest(
+            f"{record_type.name} has no field {unknown[0]!r}, which --blank names.",
+            f"Its fields: {', '.join(record_type.field_names)}.",
+        )
+    return Blanks.parse(source.options.blank)
 
 
 def _time_zone(source: Source, record_type: RecordType, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -264,7 +299,11 @@ def _stage(
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
             )
-            failures = [*failures, *checks.change_column.failures(chunk)]
+            failures = [
+                *(it for it in failures if it.rule != "required" or it.field not in checks.may_be_empty),
+                *checks.change_column.failures(chunk),
+                *checks.last_lines.failures(chunk),
+            ]
             problems.add_all(_problem_rows(failure, chunk) for failure in failures)
             columns = [
                 chunk.records,
@@ -343,7 +382,7 @@ def _cell_failures(chunk: TextChunk, mapping: Mapping) -> list[Failures]:
 
 def _elsewhere(failures: list[Failures], chunk: TextChunk, mapping: Mapping) -> list[Failures]:
     """Returns the failures without those of cells that the reader has already reported."""
-    known: dict[str, list[int]] = {}
+    known: dict[str | None, list[int]] = {}
     fields = {position: name for name, position in mapping.fields.items()}
     for cell in chunk.cells:
         known.setdefault(fields.get(cell.column, ""), []).append(cell.row)

@@ -10,6 +10,7 @@ from resources.record_store.problems import PROBLEMS
 from resources.record_store.refusals import key_of_too_many
 from resources.record_store.staging import Comparison, Staging, differs, same_key
 from schemas.batches import ChangedValue, Mode, OnDuplicate
+from schemas.blanks import Blank, Blanks
 from schemas.characters import code_points
 from schemas.record_type import RecordType
 
@@ -36,6 +37,45 @@ class StagedFile:
         connection.execute(
             "CREATE TEMP TABLE excluded AS SELECT _record, 'rejected' AS _outcome FROM staged WHERE NOT _valid"
         )
+
+    def resolve_blanks(self, blanks: Blanks) -> None:
+        """Puts stored values in the place of empty ones, and of those that only fill."""
+        chosen = self._not_cleared(blanks)
+        if not chosen:
+            return
+        values = ", ".join(
+            f"coalesce({first}.{field}, {second}.{field}) AS {field}"
+            for name, choice in chosen.items()
+            for field, first, second in [(identifier(name), *(("s", "t") if choice is Blank.KEEP else ("t", "s")))]
+        )
+        file, resolved = self._staging.records, self._staging.records.with_suffix(".resolved")
+        self._connection.execute(
+            f"""
+            COPY (
+                SELECT s.* REPLACE ({values}) FROM staged s
+                LEFT JOIN ({self._stored()}) t ON {same_key(self._type, "s", "t")} ORDER BY s._record
+            ) TO {literal(resolved)} (FORMAT parquet, COMPRESSION lz4_raw)
+            """,
+            [self._account],
+        )
+        resolved.replace(file)
+
+    def exclude_unfilled(self, blanks: Blanks) -> Iterator[pa.RecordBatch]:
+        """Excludes records with an empty required field and no stored value for it; yields their problems."""
+        for name in self._not_cleared(blanks):
+            if self._type.field(name).required:
+                missing = f"FROM staged ANTI JOIN excluded USING (_record) WHERE {identifier(name)} IS NULL"
+                yield from self._problems(
+                    f"SELECT _record, _line, ?, 'required', 'must be there for a new record', NULL {missing} "
+                    "ORDER BY _record",
+                    [name],
+                )
+                self._connection.execute(f"INSERT INTO excluded SELECT _record, 'rejected' {missing}")
+
+    def _not_cleared(self, blanks: Blanks) -> dict[str, Blank]:
+        """Returns what empty cells of a field do, for each field of the file where they do not clear."""
+        chosen = {name: blanks.of(name) for name in self._staging.fields if name not in self._type.key}
+        return {name: choice for name, choice in chosen.items() if choice is not Blank.CLEAR}
 
     def exclude_repeated_keys(self, on_duplicate: OnDuplicate, most: int) -> Iterator[pa.RecordBatch]:
         """Excludes duplicates and contradictions; yields the problems of the records that contradict another one.

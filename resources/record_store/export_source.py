@@ -1,7 +1,7 @@
 """The records of an export, by SQL: select them, order them, divide them into parts, and write a part."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +16,7 @@ from resources.record_store.tables import sql_type, table
 from schemas.errors import Refused
 from schemas.exports import CHANGE_COLUMN
 from schemas.filters import Filter, Order
-from schemas.formulas import FORMULA, NUMBER
+from schemas.formulas import FORMULA, PLAIN
 from schemas.record_type import RecordType
 
 _SAMPLE = 20_000
@@ -102,6 +102,21 @@ class ExportSource:
         number: int = self._connection.fetch_one(sql, values)[0]
         return number
 
+    def count_escaped(self) -> dict[str, int]:
+        """Return how many texts of each column must be escaped. Columns without such texts are left out."""
+        texts = [name for name in self._selection.columns if self._kinds[name] == "text"]
+        tests = [(f"{identifier(name)} < 'A'", _is_escaped(identifier(name))) for name in texts]
+        if self._then is None:  # by column: then DuckDB reads only the files that can have such texts
+            found = [
+                self._connection.fetch_one(*self._rows("count(*)", [(it, []) for it in each]))[0] for each in tests
+            ]
+        elif texts:
+            counts = ", ".join(f"count(*) FILTER ({test})" for _, test in tests)
+            found = self._connection.fetch_one(*self._rows(counts))
+        else:
+            found = []
+        return {name: number for name, number in zip(texts, found, strict=True) if number}
+
     def bytes_per_row(self) -> float:
         """Estimate the number of bytes of a record's values as text."""
         texts = ", ".join(f"{identifier(name)}::VARCHAR" for name in self._selection.written)
@@ -130,8 +145,11 @@ class ExportSource:
         ranges = [Range(low, high) for low, high in pairwise([None, *bounds, None])]
         return [(each, counts.get(number, 0)) for number, each in enumerate(ranges)]
 
-    def write_csv(self, part: Range, path: Path, delimiter: str, escaped: bool) -> int:
-        """Write the records of the range as CSV in UTF-8, without a header. Returns the number of records."""
+    def write_csv(self, part: Range, path: Path, delimiter: str, escaped: Collection[str] = ()) -> int:
+        """Write the records of the range as CSV in UTF-8, without a header. Returns the number of records.
+
+        escaped: the columns with texts to escape.
+        """
         columns = [self._csv_column(name, escaped) for name in self._selection.written]
         if len(columns) == 1:  # readers skip empty lines
             columns = [f"coalesce({columns[0]}::VARCHAR, '')"]
@@ -316,11 +334,11 @@ class ExportSource:
         less, more = "><" if order.descending else "<>"
         return identifier(order.field), bound[at], less, more
 
-    def _csv_column(self, name: str, escaped: bool) -> str:
+    def _csv_column(self, name: str, escaped: Collection[str]) -> str:
         column, kind = identifier(name), self._kinds[name]
         if kind == "timestamp":
             return _timestamp_text(column)
-        return _escaped(column) if escaped and kind == "text" else column
+        return _escaped(column) if name in escaped and kind == "text" else column
 
 
 def _same(column: str, value: Any) -> Sql:
@@ -328,16 +346,19 @@ def _same(column: str, value: Any) -> Sql:
 
 
 def _escaped(column: str) -> str:
-    """Return SQL for the same as schemas.formulas.escape_formula.
+    """Return SQL for the same as schemas.formulas.escape_formula."""
+    return f"CASE WHEN {_is_escaped(column)} THEN chr(39) || {column} ELSE {column} END"
+
+
+def _is_escaped(column: str) -> str:
+    """Return a condition that a text is escaped, as SQL.
 
     It uses CASE because DuckDB chooses the order in which it evaluates the conditions of AND. Most texts need only the
-    first, cheap test. No number has a space in it.
+    first, cheap test, and telephone numbers the second.
     """
-    quoted = f"chr(39) || {column}"
     return (
-        f"CASE WHEN {column} >= 'A' THEN {column} WHEN regexp_matches({column}, {literal(FORMULA)}) THEN "
-        f"CASE WHEN contains({column}, ' ') THEN {quoted} WHEN regexp_full_match({column}, {literal(NUMBER)}) THEN "
-        f"{column} ELSE {quoted} END ELSE {column} END"
+        f"CASE WHEN {column} >= 'A' THEN false WHEN regexp_full_match({column}, {literal(PLAIN)}) THEN false "
+        f"ELSE coalesce(regexp_matches({column}, {literal(FORMULA)}), false) END"
     )
 
 

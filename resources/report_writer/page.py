@@ -187,4 +187,6 @@ def _column(column: Column) -> _Column:
     reason = _REASONS[column.reason]
     if column.score is not None:
         reason += f" ({column.score}% alike)"
+    if column.like is not None:
+        reason += f"; it is like {column.like}, which no column feeds"
     return _Column(column.position + 1, column.header, column.field, reason, column.samples)

@@ -9,7 +9,9 @@ import pyarrow.compute as pc
 
 from resources.type_drafter.names import snake_case
 from schemas.parsing import parse_column
+from schemas.reading import ReadOptions
 from schemas.record_type import Field
+from schemas.spellings import with_point
 
 NULL_MARKERS = ("NA", "N/A", "NULL", "null", "None", "-", "#N/A", "nan", "NaN")
 """What programs write for null. Only a column that is not of text declares them."""
@@ -45,10 +47,14 @@ _NAME_OF_A_THING = re.compile(
 
 @dataclass
 class Column:
-    """A column of the file. `add` takes the values of each chunk into account."""
+    """A column of the file. `add` takes the values of each chunk into account.
+
+    options: how its numbers, dates and times are written.
+    """
 
     position: int
     header: str
+    options: ReadOptions = field(default_factory=ReadOptions)
     name: str = ""
     types: list[str] = field(default_factory=lambda: list(_TYPES))
     markers: dict[str, int] = field(default_factory=dict)
@@ -92,8 +98,10 @@ class Column:
         trimmed = pc.utf8_trim_whitespace(texts)
         if pc.any(pc.match_substring_regex(trimmed, r"^-?0[0-9]|^-?[0-9]{16}")).as_py():
             self.types = [kept for kept in self.types if kept not in _NUMBERS]
-        whole = "integer" in self.types and _all_are("integer", texts)  # then they fit every type of number
-        self.types = [kept for kept in self.types if (whole and kept in _NUMBERS) or _all_are(kept, texts)]
+        whole = "integer" in self.types and self._all_are("integer", texts)  # then they fit every type of number
+        self.types = [kept for kept in self.types if (whole and kept in _NUMBERS) or self._all_are(kept, texts)]
+        if self.options.decimal is not None:
+            trimmed = with_point(trimmed, self.options.decimal)
         if "decimal(38,19)" in self.types and "integer" not in self.types:
             parts = pc.extract_regex(trimmed, r"^-?(?P<whole>[0-9]*)\.?(?P<rest>[0-9]*)$")
             self.digits = max(self.digits, pc.max(pc.utf8_length(pc.struct_field(parts, "whole"))).as_py())
@@ -102,6 +110,24 @@ class Column:
         elif "decimal(38,19)" in self.types:
             self.digits = max(self.digits, pc.max(pc.utf8_length(trimmed)).as_py())
             self.scales.add(0)
+
+    def _all_are(self, type_: str, texts: pa.Array) -> bool:
+        return not len(self._parsed(texts, Field("", type_), strict=True)[1])
+
+    def values(self, texts: pa.Array) -> pa.Array:
+        """Returns the values of texts, as an import reads them."""
+        return self._parsed(texts, self.field)[0]
+
+    def _parsed(self, texts: pa.Array, as_field: Field, *, strict: bool = False) -> tuple[pa.Array, pa.Array]:
+        said = self.options
+        return parse_column(
+            texts,
+            as_field,
+            time_zone=said.time_zone,
+            date_order=said.date_order,
+            decimal=said.decimal,
+            strict=strict,
+        )
 
     @property
     def type(self) -> str:
@@ -145,10 +171,6 @@ class Column:
     def field(self) -> Field:
         """Returns the field that the values are parsed as."""
         return Field(self.name, self.type, null_markers=self.null_markers)
-
-
-def _all_are(type_: str, texts: pa.Array) -> bool:
-    return not len(parse_column(texts, Field("", type_), strict=True)[1])
 
 
 def name_fields(columns: Sequence[Column]) -> None:

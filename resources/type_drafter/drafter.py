@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -16,23 +17,35 @@ from resources.type_drafter.names import LONGEST_NAME, snake_case
 from resources.type_drafter.source import source_of
 from schemas.errors import InvalidRequest
 from schemas.mapping import REJECTS_COLUMNS
-from schemas.parsing import arrow_type, parse_column
+from schemas.parsing import arrow_type
+from schemas.reading import ReadOptions
 
 _MEMORY = "512MB"
 
 
-def draft(path: Path, name: str | None = None) -> str:
+def draft(path: Path, name: str | None = None, options: ReadOptions | None = None) -> str:
     """Returns the source of a module with a record type that takes every well-formed record of the file.
 
     name: the name of the record type. Default: made from the file's name.
+    options: how the file is written, as far as the user says it.
     Raises NotFound or UnreadableFile as `FileReader` does. Raises InvalidRequest if the name is not valid, or if the
     file has no column that a field can hold.
     """
-    with FileReader(path) as reader:
-        return draft_from(path.name, reader.headers, reader.chunks(), name)
+    options = options or ReadOptions()
+    with FileReader(path, options) as reader:
+        if not reader.format.numbers_are_text:
+            options = replace(options, decimal=None)
+        options = replace(options, time_zone=options.time_zone or reader.format.time_zone)
+        return draft_from(path.name, reader.headers, reader.chunks(), name, options)
 
 
-def draft_from(file: str, headers: Sequence[str], chunks: Iterable[TextChunk], name: str | None = None) -> str:
+def draft_from(
+    file: str,
+    headers: Sequence[str],
+    chunks: Iterable[TextChunk],
+    name: str | None = None,
+    options: ReadOptions | None = None,
+) -> str:
     """Returns the same for a file that is read already: its name, its header row and its records."""
     if name is not None and (not name or snake_case(name, ascii_only=True) != name):
         raise InvalidRequest(
@@ -40,7 +53,8 @@ def draft_from(file: str, headers: Sequence[str], chunks: Iterable[TextChunk], n
             f"Use at most {LONGEST_NAME} small letters, digits and _, and begin with a letter.",
         )
     type_name = name or snake_case(file.split(".")[0], ascii_only=True) or "drafted"
-    columns = [Column(position, header) for position, header in enumerate(headers) if header not in REJECTS_COLUMNS]
+    options = options or ReadOptions()
+    columns = [Column(at, header, options) for at, header in enumerate(headers) if header not in REJECTS_COLUMNS]
     if not columns:
         raise InvalidRequest(f"{file!r} has no column of data.", "Its header must name one.")
     name_fields(columns)
@@ -83,7 +97,6 @@ def _write_typed(columns: Sequence[Column], texts: Path, typed: Path) -> None:
     with pq.ParquetFile(texts) as file, pq.ParquetWriter(typed, schema, compression="lz4") as writer:
         for batch in file.iter_batches():
             values = [
-                parse_column(batch.column(str(column.position)), column.field)[0].cast(arrow_type(column.field))
-                for column in columns
+                column.values(batch.column(str(column.position))).cast(arrow_type(column.field)) for column in columns
             ]
             writer.write_batch(pa.RecordBatch.from_arrays(values, schema=schema))

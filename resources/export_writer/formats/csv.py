@@ -43,7 +43,7 @@ class Csv(TextFormat):
     def write_lines(self, plan: ExportPlan, number: int, source: ExportSource, path: Path) -> int:
         """Write a row for each record. Raises RecordsError for a character that the encoding does not have."""
         request, columns, before = plan.request, plan.selection.written, plan.rows_before(number)
-        rows = source.write_csv(plan.parts[number].range, path, request.delimiter, request.escaped)
+        rows = source.write_csv(plan.parts[number].range, path, request.delimiter, plan.escaped)
         if not is_utf8(request.encoding):
             rewrite(path, lambda target: transcode(path, target, request.encoding, request.delimiter, columns, before))
         return rows
