@@ -7,11 +7,11 @@ from fractions import Fraction
 from re import fullmatch
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.counts import Counts
-from schemas.reading import DateOrder, ReadOptions, is_time_zone
+from schemas.reading import DateOrder, ReadOptions, ShortRows, is_time_zone
 from schemas.warnings import BatchWarning, WarningCode
 
 PART = ".part"
@@ -33,8 +33,8 @@ class CommitPolicy(BaseModel):
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
-    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal: how these files are written; see
-        ReadOptions.
+    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal, header_row, short_rows: how these
+        files are written; see ReadOptions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +50,8 @@ class CommitPolicy(BaseModel):
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: Literal[",", "."] | None = None
+    header_row: PositiveInt | None = None
+    short_rows: ShortRows | None = None
 
     @field_validator("commit")
     @classmethod

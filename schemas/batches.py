@@ -14,7 +14,7 @@ from schemas.counts import Counts
 from schemas.errors import InvalidRequest
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
-from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, is_time_zone
+from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, ShortRows, is_time_zone
 from schemas.rollbacks import OnModified, Undone
 from schemas.warnings import BatchWarning
 
@@ -76,6 +76,9 @@ class ImportRequest:
         offsets, or that such timestamps are rejected.
     decimal: the decimal sign of numbers in delimited text, a comma or a point. None means as said earlier, or a point
         without thousands separators.
+    header_row: the line or row that names the columns, from 1. None means as said earlier, or as detected.
+    short_rows: what to do with records of delimited text that have fewer fields than the header. None means as said
+        earlier, or that they are rejected.
     of: the export of the account that the file comes from, if it was edited since. None means that the file says it.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
@@ -95,16 +98,20 @@ class ImportRequest:
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: str | None = None
+    header_row: int | None = None
+    short_rows: ShortRows | None = None
     of: str | None = None
     again: bool = False
     arrival: Arrival | None = None
 
     def __post_init__(self) -> None:
-        """Raise InvalidRequest for a time zone that does not exist, and for another decimal sign."""
+        """Raise InvalidRequest for a time zone that does not exist, another decimal sign, or a row before the first."""
         if self.decimal not in (None, COMMA, POINT):
             raise InvalidRequest(f"{self.decimal!r} is no decimal sign.", "Give a comma or a point.")
         if self.time_zone is not None and not is_time_zone(self.time_zone):
             raise InvalidRequest(f"There is no time zone {self.time_zone!r}.", "Name one such as UTC or Europe/Berlin.")
+        if self.header_row is not None and self.header_row < 1:
+            raise InvalidRequest(f"There is no row {self.header_row}.", "The first row is 1.")
 
     @property
     def options(self) -> ReadOptions:

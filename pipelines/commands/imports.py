@@ -13,7 +13,7 @@ from pipelines.commands.options import open_store, owner, print_json, progress
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, Uncertain
-from schemas.reading import COMMA, POINT, DateOrder, Question
+from schemas.reading import COMMA, POINT, DateOrder, Question, ShortRows
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal import ProgressBar
@@ -43,6 +43,17 @@ _PREVIEW_OPTIONS = (
     ),
     click.option("--encoding", help="The file's encoding, for example utf-8 or cp1252. Default: detected."),
     click.option("--sheet", help="The sheet of a workbook. Default: the first."),
+    click.option(
+        "--header-row",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="The line or row that names the columns, from 1. Default: detected.",
+    ),
+    click.option(
+        "--short-rows",
+        type=click.Choice(ShortRows, case_sensitive=False),
+        help="For records of delimited text with fewer fields than the header: reject, or fill with empty ones.",
+    ),
     click.option(
         "--date-order",
         type=click.Choice(DateOrder, case_sensitive=False),

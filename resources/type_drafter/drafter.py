@@ -15,7 +15,7 @@ from resources.type_drafter.key import find_choices, find_key
 from resources.type_drafter.names import LONGEST_NAME, snake_case
 from resources.type_drafter.source import source_of
 from schemas.errors import InvalidRequest
-from schemas.mapping import REJECTS_COLUMNS
+from schemas.mapping import REJECTS_COLUMNS, told_apart
 from schemas.parsing import arrow_type, parse_column
 
 _MEMORY = "512MB"
@@ -40,7 +40,9 @@ def draft_from(file: str, headers: Sequence[str], chunks: Iterable[TextChunk], n
             f"Use at most {LONGEST_NAME} small letters, digits and _, and begin with a letter.",
         )
     type_name = name or snake_case(file.split(".")[0], ascii_only=True) or "drafted"
-    columns = [Column(position, header) for position, header in enumerate(headers) if header not in REJECTS_COLUMNS]
+    columns = [
+        Column(position, header) for position, header in enumerate(told_apart(headers)) if header not in REJECTS_COLUMNS
+    ]
     if not columns:
         raise InvalidRequest(f"{file!r} has no column of data.", "Its header must name one.")
     name_fields(columns)

@@ -126,8 +126,8 @@ class CrossCheck:
         ]
         certain, possible = seen.certain, seen.possible
         own = np.ones(len(certain), bool)
-        if not self._header_known:  # the header is not a record
-            own = certain // LAST_COLUMNS != progress.header_row
+        if not self._header_known:  # neither the header nor a row above it is a record
+            own = certain // LAST_COLUMNS > (progress.header_row or progress.last)
         if not np.array_equal(certain[own], places):
             wrong += list(np.setdiff1d(certain[own], places) // LAST_COLUMNS)
             wrong += list(np.setdiff1d(places, possible) // LAST_COLUMNS)

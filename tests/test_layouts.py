@@ -1,0 +1,142 @@
+"""Tables as people lay them out: titles, empty columns, totals. Each is imported as its preview proposes, once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from resources.file_reader.header_row import find_header_row
+from resources.importing.importer import Importer
+from resources.record_store import RecordStore
+from schemas.batches import ImportReport, ImportRequest, OnInvalid
+from schemas.errors import InvalidRequest, Uncertain
+from tests.records import stored
+
+NAMES = ["", "Customer ID", "First name", "Phone", "Status", "Date of birth", "", "Revenue"]
+
+
+def test_a_header_row_is_found_by_the_columns_that_it_names() -> None:
+    def found(*rows: Sequence[str]) -> tuple[int, int, tuple[str, ...]]:
+        header = find_header_row(enumerate(rows, 1))
+        assert header is not None
+        return header.number, header.above, header.questions[0].candidates if header.questions else ()
+
+    names, records = ("id", "name", "n"), (("C-1", "A", "5"), ("C-2", "B", "6"))
+    texts = (("x", "A", "Rome"), ("y", "B", "Oslo"))
+    assert find_header_row([]) is None
+    assert find_header_row([(1, ()), (2, (" ", ""))]) is None
+    assert found(names, *records) == (1, 0, ())
+    assert found(("id", "name", "town"), *texts) == (1, 0, ())
+    assert found(("id",), ("a",), ("b",)) == (1, 0, ())
+    assert found(("Contacts",), ("of\n2024",), names, *records) == (3, 2, ())
+    assert found(("Contacts",), ("",), ("", "id", "name"), ("", "x", "A"), ("", "y", "B")) == (3, 1, ())
+    assert found(("Contacts",), ("id", "name"), ("x", "A"), ("y", "B")) == (2, 1, ("2", "1"))
+    assert found(("by", "Ana"), ("id", "name", "n", "m"), ("C-1", "A", "5", "2"), ("C-2", "B", "6", "7")) == (2, 1, ())
+    assert found(("Contact", "", "Address"), ("id", "name", "street", "zip"), *[("C-1", "A", "x", "1")] * 2) == (
+        2,
+        1,
+        (),
+    )
+    assert found(("by", "Ana"), ("on", "Monday"), (), ("id", "name"), ("C-1", "A"), ("C-2", "B")) == (4, 2, ("4", "1"))
+    assert found(("id", "name"), *[("C-1", "A", "note")] * 3) == (1, 0, ())
+
+
+def workbook(path: Path, title: Sequence[Sequence[Any]], records: int, seed: int = 0) -> Path:
+    """Write contacts below a title, with an empty column at the left and one between, and two totals at the end."""
+    book = openpyxl.Workbook()
+    sheet = book.active
+    assert sheet is not None
+    sheet.title = "Customers"
+    for row in [*title, NAMES]:
+        sheet.append(row)
+    for n in range(records):
+        born = date(1950 + n % 50, 1 + n % 12, 1 + n % 28)
+        sheet.append([None, f"C-{n:05}", f"Ann {n}", 301_000_000 + n, "lead", born, None, (n + seed) / 4])
+        sheet.cell(sheet.max_row, 4).number_format = "0000000000"
+        sheet.cell(sheet.max_row, 6).number_format = "dd/mm/yyyy"
+    sheet.append([None, "Total", None, None, None, None, None, f"=SUM(H5:H{records})"])
+    sheet.append([None, "Average", None, None, None, None, None, 1250])
+    sheet.merge_cells("A1:H1")
+    book.create_sheet("Codes").append(["Code", "Meaning"])
+    book.save(path)
+    return path
+
+
+def test_a_workbook_with_titles_and_totals_is_imported_as_proposed_and_next_week_with_no_option(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    def request(path: Path, **options: Any) -> ImportRequest:
+        return ImportRequest(path, "ua", "contacts", **options)
+
+    title = [["Customers of the northern region"], ["Printed by", "Ana Roth"], []]
+    path = workbook(tmp_path / "week1.xlsx", title, 5000)
+    preview = importer.preview(request(path))
+    understood = dict(preview.batch.understood)
+    assert understood["Rows above the header, left out"] == "2"
+    assert "The header is row 4." in [value for _, value in preview.batch.understood]
+    assert preview.batch.questions == ()
+    assert (preview.batch.counts.read, preview.batch.counts.rejected) == (5002, 2)
+    assert [sample.line for sample in preview.samples if sample.field == "status"] == [5005]
+    (warning,) = preview.batch.warnings
+    assert (warning.code, warning.field, warning.records) == ("shown_otherwise", "phone", 5000)
+    assert "--as-shown" in warning.sentence
+
+    first = importer.import_file(request(path, as_shown=True), OnInvalid.SKIP)
+    assert (first.batch.counts.created, first.batch.counts.rejected) == (5000, 2)
+    row = next(row for row in stored(store) if row["external_id"] == "C-00007")
+    assert (row["phone"], row["birthday"], str(row["amount"])) == ("0301000007", date(1957, 8, 8), "1.75")
+
+    path = workbook(tmp_path / "week2.xlsx", [["Customers"], *title], 5000, seed=1)
+    second = importer.import_file(request(path), OnInvalid.SKIP)
+    assert (second.batch.counts.updated, second.batch.counts.rejected) == (5000, 2)
+    assert second.batch.warnings == ()
+    assert second.rejects_file is not None
+    again = importer.preview(request(second.rejects_file))
+    assert (again.batch.parent, again.batch.counts.read) == (second.batch.batch_id, 2)
+    assert again.batch.remembered is not None
+    assert again.batch.remembered.options.as_shown
+
+
+def test_a_header_row_that_is_asked_is_remembered_by_its_names_wherever_it_is(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    header = ["external_id", "status", "first_name"]
+
+    def book(name: str, *rows: Sequence[str]) -> ImportRequest:
+        made = openpyxl.Workbook()
+        cover = made.active
+        assert cover is not None
+        for row in rows:
+            cover.append(row)
+        made.create_sheet("Data").append(header)
+        made.save(tmp_path / name)
+        return ImportRequest(tmp_path / name, "ua", "contacts")
+
+    first = book("1.xlsx", ["Contacts"], header, ["a", "lead", "Ana"], ["b", "leed", "Bo"])
+    with pytest.raises(
+        Uncertain, match=r"Row 2 is perhaps not the header: 1 row above it is left out\. .* --header-row 2"
+    ):
+        importer.import_file(first)
+    report: ImportReport = importer.import_file(replace(first, header_row=2), OnInvalid.SKIP)
+    assert report.batch.remembered is not None
+    assert report.batch.remembered.options.header_row == 2
+    second = importer.import_file(book("2.xlsx", ["Contacts"], ["of May"], header, ["c", "lead", "Cy"]))
+    assert second.batch.remembered is not None
+    assert (second.batch.counts.created, second.batch.remembered.options.header_row) == (1, 3)
+    assert report.rejects_file is not None
+    corrected = importer.preview(ImportRequest(report.rejects_file, "ua", "contacts"))
+    assert (corrected.batch.parent, corrected.batch.questions) == (report.batch.batch_id, ())
+    assert corrected.batch.remembered is not None
+    assert corrected.batch.remembered.options.header_row == 2
+
+    with pytest.raises(InvalidRequest) as refused:
+        importer.preview(replace(book("3.xlsx", ["About"], ["Nothing", "here"], ["Ask", "Ana"]), again=True))
+    assert "No column stands for external_id" in refused.value.message
+    assert refused.value.quoted.endswith(
+        "Its sheets: 'Sheet' begins with 'About', 'Nothing | here'; "
+        "'Data' begins with 'external_id | status | first_name'."
+    )
