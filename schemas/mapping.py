@@ -55,7 +55,7 @@ class Mapping:
         }
 
 
-def told_apart(headers: Sequence[str]) -> tuple[str, ...]:
+def distinct_names(headers: Sequence[str]) -> tuple[str, ...]:
     """Returns a name for each column: its header, `Tag (2)` for a second column Tag, `column 4` without a header.
 
     A name that a column has as its header is given to no other.
@@ -81,7 +81,7 @@ def naming(headers: Sequence[str], columns: Iterable[Column]) -> Iterator[tuple[
     counts = Counter(filter(None, headers))
     equal = [it.header for header, it in pairs if counts[header] > 1]
     if equal:
-        yield "Columns of the same name, told apart", _listed(equal)
+        yield "Columns of the same name, numbered", _listed(equal)
 
 
 def header_row(headers: Sequence[str]) -> str:
@@ -98,7 +98,7 @@ def map_headers(
 ) -> Mapping:
     """Returns the mapping of a header row: the field of every column, if it has one, and the reason.
 
-    headers: as the file has them; equal ones are told apart, see `told_apart`.
+    headers: as the file has them; equal ones get numbers, see `distinct_names`.
     given: header to field, as the user gives it. An empty field means that the column is ignored.
     remembered: the same from an earlier file with the same header row. Unknown fields are skipped.
 
@@ -109,7 +109,7 @@ def map_headers(
     two columns claim one field in the same stage, except for "remembered" and "likeness".
     """
     given = given or {}
-    names = told_apart(headers)
+    names = distinct_names(headers)
     _check_given(given, names, record_type)
     known = {header: field for header, field in (remembered or {}).items() if field in ("", *record_type.field_names)}
     spellings = _spellings(record_type)

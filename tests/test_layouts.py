@@ -52,7 +52,7 @@ def workbook(path: Path, title: Sequence[Sequence[Any]], records: int, seed: int
     assert sheet is not None
     sheet.title = "Customers"
     for row in [*title, NAMES]:
-        sheet.append(row)
+        sheet.append([*row])
     for n in range(records):
         born = date(1950 + n % 50, 1 + n % 12, 1 + n % 28)
         sheet.append([None, f"C-{n:05}", f"Ann {n}", 301_000_000 + n, "lead", born, None, (n + seed) / 4])
@@ -95,7 +95,7 @@ def test_a_workbook_with_titles_and_totals_is_imported_as_proposed_and_next_week
     assert (second.batch.counts.updated, second.batch.counts.rejected) == (5000, 2)
     assert second.batch.warnings == ()
     assert second.rejects_file is not None
-    again = importer.preview(request(second.rejects_file))
+    again = importer.preview(request(Path(second.rejects_file)))
     assert (again.batch.parent, again.batch.counts.read) == (second.batch.batch_id, 2)
     assert again.batch.remembered is not None
     assert again.batch.remembered.options.as_shown
@@ -111,7 +111,7 @@ def test_a_header_row_that_is_asked_is_remembered_by_its_names_wherever_it_is(
         cover = made.active
         assert cover is not None
         for row in rows:
-            cover.append(row)
+            cover.append([*row])
         made.create_sheet("Data").append(header)
         made.save(tmp_path / name)
         return ImportRequest(tmp_path / name, "ua", "contacts")
@@ -128,7 +128,7 @@ def test_a_header_row_that_is_asked_is_remembered_by_its_names_wherever_it_is(
     assert second.batch.remembered is not None
     assert (second.batch.counts.created, second.batch.remembered.options.header_row) == (1, 3)
     assert report.rejects_file is not None
-    corrected = importer.preview(ImportRequest(report.rejects_file, "ua", "contacts"))
+    corrected = importer.preview(ImportRequest(Path(report.rejects_file), "ua", "contacts"))
     assert (corrected.batch.parent, corrected.batch.questions) == (report.batch.batch_id, ())
     assert corrected.batch.remembered is not None
     assert corrected.batch.remembered.options.header_row == 2

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas import load_model
 from schemas.columns import Column
 from schemas.errors import InvalidRequest
-from schemas.mapping import REJECTS_COLUMNS, Mapping, header_row, map_headers, naming, told_apart
+from schemas.mapping import REJECTS_COLUMNS, Mapping, header_row, map_headers, naming, distinct_names
 from schemas.record_type import Field, RecordType
 
 TYPE = RecordType(
@@ -213,7 +213,7 @@ def test_no_header_is_too_odd() -> None:
     mapping = map_headers(ODD, TYPE)
     assert {column.header: column.field for column in mapping.columns if column.field} == {"id": "id", "Size": "size"}
     assert [column.position for column in mapping.columns] == list(range(len(ODD)))
-    every = map_headers(ODD, named("id"), dict.fromkeys(told_apart(ODD)[1:], ""))
+    every = map_headers(ODD, named("id"), dict.fromkeys(distinct_names(ODD)[1:], ""))
     assert every.fields == {"id": 0}
 
 
@@ -239,7 +239,7 @@ def test_every_column_is_mapped_or_ignored_or_the_row_is_refused(headers: list[s
         mapping = map_headers(headers, CONTACTS)
     except InvalidRequest:
         return
-    assert tuple(column.header for column in mapping.columns) == told_apart(headers)
+    assert tuple(column.header for column in mapping.columns) == distinct_names(headers)
     fed = [column.field for column in mapping.columns if column.field]
     assert len(set(fed)) == len(fed)
     assert set(mapping.missing) == set(CONTACTS.field_names) - set(fed)
@@ -307,20 +307,20 @@ def test_an_invalid_mapping_is_refused(headers: list[str], given: dict[str, str]
     assert (refusal.value.message, f"{refusal.value.hint} {refusal.value.quoted}".strip()) == (message, hint)
 
 
-def test_equal_and_empty_headers_are_told_apart() -> None:
+def test_equal_and_empty_headers_are_distinct_names() -> None:
     headers = ["Tag", "", "Tag", "Tag (2)", "Tag", "column 6", "", "", "id"]
     names = ("Tag", "column 2", "Tag (3)", "Tag (2)", "Tag (4)", "column 6", "column 7", "column 8", "id")
-    assert told_apart(headers) == names
-    assert told_apart(["column 2", ""]) == ("column 2", "column 2 (2)")
+    assert distinct_names(headers) == names
+    assert distinct_names(["column 2", ""]) == ("column 2", "column 2 (2)")
     mapping = map_headers(headers, TYPE, {"Tag (3)": "size"})
     assert fields_of(mapping) == {**dict.fromkeys(names), "id": "id", "Tag (3)": "size"}
     assert map_headers(headers, TYPE, None, mapping.to_remember({"Tag (3)": "size"})).fields == mapping.fields
     columns = [replace(it, samples=("x",)) if it.position in (1, 6) else it for it in mapping.columns]
     assert dict(naming(headers, columns)) == {
         "Columns without a name, left out": "column 2, column 7",
-        "Columns of the same name, told apart": "Tag, Tag (3), Tag (4)",
+        "Columns of the same name, numbered": "Tag, Tag (3), Tag (4)",
     }
-    assert len({*told_apart(["a"] * 10_000)}) == 10_000
+    assert len({*distinct_names(["a"] * 10_000)}) == 10_000
 
 
 def test_equal_headers_are_refused_only_where_a_field_is_ambiguous() -> None:

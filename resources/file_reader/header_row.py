@@ -45,8 +45,8 @@ def find_header_row(rows: Iterable[tuple[int, Sequence[str]]], noun: str = "row"
     rows: the first rows in order, each with its number from 1. A row can be shorter than others. noun: what questions
     call a row.
 
-    It is the first row with two values, unless a row below it fits the records better. It is certain if it is the first
-    row with a value, if it has names above columns of numbers or dates, or if a blank row stands above it.
+    It is the first row with two values, unless a row below it fits the records better. It is certain if no row
+    with a value stands above it, or if a blank row does. It is certain too if it has names above numbers or dates.
     """
     filled = list(islice(((number, row) for number, row in rows if _own(row)), MOST_ABOVE + _ROWS))
     if not filled:

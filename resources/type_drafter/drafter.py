@@ -15,7 +15,7 @@ from resources.type_drafter.key import find_choices, find_key
 from resources.type_drafter.names import LONGEST_NAME, snake_case
 from resources.type_drafter.source import source_of
 from schemas.errors import InvalidRequest
-from schemas.mapping import REJECTS_COLUMNS, told_apart
+from schemas.mapping import REJECTS_COLUMNS, distinct_names
 from schemas.parsing import arrow_type, parse_column
 
 _MEMORY = "512MB"
@@ -41,7 +41,9 @@ def draft_from(file: str, headers: Sequence[str], chunks: Iterable[TextChunk], n
         )
     type_name = name or snake_case(file.split(".")[0], ascii_only=True) or "drafted"
     columns = [
-        Column(position, header) for position, header in enumerate(told_apart(headers)) if header not in REJECTS_COLUMNS
+        Column(position, header)
+        for position, header in enumerate(distinct_names(headers))
+        if header not in REJECTS_COLUMNS
     ]
     if not columns:
         raise InvalidRequest(f"{file!r} has no column of data.", "Its header must name one.")
