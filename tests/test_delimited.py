@@ -435,7 +435,7 @@ def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
         ("Contacts\nname,town\nAnn,Rome\nBo,Oslo\n", "Line 2 is perhaps not the header: 1 line above it is left out."),
         ("a,,b,c\n1,2,3\n4,5,6\n", "The header has 4 fields, and all of the first 2 records 3."),
         ("'id','name'\n1,\"x\"\n2,y\n", "A name of a column is in quotation marks that are not those"),
-        ("a,b,c,d\n1,2\n1,2,3\n1\n", "The delimiter is probably the comma: 25% of the first records"),
+        ("a,b,c,d\n1,2\n1,2,3,4,5\n1\n", "The delimiter is probably the comma: 25% of the first records"),
         ("a^b\n1^2\n3^4\n", "The delimiter is probably the '^': 100% of the first records"),
         ("a,b;c\n1,2;3\n4,5;6\n", "The delimiter is probably the comma: 100% of the first records"),
     ],
@@ -443,6 +443,19 @@ def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
 def test_a_header_row_or_delimiter_in_doubt_is_asked_about(file: Write, content: str, sentence: str) -> None:
     (asked, *_) = Whole(file(content)).questions
     assert sentence in asked
+
+
+def test_a_delimiter_that_no_header_has_is_refused_with_the_one_that_fits(file: Write) -> None:
+    path = file("id,name,note\n" + "1,A,x\n2,B,a; b\n" * 20)
+    for said, word in ((";", "semicolon"), ("tab", "tab")):
+        with pytest.raises(InvalidRequest) as refused:
+            Whole(path, delimiter=said)
+        assert refused.value.message == (
+            f"The header of file.csv has no {word} between fields. With the comma, the file has 3 columns."
+        )
+        assert refused.value.hint == "Say --delimiter , or leave --delimiter out."
+    assert Whole(file("name\nA, b\nB\n"), delimiter=";").rows == [("A, b",), ("B",)]
+    assert Whole(file("Contacts, all\nid;name\n1;A, x\n2;B, y\n"), delimiter=";").headers == ("id", "name")
 
 
 @pytest.mark.parametrize(

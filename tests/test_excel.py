@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from resources.file_reader.chunk import MalformedRecord
 from resources.file_reader.excel import ExcelFile, ExcelLimits
 from resources.file_reader.excel.numbers import number_text
+from resources.file_reader.excel.styles import _format_kind
 from schemas.errors import InvalidRequest, RecordsError, UnreadableFile
 
 CORPORA = Path(os.environ.get("RECORDS_CORPORA") or Path(__file__).parents[2] / "shared/corpora")
@@ -386,6 +387,22 @@ def test_formats_that_no_cell_refers_to_do_not_count(others: str, last: bool) ->
     assert [row[0] for row in whole.rows] == ["45443", "2024-05-31", "45443", "2024-05-31", "45443"]
 
 
+@pytest.mark.parametrize("part", ["[", "[h", "[$-409]", "[Red]", '"', "_", "[hh]:"])
+def test_a_number_format_is_read_in_time_in_proportion_to_its_length(part: str) -> None:
+    def seconds(length: int) -> float:
+        codes = [f"{number:04}{part * (length // len(part))}0" for number in range(20)]
+        times = []
+        for _ in range(5):
+            _format_kind.cache_clear()
+            started = time.process_time()
+            for each in codes:
+                _format_kind(each)
+            times.append(time.process_time() - started)
+        return min(times)
+
+    assert seconds(16_000) < 64 * max(seconds(1_000), 1e-4)
+
+
 def test_a_number_format_may_be_an_alternative() -> None:
     """Excel writes so what older versions cannot show."""
     inner = code("yyyy").removeprefix("<numFmts>").removesuffix("</numFmts>")
@@ -479,6 +496,22 @@ def test_text_is_kept_to_the_last_space() -> None:
         '<c {} t="b"><v>0</v></c>',
         "\n  <c {}>\n  <v>5</v>\n  </c>\n",
     ) == ["two", " a  ", " b", " b", "x <y>", "A_x000D_ \U0001f600 _xD83D_", "true", "false", "5"]
+
+
+@pytest.mark.parametrize("space", ["\n", "\r\n\t ", " "], ids=["line end", "indentation", "space"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_white_space_between_tags_means_nothing_and_inside_a_text_it_counts(space: str, inside: bool) -> None:
+    some = space if inside else ""
+    texts = "".join(f"{some}<si>{some}<t>{text}</t>{some}</si>" for text in ("a", "b", "c", "d", " e\n"))
+    header = "".join(f'<c r="{name}1" t="s"><v>{at}</v></c>' for at, name in enumerate("ABCD"))
+    cells = (
+        '<c r="A2"><v/>', '</c><c r="B2" t="inlineStr">', "<is>", '<t xml:space="preserve"> x\n</t>', "</is>",
+        '</c><c r="C2" t="inlineStr">', "<is>", "<t/>", "</is>", '</c><c r="D2" t="s">', "<v>4</v>", "</c>",
+    )  # fmt: skip
+    rows = f'{some}<row r="1">{header}</row>{some}<row r="2">{some}{space.join(cells)}{some}</row>{space}'
+    start = '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+    content = changed(sheet(rows), {"xl/sharedStrings.xml": f"{start}{texts}{space}</sst>".encode()})
+    assert Whole(content).rows == [("", " x\n", "", " e\n")]
 
 
 def test_errors_and_formulas_without_a_value_are_problems() -> None:

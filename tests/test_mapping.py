@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from schemas import load_model
 from schemas.columns import Column
 from schemas.errors import InvalidRequest
-from schemas.mapping import REJECTS_COLUMNS, Mapping, header_row, map_headers, naming, distinct_names
+from schemas.mapping import REJECTS_COLUMNS, Mapping, distinct_names, header_row, map_headers, naming
 from schemas.record_type import Field, RecordType
 
 TYPE = RecordType(

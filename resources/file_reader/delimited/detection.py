@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from functools import cached_property
 from resources.file_reader.delimited.by_line import is_marked
 from resources.file_reader.delimited.dialect import Dialect, written
 from resources.file_reader.header_row import MOST_ABOVE, HeaderRow, above_header, are_names, find_header_row, has_values
+from schemas.errors import InvalidRequest
 from schemas.reading import Question
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -49,11 +51,12 @@ class _Sample:
     has_header: bool
 
 
-def detect(text: str, given: str | None, *, whole: bool, header_row: int | None = None) -> Beginning:
+def detect(text: str, given: str | None, name: str, *, whole: bool, header_row: int | None = None) -> Beginning:
     """Returns what a file shows that begins with a text.
 
-    given: its delimiter. `whole`: the text is the rest of the file. header_row: the line with which the text begins, if
-    that is said to be the header.
+    given: its delimiter. name: what messages call the file. `whole`: the text is the rest of the file. header_row: the
+    line with which the text begins, if that is said to be the header. Raises InvalidRequest if only another delimiter
+    fits.
     """
     lines = list(io.StringIO(text, newline=""))
     if not whole and len(lines) > 1:
@@ -72,6 +75,8 @@ def detect(text: str, given: str | None, *, whole: bool, header_row: int | None 
         columns = 3 if rare.dialect.delimiter in ": " else 2
         if rare.share > _NEARLY_ALL and len(rare.rows) > 2 and rare.width >= columns and rare.score > best.score:
             tried, best = [*tried, rare], rare
+    if given and (best.score == 0.0 or best.skipped_lines):
+        _check_given(sample, best, name)
     if best.score == 0.0:
         sure = "as you said" if given else "there is one column"
         dialect = replace(best.dialect, delimiter=given or ",", skipped_lines=(header_row or 1) - 1, sure=sure)
@@ -256,6 +261,17 @@ def _spaces_before_marks(tried: _Try) -> int:
     mark = tried.dialect.quote
     fields = (field for _, row in tried.rows for field in row[1:] if field[:1] == " ")
     return sum(field.lstrip(" ")[:1] == mark for field in fields)
+
+
+def _check_given(sample: _Sample, given: _Try, name: str) -> None:
+    """Raises InvalidRequest if another delimiter than the given one sets fields apart in nearly all records."""
+    other = max(_tried(sample, [it for it in DELIMITERS if it != given.dialect.delimiter]), key=_rank)
+    if other.share > _NEARLY_ALL and len(other.rows) > 1 and other.score > given.score:
+        raise InvalidRequest(
+            f"The header of {name} has no {given.dialect.delimiter_name} between fields. "
+            f"With the {other.dialect.delimiter_name}, the file has {other.width:,} columns.",
+            f"Say --delimiter {shlex.quote(written(other.dialect.delimiter))} or leave --delimiter out.",
+        )
 
 
 def _ask(best: _Try, tried: Sequence[_Try]) -> tuple[Question, ...]:

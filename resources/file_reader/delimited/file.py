@@ -67,7 +67,7 @@ class DelimitedFile:
                 is_whole = not text.read(1)
         except UnicodeError as error:
             raise self._not_decodable() from error
-        beginning = detect(sample, given, whole=is_whole, header_row=options.header_row)
+        beginning = detect(sample, given, name, whole=is_whole, header_row=options.header_row)
         self.dialect = beginning.dialect
         csv.field_size_limit(limits.cell_mb * 1_000_000)
         names = self._read_header(options.header_row)
