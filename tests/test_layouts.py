@@ -1,5 +1,6 @@
 """Tables as people lay them out: titles, empty columns, totals. Each is imported as its preview proposes, once."""
 
+import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
@@ -14,6 +15,7 @@ from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, OnInvalid
 from schemas.errors import InvalidRequest, Uncertain
+from schemas.reading import DateOrder
 from tests.records import stored
 
 NAMES = ["", "Customer ID", "First name", "Phone", "Status", "Date of birth", "", "Revenue"]
@@ -140,3 +142,55 @@ def test_a_header_row_that_is_asked_is_remembered_by_its_names_wherever_it_is(
         "Its sheets: 'Sheet' begins with 'About', 'Nothing | here'; "
         "'Data' begins with 'external_id | status | first_name'."
     )
+
+
+CRM_HEADERS = [
+    "Record ID", "First Name", "Last Name", "Company Name", "Email", "Phone Number", "Country", "Lifecycle Stage",
+    "Revenue", "Credit Limit", "Birthday", "Create Date", "Notes", "Newsletter", "Tag", "Tag",
+    *(f"Custom property {n}" for n in range(1, 25)),
+]  # fmt: skip
+
+
+def crm_export(path: Path, week: int, records: int = 30_000) -> Path:
+    """Write contacts as a German CRM exports them, 200 of them with a mistake."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file, delimiter=";")
+        writer.writerow(CRM_HEADERS)
+        for n in range(records):
+            wrong = n % (records // 200) == 0
+            born = "31/02/1980" if wrong else f"{1 + n % 28:02}/{1 + n % 12:02}/{1950 + n % 50}"
+            row = [f"{10_000 + n}", f"Ann {n}", "Müller", "Kim; Lee & Co", f"a{n}@example.org", f"+49 30 {n:07}", "DE"]
+            row += ["lead", f"{1 + n % 9}.{n % 900 + 100},{week}0", f"{n % 900},50", born, "2024-05-31T09:30:00Z", ""]
+            writer.writerow([*row, "Yes" if n % 2 else "No", "a", "b", *[""] * 22, "x ", ""])
+    return path
+
+
+def test_an_export_of_a_crm_is_imported_as_proposed_and_next_week_with_no_option(
+    importer: Importer, tmp_path: Path
+) -> None:
+    def request(path: Path, **options: Any) -> ImportRequest:
+        return ImportRequest(path, "ua", "contacts", **options)
+
+    path = crm_export(tmp_path / "week1.csv", 1)
+    with pytest.raises(InvalidRequest) as refused:
+        importer.preview(request(path))
+    assert "the nearest: --map 'Record ID=external_id'" in refused.value.quoted
+    proposed = {"column_map": {"Record ID": "external_id"}}
+    preview = importer.preview(request(path, **proposed))
+    assert preview.batch.questions == ()
+    assert dict(preview.batch.understood)["Columns of the same name, numbered"] == "Tag, Tag (2)"
+    assert {it.field: it.sentence.rpartition(". ")[2] for it in preview.batch.warnings} == {
+        "birthday": "To read them right: --date-order dmy.",
+        "amount": "With --decimal , they are read.",
+        "credit_limit": "With --decimal , they are read.",
+    }
+    assert [it.examples for it in preview.batch.warnings if it.field == "amount"] == [("1.100,10",)]
+    first = importer.import_file(request(path, **proposed, decimal=",", date_order=DateOrder.DMY), OnInvalid.SKIP)
+    assert (first.batch.counts.created, first.batch.counts.rejected) == (29_800, 200)
+    assert first.batch.warnings == ()
+
+    second = importer.import_file(request(crm_export(tmp_path / "week2.csv", 2)), OnInvalid.SKIP)
+    assert (second.batch.counts.updated, second.batch.counts.rejected) == (29_800, 200)
+    assert (second.batch.questions, second.batch.warnings) == ((), ())
+    with Path(second.rejects_file or "").open(encoding="utf-8-sig", newline="") as file:
+        assert next(csv.reader(file, delimiter=";"))[:40] == CRM_HEADERS
