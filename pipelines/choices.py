@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from schemas import record_type_names
 from schemas.batches import Mode, OnDuplicate, OnInvalid
 from schemas.footers import Footer
-from schemas.reading import COMMA, POINT, DateOrder
+from schemas.reading import COMMA, POINT, DateOrder, ShortRows
 from schemas.rollbacks import OnModified
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     OnInvalidName = str
     OnModifiedName = str
     RecordTypeName = str
+    ShortRowsName = str
 else:
     DateOrderName = Literal["", *(choice.value for choice in DateOrder)]
     DecimalName = Literal["", COMMA, POINT]
@@ -30,3 +31,4 @@ else:
     OnInvalidName = Literal[tuple(choice.value for choice in OnInvalid)]
     OnModifiedName = Literal[tuple(choice.value for choice in OnModified)]
     RecordTypeName = Literal[record_type_names()]
+    ShortRowsName = Literal["", *(choice.value for choice in ShortRows)]

@@ -15,6 +15,7 @@ from pipelines.choices import (
     OnDuplicateName,
     OnInvalidName,
     RecordTypeName,
+    ShortRowsName,
 )
 from pipelines.launchpad import flat
 from pipelines.partitions import ACCOUNTS
@@ -27,7 +28,7 @@ from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest
 from schemas.footers import Footer
-from schemas.reading import DateOrder
+from schemas.reading import DateOrder, ShortRows
 from schemas.record_type import RecordType
 
 _FIRST = record_type_names()[0]
@@ -64,6 +65,14 @@ class PreviewConfig(dg.Config):
         default="", description="The character between fields, as ; or tab. Empty: as before, or detected."
     )
     sheet: str = Field(default="", description="The sheet of a workbook. Empty: as before, or the first.")
+    header_row: int = Field(
+        default=0, description="The line or row that names the columns, from 1. 0: as before, or as detected."
+    )
+    short_rows: ShortRowsName = Field(
+        default="",
+        description="For records of delimited text with fewer fields than the header: reject, or fill with empty ones. "
+        "Empty: as before, or reject.",
+    )
     date_order: DateOrderName = Field(
         default="",
         description="The order in dates unlike 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
@@ -111,6 +120,8 @@ class PreviewConfig(dg.Config):
             encoding=self.encoding or None,
             delimiter=self.delimiter or None,
             sheet=self.sheet or None,
+            header_row=self.header_row or None,
+            short_rows=ShortRows(self.short_rows) if self.short_rows else None,
             date_order=DateOrder(self.date_order) if self.date_order else None,
             time_zone=self.time_zone or None,
             decimal=self.decimal or None,

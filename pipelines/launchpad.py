@@ -20,7 +20,7 @@ _JOBS = {
 _FIELDS = {"a": "account", "t": "record_type", "map": "column_map"}
 _FLAGS = ("again", "dry_run", "unescape", "as_shown", "raw")
 _CHOICE = "abort|skip|stop|keep|merge|overwrite|dmy|mdy|ymd|insert|update|upsert|reject|first|last|clear|fill"
-_OPTION = rf"(?:-(?:a|t) [\w-]+|--[a-z][a-z-]+(?: (?:'[^']*'|\d{{4}}-[\d:.TZ-]*[\dZ]|(?:{_CHOICE})\b))?)"
+_OPTION = rf"(?:-(?:a|t) [\w-]+|--[a-z][a-z-]+(?: (?:'[^']*'|\d{{4}}-[\d:.TZ-]*[\dZ]|\d+\b|(?:{_CHOICE})\b))?)"
 _COMMAND = re.compile(rf"records ({'|'.join(_JOBS)})\b(?: ([br]-[\w-]*\w|FILE))?((?: {_OPTION})*)")
 _ANY_OPTION = re.compile(rf"(?<![\w-]){_OPTION}")
 

@@ -7,14 +7,14 @@ from fractions import Fraction
 from re import fullmatch
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, PositiveInt, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from schemas.blanks import Blanks
 from schemas.counts import Counts
 from schemas.errors import InvalidRequest
 from schemas.footers import Footer
-from schemas.reading import DateOrder, ReadOptions, is_time_zone
+from schemas.reading import DateOrder, ReadOptions, ShortRows, is_time_zone
 from schemas.warnings import BatchWarning, WarningCode
 
 PART = ".part"
@@ -36,8 +36,8 @@ class CommitPolicy(BaseModel):
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
-    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal, footer, blank: how these files are
-        written; see ReadOptions.
+    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal, footer, blank, header_row,
+        short_rows: how these files are written; see ReadOptions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -55,6 +55,8 @@ class CommitPolicy(BaseModel):
     decimal: Literal[",", "."] | None = None
     footer: Footer | None = None
     blank: str | None = None
+    header_row: PositiveInt | None = None
+    short_rows: ShortRows | None = None
 
     @field_validator("commit")
     @classmethod

@@ -16,7 +16,7 @@ from schemas.errors import InvalidRequest
 from schemas.footers import Footer
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
-from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, is_time_zone
+from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, ShortRows, is_time_zone
 from schemas.record_type import RecordType
 from schemas.rollbacks import OnModified, Undone
 from schemas.warnings import BatchWarning
@@ -83,6 +83,9 @@ class ImportRequest:
         rejected.
     blank: what empty cells do, such as `keep` or `keep,notes=clear`. None means as said earlier, or that they clear the
         stored value.
+    header_row: the line or row that names the columns, from 1. None means as said earlier, or as detected.
+    short_rows: what to do with records of delimited text that have fewer fields than the header. None means as said
+        earlier, or that they are rejected.
     of: the export of the account that the file comes from, if it was edited since. None means that the file says it.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
@@ -104,6 +107,8 @@ class ImportRequest:
     decimal: str | None = None
     footer: Footer | None = None
     blank: str | None = None
+    header_row: int | None = None
+    short_rows: ShortRows | None = None
     of: str | None = None
     again: bool = False
     arrival: Arrival | None = None
@@ -115,6 +120,8 @@ class ImportRequest:
             raise InvalidRequest(f"{self.decimal!r} is no decimal sign.", "Give a comma or a point.")
         if self.time_zone is not None and not is_time_zone(self.time_zone):
             raise InvalidRequest(f"There is no time zone {self.time_zone!r}.", "Name one such as UTC or Europe/Berlin.")
+        if self.header_row is not None and self.header_row < 1:
+            raise InvalidRequest(f"There is no row {self.header_row}.", "The first row is 1.")
 
     @property
     def options(self) -> ReadOptions:

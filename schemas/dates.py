@@ -66,7 +66,7 @@ def _numbers(texts: pa.Array) -> pa.Array:
 
 
 class DateOrders:
-    """Counts which orders the dates of a file fit, a chunk at a time. It keeps no values."""
+    """Counts which orders the dates of a file fit, a chunk at a time. It keeps the first value of each."""
 
     def __init__(self, record_type: RecordType, fields: tuple[str, ...], order: DateOrder | None) -> None:
         self.order = order
@@ -89,17 +89,17 @@ class DateOrders:
             column, of = column.filter(suspect), records.filter(suspect)
             numbers = _numbers(column)
             numeric = _in_some_order(numbers, column)
-            numbers, of = numbers.filter(numeric), of.filter(numeric)
+            numbers, column, of = numbers.filter(numeric), column.filter(numeric), of.filter(numeric)
             first, second, third = (
                 pc.cast(pc.struct_field(numbers, name), pa.int32()) for name in ("first", "second", "third")
             )
             year_first = pc.greater(pc.utf8_length(pc.struct_field(numbers, "first")), 2)
             day_first = pc.and_(pc.invert(year_first), _exists(second, first))
             month_first = pc.and_(pc.invert(year_first), _exists(first, second))
-            fits[DateOrder.YMD].add(pc.and_(year_first, _exists(second, third)), of)
-            fits[DateOrder.DMY].add(pc.and_not(day_first, month_first), of)
-            fits[DateOrder.MDY].add(pc.and_not(month_first, day_first), of)
-            fits[None].add(pc.and_(day_first, month_first), of)
+            fits[DateOrder.YMD].add(pc.and_(year_first, _exists(second, third)), column, of)
+            fits[DateOrder.DMY].add(pc.and_not(day_first, month_first), column, of)
+            fits[DateOrder.MDY].add(pc.and_not(month_first, day_first), column, of)
+            fits[None].add(pc.and_(day_first, month_first), column, of)
 
     @property
     def understood(self) -> tuple[tuple[str, str], ...]:
@@ -113,30 +113,34 @@ class DateOrders:
     def warnings(self) -> tuple[BatchWarning, ...]:
         """Returns a warning for each column with dates of unclear order, or of another order than was given."""
         return tuple(
-            BatchWarning(WarningCode.DATE_ORDER, name, dates, f"`{name}`: {sentence}")
+            BatchWarning(WarningCode.DATE_ORDER, name, dates, f"`{name}`: {sentence}", examples)
             for name, fits in self._fits.items()
-            for dates, sentence in self._doubts(fits)
+            for dates, sentence, examples in self._doubts(fits)
         )
 
-    def _doubts(self, fits: dict[DateOrder | None, Fit]) -> Iterator[tuple[int, str]]:
-        """Yields how many dates are in doubt, and why."""
+    def _doubts(self, fits: dict[DateOrder | None, Fit]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+        """Yields how many dates are in doubt, why, and the first of them."""
         dmy, mdy, ymd, either = fits[DateOrder.DMY], fits[DateOrder.MDY], fits[DateOrder.YMD], fits[None]
         if ymd.values and self.order is not DateOrder.YMD:
             year_first = ymd.sentence("can only be year first")
-            yield ymd.values, f"{year_first}, but not written 2024-05-31. To read them: --date-order ymd."
+            sentence = f"{year_first}, but not written 2024-05-31. To read them: --date-order ymd."
+            yield ymd.values, sentence, (ymd.example,)
         fitting = [order for order in (DateOrder.DMY, DateOrder.MDY) if fits[order].values]
         if len(fitting) == 2:
             both = f"{dmy.sentence('can only be day first')}, {mdy.sentence('only month first')}"
-            yield dmy.values + mdy.values, f"{both}. No --date-order reads them all: correct the file."
+            sentence = f"{both}. No --date-order reads them all: correct the file."
+            yield dmy.values + mdy.values, sentence, (dmy.example, mdy.example)
         elif fitting and fitting[0] is not self.order:
             order = fitting[0]
             more = f"; {either.number} could be either" if either.values else ""
             only = fits[order].sentence(f"can only be {_IN_WORDS[order]}")
-            yield fits[order].values + either.values, f"{only}{more}. To read them right: --date-order {order}."
+            sentence = f"{only}{more}. To read them right: --date-order {order}."
+            yield fits[order].values + either.values, sentence, (fits[order].example,)
         elif either.values and self.order not in (DateOrder.DMY, DateOrder.MDY) and not fitting:
             yield (
                 either.values,
                 f"{either.number} could be day first or month first. Say which: --date-order dmy or mdy.",
+                (either.example,),
             )
 
 

@@ -22,7 +22,9 @@ _IN_WORDS = {COMMA: "a decimal comma", POINT: "a decimal point and thousands sep
 
 
 class DecimalSigns:
-    """Counts which decimal signs the numbers of a file fit that were not read, a chunk at a time. It keeps no values.
+    """Counts which decimal signs the numbers of a file fit that were not read, a chunk at a time.
+
+    It keeps the first value of each sign.
 
     sign: the decimal sign that a user says; None for a point without thousands separators.
     can_be_said: whether a user can say it, because the format of the file has no numbers of its own.
@@ -48,9 +50,9 @@ class DecimalSigns:
                 column, of = column.filter(unread), records.filter(unread)
                 comma, point = fits_sign(column, COMMA), fits_sign(column, POINT)
                 has_thousands = pc.match_substring_regex(column, r"[, '\x{a0}\x{202f}\x{2019}]")
-                fits[COMMA].add(pc.and_not(comma, point), of)
-                fits[POINT].add(pc.and_(pc.and_not(point, comma), has_thousands), of)
-                fits[None].add(pc.and_(comma, point), of)
+                fits[COMMA].add(pc.and_not(comma, point), column, of)
+                fits[POINT].add(pc.and_(pc.and_not(point, comma), has_thousands), column, of)
+                fits[None].add(pc.and_(comma, point), column, of)
 
     @property
     def understood(self) -> tuple[tuple[str, str], ...]:
@@ -60,30 +62,33 @@ class DecimalSigns:
     def warnings(self) -> tuple[BatchWarning, ...]:
         """Returns a warning for each column with numbers of another decimal sign."""
         return tuple(
-            BatchWarning(WarningCode.DECIMAL_STYLE, name, numbers, f"`{name}`: {sentence}")
+            BatchWarning(WarningCode.DECIMAL_STYLE, name, numbers, f"`{name}`: {sentence}", examples)
             for name, fits in self._fits.items()
-            for numbers, sentence in self._doubts(fits)
+            for numbers, sentence, examples in self._doubts(fits)
         )
 
-    def _doubts(self, fits: dict[str | None, Fit]) -> Iterator[tuple[int, str]]:
+    def _doubts(self, fits: dict[str | None, Fit]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
+        """Yields how many numbers are in doubt, why, and the first of them."""
         comma, point, either = fits[COMMA], fits[POINT], fits[None]
         if not self._can_be_said:
             unread = sum(fit.values for fit in fits.values())
             if unread:
                 many = f"{numbered(unread, 'text')} like a number with a decimal comma or thousands separators"
-                yield unread, f"{many}. Numbers of this format have a point alone: correct the file."
+                sentence = f"{many}. Numbers of this format have a point alone: correct the file."
+                yield unread, sentence, tuple(fit.example for fit in fits.values() if fit.values)
             return
         if comma.values and point.values:
             both = ", ".join(fit.sentence(f"with {_IN_WORDS[sign]}") for sign, fit in ((COMMA, comma), (POINT, point)))
-            yield comma.values + point.values, f"{both}. No --decimal reads them all: correct the file."
+            sentence = f"{both}. No --decimal reads them all: correct the file."
+            yield comma.values + point.values, sentence, (comma.example, point.example)
         for sign, fit in ((COMMA, comma), (POINT, point)):
             if fit.values and not (comma.values and point.values):
                 more = f"; {either.number} could be either" if either.values else ""
                 found = fit.sentence(f"can only have {_IN_WORDS[sign]}")
-                yield fit.values + either.values, f"{found}{more}. To read them: --decimal {sign}"
+                yield fit.values + either.values, f"{found}{more}. With --decimal {sign} they are read.", (fit.example,)
         if either.values and not comma.values and not point.values:
             unclear = f"{either.number} could have a decimal comma or thousands separators"
-            yield either.values, f"{unclear}. Say which: --decimal , or --decimal ."
+            yield either.values, f"{unclear}. Say which: --decimal , or --decimal .", (either.example,)
 
 
 def fits_sign(texts: pa.Array, sign: str) -> pa.Array:

@@ -8,9 +8,11 @@ next one begins. So a header with the exact name of a field always gets it, even
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
+from itertools import count
 
 from rapidfuzz import fuzz
 
@@ -56,6 +58,35 @@ class Mapping:
         }
 
 
+def distinct_names(headers: Sequence[str]) -> tuple[str, ...]:
+    """Returns a name for each column: its header, `Tag (2)` for a second column Tag, `column 4` without a header.
+
+    A name that a column has as its header is given to no other.
+    """
+    own = {*headers}
+    names: dict[str, int] = {}
+    numbers: dict[str, Iterator[int]] = {}
+    for position, header in enumerate(headers, 1):
+        name = header or f"column {position}"
+        if name in names or (not header and name in own):
+            further = numbers.setdefault(name, count(2))
+            name = next(each for number in further if (each := f"{name} ({number})") not in own and each not in names)
+        names[name] = position
+    return tuple(names)
+
+
+def naming(headers: Sequence[str], columns: Iterable[Column]) -> Iterator[tuple[str, str]]:
+    """Yields what to know about columns without a name or with an equal one, as label and value."""
+    pairs = list(zip(headers, columns, strict=False))
+    nameless = [it.header for header, it in pairs if not header and it.samples and it.field is None]
+    if nameless:
+        yield "Columns without a name, left out", _listed(nameless)
+    counts = Counter(filter(None, headers))
+    equal = [it.header for header, it in pairs if counts[header] > 1]
+    if equal:
+        yield "Columns of the same name, numbered", _listed(equal)
+
+
 def header_row(headers: Sequence[str]) -> str:
     """Returns a digest that is the same for the same header row, and for that of its rejects file."""
     theirs = [header for header in headers if header not in REJECTS_COLUMNS]
@@ -70,6 +101,7 @@ def map_headers(
 ) -> Mapping:
     """Returns the mapping of a header row: the field of every column, if it has one, and the reason.
 
+    headers: as the file has them; equal ones get numbers, see `distinct_names`.
     given: header to field, as the user gives it. An empty field means that the column is ignored.
     remembered: the same from an earlier file with the same header row. Unknown fields are skipped.
 
@@ -80,11 +112,13 @@ def map_headers(
     two columns claim one field in the same stage, except for "remembered" and "likeness".
     """
     given = given or {}
-    _check_given(given, headers, record_type)
+    names = distinct_names(headers)
+    _check_given(given, names, record_type)
     known = {header: field for header, field in (remembered or {}).items() if field in ("", *record_type.field_names)}
     spellings = _spellings(record_type)
     normalised = _unambiguous((_normalised(text), field) for text, field in spellings if _normalised(text))
-    names = {text: field for text, field in normalised.items() if text == _normalised(field)}
+    own_names = {text: field for text, field in normalised.items() if text == _normalised(field)}
+    spelled = {text for text, _ in spellings}
     in_words = [(_words(text), field) for text, field in spellings]
     columns: dict[int, Column] = {}
     feeding: dict[str, str] = {}
@@ -99,37 +133,37 @@ def map_headers(
         ("remembered", known.get),
         ("ours", dict.fromkeys([*REJECTS_COLUMNS, CHANGE_COLUMN], "").get),
         ("name", {name: name for name in record_type.field_names}.get),
-        ("normalised", lambda header: names.get(_normalised(header))),
+        ("normalised", lambda header: own_names.get(_normalised(header))),
         ("alias", _unambiguous((alias, field.name) for field in record_type.fields for alias in field.aliases).get),
         ("normalised", lambda header: normalised.get(_normalised(header))),
         ("likeness", most_similar),
     )
     for reason, field_of in stages:
         claims: dict[str, list[int]] = {}
-        for position, header in enumerate(headers):
-            field = None if position in columns else field_of(header)
+        for position, (name, header) in enumerate(zip(names, headers, strict=True)):
+            text = name if name in spelled or reason in ("given", "remembered") else header
+            field = None if position in columns else field_of(text)
             if field == "":
-                columns[position] = Column(position, header, None, "ignored" if reason == "given" else reason)
+                columns[position] = Column(position, name, None, "ignored" if reason == "given" else reason)
             elif field is not None and field not in feeding:
                 claims.setdefault(field, []).append(position)
         for field, positions in claims.items():
             first, *others = positions
             if not others:
-                feeding[field] = headers[first]
+                feeding[field] = names[first]
                 score = scores[headers[first]] if reason == "likeness" else None
-                columns[first] = Column(first, headers[first], field, reason, score)
+                columns[first] = Column(first, names[first], field, reason, score)
             elif reason not in ("remembered", "likeness"):
                 raise InvalidRequest(
-                    f"The columns {_quoted([headers[first]])} and {_quoted([headers[others[0]]])} "
-                    f"both stand for {field}.",
-                    f"Say which one is meant: {_option(headers[others[0]], '')} leaves that one out.",
+                    f"The columns {_quoted([names[first]])} and {_quoted([names[others[0]]])} both stand for {field}.",
+                    f"Say which one is meant: {_option(names[others[0]], '')} leaves that one out.",
                 )
-    result = tuple(columns.get(i, Column(i, header, None, "ignored")) for i, header in enumerate(headers))
+    result = tuple(columns.get(i, Column(i, name, None, "ignored")) for i, name in enumerate(names))
     missing = tuple(name for name in record_type.field_names if name not in feeding)
     missing_key = [name for name in record_type.key if name in missing]
     if missing_key:
         unused = [column.header for column in result if column.field is None and column.reason != "ours"]
-        raise _no_key(missing_key, headers, unused, record_type)
+        raise _no_key(missing_key, names, unused, record_type)
     unsaid = [column.header for column in result if column.reason == "ignored" and column.header not in given]
     like = {header: name for name in reversed(missing) for header in _candidates(name, unsaid, in_words)}
     return Mapping(tuple(replace(it, like=like.get(it.header)) for it in result), missing)
@@ -251,6 +285,13 @@ def _option(header: str, field: str) -> str:
 
 def _can_be_typed(header: str) -> bool:
     return header.isprintable() and len(header) <= _LONG
+
+
+def _listed(headers: Sequence[str]) -> str:
+    """Returns the first headers. Long ones are cut."""
+    shown = ", ".join(header if len(header) <= _LONG else f"{header[:_LONG]}…" for header in headers[:_HEADERS_SHOWN])
+    more = len(headers) - _HEADERS_SHOWN
+    return f"{shown} and {more:,} more" if more > 0 else shown
 
 
 def _quoted(headers: Sequence[str]) -> str:

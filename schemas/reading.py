@@ -22,6 +22,13 @@ class DateOrder(StrEnum):
     YMD = "ymd"
 
 
+class ShortRows(StrEnum):
+    """What to do with records of delimited text that have fewer fields than the header."""
+
+    REJECT = "reject"
+    FILL = "fill"
+
+
 @dataclass(frozen=True)
 class ReadOptions:
     """What a user says about how a file is written. None means that nothing is said.
@@ -33,6 +40,8 @@ class ReadOptions:
     time_zone: the time zone of timestamps without an offset from UTC.
     footer: what is done with last lines that look like no records.
     blank: what empty cells do, as `schemas.blanks` reads it.
+    header_row: the line of a text or the row of a sheet that names the columns, from 1.
+    short_rows: what to do with records that have fewer fields than the header. `fill` adds empty ones.
     or_encodings: encodings that gave the file the same text as `encoding`, when a user chose that text.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
     of: the id of an export of ours that the file says it is. Anybody can write an id into a file.
@@ -48,6 +57,8 @@ class ReadOptions:
     decimal: str | None = None
     footer: Footer | None = None
     blank: str | None = None
+    header_row: int | None = None
+    short_rows: ShortRows | None = None
     or_encodings: tuple[str, ...] | None = None
     likely_encoding: str | None = None
     of: str | None = None
@@ -87,7 +98,7 @@ class ReadOptions:
         return tuple(
             f"--{'' if value else 'no-'}{option}"
             if isinstance(value, bool)
-            else f"--{option} {'tab' if value == TAB else shlex.quote(value)}"
+            else f"--{option} {'tab' if value == TAB else shlex.quote(str(value))}"
             for option, values in said.items()
             for value in (values.split(",") if option == "blank" else [values])
         )
@@ -103,6 +114,10 @@ class ReadOptions:
             given["date_order"] = DateOrder(given["date_order"])
         if given.get("footer") is not None:
             given["footer"] = Footer(given["footer"])
+        if given.get("header_row") is not None:
+            given["header_row"] = int(given["header_row"])
+        if given.get("short_rows") is not None:
+            given["short_rows"] = ShortRows(given["short_rows"])
         return cls(**given)
 
 
@@ -175,7 +190,8 @@ def is_answered(question: Question, options: ReadOptions) -> bool:
     """
     same = {*question.alike, question.proposed} if question.option == "encoding" else ()
     other = [it for it in options.or_encodings or () if question.option == "encoding" and it not in same]
-    return question.option is not None and options.said().get(question.option) == question.proposed and not other
+    said = options.said().get(question.option or "")
+    return said is not None and str(said) == question.proposed and not other
 
 
 def is_time_zone(name: str) -> bool:

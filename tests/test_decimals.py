@@ -73,13 +73,13 @@ POINT = "can only have a decimal point and thousands separators (first: record 1
 @pytest.mark.parametrize(
     ("sign", "texts", "sentence"),
     [
-        (None, ["1.234,50", "12,5"], f"2 numbers {COMMA}. To read them: --decimal ,"),
-        (None, ["1,234.50"], f"1 number {POINT}. To read them: --decimal ."),
+        (None, ["1.234,50", "12,5"], f"2 numbers {COMMA}. With --decimal , they are read."),
+        (None, ["1,234.50"], f"1 number {POINT}. With --decimal . they are read."),
         (None, ["1,234"], "1 number could have a decimal comma or thousands separators. Say which: --decimal , or"),
-        (None, ["1,5", "1,234"], f"1 number {COMMA}; 1 number could be either. To read them: --decimal ,"),
+        (None, ["1,5", "1,234"], f"1 number {COMMA}; 1 number could be either. With --decimal , they are read."),
         (None, ["1,5", "1,234.5"], "1 number with a decimal comma (first: record 1), 1 number with a decimal point"),
         (",", ["1234.50", "1,5"], None),
-        (",", ["1,234.50"], f"1 number {POINT}. To read them: --decimal ."),
+        (",", ["1,234.50"], f"1 number {POINT}. With --decimal . they are read."),
         (None, ["abc", "", "1e99", "12345678901234567890"], None),
     ],
 )
@@ -102,8 +102,9 @@ def test_a_german_file_is_read_with_the_options_that_its_preview_names_and_next_
 
     preview = importer.preview(ImportRequest(file(1), "ua", "contacts"))
     warned = {it.code: it.sentence for it in preview.batch.warnings}
-    assert warned[WarningCode.DECIMAL_STYLE].endswith("To read them: --decimal ,")
+    assert warned[WarningCode.DECIMAL_STYLE].endswith("With --decimal , they are read.")
     assert warned[WarningCode.DATE_ORDER].endswith("--date-order dmy.")
+    assert [it.examples for it in preview.batch.warnings if it.field == "amount"] == [("1.234,50",)]
     importer.import_file(ImportRequest(file(1), "ua", "contacts", decimal=",", date_order="dmy"))  # type: ignore[arg-type]
     importer.import_file(ImportRequest(file(2), "ua", "contacts"))
     assert [(it["amount"], f"{it['birthday']}") for it in stored(store)] == [(Decimal("1234.50"), "1985-12-31")] * 2

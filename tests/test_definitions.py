@@ -36,6 +36,8 @@ _FILE = {
     "encoding": "",
     "delimiter": "",
     "sheet": "",
+    "header_row": 0,
+    "short_rows": "",
     "date_order": "",
     "decimal": "",
     "time_zone": "",

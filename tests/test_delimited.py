@@ -345,6 +345,69 @@ def test_a_header_row_that_does_not_fit_the_records_is_read_as_they_suggest(
     assert said in whole.understood.values()
 
 
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("quote", ["", '"'])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_line_with_delimiters_alone_is_a_blank_line(file: Write, quote: str, end: str) -> None:
+    lines = [
+        "a,b,c",
+        ",,",
+        *[",".join(f"{quote}{text}{quote}" for text in ("1", "", "2")), ",,,,", ","] * 700,
+        '"","",',
+    ]
+    whole = Whole(file(end.join(lines)))
+    assert whole.rows == [("1", "", "2")] * 700
+    assert whole.records == list(range(1, 701))
+    assert whole.lines == list(range(3, 2103, 3))
+    assert (whole.malformed, whole.notes) == (
+        [],
+        ("1,402 lines with delimiters alone were passed over, as blank lines are.",),
+    )
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("quote", ["", '"', "\\"])
+def test_short_rows_are_one_finding_and_can_be_filled(file: Write, quote: str) -> None:
+    odd = "x\\y" if quote == "\\" else f"{quote}x{quote}"
+    path = file("a,b,c\r\n" + f"1,{odd}\r\n2,{odd},z\r\n,\r\n3\r\n4,5,6,7\r\n" * 500)
+    refused, whole = Whole(path), Whole(path, short_rows="fill")
+    assert (len(refused.rows), len(refused.malformed)) == (500, 1500)
+    assert refused.notes[1] == (
+        "1,000 records have fewer fields than the header, from line 2 on. "
+        "If they lack only empty cells: --short-rows fill"
+    )
+    text = odd.strip('"')
+    assert whole.rows == [("1", text, ""), ("2", text, "z"), ("3", "", "")] * 500
+    assert whole.records[:5] == [1, 2, 3, 5, 6]
+    assert whole.lines[:5] == [2, 3, 5, 7, 8]
+    assert {(bad.fields, bad.values) for bad in whole.malformed} == {(4, ("4", "5", "6", "7"))}
+    assert whole.notes == (
+        "500 lines with delimiters alone were passed over, as blank lines are.",
+        "1,000 records with fewer fields than the header got empty ones at the end, as --short-rows says.",
+    )
+
+
+def test_the_header_can_be_any_line(file: Write) -> None:
+    assert Whole(file("a\n" * 3000 + "id,n\n1,2\n"), header_row=3001).rows == [("1", "2")]
+    path = file("Contacts,,\nof 2024,by,Ana\n\nid,name,note\nx,y,z\n")
+    assert (Whole(path, header_row=4).headers, Whole(path, header_row=4).lines) == (("id", "name", "note"), [5])
+    assert Whole(path, header_row=2).rows == [("id", "name", "note"), ("x", "y", "z")]
+    for row in (3, 9):
+        with pytest.raises(InvalidRequest, match=f"Line {row} of file.csv is blank, or beyond its end"):
+            Whole(path, header_row=row)
+
+
+def test_lines_of_a_spreadsheet_above_the_header_are_known_by_their_empty_fields(file: Write) -> None:
+    whole = Whole(file("Contacts,,,\nby,Ana,,\n,,,\nid,name,n,city\n1,A,5,Rome\n2,B,6,Oslo\n"))
+    assert (whole.headers, whole.lines, whole.questions) == (("id", "name", "n", "city"), [5, 6], [])
+    assert whole.understood["Lines above the header, left out"] == "3"
+    whole = Whole(file("Contacts,,\nid,name,city\nx,A,Rome\ny,B,Oslo\n"))
+    assert (whole.headers, whole.questions) == (
+        ("id", "name", "city"),
+        ["Line 2 is perhaps not the header: 1 line above it is left out."],
+    )
+
+
 def test_a_value_beyond_the_header_rejects_its_record(file: Write) -> None:
     whole = Whole(file("a,b\n" + "1,2,\n" * 2000 + "3,4,5\n6,7\n"))
     assert (len(whole.rows), whole.headers) == (2000, ("a", "b", ""))
@@ -372,7 +435,7 @@ def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
         ("Contacts\nname,town\nAnn,Rome\nBo,Oslo\n", "Line 2 is perhaps not the header: 1 line above it is left out."),
         ("a,,b,c\n1,2,3\n4,5,6\n", "The header has 4 fields, and all of the first 2 records 3."),
         ("'id','name'\n1,\"x\"\n2,y\n", "A name of a column is in quotation marks that are not those"),
-        ("a,b,c,d\n1,2\n1,2,3\n1\n", "The delimiter is probably the comma: 25% of the first records"),
+        ("a,b,c,d\n1,2\n1,2,3,4,5\n1\n", "The delimiter is probably the comma: 25% of the first records"),
         ("a^b\n1^2\n3^4\n", "The delimiter is probably the '^': 100% of the first records"),
         ("a,b;c\n1,2;3\n4,5;6\n", "The delimiter is probably the comma: 100% of the first records"),
     ],
@@ -380,6 +443,19 @@ def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
 def test_a_header_row_or_delimiter_in_doubt_is_asked_about(file: Write, content: str, sentence: str) -> None:
     (asked, *_) = Whole(file(content)).questions
     assert sentence in asked
+
+
+def test_a_delimiter_that_no_header_has_is_refused_with_the_one_that_fits(file: Write) -> None:
+    path = file("id,name,note\n" + "1,A,x\n2,B,a; b\n" * 20)
+    for said, word in ((";", "semicolon"), ("tab", "tab")):
+        with pytest.raises(InvalidRequest) as refused:
+            Whole(path, delimiter=said)
+        assert refused.value.message == (
+            f"The header of file.csv has no {word} between fields. With the comma, the file has 3 columns."
+        )
+        assert refused.value.hint == "Say --delimiter , or leave --delimiter out."
+    assert Whole(file("name\nA, b\nB\n"), delimiter=";").rows == [("A, b",), ("B",)]
+    assert Whole(file("Contacts, all\nid;name\n1;A, x\n2;B, y\n"), delimiter=";").headers == ("id", "name")
 
 
 @pytest.mark.parametrize(
@@ -533,6 +609,11 @@ CELLS = st.text(
 )
 
 
+def filled(table: list[list[str]]) -> list[list[str]]:
+    """Return the rows that have a value, or one field."""
+    return [row for row in table if any(row) or len(row) == 1]
+
+
 @st.composite
 def tables(draw: st.DrawFn) -> list[list[str]]:
     """Draw a header of unique names that are not empty, and rows as wide."""
@@ -555,6 +636,7 @@ def test_what_python_writes_comes_back(
     path = tmp_path_factory.getbasetemp() / "table.csv"
     path.write_bytes(written.getvalue().encode("utf-8-sig" if mark else "utf-8"))
     whole = Whole(path, delimiter=",", encoding="utf-8-sig" if mark else "utf-8")
+    table = filled(table)
     assert [list(whole.headers), *map(list, whole.rows)] == table
     assert whole.records == list(range(1, len(table)))
     assert (whole.read, whole.malformed) == (len(table) - 1, [])
@@ -604,6 +686,7 @@ def files(draw: st.DrawFn) -> Written:
     width = draw(st.integers(1 if above[:4] in ("", "sep=") and not every else 2, 4))
     header = draw(st.lists(cells.filter(bool), min_size=width, max_size=width, unique=True))
     rows = draw(st.lists(st.lists(cells, min_size=width, max_size=width), min_size=bool(above), max_size=8))
+    assume(not above or any(map(any, rows)))
     if escaped:  # nothing else shows that the backslash is an escape character
         rows.insert(0, ['a "b" c'] * width)
     written = io.StringIO(newline="")
@@ -630,8 +713,9 @@ def test_a_table_in_any_dialect_comes_back(tmp_path_factory: pytest.TempPathFact
     path = tmp_path_factory.getbasetemp() / "dialect.csv"
     path.write_bytes(written.content)
     whole = Whole(path, **written.options)
-    assert [list(whole.headers), *map(list, whole.rows)] == written.table
-    assert (whole.read, whole.malformed) == (len(written.table) - 1, [])
+    table = filled(written.table)
+    assert [list(whole.headers), *map(list, whole.rows)] == table
+    assert (whole.read, whole.malformed) == (len(table) - 1, [])
 
 
 class _Defective:
@@ -679,14 +763,15 @@ def test_a_record_more_or_less_in_one_of_the_parsers_stops_the_reading(
 
 
 @settings(max_examples=300)
-@given(st.text('ab,"\r\n', max_size=60), st.integers(1, 40))
-@example('a,"b"\r', 7)
-@example('"a\r\nb",c\r\n"",""""\n', 5)
-def test_counting_quotation_marks_and_pythons_parser_find_the_same_records(text: str, block: int) -> None:
+@given(st.text('ab,"\r\n', max_size=60), st.integers(1, 40), st.booleans())
+@example('a,"b"\r', 7, False)
+@example('"a\r\nb",c\r\n"",""""\n', 5, False)
+@example('a\r\n,\r\n"",""\n"",\na,b,\n', 40, True)
+def test_counting_quotation_marks_and_pythons_parser_find_the_same_records(text: str, block: int, fills: bool) -> None:
     def found(*, by_python: bool) -> tuple[list[Any], str | None]:
         data = io.BytesIO(text.encode())
         dialect = Dialect(",", '"', None, 0, "")
-        finder = RecordFinder(data.read, dialect, 2, 1, 1_000_000)
+        finder = RecordFinder(data.read, dialect, 2, 1, 1_000_000, fills_short=fills)
         of = (lambda *_, **__: None) if by_python else _Structure.of
         records: list[Any] = []
         with pytest.MonkeyPatch.context() as patch:

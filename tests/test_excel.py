@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from resources.file_reader.chunk import MalformedRecord
 from resources.file_reader.excel import ExcelFile, ExcelLimits
 from resources.file_reader.excel.numbers import number_text
+from resources.file_reader.excel.styles import _format_kind
 from schemas.errors import InvalidRequest, RecordsError, UnreadableFile
 
 CORPORA = Path(os.environ.get("RECORDS_CORPORA") or Path(__file__).parents[2] / "shared/corpora")
@@ -48,6 +49,8 @@ class Whole:
         self.chunks: list[int] = []
         with ExcelFile(io.BytesIO(content), "book.xlsx", **options) as book:
             self.headers, self.sheet, self.sheets = book.headers, book.sheet, book.sheets
+            self.header_row = book.used.header_row or 0
+            self.questions = book.questions
             self.date_system = book.date_system
             for chunk in book.chunks():
                 assert chunk.values.column_names == [str(i) for i in range(len(book.headers))]
@@ -170,9 +173,9 @@ def in_words(value: object, computed: bool) -> str:
 
 
 class Witness:
-    """The same sheet as openpyxl reads it: header, and records with their lines."""
+    """The same sheet as openpyxl reads it: the first header from a row on, and records with their lines."""
 
-    def __init__(self, content: bytes, name: str) -> None:
+    def __init__(self, content: bytes, name: str, header_row: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             values, formulas = (openpyxl.load_workbook(io.BytesIO(content), data_only=only) for only in (True, False))
@@ -185,7 +188,7 @@ class Witness:
         self.headers: tuple[str, ...] = ()
         self.rows: dict[int, tuple[str, ...]] = {}
         self.wide: dict[int, int] = {}
-        for row, texts in rows:
+        for row, texts in (each for each in rows if each[0] >= header_row):
             while texts and not texts[-1]:
                 texts.pop()
             if not self.headers:
@@ -219,12 +222,19 @@ UNWITNESSED: dict[str, tuple[str, int, dict[str, str]]] = {
     "empty_s_attribute.xlsx": ("Sheet1", 4, {"Name": "John", "Value": "1"}),  # a style named ""
     "issue_174.xlsx": ("Sheet1", 1, {"Your Ref #": "123", "Weight": "1.5"}),  # a million rows by its dimension
     "issue_419.xlsx": ("Sheet1", 0, {"Hello": ""}),  # xl/SharedStrings.xml by another case
-    "los-angeles-arrests-xlsx.xlsx": ("Sheet1", 195, {"ARREST BOOKINGS for 01/30/17": "  "}),  # no styles
-    "minimal_package.xlsx": ("Sheet1", 195, {"ARREST BOOKINGS for 01/30/17": "  "}),  # the same
-    "pivots.xlsx": ("PivotSheet1", 3, {}),  # a pivot table; the records are wider than the first row
+    "los-angeles-arrests-xlsx.xlsx": ("Sheet1", 193, {"BKG_NUM": "4894831", "ARR_DIV": "4210"}),  # no styles
+    "minimal_package.xlsx": ("Sheet1", 193, {"BKG_NUM": "4894831", "ARR_DIV": "4210"}),  # the same
+    "pivots.xlsx": ("PivotSheet1", 2, {"Row Labels": "yellow"}),  # a pivot table
     "strict_iso_paths.xlsx": ("ml_out", 75, {"Item": "150-031260-001_B", "Thickness": "1.5"}),  # strict names
 }
 """What openpyxl cannot read, and why: first sheet, number of records, and the first record, looked up by hand."""
+
+
+HEADER_ROWS = {
+    "Ekaterinburg_IP_9": 4, "deaths": 5, "header-row": 9, "issue_261": 7, "issue_261_fixed_by_excel": 7, "pivots": 3,
+    "los-angeles-arrests-xlsx": 3, "minimal_package": 3, "skipping": 3, "table-multiple": 1,
+}  # fmt: skip
+"""The row of the header in first sheets with titles or notes above it, and in some without, looked up by hand."""
 
 
 def sheets_of(path: Path) -> list[str]:
@@ -257,6 +267,9 @@ def test_the_workbooks_of_others_are_read_as_openpyxl_reads_them(path: Path) -> 
         assert time.process_time() - started < 2
         if whole is None:
             assert REFUSED.get((path.name, name), f"has no header: sheet {name!r} is empty") in why
+        if name == sheets_of(path)[0] and path.stem in HEADER_ROWS:
+            assert whole is not None
+            assert whole.header_row == HEADER_ROWS[path.stem]
         if path.name in UNWITNESSED:
             assert whole is not None
             first, read, some = UNWITNESSED[path.name]
@@ -265,7 +278,7 @@ def test_the_workbooks_of_others_are_read_as_openpyxl_reads_them(path: Path) -> 
                 record = dict(zip(whole.headers, (whole.rows or [("",) * 20])[0], strict=False))
                 assert {header: record[header] for header in some} == some
             continue
-        witness = Witness(content, name)
+        witness = Witness(content, name, whole.header_row if whole else 1)
         if whole is None:
             assert witness.headers == () or (path.name, name) in REFUSED
             continue
@@ -374,6 +387,22 @@ def test_formats_that_no_cell_refers_to_do_not_count(others: str, last: bool) ->
     assert [row[0] for row in whole.rows] == ["45443", "2024-05-31", "45443", "2024-05-31", "45443"]
 
 
+@pytest.mark.parametrize("part", ["[", "[h", "[$-409]", "[Red]", '"', "_", "[hh]:"])
+def test_a_number_format_is_read_in_time_in_proportion_to_its_length(part: str) -> None:
+    def seconds(length: int) -> float:
+        codes = [f"{number:04}{part * (length // len(part))}0" for number in range(20)]
+        times = []
+        for _ in range(5):
+            _format_kind.cache_clear()
+            started = time.process_time()
+            for each in codes:
+                _format_kind(each)
+            times.append(time.process_time() - started)
+        return min(times)
+
+    assert seconds(16_000) < 64 * max(seconds(1_000), 1e-4)
+
+
 def test_a_number_format_may_be_an_alternative() -> None:
     """Excel writes so what older versions cannot show."""
     inner = code("yyyy").removeprefix("<numFmts>").removesuffix("</numFmts>")
@@ -469,6 +498,22 @@ def test_text_is_kept_to_the_last_space() -> None:
     ) == ["two", " a  ", " b", " b", "x <y>", "A_x000D_ \U0001f600 _xD83D_", "true", "false", "5"]
 
 
+@pytest.mark.parametrize("space", ["\n", "\r\n\t ", " "], ids=["line end", "indentation", "space"])
+@pytest.mark.parametrize("inside", [True, False])
+def test_white_space_between_tags_means_nothing_and_inside_a_text_it_counts(space: str, inside: bool) -> None:
+    some = space if inside else ""
+    texts = "".join(f"{some}<si>{some}<t>{text}</t>{some}</si>" for text in ("a", "b", "c", "d", " e\n"))
+    header = "".join(f'<c r="{name}1" t="s"><v>{at}</v></c>' for at, name in enumerate("ABCD"))
+    cells = (
+        '<c r="A2"><v/>', '</c><c r="B2" t="inlineStr">', "<is>", '<t xml:space="preserve"> x\n</t>', "</is>",
+        '</c><c r="C2" t="inlineStr">', "<is>", "<t/>", "</is>", '</c><c r="D2" t="s">', "<v>4</v>", "</c>",
+    )  # fmt: skip
+    rows = f'{some}<row r="1">{header}</row>{some}<row r="2">{some}{space.join(cells)}{some}</row>{space}'
+    start = '<sst xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main">'
+    content = changed(sheet(rows), {"xl/sharedStrings.xml": f"{start}{texts}{space}</sst>".encode()})
+    assert Whole(content).rows == [("", " x\n", "", " e\n")]
+
+
 def test_errors_and_formulas_without_a_value_are_problems() -> None:
     whole = column(
         '<c {} t="e"><f>1/0</f><v>#DIV/0!</v></c>',
@@ -503,7 +548,11 @@ def test_rows_are_numbered_and_padded_and_problems_keep_their_place_across_chunk
     errors = [record for record, row in zip(whole.records, whole.rows, strict=True) if row[2]]
     assert len(errors) == 666
     assert whole.problems == [(record, 2, "error_cell", "#N/A") for record in errors]
-    assert whole.notes == ("Sheet 'Sheet' was read.", "The header is row 2, the first that has a value.")
+    assert whole.notes == (
+        "Sheet 'Sheet' was read.",
+        "The header is row 2.",
+        "2,000 blank rows between others were passed over.",
+    )
 
 
 def test_references_may_be_missing() -> None:

@@ -29,6 +29,7 @@ run_config: Any = importlib.import_module("dagster_graphql.schema.run_config")
         ),
         ("An account begins with a letter: -a ACCOUNT.", "An account begins with a letter: `account`."),
         ("Say which: --date-order dmy or mdy.", "Say which: `date_order: dmy` or mdy."),
+        ("Say which: --header-row 4 or --header-row 1.", "Say which: `header_row: 4` or `header_row: 1`."),
         ("No --date-order reads them all", "No `date_order` reads them all"),
         ("Say it: --map 'E-Mail=email'.", 'Say it: `column_map: {"E-Mail": "email"}`.'),
         ("The oldest: --as-of 2026-01-05T09:30:00.5Z.", "The oldest: `as_of: 2026-01-05T09:30:00.5Z`."),

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given as for_all
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from schemas import load_model
 from schemas.columns import Column
 from schemas.errors import InvalidRequest
-from schemas.mapping import REJECTS_COLUMNS, Mapping, header_row, map_headers
+from schemas.mapping import REJECTS_COLUMNS, Mapping, distinct_names, header_row, map_headers, naming
 from schemas.record_type import Field, RecordType
 
 TYPE = RecordType(
@@ -295,7 +296,7 @@ def test_no_header_is_too_odd() -> None:
     mapping = map_headers(ODD, TYPE)
     assert {column.header: column.field for column in mapping.columns if column.field} == {"id": "id", "Size": "size"}
     assert [column.position for column in mapping.columns] == list(range(len(ODD)))
-    every = map_headers(ODD, named("id"), dict.fromkeys(ODD[1:], ""))
+    every = map_headers(ODD, named("id"), dict.fromkeys(distinct_names(ODD)[1:], ""))
     assert every.fields == {"id": 0}
 
 
@@ -321,7 +322,7 @@ def test_every_column_is_mapped_or_ignored_or_the_row_is_refused(headers: list[s
         mapping = map_headers(headers, CONTACTS)
     except InvalidRequest:
         return
-    assert [column.header for column in mapping.columns] == headers
+    assert tuple(column.header for column in mapping.columns) == distinct_names(headers)
     fed = [column.field for column in mapping.columns if column.field]
     assert len(set(fed)) == len(fed)
     assert set(mapping.missing) == set(CONTACTS.field_names) - set(fed)
@@ -386,6 +387,29 @@ def test_an_invalid_mapping_is_refused(headers: list[str], given: dict[str, str]
     with pytest.raises(InvalidRequest) as refusal:
         map_headers(headers, TYPE, given)
     assert (refusal.value.message, f"{refusal.value.hint} {refusal.value.quoted}".strip()) == (message, hint)
+
+
+def test_equal_and_empty_headers_are_distinct_names() -> None:
+    headers = ["Tag", "", "Tag", "Tag (2)", "Tag", "column 6", "", "", "id"]
+    names = ("Tag", "column 2", "Tag (3)", "Tag (2)", "Tag (4)", "column 6", "column 7", "column 8", "id")
+    assert distinct_names(headers) == names
+    assert distinct_names(["column 2", ""]) == ("column 2", "column 2 (2)")
+    mapping = map_headers(headers, TYPE, {"Tag (3)": "size"})
+    assert fields_of(mapping) == {**dict.fromkeys(names), "id": "id", "Tag (3)": "size"}
+    assert map_headers(headers, TYPE, None, mapping.to_remember({"Tag (3)": "size"})).fields == mapping.fields
+    columns = [replace(it, samples=("x",)) if it.position in (1, 6) else it for it in mapping.columns]
+    assert dict(naming(headers, columns)) == {
+        "Columns without a name, left out": "column 2, column 7",
+        "Columns of the same name, numbered": "Tag, Tag (3), Tag (4)",
+    }
+    assert len({*distinct_names(["a"] * 10_000)}) == 10_000
+
+
+def test_equal_headers_are_refused_only_where_a_field_is_ambiguous() -> None:
+    with pytest.raises(InvalidRequest, match=r"'Size' and 'Size \(2\)' both stand for size.* --map 'Size \(2\)='"):
+        map_headers(["id", "Size", "Size"], TYPE)
+    mapping = map_headers(["id", "Size", "Size"], TYPE, {"Size (2)": "size"})
+    assert fields_of(mapping) == {"id": "id", "Size": None, "Size (2)": "size"}
 
 
 def test_every_missing_key_field_has_its_own_candidates() -> None:

@@ -17,6 +17,7 @@ import pytest
 from resources.file_reader import FileReader, ReadLimits, ReadOptions
 from resources.file_reader.child import _unpacked
 from schemas.errors import InvalidRequest, NotFound, UnreadableFile
+from tests.test_excel import book
 
 ROWS = b"id,name\n1,a\n2,b\n3\n"
 
@@ -55,7 +56,6 @@ def test_a_file_is_read_packed_or_not(tmp_path: Path, packed: bool) -> None:
     ("content", "message"),
     [
         (b"", "file.csv is empty."),
-        (b"b,a,b,a,c\n1,2,3,4,5\n", "file.csv has several columns of the same name."),
         (b'a,"b\n1,2\n', "file.csv cannot be read: in the record that begins on line 1"),
         (gzip.compress(ROWS, mtime=0)[:12] + b"\xff" * 40, "file.csv is damaged: it cannot be unpacked with gzip."),
         (gzip.compress(ROWS, mtime=0)[:-9], "file.csv is damaged: it cannot be unpacked with gzip."),
@@ -68,9 +68,10 @@ def test_an_unreadable_file_is_refused_with_a_sentence(tmp_path: Path, content: 
 
 
 def test_headers_are_quoted_to_the_person_and_in_no_log(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableFile) as raised:
-        read(write(tmp_path, b"Ada,Ada\n1,2\n"))
-    assert "'Ada'" in raised.value.quoted
+    path = write(tmp_path, book([["Contacts"], ["Ada", "Bo"]]))
+    with pytest.raises(InvalidRequest) as raised, FileReader(path, ReadOptions(header_row=3)) as reader:
+        assert reader.headers
+    assert "'Ada | Bo'" in raised.value.quoted
     assert "Ada" not in str(raised.value)
 
 

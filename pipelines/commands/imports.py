@@ -14,7 +14,7 @@ from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, Uncertain
 from schemas.footers import Footer
-from schemas.reading import Question
+from schemas.reading import Question, ShortRows
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal import ProgressBar
@@ -50,6 +50,17 @@ _PREVIEW_OPTIONS = (
         metavar="clear|keep|fill",
         help="What an empty cell does to a stored value. clear (the default) removes it; keep leaves it. fill only "
         "adds values where the store has none. For one field: --blank notes=keep.",
+    ),
+    click.option(
+        "--header-row",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="The line or row that names the columns, from 1. Default: detected.",
+    ),
+    click.option(
+        "--short-rows",
+        type=click.Choice(ShortRows, case_sensitive=False),
+        help="For records of delimited text with fewer fields than the header: reject, or fill with empty ones.",
     ),
     click.option(
         "--footer",

@@ -105,6 +105,7 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         "questions": [asdict(question) for question in opened.questions],
         "float_columns": opened.float_columns,
         "number_formats": opened.number_formats,
+        "outline": format_.outline(opened),
         "packing": packing if member is None else None,
         "sha256": digest,
     }
@@ -219,13 +220,6 @@ def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits, *, r
         raise UnreadableFile(
             f"{name} has a header of more than {limits.header_characters:,} characters.",
             "The limit is set by RECORDS_MAX_HEADER_CHARACTERS.",
-        )
-    repeated = sorted({header for header in headers if header and headers.count(header) > 1})
-    if repeated:
-        raise UnreadableFile(
-            f"{name} has several columns of the same name.",
-            "Give each column its own name. The first line must name the columns.",
-            f"Repeated: {', '.join(map(repr, repeated))}.",
         )
 
 

@@ -67,7 +67,7 @@ class FileReader:
 
     @property
     def headers(self) -> tuple[str, ...]:
-        """The names of the columns, in order."""
+        """The names of the columns as the file has them, in order. Some can be equal or empty."""
         return tuple(self._first_answer()["headers"])
 
     @property
@@ -106,6 +106,12 @@ class FileReader:
     def number_formats(self) -> tuple[str, ...]:
         """The codes of a workbook's number formats, to which `formats` of a chunk refers."""
         return tuple(self._first_answer()["number_formats"])
+
+    @property
+    def outline(self) -> str:
+        """What else the file could be read from, for example its sheets, in a sentence with values; "" if nothing."""
+        outline: str = self._first_answer()["outline"]
+        return outline
 
     @property
     def float_columns(self) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -47,19 +48,27 @@ class ShownTexts:
         """Returns the chunk, with the texts that are shown if they are taken. Counts the numbers that differ."""
         if chunk.formats is None or not len(chunk.formats.values):
             return chunk
-        rows, cells = pc.list_parent_indices(chunk.formats), pc.list_flatten(chunk.formats)
-        columns, formats = pc.struct_field(cells, "column"), pc.struct_field(cells, "format")
+        rows, cells = pc.list_parent_indices(chunk.formats).to_numpy(), pc.list_flatten(chunk.formats)
+        columns, formats = (pc.struct_field(cells, field).to_numpy() for field in ("column", "format"))
         values = chunk.values
         for position, name in self._columns.items():
-            of_column = pc.equal(columns, position)
-            for format_ in pc.unique(formats.filter(of_column)).to_pylist():
-                at = rows.filter(pc.and_(of_column, pc.equal(formats, format_)))
-                texts = values.column(position).combine_chunks()
-                differing, shown_ = self._compared(name, texts.take(at), self._formats[format_])
-                if self._taken and len(shown_):
-                    chosen = pc.is_in(pa.array(range(len(texts)), at.type), at.filter(differing))
-                    texts = pc.replace_with_mask(texts, chosen, shown_)
-                    values = values.set_column(position, values.field(position), texts)
+            of_column = np.flatnonzero(columns == position)
+            ordered = of_column[np.argsort(formats[of_column], kind="stable")]
+            texts = values.column(position).combine_chunks()
+            changed, by_format = [rows[:0]], [texts[:0]]
+            for of_format in np.split(ordered, np.flatnonzero(np.diff(formats[ordered])) + 1):
+                if len(of_format):
+                    at, code = rows[of_format], self._formats[formats[of_format[0]]]
+                    differing, shown_ = self._compared(name, texts.take(pa.array(at)), code)
+                    changed.append(at[differing.to_numpy(zero_copy_only=False)])
+                    by_format.append(shown_)
+            places = np.concatenate(changed)
+            if self._taken and len(places):
+                chosen = np.zeros(len(texts), np.bool_)
+                chosen[places] = True
+                shown_ = pa.concat_arrays(by_format).take(pa.array(np.argsort(places)))
+                texts = pc.replace_with_mask(texts, pa.array(chosen), shown_)
+                values = values.set_column(position, values.field(position), texts)
         return replace(chunk, values=values)
 
     def warnings(self) -> Iterator[BatchWarning]:

@@ -17,6 +17,8 @@ from schemas.reading import Question, ReadOptions, is_answered
 Ask = Callable[[Question], str | None]
 """Asks a user, and returns the answer; None if there is none. An answer to a question without option is "yes"."""
 
+_OF_READER = ("encoding", "delimiter", "sheet", "header_row", "short_rows")
+"""The options that change how the reader reads."""
 _TRIED = 5
 """How many earlier ways of reading a file are tried, if its header row is not known."""
 
@@ -92,8 +94,12 @@ class Source:
     @property
     def options_if_committed(self) -> ReadOptions:
         """Returns what was said, and how a user who commits the preview answers the open questions."""
-        delimiter = None if self.options.delimiter is None else self.reader.used.delimiter
-        return replace(self.options, delimiter=delimiter).with_answers(
+        used = self.reader.used
+        delimiter = None if self.options.delimiter is None else used.delimiter
+        header_row = None if self.options.header_row is None else used.header_row
+        if self.parent is not None and self.parent.remembered is not None:
+            header_row = self.parent.remembered.options.header_row  # a rejects file has no titles
+        return replace(self.options, delimiter=delimiter, header_row=header_row).with_answers(
             {it: it.proposed for it in self.questions if it.option is not None}
         )
 
@@ -145,6 +151,8 @@ class Opener:
             earlier = None  # an export says itself how it is written: what was said for other files is not for it
         if earlier is not None and earlier.remembered is not None:
             options = options.or_else(earlier.remembered.options if parent else earlier.remembered.for_others)
+            if options.header_row is not None:  # its names are known, so it is found wherever it is now
+                options = replace(options, header_row=self._reader.used.header_row)
         self._reopen(options, None if earlier is None or earlier.remembered is None else earlier.remembered.header_row)
         options = self._without_open(options, parent, origin)
         self._put_first(commits.with_options)
@@ -259,9 +267,7 @@ class Opener:
             return True
         wanted = self._for_reader(options)
         guessed = [it.proposed for it in self._reader.questions if it.option == "encoding"]
-        return (
-            (used.encoding is not None and wanted.encoding not in (None, used.encoding))
-            or (used.delimiter is not None and wanted.delimiter not in (None, used.delimiter))
-            or (used.sheet is not None and wanted.sheet not in (None, used.sheet))
-            or (bool(guessed) and wanted.likely_encoding not in (None, *guessed))
+        said, has = wanted.said(), used.said()
+        return any(name in has and said.get(name, has[name]) != has[name] for name in _OF_READER) or (
+            bool(guessed) and wanted.likely_encoding not in (None, *guessed)
         )

@@ -31,7 +31,7 @@ from schemas.dates import DateOrders
 from schemas.decimals import DecimalSigns
 from schemas.errors import InvalidRequest, Unaccounted
 from schemas.formulas import ESCAPED
-from schemas.mapping import REJECTS_COLUMNS, Mapping, map_headers
+from schemas.mapping import REJECTS_COLUMNS, Mapping, map_headers, naming
 from schemas.model import RecordModel
 from schemas.parsing import arrow_type
 from schemas.plausibility import Plausibility
@@ -152,6 +152,9 @@ def stage_file(
         read = reader.read - last_lines.skipped
         counts = _balanced(read, read - staged, comparison)
         problem_counts, samples = summarise(staging.problems)
+    columns = tuple(
+        replace(column, samples=values) for column, values in zip(mapping.columns, examples, strict=bool(examples))
+    )
     return StagedPreview(
         sha256=reader.sha256,
         counts=counts,
@@ -159,15 +162,14 @@ def stage_file(
         samples=samples,
         cleared=comparison.cleared,
         changes=tuple(changes),
-        columns=tuple(
-            replace(column, samples=values) for column, values in zip(mapping.columns, examples, strict=bool(examples))
-        ),
+        columns=columns,
         remembered=_to_remember(source, mapping, request),
         used=reader.used,
         unescape=unescape,
         questions=source.questions,
         understood=(
             *source.understood,
+            *naming(reader.headers, columns),
             *([("Comes from", source.origin.name)] if source.origin is not None and source.origin.name else []),
             *checks.dates.understood,
             *checks.decimals.understood,
@@ -217,7 +219,8 @@ def _mapped(reader: FileReader, record_type: RecordType, request: ImportRequest,
         return map_headers(headers, record_type, request.column_map, earlier.column_map if earlier else {})
     except InvalidRequest as error:
         doubts = [question.sentence for question in reader.questions if question.option is None]
-        raise InvalidRequest(" ".join([error.message, *doubts]), error.hint, error.quoted) from error
+        quoted = " ".join(filter(None, [error.quoted, reader.outline]))
+        raise InvalidRequest(" ".join([error.message, *doubts]), error.hint, quoted) from error
 
 
 def _why_unescape(source: Source, request: ImportRequest) -> str | None:

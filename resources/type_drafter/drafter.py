@@ -16,7 +16,7 @@ from resources.type_drafter.key import find_choices, find_key
 from resources.type_drafter.names import LONGEST_NAME, snake_case
 from resources.type_drafter.source import source_of
 from schemas.errors import InvalidRequest
-from schemas.mapping import REJECTS_COLUMNS
+from schemas.mapping import REJECTS_COLUMNS, distinct_names
 from schemas.parsing import arrow_type
 from schemas.reading import ReadOptions
 
@@ -54,7 +54,11 @@ def draft_from(
         )
     type_name = name or snake_case(file.split(".")[0], ascii_only=True) or "drafted"
     options = options or ReadOptions()
-    columns = [Column(at, header, options) for at, header in enumerate(headers) if header not in REJECTS_COLUMNS]
+    columns = [
+        Column(position, header, options)
+        for position, header in enumerate(distinct_names(headers))
+        if header not in REJECTS_COLUMNS
+    ]
     if not columns:
         raise InvalidRequest(f"{file!r} has no column of data.", "Its header must name one.")
     name_fields(columns)

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +11,8 @@ from functools import cached_property
 
 from resources.file_reader.delimited.by_line import is_marked
 from resources.file_reader.delimited.dialect import Dialect, written
-from resources.file_reader.delimited.header import are_names
-from schemas.counts import numbered
+from resources.file_reader.header_row import MOST_ABOVE, HeaderRow, above_header, are_names, find_header_row, has_values
+from schemas.errors import InvalidRequest
 from schemas.reading import Question
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -19,8 +20,6 @@ _RARE_DELIMITERS = ("^", "~", ":", " ")
 _SAMPLE_RECORDS = 1_000
 _MOST_STRAY = 20
 """How many stray quotation marks are passed over in a sample."""
-_MOST_ABOVE = 20
-"""How many lines above the header are recognised by the width of the records."""
 _NEARLY_ALL = 0.9
 """The share of records that must agree on a rare delimiter."""
 _FEW = 0.5
@@ -43,41 +42,62 @@ class Beginning:
     questions: tuple[Question, ...] = ()
 
 
-def detect(text: str, given: str | None, *, whole: bool) -> Beginning:
-    """Returns what a file shows that begins with a text. given: its delimiter. `whole`: the text is the whole file."""
+@dataclass(frozen=True)
+class _Sample:
+    """The first lines of a file, and the text that they are from. has_header: the first line is the header."""
+
+    lines: list[str]
+    text: str
+    has_header: bool
+
+
+def detect(text: str, given: str | None, name: str, *, whole: bool, header_row: int | None = None) -> Beginning:
+    """Returns what a file shows that begins with a text.
+
+    given: its delimiter. name: what messages call the file. `whole`: the text is the rest of the file. header_row: the
+    line with which the text begins, if that is said to be the header. Raises InvalidRequest if only another delimiter
+    fits.
+    """
     lines = list(io.StringIO(text, newline=""))
     if not whole and len(lines) > 1:
         lines = lines[:-1]
     lines = lines[:_SAMPLE_RECORDS]
     first = lines[0].strip("\r\n") if lines else ""
     if first[:4].lower() == "sep=" and len(first) == 5:
-        best = _best(lines[1:], text, given or first[4])
+        best = _best(_Sample(lines[1:], text, has_header=False), given or first[4])
         dialect = replace(best.dialect, skipped_lines=1, sure="certain: the file says so")
         return Beginning(dialect, [row for _, row in best.rows])
-    tried = _tried(lines, text, [given] if given else DELIMITERS)
+    sample = _Sample(lines, text, header_row is not None)
+    tried = _tried(sample, [given] if given else DELIMITERS)
     best = max(tried, key=_rank)
     if not given and (best.score == 0.0 or best.share < _FEW or best.skipped_lines):
-        rare = max(_tried(lines, text, _RARE_DELIMITERS), key=_rank)
+        rare = max(_tried(sample, _RARE_DELIMITERS), key=_rank)
         columns = 3 if rare.dialect.delimiter in ": " else 2
         if rare.share > _NEARLY_ALL and len(rare.rows) > 2 and rare.width >= columns and rare.score > best.score:
             tried, best = [*tried, rare], rare
+    if given and (best.score == 0.0 or best.skipped_lines):
+        _check_given(sample, best, name)
     if best.score == 0.0:
         sure = "as you said" if given else "there is one column"
-        dialect = replace(best.dialect, delimiter=given or ",", sure=sure)
+        dialect = replace(best.dialect, delimiter=given or ",", skipped_lines=(header_row or 1) - 1, sure=sure)
         return Beginning(dialect, [row for _, row in best.rows])
     sure = "as you said" if given else f"{best.share:.0%} of the first records have as many fields as the header"
-    dialect = replace(best.dialect, skipped_lines=best.skipped_lines, sure=sure)
+    dialect = replace(best.dialect, skipped_lines=(header_row or 1) - 1 + best.skipped_lines, sure=sure)
     questions = (*([] if given else _ask(best, tried)), *_ask_above(best, lines))
     return Beginning(dialect, [row for _, row in best.rows[best.header :]], questions)
 
 
 @dataclass(frozen=True)
 class _Try:
-    """A dialect tried on the first lines of a file. `rows` are its records with their lines, from 1."""
+    """A dialect tried on the first lines of a file. `rows` are its records with their lines, from 1.
+
+    has_header: the first row is the header.
+    """
 
     dialect: Dialect
     rows: list[tuple[int, list[str]]]
     stray: int
+    has_header: bool
 
     @cached_property
     def header(self) -> int | None:
@@ -85,8 +105,13 @@ class _Try:
 
         It is the first row with a field after the first that is not empty. If most rows share a greater width, it is
         the first row of that width, if that has names and the rows below do not. Else a header that is narrower than
-        the records stays the header: the user should see that.
+        the records stays the header: the user should see that. If rows are filled up with empty fields, as those of a
+        spreadsheet are, the columns decide in which they have values.
         """
+        if self.has_header and self.rows:
+            return 0
+        if self.filled_up is not None:
+            return next(at for at, (line, _) in enumerate(self.rows) if line == self.filled_up.number)
         first = next((i for i, (_, row) in enumerate(self.rows) if len(row) > 1 and any(row[1:])), None)
         if first is None:
             return None
@@ -95,9 +120,17 @@ class _Try:
         if shared > len(self.rows[first][1]) and count > 2 and count > len(below) / 2:
             wide = next(i for i, (_, row) in enumerate(self.rows) if i > first and len(row) == shared)
             rows = [row for _, row in self.rows[wide + 1 :] if len(row) == shared]
-            if wide - first <= _MOST_ABOVE and are_names(self.rows[wide][1], rows):
+            if wide - first <= MOST_ABOVE and are_names(self.rows[wide][1], rows):
                 return wide
         return first
+
+    @cached_property
+    def filled_up(self) -> HeaderRow | None:
+        """The header, if rows above it are filled up with empty fields to the width of the records."""
+        first = next((row for _, row in self.rows if len(row) > 1), [])
+        if all(first) or len({len(row) for _, row in self.rows}) > 1:
+            return None
+        return find_header_row(self.rows, "line")
 
     @cached_property
     def width(self) -> int:
@@ -143,37 +176,37 @@ def _rank(tried: _Try) -> tuple[float, int]:
     return tried.score, -tried.skipped_lines  # of equals the one with the fewest skipped lines
 
 
-def _tried(lines: list[str], text: str, delimiters: Sequence[str]) -> list[_Try]:
-    return [_best(lines, text, delimiter) for delimiter in delimiters]
+def _tried(sample: _Sample, delimiters: Sequence[str]) -> list[_Try]:
+    return [_best(sample, delimiter) for delimiter in delimiters]
 
 
-def _best(lines: list[str], text: str, delimiter: str) -> _Try:
+def _best(sample: _Sample, delimiter: str) -> _Try:
     """Returns the best try of the dialects that a delimiter may have. Marks in the text decide which ones are tried."""
-    plain = Dialect(delimiter, '"', None, 0, "")
-    tried = [_try(lines, plain)]
+    text, plain = sample.text, Dialect(delimiter, '"', None, 0, "")
+    tried = [_try(sample, plain)]
     if '\\"' in text and _ESCAPED.search(text):
-        tried.append(_try(lines, replace(plain, escape="\\")))
+        tried.append(_try(sample, replace(plain, escape="\\")))
     if "'" in text and not _DOUBLE_QUOTED.search(text) and len(_SINGLE_QUOTED.findall(text)) > 1:
-        single = _try(lines, replace(plain, quote="'"))
+        single = _try(sample, replace(plain, quote="'"))
         if not single.stray and (single.share > tried[0].share or _fill_columns(tried[0], "'")):
             tried.append(single)
     best = max(reversed(tried), key=lambda it: it.share)  # of equals the last one: marks in the text speak for it
     if f"{delimiter} " in text and delimiter != " ":
-        spaced = _try(lines, replace(best.dialect, skips_space=True))
+        spaced = _try(sample, replace(best.dialect, skips_space=True))
         if _follow_each_delimiter(best, spaced) or _precede_quotes(best, spaced):
             return spaced
     return best
 
 
-def _try(lines: list[str], dialect: Dialect) -> _Try:
+def _try(sample: _Sample, dialect: Dialect) -> _Try:
     stray = 0
     rows: list[tuple[int, list[str]]] = []
-    for line, row in _rows(lines, dialect):
+    for line, row in _rows(sample.lines, dialect):
         if row is None:
             stray += 1
-        elif row:
+        elif row and has_values(row):
             rows.append((line, row))
-    return _Try(dialect, rows, stray)
+    return _Try(dialect, rows, stray, sample.has_header)
 
 
 def _rows(lines: list[str], dialect: Dialect) -> Iterator[tuple[int, list[str] | None]]:
@@ -230,6 +263,17 @@ def _spaces_before_marks(tried: _Try) -> int:
     return sum(field.lstrip(" ")[:1] == mark for field in fields)
 
 
+def _check_given(sample: _Sample, given: _Try, name: str) -> None:
+    """Raises InvalidRequest if another delimiter than the given one sets fields apart in nearly all records."""
+    other = max(_tried(sample, [it for it in DELIMITERS if it != given.dialect.delimiter]), key=_rank)
+    if other.share > _NEARLY_ALL and len(other.rows) > 1 and other.score > given.score:
+        raise InvalidRequest(
+            f"The header of {name} has no {given.dialect.delimiter_name} between fields. "
+            f"With the {other.dialect.delimiter_name}, the file has {other.width:,} columns.",
+            f"Say --delimiter {shlex.quote(written(other.dialect.delimiter))} or leave --delimiter out.",
+        )
+
+
 def _ask(best: _Try, tried: Sequence[_Try]) -> tuple[Question, ...]:
     """Returns what to ask about a delimiter that few records share, or that another one equals."""
     others = [it for it in sorted(tried, key=_rank, reverse=True) if it.score > 0 and it is not best]
@@ -237,7 +281,8 @@ def _ask(best: _Try, tried: Sequence[_Try]) -> tuple[Question, ...]:
     if len(best.rows) - (best.header or 0) < 3:
         return ()
     rare = best.dialect.delimiter in _RARE_DELIMITERS
-    agree = best.share >= _FEW or len(best.below) == 1
+    short = not others and max(best.below, default=0) <= best.width  # they lack empty fields at their end
+    agree = best.share >= _FEW or len(best.below) == 1 or short
     if agree and not rare and not (others and _rank(others[0]) == _rank(best)):
         return ()
     sentence = (
@@ -249,11 +294,13 @@ def _ask(best: _Try, tried: Sequence[_Try]) -> tuple[Question, ...]:
 
 def _ask_above(best: _Try, lines: Sequence[str]) -> tuple[Question, ...]:
     """Returns what to ask if nothing but their width shows that lines above the header are no records."""
+    if best.filled_up is not None:
+        return best.filled_up.questions
     above = [line for line in lines[: best.skipped_lines] if line.strip()]
     if not above or not lines[best.skipped_lines - 1].strip() or best.header is None:
         return ()
     (_, names), *below = best.rows[best.header :]
     if are_names(names, [row for _, row in below]):
         return ()
-    left_out = f"{numbered(len(above), 'line')} above it {'is' if len(above) == 1 else 'are'} left out"
-    return (Question(f"Line {best.skipped_lines + 1:,} is perhaps not the header: {left_out}."),)
+    first = next(at for at, line in enumerate(lines, 1) if line.strip())
+    return (above_header([best.skipped_lines + 1, first], len(above), "line"),)

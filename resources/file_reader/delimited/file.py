@@ -29,9 +29,11 @@ from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
 from resources.file_reader.delimited.other_records import OtherRecords
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
+from resources.file_reader.delimited.widths import Widths
+from resources.file_reader.header_row import has_values
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, too_many_blank_lines
-from schemas.errors import UnreadableFile
-from schemas.reading import Question, ReadOptions
+from schemas.errors import InvalidRequest, UnreadableFile
+from schemas.reading import Question, ReadOptions, ShortRows
 
 _SAMPLE_CHARACTERS = 1 << 18
 _MALFORMED_A_CHUNK = 20_000
@@ -52,23 +54,29 @@ class DelimitedFile:
         self._limits = limits
         self.read = 0
         self.share_read = 0.0
-        self._line = 1
+        self._line = self._header_line = 1
         self._blank = 0
+        self._short_rows = options.short_rows or ShortRows.REJECT
         self.encoding = self._encoding(options)
         given = None if options.delimiter is None else check_delimiter(options.delimiter)
         try:
             with self._text("replace") as text:  # the parsers report an invalid byte and its place
+                for _ in range((options.header_row or 1) - 1):
+                    text.readline()
                 sample = text.read(_SAMPLE_CHARACTERS)
                 is_whole = not text.read(1)
         except UnicodeError as error:
             raise self._not_decodable() from error
-        beginning = detect(sample, given, whole=is_whole)
+        beginning = detect(sample, given, name, whole=is_whole, header_row=options.header_row)
         self.dialect = beginning.dialect
         csv.field_size_limit(limits.cell_mb * 1_000_000)
-        self._header = header.fitted(self._read_header(), beginning.rows[1:], self.dialect.delimiter, name)
+        names = self._read_header(options.header_row)
+        self._header = header.fitted(names, beginning.rows[1:], self.dialect.delimiter, name)
         self.headers = self._header.names
         self.notes = self._header.notes
-        self.used = ReadOptions(self.encoding.name, self.dialect.delimiter)
+        self.used = ReadOptions(
+            self.encoding.name, self.dialect.delimiter, header_row=self._header_line, short_rows=self._short_rows
+        )
         self.questions = (*self._ask_encoding(), *beginning.questions, *self._header.questions)
         self._doubts = Doubts(len(self.headers))
         self.understood = [
@@ -86,11 +94,13 @@ class DelimitedFile:
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the file, in order, in chunks of about 8 MB. Call it once."""
         cell_bytes = self._limits.cell_mb * 1_000_000
+        widths = Widths(len(self.headers))
         try:
             size = self._path.stat().st_size
             with self._below_header() as (read, position):
                 others = OtherRecords(self._header, self.dialect, self._doubts, self._line)
-                finder = RecordFinder(read, self.dialect, len(self.headers), self._line, cell_bytes)
+                fills = self._short_rows == ShortRows.FILL
+                finder = RecordFinder(read, self.dialect, len(self.headers), self._line, cell_bytes, fills_short=fills)
                 for block in finder.blocks():
                     values = self._delivered(block)
                     self._compare(values, block)
@@ -98,9 +108,11 @@ class DelimitedFile:
                     self.share_read = position() / size  # nearly: a block may end inside a record
                     self._pass_over(block.blank)
                     self._doubts.add(block)
+                    widths.add(block)
                     chunk = TextChunk(values, pa.array(block.records), pa.array(block.lines), tuple(block.malformed))
                     yield from _parts(others.rejected(chunk, blank=block.blank > 0))
             self.questions = (*self.questions, *self._doubts.questions())
+            self.notes = (*self.notes, *widths.notes())
         except csv.Error as error:
             raise self._unreadable(finder.line, error) from error
         except UnicodeError as error:
@@ -191,22 +203,33 @@ class DelimitedFile:
             return f"{mark} (likely; a backslash is a character like any other: none clearly escapes a {mark})"
         return mark
 
-    def _read_header(self) -> tuple[str, ...]:
-        """Returns the first record that is not a blank line. `_line` is then the line below it."""
+    def _read_header(self, said: int | None) -> tuple[str, ...]:
+        """Returns the first record that is not a blank line. `_line` is then the line below it.
+
+        said: the line of the header. Raises InvalidRequest if that is blank.
+        """
         above = self.dialect.skipped_lines
         with self._text() as text:
             for _ in range(above):
                 text.readline()
             reader = self.dialect.reader(self._lines_of_a_record(text))
+            self._line = above + 1
             try:
                 for row in reader:
-                    self._line = reader.line_num + above + 1
-                    if row:
+                    self._header_line, self._line = self._line, reader.line_num + above + 1
+                    if row and has_values(row) and said in (None, self._header_line):
                         return tuple(row)
+                    if said is not None:
+                        break
             except csv.Error as error:
                 raise self._unreadable(self._line, error) from error
             except UnicodeError as error:
                 raise self._not_decodable() from error
+        if said is not None:
+            raise InvalidRequest(
+                f"Line {said:,} of {self._name} is blank, or beyond its end.",
+                "Name the line of the header (--header-row).",
+            )
         raise UnreadableFile(f"{self._name} is empty.", "The first line must name the columns.")
 
     def _lines_of_a_record(self, text: io.TextIOWrapper) -> Iterator[str]:

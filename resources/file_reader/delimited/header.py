@@ -1,24 +1,17 @@
 """What the first records of a file show about its header row: whether it names columns, and whether it fits them."""
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 from resources.file_reader.delimited.by_line import is_marked
+from resources.file_reader.header_row import columns_of, has_sign, kind_of, kind_of_all
 from schemas.counts import numbered
 from schemas.errors import UnreadableFile
 from schemas.reading import Question
 
-_ROWS, _COLUMNS = 50, 50
-"""How many records and columns are looked at."""
-_NEARLY_ALL = 0.9
-_KINDS = {
-    "number": re.compile(r"[-+(]?[$€£]?[\d.,]{0,30}\d[)%]?"),
-    "date": re.compile(r"\d{1,4}([-/.:]\d{1,4})+([T ][\d:.+-]{0,20}Z?)?"),
-    "address": re.compile(r"[^@\s]{1,99}@[^@\s]{1,99}\.[^@\s.]{1,20}"),
-}
+_LOOKED_AT = 50
+"""How many records are looked at."""
 _DELIMITERS = ",;\t|"
 _YEARS = range(1900, 2101)
 
@@ -51,9 +44,9 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
     _check_wrapped(names, rows, delimiter, name)
     widths = {len(row) for row in rows}
     if widths == {len(names)} or len(widths) > 1:
-        kinds = [_kind_of_all(values) for values in _columns(rows, len(names))]
+        kinds = [kind_of_all(values) for values in columns_of(rows, len(names))]
         typed = tuple(at for at, kind in enumerate(kinds) if kind)
-        return Header(names, 0, typed if len(typed) > 1 else (), _ask(names, rows, kinds))
+        return Header(names, 0, typed if len(typed) > 1 else (), _ask(names, rows, kinds), _nameless(names, rows))
     (width,) = widths
     every = f"all of the first {numbered(len(rows), 'record')}"
     if width > len(names):
@@ -67,23 +60,25 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
         doubt = f"The header has {len(names):,} fields, and {every} {width:,}. The empty names are left out."
         questions = () if all(names[:width]) else (Question(doubt),)
         return Header(tuple(filter(None, names)), questions=questions, understood=(said,))
-    why = "Perhaps a name or a delimiter is missing in the header." if width > len(names) else "Perhaps they are cut."
+    else:
+        return Header(names)  # `Widths` says it of all records
+    why = "Perhaps a name or a delimiter is missing in the header."
     return Header(names, notes=(f"The header has {numbered(len(names), 'field')}, and {every} {width:,}. {why}",))
 
 
-def are_names(row: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Returns whether a row names columns: all different, and without a digit or @ above columns that have them."""
-    if not all(row) or len({*row}) < len(row) or any(map(_kind, row)):
-        return False
-    return any(
-        not _has_sign(name) and len(values) > 1 and all(map(_has_sign, values))
-        for name, values in zip(row, _columns(rows, len(row)), strict=False)
-    )
+def _nameless(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    """Returns how many columns at the end have neither a name nor a value, as label and value."""
+    rows = [row for row in rows if len(row) == len(names)]
+    backwards = zip(*map(reversed, [names, *rows]), strict=True)
+    empty = next((at for at, column in enumerate(backwards) if any(column)), 0)
+    if not empty or not rows:
+        return ()
+    return (("Columns without a name or value, left out", f"{empty:,} at the end"),)
 
 
 def names_another_table(values: Sequence[str]) -> bool:
     """Returns whether the values of a record in typed columns are texts, as names of columns are."""
-    return bool(values) and all(value and not _has_sign(value) for value in values)
+    return bool(values) and all(value and not has_sign(value) for value in values)
 
 
 def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[str]) -> tuple[Question, ...]:
@@ -93,10 +88,10 @@ def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[st
         return (Question("A name of a column is in quotation marks that are not those of the records."),)
     if len(rows) < 2:
         return ()
-    typed = [(_kind(name), kind, name) for name, kind in zip(names, kinds, strict=False) if kind]
+    typed = [(kind_of(name), kind, name) for name, kind in zip(names, kinds, strict=False) if kind]
     if typed and all(own == kind for own, kind, _ in typed) and not _number_columns([name for *_, name in typed]):
         return (Question("The first line looks like a record: the file seems to have no header row."),)
-    kinds = [_kind_of_all(values) for values in _columns(rows[1:], len(names))]
+    kinds = [kind_of_all(values) for values in columns_of(rows[1:], len(names))]
     second = [value for value, kind in zip(rows[0], kinds, strict=False) if kind]
     if len(rows) > 2 and len(second) > 1 and names_another_table(second):
         return (Question("The first record looks like a second header row."),)
@@ -114,34 +109,12 @@ def _number_columns(names: Sequence[str]) -> bool:
     return len(numbers) > 2 and len(steps) == 1 and 0 not in steps
 
 
-def _columns(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
-    """Returns the values of the first columns that are not empty."""
-    rows = [row for row in rows[:_ROWS] if len(row) == width]
-    return [[row[at] for row in rows if row[at]] for at in range(min(width, _COLUMNS))]
-
-
-def _kind_of_all(values: Sequence[str]) -> str:
-    """Returns the kind that nearly all of two or more values share; "" if there is none."""
-    kind, count = Counter(map(_kind, values)).most_common(1)[0] if len(values) > 1 else ("", 0)
-    return kind if count >= len(values) * _NEARLY_ALL else ""
-
-
-def _kind(text: str) -> str:
-    """Returns the kind of a value: a number, a date or time, or an e-mail address; "" if it is another text."""
-    return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(text)), "")
-
-
-def _has_sign(text: str) -> bool:
-    """Returns whether a text has a digit or @, as values have and names have not."""
-    return any(character.isdigit() or character == "@" for character in text)
-
-
 def _check_wrapped(names: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str, name: str) -> None:
-    if any(len(row) != 1 for row in rows[:_ROWS]):
+    if any(len(row) != 1 for row in rows[:_LOOKED_AT]):
         return
     for tried in _DELIMITERS if len(names) == 1 else delimiter:
         width = len(names) if len(names) > 1 else names[0].count(tried) + 1
-        if width > 2 and all(row[0].count(tried) >= width - 1 for row in rows[:_ROWS]):
+        if width > 2 and all(row[0].count(tried) >= width - 1 for row in rows[:_LOOKED_AT]):
             raise UnreadableFile(
                 f"In {name} each line is in quotation marks as a whole.",
                 "Remove those around the lines, and write doubled ones inside as single ones.",

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from resources.file_reader.chunk import Malformed, MalformedRecord
 from resources.file_reader.delimited.by_line import TOO_LARGE, LineReader, looks_like_records
 from resources.file_reader.delimited.dialect import Dialect
+from resources.file_reader.header_row import has_values
 
 BLOCK = 8 << 20
 FIELD_END, RECORD_END = b"\x1f", b"\x1e"  # ASCII's unit and record separators
@@ -33,9 +34,9 @@ class RecordBlock:
 
     The bytes have no records with a quotation mark out of place. `records` and `lines` number the well-formed
     records, from 1. `texts` are their fields without quotation marks: RECORD_END follows the last field of a record,
-    and FIELD_END every other. `read` counts all records, and `blank` the blank lines between them. `first_line` is
-    where the block begins. `joined` are the lines of records that may be several, and `loose_escapes` counts
-    backslashes that escape nothing.
+    and FIELD_END every other. `read` counts all records, and `blank` the blank lines between them. Of these, `empty`
+    have delimiters. `filled` counts records that got empty fields at their end. `first_line` is where the block begins.
+    `joined` are the lines of records that may be several, and `loose_escapes` counts backslashes that escape nothing.
     """
 
     data: bytes
@@ -48,17 +49,29 @@ class RecordBlock:
     first_line: int
     joined: tuple[int, ...] = ()
     loose_escapes: int = 0
+    empty: int = 0
+    filled: int = 0
 
 
 class RecordFinder:
     """Finds records of `width` fields in UTF-8 that begins with a record.
 
-    `read` returns the next bytes, and none at the end. `line` is the line on which the unread text begins. Raises
-    csv.Error if the text does not follow the dialect.
+    `read` returns the next bytes, and none at the end. `line` is the line on which the unread text begins. fills_short:
+    records with fewer fields get empty ones at their end. Raises csv.Error if the text does not follow the dialect.
     """
 
-    def __init__(self, read: Callable[[int], bytes], dialect: Dialect, width: int, line: int, cell_bytes: int) -> None:
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        dialect: Dialect,
+        width: int,
+        line: int,
+        cell_bytes: int,
+        *,
+        fills_short: bool = False,
+    ) -> None:
         self._read_on = read
+        self._fills_short = fills_short
         self._dialect = dialect
         self._width = width
         self._cell_bytes = cell_bytes
@@ -99,7 +112,8 @@ class RecordFinder:
 
     def _settled(self, data: bytes, found: "_Structure") -> RecordBlock:
         lines = self.line + found.lines
-        well_formed = found.fields == self._width
+        missing = np.maximum(self._width - found.fields, 0) * self._fills_short
+        well_formed = found.fields + missing == self._width
         malformed = [
             MalformedRecord(
                 self._read + int(at) + 1,
@@ -111,15 +125,17 @@ class RecordFinder:
         ]
         first_line, self.line = self.line, self.line + found.line_ends
         return RecordBlock(
-            data=data,
+            data=found.for_arrow(data, missing),
             records=self._read + 1 + np.flatnonzero(well_formed),
             lines=lines[well_formed],
-            texts=found.texts(well_formed),
+            texts=found.texts(well_formed, missing),
             malformed=malformed,
             read=len(found.starts),
             blank=found.blank,
             first_line=first_line,
             joined=tuple((first_line + found.joined(self._width)).tolist()),
+            empty=len(found.empty[0]),
+            filled=int(np.count_nonzero(missing)),
         )
 
     def _read_by_line(self, data: bytes, *, last: bool, full: bool) -> tuple[RecordBlock | None, int]:
@@ -133,7 +149,7 @@ class RecordFinder:
         texts: list[str] = []
         malformed: list[MalformedRecord] = []
         joined: list[int] = []
-        read = blank = consumed = 0
+        read = blank = empty = filled = consumed = 0
         try:
             for it in reader.records():
                 raw = lines[it.start] if it.stop == it.start + 1 else "".join(lines[it.start : it.stop])
@@ -141,23 +157,31 @@ class RecordFinder:
                 if it.fields == [] or not raw.strip("\r\n" if it.fields != [""] else " \r\n"):
                     blank += 1
                     continue
+                if it.fields is not None and not has_values(it.fields):
+                    blank, empty = blank + 1, empty + 1
+                    continue
                 read += 1
                 number, line = self._read + read, self.line + it.start
                 if it.fields is None:
                     values = (*[""] * self._width, raw.rstrip("\r\n"))
                     malformed.append(MalformedRecord(number, line, 0, values, Malformed.QUOTATION_MARK))
                     continue
+                fields = it.fields
+                if self._fills_short and len(fields) < self._width:
+                    missing, filled = self._width - len(fields), filled + 1
+                    raw = raw.rstrip("\r\n") + self._dialect.delimiter * missing + "\n"
+                    fields = [*fields, *[""] * missing]
                 kept.append(raw)
-                if len(it.fields) == self._width:
+                if len(fields) == self._width:
                     records.append(number)
                     starts.append(line)
-                    texts.append("\x1f".join(it.fields))
+                    texts.append("\x1f".join(fields))
                     if it.stop > it.start + 2 and looks_like_records(
                         lines[it.start + 1 : it.stop - 1], self._dialect, self._width
                     ):
                         joined.append(line)
                 else:
-                    malformed.append(MalformedRecord(number, line, len(it.fields), tuple(it.fields)))
+                    malformed.append(MalformedRecord(number, line, len(fields), tuple(fields)))
         except csv.Error:
             self.line += consumed
             raise
@@ -177,6 +201,8 @@ class RecordFinder:
                 first_line=first_line,
                 joined=tuple(joined),
                 loose_escapes=self._dialect.loose_escapes(used),
+                empty=empty,
+                filled=filled,
             ),
             len(used.encode()),
         )
@@ -187,7 +213,8 @@ class _Structure:
     """Where the whole records in some bytes begin and end, without blank lines.
 
     A record goes from `starts` to `stops`, the place of its line end. `fields` counts its fields, and `lines` the line
-    ends before it. `size`, `line_ends` and `blank` count the bytes, line ends and blank lines of all of them.
+    ends before it. `size`, `line_ends` and `blank` count the bytes, line ends and blank lines of all of them. `empty`
+    are the starts and stops of blank lines with delimiters.
     """
 
     size: int
@@ -197,6 +224,7 @@ class _Structure:
     stops: _Positions
     lines: _Positions
     fields: _Positions
+    empty: tuple[_Positions, _Positions]
     _text: _Bytes
     _kept: npt.NDArray[np.bool_] | None
     _inner: _Positions
@@ -223,8 +251,15 @@ class _Structure:
 
         starts = np.concatenate(([0], stops[:-1] + 1)) if size else _NONE
         crlf = (text[stops] == _LF) & (text[stops - 1] == _CR) & (stops > starts)
-        filled = stops - crlf > starts
         delimiters = _outside(np.flatnonzero(text == ord(dialect.delimiter)), quotes)
+        inner = np.diff(np.searchsorted(delimiters, stops), prepend=0)
+        content = stops - crlf - starts - inner
+        filled = content > 0
+        if len(quotes):
+            short = np.flatnonzero((inner > 0) & filled & (content <= 2 * (inner + 1)))
+            filled[short] = content[short] != _count(quotes, starts[short], stops[short])
+            filled[short] |= _count(opening[1:][doubled], starts[short], stops[short]) > 0
+        empty = starts[~filled & (inner > 0)], stops[~filled & (inner > 0)]
         text[delimiters] = FIELD_END[0]
         text[stops] = RECORD_END[0]
         kept = None
@@ -234,6 +269,7 @@ class _Structure:
             kept[opening[1:][doubled]] = True
             kept[stops[crlf] - 1] = False
             kept[stops[~filled]] = False
+            kept &= ~_within(empty, size)
         return cls(
             size=size,
             line_ends=len(line_ends),
@@ -241,7 +277,8 @@ class _Structure:
             starts=starts[filled],
             stops=stops[filled],
             lines=(np.searchsorted(line_ends, starts) if len(quotes) else np.arange(len(starts)))[filled],
-            fields=(np.diff(np.searchsorted(delimiters, stops), prepend=0) + 1)[filled],
+            fields=(inner + 1)[filled],
+            empty=empty,
             _text=text,
             _kept=kept,
             _inner=np.setdiff1d(line_ends, stops, assume_unique=True) if len(line_ends) > len(stops) else _NONE,
@@ -273,17 +310,45 @@ class _Structure:
         counts = np.diff(np.searchsorted(delimiters, self._inner))
         return np.unique(self.lines[several[1:][(several[1:] == several[:-1]) & (counts == width - 1)]])
 
-    def texts(self, wanted: npt.NDArray[np.bool_]) -> _Bytes:
-        """Returns the fields of the wanted records, with FIELD_END and RECORD_END."""
-        kept = self._kept
+    def for_arrow(self, data: bytes, missing: _Positions) -> bytes:
+        """Returns the data without empty lines, and with as many more delimiters as each record misses."""
+        if not len(self.empty[0]) and not missing.any():
+            return data
+        octets = np.frombuffer(data, np.uint8)
+        kept = ~_within(self.empty, len(octets))
+        ends = self.stops - ((octets[self.stops] == _LF) & (octets[self.stops - 1] == _CR))
+        at = np.repeat(ends, missing)
+        return np.insert(octets, at, self._delimiter)[np.insert(kept, at, True)].tobytes()
+
+    def texts(self, wanted: npt.NDArray[np.bool_], missing: _Positions) -> _Bytes:
+        """Returns the fields of the wanted records, and those that each misses, with FIELD_END and RECORD_END."""
+        text, kept = self._text, self._kept
         if not wanted.all():
             kept = np.ones(self.size, np.bool_) if kept is None else kept
             for start, stop in zip(self.starts[~wanted], self.stops[~wanted], strict=True):
                 kept[start : stop + 1] = False
-        return self._text if kept is None else self._text[kept]
+        if missing.any():
+            at = np.repeat(self.stops, missing)
+            text = np.insert(text, at, FIELD_END[0])
+            kept = None if kept is None else np.insert(kept, at, True)
+        return text if kept is None else text[kept]
 
 
 _NONE: _Positions = np.array([], np.int64)
+
+
+def _count(positions: _Positions, starts: _Positions, stops: _Positions) -> _Positions:
+    """Returns how many of the positions are between each start and its stop."""
+    return np.searchsorted(positions, stops) - np.searchsorted(positions, starts)
+
+
+def _within(lines: tuple[_Positions, _Positions], size: int) -> npt.NDArray[np.bool_]:
+    """Returns which bytes are in one of the lines, its end included."""
+    turns = np.zeros(size + 1, np.int8)
+    turns[lines[0]] += 1
+    turns[lines[1] + 1] -= 1
+    within: npt.NDArray[np.bool_] = np.cumsum(turns[:-1], dtype=np.int8) > 0
+    return within
 
 
 def _line_ends(data: bytes, text: _Bytes, *, last: bool) -> _Positions:

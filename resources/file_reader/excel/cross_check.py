@@ -126,8 +126,8 @@ class CrossCheck:
         ]
         certain, possible = seen.certain, seen.possible
         own = np.ones(len(certain), bool)
-        if not self._header_known:  # the header is not a record
-            own = certain // LAST_COLUMNS != progress.header_row
+        if not self._header_known:  # neither the header nor a row above it is a record
+            own = certain // LAST_COLUMNS > (progress.header_row or progress.last)
         if not np.array_equal(certain[own], places):
             wrong += list(np.setdiff1d(certain[own], places) // LAST_COLUMNS)
             wrong += list(np.setdiff1d(places, possible) // LAST_COLUMNS)
@@ -213,7 +213,7 @@ def _see(piece: Piece, skip: int, last_row: int, empty_shared: bool) -> _Seen:
     starts = tag_ends[np.searchsorted(tag_ends, begin[holders])] + 1
     stops = np.append(begin[1:], len(data))[holders]
     owner = np.searchsorted(cells, begin[holders], "right") - 1
-    held = (stops > starts) & (owner >= 0)
+    held = (stops > starts) & (owner >= 0) & (octets[starts - 2] != _SLASH)  # <v/> holds nothing that follows it
     starts, stops, owner, in_t = starts[held], stops[held], owner[held], first[holders[held]] == ord("t")
     formulas = np.searchsorted(cells, begin[short & (first == ord("f"))], "right") - 1
     possible = _distinct(place[np.sort(np.concatenate([owner, formulas[formulas >= 0]]))])

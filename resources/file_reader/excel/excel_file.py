@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from typing import BinaryIO, Literal
 
 from resources.file_reader.chunk import TextChunk
@@ -13,7 +15,8 @@ from resources.file_reader.excel.shared_strings import read_shared_strings
 from resources.file_reader.excel.sheet import Sheet, merged
 from resources.file_reader.excel.styles import read_styles
 from resources.file_reader.excel.workbook import Workbook
-from schemas.errors import UnreadableFile
+from resources.file_reader.header_row import beginning, find_header_row
+from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.reading import Question, ReadOptions
 
 _LIMITS = ExcelLimits()
@@ -22,7 +25,7 @@ _CHUNK_CELLS = 4 << 20
 _PROBLEM = 500  # bytes of one, as an object and as it is sent
 _LOOK = 1 << 20  # bytes that are read of another sheet
 _LOOKED_AT = 50  # other sheets
-_NAMED = 5
+_NAMED, _SHOWN_ROWS = 5, 2
 _VALUE = re.compile(rb"<(?:[\w.-]+:)?(?:v|t)(?:\s[^<>]*)?>[^<]").search
 
 
@@ -30,16 +33,15 @@ class ExcelFile:
     """One worksheet of a workbook, open for reading. A context manager.
 
     file: seekable; the caller closes it. name: what messages call it. sheet: the sheet to read, by default the first
-    visible one. block_bytes: how much of the sheet is read at once. chunk_rows: the rows of a chunk, rounded up to a
-    block.
+    visible one. header_row: the row that names the columns, from 1, by default the one that seems to. block_bytes: how
+    much of the sheet is read at once. chunk_rows: the rows of a chunk, rounded up to a block.
 
-    `headers` is the first row that has a value, without empty cells at its end. After the last chunk, `read` is the
-    number of records, and `notes` say what was found or left out. Raises InvalidRequest if there is no such sheet.
-    Raises UnreadableFile, at once or from `chunks`, if the file is not a workbook, is damaged or exceeds a limit. It is
-    raised too if the file has no header or can be read in two ways.
+    `headers` is that row, without empty cells at its end. After the last chunk, `read` is the number of records, and
+    `notes` say what was found or left out. Raises InvalidRequest if there is no such sheet or row. Raises
+    UnreadableFile, at once or from `chunks`, if the file is not a workbook, is damaged or exceeds a limit. It is raised
+    too if the file has no header or can be read in two ways.
     """
 
-    questions: tuple[Question, ...] = ()
     float_columns: tuple[int, ...] = ()
 
     def __init__(
@@ -48,6 +50,7 @@ class ExcelFile:
         name: str,
         *,
         sheet: str | None = None,
+        header_row: int | None = None,
         chunk_rows: int = 50_000,
         block_bytes: int = 1 << 20,
         limits: ExcelLimits = _LIMITS,
@@ -64,24 +67,24 @@ class ExcelFile:
             self._styles = read_styles(self._package, workbook.styles)
             self._export = export_named_by(self._package)
             self._progress = Progress(self._package, self.sheet, limits)
-            part = workbook.sheets[self.sheet]
-            self._sheet = Sheet(
-                self._package,
-                part,
-                self._progress,
-                self._strings,
-                self._styles,
-                workbook.from_1904,
-                block_bytes,
-            )
+            self._header = None if header_row else find_header_row(self._beginning(self.sheet))
+            self._progress.first_row = header_row or (self._header.number if self._header else 1)
+            self._sheet = self._open(self.sheet, self._progress, block_bytes)
             self._reading = self._sheet.chunks()
             self._first = next(self._reading, None)
-            if self._progress.headers is None:
+            if self._progress.headers is None and not self._progress.last_filled:
                 raise self._without_header()
+            if header_row not in (None, self._progress.header_row):
+                raise InvalidRequest(
+                    f"Row {header_row:,} of sheet {self.sheet!r} in {name} has no value.",
+                    "Name the row of the header (--header-row).",
+                    self.outline,
+                )
         except BaseException:
             self.__exit__()
             raise
-        self.headers: tuple[str, ...] = self._progress.headers
+        self.headers: tuple[str, ...] = self._progress.headers or ()
+        self.questions: tuple[Question, ...] = self._header.questions if self._header else ()
 
     def __enter__(self) -> "ExcelFile":
         """Returns the file itself."""
@@ -93,13 +96,17 @@ class ExcelFile:
 
     @property
     def used(self) -> ReadOptions:
-        """The sheet, and the export that the workbook says it is."""
-        return ReadOptions(sheet=self.sheet, of=self._export)
+        """The sheet, the row of its header, and the export that the workbook says it is."""
+        return ReadOptions(sheet=self.sheet, header_row=self._progress.header_row, of=self._export)
 
     @property
     def understood(self) -> list[tuple[str, str]]:
-        """The format and its date system."""
-        return [("Format", f"Excel workbook, {self.date_system} date system")]
+        """The format and its date system, and the rows that are left out."""
+        above = self._header.above if self._header else 0
+        return [
+            ("Format", f"Excel workbook, {self.date_system} date system"),
+            *([("Rows above the header, left out", f"{above:,}")] if above else []),
+        ]
 
     @property
     def read(self) -> int:
@@ -160,8 +167,28 @@ class ExcelFile:
         return self._package.unreadable(
             f"has no header: sheet {self.sheet!r} is empty",
             "Name another sheet (--sheet)." if others else "Its first row names columns.",
-            f"Its other sheets: {', '.join(map(repr, others[:10]))}." if others else "",
+            self.outline if others else "",
         )
+
+    @property
+    def outline(self) -> str:
+        """What the first sheets begin with, in a sentence; "" if that is the header row of the only sheet."""
+        if len(self.sheets) == 1 and self._header is not None and not self._header.above:
+            return ""
+        found = []
+        for sheet, part in islice(self._workbook.sheets.items(), _NAMED):
+            with suppress(UnreadableFile):
+                rows = [beginning(row) for _, row in self._beginning(sheet)[:_SHOWN_ROWS]] if part else []
+                found.append(f"{sheet!r} begins with {', '.join(map(repr, rows))}" if rows else f"{sheet!r} is empty")
+        more = len(self.sheets) - len(found)
+        return f"Its sheets: {'; '.join(found)}{f'; and {more:,} more' if more else ''}."
+
+    def _open(self, sheet: str, progress: Progress, block_bytes: int = 1 << 20) -> Sheet:
+        part, from_1904 = self._workbook.sheets[sheet], self._workbook.from_1904
+        return Sheet(self._package, part, progress, self._strings, self._styles, from_1904, block_bytes)
+
+    def _beginning(self, sheet: str) -> list[tuple[int, tuple[str, ...]]]:
+        return self._open(sheet, Progress(self._package, sheet, self._package.limits)).beginning()
 
     def _others_with_values(self) -> list[str]:
         """Returns the other sheets that have a value near their start."""

@@ -16,6 +16,9 @@ class Progress:
     limits: ExcelLimits
     headers: tuple[str, ...] | None = None
     header_row: int = 0
+    """The row of the header, once it is known."""
+    first_row: int = 1
+    """The row from which on the header is looked for. Rows above it are left out."""
     read: int = 0
     """Records."""
     last: int = 0

@@ -1,4 +1,4 @@
-"""Rows of cells, collected into records: the first filled row is the header, wider rows are malformed."""
+"""Rows of cells, collected into records: a filled row is the header, wider rows are malformed."""
 
 from itertools import islice
 
@@ -29,7 +29,8 @@ class RecordCollector:
     def __init__(self, progress: Progress, *, with_formats: bool = False) -> None:
         self._progress, self._with_formats = progress, with_formats
         self._blanks = [""] * progress.limits.columns
-        self._width = progress.limits.columns  # of the header, once there is one
+        known = progress.headers
+        self._width = progress.limits.columns if known is None else len(known)  # of the header, once there is one
         self._flat: list[str] = []  # the values of complete rows, then of the open row
         self._append = self._flat.append
         self._records: list[int] = []
@@ -104,7 +105,11 @@ class RecordCollector:
         if size > progress.limits.row_characters:
             raise progress.refuse_long_row(f"row {row:,}")
         if progress.headers is None:
-            self._end_header(row)
+            if row >= progress.first_row:
+                self._end_header(row)
+            self._flat.clear()
+            self._formats.clear()
+            self._problems.clear()
             return
         progress.read += 1
         progress.hidden += hidden
@@ -163,8 +168,6 @@ class RecordCollector:
         self._progress.header_row = row
         self._progress.headers = tuple(self._flat)
         self._width = self._done
-        self._flat.clear()
-        self._formats.clear()
 
     def _end_malformed(self, row: int, own: list[str]) -> None:
         """A row that is wider than the header is passed on as it is, without its problems and number formats."""

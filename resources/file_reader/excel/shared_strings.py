@@ -115,7 +115,8 @@ class _TextParser:
         self._feed(piece.data)
         parser.StartElementHandler, parser.EndElementHandler = before
         parser.CharacterDataHandler = None
-        if "".join(by_expat) != "".join(texts.to_pylist()) or len(texts) != len(_TAG(piece.data)):
+        below = piece.data[piece.data.rfind(b">") + 1 :].decode()  # white space below the last text
+        if "".join(by_expat) != "".join(texts.to_pylist()) + below or len(texts) != len(_TAG(piece.data)):
             raise self._package.unreadable(
                 f"can be read in two ways: its shared texts near number {self._count + 1:,}", DAMAGED
             )

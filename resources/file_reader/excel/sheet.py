@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +23,8 @@ _MOST_RUNS = 64
 _FEWEST_ROWS = 20  # fewer are not worth a call to Arrow
 _TEXT = 32 << 20
 _SHORTEST_CELL = 20  # bytes of one with a shared text
+_BEGINNING = 100
+"""The rows of the beginning of a sheet."""
 
 
 class Sheet:
@@ -47,23 +49,15 @@ class Sheet:
         """Yields all records of the sheet, in order, in chunks of any size."""
         limits = self._progress.limits
         blocks = self._package.utf8_blocks(self._part, limits.unpacked_bytes)
-        start = self._layout.until_rows(blocks)
+        start = self._until_rows(blocks)
         if start is not None:
             prefix = self._layout.prefix
-            self._end_tag = f"</{prefix}row>".encode()
-            self._row_end = re.compile(f"</{re.escape(prefix)}row>|<{re.escape(prefix)}row [^<>]*/>".encode())
-            self._rows = RowParser(
-                self._part, self._layout.prefixes, self._progress, self._strings, self._styles, self._from_1904
-            )
             plain = self._layout.prefixes == {prefix}
             self._canonical = (
                 CanonicalParser(prefix, self._progress, self._strings, self._styles, self._from_1904) if plain else None
             )
             self._cross_check = CrossCheck(self._progress, self._strings, prefix)
-            child, parent = f"{prefix}row".encode(), f"{prefix}sheetData".encode()
-            for piece in cut(
-                self._package, self._part, start, blocks, child, parent, limits.element_bytes, self._block_bytes
-            ):
+            for piece in self._pieces(start, blocks):
                 yield from self._records(piece)
                 start = piece.rest
             self._rows.end()
@@ -72,11 +66,42 @@ class Sheet:
             self._layout.feed(block)
         self._layout.feed.end()
 
+    def beginning(self) -> list[tuple[int, tuple[str, ...]]]:
+        """Returns the first rows with values, each with its number. Nothing else can be read from this object then."""
+        self._progress.headers = ()  # so every row is wider, and kept as it is
+        blocks = self._package.utf8_blocks(self._part, self._progress.limits.unpacked_bytes)
+        start = self._until_rows(blocks)
+        piece = None if start is None else next(self._pieces(start, blocks), None)
+        if piece is None:
+            return []
+        ends = [found.end() for found in islice(self._row_end.finditer(piece.bare), _BEGINNING)]
+        chunks = self._rows.feed(piece.data[: ends[-1] if ends else None])
+        return [(bad.line, bad.values) for chunk in chunks for bad in chunk.malformed]
+
+    def _until_rows(self, blocks: Iterator[bytes]) -> bytes | None:
+        """Returns what was read after the tag that begins the rows, and prepares parsing; None if there are none."""
+        start = self._layout.until_rows(blocks)
+        if start is not None:
+            prefix = self._layout.prefix
+            self._end_tag = f"</{prefix}row>".encode()
+            self._row_end = re.compile(f"</{re.escape(prefix)}row>|<{re.escape(prefix)}row [^<>]*/>".encode())
+            self._rows = RowParser(
+                self._part, self._layout.prefixes, self._progress, self._strings, self._styles, self._from_1904
+            )
+        return start
+
+    def _pieces(self, start: bytes, blocks: Iterator[bytes]) -> Iterator[Piece]:
+        child, parent = f"{self._layout.prefix}row".encode(), f"{self._layout.prefix}sheetData".encode()
+        most = self._progress.limits.element_bytes
+        return cut(self._package, self._part, start, blocks, child, parent, most, self._block_bytes)
+
     def notes(self) -> Iterator[str]:
         """Yields what was found or left out, in sentences."""
         progress = self._progress
         if progress.header_row > 1:
-            yield f"The header is row {progress.header_row:,}, the first that has a value."
+            yield f"The header is row {progress.header_row:,}."
+        if blank := progress.last_filled - progress.header_row - progress.read:
+            yield f"{numbered(blank, 'blank row')} between others {'was' if blank == 1 else 'were'} passed over."
         yield from self._layout.notes(len(progress.headers or ()))
         if progress.hidden:
             many = f"{numbered(progress.hidden, 'row')} {'are' if progress.hidden > 1 else 'is'}"

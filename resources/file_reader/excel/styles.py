@@ -45,7 +45,7 @@ _LONGEST = 256
 """The characters of a code that are kept: one more than Excel allows."""
 
 _DEFAULT: dict[str | None, Kind] = dict.fromkeys((None, "", "0"), "number")
-_NO_CODE = re.compile(r'"[^"]*"?|\\.|[_*].|\[(?!(?:h+|m+|s+)\])[^\]]*\]|AM/PM|A/P', re.IGNORECASE | re.DOTALL)
+_NO_CODE = re.compile(r'"[^"]*"?|\\.|[_*].|\[(?!(?:h+|m+|s+)\])[^\]]*(?:\]|\Z)|AM/PM|A/P', re.IGNORECASE | re.DOTALL)
 _ELAPSED = re.compile(r"\[[hms]+\]", re.IGNORECASE)
 
 

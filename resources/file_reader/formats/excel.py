@@ -44,7 +44,13 @@ class Excel(Format):
         """Opens the sheet that the options name, or the first visible one."""
         from resources.file_reader.excel import ExcelFile
 
-        return ExcelFile(path.open("rb"), name, sheet=options.sheet)
+        return ExcelFile(path.open("rb"), name, sheet=options.sheet, header_row=options.header_row)
+
+    def outline(self, opened: OpenedFile) -> str:
+        """Returns the sheets of the workbook, and what each begins with."""
+        from resources.file_reader.excel import ExcelFile
+
+        return opened.outline if isinstance(opened, ExcelFile) else ""
 
     def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:
         """Writes a workbook of one sheet; every cell is text."""

@@ -147,6 +147,10 @@ class Format(ABC):
         Raises UnreadableFile if it is damaged or exceeds a limit, InvalidRequest if the options do not fit it.
         """
 
+    def outline(self, opened: OpenedFile) -> str:
+        """Returns what else the file could be read from, with values, for a refusal; "" in most formats."""
+        return ""
+
     @abstractmethod
     def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:
         """Returns a file with these headers that takes rows of text; it is complete when its context ends.
