@@ -33,6 +33,7 @@ class CommitPolicy(BaseModel):
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
+    value_map: what texts stand for in a field, by field.
     encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal: how these files are written; see
         ReadOptions.
     """
@@ -50,6 +51,7 @@ class CommitPolicy(BaseModel):
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: Literal[",", "."] | None = None
+    value_map: dict[str, dict[str, str]] = {}
 
     @field_validator("commit")
     @classmethod

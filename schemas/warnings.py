@@ -24,6 +24,7 @@ class WarningCode(StrEnum):
     INVISIBLE = "invisible"
     WRONG_ENCODING = "wrong_encoding"
     SHOWN_OTHERWISE = "shown_otherwise"
+    SEVERAL_CURRENCIES = "several_currencies"
 
 
 @dataclass(frozen=True)

@@ -414,7 +414,7 @@ def has_export(connection: Connection, export_id: str) -> bool:
 
 def request_of_export(connection: Connection, sha256: str) -> ExportRequest | None:
     """Returns the request of an export with these bytes, of any account; None if there is none."""
-    if not _has_rows(connection, "exports"):
+    if not has_rows(connection, "exports"):
         return None
     rows = connection.execute("SELECT detail FROM lake.ledger.exports WHERE sha256 = ?", [sha256]).fetch_all()
     requests = [ExportRequest.from_dict(json.loads(detail)["request"]) for (detail,) in rows if detail]
@@ -449,7 +449,7 @@ def _newest(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
     return newest
 
 
-def _has_rows(connection: Connection, name: str) -> bool:
+def has_rows(connection: Connection, name: str) -> bool:
     """Returns whether a table of the ledger has rows.
 
     DuckLake's number of rows is exact for these tables, and read in a twentieth of the time of an empty table: to read

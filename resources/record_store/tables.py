@@ -21,6 +21,9 @@ LEDGER: dict[str, str] = {
     "presets": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL, record_type VARCHAR NOT NULL,
         name VARCHAR NOT NULL, columns VARCHAR[] NOT NULL, actor VARCHAR NOT NULL""",
+    "value_mappings": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL, record_type VARCHAR NOT NULL,
+        field VARCHAR NOT NULL, text VARCHAR NOT NULL, value VARCHAR, actor VARCHAR NOT NULL""",
     "accounts": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL,
         actor VARCHAR NOT NULL""",

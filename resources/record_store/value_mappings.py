@@ -1,0 +1,84 @@
+"""The mappings of values that an account knows: accepted by a person, or learnt from corrected rejects files.
+
+The ledger has a row for each mapping that was accepted, and one for each that was forgotten; the last one counts.
+What was learnt stands in the batches that taught it. So a rollback of such a batch takes away what it taught, and
+leaves what a person has accepted. To forget a mapping also takes away what was learnt before.
+"""
+
+import json
+from collections import Counter
+from datetime import datetime
+
+from resources.record_store import ledger
+from resources.record_store.lake import Connection
+from schemas.batches import STANDING
+from schemas.values import KnownValue, MappedValue, folded
+
+
+def append_value_mapping(
+    transaction: Connection, seq: int, at: datetime, account: str, record_type: str, mapping: MappedValue, actor: str
+) -> None:
+    """Record that an account accepts a mapping of values, or forgets it if the mapping has no value."""
+    transaction.execute(
+        "INSERT INTO lake.ledger.value_mappings (seq, recorded_at, account, record_type, field, text, value, actor) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [seq, at, account, record_type, mapping.field, mapping.text, mapping.value, actor],
+    )
+
+
+def known_values(connection: Connection, account: str, record_type: str) -> list[KnownValue]:
+    """Returns the mappings that the account has accepted, and those that were learnt and not forgotten since."""
+    decided = {(it.field, folded(it.text)): (seq, it) for seq, it in _decided(connection, account, record_type)}
+    learnt: Counter[MappedValue] = Counter()
+    for seq, it in _learnt(connection, account, record_type):
+        at, decision = decided.get((it.field, folded(it.text)), (0, None))
+        if seq > at or (decision is not None and decision.value is not None):
+            learnt[MappedValue(it.field, it.text, it.value)] += it.records
+    accepted = [it for _, it in decided.values() if it.value is not None]
+    known = [KnownValue(record_type, _counted(it, learnt), is_accepted=True) for it in accepted]
+    names = {(it.field, folded(it.text), it.value) for it in accepted}
+    known += [
+        KnownValue(record_type, MappedValue(it.field, it.text, it.value, records), is_accepted=False)
+        for it, records in learnt.items()
+        if (it.field, folded(it.text), it.value) not in names
+    ]
+    return sorted(known, key=lambda it: (it.mapping.field, folded(it.mapping.text), -it.mapping.records))
+
+
+def _decided(connection: Connection, account: str, record_type: str) -> list[tuple[int, MappedValue]]:
+    """Returns what the account has accepted and forgotten, oldest first, with the numbers of the rows.
+
+    A store of an earlier version has no table for them until `records init`.
+    """
+    if not ledger.has_rows(connection, "value_mappings"):
+        return []
+    rows = connection.execute(
+        "SELECT seq, field, text, value FROM lake.ledger.value_mappings WHERE account = ? AND record_type = ? "
+        "ORDER BY seq",
+        [account, record_type],
+    ).fetch_all()
+    return [(seq, MappedValue(*mapping)) for seq, *mapping in rows]
+
+
+def _learnt(connection: Connection, account: str, record_type: str) -> list[tuple[int, MappedValue]]:
+    """Returns what the committed batches of the account teach, with the numbers of their rows."""
+    rows = connection.execute(
+        f"""
+        SELECT min(seq) FILTER (status = 'committed'), arg_max(detail -> '$.learnt', seq)
+        FROM lake.ledger.batches WHERE account = ? AND record_type = ? GROUP BY batch_id
+        HAVING arg_max(status, seq) IN ({", ".join(f"'{state.value}'" for state in sorted(STANDING))})
+            AND json_array_length(arg_max(detail -> '$.learnt', seq)) > 0
+        """,
+        [account, record_type],
+    ).fetch_all()
+    return [(seq, MappedValue(**learnt)) for seq, found in rows for learnt in json.loads(found)]
+
+
+def _counted(mapping: MappedValue, learnt: Counter[MappedValue]) -> MappedValue:
+    """Returns an accepted mapping with the number of records that were corrected so."""
+    alike = [
+        records
+        for it, records in learnt.items()
+        if (it.field, folded(it.text), it.value) == (mapping.field, folded(mapping.text), mapping.value)
+    ]
+    return MappedValue(mapping.field, mapping.text, mapping.value, sum(alike))
