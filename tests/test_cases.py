@@ -118,7 +118,7 @@ CASES = (
     Case("16-date-spellings/midnight.csv", "2 created", values={"birthday": ("1985-12-10", "1990-01-02")}),
     Case("18-number-formats/formats.xlsx", "2 created, 1 rejected", warnings=SEVERAL, problems=("credit_limit type 1",), values={"external_id": ("1", "7"), "phone": ("12", "301234567"), "amount": ("2.00", "1500.00"), "notes": ("0.5", "5")}),
     Case("18-number-formats/formats.xlsx", "2 created, 1 rejected", SHOWN, warnings=("shown_otherwise notes",), problems=("credit_limit type 1",), values={"external_id": ("00007", "C-000001"), "phone": ("0301234567", "12"), "amount": ("1500.00", "2.00")}),
-    Case("24-invisible/invisible.csv", "6 rejected", problems=("email unseen 2", "external_id unseen 2", "status isin 2"), cleaned=("1 email: spaces removed",)),
+    Case("24-invisible/invisible.csv", "6 rejected", problems=("email unseen 2", "external_id unseen 2", "status isin 2"), cleaned=("1 email: spaces removed",), proposed=("--value status:lead=lead",)),
     Case("24-invisible/key_twice.csv", "4 created, 3 rejected", warnings=("look_alike external_id",), problems=("external_id unseen 3",), values=keys("K-1", "K\u20111", "k-1", "\u041a-1")),
     Case("24-invisible/nbsp_header.csv", "1 created", values={"external_id": ("I-7",), "first_name": ("Ana",)}),
     Case("23-blank-headers/trailing.csv", "2 created"),

@@ -31,6 +31,7 @@ class Lessons:
 
     def __init__(self, records: AccountRecords, source: Source, record_type: RecordType) -> None:
         self._found: Counter[tuple[str, str, str]] = Counter()
+        self._spelling: dict[str, str] = {}
         self._wrong: dict[Field, pa.Table] = {}
         headers = source.reader.headers
         if source.parent is None or _RECORD not in headers:
@@ -46,7 +47,10 @@ class Lessons:
     @property
     def pairs(self) -> tuple[MappedValue, ...]:
         """Returns each wrong text and its right value, with the number of records, the most frequent first."""
-        return tuple(MappedValue(*pair, records) for pair, records in self._found.most_common(_MOST))
+        return tuple(
+            MappedValue(name, self._spelling[text], value, records)
+            for (name, text, value), records in self._found.most_common(_MOST)
+        )
 
     def add(self, chunk: TextChunk, texts: pa.Table, typed: pa.Table, failures: Sequence[Failures]) -> None:
         """Learn from the values of a chunk that break no rule."""
@@ -66,7 +70,8 @@ class Lessons:
                 if text is None or value is None or row in failed or folded(text) == folded(now[row]):
                     continue
                 if can_be_typed(text):
-                    self._found[field.name, text.strip(), value] += 1
+                    self._spelling.setdefault(folded(text), text.strip())
+                    self._found[field.name, folded(text), value] += 1
 
 
 def _numbers(texts: pa.Array) -> pa.Array:

@@ -6,19 +6,26 @@ leaves what a person has accepted. To forget a mapping also takes away what was 
 """
 
 import json
-from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 
 from resources.record_store import ledger
 from resources.record_store.lake import Connection
+from resources.record_store.tables import exists
 from schemas.batches import STANDING
+from schemas.errors import StoreNotReady
 from schemas.values import KnownValue, MappedValue, folded
 
 
 def append_value_mapping(
     transaction: Connection, seq: int, at: datetime, account: str, record_type: str, mapping: MappedValue, actor: str
 ) -> None:
-    """Record that an account accepts a mapping of values, or forgets it if the mapping has no value."""
+    """Record that an account accepts a mapping of values, or forgets it if the mapping has no value.
+
+    Raises StoreNotReady if an earlier version made the store.
+    """
+    if not exists(transaction, "ledger", "value_mappings"):
+        raise StoreNotReady("An earlier version made the store, without mappings of values.", "Run: records init")
     transaction.execute(
         "INSERT INTO lake.ledger.value_mappings (seq, recorded_at, account, record_type, field, text, value, actor) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -28,21 +35,25 @@ def append_value_mapping(
 
 def known_values(connection: Connection, account: str, record_type: str) -> list[KnownValue]:
     """Returns the mappings that the account has accepted, and those that were learnt and not forgotten since."""
-    decided = {(it.field, folded(it.text)): (seq, it) for seq, it in _decided(connection, account, record_type)}
-    learnt: Counter[MappedValue] = Counter()
+    decided = {_text(it): (seq, it) for seq, it in _decided(connection, account, record_type)}
+    known = {
+        _pair(it): KnownValue(record_type, it, is_accepted=True) for _, it in decided.values() if it.value is not None
+    }
     for seq, it in _learnt(connection, account, record_type):
-        at, decision = decided.get((it.field, folded(it.text)), (0, None))
-        if seq > at or (decision is not None and decision.value is not None):
-            learnt[MappedValue(it.field, it.text, it.value)] += it.records
-    accepted = [it for _, it in decided.values() if it.value is not None]
-    known = [KnownValue(record_type, _counted(it, learnt), is_accepted=True) for it in accepted]
-    names = {(it.field, folded(it.text), it.value) for it in accepted}
-    known += [
-        KnownValue(record_type, MappedValue(it.field, it.text, it.value, records), is_accepted=False)
-        for it, records in learnt.items()
-        if (it.field, folded(it.text), it.value) not in names
-    ]
-    return sorted(known, key=lambda it: (it.mapping.field, folded(it.mapping.text), -it.mapping.records))
+        at, decision = decided.get(_text(it), (0, it))
+        if decision.value is not None or seq > at:
+            before = known.get(_pair(it), KnownValue(record_type, replace(it, records=0), is_accepted=False))
+            counted = replace(before.mapping, records=before.mapping.records + it.records)
+            known[_pair(it)] = replace(before, mapping=counted)
+    return sorted(known.values(), key=lambda it: (*_text(it.mapping), -it.mapping.records))
+
+
+def _text(mapping: MappedValue) -> tuple[str, str]:
+    return mapping.field, folded(mapping.text)
+
+
+def _pair(mapping: MappedValue) -> tuple[str, str, str | None]:
+    return (*_text(mapping), mapping.value)
 
 
 def _decided(connection: Connection, account: str, record_type: str) -> list[tuple[int, MappedValue]]:
@@ -72,13 +83,3 @@ def _learnt(connection: Connection, account: str, record_type: str) -> list[tupl
         [account, record_type],
     ).fetch_all()
     return [(seq, MappedValue(**learnt)) for seq, found in rows for learnt in json.loads(found)]
-
-
-def _counted(mapping: MappedValue, learnt: Counter[MappedValue]) -> MappedValue:
-    """Returns an accepted mapping with the number of records that were corrected so."""
-    alike = [
-        records
-        for it, records in learnt.items()
-        if (it.field, folded(it.text), it.value) == (mapping.field, folded(mapping.text), mapping.value)
-    ]
-    return MappedValue(mapping.field, mapping.text, mapping.value, sum(alike))
