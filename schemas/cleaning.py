@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from functools import cache
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -204,7 +205,8 @@ def _hundredth(number: str, decimal: str | None) -> str:
 
 def _bytes(texts: pa.Array) -> int:
     """Returns how many bytes the texts have together."""
-    return pc.sum(pc.binary_length(texts)).as_py() or 0
+    ends = np.frombuffer(texts.buffers()[1] or b"\0" * 4, np.int32)
+    return int(ends[texts.offset + len(texts)] - ends[texts.offset])
 
 
 def first_valid(found: Sequence[Variant], is_valid: Sequence[bool]) -> Variant | None:
