@@ -58,6 +58,9 @@ class PreviewConfig(dg.Config):
     column_map: dict[str, str] = Field(
         default={}, description='Header to field, for example {"Mail": "email"}. An empty field leaves the column out.'
     )
+    value_map: dict[str, dict[str, str]] = Field(
+        default={}, description='Texts and the values they stand for, by field: {"status": {"Kunde": "customer"}}.'
+    )
     encoding: str = Field(
         default="", description="The encoding, for example utf-8 or cp1252. Empty: as before, or detected."
     )
@@ -117,6 +120,7 @@ class PreviewConfig(dg.Config):
             mode=Mode(self.mode),
             on_duplicate=OnDuplicate(self.on_duplicate),
             column_map=self.column_map,
+            value_map=self.value_map,
             encoding=self.encoding or None,
             delimiter=self.delimiter or None,
             sheet=self.sheet or None,
@@ -308,6 +312,8 @@ def batch_metadata(store: RecordStore, report: ImportReport) -> dict[str, Any]:
                 for warning in batch.warnings
             ]
         )
+    if batch.cleaned:
+        shown["cleaned"] = "; ".join(map(str, batch.cleaned))
     if batch.failure is not None:
         shown["failure"] = batch.failure
     if batch.undone is not None:

@@ -17,7 +17,7 @@ _JOBS = {
     "expire": "expire_batches",
     "maintain": "maintain_store",
 }
-_FIELDS = {"a": "account", "t": "record_type", "map": "column_map"}
+_FIELDS = {"a": "account", "t": "record_type", "map": "column_map", "value": "value_map"}
 _FLAGS = ("again", "dry_run", "unescape", "as_shown", "raw")
 _CHOICE = "abort|skip|stop|keep|merge|overwrite|dmy|mdy|ymd|insert|update|upsert|reject|first|last|clear|fill"
 _OPTION = rf"(?:-(?:a|t) [\w-]+|--[a-z][a-z-]+(?: (?:'[^']*'|\d{{4}}-[\d:.TZ-]*[\dZ]|\d+\b|(?:{_CHOICE})\b))?)"
@@ -68,4 +68,8 @@ def _field(option: str) -> str:
     if name == "column_map" and value:
         header, _, field = value.strip("'").rpartition("=")
         value = f'{{"{header}": "{field}"}}'
+    if name == "value_map" and value:
+        field, _, pair = value.strip("'").partition(":")
+        text, _, meant = pair.rpartition("=")
+        value = f'{{"{field}": {{"{text}": "{meant}"}}}}'
     return f"`{name}: {value}`" if value and not (value.isalpha() and value.isupper()) else f"`{name}`"

@@ -36,6 +36,7 @@ class CommitPolicy(BaseModel):
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
+    value_map: what texts stand for in a field, by field.
     encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal, footer, blank, header_row,
         short_rows: how these files are written; see ReadOptions.
     """
@@ -57,6 +58,7 @@ class CommitPolicy(BaseModel):
     blank: str | None = None
     header_row: PositiveInt | None = None
     short_rows: ShortRows | None = None
+    value_map: dict[str, dict[str, str]] = {}
 
     @field_validator("commit")
     @classmethod

@@ -19,6 +19,7 @@ from schemas.masking import MASK, masked_value
 from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, ShortRows, is_time_zone
 from schemas.record_type import RecordType
 from schemas.rollbacks import OnModified, Undone
+from schemas.values import Cleaned, MappedValue, ValueMap
 from schemas.warnings import BatchWarning
 
 _DETECTED = ",;\t|"
@@ -87,6 +88,8 @@ class ImportRequest:
     short_rows: what to do with records of delimited text that have fewer fields than the header. None means as said
         earlier, or that they are rejected.
     of: the export of the account that the file comes from, if it was edited since. None means that the file says it.
+    value_map: what texts stand for in a field, by field: {"status": {"Kunde": "customer"}}. An empty value means an
+        empty cell.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
     """
@@ -110,6 +113,7 @@ class ImportRequest:
     header_row: int | None = None
     short_rows: ShortRows | None = None
     of: str | None = None
+    value_map: ValueMap = field(default_factory=dict)
     again: bool = False
     arrival: Arrival | None = None
 
@@ -208,6 +212,7 @@ class Remembered:
     options: how the file is written. An answer that the preview proposes is said by whoever commits it.
     of_export: the names of options that nobody has said, because an export of ours is written so.
     remembered_from: the earlier batch that some of this comes from, if any.
+    value_map: what texts stand for, by field. Those of personal fields are left out.
     """
 
     header_row: str
@@ -215,6 +220,7 @@ class Remembered:
     options: ReadOptions = field(default_factory=ReadOptions)
     of_export: tuple[str, ...] = ()
     remembered_from: str | None = None
+    value_map: ValueMap = field(default_factory=dict)
 
     @property
     def for_others(self) -> ReadOptions:
@@ -229,6 +235,8 @@ class Batch:
     at: when the batch got its status, in UTC.
     understood: how the file was read, as label and value. It holds no value of a record.
     warnings: possible mistakes that break no rule, with the values of personal fields masked.
+    cleaned: how many values were cleaned, by field and kind.
+    learnt: what texts were corrected to in a rejects file, in coded fields that are not personal.
     questions: what the user was not asked yet, with masks in the values of personal fields.
     basis, remembered: set for a preview.
     changes: the first changes of a preview, without keys and personal values.
@@ -255,6 +263,8 @@ class Batch:
     cleared: MappingOf[str, int] = field(default_factory=dict)
     understood: tuple[tuple[str, str], ...] = ()
     warnings: tuple[BatchWarning, ...] = ()
+    cleaned: tuple[Cleaned, ...] = ()
+    learnt: tuple[MappedValue, ...] = ()
     basis: Basis | None = None
     questions: tuple[Question, ...] = ()
     remembered: Remembered | None = None
@@ -329,7 +339,7 @@ class ImportReport:
     """A batch, the columns of its file, its first problems and changes, the snapshot it made, and its files.
 
     questions: those of the batch, with all values.
-
+    proposals: texts that are no values of coded fields, and the values that they are like.
     open_until: the end of the time to commit it or roll it back. None if neither is possible.
     """
 
@@ -338,6 +348,7 @@ class ImportReport:
     samples: tuple[RowProblem, ...] = ()
     changes: tuple[ChangedValue, ...] = ()
     questions: tuple[Question, ...] = ()
+    proposals: tuple[MappedValue, ...] = ()
     snapshot: int | None = None
     rejects_file: Location | None = None
     report_file: Location | None = None
@@ -409,6 +420,9 @@ class ImportReport:
             "cleared": dict(batch.cleared),
             "understood": [{"label": label, "value": value} for label, value in batch.understood],
             "warnings": [asdict(warning) for warning in batch.warnings],
+            "cleaned": [asdict(cleaned) for cleaned in batch.cleaned],
+            "values": [proposal.to_dict() for proposal in self.proposals],
+            "learnt": [learnt.to_dict() for learnt in batch.learnt],
             "failure": batch.failure,
             "waits": batch.waits,
             "parent": batch.parent,

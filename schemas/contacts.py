@@ -53,6 +53,7 @@ class Contacts(RecordModel):
         "Country, ISO 3166-1 alpha-2.",
         example="GB",
         aliases=("country code", "country/region", "mailing country", "address 1 - country", "home country/region"),
+        country=True,
         str_matches={"pattern": r"^[A-Z]{2}$", "error": "must be two capital letters, as GB"},
     )
     status: Text = field(
@@ -60,15 +61,22 @@ class Contacts(RecordModel):
         example="customer",
         required=True,
         aliases=("lifecycle status", "lifecycle stage"),
+        labels={
+            "lead": ("Interessent", "piste", "interesado", "contatto"),
+            "prospect": ("potenzieller Kunde", "client potentiel", "cliente potencial", "cliente potenziale"),
+            "customer": ("Kunde", "client", "cliente"),
+            "churned": ("ehemaliger Kunde", "ancien client", "antiguo cliente", "ex cliente"),
+        },
         isin=["lead", "prospect", "customer", "churned"],
     )
     amount: Money = field(
         "Revenue so far, in the account's currency.",
         example="1250.00",
         aliases=("revenue", "total amount", "total revenue"),
+        currency=True,
         ge=0,
     )
-    credit_limit: Money = field("Credit granted.", example="5000.00", aliases=("credit",), ge=0)
+    credit_limit: Money = field("Credit granted.", example="5000.00", aliases=("credit",), currency=True, ge=0)
     birthday: Date = field(
         "Date of birth.", example="1985-12-10", personal=True, aliases=("date of birth", "dob", "birthdate")
     )

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from schemas.cleaning import without_signs
 from schemas.counts import numbered
 from schemas.fits import Fit
-from schemas.parsing import is_number
 from schemas.reading import COMMA, POINT
 from schemas.record_type import RecordType
 from schemas.spellings import NO_NUMBER, with_point
@@ -34,8 +34,9 @@ class DecimalSigns:
         self, record_type: RecordType, fields: tuple[str, ...], sign: str | None, *, can_be_said: bool = True
     ) -> None:
         self.sign = sign
+        self._type = record_type
         self._can_be_said = can_be_said
-        numbers = [name for name in fields if is_number(record_type.field(name))]
+        numbers = [name for name in fields if record_type.field(name).is_number]
         self._fits = {name: {fit: Fit("number") for fit in (COMMA, POINT, None)} for name in numbers}
 
     def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
@@ -48,6 +49,7 @@ class DecimalSigns:
                 if not self._can_be_said:
                     unread = pc.and_not(unread, pc.match_substring_regex(column, _PLAIN))
                 column, of = column.filter(unread), records.filter(unread)
+                column = without_signs(column, self._type.field(name))
                 comma, point = fits_sign(column, COMMA), fits_sign(column, POINT)
                 has_thousands = pc.match_substring_regex(column, r"[, '\x{a0}\x{202f}\x{2019}]")
                 fits[COMMA].add(pc.and_not(comma, point), column, of)

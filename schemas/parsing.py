@@ -45,7 +45,6 @@ _FORMS = {
 _IN_WORDS = {
     "integer": "must be a whole number, at most 9223372036854775807",
     "float": "must be a number, with a point for the decimals",
-    "boolean": "must be true or false (or yes, no, 1, 0)",
     "date": "must be a date, written 2024-05-31",
     "timestamp": "must be a time with its offset from UTC, written 2024-05-31T09:30:00Z or …+02:00",
 }
@@ -59,11 +58,6 @@ def arrow_type(field: Field) -> pa.DataType:
     return pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else _ARROW_TYPES[field.type]
 
 
-def is_number(field: Field) -> bool:
-    """Returns whether the field's values are numbers."""
-    return field.type in ("integer", "float") or field.type.startswith("decimal")
-
-
 def type_in_words(field: Field, date_order: DateOrder | None = None) -> str:
     """Returns the form of a value of this field's type: "must be …"."""
     if date_order is not None and field.type == "date":
@@ -74,6 +68,9 @@ def type_in_words(field: Field, date_order: DateOrder | None = None) -> str:
     if field.type.startswith("decimal"):
         dtype = arrow_type(field)
         return f"must be a number of at most {dtype.precision - dtype.scale} digits and {dtype.scale} decimals"
+    if field.type == "boolean":
+        own = [text for text, _ in (*field.value_aliases, *field.labels)]
+        return f"must be true or false (or {', '.join(['yes', 'no', '1', '0', *own])})"
     return _IN_WORDS[field.type]
 
 
@@ -103,7 +100,7 @@ def parse_column(
     given = pc.is_valid(trimmed)
     if date_order is not None and field.type in ("date", "timestamp"):
         trimmed = as_iso(trimmed, date_order)
-    if decimal is not None and is_number(field):
+    if decimal is not None and field.is_number:
         trimmed = with_point(trimmed, decimal)
     if time_zone is not None and field.type == "timestamp":
         trimmed = _with_offset(trimmed, time_zone)

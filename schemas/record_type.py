@@ -5,9 +5,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from schemas.errors import InvalidRequest
+
+Percent = Literal["fraction", "points"]
+"""What `15 %` is: 0.15 or 15."""
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,9 @@ class Field:
     `type` is one of text, integer, float, boolean, date, timestamp and decimal(p,s). A `required` field is never null.
     `rules` say in words what a value must be. `aliases` are other headers of the field. `null_markers` are texts that
     mean null.
+
+    The others say how values may be written; see `schemas.model.field`. `choices` are the allowed values, if they are
+    listed. `value_aliases` and `labels` are pairs of a text and the value that it stands for.
     """
 
     name: str
@@ -28,6 +34,24 @@ class Field:
     rules: tuple[str, ...] = ()
     description: str = ""
     example: str = ""
+    choices: tuple[str, ...] = ()
+    strip: bool | None = None
+    casefold: bool = False
+    value_aliases: tuple[tuple[str, str], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    country: bool = False
+    currency: bool = False
+    percent: Percent | None = None
+
+    @property
+    def is_number(self) -> bool:
+        """Returns whether the values are numbers."""
+        return self.type in ("integer", "float") or self.type.startswith("decimal")
+
+    @property
+    def is_coded(self) -> bool:
+        """Returns whether the values are of a known list: choices, country codes, true and false."""
+        return bool(self.choices) or self.country or self.type == "boolean"
 
 
 @dataclass(frozen=True)
@@ -101,4 +125,4 @@ class RecordType:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

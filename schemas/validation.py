@@ -1,8 +1,10 @@
 """Validates a chunk of text records with pandera, and returns typed records and failures."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import groupby
 
 import pandas as pd
 import pandera.pandas as pandera
@@ -11,16 +13,19 @@ import pyarrow.compute as pc
 from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
 from schemas.characters import shown, unseen_in_keys, unseen_in_patterns
+from schemas.cleaning import CleanedValues, Variant, candidates, first_valid, signs_in, variants
 from schemas.model import RecordModel
 from schemas.parsing import parse_column, type_in_words
-from schemas.reading import DateOrder
+from schemas.reading import DateOrder, ReadOptions
 from schemas.record_type import Field, RecordType
 from schemas.rules import rule_in_words
 from schemas.unread_dates import reasons
+from schemas.values import Cleaning, MappedValue, ValueMap, as_pairs
 
 NOT_EMPTY = "must not be empty"
 SEEN_KEY = "must have no white space at its edges, and no invisible or control character"
 SEEN = "must have no invisible or control character"
+NO_SIGN = {"currency": ", without a currency sign", "percent": ", without a percent sign"}
 
 
 @dataclass(frozen=True)
@@ -47,35 +52,136 @@ def validate(
     time_zone: str | None = None,
     date_order: DateOrder | None = None,
     decimal: str | None = None,
+    cleaned: CleanedValues | None = None,
 ) -> tuple[pa.Table, list[Failures]]:
     """Returns the typed values of a chunk of texts, and all failures.
 
     texts: a string column for each mapped field, with the field's name.
     time_zone, date_order, decimal: see `parse_column`.
+    cleaned: maps values, and counts those that are cleaned.
 
     A cell is reported once for each rule that it breaks. A text that is not a value of the field's type breaks only
-    that rule, and is null in the result.
+    that rule, and is null in the result. A text that breaks a rule is cleaned if it can only mean one value.
     """
+    rules = _Rules(model, ReadOptions(time_zone=time_zone, date_order=date_order, decimal=decimal))
+    cleaned = cleaned or CleanedValues()
     record_type = _record_type(model)
-    columns: dict[str, pa.Array] = {}
-    failures: list[Failures] = []
-    unparsed: dict[str, pa.Array] = {}
-    for name in texts.column_names:
+    given = {name: texts[name].combine_chunks() for name in texts.column_names}
+    columns = {
+        name: column if name in record_type.key else cleaned.prepared(column, record_type.field(name))
+        for name, column in given.items()
+    }
+    typed, failures = rules.checked(columns)
+    repaired = _repaired(rules, record_type, columns, failures, cleaned)
+    for name, (rows, values) in repaired.items():
+        which = pc.is_in(pa.array(range(len(typed)), pa.uint64()), rows)
+        column = pc.replace_with_mask(typed[name].combine_chunks(), which, values)
+        typed = typed.set_column(typed.column_names.index(name), name, column)
+    return typed, [
+        replace(it, values=it.values if it.rule == "unseen" else given[it.field].take(it.rows))
+        for it in (_without(failure, repaired) for failure in failures)
+        if len(it.rows)
+    ]
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """The rules of a model, and how its texts are read."""
+
+    model: type[RecordModel]
+    options: ReadOptions
+
+    def checked(self, columns: Mapping[str, pa.Array]) -> tuple[pa.Table, list[Failures]]:
+        """Returns the typed values of texts as they are, by field, and all failures."""
+        typed: dict[str, pa.Array] = {}
+        failures: list[Failures] = []
+        unparsed: dict[str, pa.Array] = {}
+        said = self.options
+        for name, column in columns.items():
+            field = _record_type(self.model).field(name)
+            typed[name], bad = parse_column(
+                column, field, time_zone=said.time_zone, date_order=said.date_order, decimal=said.decimal
+            )
+            if len(bad):
+                unparsed[name] = bad
+                failures += _unparsed(field, bad, column.take(bad), said.date_order, said.time_zone)
+            if field.type == "text":
+                failures += _unseen(self.model, field, column)
+        table = pa.table(typed)
+        for name, rule, expected, rows in _check(self.model, table):
+            if name in unparsed:
+                rows = rows.filter(pc.invert(pc.is_in(rows, unparsed[name])))
+            if len(rows):
+                failures.append(Failures(name, rule, expected, rows, columns[name].take(rows)))
+        return table, failures
+
+
+def _repaired(
+    rules: _Rules,
+    record_type: RecordType,
+    columns: Mapping[str, pa.Array],
+    failures: Sequence[Failures],
+    cleaned: CleanedValues,
+) -> dict[str, tuple[pa.Array, pa.Array]]:
+    """Returns rows and values of the texts that break a rule, and become a value when they are cleaned, by field."""
+    found: dict[str, tuple[pa.Array, pa.Array]] = {}
+    for name in dict.fromkeys(it.field for it in failures if it.field is not None):
         field = record_type.field(name)
-        column = texts[name].combine_chunks()
-        columns[name], bad = parse_column(column, field, time_zone=time_zone, date_order=date_order, decimal=decimal)
-        if len(bad):
-            unparsed[name] = bad
-            failures += _unparsed(field, bad, column.take(bad), date_order, time_zone)
-        if field.type == "text":
-            failures += _unseen(model, field, column)
-    typed = pa.table(columns)
-    for name, rule, expected, rows in _check(model, typed):
-        if name in unparsed:
-            rows = rows.filter(pc.invert(pc.is_in(rows, unparsed[name])))
-        if len(rows):
-            failures.append(Failures(name, rule, expected, rows, texts[name].combine_chunks().take(rows)))
-    return typed, failures
+        rows = pc.unique(pa.concat_arrays([it.rows for it in failures if it.field == name])).sort()
+        coded = columns[name].take(rows).dictionary_encode()
+        worth = candidates(coded.dictionary, field)
+        if name in record_type.key or not pc.any(worth).as_py():
+            continue
+        tried = [
+            (code, variant)
+            for code in pc.indices_nonzero(worth).to_pylist()
+            for variant in variants(coded.dictionary[code].as_py(), field, rules.options.decimal)
+        ]
+        if not tried:
+            continue
+        values, wrong = rules.checked({name: pa.array([text for _, (text, _) in tried], pa.string())})
+        invalid = {row for it in wrong for row in it.rows.to_pylist()}
+        chosen = _chosen(tried, invalid)
+        place = pa.array([chosen.get(code) for code in range(len(coded.dictionary))], pa.int64()).take(coded.indices)
+        if place.null_count < len(place):
+            found[name] = rows.filter(pc.is_valid(place)), values[name].combine_chunks().take(place.drop_null())
+            _count(cleaned, field, coded, tried, chosen)
+    return found
+
+
+def _chosen(tried: Sequence[tuple[int, Variant]], invalid: Collection[int]) -> dict[int, int]:
+    """Returns the position of the variant that each text is read as. Texts without one are left out."""
+    chosen = {}
+    for code, group in groupby(enumerate(tried), lambda it: it[1][0]):
+        members = [(at, variant) for at, (_, variant) in group]
+        best = first_valid([variant for _, variant in members], [at not in invalid for at, _ in members])
+        if best is not None:
+            chosen[code] = next(at for at, variant in members if variant == best)
+    return chosen
+
+
+def _count(
+    cleaned: CleanedValues,
+    field: Field,
+    coded: pa.DictionaryArray,
+    tried: Sequence[tuple[int, Variant]],
+    chosen: Mapping[int, int],
+) -> None:
+    """Count the texts of a column that were cleaned."""
+    records = Counter(coded.indices.to_pylist())
+    for code, at in chosen.items():
+        for kind in tried[at][1][1]:
+            cleaned.add(field, kind, records[code])
+            if kind is Cleaning.CURRENCY:
+                cleaned.add_currency(field, coded.dictionary[code].as_py(), records[code])
+
+
+def _without(failure: Failures, repaired: Mapping[str, tuple[pa.Array, pa.Array]]) -> Failures:
+    """Returns the failure without the rows that were repaired."""
+    if failure.field is None or failure.field not in repaired:
+        return failure
+    kept = pc.invert(pc.is_in(failure.rows, repaired[failure.field][0]))
+    return replace(failure, rows=failure.rows.filter(kept), values=failure.values.filter(kept))
 
 
 def _unparsed(
@@ -88,6 +194,12 @@ def _unparsed(
         for reason, which in reasons(values, field.type, date_order, time_zone):
             yield from _of(field, f"{expected} ({reason})", rows, values, which)
             others = pc.and_not(others, which)
+        rows, values = rows.filter(others), values.filter(others)
+    if field.is_number:
+        others = pc.is_valid(values)
+        for sign, signed in signs_in(values).items():
+            yield from _of(field, f"{expected}{NO_SIGN[sign]}", rows, values, signed)
+            others = pc.and_not(others, signed)
         rows, values = rows.filter(others), values.filter(others)
     yield from _of(field, expected, rows, values, pc.is_valid(values))
 
@@ -134,6 +246,27 @@ def _failed_rows(error: SchemaError) -> tuple[str, str, str, pa.Array]:
         rows = passed.index[~passed.to_numpy(bool)].to_numpy()
         return error.schema.name, error.check.name, rule_in_words(error.check), pa.array(rows, pa.uint64())
     raise TypeError(f"the check {error.check} of {error.schema.name} did not run: {error.reason_code}") from error
+
+
+def invalid_values(model: type[RecordModel], values: ValueMap) -> Iterator[tuple[MappedValue, str]]:
+    """Yields each mapping that cannot be used, and why: its field is a key, or its value breaks a rule."""
+    record_type = _record_type(model)
+    for name, texts in values.items():
+        pairs = as_pairs({name: texts})
+        if name not in record_type.field_names:
+            yield from ((it, f"{record_type.name} has no field {name!r}") for it in pairs)
+        elif name in record_type.key:
+            yield from ((it, f"{name} is a key, and keys are never changed") for it in pairs)
+        else:
+            failures = _Rules(model, ReadOptions()).checked({name: pa.array(texts.values(), pa.string())})[1]
+            yield from ((pairs[row], f"{name} {it.expected}") for it in failures for row in it.rows.to_pylist())
+
+
+def are_values(model: type[RecordModel], name: str, texts: Sequence[str]) -> list[bool]:
+    """Returns which texts are values of a field as they are."""
+    failures = _Rules(model, ReadOptions()).checked({name: pa.array(texts, pa.string())})[1]
+    wrong = {row for it in failures for row in it.rows.to_pylist()}
+    return [row not in wrong for row in range(len(texts))]
 
 
 @lru_cache(maxsize=16)

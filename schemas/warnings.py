@@ -25,6 +25,7 @@ class WarningCode(StrEnum):
     WRONG_ENCODING = "wrong_encoding"
     SHOWN_OTHERWISE = "shown_otherwise"
     FOOTER = "footer"
+    SEVERAL_CURRENCIES = "several_currencies"
 
 
 @dataclass(frozen=True)

@@ -456,12 +456,14 @@ def test_a_file_that_can_be_read_in_several_ways_waits_for_approval_under_any_po
 
 def test_the_policy_says_how_files_are_written(inbox_store: RecordStore) -> None:
     (inbox_store.settings.home / "inbox.yaml").write_text(
-        "policies: [{account: ua, type: contacts, encoding: cp1252, delimiter: '~', date_order: dmy}]"
+        "policies: [{account: ua, type: contacts, encoding: cp1252, delimiter: '~', date_order: dmy, "
+        "value_map: {status: {Kunde: customer}}}]"
     )
-    content = "external_id~last_name~birthday~status\nC-1~Núñez~03/04/1980~lead\n"
+    content = "external_id~last_name~birthday~status\nC-1~Núñez~03/04/1980~kunde\n"
     lands(inbox_store, "in.csv", [contact(1)]).write_bytes(content.encode("cp1252"))
     take(inbox_store)
     (arrived,) = import_all(inbox_store).values()
     assert arrived.outcome is Outcome.COMMITTED
     (record,) = stored(inbox_store)
     assert (record["last_name"], f"{record['birthday']}") == ("Núñez", "1980-04-03")
+    assert record["status"] == "customer"

@@ -820,6 +820,7 @@ def test_these_are_the_commands() -> None:
         *("records types", "records preview", "records commit", "records discard", "records import"),
         *("records rollback", "records expire", "records maintain"),
         *("records batches", "records show", "records export", "records exports", "records ui"),
+        *("records mappings", "records mappings list", "records mappings accept", "records mappings forget"),
         *("records presets", "records presets save", "records presets list"),
         *("records types draft", "records accounts reader", "records migrate", "records template"),
         *("records accept", "records accept catalog", "records accept clock"),

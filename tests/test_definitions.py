@@ -33,6 +33,7 @@ _FILE = {
     "mode": "upsert",
     "on_duplicate": "reject",
     "column_map": {},
+    "value_map": {},
     "encoding": "",
     "delimiter": "",
     "sheet": "",

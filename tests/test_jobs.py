@@ -195,14 +195,18 @@ def test_the_step_shows_the_counts_and_what_is_wrong(
 def test_the_options_of_an_import_reach_it_and_its_warnings_the_step(
     store: RecordStore, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    file = write_csv(tmp_path / "in.csv", [contact(1, birthday="01/02/1990", notes="'=1", company="NULL")])
+    file = write_csv(
+        tmp_path / "in.csv", [contact(1, birthday="01/02/1990", notes="'=1", company="NULL", status="Kunde")]
+    )
     config = {"account": "ua", "path": str(file), "date_order": "dmy", "unescape": True}
+    config |= {"value_map": {"status": {"Kunde": "customer"}}}
 
     result = run(instance, "import_records", config)
     refused = run(instance, "import_records", config)
     again = run(instance, "preview_import", config | {"again": True})
 
     assert values(store, "notes") == {"C-000001": "=1"}
+    assert values(store, "status") == {"C-000001": "customer"}
     assert str(values(store, "birthday")["C-000001"]) == "1990-02-01"
     (output,) = [event for event in result.all_events if event.is_successful_output]
     metadata = output.step_output_data.metadata

@@ -32,6 +32,7 @@ run_config: Any = importlib.import_module("dagster_graphql.schema.run_config")
         ("Say which: --header-row 4 or --header-row 1.", "Say which: `header_row: 4` or `header_row: 1`."),
         ("No --date-order reads them all", "No `date_order` reads them all"),
         ("Say it: --map 'E-Mail=email'.", 'Say it: `column_map: {"E-Mail": "email"}`.'),
+        ("Say it: --value 'status:A b=lead'.", 'Say it: `value_map: {"status": {"A b": "lead"}}`.'),
         ("The oldest: --as-of 2026-01-05T09:30:00.5Z.", "The oldest: `as_of: 2026-01-05T09:30:00.5Z`."),
         (
             "records rollback b-1 --on-modified keep; or --on-modified merge.",

@@ -426,6 +426,16 @@ def test_the_command_ends_with_3_where_nobody_can_be_asked(ready: None, tmp_path
     assert (done.returncode, json.loads(done.stdout)["uncertain"]) == (3, True)
 
 
+def test_a_terminal_asks_about_proposed_values_and_reads_the_file_as_answered(ready: None, tmp_path: Path) -> None:
+    file = tmp_path / "in.csv"
+    file.write_text("id,status\nC-1,Kunde\nC-2,lead\n")
+    arguments = ["import", str(file), "-a", "ua", "-t", "contacts"]
+    shown, code = on_a_terminal(arguments, {"Is each of them right?": "n\n"})
+    assert (code, "--value status:Kunde=customer  1 record, 100% alike" in shown) == (3, True)
+    shown, code = on_a_terminal(arguments, {"Is each of them right?": "y\n"})
+    assert (code, "Cleaned: 1 status: mapped to another value" in shown) == (0, True)
+
+
 def on_a_terminal(arguments: list[str], answers: dict[str, str], columns: int = 160) -> tuple[str, int]:
     """Run the command with a terminal, and type each answer when its question is printed. Returns what it printed."""
     ours, theirs = pty.openpty()

@@ -81,11 +81,11 @@ def test_a_key_is_accepted_if_all_of_it_is_seen(key: str) -> None:
 
 
 def test_fields_with_a_pattern_see_invisible_characters_and_others_keep_them() -> None:
-    emails = ["a@ex.org\xa0", "\u200ba@ex.org", "a@ex\x8e.org", "a\u3000@ex.org", "zoë@ex.org"]
+    emails = ["a\xa0@ex.org", "\u200ba@ex.org", "a@ex\x8e.org", "a\u3000@ex.org", "zoë@ex.org"]
     texts = _contacts(5, email=emails, first_name=[f" {email}" for email in emails])
     texts = texts.set_column(0, "external_id", pa.array([f"C-{number}" for number in range(5)]))
     typed, failures = validate(Contacts, texts)
-    shown_ = ["a@ex.org[U+00A0]", "[U+200B]a@ex.org", "a@ex[U+008E].org"]
+    shown_ = ["a[U+00A0]@ex.org", "[U+200B]a@ex.org", "a@ex[U+008E].org"]
     assert _plain(failures) == [("email", "unseen", SEEN, [0, 1, 2], shown_)]
     assert typed["first_name"].to_pylist() == [f" {email}" for email in emails]
 
@@ -111,12 +111,11 @@ def test_good_records_have_no_failures_and_typed_values() -> None:
         ("external_id", "", "required", "must not be empty"),
         ("external_id", "x" * 65, "str_length", LENGTH),
         ("email", "ada", "str_matches", EMAIL),
-        ("email", "ada@example.org\n", "str_matches", EMAIL),
-        ("country", "gb", "str_matches", COUNTRY),
+        ("email", "ada@exam\nple.org", "str_matches", EMAIL),
+        ("country", "g", "str_matches", COUNTRY),
         ("country", "GBR", "str_matches", COUNTRY),
-        ("country", "GB\n", "str_matches", COUNTRY),
         ("status", "", "required", "must not be empty"),
-        ("status", "Customer", "isin", STATUS),
+        ("status", "Kunde", "isin", STATUS),
         ("amount", "-0.01", "greater_than_or_equal_to", "must be 0 or more"),
         ("credit_limit", "-5", "greater_than_or_equal_to", "must be 0 or more"),
         ("amount", "1.239", "type", MONEY),

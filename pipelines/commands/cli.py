@@ -11,6 +11,7 @@ from pipelines.commands.exports import export, exports, presets
 from pipelines.commands.group import Commands
 from pipelines.commands.history import batches, rollback, show
 from pipelines.commands.imports import commit, discard, import_file, preview
+from pipelines.commands.mappings import mappings
 from pipelines.commands.upkeep import accept, expire, maintain, migrate
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     """
 
 
-main.add_section("Import", (import_file, preview, commit, discard, template))
+main.add_section("Import", (import_file, preview, commit, discard, mappings, template))
 main.add_section("Export", (export, exports, presets))
 main.add_section("History", (batches, show, rollback))
 main.add_section("Administration", (init, demo, accounts, types, ui, expire, maintain, migrate, accept))

@@ -15,10 +15,11 @@ from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnIn
 from schemas.errors import InvalidRequest, Uncertain
 from schemas.footers import Footer
 from schemas.reading import Question, ShortRows
+from schemas.values import MappedValue, ValueMap, value_map
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal import ProgressBar
-    from resources.importing.importer import Importer
+    from resources.importing.importer import Choose, Importer
     from resources.importing.source import Ask
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -41,6 +42,14 @@ _PREVIEW_OPTIONS = (
         metavar="HEADER=FIELD",
         help="Map a column to a field; HEADER= ignores the column. A commit remembers this for files with the same "
         "header row.",
+    ),
+    click.option(
+        "--value",
+        "values",
+        multiple=True,
+        metavar="FIELD:TEXT=VALUE",
+        help="Read a text in a field as a value, for example status:Kunde=customer. A commit remembers this for files "
+        "with the same header row.",
     ),
     *options.how_it_is_written.values(),
     click.option(
@@ -116,7 +125,7 @@ def preview(file: Path, show_values: bool, as_json: bool, **choices: Any) -> Non
     """Read and check the whole FILE, and compare it with the records. Writes no records."""
     with _importer(make=True) as (store, importer):
         with progress(f"Reading {file.name}", as_json) as bar:
-            report = importer.preview(_request(file, **choices), bar, _ask(bar))
+            report = importer.preview(_request(file, **choices), bar, _ask(bar), _choose(bar))
         print_report(store, report, show_values, as_json)
         if report.batch.questions:
             from resources.importing.importer import uncertain
@@ -160,7 +169,7 @@ def import_file(file: Path, on_invalid: OnInvalid, show_values: bool, as_json: b
     """Preview FILE, then commit it. If its records change in between, preview it again."""
     with _importer(make=True) as (store, importer):
         with progress(f"Reading {file.name}", as_json) as bar:
-            report = importer.import_file(_request(file, **choices), on_invalid, bar, _ask(bar))
+            report = importer.import_file(_request(file, **choices), on_invalid, bar, _ask(bar), _choose(bar))
         print_report(store, report, show_values, as_json)
 
 
@@ -190,16 +199,36 @@ def _ask(bar: "ProgressBar | None") -> "Ask | None":
     if bar is None or not sys.stdin.isatty():
         return None
 
+    answers: dict[Question, str | None] = {}  # a file can be read twice
+
     def ask(question: Question) -> str | None:
         from pipelines.commands.terminal import asked
 
-        with bar.paused():
-            return asked(question)
+        if question not in answers:
+            with bar.paused():
+                answers[question] = asked(question)
+        return answers[question]
 
     return ask
 
 
-def _request(file: Path, maps: Sequence[str], blanks: Sequence[str], **choices: Any) -> ImportRequest:
+def _choose(bar: "ProgressBar | None") -> "Choose | None":
+    """Returns what asks the user which values to map; None without a terminal."""
+    if bar is None or not sys.stdin.isatty():
+        return None
+
+    def choose(proposals: Sequence[MappedValue]) -> ValueMap:
+        from pipelines.commands.terminal import asked_values
+
+        with bar.paused():
+            return asked_values(proposals)
+
+    return choose
+
+
+def _request(
+    file: Path, maps: Sequence[str], values: Sequence[str], blanks: Sequence[str], **choices: Any
+) -> ImportRequest:
     """Returns the request; `choices` are the other options, which are named as its fields."""
     column_map = {}
     for given in maps:
@@ -207,4 +236,6 @@ def _request(file: Path, maps: Sequence[str], blanks: Sequence[str], **choices: 
         if not equals:
             raise InvalidRequest(f"--map was {given!r}.", 'Write --map "HEADER=FIELD", or "HEADER=" to ignore it.')
         column_map[header] = field
-    return ImportRequest(path=file, column_map=column_map, blank=",".join(blanks) or None, **choices)
+    return ImportRequest(
+        path=file, column_map=column_map, value_map=value_map(values), blank=",".join(blanks) or None, **choices
+    )

@@ -24,6 +24,7 @@ from schemas.migration import MigrationReport
 from schemas.reading import Question
 from schemas.record_type import RecordType
 from schemas.rollbacks import DECISIONS, OnModified, RollbackCounts, RollbackReport, modified_lines
+from schemas.values import KnownValue, MappedValue, ValueMap, as_map, as_pairs
 
 _OUTCOMES = {"created": "green", "updated": "cyan", "unchanged": "dim", "rejected": "red", "duplicate": "yellow"}
 _BAR = 30
@@ -129,6 +130,7 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(f"Read as {escape('; '.join(how))}")
     if batch.remembered is not None and batch.remembered.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
+        remembered += [it.option for it in as_pairs(batch.remembered.value_map)]
         listed = "; ".join(filter(None, (" ".join(batch.remembered.for_others.flags), ", ".join(remembered))))
         out.print(f"Read as in {batch.remembered.remembered_from}{escape(listed and f': {listed}')}")
     if batch.parent is not None:
@@ -140,6 +142,8 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
             print_question(question.masked(shown) if personal else question, out)
         elif batch.status in STANDING:
             out.print(f"[yellow]Accepted:[/] {escape(question.sentence)}{escape(_proposal(question))}")
+    if batch.cleaned:
+        out.print(f"Cleaned: {'; '.join(map(str, batch.cleaned))}")
     for warning in batch.warnings:
         what = "Passed over" if batch.status in STANDING else "Warning"
         out.print(f"[yellow]{what}:[/] {escape(str(warning))} [dim]({warning.code})[/]")
@@ -161,6 +165,14 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(problems)
     for sample in report.samples:
         out.print(escape(sample.message(masked=sample.field in personal, place=batch.place)))
+    if report.proposals:
+        out.print("\nTexts that are no values. To read them as values, import again with the options that are right:")
+        print_proposals(report.proposals, out)
+    for learnt in batch.learnt:
+        accept = shlex.join(
+            ["records", "mappings", "accept", learnt.pair, "-a", batch.account, "-t", batch.record_type]
+        )
+        out.print(escape(f"Learnt from the corrections: {learnt}. For later files: {accept}"))
     if batch.cleared:
         cleared = ", ".join(f"{name} ({number:,})" for name, number in batch.cleared.items())
         keep = ". To keep them: --blank keep" if batch.status is BatchStatus.PREVIEWED else ""
@@ -225,6 +237,15 @@ def print_question(question: Question, out: Console) -> None:
     out.print(values)
 
 
+def print_proposals(proposals: Sequence[MappedValue], out: Console) -> None:
+    """Print the options that map texts to values, how often each text stands in the file, and how like it is."""
+    options = Table(box=None, pad_edge=False, show_header=False)
+    for proposal in proposals:
+        like = "like no value" if proposal.value is None else f"{proposal.score}% alike"
+        options.add_row(f"  {escape(proposal.option)}", f"{numbered(proposal.records, 'record')}, {like}")
+    out.print(options)
+
+
 def _proposal(question: Question) -> str:
     return f" {question.flag} {question.proposed}" if question.candidates else ""
 
@@ -244,6 +265,17 @@ def asked(question: Question) -> str | None:
     choices = click.Choice([*question.candidates, *numbers])
     answer: str = click.prompt(prompt, type=choices, show_choices=False, err=True)
     return numbers.get(answer, answer)
+
+
+def asked_values(proposals: Sequence[MappedValue]) -> ValueMap:
+    """Ask on the terminal whether to read texts as the proposed values. Returns these mappings, or none."""
+    proposed = [it for it in proposals if it.value is not None]
+    if not proposed:
+        return {}
+    out = Console(stderr=True, highlight=False)
+    out.print("\nTexts that are no values, and the values that they are like:")
+    print_proposals(proposed, out)
+    return as_map(proposed) if click.confirm("Is each of them right? Then the file is read so", err=True) else {}
 
 
 def _print_what_next(report: ImportReport, now: datetime) -> None:
@@ -431,6 +463,23 @@ def print_presets(presets: Sequence[Mapping[str, Any]]) -> None:
     rows = [[preset["name"], preset["record_type"], ", ".join(preset["columns"])] for preset in presets]
     shown = _List(("Preset", "Type", "Columns"), rows)
     _print_list(shown, "There is no preset: records presets save NAME.", None)
+
+
+def print_mappings(known: Sequence[KnownValue]) -> None:
+    """Print mappings of values as a table."""
+    rows = [
+        [
+            it.record_type,
+            it.mapping.field,
+            escape(it.mapping.text),
+            escape(it.mapping.value or "(empty)"),
+            f"{it.mapping.records:,}",
+            "accepted" if it.is_accepted else "learnt, not used",
+        ]
+        for it in known
+    ]
+    shown = _List(("Type", "Field", "Text", "Value", "Corrected", "State"), rows, ("Corrected",))
+    _print_list(shown, "There is no mapping of values: records mappings accept FIELD:TEXT=VALUE.", None)
 
 
 def print_exports(manifests: Sequence[ExportManifest], following: int | None) -> None:

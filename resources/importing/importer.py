@@ -2,6 +2,7 @@
 
 import secrets
 import shlex
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,11 +25,15 @@ from schemas.batches import (
 from schemas.counts import Counts
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, Uncertain, UnreadableFile
 from schemas.reading import Question
+from schemas.values import MappedValue, ValueMap, joined
 from schemas.warnings import BatchWarning
 
 if TYPE_CHECKING:
     from resources.importing.progress import Progress
     from resources.importing.stager import StagedPreview
+
+Choose = Callable[[Sequence[MappedValue]], ValueMap]
+"""Asks a user which proposed values to map, and returns them."""
 
 _PREVIEWS_PER_IMPORT = 5
 _SHOWN_CHANGES = 10
@@ -43,7 +48,11 @@ class Importer:
         self._run_id = run_id
 
     def preview(
-        self, request: ImportRequest, progress: "Progress | None" = None, ask: Ask | None = None
+        self,
+        request: ImportRequest,
+        progress: "Progress | None" = None,
+        ask: Ask | None = None,
+        choose: Choose | None = None,
     ) -> ImportReport:
         """Read, check and stage the whole file, and compare it with the records. The records do not change.
 
@@ -51,6 +60,7 @@ class Importer:
         say is taken from the last committed file with the same header row: how to read it and to map its columns.
 
         ask: asks a user what the file leaves open. Without it, the batch has these questions.
+        choose: asks a user which proposed values to map. If there are some, the file is read once more.
 
         If a preview fails, nothing is left of it. Raises AlreadyImported if the same content has been imported and
         `again` is not set; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady if the file cannot be
@@ -76,7 +86,7 @@ class Importer:
                 self._write_rejects(request, batch_id, staged)
             batch = self._batch(batch_id, request, staged)
             report = records.with_files(
-                ImportReport(batch, staged.columns, staged.samples, staged.changes, staged.questions)
+                ImportReport(batch, staged.columns, staged.samples, staged.changes, staged.questions, staged.proposals)
             )
             with self._store.files.making(records.folder("reports") / batch_id) as folder:
                 write_report(folder, report, staged.record_type)
@@ -85,6 +95,10 @@ class Importer:
             for kind in ("staging", "rejects", "reports"):
                 remove(records.folder(kind) / batch_id)
             raise
+        chosen = choose(report.proposals) if choose is not None and report.proposals else {}
+        if chosen:
+            self.discard(request.account, batch_id)
+            return self.preview(replace(request, value_map=joined(chosen, request.value_map)), progress, ask)
         return records.with_files(replace(report, batch=batch))
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
@@ -121,6 +135,7 @@ class Importer:
         on_invalid: OnInvalid = OnInvalid.ABORT,
         progress: "Progress | None" = None,
         ask: Ask | None = None,
+        choose: Choose | None = None,
     ) -> ImportReport:
         """Preview a file and commit it. If the records change in between, preview it again.
 
@@ -129,7 +144,7 @@ class Importer:
         """
         with self._store.operation():
             for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
-                report = self.preview(request, progress, ask)
+                report = self.preview(request, progress, ask, choose)
                 if report.batch.waits:
                     return report
                 if any(it.option is not None or ask is None or ask(it) is None for it in report.questions):
@@ -146,6 +161,7 @@ class Importer:
                         columns=report.columns,
                         samples=report.samples,
                         changes=report.changes,
+                        proposals=report.proposals,
                     )
         raise AssertionError("unreachable")
 
@@ -215,6 +231,8 @@ class Importer:
             cleared=staged.cleared,
             understood=staged.understood,
             warnings=_shown_warnings(staged),
+            cleaned=staged.cleaned,
+            learnt=staged.learnt,
             basis=Basis(
                 record_type_hash=staged.record_type.hash,
                 fields=staged.fields,

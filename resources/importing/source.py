@@ -13,6 +13,7 @@ from schemas.batches import STANDING, Batch, ImportRequest
 from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.mapping import REJECTS_COLUMNS, header_row
 from schemas.reading import Question, ReadOptions, is_answered
+from schemas.values import as_pairs
 
 Ask = Callable[[Question], str | None]
 """Asks a user, and returns the answer; None if there is none. An answer to a question without option is "yes"."""
@@ -173,6 +174,7 @@ class Opener:
         flags = [f"--decimal {said.options.decimal}"] if said.options.decimal and here.decimal is None else []
         maps = {} if here.column_map else said.column_map
         flags += [f"--map {shlex.quote(f'{header}={field}')}" for header, field in maps.items() if header != field]
+        flags += [it.option for it in as_pairs(said.value_map)]
         if not flags:
             return None
         return Question(

@@ -15,16 +15,19 @@ import pyarrow.parquet as pq
 from resources.file_reader import CellProblem, FileReader, Malformed, TextChunk
 from resources.importing.change_column import ChangeColumn
 from resources.importing.last_lines import LastLines
+from resources.importing.lessons import Lessons
 from resources.importing.progress import Progress, observed_chunks
 from resources.importing.shown_texts import ShownTexts
 from resources.importing.source import Source
+from resources.importing.used_values import UsedValues
 from resources.record_store import Comparison, RecordStore, Staging
 from resources.record_store.comparison import StagedFile
-from resources.record_store.problems import PROBLEMS, ProblemFile, summarise
+from resources.record_store.problems import PROBLEMS, ProblemFile, proposed_values, summarise
 from resources.record_store.refusals import outdated_type
 from schemas import load_model
 from schemas.batches import ChangedValue, ImportRequest, ProblemCount, Remembered, RowProblem
 from schemas.blanks import Blank, Blanks
+from schemas.cleaning import CleanedValues
 from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.dates import DateOrders
@@ -38,6 +41,7 @@ from schemas.plausibility import Plausibility
 from schemas.reading import Question, ReadOptions
 from schemas.record_type import RecordType
 from schemas.validation import Failures, fields_with, validate
+from schemas.values import Cleaned, MappedValue
 from schemas.warnings import BatchWarning, WarningCode
 
 _CHANGED_RECORDS = 20
@@ -64,6 +68,9 @@ class StagedPreview:
     used: ReadOptions
     unescape: bool
     questions: tuple[Question, ...]
+    proposals: tuple[MappedValue, ...]
+    learnt: tuple[MappedValue, ...]
+    cleaned: tuple[Cleaned, ...]
     understood: tuple[tuple[str, str], ...]
     warnings: tuple[BatchWarning, ...]
     as_shown: tuple[int, ...]
@@ -86,6 +93,8 @@ class _Checks:
     change_column: ChangeColumn
     last_lines: LastLines
     may_be_empty: Collection[str]
+    cleaned: CleanedValues
+    lessons: Lessons
 
     def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
         """Count the texts of a chunk. `typed` has the values that were read from them."""
@@ -113,6 +122,7 @@ def stage_file(
     if model.record_type() != record_type:
         raise outdated_type(record_type.name)
     mapping = _mapped(reader, record_type, request, earlier)
+    values = UsedValues(model, request, earlier, records.accepted_values(record_type.name))
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
     why_unescape = _why_unescape(source, request)
@@ -131,6 +141,8 @@ def stage_file(
         ChangeColumn(source, mapping),
         last_lines,
         frozenset(name for name in fields if record_type.field(name).required and blanks.of(name) is not Blank.CLEAR),
+        CleanedValues(values.used),
+        Lessons(records, source, record_type),
     )
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
@@ -152,8 +164,9 @@ def stage_file(
         read = reader.read - last_lines.skipped
         counts = _balanced(read, read - staged, comparison)
         problem_counts, samples = summarise(staging.problems)
+        proposals = proposed_values(staging.problems, record_type)
     columns = tuple(
-        replace(column, samples=values) for column, values in zip(mapping.columns, examples, strict=bool(examples))
+        replace(column, samples=texts) for column, texts in zip(mapping.columns, examples, strict=bool(examples))
     )
     return StagedPreview(
         sha256=reader.sha256,
@@ -163,10 +176,13 @@ def stage_file(
         cleared=comparison.cleared,
         changes=tuple(changes),
         columns=columns,
-        remembered=_to_remember(source, mapping, request),
+        remembered=_to_remember(source, mapping, request, values),
         used=reader.used,
         unescape=unescape,
         questions=source.questions,
+        proposals=proposals,
+        learnt=checks.lessons.pairs,
+        cleaned=checks.cleaned.counts,
         understood=(
             *source.understood,
             *naming(reader.headers, columns),
@@ -178,12 +194,14 @@ def stage_file(
             *((("Empty cells", f"{source.options.blank}, as --blank says"),) if source.options.blank else ()),
             *((("Texts like '=1+1", f"lose the ', because {why_unescape}"),) if why_unescape else ()),
             *((_AS_SHOWN,) if source.options.as_shown and reader.number_formats else ()),
+            *values.understood(checks.cleaned.mapped),
             *(("Note", note) for note in reader.notes),
         ),
         warnings=(
             *checks.dates.warnings(),
             *checks.decimals.warnings(),
             *shown.warnings(),
+            *checks.cleaned.warnings(),
             *warnings,
             *last_lines.warnings(),
         ),
@@ -236,15 +254,20 @@ def _why_unescape(source: Source, request: ImportRequest) -> str | None:
     return source.origin.why if source.origin is not None and source.origin.escaped else None
 
 
-def _to_remember(source: Source, mapping: Mapping, request: ImportRequest) -> Remembered:
+def _to_remember(source: Source, mapping: Mapping, request: ImportRequest, values: UsedValues) -> Remembered:
     """Returns what a user said about this file, or earlier about one with the same header row."""
-    unsaid = source.options != request.options or any(column.reason == "remembered" for column in mapping.columns)
+    unsaid = (
+        source.options != request.options
+        or values.is_remembered
+        or any(column.reason == "remembered" for column in mapping.columns)
+    )
     return Remembered(
         source.header_row,
         mapping.to_remember(request.column_map),
         source.options_if_committed,
         source.said_by_export,
         source.earlier.batch_id if source.earlier and unsaid else None,
+        values.said,
     )
 
 
@@ -297,6 +320,7 @@ def _stage(
                 time_zone=source.time_zone,
                 date_order=checks.dates.order,
                 decimal=checks.decimals.sign,
+                cleaned=checks.cleaned,
             )
             checks.add(texts, typed, chunk.records)
             failures = (
@@ -307,6 +331,7 @@ def _stage(
                 *checks.change_column.failures(chunk),
                 *checks.last_lines.failures(chunk),
             ]
+            checks.lessons.add(chunk, texts, typed, failures)
             problems.add_all(_problem_rows(failure, chunk) for failure in failures)
             columns = [
                 chunk.records,

@@ -76,7 +76,14 @@ class Arrivals:
                 if path is None:
                     return self._refused(file, arrived, "It is no longer a file. Only files are imported.")
                 arrival, said = Arrival(file.arrival_id, policy), policy.options.said()
-                request = ImportRequest(path, file.account, file.record_type, arrival=arrival, **said)
+                request = ImportRequest(
+                    path,
+                    file.account,
+                    file.record_type,
+                    arrival=arrival,
+                    value_map=policy.value_map,
+                    **said,
+                )
                 try:
                     batch = self._batch(request, known)
                 except RecordsError as error:

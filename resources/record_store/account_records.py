@@ -32,11 +32,12 @@ from resources.record_store.refusals import (
     window_over,
 )
 from resources.record_store.rollback import Images, Rollback
-from resources.record_store.selection import select
+from resources.record_store.selection import known_type, require_account, select
 from resources.record_store.snapshots import current_number, snapshots_of
 from resources.record_store.staging import PROBLEMS, Staging
 from resources.record_store.tables import table
 from resources.record_store.transaction import Transaction, TransactionalStore
+from resources.record_store.value_mappings import append_value_mapping, known_values
 from schemas.batches import STANDING, Batch, BatchStatus, ImportReport, RowProblem
 from schemas.counts import Counts
 from schemas.exports import ExportManifest, ExportRequest
@@ -52,6 +53,7 @@ from schemas.rollbacks import (
     RollbackRequest,
     Undone,
 )
+from schemas.values import KnownValue, MappedValue, ValueMap, as_map
 
 if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
@@ -101,16 +103,19 @@ class AccountRecords:
 
     def report(self, batch_id: str) -> ImportReport:
         """Returns the batch with the snapshot that it made and, while it is staged, its first problems."""
-        from resources.record_store.problems import summarise
+        from resources.record_store.problems import proposed_values, summarise
 
         with self._store.reading() as connection:
             batch = self._batch(connection, batch_id)
+            record_type = ledger.record_types(connection)[batch.record_type]
             snapshot = snapshots_of(connection, [batch_id]).get(batch_id)
             self._compare_files(connection, batch_id, ["staging"])
         samples: tuple[RowProblem, ...] = ()
+        proposals: tuple[MappedValue, ...] = ()
         with suppress(FileNotFoundError), self._store.files.fetched(self.problems(batch_id)) as problems:
             samples = summarise(problems)[1]
-        return self.with_files(ImportReport(batch, samples=samples, snapshot=snapshot))
+            proposals = proposed_values(problems, record_type)
+        return self.with_files(ImportReport(batch, samples=samples, proposals=proposals, snapshot=snapshot))
 
     def with_files(self, report: ImportReport) -> ImportReport:
         """Returns the report with the batch's rejects file and page, if it has them, and the end of its time."""
@@ -151,6 +156,23 @@ class AccountRecords:
         """Returns the account's last commits of a file with this content, with this header row, and with options."""
         with self._store.reading() as connection:
             return ledger.earlier_commits(connection, self.name, record_type, file_sha256, header_row)
+
+    def accepted_values(self, record_type: str) -> ValueMap:
+        """Returns the mappings of values that the account has accepted for files of a type."""
+        with self._store.reading() as connection:
+            return as_map(it.mapping for it in known_values(connection, self.name, record_type) if it.is_accepted)
+
+    def known_values(self, record_type: str) -> list[KnownValue]:
+        """Returns the account's accepted mappings of values, and those learnt from corrected rejects files."""
+        with self._store.reading() as connection:
+            return known_values(connection, self.name, known_type(connection, record_type).name)
+
+    def record_values(self, record_type: str, mappings: Sequence[MappedValue], actor: str) -> None:
+        """Record mappings of values that the account accepts, or forgets if they have no value."""
+        with self._transaction(f"mappings of {record_type}", actor) as transaction:
+            require_account(transaction.connection, self.name)
+            for mapping in mappings:
+                transaction.append(append_value_mapping, transaction.at, self.name, record_type, mapping, actor)
 
     def record_new(self, batch: Batch) -> Batch:
         """Record a preview or a failed import, and the account if it is new. Returns the batch with its time.

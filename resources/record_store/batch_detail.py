@@ -13,6 +13,7 @@ from typing import Any
 from schemas.batches import Basis, Batch, ChangedValue, Mode, OnDuplicate, ProblemCount, Remembered
 from schemas.reading import Question, ReadOptions
 from schemas.rollbacks import OnModified, RollbackCounts, Undone
+from schemas.values import Cleaned, Cleaning, MappedValue
 from schemas.warnings import BatchWarning, WarningCode
 
 
@@ -24,6 +25,8 @@ def to_json(batch: Batch) -> str:
             "cleared": dict(batch.cleared),
             "understood": batch.understood,
             "warnings": [asdict(warning) for warning in batch.warnings],
+            "cleaned": [asdict(cleaned) for cleaned in batch.cleaned],
+            "learnt": [asdict(learnt) for learnt in batch.learnt],
             "questions": [asdict(question) for question in batch.questions],
             "binding": _binding(batch),
             "committed_at": None if batch.committed_at is None else batch.committed_at.isoformat(),
@@ -45,6 +48,8 @@ def from_json(text: str) -> dict[str, Any]:
         "cleared": detail["cleared"],
         "understood": tuple((label, value) for label, value in detail["understood"]),
         "warnings": tuple(map(_warning, detail.get("warnings", ()))),
+        "cleaned": tuple(Cleaned(it["field"], Cleaning(it["kind"]), it["records"]) for it in detail.get("cleaned", ())),
+        "learnt": tuple(MappedValue(**it) for it in detail.get("learnt", ())),
         "basis": _basis(binding),
         "questions": tuple(map(Question.from_dict, detail.get("questions", ()))),
         "remembered": _remembered(binding),
@@ -109,4 +114,5 @@ def _remembered(binding: Mapping[str, Any]) -> Remembered | None:
         options,
         tuple(binding.get("of_export", ())),
         binding.get("remembered_from"),
+        binding.get("value_map", {}),
     )

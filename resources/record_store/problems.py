@@ -9,6 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.batches import ProblemCount, RowProblem
+from schemas.proposals import proposed
+from schemas.record_type import RecordType
+from schemas.values import MappedValue, can_be_typed
 
 PROBLEMS = pa.schema(
     [
@@ -25,6 +28,9 @@ PROBLEMS = pa.schema(
 
 _SEARCHED = 10_000
 """How many problems are searched for the first different ones."""
+
+_PROPOSALS = 20
+"""How many different texts a preview proposes values for."""
 
 _KIND = "hash(field, rule, expected, value)"
 
@@ -48,6 +54,29 @@ class ProblemFile:
         """Write batches with the columns of `PROBLEMS`."""
         for batch in batches:
             self._writer.write_batch(batch)
+
+
+def proposed_values(path: Path, record_type: RecordType) -> tuple[MappedValue, ...]:
+    """Returns the most frequent texts that are no values of coded fields, each with the value that it is like, if any.
+
+    Personal fields are left out.
+    """
+    coded = {
+        it.name: it for it in record_type.fields if it.is_coded and not it.personal and it.name not in record_type.key
+    }
+    if not coded or not pq.read_metadata(path).num_rows:
+        return ()
+    with duckdb.connect(config={"memory_limit": "256MB", "threads": 1}) as connection:
+        found = connection.execute(
+            """
+            SELECT field, min(trim(value)) AS text, count(*) AS records FROM read_parquet($1)
+            WHERE field IN (SELECT unnest($2)) AND rule IN ('isin', 'str_matches', 'type') AND value <> ''
+            GROUP BY field, lower(trim(value)) ORDER BY records DESC, field, text LIMIT $3
+            """,
+            [str(path), list(coded), _PROPOSALS],
+        ).fetchall()
+    values = ((coded[name], text, records) for name, text, records in found if can_be_typed(text))
+    return tuple(proposed(field, text, records) for field, text, records in values)
 
 
 def summarise(path: Path, samples: int = 20) -> tuple[tuple[ProblemCount, ...], tuple[RowProblem, ...]]:

@@ -21,6 +21,9 @@ LEDGER: dict[str, str] = {
     "presets": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL, record_type VARCHAR NOT NULL,
         name VARCHAR NOT NULL, columns VARCHAR[] NOT NULL, actor VARCHAR NOT NULL""",
+    "value_mappings": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL, record_type VARCHAR NOT NULL,
+        field VARCHAR NOT NULL, text VARCHAR NOT NULL, value VARCHAR, actor VARCHAR NOT NULL""",
     "accounts": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, account VARCHAR NOT NULL,
         actor VARCHAR NOT NULL""",
@@ -87,7 +90,7 @@ def create_ledger(connection: Connection, record_types: Iterable[RecordType]) ->
     connection.execute("CALL lake.set_option('data_inlining_row_limit', 100, schema => 'ledger')")
     created = set()
     connection.execute("BEGIN")
-    if not _exists(connection, "ledger", "batches"):
+    if not exists(connection, "ledger", "batches"):
         for record_type in record_types:
             create_table(connection, record_type)
             created.add(record_type.name)
@@ -98,7 +101,8 @@ def create_ledger(connection: Connection, record_types: Iterable[RecordType]) ->
     return created
 
 
-def _exists(connection: Connection, schema: str, name: str) -> bool:
+def exists(connection: Connection, schema: str, name: str) -> bool:
+    """Return whether the lake has a table."""
     found = connection.execute(
         "SELECT 1 FROM duckdb_tables() WHERE database_name = 'lake' AND schema_name = ? AND table_name = ?",
         [schema, name],
@@ -122,7 +126,7 @@ def create_table(connection: Connection, record_type: RecordType) -> None:
             f"{identifier(field.name)} {sql_type(field.type)}{' NOT NULL' if field.name in record_type.key else ''}"
         )
     name = table(record_type.name)
-    if _exists(connection, "records", record_type.name):
+    if exists(connection, "records", record_type.name):
         if connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetch_all():
             raise StoreNotReady(
                 f"The catalog has a table of {record_type.name} with records that this store did not write.",

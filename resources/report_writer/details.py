@@ -12,6 +12,7 @@ from resources.report_writer.visible import Excerpt
 from schemas.batches import ChangedValue, ImportReport, RowProblem
 from schemas.columns import Column
 from schemas.reading import Question
+from schemas.values import MappedValue
 
 _TEXT, _LENGTH = "text", "length"
 
@@ -23,6 +24,7 @@ def details_of(report: ImportReport) -> str:
         "samples": [asdict(problem) for problem in report.samples],
         "changes": [asdict(change) for change in report.changes],
         "questions": [asdict(question) for question in report.questions],
+        "proposals": [asdict(proposal) for proposal in report.proposals],
     }
     return json.dumps(_shortened(details))
 
@@ -36,6 +38,7 @@ def with_details(report: ImportReport, details: str) -> ImportReport:
         samples=tuple(RowProblem(**problem) for problem in read["samples"]),
         changes=tuple(ChangedValue(**change) for change in read["changes"]),
         questions=tuple(map(Question.from_dict, read.get("questions", ()))),  # earlier versions wrote none
+        proposals=tuple(MappedValue(**proposal) for proposal in read.get("proposals", ())),
     )
 
 

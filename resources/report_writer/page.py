@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -131,6 +132,7 @@ def _environment() -> Environment:
     environment.filters["number"] = lambda number: f"{number:,}"
     environment.filters["numbered"] = numbered
     environment.filters["utc"] = _utc
+    environment.filters["shell"] = shlex.quote
     return environment
 
 
