@@ -71,6 +71,7 @@ class PreviewConfig(dg.Config):
         "UTC for Excel and Parquet. In other formats such timestamps are rejected.",
     )
     unescape: bool = Field(default=False, description="Remove the ' that our exports put before texts like =1+1.")
+    no_unescape: bool = Field(default=False, description="Keep that ', also in a file that may be an edited export.")
     as_shown: bool = Field(
         default=False, description="Read a number of a workbook in a field of text as the workbook shows it: 00042."
     )
@@ -95,7 +96,7 @@ class PreviewConfig(dg.Config):
             date_order=DateOrder(self.date_order) if self.date_order else None,
             time_zone=self.time_zone or None,
             decimal=self.decimal or None,
-            unescape=self.unescape or None,
+            unescape=False if self.no_unescape else self.unescape or None,
             as_shown=self.as_shown or None,
             of=self.of or None,
             again=self.again,

@@ -14,7 +14,7 @@ from schemas.counts import Counts
 from schemas.errors import InvalidRequest
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
-from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, is_time_zone
+from schemas.reading import COMMA, POINT, SAID, DateOrder, Question, ReadOptions, is_time_zone
 from schemas.rollbacks import OnModified, Undone
 from schemas.warnings import BatchWarning
 
@@ -111,6 +111,11 @@ class ImportRequest:
         """Returns what is said about how the file is written."""
         return ReadOptions.said_in(self)
 
+    def answered(self, answers: MappingOf[Question, str]) -> "ImportRequest":
+        """Returns the request with the answers to questions as what is said."""
+        said = self.options.with_answers(answers).said()
+        return replace(self, **{name: value for name, value in said.items() if name in SAID})
+
 
 @dataclass(frozen=True)
 class RowProblem:
@@ -191,6 +196,8 @@ class Remembered:
     options: how the file is written. An answer that the preview proposes is said by whoever commits it.
     of_export: the names of options that nobody has said, because an export of ours is written so.
     remembered_from: the earlier batch that some of this comes from, if any.
+    needed: the names of options that come from there and say something about this file; None in rows of earlier
+        versions.
     """
 
     header_row: str
@@ -198,6 +205,13 @@ class Remembered:
     options: ReadOptions = field(default_factory=ReadOptions)
     of_export: tuple[str, ...] = ()
     remembered_from: str | None = None
+    needed: tuple[str, ...] | None = None
+
+    @property
+    def from_earlier(self) -> ReadOptions:
+        """Returns what was said for an earlier file and says something about this one."""
+        said = self.for_others.said()
+        return ReadOptions.from_said(said if self.needed is None else {name: said[name] for name in self.needed})
 
     @property
     def for_others(self) -> ReadOptions:

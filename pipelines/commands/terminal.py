@@ -20,7 +20,7 @@ from schemas.counts import numbered
 from schemas.exports import ExportManifest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.migration import MigrationReport
-from schemas.reading import Question
+from schemas.reading import YES, Question
 from schemas.record_type import RecordType
 from schemas.rollbacks import DECISIONS, OnModified, RollbackCounts, RollbackReport, modified_lines
 
@@ -123,7 +123,7 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(f"Read as {escape('; '.join(f'{label.lower()} {value}' for label, value in batch.understood))}")
     if batch.remembered is not None and batch.remembered.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
-        listed = ", ".join([*batch.remembered.for_others.flags, *remembered])
+        listed = ", ".join([*batch.remembered.from_earlier.flags, *remembered])
         out.print(f"Read as in {batch.remembered.remembered_from}{escape(listed and f': {listed}')}")
     shown = {it.header for it in report.columns if it.field is not None and it.field not in personal}
     for question in report.questions or batch.questions:
@@ -180,7 +180,7 @@ def print_question(question: Question, out: Console) -> None:
 
 
 def _proposal(question: Question) -> str:
-    return f" {question.flag} {question.proposed}" if question.candidates else ""
+    return f" {question.flags[0]}" if question.candidates else ""
 
 
 def asked(question: Question) -> str | None:
@@ -192,7 +192,8 @@ def asked(question: Question) -> str | None:
     if len(question.candidates) < 2:
         is_right = click.confirm("Is it right to read it so?", err=True)
         return None if not is_right else question.proposed if question.candidates else "yes"
-    prompt = f"Which {question.option} ({', '.join(question.candidates)})"
+    what = "Your answer" if YES in question.candidates else f"Which {question.option}"
+    prompt = f"{what} ({', '.join(question.candidates)})"
     answer: str = click.prompt(prompt, type=click.Choice(question.candidates), show_choices=False, err=True)
     return answer
 

@@ -1,8 +1,8 @@
 """Imports: preview a file, then commit or discard the preview."""
 
 import secrets
-import shlex
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,16 +61,15 @@ class Importer:
             records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))
-        with Opener(self._store, request) as opener:
-            with self._store.opening():
-                # They import pandas, pandera and Jinja while the file is being read.
-                from resources.importing.stager import stage_file
-                from resources.report_writer.page import write_report
+        staged = self._staged(request, batch_id, progress, ask)
+        if ask is not None:
+            answers = {it: answer for it in staged.questions if it.option and (answer := ask(it)) is not None}
+            if any(answer != question.proposed for question, answer in answers.items()):
+                remove(records.folder("staging") / batch_id)
+                return self.preview(request.answered(answers), progress, ask)
+            staged = replace(staged, questions=tuple(it for it in staged.questions if it not in answers))
+        from resources.report_writer.page import write_report
 
-            source = opener.source(ask)
-            if source.same_file is not None and not request.again:
-                raise already_imported(_name(request.path), source.same_file)
-            staged = stage_file(self._store, request, batch_id, source, progress)
         try:
             if staged.counts.rejected:
                 self._write_rejects(request, batch_id, staged)
@@ -86,6 +85,21 @@ class Importer:
                 remove(records.folder(kind) / batch_id)
             raise
         return records.with_files(replace(report, batch=batch))
+
+    def _staged(
+        self, request: ImportRequest, batch_id: str, progress: "Progress | None", ask: Ask | None
+    ) -> "StagedPreview":
+        """Open the file and stage it. Raises AlreadyImported if its content was imported and `again` is not set."""
+        with Opener(self._store, request) as opener:
+            with self._store.opening():
+                # They import pandas, pandera and Jinja while the file is being read.
+                import resources.report_writer.page  # noqa: F401
+                from resources.importing.stager import stage_file
+
+            source = opener.source(ask)
+            if source.same_file is not None and not request.again:
+                raise already_imported(_name(request.path), source.same_file)
+            return stage_file(self._store, request, batch_id, source, progress)
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
         """Write what was previewed to the records, in one commit that names the batch.
@@ -127,6 +141,7 @@ class Importer:
         A file from the inbox stays previewed if its policy does not commit it. Raises what `preview` and `commit`
         raise; Uncertain if a question about the file is not answered; PreviewOutdated after the fifth preview.
         """
+        ask = None if ask is None else cache(ask)  # the file may be previewed again
         with self._store.operation():
             for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
                 report = self.preview(request, progress, ask)
@@ -261,7 +276,7 @@ def _shown_changes(staged: "StagedPreview") -> tuple[ChangedValue, ...]:
 def uncertain(batch: Batch) -> Uncertain:
     """Returns the error for a batch that is not written, because its file can be read in several ways."""
     first = batch.questions[0]
-    choices = " or ".join(f"{first.flag} {shlex.quote(candidate)}" for candidate in first.candidates)
+    choices = " or ".join(first.flags)
     say = f"Say which: {choices}. Or" if choices else "To"
     skip = " --on-invalid skip" if 0 < batch.counts.rejected < batch.counts.read else ""
     return Uncertain(

@@ -109,4 +109,5 @@ def _remembered(binding: Mapping[str, Any]) -> Remembered | None:
         options,
         tuple(binding.get("of_export", ())),
         binding.get("remembered_from"),
+        None if binding.get("needed") is None else tuple(binding["needed"]),
     )

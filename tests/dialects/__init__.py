@@ -32,6 +32,7 @@ class Damaged:
     content: str
     truth: Table
     also: tuple[tuple[str, ...], ...] = ()
+    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ def _as_written(line: str, dialect: dict[str, Any]) -> tuple[tuple[str, ...], ..
 def outcome(file: Damaged, folder: Path) -> Outcome:
     """Return how the file is read."""
     path = folder / "in.csv"
-    path.write_text(file.content, "utf-8", newline="")
+    path.write_bytes(file.content.encode(file.encoding))
     accepted: list[tuple[str, ...]] = []
     try:
         reading = DelimitedFile(path, path.name, ReadOptions(), ReadLimits())

@@ -24,7 +24,7 @@ from resources.file_reader.delimited import header
 from resources.file_reader.delimited.by_line import TOO_LARGE
 from resources.file_reader.delimited.detection import detect
 from resources.file_reader.delimited.dialect import check_delimiter
-from resources.file_reader.delimited.differing import ENCODING_SENTENCE, differing_values
+from resources.file_reader.delimited.differing import differing_values
 from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
 from resources.file_reader.delimited.other_records import OtherRecords
@@ -178,7 +178,8 @@ class DelimitedFile:
             return ()
         with self._path.open("rb") as file:
             values = differing_values(file, self.encoding.candidates, self.headers, self._line, self.dialect.reader)
-        return (Question(ENCODING_SENTENCE, "encoding", self.encoding.candidates, values, self.encoding.alike),)
+        found = self.encoding
+        return (Question(found.sentence, "encoding", found.candidates, values, found.alike, found.contrary),)
 
     def _text(self, errors: Literal["strict", "replace"] = "strict") -> io.TextIOWrapper:
         return self._path.open("r", encoding=self.encoding.name, errors=errors, newline="")
@@ -282,5 +283,8 @@ def _in_words(error: csv.Error) -> str:
     if "unexpected end" in text:
         return "a quotation mark is opened and never closed"
     if "expected after" in text:
-        return "after the quotation mark that ends a field comes another character than the delimiter"
+        return (
+            "after the quotation mark that ends a field comes another character than the delimiter. If it is a space, "
+            "remove the spaces between quotation marks and delimiters"
+        )
     return text

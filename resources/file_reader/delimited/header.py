@@ -81,6 +81,14 @@ def are_names(row: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
     )
 
 
+def are_alike(record: Sequence[str], other: Sequence[str]) -> bool:
+    """Returns whether a record may be of the same table as another one: it has a number where that has one."""
+    pairs = [(mine, its) for mine, its in zip(record, other, strict=False) if mine and its]
+    return all(not _kind(mine) or _kind(mine) == _kind(its) for mine, its in pairs) and not (
+        record and _has_sign(record[0]) and not _has_sign(other[0])
+    )
+
+
 def names_another_table(values: Sequence[str]) -> bool:
     """Returns whether the values of a record in typed columns are texts, as names of columns are."""
     return bool(values) and all(value and not _has_sign(value) for value in values)
@@ -91,6 +99,10 @@ def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[st
     marked = [is_marked(name.strip(" \ufeff"), mark) for name in names for mark in "\"'"]
     if any(marked):
         return (Question("A name of a column is in quotation marks that are not those of the records."),)
+    if rows and _is_ruled_line(rows[0]):
+        return (
+            Question("Below the header is a ruled line, as in a table for people. Spaces in its columns are kept."),
+        )
     if len(rows) < 2:
         return ()
     typed = [(_kind(name), kind, name) for name, kind in zip(names, kinds, strict=False) if kind]
@@ -101,6 +113,12 @@ def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[st
     if len(rows) > 2 and len(second) > 1 and names_another_table(second):
         return (Question("The first record looks like a second header row."),)
     return ()
+
+
+def _is_ruled_line(row: Sequence[str]) -> bool:
+    """Returns whether a row is a line of signs, as a terminal and a page draw it below a header: ---+----."""
+    text = "".join(row)
+    return "---" in text and {*text} <= {*"-+:=| "}
 
 
 def _number_columns(names: Sequence[str]) -> bool:

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from resources.file_reader.chunk import Malformed, MalformedRecord
-from resources.file_reader.delimited.by_line import TOO_LARGE, LineReader, looks_like_records
+from resources.file_reader.delimited.by_line import TOO_LARGE, LineReader
 from resources.file_reader.delimited.dialect import Dialect
+from resources.file_reader.delimited.joined import are_several
 
 BLOCK = 8 << 20
 FIELD_END, RECORD_END = b"\x1f", b"\x1e"  # ASCII's unit and record separators
@@ -105,9 +106,14 @@ class RecordFinder:
                 self._read + int(at) + 1,
                 int(lines[at]),
                 int(found.fields[at]),
-                tuple(next(self._dialect.reader(io.StringIO(data[found.starts[at] : found.stops[at]].decode(), "")))),
+                tuple(next(self._dialect.reader(_lines(data[found.starts[at] : found.stops[at]])))),
             )
             for at in np.flatnonzero(~well_formed)
+        ]
+        joined = [
+            int(lines[at])
+            for at in found.suspects(self._width).tolist()
+            if are_several(_lines(data[found.starts[at] : found.stops[at]]), self._dialect, self._width)
         ]
         first_line, self.line = self.line, self.line + found.line_ends
         return RecordBlock(
@@ -119,7 +125,7 @@ class RecordFinder:
             read=len(found.starts),
             blank=found.blank,
             first_line=first_line,
-            joined=tuple((first_line + found.joined(self._width)).tolist()),
+            joined=tuple(joined),
         )
 
     def _read_by_line(self, data: bytes, *, last: bool, full: bool) -> tuple[RecordBlock | None, int]:
@@ -152,9 +158,7 @@ class RecordFinder:
                     records.append(number)
                     starts.append(line)
                     texts.append("\x1f".join(it.fields))
-                    if it.stop > it.start + 2 and looks_like_records(
-                        lines[it.start + 1 : it.stop - 1], self._dialect, self._width
-                    ):
+                    if it.stop > it.start + 1 and are_several(lines[it.start : it.stop], self._dialect, self._width):
                         joined.append(line)
                 else:
                     malformed.append(MalformedRecord(number, line, len(it.fields), tuple(it.fields)))
@@ -260,18 +264,19 @@ class _Structure:
         several = np.searchsorted(self.starts, self._inner, "right") - 1
         return bool((self.fields[several] != width).any())
 
-    def joined(self, width: int) -> _Positions:
-        """Returns the lines, from 0, of records with a line inside that looks like a record.
+    def suspects(self, width: int) -> _Positions:
+        """Returns the records of `width` fields that have a line below the first with as many delimiters as the header.
 
-        Such a line has as many delimiters as the header, and no space after them, as sentences have.
+        Delimiters with a space after them do not count.
         """
-        if width < 3 or len(self._inner) < 2:
+        if width < 3 or not len(self._inner):
             return _NONE
         several = np.searchsorted(self.starts, self._inner, "right") - 1
-        delimiters = np.flatnonzero(self._text[:-1] == self._delimiter)
+        ends = np.where(np.diff(several, append=-1) == 0, np.append(self._inner[1:], 0), self.stops[several])
+        delimiters = np.flatnonzero((self._text[:-1] == self._delimiter) | (self._text[:-1] == FIELD_END[0]))
         delimiters = delimiters[self._text[delimiters + 1] != _SPACE]
-        counts = np.diff(np.searchsorted(delimiters, self._inner))
-        return np.unique(self.lines[several[1:][(several[1:] == several[:-1]) & (counts == width - 1)]])
+        counts = np.searchsorted(delimiters, ends) - np.searchsorted(delimiters, self._inner)
+        return np.unique(several[(counts == width - 1) & (self.fields[several] == width)])
 
     def texts(self, wanted: npt.NDArray[np.bool_]) -> _Bytes:
         """Returns the fields of the wanted records, with FIELD_END and RECORD_END."""
@@ -284,6 +289,11 @@ class _Structure:
 
 
 _NONE: _Positions = np.array([], np.int64)
+
+
+def _lines(data: bytes) -> list[str]:
+    """Returns the lines of some data, with their ends."""
+    return list(io.StringIO(data.decode(), newline=""))
 
 
 def _line_ends(data: bytes, text: _Bytes, *, last: bool) -> _Positions:
