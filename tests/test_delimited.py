@@ -347,6 +347,26 @@ def test_a_backslash_that_escapes_nothing_stays_and_is_asked_about(file: Write) 
     ]
 
 
+DOUBLED = "Every backslash of the file is doubled. Both are kept, and perhaps two stand for one."
+BEFORE_MARK = "Backslashes stand before quotation marks. They are kept, and perhaps they escape the marks."
+
+
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [
+        ('id,note\n1,C:\\\\temp\n2,"x\\\\y"\n', [DOUBLED]),
+        ("id,a\\\\b\n1,x\n", [DOUBLED]),
+        ("id,note\n1,C:\\temp\n2,x\\\\y\n", []),
+        ('id,note\n1,"{""a"": ""x\\\\y""}"\n', []),
+        ('id,note\n1,"C:\\temp\\"\n2,x\n', []),
+        ('id,note\n1,"C:\\temp\\"\n2\n', [BEFORE_MARK]),
+    ],
+)
+def test_backslashes_that_may_be_escapes_are_asked_about(file: Write, content: str, asked: list[str]) -> None:
+    questions = Whole(file(content)).questions
+    assert [it for it in questions if "ackslash" in it] == asked
+
+
 def test_a_record_with_another_delimiter_is_asked_about(file: Write) -> None:
     whole = Whole(file("id,name,note\n1,oak,ok\n2;oak, big;in stock, soon\n3, oak, ok\n"))
     assert whole.rows[1:] == [("2;oak", " big;in stock", " soon"), ("3", " oak", " ok")]

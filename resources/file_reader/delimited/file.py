@@ -70,7 +70,7 @@ class DelimitedFile:
         self.notes = self._header.notes
         self.used = ReadOptions(self.encoding.name, self.dialect.delimiter)
         self.questions = (*self._ask_encoding(), *beginning.questions, *self._header.questions)
-        self._doubts = Doubts(len(self.headers))
+        self._doubts = Doubts(self.headers, self.dialect)
         self.understood = [
             ("Format", "Delimited text"),
             ("Encoding", f"{self.encoding.name} ({self.encoding.sure})"),

@@ -46,6 +46,9 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
     delimiter: of the dialect. name: what messages call the file.
     Raises UnreadableFile if each line is in quotation marks as a whole.
     """
+    if _are_marked(names):
+        doubt = Question("A name of a column is in quotation marks that are not those of the records.")
+        return Header(names, questions=(doubt,))
     if not rows:
         return Header(names)
     _check_wrapped(names, rows, delimiter, name)
@@ -96,9 +99,6 @@ def names_another_table(values: Sequence[str]) -> bool:
 
 def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[str]) -> tuple[Question, ...]:
     """Returns what to ask if the header row looks like a record, or the first record like a second header row."""
-    marked = [is_marked(name.strip(" \ufeff"), mark) for name in names for mark in "\"'"]
-    if any(marked):
-        return (Question("A name of a column is in quotation marks that are not those of the records."),)
     if rows and _is_ruled_line(rows[0]):
         return (
             Question("Below the header is a ruled line, as in a table for people. Spaces in its columns are kept."),
@@ -113,6 +113,14 @@ def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[st
     if len(rows) > 2 and len(second) > 1 and names_another_table(second):
         return (Question("The first record looks like a second header row."),)
     return ()
+
+
+def _are_marked(names: Sequence[str]) -> bool:
+    """Returns whether a name, or several in a row, stand in quotation marks."""
+    names = [name.strip(" \ufeff") for name in names]
+    return any(is_marked(name, mark) for name in names for mark in "\"'") or (
+        any(name[:1] == "'" for name in names) and any(name[-1:] == "'" for name in names)
+    )
 
 
 def _is_ruled_line(row: Sequence[str]) -> bool:
