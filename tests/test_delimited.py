@@ -278,6 +278,7 @@ def test_a_value_of_lines_that_look_like_records_is_asked_about(file: Write, odd
         (['2,hat,"red', '3,cap,blue"'], True),
         (['2,"hat,red', '3,cap",blue'], True),
         (['2,hat,"red', "3,cap,blue", '4,shoe,red"'], True),
+        (['2,hat,"red', "2,cap,blue", 'x"'], True),
         (['2,hat,"Dear Ann,', 'a hat, a cap, a shoe"'], False),
         (['2,hat,"Dear Ann,', 'from 1,5 to 2,5 kg"'], False),
         (['2,hat,"Sizes:', 'small,large,wide"'], False),
@@ -291,6 +292,26 @@ def test_a_record_that_a_stray_mark_joins_with_the_next_one_is_asked_about(
     whole = Whole(file("\n".join(["id,name,note", "1,hat,red", *lines, "5,sock,blue"]) + odd))
     assert whole.malformed == []
     assert [question.startswith("1 value of several lines may hold") for question in whole.questions] == [True] * asked
+
+
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [
+        ('id,note\n1,"x\n2,y"\n3,z\n', "1 value of several lines may hold other records, from line 2 on."),
+        ('name,note\nA,"x\nhello,world"\nB,z\n', None),
+        ('id,note\n1,"x\nhello,world"\n3,z\n', None),
+        ('id,name,"note\n1,a,x"\n2,b,y\n', "A name of a column may hold a record."),
+        ('"Good?","Bad, or\nnot?",Why\nyes,no,x\n', None),
+        ("id,name\n1,a\n# skip, this\n2,b\n", "1 record may be a comment, from line 3 on."),
+        ("id,name\n#1,a\n#2,b\n", None),
+    ],
+)
+def test_other_records_that_were_joined_or_are_none_are_asked_about(
+    file: Write, content: str, asked: str | None
+) -> None:
+    questions = Whole(file(content)).questions
+    assert [asked in question for question in questions if asked] == [True] * bool(asked), questions
+    assert bool(questions) == bool(asked)
 
 
 @pytest.mark.parametrize("mark", ["", "\ufeff"])

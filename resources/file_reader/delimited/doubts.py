@@ -20,7 +20,8 @@ def _is_piece(bad: MalformedRecord) -> bool:
 class Doubts:
     """Collects doubts about records, a block at a time.
 
-    `tables` are the lines of headers of other tables, and `delimited` those of records with another delimiter.
+    `tables` are the lines of headers of other tables, `delimited` those of records with another delimiter, and
+    `comments` those of records that look like comments.
     """
 
     def __init__(self, headers: Sequence[str], dialect: Dialect) -> None:
@@ -30,6 +31,7 @@ class Doubts:
         self._backslashes.add(",".join(marked).encode(errors="replace"))
         self.tables: list[int] = []
         self.delimited: list[int] = []
+        self.comments: list[int] = []
         self._pieces: list[int] = []
         self._stray: list[int] = []
         self._joined: list[int] = []
@@ -68,6 +70,10 @@ class Doubts:
             found.append(
                 f"{numbered(len(self.delimited), 'record')} may have another delimiter, from line "
                 f"{self.delimited[0]:,} on."
+            )
+        if self.comments:
+            found.append(
+                f"{numbered(len(self.comments), 'record')} may be a comment, from line {self.comments[0]:,} on."
             )
         if self._joined:
             found.append(

@@ -27,6 +27,7 @@ from resources.file_reader.delimited.dialect import check_delimiter
 from resources.file_reader.delimited.differing import differing_values
 from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
+from resources.file_reader.delimited.joined import are_several
 from resources.file_reader.delimited.other_records import OtherRecords
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, too_many_blank_lines
@@ -69,7 +70,12 @@ class DelimitedFile:
         self.headers = self._header.names
         self.notes = self._header.notes
         self.used = ReadOptions(self.encoding.name, self.dialect.delimiter)
-        self.questions = (*self._ask_encoding(), *beginning.questions, *self._header.questions)
+        self.questions = (
+            *self._ask_encoding(),
+            *beginning.questions,
+            *self._header.questions,
+            *self._ask_joined_header(),
+        )
         self._doubts = Doubts(self.headers, self.dialect)
         self.understood = [
             ("Format", "Delimited text"),
@@ -180,6 +186,15 @@ class DelimitedFile:
             values = differing_values(file, self.encoding.candidates, self.headers, self._line, self.dialect.reader)
         found = self.encoding
         return (Question(found.sentence, "encoding", found.candidates, values, found.alike, found.contrary),)
+
+    def _ask_joined_header(self) -> tuple[Question, ...]:
+        """Returns what to ask if a stray quotation mark may have joined the header row with a record."""
+        lines = list(io.StringIO(self.dialect.delimiter.join(self.headers), newline=""))
+        if not are_several(lines, self.dialect, len(self.headers)):
+            return ()
+        return (
+            Question("A name of a column may hold a record. Perhaps quotation marks are missing in the header row."),
+        )
 
     def _text(self, errors: Literal["strict", "replace"] = "strict") -> io.TextIOWrapper:
         return self._path.open("r", encoding=self.encoding.name, errors=errors, newline="")

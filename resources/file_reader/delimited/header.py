@@ -92,6 +92,11 @@ def are_alike(record: Sequence[str], other: Sequence[str]) -> bool:
     )
 
 
+def is_typed(text: str) -> bool:
+    """Returns whether a value is a number, a date or an address."""
+    return bool(_kind(text))
+
+
 def names_another_table(values: Sequence[str]) -> bool:
     """Returns whether the values of a record in typed columns are texts, as names of columns are."""
     return bool(values) and all(value and not _has_sign(value) for value in values)

@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 
 from resources.file_reader.delimited.dialect import Dialect
-from resources.file_reader.delimited.header import are_alike
+from resources.file_reader.delimited.header import are_alike, is_typed
 
 
 def are_several(lines: Sequence[str], dialect: Dialect, width: int) -> bool:
     """Returns whether the lines of one record may be several records.
 
     Then a line inside a value has as many delimiters as the header, and no space after them, as sentences have. Its
-    fields are like those of the first line. The last line counts if the first one is wide enough for a record too.
+    fields are like those of the first line. The last line counts if the first one is wide enough for a record too. With
+    one delimiter in a line, a number or a date must begin it.
     """
     first, *others = (_fields(line, dialect) for line in lines)
-    if width < 3 or not others:
+    if not others or width < 2 or (width == 2 and not is_typed(first[0])):
         return False
     if len(first) < width:
         others = others[:-1]

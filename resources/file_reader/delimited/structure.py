@@ -269,7 +269,7 @@ class _Structure:
 
         Delimiters with a space after them do not count.
         """
-        if width < 3 or not len(self._inner):
+        if width < 2 or not len(self._inner):
             return _NONE
         several = np.searchsorted(self.starts, self._inner, "right") - 1
         ends = np.where(np.diff(several, append=-1) == 0, np.append(self._inner[1:], 0), self.stops[several])
