@@ -69,7 +69,8 @@ class ImportRequest:
         row, or as detected.
     date_order: the order in dates that are not ISO 8601. None means as said earlier, or that such dates are rejected.
     unescape: whether to remove the ' that an export puts before a text that looks like a formula. None means yes for
-        rejects files in CSV and Excel and for exports of ours, also edited ones; else as said earlier, or no.
+        rejects files in CSV and Excel and for exports of ours, also edited ones; else as said earlier, or no. It is
+        asked about if nothing but its header row says that the file is an edited export.
     as_shown: whether a number of a workbook in a field of text is the text that its number format shows. None means as
         said earlier, or no.
     time_zone: the time zone of timestamps without an offset. None means as said earlier, UTC for formats that have no

@@ -163,10 +163,9 @@ class Question:
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
         """Returns the question that `asdict` has turned into lists and dicts."""
         values = tuple(Differing(value["header"], tuple(value["texts"])) for value in given["values"])
-        alike = given.get("alike", ())
-        alike = (
-            [alike] if alike and isinstance(alike[0], str) else alike
-        )  # earlier versions wrote the first group alone
+        alike = given.get("alike") or ()
+        if alike and isinstance(alike[0], str):  # earlier versions wrote the first group alone
+            alike = [alike]
         return cls(
             given["sentence"],
             given["option"],

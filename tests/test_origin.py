@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from resources.export_writer import ExportWriter
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from schemas.arrivals import Arrival, CommitPolicy
 from schemas.batches import ImportReport, ImportRequest, OnInvalid
 from schemas.counts import Counts
 from schemas.errors import InvalidRequest, NotFound, Uncertain
@@ -348,6 +349,30 @@ def test_a_file_known_by_its_header_row_alone_is_asked_about_before_it_loses_a_c
     later = foreign(tmp_path / "later.csv", ("'+1 7",))
     assert importer.import_file(request(later)).batch.questions == (), "the answer is remembered"
     assert values(store, "phone")["D-0"] == "'+1 7"
+
+
+def test_a_file_of_the_inbox_waits_for_the_answer_and_its_rejects_file_leaves_it_open(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    put(store, PHONES)
+    columns_of_phones(store)
+    path = foreign(tmp_path / "theirs.csv", ("'+1 5", "'+1 6"))
+    path.write_text(path.read_text().replace("D-1,lead", "D-1,VIP"))
+    arrived = replace(request(path), arrival=Arrival("a-1", CommitPolicy(commit="100%")))
+    waiting = importer.import_file(arrived)
+    assert (waiting.batch.waits, [it.option for it in waiting.batch.questions]) == (True, ["unescape"])
+
+    def correct(rows: list[Row]) -> None:
+        assert rows[0]["phone"] == "'+1 6"
+        rows[0]["status"] = "lead"
+
+    assert waiting.rejects_file is not None
+    corrected = edit(on_disk(waiting.rejects_file), correct, tmp_path / "corrected.csv", "utf-8-sig", ",")
+    with pytest.raises(Uncertain, match=ASKED):
+        importer.import_file(request(corrected))
+    importer.commit("ua", waiting.batch.batch_id, OnInvalid.SKIP)
+    importer.import_file(request(corrected))
+    assert [values(store, "phone")[key] for key in ("D-0", "D-1")] == ["+1 5", "+1 6"]
 
 
 @pytest.mark.parametrize(("answer", "phone"), [("yes", "+1 5"), ("no", "'+1 5")])

@@ -6,6 +6,7 @@ import pty
 import select
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from resources.record_store import RecordStore
 from schemas.batches import ImportRequest
 from schemas.errors import InvalidRequest, Uncertain, UnreadableFile
 from schemas.exports import ExportRequest
-from schemas.reading import DateOrder, Differing, Question, ReadOptions
+from schemas.reading import DateOrder, Differing, Question, ReadOptions, is_answered
 from tests.records import stored
 
 COMMAND = str(Path(sys.executable).with_name("records"))
@@ -106,21 +107,19 @@ def test_who_accepts_a_text_has_not_chosen_between_encodings_that_give_the_same(
     assert names(store) == ["Köhler", "Lefèvre", "Müller", "Ørsted"]
 
 
-def test_who_chooses_another_text_has_not_chosen_between_its_encodings_either(
-    importer: Importer, store: RecordStore, tmp_path: Path
-) -> None:
-    def file(name: str) -> Path:
-        path = tmp_path / f"{name}.csv"
-        path.write_bytes(f"external_id,last_name,status\nC-{name},{name},lead\n".encode("cp850"))
-        return path
+def test_who_chooses_another_text_has_not_chosen_between_its_encodings_either(tmp_path: Path) -> None:
+    def asked(name: str, likely: str) -> Question:
+        path = tmp_path / "in.csv"
+        path.write_bytes(f"name\n{name}\n".encode("cp850"))
+        with FileReader(path, ReadOptions(likely_encoding=likely)) as reader:
+            return reader.questions[0]
 
-    (question,) = importer.preview(request(file("Köhler"))).questions
-    assert dict(zip(question.candidates[1:], question.alike[1:], strict=True))["cp850"] == ("cp852",)
-    importer.import_file(request(file("Köhler")), ask=lambda _: "cp850")
-    importer.import_file(request(file("Müller")))
-    with pytest.raises(Uncertain):
-        importer.import_file(request(file("Peña")))
-    assert names(store) == ["Köhler", "Müller"]
+    question = asked("Köhler", "mac_roman")
+    assert (question.proposed, question.group("cp850")) == ("mac_roman", ("cp850", "cp852"))
+    said = ReadOptions().with_answers({question: "cp850"})
+    assert (said.encoding, said.or_encodings) == ("cp850", ("cp852",))
+    assert is_answered(asked("Müller", "cp850"), said)
+    assert not is_answered(asked("Peña", "cp850"), said), "it is another text in cp852"
 
 
 def test_letters_that_speak_for_another_encoding_than_was_said_are_asked_about_once(
@@ -477,6 +476,14 @@ def test_options_survive_the_ledger() -> None:
     options = ReadOptions("cp1252", ";", "Data", DateOrder.DMY, False)
     assert ReadOptions.from_said({**options.said(), "of_a_later_version": 1}) == options
     assert ReadOptions(delimiter=",").or_else(options).said() == {**options.said(), "delimiter": ","}
+
+
+def test_a_question_survives_the_ledger_also_of_earlier_versions() -> None:
+    question = Question("?", "encoding", ("cp1252", "cp850"), (Differing("name", ("ü", "³")),), (("latin-1",), ()))
+    written = json.loads(json.dumps(asdict(question)))
+    assert Question.from_dict(written) == question
+    assert Question.from_dict({**written, "alike": ["latin-1"]}).group("cp1252") == ("cp1252", "latin-1")
+    assert ReadOptions().with_answers({question: "cp850"}) == ReadOptions("cp850", not_encodings=("cp1252", "latin-1"))
 
 
 def test_the_first_value_is_found_and_read_again(tmp_path: Path) -> None:

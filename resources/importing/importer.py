@@ -62,29 +62,18 @@ class Importer:
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))
         staged = self._staged(request, batch_id, progress, ask)
-        if ask is not None:
-            answers = {it: answer for it in staged.questions if it.option and (answer := ask(it)) is not None}
-            if any(answer != question.proposed for question, answer in answers.items()):
-                remove(records.folder("staging") / batch_id)
-                return self.preview(request.answered(answers), progress, ask)
-            staged = replace(staged, questions=tuple(it for it in staged.questions if it not in answers))
-        from resources.report_writer.page import write_report
-
         try:
-            if staged.counts.rejected:
-                self._write_rejects(request, batch_id, staged)
-            batch = self._batch(batch_id, request, staged)
-            report = records.with_files(
-                ImportReport(batch, staged.columns, staged.samples, staged.changes, staged.questions)
-            )
-            with self._store.files.making(records.folder("reports") / batch_id) as folder:
-                write_report(folder, report, staged.record_type)
-            batch = records.record_new(batch)
+            answers = {it: ask(it) for it in staged.questions if it.option} if ask is not None else {}
+            said = {question: answer for question, answer in answers.items() if answer is not None}
+            if all(answer == question.proposed for question, answer in said.items()):
+                left = tuple(it for it in staged.questions if it not in said)
+                return self._recorded(request, batch_id, replace(staged, questions=left))
         except BaseException:
             for kind in ("staging", "rejects", "reports"):
                 remove(records.folder(kind) / batch_id)
             raise
-        return records.with_files(replace(report, batch=batch))
+        remove(records.folder("staging") / batch_id)
+        return self.preview(request.answered(said), progress, ask)
 
     def _staged(
         self, request: ImportRequest, batch_id: str, progress: "Progress | None", ask: Ask | None
@@ -100,6 +89,21 @@ class Importer:
             if source.same_file is not None and not request.again:
                 raise already_imported(_name(request.path), source.same_file)
             return stage_file(self._store, request, batch_id, source, progress)
+
+    def _recorded(self, request: ImportRequest, batch_id: str, staged: "StagedPreview") -> ImportReport:
+        """Write the files of a staged preview, and record it in the ledger."""
+        from resources.report_writer.page import write_report
+
+        records = self._store.account(request.account)
+        if staged.counts.rejected:
+            self._write_rejects(request, batch_id, staged)
+        batch = self._batch(batch_id, request, staged)
+        report = records.with_files(
+            ImportReport(batch, staged.columns, staged.samples, staged.changes, staged.questions)
+        )
+        with self._store.files.making(records.folder("reports") / batch_id) as folder:
+            write_report(folder, report, staged.record_type)
+        return records.with_files(replace(report, batch=records.record_new(batch)))
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
         """Write what was previewed to the records, in one commit that names the batch.

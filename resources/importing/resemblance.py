@@ -44,7 +44,7 @@ class Resemblance:
             return
         for name in self._headers:
             column = texts[name].combine_chunks()
-            if self._unescapes:
+            if self._unescapes and pc.any(pc.starts_with(column, "'")).as_py():
                 self._escaped[name] += _cells(column, records, pc.match_substring_regex(column, ESCAPED))
             if self._encodings:
                 found = _cells(column, records, pc.invert(pc.string_is_ascii(column)))

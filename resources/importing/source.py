@@ -177,27 +177,36 @@ class Opener:
         if ask is not None:
             options = self._asked(options, ask, unsure)
         self._close(all_but=self._reader)
-        doubt = self._doubt(origin, earlier)
-        doubts = () if doubt is None else (doubt,)
+        doubts = (*self._doubts_about_export(origin, earlier), *self._doubts_of_parent(parent))
         return Source(self._request, self._reader, options, earlier, commits.of_file, parent, origin, doubts, unsure)
 
-    def _doubt(self, origin: Origin | None, earlier: Batch | None) -> Question | None:
+    def _doubts_of_parent(self, parent: Batch | None) -> tuple[Question, ...]:
+        """Returns whether to remove the ' before texts, if the preview of which it is the rejects file asks that.
+
+        The rejects file is written as the preview proposes. So it leaves nothing to choose, but to accept that.
+        """
+        waiting = () if parent is None or parent.status in STANDING else parent.questions
+        asked = [it for it in waiting if it.option == "unescape" and self._request.unescape is None]
+        return tuple(Question(question.sentence) for question in asked)
+
+    def _doubts_about_export(self, origin: Origin | None, earlier: Batch | None) -> tuple[Question, ...]:
         """Returns what to ask if the header row is that of an export and of a file for which something else was said.
 
         An export has a decimal point, and its columns have the names of their fields.
         """
         if origin is None or origin.is_certain or earlier is None or earlier.remembered is None:
-            return None
+            return ()
         said, here = earlier.remembered, self._request
         flags = [f"--decimal {said.options.decimal}"] if said.options.decimal and here.decimal is None else []
         maps = {} if here.column_map else said.column_map
         flags += [f"--map {shlex.quote(f'{header}={field}')}" for header, field in maps.items() if header != field]
         if not flags:
-            return None
-        return Question(
+            return ()
+        sentence = (
             f"Its columns are those of the export {origin.export_id} and of {earlier.batch_id}. It is read as was said "
             f"for the batch: {', '.join(flags)}. If it comes from the export, say --of {origin.export_id}."
         )
+        return (Question(sentence),)
 
     def _without_open(self, options: ReadOptions, parent: Batch | None) -> ReadOptions:
         """Returns the options without those that nobody has said: the open questions of the preview it comes from."""

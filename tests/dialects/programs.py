@@ -68,7 +68,7 @@ def _amounts(random: Random, rows: int, names: list[str], *, comma: bool) -> Tab
 
 
 def _contacts(random: Random, rows: int) -> Iterator[Damaged]:
-    crlf = {"lineterminator": "\r\n"}
+    crlf: dict[str, Any] = {"lineterminator": "\r\n"}
 
     def people(kind: str, encoding: str = "utf-8", *, notes: bool = True, **dialect: Any) -> Damaged:
         truth = _people(random, rows, notes=notes)

@@ -47,8 +47,8 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
     Raises UnreadableFile if each line is in quotation marks as a whole.
     """
     if _are_marked(names):
-        doubt = Question("A name of a column is in quotation marks that are not those of the records.")
-        return Header(names, questions=(doubt,))
+        asked = Question("A name of a column is in quotation marks that are not those of the records.")
+        return Header(names, questions=(asked,))
     if not rows:
         return Header(names)
     _check_wrapped(names, rows, delimiter, name)
