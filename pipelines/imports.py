@@ -102,6 +102,7 @@ class PreviewConfig(dg.Config):
         "Empty: as before, or they are rejected.",
     )
     unescape: bool = Field(default=False, description="Remove the ' that our exports put before texts like =1+1.")
+    no_unescape: bool = Field(default=False, description="Keep that ', also in a file that may be an edited export.")
     as_shown: bool = Field(
         default=False, description="Read a number of a workbook in a field of text as the workbook shows it: 00042."
     )
@@ -131,7 +132,7 @@ class PreviewConfig(dg.Config):
             decimal=self.decimal or None,
             blank=self.blank or None,
             footer=Footer(self.footer) if self.footer else None,
-            unescape=self.unescape or None,
+            unescape=False if self.no_unescape else self.unescape or None,
             as_shown=self.as_shown or None,
             of=self.of or None,
             again=self.again,

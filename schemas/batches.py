@@ -16,7 +16,7 @@ from schemas.errors import InvalidRequest
 from schemas.footers import Footer
 from schemas.location import Location
 from schemas.masking import MASK, masked_value
-from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions, ShortRows, is_time_zone
+from schemas.reading import COMMA, POINT, SAID, DateOrder, Question, ReadOptions, ShortRows, is_time_zone
 from schemas.record_type import RecordType
 from schemas.rollbacks import OnModified, Undone
 from schemas.values import Cleaned, MappedValue, ValueMap
@@ -73,7 +73,8 @@ class ImportRequest:
         row, or as detected.
     date_order: the order in dates that are not ISO 8601. None means as said earlier, or that such dates are rejected.
     unescape: whether to remove the ' that an export puts before a text that looks like a formula. None means yes for
-        rejects files in CSV and Excel and for exports of ours, also edited ones; else as said earlier, or no.
+        rejects files in CSV and Excel and for exports of ours, also edited ones; else as said earlier, or no. It is
+        asked about if nothing but its header row says that the file is an edited export.
     as_shown: whether a number of a workbook in a field of text is the text that its number format shows. None means as
         said earlier, or no.
     time_zone: the time zone of timestamps without an offset. None means as said earlier, UTC for formats that have no
@@ -131,6 +132,11 @@ class ImportRequest:
     def options(self) -> ReadOptions:
         """Returns what is said about how the file is written."""
         return ReadOptions.said_in(self)
+
+    def answered(self, answers: MappingOf[Question, str]) -> "ImportRequest":
+        """Returns the request with the answers to questions as what is said."""
+        said = self.options.with_answers(answers).said()
+        return replace(self, **{name: value for name, value in said.items() if name in SAID})
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,8 @@ class Remembered:
     of_export: the names of options that nobody has said, because an export of ours is written so.
     remembered_from: the earlier batch that some of this comes from, if any.
     value_map: what texts stand for, by field. Those of personal fields are left out.
+    needed: the names of options that come from there and say something about this file; None in rows of earlier
+        versions.
     """
 
     header_row: str
@@ -221,6 +229,13 @@ class Remembered:
     of_export: tuple[str, ...] = ()
     remembered_from: str | None = None
     value_map: ValueMap = field(default_factory=dict)
+    needed: tuple[str, ...] | None = None
+
+    @property
+    def from_earlier(self) -> ReadOptions:
+        """Returns what was said for an earlier file and says something about this one."""
+        said = self.for_others.said()
+        return ReadOptions.from_said(said if self.needed is None else {name: said[name] for name in self.needed})
 
     @property
     def for_others(self) -> ReadOptions:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
+from itertools import chain, zip_longest
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
@@ -12,6 +13,8 @@ from schemas.footers import Footer
 from schemas.masking import MASK
 
 TAB, COMMA, POINT = "\t", ",", "."
+YES, NO = "yes", "no"
+"""The answers to a question about an option that is set or not."""
 
 
 class DateOrder(StrEnum):
@@ -43,6 +46,7 @@ class ReadOptions:
     header_row: the line of a text or the row of a sheet that names the columns, from 1.
     short_rows: what to do with records that have fewer fields than the header. `fill` adds empty ones.
     or_encodings: encodings that gave the file the same text as `encoding`, when a user chose that text.
+    not_encodings: encodings that gave it another text, which the user saw and did not choose.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
     of: the id of an export of ours that the file says it is. Anybody can write an id into a file.
     """
@@ -60,6 +64,7 @@ class ReadOptions:
     header_row: int | None = None
     short_rows: ShortRows | None = None
     or_encodings: tuple[str, ...] | None = None
+    not_encodings: tuple[str, ...] | None = None
     likely_encoding: str | None = None
     of: str | None = None
 
@@ -72,7 +77,7 @@ class ReadOptions:
         """Returns these options, and the others where nothing is said."""
         unsaid = {name: value for name, value in asdict(others).items() if getattr(self, name) is None}
         if self.encoding is not None:
-            unsaid.pop("or_encodings", None)  # they belong to the encoding
+            unsaid = {name: value for name, value in unsaid.items() if name not in _OF_ENCODING}
         return replace(self, **unsaid)
 
     def with_answers(self, answers: "Mapping[Question, str]") -> Self:
@@ -80,9 +85,11 @@ class ReadOptions:
         said = self.said()
         for question, answer in answers.items():
             if question.option is not None:
-                said[question.option] = answer
+                said[question.option] = {YES: True, NO: False}.get(answer, answer)
             if question.option == "encoding":
-                said["or_encodings"] = (answer == question.proposed and question.alike) or None
+                others = [question.group(it) for it in question.candidates if answer not in question.group(it)]
+                said["or_encodings"] = question.group(answer)[1:] or None
+                said["not_encodings"] = tuple(chain(*others)) or None
         return self.from_said(said)
 
     def said(self) -> dict[str, Any]:
@@ -92,15 +99,11 @@ class ReadOptions:
     @property
     def flags(self) -> tuple[str, ...]:
         """Returns the options of the command that say the same, each quoted for a shell."""
-        said = {
-            name.replace("_", "-"): value for name, value in replace(self, likely_encoding=None, of=None).said().items()
-        }
         return tuple(
-            f"--{'' if value else 'no-'}{option}"
-            if isinstance(value, bool)
-            else f"--{option} {'tab' if value == TAB else shlex.quote(str(value))}"
-            for option, values in said.items()
-            for value in (values.split(",") if option == "blank" else [values])
+            _flag(name, value)
+            for name, said in self.said().items()
+            if name in SAID
+            for value in (said.split(",") if name == "blank" else [said])
         )
 
     @classmethod
@@ -108,8 +111,7 @@ class ReadOptions:
         """Returns the options as `said` gives them. Names of other versions are left out."""
         known = {each.name for each in fields(cls)}
         given = {name: value for name, value in said.items() if name in known}
-        if given.get("or_encodings") is not None:
-            given["or_encodings"] = tuple(given["or_encodings"])
+        given |= {name: tuple(given[name]) for name in _OF_ENCODING if given.get(name) is not None}
         if given.get("date_order") is not None:
             given["date_order"] = DateOrder(given["date_order"])
         if given.get("footer") is not None:
@@ -121,7 +123,9 @@ class ReadOptions:
         return cls(**given)
 
 
-SAID = tuple(each.name for each in fields(ReadOptions) if each.name not in ("or_encodings", "likely_encoding", "of"))
+_OF_ENCODING = ("or_encodings", "not_encodings")
+"""The names of the options that belong to the encoding."""
+SAID = tuple(each.name for each in fields(ReadOptions) if each.name not in (*_OF_ENCODING, "likely_encoding", "of"))
 """The names of the options that a user says."""
 
 
@@ -150,14 +154,16 @@ class Question:
         commits the preview accepts how the file is read.
     candidates: the answers, the likeliest first. The preview reads the file with that one.
     values: the first values that differ, each with its text under every candidate.
-    alike: other answers that give this file the same text as the first candidate.
+    alike: for each candidate the other answers that give this file the same text.
+    contrary: the candidate that the file itself suggests, if the first one is that of an earlier file.
     """
 
     sentence: str
     option: str | None = None
     candidates: tuple[str, ...] = ()
     values: tuple[Differing, ...] = ()
-    alike: tuple[str, ...] = ()
+    alike: tuple[tuple[str, ...], ...] = ()
+    contrary: str | None = None
 
     @property
     def proposed(self) -> str:
@@ -165,9 +171,15 @@ class Question:
         return self.candidates[0]
 
     @property
-    def flag(self) -> str:
-        """Returns the option of the command that answers the question."""
-        return f"--{self.option.replace('_', '-')}" if self.option else ""
+    def flags(self) -> tuple[str, ...]:
+        """Returns for each candidate the option of the command that gives this answer, quoted for a shell."""
+        return tuple(_flag(self.option or "", {YES: True, NO: False}.get(it, it)) for it in self.candidates)
+
+    def group(self, answer: str) -> tuple[str, ...]:
+        """Returns the answer and all others that give this file the same text, the answer first."""
+        groups = [(it, *alike) for it, alike in zip_longest(self.candidates, self.alike, fillvalue=())]
+        group = next((group for group in groups if answer in group), (answer,))
+        return (answer, *(it for it in group if it != answer))
 
     def masked(self, shown: Collection[str]) -> "Question":
         """Returns the question with masks in its values. Headers and the columns in `shown` have none."""
@@ -178,20 +190,31 @@ class Question:
     def from_dict(cls, given: Mapping[str, Any]) -> Self:
         """Returns the question that `asdict` has turned into lists and dicts."""
         values = tuple(Differing(value["header"], tuple(value["texts"])) for value in given["values"])
+        alike = given.get("alike") or ()
+        if alike and isinstance(alike[0], str):  # earlier versions wrote the first group alone
+            alike = [alike]
         return cls(
-            given["sentence"], given["option"], tuple(given["candidates"]), values, tuple(given.get("alike", ()))
+            given["sentence"],
+            given["option"],
+            tuple(given["candidates"]),
+            values,
+            tuple(map(tuple, alike)),
+            given.get("contrary"),
         )
 
 
 def is_answered(question: Question, options: ReadOptions) -> bool:
     """Returns whether the options answer the question, so that the file is read as a user said.
 
-    A user who chose a text, and not an encoding by its name, has chosen between encodings that differ in this file.
+    A user who chose a text, and not an encoding by its name, has chosen between encodings that differ in this file. A
+    user who chose an encoding has not seen that a later file suggests another one.
     """
-    same = {*question.alike, question.proposed} if question.option == "encoding" else ()
-    other = [it for it in options.or_encodings or () if question.option == "encoding" and it not in same]
-    said = options.said().get(question.option or "")
-    return said is not None and str(said) == question.proposed and not other
+    if question.option is None or _flag(question.option, options.said().get(question.option)) != question.flags[0]:
+        return False
+    if question.option != "encoding":
+        return True
+    is_chosen = {*(options.or_encodings or ())} <= {*question.group(question.proposed)}
+    return is_chosen and question.contrary in (None, *(options.not_encodings or ()))
 
 
 def is_time_zone(name: str) -> bool:
@@ -200,6 +223,14 @@ def is_time_zone(name: str) -> bool:
         ZoneInfo(name)
         return True
     return False
+
+
+def _flag(option: str, value: Any) -> str:
+    """Returns an option of the command with its value, quoted for a shell."""
+    name = option.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no-'}{name}"
+    return f"--{name} {'tab' if value == TAB else shlex.quote(str(value))}"
 
 
 def _common(texts: tuple[str, ...]) -> str:

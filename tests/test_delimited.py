@@ -171,7 +171,8 @@ def test_a_file_of_malformed_records_alone_is_read(file: Write) -> None:
         (
             b'"a"x,b\n1,2\n',
             "file.csv cannot be read: in the record that begins on line 1: "
-            "after the quotation mark that ends a field comes another character than the delimiter.",
+            "after the quotation mark that ends a field comes another character than the delimiter. "
+            "If it is a space, remove the spaces between quotation marks and delimiters.",
         ),
         (
             b'a,"b\n1,2\n',
@@ -270,6 +271,49 @@ def test_a_value_of_lines_that_look_like_records_is_asked_about(file: Write, odd
     assert Whole(file('id,name,note\n2,"Dear Ann,\nhats, caps, shoes\nyours, Bo",red' + odd)).questions == []
 
 
+@pytest.mark.parametrize("odd", ["", '\n8,9" pipe,x'], ids=["", "line by line"])
+@pytest.mark.parametrize(
+    ("lines", "asked"),
+    [
+        (['2,hat,"red', '3,cap,blue"'], True),
+        (['2,"hat,red', '3,cap",blue'], True),
+        (['2,hat,"red', "3,cap,blue", '4,shoe,red"'], True),
+        (['2,hat,"red', "2,cap,blue", 'x"'], True),
+        (['2,hat,"Dear Ann,', 'a hat, a cap, a shoe"'], False),
+        (['2,hat,"Dear Ann,', 'from 1,5 to 2,5 kg"'], False),
+        (['2,hat,"Sizes:', 'small,large,wide"'], False),
+        (['2,"hat', 'of A,B,C",red'], False),
+        (['2,hat,"one', "two", 'three"'], False),
+    ],
+)
+def test_a_record_that_a_stray_mark_joins_with_the_next_one_is_asked_about(
+    file: Write, lines: list[str], asked: bool, odd: str
+) -> None:
+    whole = Whole(file("\n".join(["id,name,note", "1,hat,red", *lines, "5,sock,blue"]) + odd))
+    assert whole.malformed == []
+    assert [question.startswith("1 value of several lines may hold") for question in whole.questions] == [True] * asked
+
+
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [
+        ('id,note\n1,"x\n2,y"\n3,z\n', "1 value of several lines may hold other records, from line 2 on."),
+        ('name,note\nA,"x\nhello,world"\nB,z\n', None),
+        ('id,note\n1,"x\nhello,world"\n3,z\n', None),
+        ('id,name,"note\n1,a,x"\n2,b,y\n', "A name of a column may hold a record."),
+        ('"Good?","Bad, or\nnot?",Why\nyes,no,x\n', None),
+        ("id,name\n1,a\n# skip, this\n2,b\n", "1 record may be a comment, from line 3 on."),
+        ("id,name\n#1,a\n#2,b\n", None),
+    ],
+)
+def test_other_records_that_were_joined_or_are_none_are_asked_about(
+    file: Write, content: str, asked: str | None
+) -> None:
+    questions = Whole(file(content)).questions
+    assert [asked in question for question in questions if asked] == [True] * bool(asked), questions
+    assert bool(questions) == bool(asked)
+
+
 @pytest.mark.parametrize("mark", ["", "\ufeff"])
 @pytest.mark.parametrize("block", [20, 16 << 20])
 def test_the_header_again_is_no_record(file: Write, monkeypatch: pytest.MonkeyPatch, mark: str, block: int) -> None:
@@ -296,7 +340,8 @@ def test_spaces_after_delimiters_are_left_out_and_said(file: Write) -> None:
 
 
 def test_a_space_after_a_quoted_field_is_refused(file: Write) -> None:
-    assert "another character than the delimiter" in _refusal(file('"a" ,"b"\n"1" ,"2"\n'))
+    refusal = _refusal(file('"a" ,"b"\n"1" ,"2"\n'))
+    assert refusal.endswith("remove the spaces between quotation marks and delimiters.")
 
 
 def test_an_apostrophe_may_be_the_quotation_mark(file: Write) -> None:
@@ -321,6 +366,26 @@ def test_a_backslash_that_escapes_nothing_stays_and_is_asked_about(file: Write) 
     assert whole.questions == [
         "Backslashes escape quotation marks. Elsewhere they are kept as characters: 2 backslashes."
     ]
+
+
+DOUBLED = "Every backslash of the file is doubled. Both are kept, and perhaps two stand for one."
+BEFORE_MARK = "Backslashes stand before quotation marks. They are kept, and perhaps they escape the marks."
+
+
+@pytest.mark.parametrize(
+    ("content", "asked"),
+    [
+        ('id,note\n1,C:\\\\temp\n2,"x\\\\y"\n', [DOUBLED]),
+        ("id,a\\\\b\n1,x\n", [DOUBLED]),
+        ("id,note\n1,C:\\temp\n2,x\\\\y\n", []),
+        ('id,note\n1,"{""a"": ""x\\\\y""}"\n', []),
+        ('id,note\n1,"C:\\temp\\"\n2,x\n', []),
+        ('id,note\n1,"C:\\temp\\"\n2\n', [BEFORE_MARK]),
+    ],
+)
+def test_backslashes_that_may_be_escapes_are_asked_about(file: Write, content: str, asked: list[str]) -> None:
+    questions = Whole(file(content)).questions
+    assert [it for it in questions if "ackslash" in it] == asked
 
 
 def test_a_record_with_another_delimiter_is_asked_about(file: Write) -> None:
@@ -434,6 +499,8 @@ def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
         ("id,day\n" + "1,2024-01-01\n" * 10 + "\nno.,date\n3,2024-01-03\n", "Line 13 looks like the header of another"),
         ("Contacts\nname,town\nAnn,Rome\nBo,Oslo\n", "Line 2 is perhaps not the header: 1 line above it is left out."),
         ("a,,b,c\n1,2,3\n4,5,6\n", "The header has 4 fields, and all of the first 2 records 3."),
+        ("id | name\n---+-----\n1 | x\n2 | y\n", "Below the header is a ruled line"),
+        ("| id | name |\n|---|---|\n| 1 | x |\n", "Below the header is a ruled line"),
         ("'id','name'\n1,\"x\"\n2,y\n", "A name of a column is in quotation marks that are not those"),
         ("a,b,c,d\n1,2\n1,2,3,4,5\n1\n", "The delimiter is probably the comma: 25% of the first records"),
         ("a^b\n1^2\n3^4\n", "The delimiter is probably the '^': 100% of the first records"),

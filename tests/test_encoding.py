@@ -84,3 +84,25 @@ def test_a_nul_in_utf_8_is_not_taken_for_a_wide_character() -> None:
 
 def test_a_byte_that_no_language_explains_is_ranked_without_a_warning() -> None:
     assert rank(b"\x83")[:2] == ["mac_roman", "cp850"]
+
+
+@pytest.mark.parametrize("text", ["name\nM+APw-ller\n", "name,note\nJosh,+AGE-b\n", "a,b\n+T2BZfQ-,C+-+-\n"])
+def test_sequences_of_utf_7_are_asked_about(text: str) -> None:
+    assert detect_encoding(io.BytesIO(text.encode()), "in.csv").candidates == ("utf-7", "utf-8")
+
+
+@pytest.mark.parametrize(
+    "text", ["+34 600-1", "+1234-5678", "+490-123", "+100-22", "a+-b", "UTC+02-x", "C++-1", "+AGE"]
+)
+def test_plus_signs_of_ordinary_text_are_not_taken_for_utf_7(text: str) -> None:
+    assert detected(f"a,b\n1,{text}\n".encode()) == "utf-8"
+
+
+def test_an_encoding_of_an_earlier_file_comes_first_and_letters_that_speak_for_another_one_are_said() -> None:
+    names = io.BytesIO("name\nGómez\nMuñoz\nPeña\nNúñez\n".encode("cp1252"))
+    found = detect_encoding(names, "in.csv", "mac_roman")
+    assert (found.name, found.contrary, found.candidates[:2]) == ("mac_roman", "cp1252", ("mac_roman", "cp1252"))
+    assert found.sentence.endswith(" Its letters speak for cp1252, not for mac_roman.")
+    assert detect_encoding(names, "in.csv", "cp1252").contrary is None
+    few = io.BytesIO("name\nGómez\nPeña\n".encode("cp1252"))
+    assert detect_encoding(few, "in.csv", "mac_roman").contrary is None, "too few letters to be clear"

@@ -1,6 +1,7 @@
 """Files that are no records are refused with what they are and what to do, and text like them is read."""
 
 import bz2
+import gzip
 import io
 import lzma
 import sqlite3
@@ -68,6 +69,7 @@ FOREIGN = {
     "~$book.xlsx": (b"\x05Paula" + bytes(150), "is a lock file"),
     "all.tar": (tar(), "is a .tar archive."),
     "in.csv.xz": (lzma.compress(b"a,b\n"), "is a file packed as .xz."),
+    "twice.csv.gz": (gzip.compress(gzip.compress(b"a,b\n", mtime=0), mtime=0), "packed twice, the second time as .gz."),
     "in.csv.bz2": (bz2.compress(b"a,b\n"), "is a file packed as .bz2."),
     "in.orc": (made(lambda file: pyarrow.orc.write_table(TABLE, file)), "is an ORC file."),
     "in.feather": (made(lambda file: pyarrow.feather.write_feather(TABLE, file)), "is a Feather or Arrow file."),
@@ -101,6 +103,8 @@ def test_an_archive_of_several_files_a_damaged_one_and_a_bomb_are_refused(tmp_pa
     assert "is a ZIP archive with 2 files, not an Excel workbook" in refusal(several).message
     bomb = zipped(tmp_path / "bomb.zip", {"a.csv": bytes(64 << 20)})
     assert "is a ZIP bomb" in refusal(bomb).message
+    packed = zipped(tmp_path / "packed.zip", {"a.csv.gz": gzip.compress(b"a,b\n", mtime=0)})
+    assert "a.csv.gz is packed twice, the second time as .gz" in refusal(packed).message
     damaged = bytearray(zipped(tmp_path / "damaged.zip", {"a.csv": b"external_id\n" + b"C-1\n" * 999}).read_bytes())
     damaged[40:44] = b"\xff\xff\xff\xff"
     (tmp_path / "damaged.zip").write_bytes(damaged)

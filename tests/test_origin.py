@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from resources.export_writer import ExportWriter
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from schemas.arrivals import Arrival, CommitPolicy
 from schemas.batches import ImportReport, ImportRequest, OnInvalid
 from schemas.counts import Counts
 from schemas.errors import InvalidRequest, NotFound, Uncertain
 from schemas.exports import EXPORT_PROPERTY, ExportManifest, ExportRequest, Packing
+from schemas.reading import Differing, Question
 from tests.editing import Row, edit
 from tests.object_server import on_disk
 from tests.records import put, stored, values, write_csv
@@ -328,3 +330,95 @@ def test_an_unchanged_export_is_read_in_its_encoding_even_if_its_bytes_are_utf_8
     put(store, "SELECT 'C-1' AS external_id, 'lead' AS status, 'Â©' AS company")
     report = importer.preview(request(on_disk(export(store, encoding="cp1252").path)))
     assert report.batch.counts == Counts(read=1, unchanged=1)
+
+
+ASKED = "which has a ' before texts such as"
+
+
+def foreign(path: Path, phones: tuple[str, ...], company: str = "Acme", encoding: str = "utf-8") -> Path:
+    """Write a file of others that has the header row of an export of PHONES, and other values."""
+    header = "external_id,status,company,phone"
+    rows = [f"D-{at},lead,{company},{phone}" for at, phone in enumerate(phones)]
+    path.write_bytes("\n".join([header, *rows, ""]).encode(encoding))
+    return path
+
+
+def columns_of_phones(store: RecordStore, **options: object) -> ExportManifest:
+    return export(store, columns=("external_id", "status", "company", "phone"), **options)
+
+
+@pytest.mark.parametrize("phones", [("'+1 5", "'+1 6"), ("'+1 5", "1 6")])
+def test_a_file_known_by_its_header_row_alone_is_asked_about_before_it_loses_a_character(
+    store: RecordStore, importer: Importer, tmp_path: Path, phones: tuple[str, ...]
+) -> None:
+    put(store, PHONES)
+    manifest = columns_of_phones(store)
+    path = foreign(tmp_path / "theirs.csv", phones)
+    with pytest.raises(Uncertain, match=ASKED) as raised:
+        importer.import_file(request(path))
+    assert "Say which: --unescape or --no-unescape. Or accept" in raised.value.hint
+    (question,) = importer.preview(request(path)).questions
+    assert question.values[0] == Differing("phone", ("+1 5", "'+1 5"))
+    assert importer.preview(request(path, of=manifest.export_id)).questions == ()
+    importer.import_file(request(path, unescape=False))
+    assert values(store, "phone")["D-0"] == "'+1 5"
+    later = foreign(tmp_path / "later.csv", ("'+1 7",))
+    assert importer.import_file(request(later)).batch.questions == (), "the answer is remembered"
+    assert values(store, "phone")["D-0"] == "'+1 7"
+
+
+def test_a_file_of_the_inbox_waits_for_the_answer_and_its_rejects_file_leaves_it_open(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    put(store, PHONES)
+    columns_of_phones(store)
+    path = foreign(tmp_path / "theirs.csv", ("'+1 5", "'+1 6"))
+    path.write_text(path.read_text().replace("D-1,lead", "D-1,VIP"))
+    arrived = replace(request(path), arrival=Arrival("a-1", CommitPolicy(commit="100%")))
+    waiting = importer.import_file(arrived)
+    assert (waiting.batch.waits, [it.option for it in waiting.batch.questions]) == (True, ["unescape"])
+
+    def correct(rows: list[Row]) -> None:
+        assert rows[0]["phone"] == "+1 6", "as the preview proposes; no spreadsheet computes it"
+        rows[0]["status"] = "lead"
+
+    assert waiting.rejects_file is not None
+    corrected = edit(on_disk(waiting.rejects_file), correct, tmp_path / "corrected.csv", "utf-8-sig", ",")
+    with pytest.raises(Uncertain, match=ASKED):
+        importer.import_file(request(corrected))
+    importer.commit("ua", waiting.batch.batch_id, OnInvalid.SKIP)
+    importer.import_file(request(corrected))
+    assert [values(store, "phone")[key] for key in ("D-0", "D-1")] == ["+1 5", "+1 6"]
+
+
+@pytest.mark.parametrize(("answer", "phone"), [("yes", "+1 5"), ("no", "'+1 5")])
+def test_the_answer_is_asked_for_once(
+    store: RecordStore, importer: Importer, tmp_path: Path, answer: str, phone: str
+) -> None:
+    put(store, PHONES)
+    columns_of_phones(store)
+    asked: list[Question] = []
+
+    def ask(question: Question) -> str:
+        asked.append(question)
+        return answer
+
+    report = importer.import_file(request(foreign(tmp_path / "theirs.csv", ("'+1 5",))), ask=ask)
+    assert [question.option for question in asked] == ["unescape"]
+    assert (values(store, "phone")["D-0"], report.questions) == (phone, ())
+    importer.import_file(request(foreign(tmp_path / "later.csv", ("'+1 5",), company="Later")))
+    assert values(store, "phone")["D-0"] == phone
+
+
+def test_an_encoding_known_by_the_header_row_alone_is_asked_about(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    put(store, PHONES.replace("Acme", "Größe"))
+    manifest = columns_of_phones(store, encoding="cp1252")
+    path = foreign(tmp_path / "theirs.csv", ("1 5",), "Łódź", "cp1250")
+    (question,) = importer.preview(request(path)).questions
+    assert (question.option, question.proposed) == ("encoding", "cp1252")
+    assert importer.import_file(request(path, encoding="cp1250")).batch.questions == ()
+    assert values(store, "company")["D-0"] == "Łódź"
+    edited = edited_text(manifest, tmp_path, "'+34 600", "'+34 999")
+    assert importer.preview(request(edited, of=manifest.export_id)).questions == ()

@@ -6,6 +6,7 @@ Files are read without a word about how they are written. So encoding, dialect a
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -107,13 +108,22 @@ class Written:
     content: bytes
 
 
-def unclear(dialect: dict[str, Any]) -> str:
-    """Return the characters that no reader can tell in this dialect.
+DIALECTS: list[dict[str, Any]] = [
+    {"quotechar": '"', "doublequote": True},
+    {"quotechar": '"', "doublequote": False, "escapechar": "\\"},
+    {"quotechar": "'", "doublequote": True},
+]
 
-    If backslashes escape, one in a value is written as two. So are two in a dialect where they do not. A quotation mark
-    at the end of a field is written as one that begins a value with a line end.
+
+def is_clear(table: Table, dialect: dict[str, Any]) -> bool:
+    """Return whether a reader can tell the dialect.
+
+    An escaped quotation mark at the end of a value, or before a line end, a delimiter or another mark, is written as
+    one that ends a value after a backslash. In one column, apostrophes may be parts of the values.
     """
-    return "" if dialect["doublequote"] else '\\"'
+    if dialect["quotechar"] == "'":
+        return len(table[0]) > 1
+    return dialect["doublequote"] or not any(re.search(r'"([\r\n,;\t|"]|$)', cell) for row in table for cell in row)
 
 
 @st.composite
@@ -121,15 +131,16 @@ def delimited(draw: st.DrawFn, encodings: Sequence[str]) -> Written:
     dialect: dict[str, Any] = {
         "delimiter": draw(st.sampled_from(",;\t|")),
         "lineterminator": draw(st.sampled_from(["\n", "\r\n", "\r"])),
-        **draw(st.sampled_from([{"doublequote": True}, {"doublequote": False, "escapechar": "\\"}])),
+        **draw(st.sampled_from(DIALECTS)),
     }
     quoting = draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]))
     # Before 3.13 the writer leaves a line end unquoted that is not its own: quote everything there.
     # With backslashes it leaves a field unquoted that has an escaped quotation mark, which is no dialect of files.
-    quotes_all = dialect["lineterminator"] != "\r\n" or not dialect["doublequote"]
+    # Apostrophes are known as quotation marks only if they are around enough values.
+    quotes_all = dialect["lineterminator"] != "\r\n" or dialect != {**dialect, **DIALECTS[0]}
     dialect["quoting"] = csv.QUOTE_ALL if quotes_all else quoting
     encoding = draw(st.sampled_from(encodings))
-    table = draw(tables(encoding, unclear(dialect)))
+    table = draw(tables(encoding).filter(lambda it: is_clear(it, dialect)))
     text = io.StringIO(newline="")
     csv.writer(text, **dialect).writerows(table)
     try:

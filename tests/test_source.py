@@ -5,6 +5,7 @@ import os
 import pty
 import select
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from schemas.batches import ImportRequest
 from schemas.errors import InvalidRequest, Uncertain, UnreadableFile
 from schemas.exports import ExportRequest
 from schemas.footers import Footer
-from schemas.reading import DateOrder, Differing, Question, ReadOptions
+from schemas.reading import DateOrder, Differing, Question, ReadOptions, is_answered
 from tests.forked_commands import COMMAND_LINE
 from tests.records import stored
 
@@ -97,7 +98,7 @@ def test_who_accepts_a_text_has_not_chosen_between_encodings_that_give_the_same(
     preview = importer.preview(request(file("Müller"))).batch
     (question,) = preview.questions
     assert question.proposed == "cp1252", "the usual encoding of those that give the same text"
-    assert question.alike == ("cp1250", "cp1254", "cp1257", "latin-1")
+    assert question.alike[0] == ("cp1250", "cp1254", "cp1257", "latin-1")
     importer.commit("ua", preview.batch_id)
     importer.import_file(request(file("Köhler")))
     with pytest.raises(Uncertain):
@@ -105,6 +106,32 @@ def test_who_accepts_a_text_has_not_chosen_between_encodings_that_give_the_same(
     importer.import_file(request(file("Lefèvre"), encoding="cp1252"))
     importer.import_file(request(file("Ørsted")))
     assert names(store) == ["Köhler", "Lefèvre", "Müller", "Ørsted"]
+
+
+def test_who_chooses_another_text_has_not_chosen_between_its_encodings_either(tmp_path: Path) -> None:
+    def asked(name: str, likely: str) -> Question:
+        path = tmp_path / "in.csv"
+        path.write_bytes(f"name\n{name}\n".encode("cp850"))
+        with FileReader(path, ReadOptions(likely_encoding=likely)) as reader:
+            return reader.questions[0]
+
+    question = asked("Köhler", "mac_roman")
+    assert (question.proposed, question.group("cp850")) == ("mac_roman", ("cp850", "cp852"))
+    said = ReadOptions().with_answers({question: "cp850"})
+    assert (said.encoding, said.or_encodings) == ("cp850", ("cp852",))
+    assert is_answered(asked("Müller", "cp850"), said)
+    assert not is_answered(asked("Peña", "cp850"), said), "it is another text in cp852"
+
+
+def test_letters_that_speak_for_another_encoding_than_was_said_are_asked_about_once(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    importer.import_file(request(spanish(tmp_path / "1.csv"), encoding="mac_roman"))
+    with pytest.raises(Uncertain, match="Its letters speak for cp1252, not for mac_roman"):
+        importer.import_file(request(spanish(tmp_path / "2.csv", start=100)))
+    importer.import_file(request(spanish(tmp_path / "2.csv", start=100)), ask=lambda _: "mac_roman")
+    importer.import_file(request(spanish(tmp_path / "3.csv", start=200)))
+    assert names(store) == sorted(name.encode("cp1252").decode("mac_roman") for name in NAMES)
 
 
 def test_a_commit_of_an_uncertain_preview_accepts_and_remembers_what_it_shows(
@@ -140,13 +167,14 @@ def test_an_encoding_is_remembered_with_a_header_row_that_is_not_ascii(
     """The header row has another text in the encoding that is proposed without the answer."""
     header, mapped = "código,señor,status", {"código": "external_id", "señor": "last_name"}
     importer.import_file(
-        request(spanish(tmp_path / "1.csv", header=header), encoding="mac_roman", column_map={
+        request(spanish(tmp_path / "1.csv", header=header), column_map={
             name.encode("cp1252").decode("mac_roman"): field for name, field in mapped.items()
-        })
+        }),
+        ask=lambda _: "mac_roman",
     )  # fmt: skip
     second = importer.import_file(request(spanish(tmp_path / "2.csv", start=100, header=header))).batch
     assert second.remembered is not None
-    assert second.remembered.options == ReadOptions(encoding="mac_roman")
+    assert second.remembered.options.encoding == "mac_roman"
 
 
 def test_delimiter_date_order_and_unescape_are_remembered(
@@ -256,6 +284,76 @@ def test_a_file_without_a_header_row_is_said_to_have_none(importer: Importer, tm
         InvalidRequest, match="The first line looks like a record: the file seems to have no header row"
     ):
         importer.preview(request(path))
+
+
+WITHOUT_EFFECT = "Options without effect"
+
+
+def workbook(path: Path) -> Path:
+    book = Workbook()
+    assert book.active is not None
+    for row in (["external_id", "status"], ["C-1", "lead"]):
+        book.active.append(row)
+    book.save(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "shown"),
+    [
+        ("in.csv", {"sheet": "Data", "as_shown": True, "date_order": DateOrder.DMY}, "--sheet Data --as-shown"),
+        ("in.xlsx", {"encoding": "cp1252", "delimiter": "tab"}, "--encoding cp1252 --delimiter tab"),
+        ("in.json", {"encoding": "cp1252", "sheet": "Data"}, "--encoding cp1252 --sheet Data"),
+    ],
+)  # fmt: skip
+def test_options_that_say_nothing_about_a_format_are_said_to_have_no_effect(
+    importer: Importer, tmp_path: Path, name: str, said: dict[str, Any], shown: str
+) -> None:
+    path = tmp_path / name
+    if name.endswith("xlsx"):
+        workbook(path)
+    else:
+        path.write_text('[{"external_id": "C-1"}]' if name.endswith("json") else "external_id,status\nC-1,lead\n")
+    understood = dict(importer.preview(request(path, **said)).batch.understood)
+    assert understood[WITHOUT_EFFECT] == f"{shown} (for files of other formats)"
+
+
+def test_a_preview_lists_of_an_earlier_file_what_this_one_needs(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    said = ReadOptions("cp1252", ",", "Data", DateOrder.DMY, unescape=True, as_shown=True, time_zone="UTC", decimal=",")
+    importer.import_file(request(spanish(tmp_path / "1.csv"), **{k: v for k, v in said.said().items() if k != "sheet"}))
+    needed = {}
+    for encoding in ("cp1252", "utf-8"):
+        batch = importer.preview(request(spanish(tmp_path / f"{encoding}.csv", start=100, encoding=encoding))).batch
+        assert batch.remembered is not None
+        assert WITHOUT_EFFECT not in dict(batch.understood)
+        needed[encoding] = batch.remembered.from_earlier.flags
+        assert store.account("ua").batch(batch.batch_id).remembered == batch.remembered
+    assert needed == {
+        "cp1252": ("--encoding cp1252", "--delimiter ,", "--unescape"),
+        "utf-8": ("--delimiter ,", "--unescape"),
+    }
+
+
+def test_an_answer_is_kept_if_the_file_is_previewed_again(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    """The first answer comes after another file was committed, so the first preview is outdated."""
+    asked: list[Question] = []
+
+    def answer(question: Question) -> str:
+        asked.append(question)
+        other = tmp_path / "other.csv"
+        other.write_text(f"external_id,status\nC-{len(asked)},lead\n")
+        importer.import_file(request(other))
+        return "yes"
+
+    path = tmp_path / "in.csv"
+    path.write_text('external_id,status,notes\nC-1,lead,"a\nC-2,lead,b\nC-3,lead,c"\n')
+    report = importer.import_file(request(path), ask=answer)
+    assert (len(asked), report.batch.counts.updated) == (1, 1)
+    assert len(store.batches("ua")) == 3
 
 
 def test_what_was_said_for_other_files_is_not_for_an_export_of_ours(
@@ -381,6 +479,14 @@ def test_options_survive_the_ledger() -> None:
     options = ReadOptions("cp1252", ";", "Data", DateOrder.DMY, False)
     assert ReadOptions.from_said({**options.said(), "of_a_later_version": 1}) == options
     assert ReadOptions(delimiter=",").or_else(options).said() == {**options.said(), "delimiter": ","}
+
+
+def test_a_question_survives_the_ledger_also_of_earlier_versions() -> None:
+    question = Question("?", "encoding", ("cp1252", "cp850"), (Differing("name", ("ü", "³")),), (("latin-1",), ()))
+    written = json.loads(json.dumps(asdict(question)))
+    assert Question.from_dict(written) == question
+    assert Question.from_dict({**written, "alike": ["latin-1"]}).group("cp1252") == ("cp1252", "latin-1")
+    assert ReadOptions().with_answers({question: "cp850"}) == ReadOptions("cp850", not_encodings=("cp1252", "latin-1"))
 
 
 def test_the_first_value_is_found_and_read_again(tmp_path: Path) -> None:

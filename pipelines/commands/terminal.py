@@ -21,7 +21,7 @@ from schemas.counts import numbered
 from schemas.exports import ExportManifest
 from schemas.maintenance import ExpiryReport, MaintenanceReport, Removed
 from schemas.migration import MigrationReport
-from schemas.reading import Question
+from schemas.reading import YES, Question
 from schemas.record_type import RecordType
 from schemas.rollbacks import DECISIONS, OnModified, RollbackCounts, RollbackReport, modified_lines
 from schemas.values import KnownValue, MappedValue, ValueMap, as_map, as_pairs
@@ -131,7 +131,7 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
     if batch.remembered is not None and batch.remembered.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
         remembered += [it.option for it in as_pairs(batch.remembered.value_map)]
-        listed = "; ".join(filter(None, (" ".join(batch.remembered.for_others.flags), ", ".join(remembered))))
+        listed = "; ".join(filter(None, (" ".join(batch.remembered.from_earlier.flags), ", ".join(remembered))))
         out.print(f"Read as in {batch.remembered.remembered_from}{escape(listed and f': {listed}')}")
     if batch.parent is not None:
         out.print(f"Corrects rejected records of {batch.parent}")
@@ -247,7 +247,7 @@ def print_proposals(proposals: Sequence[MappedValue], out: Console) -> None:
 
 
 def _proposal(question: Question) -> str:
-    return f" {question.flag} {question.proposed}" if question.candidates else ""
+    return f" {question.flags[0]}" if question.candidates else ""
 
 
 def asked(question: Question) -> str | None:
@@ -261,9 +261,9 @@ def asked(question: Question) -> str | None:
         return None if not is_right else question.proposed if question.candidates else "yes"
     numbers = {str(at): it for at, it in enumerate(question.candidates, 1) if str(at) not in question.candidates}
     shown = [f"{at} {it}" for at, it in numbers.items()] or question.candidates
-    prompt = f"Which {question.option}: its name or number ({', '.join(shown)})"
+    what = "Your answer" if YES in question.candidates else f"Which {question.option}: its name or number"
     choices = click.Choice([*question.candidates, *numbers])
-    answer: str = click.prompt(prompt, type=choices, show_choices=False, err=True)
+    answer: str = click.prompt(f"{what} ({', '.join(shown)})", type=choices, show_choices=False, err=True)
     return numbers.get(answer, answer)
 
 

@@ -1,9 +1,9 @@
 """Imports: preview a file, then commit or discard the preview."""
 
 import secrets
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,35 +71,56 @@ class Importer:
             records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))
-        with Opener(self._store, request) as opener:
-            with self._store.opening():
-                # They import pandas, pandera and Jinja while the file is being read.
-                from resources.importing.stager import stage_file
-                from resources.report_writer.page import write_report
-
-            source = opener.source(ask)
-            if source.same_file is not None and not request.again:
-                raise already_imported(_name(request.path), source.same_file)
-            staged = stage_file(self._store, request, batch_id, source, progress)
+        staged = self._staged(request, batch_id, progress, ask)
         try:
-            if staged.counts.rejected:
-                self._write_rejects(request, batch_id, staged)
-            batch = self._batch(batch_id, request, staged)
-            report = records.with_files(
-                ImportReport(batch, staged.columns, staged.samples, staged.changes, staged.questions, staged.proposals)
-            )
-            with self._store.files.making(records.folder("reports") / batch_id) as folder:
-                write_report(folder, report, staged.record_type)
-            batch = records.record_new(batch)
+            answers = {it: ask(it) for it in staged.questions if it.option} if ask is not None else {}
+            said = {question: answer for question, answer in answers.items() if answer is not None}
+            is_as_staged = all(answer == question.proposed for question, answer in said.items())
+            if is_as_staged:
+                left = tuple(it for it in staged.questions if it not in said)
+                report = self._recorded(request, batch_id, replace(staged, questions=left))
         except BaseException:
             for kind in ("staging", "rejects", "reports"):
                 remove(records.folder(kind) / batch_id)
             raise
+        if not is_as_staged:
+            remove(records.folder("staging") / batch_id)
+            return self.preview(request.answered(said), progress, ask, choose)
         chosen = choose(report.proposals) if choose is not None and report.proposals else {}
-        if chosen:
-            self.discard(request.account, batch_id)
-            return self.preview(replace(request, value_map=joined(chosen, request.value_map)), progress, ask)
-        return records.with_files(replace(report, batch=batch))
+        if not chosen:
+            return report
+        self.discard(request.account, batch_id)
+        return self.preview(replace(request, value_map=joined(chosen, request.value_map)), progress, ask)
+
+    def _staged(
+        self, request: ImportRequest, batch_id: str, progress: "Progress | None", ask: Ask | None
+    ) -> "StagedPreview":
+        """Open the file and stage it. Raises AlreadyImported if its content was imported and `again` is not set."""
+        with Opener(self._store, request) as opener:
+            with self._store.opening():
+                # They import pandas, pandera and Jinja while the file is being read.
+                import resources.report_writer.page  # noqa: F401
+                from resources.importing.stager import stage_file
+
+            source = opener.source(ask)
+            if source.same_file is not None and not request.again:
+                raise already_imported(_name(request.path), source.same_file)
+            return stage_file(self._store, request, batch_id, source, progress)
+
+    def _recorded(self, request: ImportRequest, batch_id: str, staged: "StagedPreview") -> ImportReport:
+        """Write the files of a staged preview, and record it in the ledger."""
+        from resources.report_writer.page import write_report
+
+        records = self._store.account(request.account)
+        if staged.counts.rejected:
+            self._write_rejects(request, batch_id, staged)
+        batch = self._batch(batch_id, request, staged)
+        report = records.with_files(
+            ImportReport(batch, staged.columns, staged.samples, staged.changes, staged.questions, staged.proposals)
+        )
+        with self._store.files.making(records.folder("reports") / batch_id) as folder:
+            write_report(folder, report, staged.record_type)
+        return records.with_files(replace(report, batch=records.record_new(batch)))
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
         """Write what was previewed to the records, in one commit that names the batch.
@@ -142,6 +163,7 @@ class Importer:
         A file from the inbox stays previewed if its policy does not commit it. Raises what `preview` and `commit`
         raise; Uncertain if a question about the file is not answered; PreviewOutdated after the fifth preview.
         """
+        ask = None if ask is None else cache(ask)  # the file may be previewed again
         with self._store.operation():
             for attempt in range(1, _PREVIEWS_PER_IMPORT + 1):
                 report = self.preview(request, progress, ask, choose)
@@ -279,7 +301,7 @@ def _shown_changes(staged: "StagedPreview") -> tuple[ChangedValue, ...]:
 def uncertain(batch: Batch) -> Uncertain:
     """Returns the error for a batch that is not written, because its file can be read in several ways."""
     first = batch.questions[0]
-    choices = " or ".join(f"{first.flag} {shlex.quote(candidate)}" for candidate in first.candidates)
+    choices = " or ".join(first.flags)
     say = f"Say which: {choices}. Or" if choices else "To"
     skip = " --on-invalid skip" if 0 < batch.counts.rejected < batch.counts.read else ""
     return Uncertain(

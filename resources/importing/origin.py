@@ -1,7 +1,7 @@
 """The export of ours that a file is or comes from: how it was written, and how that is known."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from resources.file_reader import FileReader, TextChunk
 from resources.record_store import AccountRecords, RecordStore
@@ -23,17 +23,14 @@ class Origin:
     why: how that is known, as the end of a sentence.
     export_id: None if nobody has changed the file.
     is_certain: whether it is known by more than the header row.
-    options: how the export was written, as far as that helps to read the file.
-    escaped: whether its texts such as =1+1 got a ' before them, and still have it.
-    other_encodings: the encodings of exports with these columns, if there are several that no file says itself.
+    options: how the export was written, as far as that helps to read the file. `unescape`: whether its texts such as
+        =1+1 got a ' before them, and still have it.
     """
 
     why: str
     export_id: str | None
     is_certain: bool
     options: ReadOptions
-    escaped: bool
-    other_encodings: Collection[str] = ()
 
     @property
     def name(self) -> str | None:
@@ -58,15 +55,15 @@ def find_origin(store: RecordStore, request: ImportRequest, reader: FileReader) 
     named = None if request.of is None else _named(records, request)
     exported = store.exported(reader.sha256)
     if exported is not None:
-        return Origin("this is an export of ours", None, True, _whole(exported), exported.escaped)
+        return Origin("this is an export of ours", None, True, _whole(exported))
     if named is None and reader.used.of is not None:
         named = records.export(reader.used.of)
     if named is not None and named.record_type == request.record_type:
         of_export = named.request or ExportRequest(named.account, named.record_type, format=named.format)
         # A program that saves the file may choose another delimiter.
-        options = _whole(of_export) if set(reader.headers).isdisjoint(named.columns) else _encoding(of_export)
+        options = _whole(of_export) if set(reader.headers).isdisjoint(named.columns) else _without_delimiter(of_export)
         why = f"it comes from the export {named.export_id}"
-        return Origin(why, named.export_id, True, options, of_export.escaped)
+        return Origin(why, named.export_id, True, options)
     if not reader.format.escapes_formulas:
         return None
     return _by_header_row(records.exports_with_columns(request.record_type, reader.headers), reader)
@@ -87,22 +84,16 @@ def _named(records: AccountRecords, request: ImportRequest) -> ExportManifest:
 def _by_header_row(exports: Sequence[tuple[str, ExportRequest]], reader: FileReader) -> Origin | None:
     """Returns the newest of the exports, which have the header row of the file.
 
-    Files of others may have this header row too. So the encoding counts only where a user would be asked for it. Texts
-    keep their ' if more texts lack one than have one.
+    Files of others may have this header row too. So the encoding is proposed, and only where a user would be asked for
+    it. Texts keep their ' if more texts lack one than have one.
     """
     if not exports:
         return None
-    encodings = dict.fromkeys(of.encoding for _, of in exports if not of.encoding.startswith(_CERTAIN))
+    encodings = (of.encoding for _, of in exports if not of.encoding.startswith(_CERTAIN))
     newest, request = exports[0]
-    escaped = request.escaped and _looks_escaped(reader.first_chunk())
-    return Origin(
-        f"its columns and texts are as in the export {newest}",
-        newest,
-        False,
-        ReadOptions(encoding=next(iter(encodings), None)),
-        escaped,
-        encodings if len(encodings) > 1 else (),
-    )
+    unescape = True if request.escaped and _looks_escaped(reader.first_chunk()) else None
+    why = f"its columns and texts are as in the export {newest}"
+    return Origin(why, newest, False, ReadOptions(encoding=next(encodings, None), unescape=unescape))
 
 
 def _looks_escaped(chunk: TextChunk | None) -> bool:
@@ -128,10 +119,10 @@ def _looks_escaped(chunk: TextChunk | None) -> bool:
 
 def _whole(request: ExportRequest) -> ReadOptions:
     """Returns how an export is written."""
-    if request.format != "csv":
-        return ReadOptions()
-    return ReadOptions(encoding=request.encoding, delimiter=request.delimiter)
+    delimiter = request.delimiter if request.format == "csv" else None
+    return replace(_without_delimiter(request), delimiter=delimiter)
 
 
-def _encoding(request: ExportRequest) -> ReadOptions:
-    return ReadOptions(encoding=request.encoding) if request.format == "csv" else ReadOptions()
+def _without_delimiter(request: ExportRequest) -> ReadOptions:
+    encoding = request.encoding if request.format == "csv" else None
+    return ReadOptions(encoding=encoding, unescape=request.escaped)

@@ -1,12 +1,13 @@
 """Opens a file to import: as the user says, else as a user said for an earlier file of this kind, else as detected."""
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Self
 
 from resources.file_reader import FileReader
+from resources.file_reader.formats import options_of_others
 from resources.importing.origin import Origin, find_origin
 from resources.record_store import RecordStore
 from schemas.batches import STANDING, Batch, ImportRequest
@@ -33,7 +34,9 @@ class Source:
     same_file: the last commit of the same content.
     parent: the batch of which it is the rejects file.
     origin: the export of ours that it is, or comes from, if that is known.
-    doubt: what to ask because the file can come from an export, or be like an earlier file.
+    doubts: what to ask because the file can come from an export, or be like an earlier file.
+    unsure: the options that only the header row suggests.
+    known: the options that the stored values show to be right, so that they are not asked about.
     """
 
     request: ImportRequest
@@ -43,7 +46,9 @@ class Source:
     same_file: Batch | None
     parent: Batch | None
     origin: Origin | None
-    doubt: Question | None
+    doubts: tuple[Question, ...]
+    unsure: frozenset[str]
+    known: frozenset[str] = frozenset()
 
     @property
     def header_row(self) -> str:
@@ -53,8 +58,12 @@ class Source:
     @property
     def questions(self) -> tuple[Question, ...]:
         """Returns what a user must still say; complete after the last chunk."""
-        found = (*self.reader.questions, *([] if self.doubt is None else [self.doubt]))
-        return tuple(it for it in found if not is_answered(it, self.options))
+        found = (it for it in (*self.reader.questions, *self.doubts) if it.option not in self.known)
+        return tuple(it for it in found if it.option in self.unsure or not is_answered(it, self.options))
+
+    def with_known(self, options: Collection[str]) -> Self:
+        """Returns the source with options that the stored values show to be right."""
+        return replace(self, known=frozenset(options), unsure=self.unsure.difference(options))
 
     @property
     def understood(self) -> tuple[tuple[str, str], ...]:
@@ -66,10 +75,21 @@ class Source:
             "as a user said": self.options.encoding,
         }
         why = next((why for why, name in known.items() if name is not None and name == encoding), None)
-        return tuple(
-            (label, f"{encoding} ({why})" if why and label == "Encoding" else value)
-            for label, value in self.reader.understood
+        return (
+            *(
+                (label, f"{encoding} ({why})" if why and label == "Encoding" else value)
+                for label, value in self.reader.understood
+            ),
+            *self._without_effect,
         )
+
+    @property
+    def _without_effect(self) -> tuple[tuple[str, str], ...]:
+        """Returns the options that were said for this file and say nothing about its format, as label and value."""
+        others = options_of_others(self.reader.format)
+        said = {name: value for name, value in self.request.options.said().items() if name in others}
+        flags = " ".join(ReadOptions.from_said(said).flags)
+        return (("Options without effect", f"{flags} (for files of other formats)"),) if said else ()
 
     @property
     def said_by_export(self) -> tuple[str, ...]:
@@ -80,7 +100,8 @@ class Source:
         said = self.request.options.or_else(earlier.for_others if earlier else ReadOptions()).said()
         used = self.options.said()
         written = self.origin.options.said()
-        return tuple(name for name, value in written.items() if used.get(name) == value and said.get(name) != value)
+        names = (name for name in written if name not in self.unsure)
+        return tuple(name for name in names if used.get(name) == written[name] and said.get(name) != written[name])
 
     @property
     def time_zone(self) -> str | None:
@@ -96,13 +117,12 @@ class Source:
     def options_if_committed(self) -> ReadOptions:
         """Returns what was said, and how a user who commits the preview answers the open questions."""
         used = self.reader.used
-        delimiter = None if self.options.delimiter is None else used.delimiter
         header_row = None if self.options.header_row is None else used.header_row
         if self.parent is not None and self.parent.remembered is not None:
             header_row = self.parent.remembered.options.header_row  # a rejects file has no titles
-        return replace(self.options, delimiter=delimiter, header_row=header_row).with_answers(
-            {it: it.proposed for it in self.questions if it.option is not None}
-        )
+        delimiter = None if self.options.delimiter is None else used.delimiter
+        said = replace(self.options, delimiter=delimiter, header_row=header_row, **dict.fromkeys(self.unsure))
+        return said.with_answers({it: it.proposed for it in self.questions if it.option is not None})
 
 
 class Opener:
@@ -145,53 +165,63 @@ class Opener:
         parent = parent or self._parent()  # it can name its batch only if it is read rightly
         earlier = parent or earlier
         origin = None if parent else find_origin(self._store, self._request, self._reader)
-        options = self._request.options if origin is None else self._request.options.or_else(origin.options)
         if origin is not None and origin.is_unchanged:
             self._known = origin.options
+        options = self._request.options
         if origin is not None and origin.is_certain:
+            options = options.or_else(origin.options)
             earlier = None  # an export says itself how it is written: what was said for other files is not for it
-        if earlier is not None and earlier.remembered is not None:
-            options = options.or_else(earlier.remembered.options if parent else earlier.remembered.for_others)
+        remembered = None if earlier is None else earlier.remembered
+        if remembered is not None:
+            options = options.or_else(remembered.options if parent else remembered.for_others)
             if options.header_row is not None:  # its names are known, so it is found wherever it is now
                 options = replace(options, header_row=self._reader.used.header_row)
-        self._reopen(options, None if earlier is None or earlier.remembered is None else earlier.remembered.header_row)
-        options = self._without_open(options, parent, origin)
+        unsure = frozenset[str]()
+        if origin is not None and not origin.is_certain:
+            unsure = frozenset(origin.options.said()) - options.said().keys()
+            options = options.or_else(origin.options)
+        self._reopen(options, None if remembered is None else remembered.header_row)
+        options = self._without_open(options, parent)
         self._put_first(commits.with_options)
         if ask is not None:
-            options = self._asked(options, ask)
+            options = self._asked(options, ask, unsure)
         self._close(all_but=self._reader)
-        doubt = self._doubt(origin, earlier)
-        return Source(self._request, self._reader, options, earlier, commits.of_file, parent, origin, doubt)
+        doubts = (*self._doubts_about_export(origin, earlier), *self._doubts_of_parent(parent))
+        return Source(self._request, self._reader, options, earlier, commits.of_file, parent, origin, doubts, unsure)
 
-    def _doubt(self, origin: Origin | None, earlier: Batch | None) -> Question | None:
+    def _doubts_of_parent(self, parent: Batch | None) -> tuple[Question, ...]:
+        """Returns whether to remove the ' before texts, if the preview of which it is the rejects file asks that.
+
+        The rejects file is written as the preview proposes. So it leaves nothing to choose, but to accept that.
+        """
+        waiting = () if parent is None or parent.status in STANDING else parent.questions
+        asked = [it for it in waiting if it.option == "unescape" and self._request.unescape is None]
+        return tuple(Question(question.sentence) for question in asked)
+
+    def _doubts_about_export(self, origin: Origin | None, earlier: Batch | None) -> tuple[Question, ...]:
         """Returns what to ask if the header row is that of an export and of a file for which something else was said.
 
         An export has a decimal point, and its columns have the names of their fields.
         """
         if origin is None or origin.is_certain or earlier is None or earlier.remembered is None:
-            return None
+            return ()
         said, here = earlier.remembered, self._request
         flags = [f"--decimal {said.options.decimal}"] if said.options.decimal and here.decimal is None else []
         maps = {} if here.column_map else said.column_map
         flags += [f"--map {shlex.quote(f'{header}={field}')}" for header, field in maps.items() if header != field]
         flags += [it.option for it in as_pairs(said.value_map)]
         if not flags:
-            return None
-        return Question(
+            return ()
+        sentence = (
             f"Its columns are those of the export {origin.export_id} and of {earlier.batch_id}. It is read as was said "
             f"for the batch: {' '.join(flags)}. If it comes from the export, say --of {origin.export_id}."
         )
+        return (Question(sentence),)
 
-    def _without_open(self, options: ReadOptions, parent: Batch | None, origin: Origin | None) -> ReadOptions:
-        """Returns the options without those that nobody has said, and that the file does not make certain.
-
-        If it is the rejects file of a preview, these are the preview's open questions. If exports like it were written
-        in several encodings, it is the encoding.
-        """
+    def _without_open(self, options: ReadOptions, parent: Batch | None) -> ReadOptions:
+        """Returns the options without those that nobody has said: the open questions of the preview it comes from."""
         waiting = () if parent is None or parent.status in STANDING else parent.questions
         still_open = {question.option for question in waiting if question.option is not None}
-        if origin is not None and options.encoding in origin.other_encodings:
-            still_open.add("encoding")
         here = self._request.options.said()
         return replace(options, **{name: None for name in still_open if name not in here})
 
@@ -246,9 +276,13 @@ class Opener:
                 likeliest = next(it for it in said if it in question.candidates)
                 self._reopen(replace(self._reader.used, encoding=likeliest))
 
-    def _asked(self, options: ReadOptions, ask: Ask) -> ReadOptions:
-        """Returns the options with the user's answers. The file is then open as they say."""
-        unsaid = [it for it in self._reader.questions if it.option and not is_answered(it, options)]
+    def _asked(self, options: ReadOptions, ask: Ask, unsure: Collection[str]) -> ReadOptions:
+        """Returns the options with the user's answers. The file is then open as they say.
+
+        unsure: the options about which the user is asked when the values are known, if they leave it open.
+        """
+        found = [it for it in self._reader.questions if it.option and it.option not in unsure]
+        unsaid = [it for it in found if not is_answered(it, options)]
         answers = {question: ask(question) for question in unsaid}
         options = options.with_answers({question: answer for question, answer in answers.items() if answer})
         chosen = {question.option: answer for question, answer in answers.items() if answer and question.option}

@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resources.file_reader import CellProblem, FileReader, Malformed, TextChunk
+from resources.file_reader.formats import options_of_others
 from resources.importing.change_column import ChangeColumn
 from resources.importing.last_lines import LastLines
 from resources.importing.lessons import Lessons
 from resources.importing.progress import Progress, observed_chunks
+from resources.importing.resemblance import Resemblance
 from resources.importing.shown_texts import ShownTexts
 from resources.importing.source import Source
 from resources.importing.used_values import UsedValues
@@ -38,8 +40,8 @@ from schemas.mapping import REJECTS_COLUMNS, Mapping, map_headers, naming
 from schemas.model import RecordModel
 from schemas.parsing import arrow_type
 from schemas.plausibility import Plausibility
-from schemas.reading import Question, ReadOptions
-from schemas.record_type import RecordType
+from schemas.reading import SAID, Question, ReadOptions
+from schemas.record_type import Field, RecordType
 from schemas.validation import Failures, fields_with, validate
 from schemas.values import Cleaned, MappedValue
 from schemas.warnings import BatchWarning, WarningCode
@@ -95,6 +97,7 @@ class _Checks:
     may_be_empty: Collection[str]
     cleaned: CleanedValues
     lessons: Lessons
+    resemblance: Resemblance
 
     def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
         """Count the texts of a chunk. `typed` has the values that were read from them."""
@@ -143,6 +146,7 @@ def stage_file(
         frozenset(name for name in fields if record_type.field(name).required and blanks.of(name) is not Blank.CLEAR),
         CleanedValues(values.used),
         Lessons(records, source, record_type),
+        Resemblance(source, {it.field: it.header for it in mapping.columns if it.field is not None}),
     )
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
@@ -159,6 +163,7 @@ def stage_file(
                 problems.add_all(staged_file.exclude_unfilled(blanks))
                 problems.add_all(staged_file.exclude_forbidden(request.mode, missing))
                 comparison = staged_file.compare()
+                source = checks.resemblance.settled(staged_file)
                 warnings = _with_stored_values(checks.plausibility, staged_file, comparison, record_type)
                 changes = staged_file.changes(_CHANGED_RECORDS) if comparison.updated else []
         read = reader.read - last_lines.skipped
@@ -176,7 +181,7 @@ def stage_file(
         cleared=comparison.cleared,
         changes=tuple(changes),
         columns=columns,
-        remembered=_to_remember(source, mapping, request, values),
+        remembered=_to_remember(source, mapping, request, record_type, values),
         used=reader.used,
         unescape=unescape,
         questions=source.questions,
@@ -247,14 +252,15 @@ def _why_unescape(source: Source, request: ImportRequest) -> str | None:
         return "unescape is set" if request.unescape else None
     if set(REJECTS_COLUMNS).issubset(source.reader.headers) and source.reader.format.escapes_formulas:
         return "this is a rejects file"  # whatever was said for the file that it comes from
-    if source.origin is not None and source.origin.is_certain:
-        return source.origin.why if source.origin.escaped else None
-    if source.options.unescape is not None:
-        return "unescape is set" if source.options.unescape else None
-    return source.origin.why if source.origin is not None and source.origin.escaped else None
+    origin = source.origin
+    if origin is not None and (origin.is_certain or "unescape" in source.unsure):
+        return origin.why if source.options.unescape else None
+    return "unescape is set" if source.options.unescape else None
 
 
-def _to_remember(source: Source, mapping: Mapping, request: ImportRequest, values: UsedValues) -> Remembered:
+def _to_remember(
+    source: Source, mapping: Mapping, request: ImportRequest, record_type: RecordType, values: UsedValues
+) -> Remembered:
     """Returns what a user said about this file, or earlier about one with the same header row."""
     unsaid = (
         source.options != request.options
@@ -268,7 +274,24 @@ def _to_remember(source: Source, mapping: Mapping, request: ImportRequest, value
         source.said_by_export,
         source.earlier.batch_id if source.earlier and unsaid else None,
         values.said,
+        _needed(source, [record_type.field(name) for name in mapping.fields]),
     )
+
+
+def _needed(source: Source, fields: Collection[Field]) -> tuple[str, ...]:
+    """Returns the options that were said for an earlier file and say something about this one, which has `fields`."""
+    earlier = source.earlier.remembered if source.earlier else None
+    said = earlier.for_others.said().keys() - source.request.options.said().keys() if earlier else ()
+    is_needed = {
+        "encoding": any(question.option == "encoding" for question in source.reader.questions),
+        "decimal": any(field.is_number for field in fields),
+        "date_order": any(field.type in ("date", "timestamp") for field in fields),
+        "time_zone": any(field.type == "timestamp" for field in fields),
+        "as_shown": bool(source.reader.number_formats),
+        "unescape": source.reader.format.escapes_formulas,
+    }
+    others = options_of_others(source.reader.format)
+    return tuple(name for name in SAID if name in said and name not in others and is_needed.get(name, True))
 
 
 def _with_stored_values(
@@ -312,6 +335,7 @@ def _stage(
                 continue
             examples = examples or _first_values(chunk)
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
+            checks.resemblance.add(texts, chunk.records)
             if unescape:
                 texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
             typed, failures = validate(

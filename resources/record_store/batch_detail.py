@@ -115,4 +115,5 @@ def _remembered(binding: Mapping[str, Any]) -> Remembered | None:
         tuple(binding.get("of_export", ())),
         binding.get("remembered_from"),
         binding.get("value_map", {}),
+        None if binding.get("needed") is None else tuple(binding["needed"]),
     )

@@ -284,6 +284,18 @@ class StagedFile:
         ).fetch_all()
         return [value for (value,) in rows]
 
+    def stored_values(self, name: str, records: Sequence[int]) -> int:
+        """Returns in how many of these records of the file a field has the value that is stored."""
+        field, numbers = identifier(name), ", ".join(map(str, records))
+        (number,) = self._connection.fetch_one(
+            f"""
+            SELECT count(*) FROM (SELECT * FROM staged WHERE _record IN ({numbers})) s
+            JOIN ({self._stored()}) t ON {same_key(self._type, "s", "t")} WHERE s.{field} = t.{field}
+            """,
+            [self._account],
+        )
+        return int(number)
+
     def _alike(self, staged: str, stored: str, condition: str) -> tuple[int, list[str]]:
         """Returns how many new keys of the file equal stored ones if both are written alike, and the first of them.
 

@@ -9,7 +9,6 @@ import json
 from dataclasses import replace
 from datetime import datetime
 
-from resources.record_store import ledger
 from resources.record_store.lake import Connection
 from resources.record_store.tables import exists
 from schemas.batches import STANDING

@@ -32,11 +32,12 @@ class Damaged:
     content: str
     truth: Table
     also: tuple[tuple[str, ...], ...] = ()
+    encoding: str = "utf-8"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a file was read, and its score.
+    """How a file was read, its score, and how many seconds of processor time it took to detect its dialect.
 
     asked: the preview asks, or says that it left lines out. altered: a record has other values than in truth, or is
     gone, without a word.
@@ -45,6 +46,7 @@ class Outcome:
     kind: str
     outcome: str
     score: float
+    detection: float
 
 
 def table(rows: int, seed: int) -> Table:
@@ -218,16 +220,18 @@ def _as_written(line: str, dialect: dict[str, Any]) -> tuple[tuple[str, ...], ..
 def outcome(file: Damaged, folder: Path) -> Outcome:
     """Return how the file is read."""
     path = folder / "in.csv"
-    path.write_text(file.content, "utf-8", newline="")
+    path.write_bytes(file.content.encode(file.encoding))
     accepted: list[tuple[str, ...]] = []
+    start, detection = time.process_time(), 0.0
     try:
         reading = DelimitedFile(path, path.name, ReadOptions(), ReadLimits())
+        detection = time.process_time() - start
         for chunk in reading.chunks():
             accepted += (
                 zip(*(column.to_pylist() for column in chunk.values.columns), strict=True) if len(chunk.records) else []
             )
     except UnreadableFile:
-        return Outcome(file.kind, "refused", 0.0)
+        return Outcome(file.kind, "refused", 0.0, detection or time.process_time() - start)
     headers, *records = map(tuple, file.truth)
     named = [at for at, name in enumerate(reading.headers) if name]
     names = tuple(reading.headers[at] for at in named)
@@ -242,7 +246,7 @@ def outcome(file: Damaged, folder: Path) -> Outcome:
         how = "altered"
     else:
         how = "rejected"
-    return Outcome(file.kind, how, _score(reading.headers, accepted, headers, records))
+    return Outcome(file.kind, how, _score(reading.headers, accepted, headers, records), detection)
 
 
 def _score(
@@ -267,12 +271,9 @@ def _agreement(found: Counter[object], truth: Counter[object]) -> float:
 def report(files: Iterator[Damaged], show: Callable[[Damaged, Outcome], None] | None = None) -> Iterator[str]:
     """Yield the lines of a table in Markdown: for each kind of damage how its files are read."""
     outcomes: dict[str, list[Outcome]] = {}
-    times = []
     with tempfile.TemporaryDirectory() as folder:
         for file in files:
-            start = time.process_time()
             result = outcome(file, Path(folder))
-            times.append(time.process_time() - start)
             outcomes.setdefault(file.kind, []).append(result)
             if show is not None:
                 show(file, result)
@@ -284,4 +285,4 @@ def report(files: Iterator[Damaged], show: Callable[[Damaged, Outcome], None] | 
         counts = Counter(it.outcome for it in results)
         cells = " | ".join(f"{counts[how]:,}" for how in hows)
         yield f"| {kind} | {len(results):,} | {cells} | {sum(it.score for it in results) / len(results):.2f} |"
-    yield f"\nMedian: {median(times) * 1000:.1f} ms a file."
+    yield f"\nMedian: the dialect of a file is detected in {median(it.detection for it in every) * 1000:.1f} ms."

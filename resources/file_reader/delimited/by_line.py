@@ -122,15 +122,6 @@ def is_marked(text: str, quote: str) -> bool:
     return len(text) > 1 and text[0] == text[-1] == quote
 
 
-def looks_like_records(lines: Sequence[str], dialect: Dialect, width: int) -> bool:
-    """Returns whether one of the lines inside a value has as many delimiters as the header, without spaces after them.
-
-    Sentences have spaces after them.
-    """
-    delimiter = dialect.delimiter
-    return width > 2 and any(line.count(delimiter) - line.count(f"{delimiter} ") == width - 1 for line in lines)
-
-
 def has_lost_delimiter(raw: str, fields: Sequence[str], dialect: Dialect) -> bool:
     """Returns whether a record has other fields if each of its quotation marks toggles."""
     if dialect.escape:

@@ -144,8 +144,11 @@ class _Try:
 
     @cached_property
     def share(self) -> float:
-        """The share of rows from the header on that are as wide as the header; 0 if lines above it must be records."""
-        if self.header is None or (self.header > 0 and self.agreeing < 2):
+        """The share of rows from the header on that are as wide as the header; 0 if lines above it must be records.
+
+        They must be if fewer rows are as wide as the header than have one field, as in a file of one column.
+        """
+        if self.header is None or (self.header > 0 and self.agreeing < max(2, 1 + self.below[1])):
             return 0.0
         return self.agreeing / (len(self.rows) - self.header + self.stray)
 

@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import BinaryIO
 
-from resources.file_reader.delimited.encoding import lines_of
+from resources.file_reader.delimited.encoding import ASCII_BYTES, lines_of
 from schemas.reading import Differing
-
-ENCODING_SENTENCE = "The file is not UTF-8, and its bytes are text in several encodings."
 
 _SHOWN, _CONSIDERED = 10, 200
 """How many values are shown, and of how many."""
@@ -32,8 +30,9 @@ def differing_values(
 def _values(
     file: BinaryIO, encodings: Sequence[str], headers: Sequence[str], first_line: int, parser: _Parser
 ) -> Iterator[Differing]:
+    of_ascii = not {*encodings}.isdisjoint(ASCII_BYTES)
     for number, line in enumerate(lines_of(file), 1):
-        if line.isascii():
+        if line.isascii() and not of_ascii:
             continue
         rows = [_row(line.decode(encoding, "replace").strip("\r\n"), parser) for encoding in encodings]
         whole = any(len(row) != len(headers) for row in rows)

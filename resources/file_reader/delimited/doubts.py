@@ -1,8 +1,12 @@
 """What to ask about the quotation marks and backslashes of a file, once all its records are read."""
 
+import re
+from collections.abc import Sequence
+
 import numpy as np
 
 from resources.file_reader.chunk import Malformed, MalformedRecord
+from resources.file_reader.delimited.dialect import Dialect
 from resources.file_reader.delimited.structure import RecordBlock
 from schemas.counts import numbered
 from schemas.reading import Question
@@ -16,23 +20,31 @@ def _is_piece(bad: MalformedRecord) -> bool:
 class Doubts:
     """Collects doubts about records, a block at a time.
 
-    `tables` are the lines of headers of other tables, and `delimited` those of records with another delimiter.
+    `tables` are the lines of headers of other tables, `delimited` those of records with another delimiter, and
+    `comments` those of records that look like comments.
     """
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self, headers: Sequence[str], dialect: Dialect) -> None:
+        self._width = len(headers)
+        self._backslashes = Backslashes(dialect)
+        marked = (f"{dialect.quote}{header}{dialect.quote}" for header in headers)
+        self._backslashes.add(",".join(marked).encode(errors="replace"))
         self.tables: list[int] = []
         self.delimited: list[int] = []
+        self.comments: list[int] = []
         self._pieces: list[int] = []
         self._stray: list[int] = []
         self._joined: list[int] = []
         self._loose_escapes = 0
+        self._has_malformed = False
 
     def add(self, block: RecordBlock) -> None:
         """Adds the doubts about the records of a block."""
         self._stray += [bad.line for bad in block.malformed if bad.why is Malformed.QUOTATION_MARK]
         self._joined += block.joined
         self._loose_escapes += block.loose_escapes
+        self._has_malformed |= bool(block.malformed)
+        self._backslashes.add(block.data)
         if self._width > 1:
             pieces = np.array([bad.line for bad in block.malformed if _is_piece(bad)], np.int64)
             beside = np.isin(pieces - 1, block.lines) | np.isin(pieces + 1, block.lines)
@@ -59,6 +71,10 @@ class Doubts:
                 f"{numbered(len(self.delimited), 'record')} may have another delimiter, from line "
                 f"{self.delimited[0]:,} on."
             )
+        if self.comments:
+            found.append(
+                f"{numbered(len(self.comments), 'record')} may be a comment, from line {self.comments[0]:,} on."
+            )
         if self._joined:
             found.append(
                 f"{numbered(len(self._joined), 'value')} of several lines may hold other records, "
@@ -67,4 +83,43 @@ class Doubts:
         if self._loose_escapes:
             others = numbered(self._loose_escapes, "backslash", "backslashes")
             found.append(f"Backslashes escape quotation marks. Elsewhere they are kept as characters: {others}.")
+        if self._backslashes.before_mark and (self._has_malformed or self._width == 1):
+            found.append("Backslashes stand before quotation marks. They are kept, and perhaps they escape the marks.")
+        if self._backslashes.are_doubled:
+            found.append("Every backslash of the file is doubled. Both are kept, and perhaps two stand for one.")
         return tuple(map(Question, found))
+
+
+class Backslashes:
+    """Finds backslashes that may be escapes, in a dialect without escapes.
+
+    before_mark: whether one stands before a quotation mark.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._mark = dialect.quote.encode()
+        self._are_characters = self._are_escapes = dialect.escape is not None
+        self._doubled = 0
+        self.before_mark = False
+
+    @property
+    def are_doubled(self) -> bool:
+        """Returns whether all backslashes are doubled, and no quotation mark is.
+
+        A program that escapes with backslashes writes so, if no value has a quotation mark.
+        """
+        return bool(self._doubled) and not self._are_characters
+
+    def add(self, data: bytes) -> None:
+        """Add a block of records."""
+        if self._are_escapes or b"\\" not in data:
+            return
+        self.before_mark |= b"\\" + self._mark in data
+        if self._are_characters:
+            return
+        doubled = data.count(b"\\\\")
+        self._doubled += doubled
+        mark, around = re.escape(self._mark), rb"[^,;\t|\r\n]"
+        self._are_characters = data.count(b"\\") != 2 * doubled or bool(
+            re.search(rb"%b%b%b|%b%b%b" % (around, mark, mark, mark, mark, around), data)
+        )

@@ -1,6 +1,7 @@
 """The encoding of a text: certain by a mark or by its structure, else the likeliest by the alphabets of languages."""
 
 import codecs
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _PRESENT = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "cp932",
 _FORMER = ("mac_roman", "cp850", "cp852", "cp866", "koi8_r", "cp1255", "cp1256")
 _CANDIDATES = (*_PRESENT, *_FORMER)
 """The encodings to choose from: those that programs write today before those of former systems."""
+ASCII_BYTES = ("utf-7", "iso2022_jp")
+"""Those in which every byte is ASCII."""
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _LATIN = ("cp1252", "cp1250", "cp1254", "cp1257", "latin-1", "mac_roman", "cp850", "cp852")
 """Those of Latin letters alone."""
@@ -79,13 +82,23 @@ class Encoding:
     """The name of a codec, and how certain it is, in words.
 
     candidates: the likeliest encodings, each with another text, if only the letters of the file speak for one of them.
-    alike: other encodings in which the file has the text of the first candidate.
+    alike: for each candidate other encodings in which the file has the same text.
+    contrary: the candidate for which the letters clearly speak, if another one comes first.
     """
 
     name: str
     sure: str
     candidates: tuple[str, ...] = ()
-    alike: tuple[str, ...] = ()
+    alike: tuple[tuple[str, ...], ...] = ()
+    contrary: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """Returns why a user must choose one of the candidates."""
+        if self.name in ASCII_BYTES:
+            return f"Every byte of the file is ASCII, and it has sequences of {self.name.upper()}."
+        contrary = f" Its letters speak for {self.contrary}, not for {self.name}." if self.contrary else ""
+        return f"The file is not UTF-8, and its bytes are text in several encodings.{contrary}"
 
 
 def check_encoding(name: str) -> str:
@@ -121,15 +134,48 @@ def detect_encoding(file: BinaryIO, name: str, first: str | None = None) -> Enco
         return Encoding(wide[0], "certain: only so its NUL bytes are part of lines of text")
     if is_utf8 and any(sign in sample for sign in _ISO_2022_JP) and _file_decodes(file, "iso2022_jp"):
         return Encoding("iso2022_jp", "proposed, by its escape sequences", ("iso2022_jp", "utf-8"))
+    if is_utf8 and _is_utf7(file, sample):
+        return Encoding("utf-7", "proposed, by sequences such as +AGE-", ("utf-7", "utf-8"))
     if is_utf8:
         return Encoding("utf-8", "certain: every byte of it is UTF-8")
     _require_undamaged(file, name)
-    ranked = dict.fromkeys([*([first] if first else []), *rank(_sample(file)), *_CANDIDATES, "latin-1"])
-    usual = [*([first] if first else []), *_CANDIDATES, "latin-1"]
-    groups = [sorted(group, key=usual.index) for group in _groups(file, ranked)]
+    return _likeliest(file, first)
+
+
+def _likeliest(file: BinaryIO, first: str | None) -> Encoding:
+    """Returns the likeliest encodings of a file that is not UTF-8, one for each text that it can have."""
+    earlier = [first] if first else []
+    usual = [*earlier, *_CANDIDATES, "latin-1"]
+    sample = _sample(file)
+    ranked = rank(sample)
+    groups = [sorted(group, key=usual.index) for group in _groups(file, dict.fromkeys([*earlier, *ranked, *usual]))]
     candidates = tuple(group[0] for group in groups[:_MOST_CANDIDATES])
-    alike = tuple(it for it in groups[0][1:] if it in _LATIN or candidates[0] not in _LATIN)
-    return Encoding(candidates[0], "proposed: it is not UTF-8", candidates, alike)
+    alike = tuple(
+        tuple(it for it in group if it in _LATIN or name not in _LATIN) for name, *group in groups[: len(candidates)]
+    )
+    likeliest = next((group[0] for group in groups[1:] if ranked and ranked[0] in group), None)
+    contrary = likeliest if likeliest and _is_clearer(sample, ranked[0], candidates[0]) else None
+    return Encoding(candidates[0], "proposed: it is not UTF-8", candidates, alike, contrary)
+
+
+def _is_clearer(sample: bytes, name: str, other: str) -> bool:
+    """Returns whether the letters of a text speak clearly for one encoding against another."""
+    letters = sum(not it.isascii() and it.isalpha() for it in sample.decode(name))
+    return letters >= _ENOUGH and _likelihood(sample.decode(name), name) >= _CLEARLY + (
+        _likelihood(sample.decode(other), other) if _decodes(sample, other, final=True) else 0.0
+    )
+
+
+def _is_utf7(file: BinaryIO, sample: bytes) -> bool:
+    """Returns whether a file of ASCII has sequences of UTF-7, which are letters, and no other plus sign."""
+    found = {*_UTF_7.findall(sample)}
+    if not found or not sample.isascii() or not _file_decodes(file, "utf-7"):
+        return False
+    texts = [it.decode("utf-7") for it in found if it != b"+-"]
+    return any(text.isalpha() for text in texts) and all(
+        it.isascii() or _is_sign(it) or _alphabets_with(it.lower()[:1]) or 0x3040 <= ord(it) <= 0x9FFF
+        for it in "".join(texts)
+    )
 
 
 def _wide(sample: bytes) -> list[str]:
@@ -258,6 +304,12 @@ _MANY_BYTES = 50
 
 _ISO_2022_JP = (b"\x1b$B", b"\x1b$@")
 """The escape sequences of Japanese mail. All bytes of such a text are ASCII."""
+
+_UTF_7 = re.compile(rb"\+[A-Za-z0-9+/]*-")
+"""The sequences in which UTF-7 has characters that are not ASCII: ü as +APw-. A plus sign is +-."""
+
+_ENOUGH, _CLEARLY = 5, 0.25
+"""How many letters can speak clearly for an encoding, and by what difference in likelihood."""
 
 _ALIKE = 0.02
 """The difference in likelihood below which the frequency of letters decides."""

@@ -24,9 +24,10 @@ from resources.file_reader.delimited import header
 from resources.file_reader.delimited.by_line import TOO_LARGE
 from resources.file_reader.delimited.detection import detect
 from resources.file_reader.delimited.dialect import check_delimiter
-from resources.file_reader.delimited.differing import ENCODING_SENTENCE, differing_values
+from resources.file_reader.delimited.differing import differing_values
 from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
+from resources.file_reader.delimited.joined import are_several
 from resources.file_reader.delimited.other_records import OtherRecords
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.delimited.widths import Widths
@@ -77,8 +78,13 @@ class DelimitedFile:
         self.used = ReadOptions(
             self.encoding.name, self.dialect.delimiter, header_row=self._header_line, short_rows=self._short_rows
         )
-        self.questions = (*self._ask_encoding(), *beginning.questions, *self._header.questions)
-        self._doubts = Doubts(len(self.headers))
+        self.questions = (
+            *self._ask_encoding(),
+            *beginning.questions,
+            *self._header.questions,
+            *self._ask_joined_header(),
+        )
+        self._doubts = Doubts(self.headers, self.dialect)
         self.understood = [
             ("Format", "Delimited text"),
             ("Encoding", f"{self.encoding.name} ({self.encoding.sure})"),
@@ -190,7 +196,17 @@ class DelimitedFile:
             return ()
         with self._path.open("rb") as file:
             values = differing_values(file, self.encoding.candidates, self.headers, self._line, self.dialect.reader)
-        return (Question(ENCODING_SENTENCE, "encoding", self.encoding.candidates, values, self.encoding.alike),)
+        found = self.encoding
+        return (Question(found.sentence, "encoding", found.candidates, values, found.alike, found.contrary),)
+
+    def _ask_joined_header(self) -> tuple[Question, ...]:
+        """Returns what to ask if a stray quotation mark may have joined the header row with a record."""
+        lines = list(io.StringIO(self.dialect.delimiter.join(self.headers), newline=""))
+        if not are_several(lines, self.dialect, len(self.headers)):
+            return ()
+        return (
+            Question("A name of a column may hold a record. Perhaps quotation marks are missing in the header row."),
+        )
 
     def _text(self, errors: Literal["strict", "replace"] = "strict") -> io.TextIOWrapper:
         return self._path.open("r", encoding=self.encoding.name, errors=errors, newline="")
@@ -305,5 +321,8 @@ def _in_words(error: csv.Error) -> str:
     if "unexpected end" in text:
         return "a quotation mark is opened and never closed"
     if "expected after" in text:
-        return "after the quotation mark that ends a field comes another character than the delimiter"
+        return (
+            "after the quotation mark that ends a field comes another character than the delimiter. If it is a space, "
+            "remove the spaces between quotation marks and delimiters"
+        )
     return text

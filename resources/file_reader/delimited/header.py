@@ -39,6 +39,9 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
     delimiter: of the dialect. name: what messages call the file.
     Raises UnreadableFile if each line is in quotation marks as a whole.
     """
+    if _are_marked(names):
+        asked = Question("A name of a column is in quotation marks that are not those of the records.")
+        return Header(names, questions=(asked,))
     if not rows:
         return Header(names)
     _check_wrapped(names, rows, delimiter, name)
@@ -76,6 +79,19 @@ def _nameless(names: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[tupl
     return (("Columns without a name or value, left out", f"{empty:,} at the end"),)
 
 
+def are_alike(record: Sequence[str], other: Sequence[str]) -> bool:
+    """Returns whether a record may be of the same table as another one: it has a number where that has one."""
+    pairs = [(mine, its) for mine, its in zip(record, other, strict=False) if mine and its]
+    return all(not kind_of(mine) or kind_of(mine) == kind_of(its) for mine, its in pairs) and not (
+        record and has_sign(record[0]) and not has_sign(other[0])
+    )
+
+
+def is_typed(text: str) -> bool:
+    """Returns whether a value is a number, a date or an address."""
+    return bool(kind_of(text))
+
+
 def names_another_table(values: Sequence[str]) -> bool:
     """Returns whether the values of a record in typed columns are texts, as names of columns are."""
     return bool(values) and all(value and not has_sign(value) for value in values)
@@ -83,9 +99,10 @@ def names_another_table(values: Sequence[str]) -> bool:
 
 def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[str]) -> tuple[Question, ...]:
     """Returns what to ask if the header row looks like a record, or the first record like a second header row."""
-    marked = [is_marked(name.strip(" \ufeff"), mark) for name in names for mark in "\"'"]
-    if any(marked):
-        return (Question("A name of a column is in quotation marks that are not those of the records."),)
+    if rows and _is_ruled_line(rows[0]):
+        return (
+            Question("Below the header is a ruled line, as in a table for people. Spaces in its columns are kept."),
+        )
     if len(rows) < 2:
         return ()
     typed = [(kind_of(name), kind, name) for name, kind in zip(names, kinds, strict=False) if kind]
@@ -96,6 +113,20 @@ def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[st
     if len(rows) > 2 and len(second) > 1 and names_another_table(second):
         return (Question("The first record looks like a second header row."),)
     return ()
+
+
+def _are_marked(names: Sequence[str]) -> bool:
+    """Returns whether a name, or several in a row, stand in quotation marks."""
+    names = [name.strip(" \ufeff") for name in names]
+    return any(is_marked(name, mark) for name in names for mark in "\"'") or (
+        any(name[:1] == "'" for name in names) and any(name[-1:] == "'" for name in names)
+    )
+
+
+def _is_ruled_line(row: Sequence[str]) -> bool:
+    """Returns whether a row is a line of signs, as a terminal and a page draw it below a header: ---+----."""
+    text = "".join(row)
+    return "---" in text and {*text} <= {*"-+:=| "}
 
 
 def _number_columns(names: Sequence[str]) -> bool:

@@ -98,10 +98,12 @@ class OtherRecords:
         return found
 
     def _note_others(self, values: pa.Table, lines: pa.Array) -> None:
-        """Adds a doubt about records that may be written with another delimiter: `Oak, big;in stock, soon`.
+        """Adds doubts about records that may be comments, or written with another delimiter: `Oak, big;in stock, soon`.
 
         A space follows each delimiter of such a record, and another delimiter would give as many fields.
         """
+        if not self._header.names[0].startswith("#"):
+            self._doubts.comments += lines.filter(pc.starts_with(values.column(0), "# ").combine_chunks()).to_pylist()
         if len(values.columns) < 2:
             return
         spaced = pc.starts_with(values.column(1), " ")

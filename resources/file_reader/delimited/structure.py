@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from resources.file_reader.chunk import Malformed, MalformedRecord
-from resources.file_reader.delimited.by_line import TOO_LARGE, LineReader, looks_like_records
+from resources.file_reader.delimited.by_line import TOO_LARGE, LineReader
 from resources.file_reader.delimited.dialect import Dialect
+from resources.file_reader.delimited.joined import are_several
 from resources.file_reader.header_row import has_values
 
 BLOCK = 8 << 20
@@ -119,9 +120,14 @@ class RecordFinder:
                 self._read + int(at) + 1,
                 int(lines[at]),
                 int(found.fields[at]),
-                tuple(next(self._dialect.reader(io.StringIO(data[found.starts[at] : found.stops[at]].decode(), "")))),
+                tuple(next(self._dialect.reader(_lines(data[found.starts[at] : found.stops[at]])))),
             )
             for at in np.flatnonzero(~well_formed)
+        ]
+        joined = [
+            int(lines[at])
+            for at in found.suspects(self._width).tolist()
+            if are_several(_lines(data[found.starts[at] : found.stops[at]]), self._dialect, self._width)
         ]
         first_line, self.line = self.line, self.line + found.line_ends
         return RecordBlock(
@@ -133,7 +139,7 @@ class RecordFinder:
             read=len(found.starts),
             blank=found.blank,
             first_line=first_line,
-            joined=tuple((first_line + found.joined(self._width)).tolist()),
+            joined=tuple(joined),
             empty=len(found.empty[0]),
             filled=int(np.count_nonzero(missing)),
         )
@@ -176,9 +182,7 @@ class RecordFinder:
                     records.append(number)
                     starts.append(line)
                     texts.append("\x1f".join(fields))
-                    if it.stop > it.start + 2 and looks_like_records(
-                        lines[it.start + 1 : it.stop - 1], self._dialect, self._width
-                    ):
+                    if it.stop > it.start + 1 and are_several(lines[it.start : it.stop], self._dialect, self._width):
                         joined.append(line)
                 else:
                     malformed.append(MalformedRecord(number, line, len(fields), tuple(fields)))
@@ -297,18 +301,19 @@ class _Structure:
         several = np.searchsorted(self.starts, self._inner, "right") - 1
         return bool((self.fields[several] != width).any())
 
-    def joined(self, width: int) -> _Positions:
-        """Returns the lines, from 0, of records with a line inside that looks like a record.
+    def suspects(self, width: int) -> _Positions:
+        """Returns the records of `width` fields that have a line below the first with as many delimiters as the header.
 
-        Such a line has as many delimiters as the header, and no space after them, as sentences have.
+        Delimiters with a space after them do not count.
         """
-        if width < 3 or len(self._inner) < 2:
+        if width < 2 or not len(self._inner):
             return _NONE
         several = np.searchsorted(self.starts, self._inner, "right") - 1
-        delimiters = np.flatnonzero(self._text[:-1] == self._delimiter)
+        ends = np.where(np.diff(several, append=-1) == 0, np.append(self._inner[1:], 0), self.stops[several])
+        delimiters = np.flatnonzero((self._text[:-1] == self._delimiter) | (self._text[:-1] == FIELD_END[0]))
         delimiters = delimiters[self._text[delimiters + 1] != _SPACE]
-        counts = np.diff(np.searchsorted(delimiters, self._inner))
-        return np.unique(self.lines[several[1:][(several[1:] == several[:-1]) & (counts == width - 1)]])
+        counts = np.searchsorted(delimiters, ends) - np.searchsorted(delimiters, self._inner)
+        return np.unique(several[(counts == width - 1) & (self.fields[several] == width)])
 
     def for_arrow(self, data: bytes, missing: _Positions) -> bytes:
         """Returns the data without empty lines, and with as many more delimiters as each record misses."""
@@ -349,6 +354,11 @@ def _within(lines: tuple[_Positions, _Positions], size: int) -> npt.NDArray[np.b
     turns[lines[1] + 1] -= 1
     within: npt.NDArray[np.bool_] = np.cumsum(turns[:-1], dtype=np.int8) > 0
     return within
+
+
+def _lines(data: bytes) -> list[str]:
+    """Returns the lines of some data, with their ends."""
+    return list(io.StringIO(data.decode(), newline=""))
 
 
 def _line_ends(data: bytes, text: _Bytes, *, last: bool) -> _Positions:

@@ -11,7 +11,16 @@ from resources.file_reader.formats.parquet import Parquet
 from schemas.counts import numbered
 from schemas.errors import UnreadableFile
 
-__all__ = ["FORMATS", "Candidate", "Format", "OpenedFile", "RowWriter", "format_named", "recognise"]
+__all__ = [
+    "FORMATS",
+    "Candidate",
+    "Format",
+    "OpenedFile",
+    "RowWriter",
+    "format_named",
+    "options_of_others",
+    "recognise",
+]
 
 FORMATS: tuple[Format, ...] = (
     Excel(),
@@ -44,6 +53,11 @@ def recognise(path: Path, name: str) -> Format:
         if format_.recognises(candidate):
             return format_
     raise _unknown_archive(name, candidate.members)
+
+
+def options_of_others(format_: Format) -> frozenset[str]:
+    """Returns the options, as in ReadOptions, that say something about files of other formats alone."""
+    return frozenset(option for other in FORMATS for option in other.options) - {*format_.options}
 
 
 def format_named(name: str) -> Format:

@@ -16,7 +16,7 @@ class Delimited(Format):
 
     name = "delimited"
     suffixes = (".csv", ".tsv", ".tab", ".txt")
-    numbers_are_text = True
+    options = ("encoding", "delimiter", "decimal", "header_row", "short_rows")
     escapes_formulas = True
 
     def recognises(self, candidate: Candidate) -> bool:

@@ -17,6 +17,7 @@ class Excel(Format):
 
     name = "excel"
     suffixes = (".xlsx", ".xlsm")
+    options = ("sheet", "as_shown", "header_row")
     time_zone = "UTC"
     escapes_formulas = True
 

@@ -10,6 +10,7 @@ from schemas.errors import UnreadableFile
 _AS_TABLE = "Save its table as .xlsx or .csv, and import that."
 _AS_SHEET = "Open it in a spreadsheet, save it as .xlsx, and import that."
 _UNPACK = "Unpack it, and import each file by itself."
+_TWICE = "Unpack it once, and import the packed file that is inside."
 _EXPORT = "Export its table as CSV or Parquet, and import that."
 _OLE = b"\xd0\xcf\x11\xe0"
 """How files of Office before 2007 begin, and encrypted ones of later versions."""
@@ -111,6 +112,8 @@ _KINDS = (
     _Kind("a .tar archive", _UNPACK, lambda candidate: candidate.start[257:262] == b"ustar"),
     _Kind("a .7z archive", _UNPACK, _begins(b"7z\xbc\xaf\x27\x1c")),
     _Kind("a .rar archive", _UNPACK, _begins(b"Rar!\x1a\x07")),
+    _Kind("packed twice, the second time as .gz", _TWICE, _begins(b"\x1f\x8b")),
+    _Kind("packed twice, the second time as .zst", _TWICE, _begins(b"\x28\xb5\x2f\xfd")),
     _Kind("a file packed as .xz", "Unpack it, or pack it as .gz or .zst.", _begins(b"\xfd7zXZ\0")),
     _Kind("a file packed as .bz2", "Unpack it, or pack it as .gz or .zst.", _bz2),
     _Kind("an SQLite database", _EXPORT, _begins(b"SQLite format 3\0")),

@@ -120,12 +120,17 @@ class Format(ABC):
     """How the names of such files end; the first is the suffix of a rejects file."""
     time_zone: ClassVar[str | None] = None
     """The time zone of timestamps without an offset: UTC where the format has no offsets."""
-    numbers_are_text: ClassVar[bool] = False
-    """Whether the format has no numbers of its own, so that they can have any decimal sign."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """The options, as in ReadOptions, that say something about such files, and nothing about those of other formats."""
     names_in_records: ClassVar[bool] = False
     """Whether the records name the columns, so that a file without records names none."""
     escapes_formulas: ClassVar[bool] = False
     """Whether a spreadsheet opens such files, so that a rejects file has a ' before texts that look like formulas."""
+
+    @property
+    def numbers_are_text(self) -> bool:
+        """Whether the format has no numbers of its own, so that they can have any decimal sign."""
+        return "decimal" in self.options
 
     @property
     def cell_characters(self) -> int | None:
