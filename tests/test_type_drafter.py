@@ -464,4 +464,4 @@ def test_a_file_is_read_as_is_said(tmp_path: Path) -> None:
         ("zeit", "Timestamp"),
     ]
     unsaid = re.findall(r": (\w+) = field", draft(path, options=ReadOptions("cp1252", ";")))
-    assert unsaid == ["Text", "Text", "Text", "Text", "Text"]
+    assert unsaid == ["Text", "Text", "Float", "Text", "Text"]
