@@ -97,7 +97,7 @@ def test_a_workbook_with_titles_and_totals_is_imported_as_proposed_and_next_week
     assert (second.batch.counts.updated, second.batch.counts.rejected) == (5000, 2)
     assert second.batch.warnings == ()
     assert second.rejects_file is not None
-    again = importer.preview(request(Path(second.rejects_file)))
+    again = importer.preview(request(Path(str(second.rejects_file))))
     assert (again.batch.parent, again.batch.counts.read) == (second.batch.batch_id, 2)
     assert again.batch.remembered is not None
     assert again.batch.remembered.options.as_shown
@@ -130,7 +130,7 @@ def test_a_header_row_that_is_asked_is_remembered_by_its_names_wherever_it_is(
     assert second.batch.remembered is not None
     assert (second.batch.counts.created, second.batch.remembered.options.header_row) == (1, 3)
     assert report.rejects_file is not None
-    corrected = importer.preview(ImportRequest(Path(report.rejects_file), "ua", "contacts"))
+    corrected = importer.preview(ImportRequest(Path(str(report.rejects_file)), "ua", "contacts"))
     assert (corrected.batch.parent, corrected.batch.questions) == (report.batch.batch_id, ())
     assert corrected.batch.remembered is not None
     assert corrected.batch.remembered.options.header_row == 2
@@ -192,5 +192,5 @@ def test_an_export_of_a_crm_is_imported_as_proposed_and_next_week_with_no_option
     second = importer.import_file(request(crm_export(tmp_path / "week2.csv", 2)), OnInvalid.SKIP)
     assert (second.batch.counts.updated, second.batch.counts.rejected) == (29_800, 200)
     assert (second.batch.questions, second.batch.warnings) == ((), ())
-    with Path(second.rejects_file or "").open(encoding="utf-8-sig", newline="") as file:
+    with Path(str(second.rejects_file)).open(encoding="utf-8-sig", newline="") as file:
         assert next(csv.reader(file, delimiter=";"))[:40] == CRM_HEADERS
