@@ -31,6 +31,8 @@ _BAR = 30
 _WIDTH_OF_A_FILE = 240
 _WIDEST = 1_000
 """A width in which every table has room."""
+_LEARNT = 10
+"""How many learnt mappings are printed; `records mappings list` has all."""
 _IGNORED = 20
 """How many headers of ignored columns are printed; the report has all."""
 
@@ -160,7 +162,7 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
     if report.proposals:
         out.print("\nTexts that are no values. To read them as values, import again with the options that are right:")
         print_proposals(report.proposals, out)
-    for learnt in batch.learnt:
+    for learnt in batch.learnt[:_LEARNT]:
         accept = shlex.join(
             ["records", "mappings", "accept", learnt.pair, "-a", batch.account, "-t", batch.record_type]
         )
