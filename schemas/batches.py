@@ -354,7 +354,7 @@ class ImportReport:
     """A batch, the columns of its file, its first problems and changes, the snapshot it made, and its files.
 
     questions: those of the batch, with all values.
-    proposals: texts that are no values of coded fields, and the values that they are like.
+    proposals: of a preview, texts that are no values of coded fields, and the values that they are like.
     open_until: the end of the time to commit it or roll it back. None if neither is possible.
     """
 

@@ -149,6 +149,7 @@ def test_a_commit_writes_what_was_previewed() -> None:
     assert committed.keys() >= REPORT_KEYS
     assert committed == without_details(previewed) | {
         "status": "committed",
+        "values": [],
         "at": ANY,
         "snapshot": ANY,
         "commit_until": None,
@@ -188,7 +189,12 @@ def test_a_discarded_preview_cannot_be_committed() -> None:
 
     discarded = done("discard", previewed["batch_id"])
 
-    assert discarded == without_details(previewed) | {"status": "discarded", "at": ANY, "commit_until": None}
+    assert discarded == without_details(previewed) | {
+        "status": "discarded",
+        "values": [],
+        "at": ANY,
+        "commit_until": None,
+    }
     exit_code, error = failed("commit", previewed["batch_id"], "--on-invalid", "skip")
     assert (exit_code, error["code"]) == (3, "refused")
 

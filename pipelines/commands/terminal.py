@@ -36,6 +36,8 @@ _IGNORED, _LIKE, _CHANGED, _SAMPLE = 20, 10, 10, 40
 
 The report has all.
 """
+_LEARNT = 10
+"""How many learnt mappings are printed; `records mappings list` has all."""
 _WHY = {"given": "as you said", "remembered": "as said earlier"}
 
 
@@ -168,7 +170,7 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
     if report.proposals:
         out.print("\nTexts that are no values. To read them as values, import again with the options that are right:")
         print_proposals(report.proposals, out)
-    for learnt in batch.learnt:
+    for learnt in batch.learnt[:_LEARNT]:
         accept = shlex.join(
             ["records", "mappings", "accept", learnt.pair, "-a", batch.account, "-t", batch.record_type]
         )

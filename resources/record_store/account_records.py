@@ -114,7 +114,7 @@ class AccountRecords:
         proposals: tuple[MappedValue, ...] = ()
         with suppress(FileNotFoundError), self._store.files.fetched(self.problems(batch_id)) as problems:
             samples = summarise(problems)[1]
-            proposals = proposed_values(problems, record_type)
+            proposals = proposed_values(problems, record_type) if batch.status is BatchStatus.PREVIEWED else ()
         return self.with_files(ImportReport(batch, samples=samples, proposals=proposals, snapshot=snapshot))
 
     def with_files(self, report: ImportReport) -> ImportReport:
