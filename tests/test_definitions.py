@@ -40,6 +40,7 @@ _FILE = {
     "decimal": "",
     "time_zone": "",
     "unescape": False,
+    "no_unescape": False,
     "as_shown": False,
     "of": "",
     "again": False,
