@@ -45,6 +45,7 @@ _FILE = {
     "blank": "",
     "footer": "",
     "unescape": False,
+    "no_unescape": False,
     "as_shown": False,
     "of": "",
     "again": False,
