@@ -55,6 +55,11 @@ class PreviewConfig(dg.Config):
         default="", description="The character between fields, as ; or tab. Empty: as before, or detected."
     )
     sheet: str = Field(default="", description="The sheet of a workbook. Empty: as before, or the first.")
+    at: str = Field(
+        default="",
+        description="The list that has the records of a JSON file, for example results or data.items. "
+        "Empty: as before, or as found.",
+    )
     date_order: DateOrderName = Field(
         default="",
         description="The order in dates unlike 2024-05-31: dmy 31/05/2024, mdy 05/31/2024, ymd 2024/05/31. "
@@ -92,6 +97,7 @@ class PreviewConfig(dg.Config):
             encoding=self.encoding or None,
             delimiter=self.delimiter or None,
             sheet=self.sheet or None,
+            at=self.at or None,
             date_order=DateOrder(self.date_order) if self.date_order else None,
             time_zone=self.time_zone or None,
             decimal=self.decimal or None,

@@ -33,8 +33,8 @@ class CommitPolicy(BaseModel):
     most so many rejected records. `approve` means no files.
     ignore_warnings: the codes of warnings that a clean file may have.
     account, type: the files that the policy is for. None means all accounts, or all types.
-    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal: how these files are written; see
-        ReadOptions.
+    encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal, at: how these files are written;
+        see ReadOptions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +50,7 @@ class CommitPolicy(BaseModel):
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: Literal[",", "."] | None = None
+    at: str | None = None
 
     @field_validator("commit")
     @classmethod

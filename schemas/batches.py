@@ -76,6 +76,7 @@ class ImportRequest:
         offsets, or that such timestamps are rejected.
     decimal: the decimal sign of numbers in delimited text, a comma or a point. None means as said earlier, or a point
         without thousands separators.
+    at: the path of the list that has the records of a JSON file, data.items. None means as said earlier or as found.
     of: the export of the account that the file comes from, if it was edited since. None means that the file says it.
     again: whether the same content may be imported again.
     arrival: set if the file comes from the inbox.
@@ -95,6 +96,7 @@ class ImportRequest:
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: str | None = None
+    at: str | None = None
     of: str | None = None
     again: bool = False
     arrival: Arrival | None = None

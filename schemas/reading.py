@@ -30,6 +30,8 @@ class ReadOptions:
     as_shown: whether a number of a workbook in a field of text is the text that its number format shows.
     decimal: the decimal sign of numbers in delimited text, a comma or a point. They may have thousands separators then.
     time_zone: the time zone of timestamps without an offset from UTC.
+    at: the path of the list that has the records of a JSON file, if an object is around it: data.items. A point is the
+        object itself.
     or_encodings: encodings that gave the file the same text as `encoding`, when a user chose that text.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
     of: the id of an export of ours that the file says it is. Anybody can write an id into a file.
@@ -43,6 +45,7 @@ class ReadOptions:
     as_shown: bool | None = None
     time_zone: str | None = None
     decimal: str | None = None
+    at: str | None = None
     or_encodings: tuple[str, ...] | None = None
     likely_encoding: str | None = None
     of: str | None = None

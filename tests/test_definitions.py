@@ -36,6 +36,7 @@ _FILE = {
     "encoding": "",
     "delimiter": "",
     "sheet": "",
+    "at": "",
     "date_order": "",
     "decimal": "",
     "time_zone": "",

@@ -348,11 +348,12 @@ def test_options_are_shown_as_the_command_takes_them() -> None:
         as_shown=True,
         time_zone="UTC",
         decimal=",",
+        at="data.items",
         likely_encoding="cp1250",
     )
     assert " ".join(options.flags) == (
         "--encoding cp1252 --delimiter tab --sheet 'My data' --date-order dmy --no-unescape --as-shown "
-        "--time-zone UTC --decimal ,"
+        "--time-zone UTC --decimal , --at data.items"
     )
 
 

@@ -44,6 +44,12 @@ _PREVIEW_OPTIONS = (
     click.option("--encoding", help="The file's encoding, for example utf-8 or cp1252. Default: detected."),
     click.option("--sheet", help="The sheet of a workbook. Default: the first."),
     click.option(
+        "--at",
+        metavar="PATH",
+        help="The list that has the records of a JSON file, for example results or data.items. "
+        "A point is the object itself. Default: found.",
+    ),
+    click.option(
         "--date-order",
         type=click.Choice(DateOrder, case_sensitive=False),
         help="The order in dates such as 31/05/2024 (dmy), 05/31/2024 (mdy) or 2024/05/31 (ymd).",

@@ -263,5 +263,6 @@ class Opener:
             (used.encoding is not None and wanted.encoding not in (None, used.encoding))
             or (used.delimiter is not None and wanted.delimiter not in (None, used.delimiter))
             or (used.sheet is not None and wanted.sheet not in (None, used.sheet))
+            or (used.at is not None and wanted.at not in (None, used.at))
             or (bool(guessed) and wanted.likely_encoding not in (None, *guessed))
         )

@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.duckdb_reader import DuckDBReader, DuckDBReadFailed, disagreement
+from resources.file_reader.json_records.arrangement import Form
 
 _SLACK = 1 << 20
+_FORMATS = {Form.ARRAY: "array", Form.COMMAS: "array", Form.LINES: "newline_delimited", Form.STREAM: "unstructured"}
 
 
 class JsonCrossCheck:
@@ -22,12 +24,12 @@ class JsonCrossCheck:
     """
 
     def __init__(
-        self, file: BinaryIO, name: str, *, array: bool, headers: Sequence[str], record_bytes: int, rows: int
+        self, file: BinaryIO, name: str, *, form: Form, headers: Sequence[str], record_bytes: int, rows: int
     ) -> None:
         self._name = name
         self._columns = len(headers)
         path = Path(f"/dev/fd/{file.fileno()}")
-        source = f"""'{path}', format = '{"array" if array else "newline_delimited"}', compression = 'uncompressed',
+        source = f"""'{path}', format = '{_FORMATS[form]}', compression = 'uncompressed',
             maximum_object_size = {record_bytes + _SLACK}"""
         query, parameters = _query(source, headers)
         self._rows = DuckDBReader(path).rows(query, parameters, rows)

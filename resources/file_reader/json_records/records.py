@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from resources.file_reader.json_records import source as source_of
+from resources.file_reader.json_records.arrangement import Arrangement, Form
 from resources.file_reader.json_records.columns import Row
 from resources.file_reader.json_records.limits import JsonLimits
 from resources.file_reader.json_records.source import WHITE, Decoded, Place, Source
@@ -45,12 +46,16 @@ Batch = tuple[list[Row], Sequence[int], int]
 
 
 class Records:
-    """A file of JSON records, read once. `kind` and `notes` are known after that."""
+    """A file of JSON records, read once. `kind` and `notes` are known after that.
+
+    arranged: how its records are arranged. None: in an array or on lines, as its first character says.
+    """
 
     kind: Literal["json", "ndjson"]
 
-    def __init__(self, file: BinaryIO, name: str, limits: JsonLimits) -> None:
+    def __init__(self, file: BinaryIO, name: str, limits: JsonLimits, arranged: Arrangement | None = None) -> None:
         self._file, self._name, self._limits = file, name, limits
+        self._arranged = arranged or Arrangement()
         self._names: dict[str, None] = {}
         self._shapes: set[tuple[str, ...]] = set()
         self._done = 0
@@ -79,7 +84,8 @@ class Records:
 
     def batches(self) -> Iterator[Batch]:
         """Yields all records. Call it once. Raises UnreadableFile at the first byte that is not allowed."""
-        source = Source(self._file)
+        arranged = self._arranged
+        source = Source(self._file, arranged.start, arranged.end, arranged.line)
         while len(source.buffer) < 3 and not source.ended:
             source.more()
         if source.buffer.startswith(b"\xef\xbb\xbf"):
@@ -94,8 +100,9 @@ class Records:
         if first not in (b"[", b"{"):
             text = Decoded.of(source.buffer[:80]).text
             raise self._refuse(source, text, 0, f"neither an array nor an object begins with {shown(text[:1] or '?')}")
-        self.kind = "json" if first == b"[" else "ndjson"
-        for batch in self._elements(source) if self.kind == "json" else self._lines(source):
+        form = Form.ARRAY if first == b"[" else arranged.form
+        self.kind = "json" if form is Form.ARRAY else "ndjson"
+        for batch in self._lines(source) if form is Form.LINES else self._elements(source, form):
             yield batch
             self._done += len(batch[0])
             if self._blank > self._limits.blank_lines + BLANK_FOR_A_RECORD * self._done:
@@ -159,28 +166,32 @@ class Records:
             raise self._refuse(place, text, error.at, error.why, before) from None
         return row
 
-    def _elements(self, source: Source) -> Iterator[Batch]:
-        source.drop(1)
+    def _elements(self, source: Source, form: Form) -> Iterator[Batch]:
+        """Yields records that are not on lines: in an array, between commas, or one after another."""
+        end = b"]" if form is Form.ARRAY else b""
+        separator = b"" if form is Form.STREAM else b","
+        source.drop(len(end))
         before: Literal["nothing", "object", "comma"] = "nothing"
         while True:
             if len(source.buffer) < source_of.BLOCK and not source.ended:
                 source.more()
             source.skip_white()
             mark = source.buffer[:1]
-            if mark == b"]" and before != "comma":
+            if mark == end and not (before == "comma" and end):
                 break
-            if before == "object":
-                if mark != b",":
+            if before == "object" and separator:
+                if mark != separator:
                     why = "a comma or ] is expected" if mark else "the file ends before the array does"
+                    why = why if end else f"a comma is expected before {shown(mark.decode(errors='replace'))}"
                     raise self._refuse(source, Decoded.of(source.buffer[:80]).text, 0, why, None)
                 source.drop(1)
                 before = "comma"
                 continue
-            batch = self._plain_elements(source) or self._walk_elements(source)
+            batch = (self._plain_elements(source) if separator else None) or self._walk_elements(source, form)
             yield batch
             source.drop(batch[2])
             before = "object"
-        source.drop(1)
+        source.drop(len(end))
         source.skip_white()
         if source.buffer:
             text = Decoded.of(source.buffer[:80]).text
@@ -206,8 +217,9 @@ class Records:
             return None
         return rows, (source.line + np.searchsorted(np.flatnonzero(data == ord("\n")), starts)).tolist(), end
 
-    def _walk_elements(self, source: Source) -> Batch:
+    def _walk_elements(self, source: Source, form: Form) -> Batch:
         """Returns the objects in the buffer, at least one."""
+        separator = "" if form is Form.STREAM else ","
         while True:
             decoded = Decoded.of(source.buffer)
             text = decoded.text
@@ -226,9 +238,9 @@ class Records:
                     lines.append(line)
                     end = after
                     at = skip_space(text, end)
-                    if text[at : at + 1] != ",":
+                    if separator and text[at : at + 1] != separator:
                         break
-                    at += 1
+                    at += len(separator)
             except Incomplete:
                 pass
             except Misplaced as error:
@@ -240,7 +252,8 @@ class Records:
             if decoded.bad and not (decoded.cut and not source.ended):
                 raise self._refuse(source, text, len(text), decoded.not_utf8)
             if source.ended:
-                raise self._refuse(source, text, len(text), "the file ends in the middle of the array")
+                of = "array" if form is Form.ARRAY else "object"
+                raise self._refuse(source, text, len(text), f"the file ends in the middle of the {of}")
             self._within_record_limit(source)
             source.more()
 
