@@ -97,10 +97,15 @@ def _refusal(content: bytes | str, **options: Any) -> str:
     return refused.value.message
 
 
+def _walk_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Records, "_plain", lambda *_: False)
+    patch.setattr(Records, "_nested", lambda *_: False)
+
+
 @pytest.fixture(params=READERS)
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "walk":
-        monkeypatch.setattr(Records, "_plain", lambda *_: False)
+        _walk_only(monkeypatch)
     return str(request.param)
 
 
@@ -150,7 +155,7 @@ def test_both_readers_say_the_same_of_the_whole_corpus(monkeypatch: pytest.Monke
     contents = [*_corpus("test_parsing", "").values(), *_corpus("test_transform", "").values()]
     contents += [_wrapped(content) for content in contents]
     found = [_outcome(content) for content in contents]
-    monkeypatch.setattr(Records, "_plain", lambda *_: False)
+    _walk_only(monkeypatch)
     assert [_outcome(content) for content in contents] == found
 
 
@@ -318,6 +323,34 @@ def test_limits(limits: JsonLimits, within: str, found: str) -> None:
         assert found in _refusal(form % beyond, limits=limits)
 
 
+def test_nested_values_are_skipped_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walking through 40 MB of them took 25 seconds."""
+    records = [{"a": n, "b": {"c": [n, '"{'], "d": {"e": None}}, "f": "x"} for n in range(50)]
+    contents = (json.dumps(records, indent=1), "".join(json.dumps(record) + "\n" for record in records))
+    found = [_outcome(content.encode()) for content in contents]
+    assert [len(outcome[4]) for outcome in found] == [50, 50]
+    walked: list[str] = []
+    monkeypatch.setattr("resources.file_reader.json_records.records.read_object", lambda *_: walked.append("object"))
+    assert ([_outcome(content.encode()) for content in contents], walked) == (found, [])
+    monkeypatch.undo()
+    _walk_only(monkeypatch)
+    assert [_outcome(content.encode()) for content in contents] == found
+
+
+@pytest.mark.parametrize("form", ["array", "lines"])
+def test_as_many_columns_as_the_limit_allows_are_read(form: str) -> None:
+    """DuckDB ran out of memory with 5,000."""
+    values = ["x", "", None, True, 1.10, 7, [1], "1e400"]
+    record = {f"column_{n}": values[n % 8] for n in range(10_000)}
+    sparse = [{"column_3": "y"}, {}, {"column_9999": {}}]
+    rows = [record, *sparse]
+    file = Whole(json.dumps(rows) if form == "array" else "".join(json.dumps(row) + "\n" for row in rows))
+    texts = ["x", "", "", "true", "1.1", "7", "", "1e400"]
+    assert (len(file.headers), len(file.cells)) == (10_000, 1251)
+    assert file.rows[0] == tuple(texts[n % 8] for n in range(10_000))
+    assert [(row[3], "".join(row)) for row in file.rows[1:]] == [("y", "y"), ("", ""), ("", "")]
+
+
 def test_a_record_without_an_end_is_not_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "BLOCK", 1000)
     for begin in (b"[", b""):
@@ -430,9 +463,23 @@ RECORDS = st.lists(st.dictionaries(TEXTS, VALUES, max_size=5), min_size=1, max_s
 
 
 @settings(max_examples=40)
-@given(RECORDS, st.booleans(), st.sampled_from([None, 0, 2]), st.integers(1, 200), st.integers(1, 30), st.booleans())
+@given(
+    RECORDS,
+    st.booleans(),
+    st.sampled_from([None, 0, 2]),
+    st.integers(1, 200),
+    st.integers(1, 30),
+    st.booleans(),
+    st.sampled_from([0, 1000]),
+)
 def test_what_json_writes_comes_back(
-    records: list[dict[str, Any]], ascii_only: bool, indent: int | None, block: int, chunk_rows: int, plain: bool
+    records: list[dict[str, Any]],
+    ascii_only: bool,
+    indent: int | None,
+    block: int,
+    chunk_rows: int,
+    plain: bool,
+    wide: int,
 ) -> None:
     headers = tuple(dict.fromkeys(name for record in records for name in record))
     rows = [tuple(_canonical(record.get(name)) for name in headers) for record in records] if headers else []
@@ -441,10 +488,11 @@ def test_what_json_writes_comes_back(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "BLOCK", block)
         if not plain:
-            patch.setattr(Records, "_plain", lambda *_: False)
+            _walk_only(patch)
         stream = "".join(json.dumps(record, ensure_ascii=ascii_only, indent=indent) for record in records)
         commas = ",".join(json.dumps(record, ensure_ascii=ascii_only, indent=indent) for record in records)
         wrapped = f'{{"n": {{}}, "r": {array}}}'
+        patch.setattr("resources.file_reader.json_records.file.WIDE", wide)
         for content in (array, lines, lines.rstrip("\n"), wrapped, stream * 2, commas + "," + commas):
             file = Whole(content, chunk_rows=chunk_rows)
             if content.startswith((stream + stream, commas + ",")):
@@ -487,7 +535,7 @@ def test_both_readers_say_the_same_of_damaged_files(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "BLOCK", block)
         assert _outcome(bytes(content)) == found
-        patch.setattr(Records, "_plain", lambda *_: False)
+        _walk_only(patch)
         assert _outcome(bytes(content)) == found
 
 
@@ -523,12 +571,15 @@ def _spoilt(rows: list[Any], how: str, victim: int) -> list[Any]:
     [
         *((how, victim, "lines") for how in ("drop", "double", "split", "shift", "empty") for victim in (0, 250, 499)),
         *((how, 250, form) for how in ("drop", "double", "split", "shift") for form in ("array", "odd names")),
+        *((how, 250, "wide") for how in ("drop", "double", "split", "shift", "empty")),
     ],
 )
 def test_a_record_that_one_of_the_parsers_reads_otherwise_stops_the_reading(
     monkeypatch: pytest.MonkeyPatch, how: str, victim: int, form: str
 ) -> None:
     names = ("a", "A") if form == "odd names" else ("a", "b")
+    if form == "wide":
+        monkeypatch.setattr("resources.file_reader.json_records.file.WIDE", 1)
     rows = [{names[0]: f"x{n}", names[1]: n} for n in range(500)]
     content = json.dumps(rows) if form == "array" else "".join(json.dumps(row) + "\n" for row in rows)
     assert Whole(content).records[-1] == 500

@@ -101,10 +101,11 @@ def _differing(delivered: pa.ChunkedArray, other: pa.ChunkedArray) -> list[int]:
     if not len(rows):
         return []
     pairs = zip(rows.to_pylist(), delivered.take(rows).to_pylist(), other.take(rows).to_pylist(), strict=True)
-    return [row for row, one, other in pairs if not _same_number(one, other)]
+    return [row for row, one, other in pairs if not same_number(one, other)]
 
 
-def _same_number(one: str, other: str) -> bool:
+def same_number(one: str, other: str) -> bool:
+    """Returns whether both texts are the same number."""
     try:
         return float(one) == float(other)
     except ValueError:

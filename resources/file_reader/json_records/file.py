@@ -16,6 +16,7 @@ from resources.file_reader.json_records.part import as_file
 from resources.file_reader.json_records.records import Records
 from resources.file_reader.json_records.spool import Block, Spool
 from resources.file_reader.json_records.text import in_utf8
+from resources.file_reader.json_records.wide_check import WIDE, WideCrossCheck
 from schemas.reading import Question, ReadOptions
 
 _CHUNK_BYTES = 8 << 20
@@ -66,8 +67,10 @@ class JsonFile:
             copies.callback(self._spool.close)
             records = Records(text, name, limits, arranged)
             for rows, lines, size in records.batches():
-                columns, unfit = text_columns(rows)
-                self._spool.put(Block(columns, pa.array(lines, pa.int64()), unfit))
+                step = max(1, _CHUNK_CELLS // max(1, len(records.names)))
+                for start in range(0, len(rows), step):
+                    columns, unfit = text_columns(rows[start : start + step])
+                    self._spool.put(Block(columns, pa.array(lines[start : start + step], pa.int64()), unfit))
                 self._largest_block = max(self._largest_block, size)
                 self._fewest_rows = min(self._fewest_rows, len(rows) * _CHUNK_BYTES // max(1, size))
             self._file = as_file(text, arranged)
@@ -112,14 +115,7 @@ class JsonFile:
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the file, in order, each confirmed by the cross-check. Call it once."""
         most = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
-        cross_check = JsonCrossCheck(
-            self._file,
-            self._name,
-            form=Form.ARRAY if self.kind == "json" else self._arranged.form,
-            headers=self.headers,
-            record_bytes=self._largest_block,
-            rows=max(16, min(most, self._fewest_rows)),
-        )
+        cross_check = self._cross_check(max(16, min(most, self._fewest_rows)))
         waiting: list[TextChunk] = []
         size = 0
         for block in self._spool.blocks():
@@ -136,6 +132,18 @@ class JsonFile:
         if waiting:
             yield self._checked(waiting, cross_check)
         cross_check.expect_end(self.read)
+
+    def _cross_check(self, rows: int) -> JsonCrossCheck | WideCrossCheck:
+        if len(self.headers) > WIDE:
+            return WideCrossCheck(self._file, self._name, self.headers)
+        return JsonCrossCheck(
+            self._file,
+            self._name,
+            form=Form.ARRAY if self.kind == "json" else self._arranged.form,
+            headers=self.headers,
+            record_bytes=self._largest_block,
+            rows=rows,
+        )
 
     def _chunk(self, block: Block) -> TextChunk:
         size = len(block.lines)

@@ -21,6 +21,7 @@ from resources.file_reader.json_records.source import WHITE, Decoded, Place, Sou
 from resources.file_reader.json_records.walk import (
     Incomplete,
     Misplaced,
+    nested_value,
     read_object,
     shown,
     skip_space,
@@ -30,6 +31,7 @@ from resources.file_reader.options import BLANK_FOR_A_RECORD, too_many_blank_lin
 from schemas.errors import UnreadableFile
 
 _NEAR = 16  # an error this close to the end of a block may come from the cut
+_SHOWN = 1000  # bytes of a nested value that a message can need
 _ESCAPE = re.compile(rb"\\(.)")
 _LINES = (".ndjson", ".jsonl")
 """How the names of files end that may be empty: they have no records. An empty file of another name is damaged."""
@@ -37,9 +39,12 @@ _LINES = (".ndjson", ".jsonl")
 # A number with a point or an exponent arrives as bytes: its text is kept, and differs from a string.
 _decode_line = msgspec.json.Decoder(dict[str, Any], float_hook=str.encode).decode
 _decode_array = msgspec.json.Decoder(list[dict[str, Any]], float_hook=str.encode).decode
+_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _DECLINED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 
 _SCALARS = {str, bytes, int, bool, type(None)}
+
 
 Batch = tuple[list[Row], Sequence[int], int]
 """Records, the line each begins on, and how many bytes they took."""
@@ -127,7 +132,7 @@ class Records:
             except _DECLINED:
                 pass
             else:
-                if self._plain(rows, block):
+                if self._plain(rows, block) or self._nested(rows, [text for text in texts if text]):
                     if len(rows) == len(texts) - (not texts[-1]):
                         return rows, range(source.line, source.line + len(rows)), len(block)
                     self._blank += len(texts) - (not texts[-1]) - len(rows)
@@ -208,7 +213,7 @@ class Records:
         except _DECLINED:
             return None
         if not self._plain(rows, block):
-            return None
+            return self._nested_elements(source, rows, block)
         if b"\n" not in block:
             return rows, [source.line] * len(rows), end
         data = np.frombuffer(block, np.uint8)
@@ -216,6 +221,21 @@ class Records:
         if len(starts) != len(rows):  # some are inside texts
             return None
         return rows, (source.line + np.searchsorted(np.flatnonzero(data == ord("\n")), starts)).tolist(), end
+
+    def _nested_elements(self, source: Source, rows: list[Row], block: bytes) -> Batch | None:
+        """Returns these objects without their nested values, if they are plain apart from these; else None."""
+        elements = list(map(bytes, _decode_elements(b"[" + block + b"]")))
+        if not self._nested(rows, elements):
+            return None
+        lines: list[int] = []
+        line, end = source.line, 0
+        for element in elements:
+            start = block.find(b"{", end)
+            line += block.count(b"\n", end, start)
+            lines.append(line)
+            end = start + len(element)
+            line += element.count(b"\n")
+        return rows, lines, end
 
     def _walk_elements(self, source: Source, form: Form) -> Batch:
         """Returns the objects in the buffer, at least one."""
@@ -268,11 +288,29 @@ class Records:
         ):
             return False
         # Each name and each text has two quotation marks. A repeated member leaves only one name in the dict.
-        quotes = block.count(b'"')
-        if b"\\" in block:
-            quotes -= _ESCAPE.findall(block).count(b'"')
-        if quotes != 2 * (len(types) + types.count(str)):
+        if _quotes(block) != 2 * (len(types) + types.count(str)):
             return False
+        return all(map(self._know, dict.fromkeys(map(tuple, rows))))
+
+    def _nested(self, rows: list[Row], texts: Sequence[bytes]) -> bool:
+        """Returns whether msgspec read these records rightly, apart from nested values, and replaces those.
+
+        texts: the text of each record.
+        """
+        limits = self._limits
+        for row, text in zip(rows, texts, strict=True):
+            values = _decode_members(text)
+            quotes = 2 * (len(row) + list(map(type, row.values())).count(str))
+            for name, value in row.items():
+                if type(value) in _SCALARS:
+                    continue
+                written = bytes(values[name])
+                if written.count(b"[") + written.count(b"{") >= limits.depth:  # perhaps too deep
+                    return False
+                quotes += _quotes(written)
+                row[name] = nested_value(written[:_SHOWN].decode(errors="ignore"))
+            if len(text) > limits.cell_characters or _quotes(text) != quotes:
+                return False
         return all(map(self._know, dict.fromkeys(map(tuple, rows))))
 
     def _know(self, shape: tuple[str, ...]) -> bool:
@@ -307,3 +345,8 @@ class Records:
             f"{self._name} cannot be read as JSON records: {why} ({record}line {line:,}, byte offset {offset:,}).",
             "Nothing was read from it. Give one array of objects, or an object on each line.",
         )
+
+
+def _quotes(text: bytes) -> int:
+    """Returns how many quotation marks begin or end a text."""
+    return text.count(b'"') - (_ESCAPE.findall(text).count(b'"') if b"\\" in text else 0)
