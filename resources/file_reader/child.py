@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import tempfile
+from collections import Counter
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -220,7 +221,7 @@ def _check_headers(headers: tuple[str, ...], name: str, limits: ReadLimits, *, r
             f"{name} has a header of more than {limits.header_characters:,} characters.",
             "The limit is set by RECORDS_MAX_HEADER_CHARACTERS.",
         )
-    repeated = sorted({header for header in headers if header and headers.count(header) > 1})
+    repeated = sorted(header for header, times in Counter(headers).items() if header and times > 1)
     if repeated:
         raise UnreadableFile(
             f"{name} has several columns of the same name.",
