@@ -330,9 +330,9 @@ def test_nested_values_are_skipped_a_block_at_a_time(monkeypatch: pytest.MonkeyP
     found = [_outcome(content.encode()) for content in contents]
     assert [len(outcome[4]) for outcome in found] == [50, 50]
     walked: list[str] = []
-    monkeypatch.setattr("resources.file_reader.json_records.records.read_object", lambda *_: walked.append("object"))
-    assert ([_outcome(content.encode()) for content in contents], walked) == (found, [])
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("resources.file_reader.json_records.records.read_object", lambda *_: walked.append("object"))
+        assert ([_outcome(content.encode()) for content in contents], walked) == (found, [])
     _walk_only(monkeypatch)
     assert [_outcome(content.encode()) for content in contents] == found
 

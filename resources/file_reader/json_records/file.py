@@ -158,7 +158,7 @@ class JsonFile:
             cells=tuple(sorted(cells, key=lambda cell: (cell.row, cell.column))),
         )
 
-    def _checked(self, parts: list[TextChunk], cross_check: JsonCrossCheck) -> TextChunk:
+    def _checked(self, parts: list[TextChunk], cross_check: JsonCrossCheck | WideCrossCheck) -> TextChunk:
         lines = pa.concat_arrays([part.lines for part in parts])
         cells: list[CellProblem] = []
         before = 0

@@ -43,7 +43,7 @@ class ParquetCrossCheck:
 
     Records are compared value by value, as text. Long texts are compared by their SHA-256, to save memory. Some values
     have no text, or a type that DuckDB lacks (decimals of more than 38 digits). There DuckDB must only have a value.
-    A column whose codec or encoding DuckDB lacks is not compared: `unconfirmed` has its position, from 0.
+    `unconfirmed` has the columns, from 0, that are not compared because DuckDB lacks their codec or encoding.
 
     positions: the columns that the chunks have, from 0. None means all.
     """
