@@ -107,9 +107,10 @@ def types(context: click.Context, as_json: bool) -> None:
 @options.as_json
 def draft_type(file: Path, name: str | None, as_json: bool) -> None:
     """Print the module of a record type that fits all of FILE. Read it, correct it, and save it."""
+    from resources.settings import Settings
     from resources.type_drafter import draft
 
-    module = draft(file, name)
+    module = draft(file, name, Settings.from_environment().limits)
     if as_json:
         print_json({"module": module})
     else:
