@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import openpyxl
 import pyarrow as pa
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from resources.file_reader import ReadLimits, ReadOptions
 from resources.file_reader.formats import recognise
 from schemas.parsing import arrow_type, parse_column
+from schemas.reading import DateOrder
 from schemas.record_type import Field
 
 Rows = Sequence[Mapping[str, Any]]
@@ -112,6 +114,31 @@ def _read(path: Path) -> dict[str, list[Any]]:
     if hasattr(opened, "__exit__"):
         opened.__exit__(None, None, None)
     return found
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(VALUES["decimal(18,2)"], min_size=1, max_size=5),
+    st.lists(st.integers(FIRST, LAST), min_size=1, max_size=5),
+    st.sampled_from([(",", "."), (",", " "), (",", ""), (".", ","), (".", "'"), (".", "")]),
+    st.sampled_from(DateOrder),
+    st.sampled_from(["UTC", "Asia/Kolkata", "Asia/Tokyo"]),  # without hours that are there twice or not at all
+)
+def test_numbers_dates_and_times_in_each_style_that_can_be_said_are_read(
+    amounts: list[Decimal], times: list[int], marks: tuple[str, str], order: DateOrder, zone: str
+) -> None:
+    decimal, thousands = marks
+    written = [f"{it:,.2f}".translate({ord(","): thousands, ord("."): decimal}) for it in amounts]
+    read, bad = parse_column(pa.array(written), FIELDS["decimal(18,2)"], decimal=decimal)
+    assert (len(bad), read.to_pylist()) == (0, amounts)
+
+    instants = [datetime.fromtimestamp(max(seconds, 0), UTC) for seconds in times]
+    form = {DateOrder.DMY: "%d.%m.%Y", DateOrder.MDY: "%m/%d/%Y", DateOrder.YMD: "%Y/%m/%d"}[order]
+    read, bad = parse_column(pa.array([f"{it:{form}}" for it in instants]), FIELDS["date"], date_order=order)
+    assert (len(bad), read.to_pylist()) == (0, [it.date() for it in instants])
+    local = [f"{it.astimezone(ZoneInfo(zone)):{form} %H:%M:%S}" for it in instants]
+    read, bad = parse_column(pa.array(local), FIELDS["timestamp"], date_order=order, time_zone=zone)
+    assert (len(bad), read.to_pylist()) == (0, instants)
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
