@@ -68,6 +68,11 @@ class PreviewConfig(dg.Config):
         default="", description="The character between fields, as ; or tab. Empty: as before, or detected."
     )
     sheet: str = Field(default="", description="The sheet of a workbook. Empty: as before, or the first.")
+    at: str = Field(
+        default="",
+        description="The list that has the records of a JSON file, for example results or data.items. "
+        "Empty: as before, or as found.",
+    )
     header_row: int = Field(
         default=0, description="The line or row that names the columns, from 1. 0: as before, or as detected."
     )
@@ -127,6 +132,7 @@ class PreviewConfig(dg.Config):
             sheet=self.sheet or None,
             header_row=self.header_row or None,
             short_rows=ShortRows(self.short_rows) if self.short_rows else None,
+            at=self.at or None,
             date_order=DateOrder(self.date_order) if self.date_order else None,
             time_zone=self.time_zone or None,
             decimal=self.decimal or None,

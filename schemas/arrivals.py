@@ -38,7 +38,7 @@ class CommitPolicy(BaseModel):
     account, type: the files that the policy is for. None means all accounts, or all types.
     value_map: what texts stand for in a field, by field.
     encoding, delimiter, sheet, date_order, unescape, as_shown, time_zone, decimal, footer, blank, header_row,
-        short_rows: how these files are written; see ReadOptions.
+        short_rows, at: how these files are written; see ReadOptions.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,6 +59,7 @@ class CommitPolicy(BaseModel):
     header_row: PositiveInt | None = None
     short_rows: ShortRows | None = None
     value_map: dict[str, dict[str, str]] = {}
+    at: str | None = None
 
     @field_validator("commit")
     @classmethod

@@ -88,6 +88,7 @@ class ImportRequest:
     header_row: the line or row that names the columns, from 1. None means as said earlier, or as detected.
     short_rows: what to do with records of delimited text that have fewer fields than the header. None means as said
         earlier, or that they are rejected.
+    at: the path of the list that has the records of a JSON file, data.items. None means as said earlier or as found.
     of: the export of the account that the file comes from, if it was edited since. None means that the file says it.
     value_map: what texts stand for in a field, by field: {"status": {"Kunde": "customer"}}. An empty value means an
         empty cell.
@@ -113,6 +114,7 @@ class ImportRequest:
     blank: str | None = None
     header_row: int | None = None
     short_rows: ShortRows | None = None
+    at: str | None = None
     of: str | None = None
     value_map: ValueMap = field(default_factory=dict)
     again: bool = False

@@ -45,6 +45,8 @@ class ReadOptions:
     blank: what empty cells do, as `schemas.blanks` reads it.
     header_row: the line of a text or the row of a sheet that names the columns, from 1.
     short_rows: what to do with records that have fewer fields than the header. `fill` adds empty ones.
+    at: the path of the list that has the records of a JSON file, if an object is around it: data.items. A point is the
+        object itself.
     or_encodings: encodings that gave the file the same text as `encoding`, when a user chose that text.
     not_encodings: encodings that gave it another text, which the user saw and did not choose.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
@@ -63,6 +65,7 @@ class ReadOptions:
     blank: str | None = None
     header_row: int | None = None
     short_rows: ShortRows | None = None
+    at: str | None = None
     or_encodings: tuple[str, ...] | None = None
     not_encodings: tuple[str, ...] | None = None
     likely_encoding: str | None = None

@@ -37,6 +37,7 @@ _FILE = {
     "encoding": "",
     "delimiter": "",
     "sheet": "",
+    "at": "",
     "header_row": 0,
     "short_rows": "",
     "date_order": "",

@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import sqlite3
@@ -25,6 +26,17 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1024)
 def made(write: object) -> bytes:
     buffer = io.BytesIO()
     write(buffer)  # type: ignore[operator]
+    return buffer.getvalue()
+
+
+RANDOM = hashlib.shake_256(b"random").digest(4_000)
+
+
+def archive(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as written:
+        for name in names:
+            written.writestr(name, b"x")
     return buffer.getvalue()
 
 
@@ -74,6 +86,19 @@ FOREIGN = {
     "in.orc": (made(lambda file: pyarrow.orc.write_table(TABLE, file)), "is an ORC file."),
     "in.feather": (made(lambda file: pyarrow.feather.write_feather(TABLE, file)), "is a Feather or Arrow file."),
     "in.dbf": (b"\x03\x7d\x01\x01" + bytes(60), "is a dBASE file."),
+    "utf16.xml": ('<?xml version="1.0"?><contacts/>'.encode("utf-16"), "is an XML file."),
+    "bare.xml": (b"<contacts><contact/></contacts>", "is an XML file."),
+    "saved.html": (b"<!-- saved from url -->\n<html><table>", "is an HTML page."),
+    "scan.tif": (b"II*\0" + bytes(64), "is an image."),
+    "book.xlsb": (archive("[Content_Types].xml", "xl/workbook.bin"), "is a binary workbook, as .xlsb."),
+    "book.numbers": (archive("Index/Document.iwa", "preview.jpg"), "is a Numbers or Pages document."),
+    "letter.docx": (archive("[Content_Types].xml", "word/document.xml"), "is a Word document."),
+    "talk.pptx": (archive("[Content_Types].xml", "ppt/presentation.xml"), "is a PowerPoint presentation."),
+    "old.mdb": (b"\0\1\0\0Standard Jet DB\0" + bytes(64), "is an Access database."),
+    "in.csv.lz4": (b"\x04\x22\x4d\x18" + RANDOM[:60], "is a file packed as .lz4."),
+    "random.parquet": (RANDOM, "is neither text nor of a known kind."),
+    "random.csv": (RANDOM[:800], "is neither text nor of a known kind."),
+    "excel5.xls": (b"\x09\x08\x10\0\0\x06\x05\0" + bytes(500), "is neither text nor of a known kind."),
     "in.parquet": (b"PARE" + bytes(40) + b"PARE", "is an encrypted Parquet file."),
 }
 

@@ -215,6 +215,10 @@ def _parquet() -> bytes:
         ("a.jsonl", b"neither", "ndjson"),
         ("a.dat", b'\xef\xbb\xbf \n{"a": 1}\n', "ndjson"),
         ("a", b" " * (2 << 20) + b"[]", "json"),
+        ("a.csv", b'\n{"a": 1}\n', "ndjson"),
+        ("a.txt", '[{"a":"é"}]'.encode("utf-16"), "json"),
+        ("a.dat", '[{"a":"é"}]'.encode("utf-32-be"), "json"),
+        ("a.csv", b'{"a"},b\n1,2\n', "delimited"),
     ],
     ids=map(str, count()),  # a workbook contains the time, which differs from process to process
 )

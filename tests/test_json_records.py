@@ -22,7 +22,8 @@ from resources.file_reader.json_records import JsonFile, JsonLimits
 from resources.file_reader.json_records.columns import text_columns
 from resources.file_reader.json_records.records import Records
 from resources.file_reader.json_records.walk import UnfitValue
-from schemas.errors import UnreadableFile
+from schemas.errors import InvalidRequest, UnreadableFile
+from schemas.reading import Question
 
 ROOT = Path(__file__).parent.parent
 CORPORA = Path(os.environ.get("RECORDS_CORPORA", ROOT / "../shared/corpora")) / "jsontestsuite"
@@ -54,6 +55,8 @@ class Whole:
         self.sizes: list[int] = []
         with _file(data) as bytes_of_it, JsonFile(bytes_of_it, "f.json", **options) as file:
             self.kind, self.headers, self.notes = file.kind, file.headers, file.notes
+            self.at, self.understood = file.used.at, file.understood
+            self.questions: tuple[Question, ...] = file.questions
             for chunk in file.chunks():
                 assert len(chunk.records) == len(chunk.lines)
                 assert not chunk.malformed
@@ -94,10 +97,15 @@ def _refusal(content: bytes | str, **options: Any) -> str:
     return refused.value.message
 
 
+def _walk_only(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Records, "_plain", lambda *_: False)
+    patch.setattr(Records, "_nested", lambda *_: False)
+
+
 @pytest.fixture(params=READERS)
 def reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "walk":
-        monkeypatch.setattr(Records, "_plain", lambda *_: False)
+        _walk_only(monkeypatch)
     return str(request.param)
 
 
@@ -147,7 +155,7 @@ def test_both_readers_say_the_same_of_the_whole_corpus(monkeypatch: pytest.Monke
     contents = [*_corpus("test_parsing", "").values(), *_corpus("test_transform", "").values()]
     contents += [_wrapped(content) for content in contents]
     found = [_outcome(content) for content in contents]
-    monkeypatch.setattr(Records, "_plain", lambda *_: False)
+    _walk_only(monkeypatch)
     assert [_outcome(content) for content in contents] == found
 
 
@@ -251,7 +259,18 @@ def test_a_value_that_is_no_text_is_a_problem_of_its_cell(written: str, rule: st
         (b'[{"a":1},]', "an object is expected, not ']' (record 2, line 1, byte offset 9)"),
         (b'[{"a":1,}]', "(record 1, line 1, byte offset 8)"),
         (b'[{"a":1}//x\n]', "a comma or ] is expected (line 1, byte offset 8)"),
-        (b'{"a":1} {"a":2}\n', "'{' follows the object on its line (record 1, line 1, byte offset 8)"),
+        (b'{"a":1}\n{"a":2} {"a":3}', "'{' follows the object on its line (record 2, line 2, byte offset 16)"),
+        (b'{"a":1},{"a":2} {"a":3}', "a comma is expected before '{' (line 1, byte offset 16)"),
+        (b'{"a":1}{"a":2},{"a":3}', "an object is expected, not ',' (record 3, line 1, byte offset 14)"),
+        (b'{"a":\n1}\n{"a":2', "the file ends in the middle of the object (record 2, line 3, byte offset 15)"),
+        (b'{"r":[{"a":1},\n{"a":1,}],"n":{}}', "(record 2, line 2, byte offset 22)"),
+        (b'{"r":[{"a":1}],"n":{},}', "what is around the list 'r' is no JSON, or too long"),
+        (b'{"r":[{"a":1}],"r":[{"a":1}]}', "more than one list under 'r'"),
+        (b'{"type":"FeatureCollection","features":[{"properties":{"a":1}}]}', "is GeoJSON"),
+        (b'{"a":{"0":1,"1":2},"b":{"0":3,"1":4}}', "has columns in place of records"),
+        (b'{"a":[1,2],"b":[3,4]}', "has columns in place of records"),
+        ('[{"a":1}]'.encode("utf-16-le")[:-1], "is UTF-16-LE, except for the bytes at offset 16"),
+        ("\ufeff".encode("utf-32-le") + b"\xff" * 8, "is UTF-32-LE, except for the bytes at offset 4"),
         (b"{a:1}\n", "double quotes"),
         (b"{'a':1}\n", "double quotes"),
         (b'[{"a":1},\n3]', "an object is expected, not '3' (record 2, line 2, byte offset 10)"),
@@ -304,6 +323,34 @@ def test_limits(limits: JsonLimits, within: str, found: str) -> None:
         assert found in _refusal(form % beyond, limits=limits)
 
 
+def test_nested_values_are_skipped_a_block_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Walking through 40 MB of them took 25 seconds."""
+    records = [{"a": n, "b": {"c": [n, '"{'], "d": {"e": None}}, "f": "x"} for n in range(50)]
+    contents = (json.dumps(records, indent=1), "".join(json.dumps(record) + "\n" for record in records))
+    found = [_outcome(content.encode()) for content in contents]
+    assert [len(outcome[4]) for outcome in found] == [50, 50]
+    walked: list[str] = []
+    with monkeypatch.context() as patch:
+        patch.setattr("resources.file_reader.json_records.records.read_object", lambda *_: walked.append("object"))
+        assert ([_outcome(content.encode()) for content in contents], walked) == (found, [])
+    _walk_only(monkeypatch)
+    assert [_outcome(content.encode()) for content in contents] == found
+
+
+@pytest.mark.parametrize("form", ["array", "lines"])
+def test_as_many_columns_as_the_limit_allows_are_read(form: str) -> None:
+    """DuckDB ran out of memory with 5,000."""
+    values = ["x", "", None, True, 1.10, 7, [1], "1e400"]
+    record = {f"column_{n}": values[n % 8] for n in range(10_000)}
+    sparse = [{"column_3": "y"}, {}, {"column_9999": {}}]
+    rows = [record, *sparse]
+    file = Whole(json.dumps(rows) if form == "array" else "".join(json.dumps(row) + "\n" for row in rows))
+    texts = ["x", "", "", "true", "1.1", "7", "", "1e400"]
+    assert (len(file.headers), len(file.cells)) == (10_000, 1251)
+    assert file.rows[0] == tuple(texts[n % 8] for n in range(10_000))
+    assert [(row[3], "".join(row)) for row in file.rows[1:]] == [("y", "y"), ("", ""), ("", "")]
+
+
 def test_a_record_without_an_end_is_not_read_into_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(source, "BLOCK", 1000)
     for begin in (b"[", b""):
@@ -338,6 +385,71 @@ def _canonical(value: object) -> str:
     return format(Decimal(repr(value)), "f") if "e" in str(value) and isinstance(value, float) else str(value)
 
 
+ROWS = [("1", "x"), ("2", '}{["')]
+FORMS = {
+    "commas": '{"a":1,"b":"x"},\n{"a":2,"b":"}{[\\""},\n',
+    "stream": '{\n"a":1,"b":"x"}\n{"a":2,"b":"}{[\\""\n}',
+    "one line": '{"a":1,"b":"x"}{"a":2,"b":"}{[\\""}',
+    "list": '{"n": {"pages": [1, 2], "\\"[": "{"}, "r": \n[{"a":1,"b":"x"},{"a":2,"b":"}{[\\""}]}',
+    "deeper": '{"data": {"items": [{"a":1,"b":"x"},\n{"a":2,"b":"}{[\\""}], "e": []}}',
+}
+
+
+@pytest.mark.usefixtures("reader")
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+@pytest.mark.parametrize(
+    ("form", "lines", "at"),
+    [
+        ("commas", [1, 2], None),
+        ("stream", [1, 3], None),
+        ("one line", [1, 1], None),
+        ("list", [2, 2], "r"),
+        ("deeper", [1, 2], "data.items"),
+    ],
+)
+def test_records_are_found_in_whatever_way_they_are_arranged(
+    monkeypatch: pytest.MonkeyPatch, form: str, lines: list[int], at: str | None, block: int
+) -> None:
+    monkeypatch.setattr(source, "BLOCK", block)
+    for encoding in ("utf-8-sig", "utf-16-le", "utf-16", "utf-32-be"):
+        file = Whole(FORMS[form].encode(encoding))
+        assert (file.headers, file.rows, file.lines, file.at, file.questions) == (("a", "b"), ROWS, lines, at, ())
+
+
+def test_what_can_be_several_lists_or_a_record_is_asked() -> None:
+    several = '{"contacts": [{"a": 1}], "page": 1, "companies": [{"b": 2}, {"b": 3}], "tags": ["x"], "none": []}'
+    file = Whole(several)
+    (question,) = file.questions
+    assert (file.at, file.rows, question.candidates) == ("companies", [("2",), ("3",)], ("companies", "contacts", "."))
+    assert question.sentence == (
+        "The file is one object with several lists of records: companies (2 records), contacts (1 record). "
+        "Say which one with --at."
+    )
+    said = Whole(several, at="contacts")
+    assert (said.rows, said.questions) == ([("1",)], ())
+    assert ("Records", "the list `contacts` of the object that the file is") in said.understood
+    record = Whole(several, at=".")
+    assert (record.headers[:2], record.records, record.questions, record.at) == (("contacts", "page"), [1], (), ".")
+    assert Whole(several, at="none").records == []
+    (question,) = Whole('{"id": 7, "orders": [{"id": 1}]}').questions
+    assert (question.option, question.candidates) == ("at", ("orders", "."))
+    assert (Whole('{"results": []}').records, Whole('{"id": 7, "tags": []}').records) == ([], [1])
+
+
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ('{"a": 1, "r": [{}], "s": [{}]}', "Say --at r, --at s."),
+        ('[{"a": 1}]', "Leave --at out: nothing is around its records."),
+        ('{"a": 1}\n{"a": 2}', "Leave --at out: nothing is around its records."),
+    ],
+)
+def test_a_list_that_does_not_exist_is_refused(content: str, hint: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        Whole(content, at="results")
+    assert (refused.value.message, refused.value.hint) == ("f.json has no list of records at 'results'.", hint)
+
+
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 VALUES = st.one_of(
     TEXTS,
@@ -351,9 +463,23 @@ RECORDS = st.lists(st.dictionaries(TEXTS, VALUES, max_size=5), min_size=1, max_s
 
 
 @settings(max_examples=40)
-@given(RECORDS, st.booleans(), st.sampled_from([None, 0, 2]), st.integers(1, 200), st.integers(1, 30), st.booleans())
+@given(
+    RECORDS,
+    st.booleans(),
+    st.sampled_from([None, 0, 2]),
+    st.integers(1, 200),
+    st.integers(1, 30),
+    st.booleans(),
+    st.sampled_from([0, 1000]),
+)
 def test_what_json_writes_comes_back(
-    records: list[dict[str, Any]], ascii_only: bool, indent: int | None, block: int, chunk_rows: int, plain: bool
+    records: list[dict[str, Any]],
+    ascii_only: bool,
+    indent: int | None,
+    block: int,
+    chunk_rows: int,
+    plain: bool,
+    wide: int,
 ) -> None:
     headers = tuple(dict.fromkeys(name for record in records for name in record))
     rows = [tuple(_canonical(record.get(name)) for name in headers) for record in records] if headers else []
@@ -362,12 +488,19 @@ def test_what_json_writes_comes_back(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "BLOCK", block)
         if not plain:
-            patch.setattr(Records, "_plain", lambda *_: False)
-        for content in (array, lines, lines.rstrip("\n")):
+            _walk_only(patch)
+        stream = "".join(json.dumps(record, ensure_ascii=ascii_only, indent=indent) for record in records)
+        commas = ",".join(json.dumps(record, ensure_ascii=ascii_only, indent=indent) for record in records)
+        wrapped = f'{{"n": {{}}, "r": {array}}}'
+        patch.setattr("resources.file_reader.json_records.file.WIDE", wide)
+        for content in (array, lines, lines.rstrip("\n"), wrapped, stream * 2, commas + "," + commas):
             file = Whole(content, chunk_rows=chunk_rows)
+            if content.startswith((stream + stream, commas + ",")):
+                assert (file.headers, file.rows, file.cells) == (headers, rows * 2, [])
+                continue
             assert (file.headers, file.rows, file.cells) == (headers, rows, [])
             assert max(file.sizes) <= chunk_rows
-            if content != array:
+            if content not in (array, wrapped):
                 assert file.lines == file.records
 
 
@@ -402,7 +535,7 @@ def test_both_readers_say_the_same_of_damaged_files(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(source, "BLOCK", block)
         assert _outcome(bytes(content)) == found
-        patch.setattr(Records, "_plain", lambda *_: False)
+        _walk_only(patch)
         assert _outcome(bytes(content)) == found
 
 
@@ -438,12 +571,15 @@ def _spoilt(rows: list[Any], how: str, victim: int) -> list[Any]:
     [
         *((how, victim, "lines") for how in ("drop", "double", "split", "shift", "empty") for victim in (0, 250, 499)),
         *((how, 250, form) for how in ("drop", "double", "split", "shift") for form in ("array", "odd names")),
+        *((how, 250, "wide") for how in ("drop", "double", "split", "shift", "empty")),
     ],
 )
 def test_a_record_that_one_of_the_parsers_reads_otherwise_stops_the_reading(
     monkeypatch: pytest.MonkeyPatch, how: str, victim: int, form: str
 ) -> None:
     names = ("a", "A") if form == "odd names" else ("a", "b")
+    if form == "wide":
+        monkeypatch.setattr("resources.file_reader.json_records.file.WIDE", 1)
     rows = [{names[0]: f"x{n}", names[1]: n} for n in range(500)]
     content = json.dumps(rows) if form == "array" else "".join(json.dumps(row) + "\n" for row in rows)
     assert Whole(content).records[-1] == 500
@@ -461,14 +597,17 @@ def test_a_record_that_one_of_the_parsers_reads_otherwise_stops_the_reading(
     )
 
 
-def test_a_large_array_on_one_line_takes_no_more_memory_than_a_chunk(tmp_path: Path) -> None:
+@pytest.mark.parametrize("around", [(b"[", b"]"), (b'{"results":[', b'],"page":{"n":1}}')], ids=["array", "object"])
+def test_a_large_array_on_one_line_takes_no_more_memory_than_a_chunk(
+    tmp_path: Path, around: tuple[bytes, bytes]
+) -> None:
     path = tmp_path / "large.json"
     record = json.dumps({"id": 12345, "name": "Grace Hopper", "note": "x" * 200, "amount": 1.5}).encode()
     with path.open("wb") as file:
-        file.write(b"[" + record)
+        file.write(around[0] + record)
         for _ in range(220):
             file.write((b"," + record) * 1000)
-        file.write(b"]")
+        file.write(around[1])
     assert path.stat().st_size > 55 << 20
     script = (
         "import resource, sys\n"

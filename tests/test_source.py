@@ -449,11 +449,12 @@ def test_options_are_shown_as_the_command_takes_them() -> None:
         decimal=",",
         footer=Footer.SKIP,
         blank="keep,notes=clear",
+        at="data.items",
         likely_encoding="cp1250",
     )
     assert " ".join(options.flags) == (
         "--encoding cp1252 --delimiter tab --sheet 'My data' --date-order dmy --no-unescape --as-shown "
-        "--time-zone UTC --decimal , --footer skip --blank keep --blank notes=clear"
+        "--time-zone UTC --decimal , --footer skip --blank keep --blank notes=clear --at data.items"
     )
 
 

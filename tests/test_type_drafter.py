@@ -12,11 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
+from pipelines.commands.cli import main
 from pipelines.commands.demo import flights_archive
-from resources.file_reader import FileReader, MalformedRecord, TextChunk
+from resources.file_reader import FileReader, MalformedRecord, ReadLimits, TextChunk
 from resources.type_drafter import draft, draft_from
-from schemas.errors import InvalidRequest, NotFound
+from schemas.errors import InvalidRequest, NotFound, UnreadableFile
 from schemas.mapping import map_headers
 from schemas.model import RecordModel
 from schemas.reading import DateOrder, ReadOptions
@@ -465,3 +467,12 @@ def test_a_file_is_read_as_is_said(tmp_path: Path) -> None:
     ]
     unsaid = re.findall(r": (\w+) = field", draft(path, options=ReadOptions("cp1252", ";")))
     assert unsaid == ["Text", "Text", "Float", "Text", "Text"]
+
+
+def test_a_draft_keeps_the_limits_of_imports(tmp_path: Path) -> None:
+    sample = write_csv(tmp_path / "sample.csv", [contact(1)])
+    with pytest.raises(UnreadableFile, match="has 3 columns; the limit is 2"):
+        draft(sample, limits=ReadLimits(columns=2))
+    draft_command = CliRunner().invoke(main, ["types", "draft", str(sample)], env={"RECORDS_MAX_COLUMNS": "2"})
+    assert draft_command.exit_code != 0
+    assert "has 3 columns; the limit is 2" in draft_command.output

@@ -118,9 +118,10 @@ def _how_it_is_written(command: Callable[..., Any]) -> Callable[..., Any]:
 @options.as_json
 def draft_type(file: Path, name: str | None, as_json: bool, **written: Any) -> None:
     """Print the module of a record type that fits all of FILE. Read it, correct it, and save it."""
+    from resources.settings import Settings
     from resources.type_drafter import draft
 
-    module = draft(file, name, ReadOptions(**written))
+    module = draft(file, name, ReadOptions(**written), Settings.from_environment().limits)
     if as_json:
         print_json({"module": module})
     else:

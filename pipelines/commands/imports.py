@@ -53,6 +53,12 @@ _PREVIEW_OPTIONS = (
     ),
     *options.how_it_is_written.values(),
     click.option(
+        "--at",
+        metavar="PATH",
+        help="The list that has the records of a JSON file, for example results or data.items. "
+        "A point is the object itself. Default: found.",
+    ),
+    click.option(
         "--blank",
         "blanks",
         multiple=True,

@@ -3,6 +3,7 @@
 It runs in the same process and on the same descriptor, with one thread, little memory, and no access to other files.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,16 @@ import pyarrow as pa
 from schemas.errors import UnreadableFile
 
 _MEMORY = "400MB"
+_LACKS = re.compile(r"not implemented|(not|only) supported|unsupported", re.IGNORECASE)
 
 
 class DuckDBReadFailed(Exception):
     """DuckDB cannot read the file to its end. Its message may quote the file."""
+
+    @property
+    def lacks_a_feature(self) -> bool:
+        """Whether DuckDB says that it does not know a codec, an encoding or a type."""
+        return _LACKS.search(str(self)) is not None
 
 
 class DuckDBReader:

@@ -19,7 +19,7 @@ from schemas.values import as_pairs
 Ask = Callable[[Question], str | None]
 """Asks a user, and returns the answer; None if there is none. An answer to a question without option is "yes"."""
 
-_OF_READER = ("encoding", "delimiter", "sheet", "header_row", "short_rows")
+_OF_READER = ("encoding", "delimiter", "sheet", "header_row", "short_rows", "at")
 """The options that change how the reader reads."""
 _TRIED = 5
 """How many earlier ways of reading a file are tried, if its header row is not known."""

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resources.file_reader import FileReader, TextChunk
+from resources.file_reader.options import ReadLimits
 from resources.type_drafter.column import Column, name_fields
 from resources.type_drafter.key import find_choices, find_key
 from resources.type_drafter.names import LONGEST_NAME, snake_case
 from resources.type_drafter.source import source_of
-from schemas.errors import InvalidRequest
+from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.mapping import REJECTS_COLUMNS, distinct_names
 from schemas.parsing import arrow_type
 from schemas.reading import ReadOptions
@@ -23,16 +24,18 @@ from schemas.reading import ReadOptions
 _MEMORY = "512MB"
 
 
-def draft(path: Path, name: str | None = None, options: ReadOptions | None = None) -> str:
+def draft(
+    path: Path, name: str | None = None, options: ReadOptions | None = None, limits: ReadLimits | None = None
+) -> str:
     """Returns the source of a module with a record type that takes every well-formed record of the file.
 
     name: the name of the record type. Default: made from the file's name.
-    options: how the file is written, as far as the user says it.
+    options: how the file is written, as far as the user says it. limits: those of an import.
     Raises NotFound or UnreadableFile as `FileReader` does. Raises InvalidRequest if the name is not valid, or if the
     file has no column that a field can hold.
     """
     options = options or ReadOptions()
-    with FileReader(path, options) as reader:
+    with FileReader(path, options, limits) as reader:
         if not reader.format.numbers_are_text:
             options = replace(options, decimal=None)
         options = replace(options, time_zone=options.time_zone or reader.format.time_zone)
@@ -70,11 +73,17 @@ def draft_from(
         if not columns:
             raise InvalidRequest(f"{file!r} has only lists and objects as values.", "A field holds a single value.")
         _write_typed(columns, texts, typed)
-        with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(spill)}) as database:
-            database.execute("SET enable_progress_bar = false")  # it would be printed into the source
-            for column in columns:
-                column.choices = find_choices(column, database, typed)
-            key = find_key(columns, database, typed, once)
+        try:
+            with duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(spill)}) as database:
+                database.execute("SET enable_progress_bar = false")  # it would be printed into the source
+                for column in columns:
+                    column.choices = find_choices(column, database, typed)
+                key = find_key(columns, database, typed, once)
+        except duckdb.OutOfMemoryException as error:
+            raise UnreadableFile(
+                f"Finding the key of {file!r} takes more than {_MEMORY} of memory.",
+                "Draft the type from its first records, or from fewer columns.",
+            ) from error
     return source_of(file, type_name, columns, nested, key, malformed)
 
 

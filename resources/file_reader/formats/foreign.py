@@ -1,10 +1,12 @@
 """Files that are no records: what they are, and what to do instead. They are recognised by their content."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from resources.file_reader.formats.format import Candidate
+from resources.file_reader.json_encoding import encoding_of, text_at_start
 from schemas.errors import UnreadableFile
 
 _AS_TABLE = "Save its table as .xlsx or .csv, and import that."
@@ -12,8 +14,15 @@ _AS_SHEET = "Open it in a spreadsheet, save it as .xlsx, and import that."
 _UNPACK = "Unpack it, and import each file by itself."
 _TWICE = "Unpack it once, and import the packed file that is inside."
 _EXPORT = "Export its table as CSV or Parquet, and import that."
+_AGAIN = "It may be damaged, encrypted or packed. Write it again as CSV, .xlsx, JSON or Parquet."
 _OLE = b"\xd0\xcf\x11\xe0"
 """How files of Office before 2007 begin, and encrypted ones of later versions."""
+_COMMENTS = re.compile(r"^(?:<!--.*?-->\s*)+", re.DOTALL)
+_CONTROLS = bytes({*range(9), *range(14, 27), *range(28, 32)})
+"""Control characters without those of white space, and without the escape character of ISO 2022."""
+_FEW_CONTROLS, _SHARE_OF_CONTROLS = 20, 0.05
+_WIDE_LINE_ENDS = (b"\n\0", b"\0\n")
+"""The line ends of UTF-16 and UTF-32. Their other characters can have bytes like those of control characters."""
 _SCANNED = 8 << 20
 """How many bytes of an OLE file are searched for the names of its parts."""
 
@@ -51,9 +60,9 @@ def _end(candidate: Candidate, size: int) -> bytes:
         return file.read(size)
 
 
-def _markup(*tags: bytes) -> Callable[[Candidate], bool]:
-    """Returns what recognises text that begins with one of the tags, in any case and after any white space."""
-    return lambda candidate: candidate.start.removeprefix(b"\xef\xbb\xbf").lstrip()[:20].lower().startswith(tags)
+def _markup(*tags: str) -> Callable[[Candidate], bool]:
+    """Returns what recognises text that begins with one of the tags, in any case and after white space and comments."""
+    return lambda candidate: _COMMENTS.sub("", text_at_start(candidate.start))[:20].lower().startswith(tags)
 
 
 def _ole(*parts: str) -> Callable[[Candidate], bool]:
@@ -71,7 +80,37 @@ def _ole(*parts: str) -> Callable[[Candidate], bool]:
 
 
 def _xml_workbook(candidate: Candidate) -> bool:
-    return _markup(b"<?xml")(candidate) and b"urn:schemas-microsoft-com:office:spreadsheet" in candidate.start
+    text = text_at_start(candidate.start)
+    return _markup("<?xml")(candidate) and "urn:schemas-microsoft-com:office:spreadsheet" in text
+
+
+def _xml(candidate: Candidate) -> bool:
+    return _markup("<?xml")(candidate) or (candidate.suffix == ".xml" and _markup("<")(candidate))
+
+
+def _binary_workbook(candidate: Candidate) -> bool:
+    return candidate.is_archive and "xl/workbook.bin" in (candidate.members or ())
+
+
+def _access(candidate: Candidate) -> bool:
+    return candidate.start[4:19] in (b"Standard Jet DB", b"Standard ACE DB")
+
+
+def _image(candidate: Candidate) -> bool:
+    start = candidate.start
+    return (
+        start.startswith((b"II*\0", b"MM\0*")) or start[4:12] == b"ftypheic" or start[:4] + start[8:12] == b"RIFFWEBP"
+    )
+
+
+def _no_text(candidate: Candidate) -> bool:
+    """Returns whether it has more control characters than any text, and is not in UTF-16 or UTF-32."""
+    start = candidate.start
+    wide = encoding_of(start) != "utf-8" or any(end in start for end in _WIDE_LINE_ENDS)
+    if wide or candidate.is_archive or start.startswith(b"PAR1"):
+        return False
+    controls = len(start) - len(start.translate(None, _CONTROLS))
+    return controls >= _FEW_CONTROLS and controls > _SHARE_OF_CONTROLS * len(start)
 
 
 def _bz2(candidate: Candidate) -> bool:
@@ -96,9 +135,10 @@ _KINDS = (
     _Kind("an image (PNG)", _AS_TABLE, _begins(b"\x89PNG\r\n\x1a\n")),
     _Kind("an image (JPEG)", _AS_TABLE, _begins(b"\xff\xd8\xff")),
     _Kind("an image (GIF)", _AS_TABLE, _begins(b"GIF87a", b"GIF89a")),
-    _Kind("an HTML page", _AS_SHEET, _markup(b"<!doctype html", b"<html", b"<head", b"<body", b"<table")),
+    _Kind("an image", _AS_TABLE, _image),
+    _Kind("an HTML page", _AS_SHEET, _markup("<!doctype html", "<html", "<head", "<body", "<table")),
     _Kind("an XML spreadsheet of Excel 2003", _AS_SHEET, _xml_workbook),
-    _Kind("an XML file", "Export its records as CSV, JSON or .xlsx, and import that.", _markup(b"<?xml")),
+    _Kind("an XML file", "Export its records as CSV, JSON or .xlsx, and import that.", _xml),
     _Kind("a text in RTF", _AS_TABLE, _begins(b"{\\rtf")),
     _Kind("an encrypted workbook", "Save it without a password, and import that.", _ole("EncryptedPackage")),
     _Kind("a Word document of the older format .doc", _AS_TABLE, _ole("WordDocument")),
@@ -109,6 +149,7 @@ _KINDS = (
         "Save it as .xlsx without a password, and import that.",
         _begins(_OLE),
     ),
+    _Kind("a binary workbook, as .xlsb", "Save it as .xlsx, and import that.", _binary_workbook),
     _Kind("a .tar archive", _UNPACK, lambda candidate: candidate.start[257:262] == b"ustar"),
     _Kind("a .7z archive", _UNPACK, _begins(b"7z\xbc\xaf\x27\x1c")),
     _Kind("a .rar archive", _UNPACK, _begins(b"Rar!\x1a\x07")),
@@ -116,6 +157,9 @@ _KINDS = (
     _Kind("packed twice, the second time as .zst", _TWICE, _begins(b"\x28\xb5\x2f\xfd")),
     _Kind("a file packed as .xz", "Unpack it, or pack it as .gz or .zst.", _begins(b"\xfd7zXZ\0")),
     _Kind("a file packed as .bz2", "Unpack it, or pack it as .gz or .zst.", _bz2),
+    _Kind("a file packed as .lz4", "Unpack it, or pack it as .gz or .zst.", _begins(b"\x04\x22\x4d\x18")),
+    _Kind("an Access database", _EXPORT, _access),
+    _Kind("an SPSS file", _EXPORT, _begins(b"$FL2@(#)")),
     _Kind("an SQLite database", _EXPORT, _begins(b"SQLite format 3\0")),
     _Kind("a DuckDB database", _EXPORT, _duckdb),
     _Kind("an ORC file", _EXPORT, lambda candidate: candidate.start[:3] == b"ORC" and _end(candidate, 4)[:3] == b"ORC"),
@@ -124,5 +168,6 @@ _KINDS = (
     _Kind("an Avro file", _EXPORT, _begins(b"Obj\x01")),
     _Kind("an encrypted Parquet file", "Write it without encryption, and import that.", _begins_and_ends(b"PARE")),
     _Kind("a dBASE file", _EXPORT, _dbf),
+    _Kind("neither text nor of a known kind", _AGAIN, _no_text),
 )  # fmt: skip
 """The kinds, in the order in which they are tried."""

@@ -1,6 +1,7 @@
 """JSON records: an array of objects, or an object on each line."""
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,29 +9,35 @@ from typing import TextIO
 
 from resources.file_reader.formats.delimited import Delimited
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
+from resources.file_reader.json_encoding import text_at_start
 from resources.file_reader.options import ReadLimits
 from schemas.errors import UnreadableFile
 from schemas.reading import ReadOptions
 
 _SUFFIXES = (".json", ".ndjson", ".jsonl")
+_OBJECT = re.compile(r"""\[?\s*\{\s*"[^"\\]*"\s*:\s*["\-0-9tfn\[{]""")
+"""How an object begins, or an array of them. A header row of delimited text does not."""
 
 
 class _Json(Format):
     """JSON of either kind: the file's content, not its name, says which."""
 
     names_in_records = True
+    options = ("at",)
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Returns whether the name says JSON, or the content does and the name does not say delimited text."""
+        """Returns whether the name says JSON, or the content does: for a name of delimited text, beyond doubt."""
         if candidate.suffix in _SUFFIXES:
             return True
-        return candidate.suffix not in Delimited.suffixes and candidate.first_character in (b"[", b"{")
+        if candidate.suffix in Delimited.suffixes:
+            return _OBJECT.match(text_at_start(candidate.start)) is not None
+        return _first_character(candidate) in ("[", "{")
 
     def open(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> OpenedFile:
-        """Opens a file of JSON records; they need no options."""
+        """Opens a file of JSON records, where the options say that they are."""
         from resources.file_reader.json_records import JsonFile, JsonLimits
 
-        file = JsonFile(path.open("rb"), name, limits=JsonLimits.of(limits))
+        file = JsonFile(path.open("rb"), name, at=options.at, limits=JsonLimits.of(limits))
         if not file.headers and not file.is_empty:
             raise UnreadableFile(f"{name} has no columns: its objects are empty.", "Name the values in its objects.")
         return file
@@ -44,7 +51,7 @@ class JsonArray(_Json):
 
     def recognises(self, candidate: Candidate) -> bool:
         """Returns whether the file is JSON that begins with a bracket."""
-        return super().recognises(candidate) and candidate.first_character == b"["
+        return super().recognises(candidate) and _first_character(candidate) == "["
 
     @contextmanager
     def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> Iterator[RowWriter]:
@@ -67,6 +74,11 @@ class JsonLines(_Json):
         """Writes an object on each line; every value is text."""
         with path.open("w", encoding="utf-8", newline="\n") as file:
             yield _ObjectWriter(file, headers, ending="\n")
+
+
+def _first_character(candidate: Candidate) -> str:
+    """Returns the first character that is neither white space nor a byte order mark; "" if there is none."""
+    return text_at_start(candidate.start)[:1] or candidate.first_character.decode("latin-1")
 
 
 class _ObjectWriter:

@@ -10,8 +10,10 @@ import pyarrow.compute as pc
 
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.duckdb_reader import DuckDBReader, DuckDBReadFailed, disagreement
+from resources.file_reader.json_records.arrangement import Form
 
 _SLACK = 1 << 20
+_FORMATS = {Form.ARRAY: "array", Form.COMMAS: "array", Form.LINES: "newline_delimited", Form.STREAM: "unstructured"}
 
 
 class JsonCrossCheck:
@@ -22,12 +24,12 @@ class JsonCrossCheck:
     """
 
     def __init__(
-        self, file: BinaryIO, name: str, *, array: bool, headers: Sequence[str], record_bytes: int, rows: int
+        self, file: BinaryIO, name: str, *, form: Form, headers: Sequence[str], record_bytes: int, rows: int
     ) -> None:
         self._name = name
         self._columns = len(headers)
         path = Path(f"/dev/fd/{file.fileno()}")
-        source = f"""'{path}', format = '{"array" if array else "newline_delimited"}', compression = 'uncompressed',
+        source = f"""'{path}', format = '{_FORMATS[form]}', compression = 'uncompressed',
             maximum_object_size = {record_bytes + _SLACK}"""
         query, parameters = _query(source, headers)
         self._rows = DuckDBReader(path).rows(query, parameters, rows)
@@ -99,10 +101,11 @@ def _differing(delivered: pa.ChunkedArray, other: pa.ChunkedArray) -> list[int]:
     if not len(rows):
         return []
     pairs = zip(rows.to_pylist(), delivered.take(rows).to_pylist(), other.take(rows).to_pylist(), strict=True)
-    return [row for row, one, other in pairs if not _same_number(one, other)]
+    return [row for row, one, other in pairs if not same_number(one, other)]
 
 
-def _same_number(one: str, other: str) -> bool:
+def same_number(one: str, other: str) -> bool:
+    """Returns whether both texts are the same number."""
     try:
         return float(one) == float(other)
     except ValueError:

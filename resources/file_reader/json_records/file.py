@@ -1,25 +1,37 @@
 """A file of JSON records: its kind, its headers, and its records in chunks."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from resources.file_reader.chunk import CellProblem, TextChunk
+from resources.file_reader.json_records.arrangement import WHOLE, Form, arrangement_of
 from resources.file_reader.json_records.columns import cell_problem, text_columns
 from resources.file_reader.json_records.cross_check import JsonCrossCheck
 from resources.file_reader.json_records.limits import JsonLimits
+from resources.file_reader.json_records.part import as_file
 from resources.file_reader.json_records.records import Records
 from resources.file_reader.json_records.spool import Block, Spool
+from resources.file_reader.json_records.text import in_utf8
+from resources.file_reader.json_records.wide_check import WIDE, WideCrossCheck
 from schemas.reading import Question, ReadOptions
 
 _CHUNK_BYTES = 8 << 20
 _CHUNK_CELLS = 4_000_000
+_KINDS = {
+    Form.LINES: "JSON, one object a line",
+    Form.COMMAS: "JSON, objects with commas between them",
+    Form.STREAM: "JSON, one object after another",
+}
 
 
 class JsonFile:
     """A file of JSON records, open for reading. A context manager; it does not close the file.
+
+    at: the path of the list that has the records, if they are in an object; as `data.items`.
 
     The whole file is read and checked at once. `headers` are the names of all members, in the order in which they first
     appear. `read` counts the records that `chunks` has delivered, and `share_read` is their share of all records.
@@ -30,29 +42,43 @@ class JsonFile:
     """
 
     kind: Literal["json", "ndjson"]
-    questions: tuple[Question, ...] = ()
     number_formats: tuple[str, ...] = ()
     float_columns: tuple[int, ...] = ()
-    used = ReadOptions()
 
     def __init__(
-        self, file: BinaryIO, name: str, *, chunk_rows: int = 50_000, limits: JsonLimits | None = None
+        self,
+        file: BinaryIO,
+        name: str,
+        *,
+        at: str | None = None,
+        chunk_rows: int = 50_000,
+        limits: JsonLimits | None = None,
     ) -> None:
         self.read = 0
-        self._file, self._name, self._chunk_rows = file, name, chunk_rows
-        self._spool = Spool()
+        self._name, self._chunk_rows = name, chunk_rows
+        limits = limits or JsonLimits()
         self._largest_block = 0
         self._fewest_rows = chunk_rows  # of a full chunk
-        records = Records(file, name, limits or JsonLimits())
-        try:
+        with ExitStack() as copies:
+            text, self._encoding = in_utf8(file, name)
+            copies.callback(_close, text, unless=file)
+            arranged = arrangement_of(text, name, limits, at)
+            self._spool = Spool()
+            copies.callback(self._spool.close)
+            records = Records(text, name, limits, arranged)
             for rows, lines, size in records.batches():
-                columns, unfit = text_columns(rows)
-                self._spool.put(Block(columns, pa.array(lines, pa.int64()), unfit))
+                step = max(1, _CHUNK_CELLS // max(1, len(records.names)))
+                for start in range(0, len(rows), step):
+                    columns, unfit = text_columns(rows[start : start + step])
+                    self._spool.put(Block(columns, pa.array(lines[start : start + step], pa.int64()), unfit))
                 self._largest_block = max(self._largest_block, size)
                 self._fewest_rows = min(self._fewest_rows, len(rows) * _CHUNK_BYTES // max(1, size))
-        except BaseException:
-            self._spool.close()
-            raise
+            self._file = as_file(text, arranged)
+            copies.callback(_close, self._file, unless=text)
+            self._copies = copies.pop_all()
+        self._arranged = arranged
+        self.questions: tuple[Question, ...] = () if arranged.question is None else (arranged.question,)
+        self.used = ReadOptions(at=arranged.at)
         self._records = records.read
         self.kind = records.kind
         self.headers = records.names
@@ -63,13 +89,18 @@ class JsonFile:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Deletes the temporary copy. The caller closes the file."""
-        self._spool.close()
+        """Deletes the temporary copies. The caller closes the file."""
+        self._copies.close()
 
     @property
     def understood(self) -> list[tuple[str, str]]:
-        """Which kind of JSON it is."""
-        return [("Format", "JSON array" if self.kind == "json" else "JSON, one object a line")]
+        """Which kind of JSON it is, and where its records are."""
+        known = [("Format", "JSON array" if self.kind == "json" else _KINDS[self._arranged.form])]
+        if self._arranged.at not in (None, WHOLE):
+            known.append(("Records", f"the list `{self._arranged.at}` of the object that the file is"))
+        if self._encoding != "utf-8":
+            known.append(("Encoding", self._encoding.upper()))
+        return known
 
     @property
     def is_empty(self) -> bool:
@@ -84,14 +115,7 @@ class JsonFile:
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the file, in order, each confirmed by the cross-check. Call it once."""
         most = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
-        cross_check = JsonCrossCheck(
-            self._file,
-            self._name,
-            array=self.kind == "json",
-            headers=self.headers,
-            record_bytes=self._largest_block,
-            rows=max(16, min(most, self._fewest_rows)),
-        )
+        cross_check = self._cross_check(max(16, min(most, self._fewest_rows)))
         waiting: list[TextChunk] = []
         size = 0
         for block in self._spool.blocks():
@@ -109,6 +133,18 @@ class JsonFile:
             yield self._checked(waiting, cross_check)
         cross_check.expect_end(self.read)
 
+    def _cross_check(self, rows: int) -> JsonCrossCheck | WideCrossCheck:
+        if len(self.headers) > WIDE:
+            return WideCrossCheck(self._file, self._name, self.headers)
+        return JsonCrossCheck(
+            self._file,
+            self._name,
+            form=Form.ARRAY if self.kind == "json" else self._arranged.form,
+            headers=self.headers,
+            record_bytes=self._largest_block,
+            rows=rows,
+        )
+
     def _chunk(self, block: Block) -> TextChunk:
         size = len(block.lines)
         nothing = pa.repeat(pa.scalar("", pa.string()), size)
@@ -122,7 +158,7 @@ class JsonFile:
             cells=tuple(sorted(cells, key=lambda cell: (cell.row, cell.column))),
         )
 
-    def _checked(self, parts: list[TextChunk], cross_check: JsonCrossCheck) -> TextChunk:
+    def _checked(self, parts: list[TextChunk], cross_check: JsonCrossCheck | WideCrossCheck) -> TextChunk:
         lines = pa.concat_arrays([part.lines for part in parts])
         cells: list[CellProblem] = []
         before = 0
@@ -140,6 +176,12 @@ class JsonFile:
         cross_check.confirm(chunk)
         self.read += before
         return chunk
+
+
+def _close(file: BinaryIO, unless: BinaryIO) -> None:
+    """Closes the file, unless it is the other one."""
+    if file is not unless:
+        file.close()
 
 
 def _part(chunk: TextChunk, at: int, most: int) -> TextChunk:

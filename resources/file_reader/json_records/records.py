@@ -14,12 +14,14 @@ import msgspec
 import numpy as np
 
 from resources.file_reader.json_records import source as source_of
+from resources.file_reader.json_records.arrangement import Arrangement, Form
 from resources.file_reader.json_records.columns import Row
 from resources.file_reader.json_records.limits import JsonLimits
 from resources.file_reader.json_records.source import WHITE, Decoded, Place, Source
 from resources.file_reader.json_records.walk import (
     Incomplete,
     Misplaced,
+    nested_value,
     read_object,
     shown,
     skip_space,
@@ -29,6 +31,7 @@ from resources.file_reader.options import BLANK_FOR_A_RECORD, too_many_blank_lin
 from schemas.errors import UnreadableFile
 
 _NEAR = 16  # an error this close to the end of a block may come from the cut
+_SHOWN = 1000  # bytes of a nested value that a message can need
 _ESCAPE = re.compile(rb"\\(.)")
 _LINES = (".ndjson", ".jsonl")
 """How the names of files end that may be empty: they have no records. An empty file of another name is damaged."""
@@ -36,21 +39,28 @@ _LINES = (".ndjson", ".jsonl")
 # A number with a point or an exponent arrives as bytes: its text is kept, and differs from a string.
 _decode_line = msgspec.json.Decoder(dict[str, Any], float_hook=str.encode).decode
 _decode_array = msgspec.json.Decoder(list[dict[str, Any]], float_hook=str.encode).decode
+_decode_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _DECLINED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ValueError)
 
 _SCALARS = {str, bytes, int, bool, type(None)}
+
 
 Batch = tuple[list[Row], Sequence[int], int]
 """Records, the line each begins on, and how many bytes they took."""
 
 
 class Records:
-    """A file of JSON records, read once. `kind` and `notes` are known after that."""
+    """A file of JSON records, read once. `kind` and `notes` are known after that.
+
+    arranged: how its records are arranged. None: in an array or on lines, as its first character says.
+    """
 
     kind: Literal["json", "ndjson"]
 
-    def __init__(self, file: BinaryIO, name: str, limits: JsonLimits) -> None:
+    def __init__(self, file: BinaryIO, name: str, limits: JsonLimits, arranged: Arrangement | None = None) -> None:
         self._file, self._name, self._limits = file, name, limits
+        self._arranged = arranged or Arrangement()
         self._names: dict[str, None] = {}
         self._shapes: set[tuple[str, ...]] = set()
         self._done = 0
@@ -79,7 +89,8 @@ class Records:
 
     def batches(self) -> Iterator[Batch]:
         """Yields all records. Call it once. Raises UnreadableFile at the first byte that is not allowed."""
-        source = Source(self._file)
+        arranged = self._arranged
+        source = Source(self._file, arranged.start, arranged.end, arranged.line)
         while len(source.buffer) < 3 and not source.ended:
             source.more()
         if source.buffer.startswith(b"\xef\xbb\xbf"):
@@ -94,8 +105,9 @@ class Records:
         if first not in (b"[", b"{"):
             text = Decoded.of(source.buffer[:80]).text
             raise self._refuse(source, text, 0, f"neither an array nor an object begins with {shown(text[:1] or '?')}")
-        self.kind = "json" if first == b"[" else "ndjson"
-        for batch in self._elements(source) if self.kind == "json" else self._lines(source):
+        form = Form.ARRAY if first == b"[" else arranged.form
+        self.kind = "json" if form is Form.ARRAY else "ndjson"
+        for batch in self._lines(source) if form is Form.LINES else self._elements(source, form):
             yield batch
             self._done += len(batch[0])
             if self._blank > self._limits.blank_lines + BLANK_FOR_A_RECORD * self._done:
@@ -120,7 +132,7 @@ class Records:
             except _DECLINED:
                 pass
             else:
-                if self._plain(rows, block):
+                if self._plain(rows, block) or self._nested(rows, [text for text in texts if text]):
                     if len(rows) == len(texts) - (not texts[-1]):
                         return rows, range(source.line, source.line + len(rows)), len(block)
                     self._blank += len(texts) - (not texts[-1]) - len(rows)
@@ -159,28 +171,32 @@ class Records:
             raise self._refuse(place, text, error.at, error.why, before) from None
         return row
 
-    def _elements(self, source: Source) -> Iterator[Batch]:
-        source.drop(1)
+    def _elements(self, source: Source, form: Form) -> Iterator[Batch]:
+        """Yields records that are not on lines: in an array, between commas, or one after another."""
+        end = b"]" if form is Form.ARRAY else b""
+        separator = b"" if form is Form.STREAM else b","
+        source.drop(len(end))
         before: Literal["nothing", "object", "comma"] = "nothing"
         while True:
             if len(source.buffer) < source_of.BLOCK and not source.ended:
                 source.more()
             source.skip_white()
             mark = source.buffer[:1]
-            if mark == b"]" and before != "comma":
+            if mark == end and not (before == "comma" and end):
                 break
-            if before == "object":
-                if mark != b",":
+            if before == "object" and separator:
+                if mark != separator:
                     why = "a comma or ] is expected" if mark else "the file ends before the array does"
+                    why = why if end else f"a comma is expected before {shown(mark.decode(errors='replace'))}"
                     raise self._refuse(source, Decoded.of(source.buffer[:80]).text, 0, why, None)
                 source.drop(1)
                 before = "comma"
                 continue
-            batch = self._plain_elements(source) or self._walk_elements(source)
+            batch = (self._plain_elements(source) if separator else None) or self._walk_elements(source, form)
             yield batch
             source.drop(batch[2])
             before = "object"
-        source.drop(1)
+        source.drop(len(end))
         source.skip_white()
         if source.buffer:
             text = Decoded.of(source.buffer[:80]).text
@@ -197,7 +213,7 @@ class Records:
         except _DECLINED:
             return None
         if not self._plain(rows, block):
-            return None
+            return self._nested_elements(source, rows, block)
         if b"\n" not in block:
             return rows, [source.line] * len(rows), end
         data = np.frombuffer(block, np.uint8)
@@ -206,8 +222,24 @@ class Records:
             return None
         return rows, (source.line + np.searchsorted(np.flatnonzero(data == ord("\n")), starts)).tolist(), end
 
-    def _walk_elements(self, source: Source) -> Batch:
+    def _nested_elements(self, source: Source, rows: list[Row], block: bytes) -> Batch | None:
+        """Returns these objects without their nested values, if they are plain apart from these; else None."""
+        elements = list(map(bytes, _decode_elements(b"[" + block + b"]")))
+        if not self._nested(rows, elements):
+            return None
+        lines: list[int] = []
+        line, end = source.line, 0
+        for element in elements:
+            start = block.find(b"{", end)
+            line += block.count(b"\n", end, start)
+            lines.append(line)
+            end = start + len(element)
+            line += element.count(b"\n")
+        return rows, lines, end
+
+    def _walk_elements(self, source: Source, form: Form) -> Batch:
         """Returns the objects in the buffer, at least one."""
+        separator = "" if form is Form.STREAM else ","
         while True:
             decoded = Decoded.of(source.buffer)
             text = decoded.text
@@ -226,9 +258,9 @@ class Records:
                     lines.append(line)
                     end = after
                     at = skip_space(text, end)
-                    if text[at : at + 1] != ",":
+                    if separator and text[at : at + 1] != separator:
                         break
-                    at += 1
+                    at += len(separator)
             except Incomplete:
                 pass
             except Misplaced as error:
@@ -240,7 +272,8 @@ class Records:
             if decoded.bad and not (decoded.cut and not source.ended):
                 raise self._refuse(source, text, len(text), decoded.not_utf8)
             if source.ended:
-                raise self._refuse(source, text, len(text), "the file ends in the middle of the array")
+                of = "array" if form is Form.ARRAY else "object"
+                raise self._refuse(source, text, len(text), f"the file ends in the middle of the {of}")
             self._within_record_limit(source)
             source.more()
 
@@ -255,11 +288,29 @@ class Records:
         ):
             return False
         # Each name and each text has two quotation marks. A repeated member leaves only one name in the dict.
-        quotes = block.count(b'"')
-        if b"\\" in block:
-            quotes -= _ESCAPE.findall(block).count(b'"')
-        if quotes != 2 * (len(types) + types.count(str)):
+        if _quotes(block) != 2 * (len(types) + types.count(str)):
             return False
+        return all(map(self._know, dict.fromkeys(map(tuple, rows))))
+
+    def _nested(self, rows: list[Row], texts: Sequence[bytes]) -> bool:
+        """Returns whether msgspec read these records rightly, apart from nested values, and replaces those.
+
+        texts: the text of each record.
+        """
+        limits = self._limits
+        for row, text in zip(rows, texts, strict=True):
+            values = _decode_members(text)
+            quotes = 2 * (len(row) + list(map(type, row.values())).count(str))
+            for name, value in row.items():
+                if type(value) in _SCALARS:
+                    continue
+                written = bytes(values[name])
+                if written.count(b"[") + written.count(b"{") >= limits.depth:  # perhaps too deep
+                    return False
+                quotes += _quotes(written)
+                row[name] = nested_value(written[:_SHOWN].decode(errors="ignore"))
+            if len(text) > limits.cell_characters or _quotes(text) != quotes:
+                return False
         return all(map(self._know, dict.fromkeys(map(tuple, rows))))
 
     def _know(self, shape: tuple[str, ...]) -> bool:
@@ -294,3 +345,8 @@ class Records:
             f"{self._name} cannot be read as JSON records: {why} ({record}line {line:,}, byte offset {offset:,}).",
             "Nothing was read from it. Give one array of objects, or an object on each line.",
         )
+
+
+def _quotes(text: bytes) -> int:
+    """Returns how many quotation marks begin or end a text."""
+    return text.count(b'"') - (_ESCAPE.findall(text).count(b'"') if b"\\" in text else 0)

@@ -16,16 +16,22 @@ class Place:
 
 
 class Source:
-    """A buffer of a file's bytes. `offset` (from 0) and `line` (from 1) are those of its first byte."""
+    """A buffer of a file's bytes. `offset` (from 0) and `line` (from 1) are those of its first byte.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._file.seek(0)
-        self.buffer, self.offset, self.line, self.ended = b"", 0, 1, False
+    start, end: the bytes that are read, from the line `line` on. None is the end of the file.
+    """
+
+    def __init__(self, file: BinaryIO, start: int = 0, end: int | None = None, line: int = 1) -> None:
+        self._file, self._end = file, end
+        self._file.seek(start)
+        self.buffer, self.offset, self.line, self.ended = b"", start, line, False
 
     def more(self) -> None:
-        """Reads as many bytes again as the buffer has, or to the end of the file."""
-        data = self._file.read(max(BLOCK, len(self.buffer)))
+        """Reads as many bytes again as the buffer has, or to the end."""
+        size = max(BLOCK, len(self.buffer))
+        if self._end is not None:
+            size = min(size, self._end - self.offset - len(self.buffer))
+        data = self._file.read(size)
         self.buffer += data
         self.ended = not data
 

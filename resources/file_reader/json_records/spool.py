@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -32,7 +32,7 @@ class Spool:
         """Writes a block."""
         names = [*block.columns, _LINE.name]
         batch = pa.RecordBatch.from_arrays([*block.columns.values(), block.lines], names=names)
-        unfit = json.dumps([(row, name, asdict(value)) for row, name, value in block.unfit])
+        unfit = json.dumps([(row, name, vars(value)) for row, name, value in block.unfit])
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as stream:
             stream.write_batch(batch, {"unfit": unfit})

@@ -63,6 +63,11 @@ def number_text(text: str) -> str | UnfitValue:
     return UnfitValue("number_out_of_range", "must be a number between 1e-324 and 1e309 in size", abbreviated(text))
 
 
+def nested_value(text: str) -> UnfitValue:
+    """Returns an array or object as a value without a text. Its first characters are enough."""
+    return UnfitValue("nested_value", "must be a single value", abbreviated(text))
+
+
 def read_object(text: str, at: int, limits: JsonLimits) -> tuple[dict[str, Any], int]:
     """Returns the object that begins at a position, as `columns.Row`, and the position after it."""
     row: dict[str, Any] = {}
@@ -128,7 +133,7 @@ def _read_value(text: str, at: int, limits: JsonLimits) -> tuple[Any, int]:
         return _read_string(text, at, limits.cell_characters, "a text", "RECORDS_MAX_CELL_MB")
     if mark in ("[", "{"):
         after = _skip_nested(text, at, limits)
-        return UnfitValue("nested_value", "must be a single value", abbreviated(text[at : min(after, at + 200)])), after
+        return nested_value(text[at : min(after, at + 200)]), after
     written, after = _read_scalar(text, at, limits)
     return (_WORDS[written] if written in _WORDS else number_text(written)), after
 

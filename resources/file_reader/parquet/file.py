@@ -3,7 +3,8 @@
 The metadata of column chunks are never read from here: pyarrow ends the process if they are damaged.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import BinaryIO
 
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 from resources.file_reader.chunk import CellProblem, TextChunk
 from resources.file_reader.parquet.cross_check import ParquetCrossCheck
 from resources.file_reader.parquet.limits import ParquetLimits
-from resources.file_reader.parquet.texts import text_column, value_lengths
+from resources.file_reader.parquet.texts import enum_column, text_column, value_lengths
 from schemas.errors import UnreadableFile
 from schemas.reading import Question, ReadOptions
 
@@ -22,6 +23,10 @@ _CHUNK_BYTES = 64 << 20
 _CHUNK_CELLS = 4_000_000
 _FEW_RECORDS = 1_000_000
 _BUFFER = 1 << 20
+_ROWS_OF_TEXT = 4_096  # of a batch whose texts are not in dictionaries
+_SHOWN = 3
+_WIDE = 1_000
+"""With more columns, the file is confirmed some columns at a time."""
 _BUFFERS = 64 << 20  # of all columns
 
 
@@ -49,11 +54,18 @@ class ParquetFile:
             self._parquet = self._open(source, [], _BUFFER)
             schema = self._parquet.schema_arrow
             self._check(schema)
-            # A dictionary keeps a repeated text in memory once. Arrow has none within lists and structures.
+            # A dictionary keeps a repeated text in memory once. Arrow has none within lists and structures. Those of
+            # 10,000 columns would take more memory than their texts.
             columns = [self._parquet.metadata.schema.column(i) for i in range(self._parquet.metadata.num_columns)]
             names = set(schema.names)
-            texts = [it.path for it in columns if it.physical_type == "BYTE_ARRAY" and it.path in names]
-            self._parquet = self._open(source, texts, max(1 << 12, _BUFFERS // max(1, len(columns))))
+            few = len(columns) <= _WIDE
+            self._dictionaries = [
+                it.path for it in columns if it.physical_type == "BYTE_ARRAY" and it.path in names and few
+            ]
+            enums = {it.path for it in columns if "ENUM" in (it.converted_type, it.logical_type.type)}
+            self._enums = frozenset(at for at, name in enumerate(schema.names) if name in enums)
+            self._source, self._buffer = source, max(1 << 12, _BUFFERS // max(1, len(columns)))
+            self._parquet = self._open(source, self._dictionaries, self._buffer)
         except MemoryError:
             raise
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -97,7 +109,7 @@ class ParquetFile:
                 f"{limits.records_per_byte:,} for each byte (RECORDS_MAX_RECORDS_PER_BYTE).",
                 "Most of its records must be equal. If that is right, raise the limit.",
             )
-        repeated = sorted({name for name in schema.names if schema.names.count(name) > 1})
+        repeated = sorted(name for name, times in Counter(schema.names).items() if times > 1)
         if repeated:
             raise UnreadableFile(
                 f"{self._name} has more than one column {', '.join(map(repr, repeated))}.",
@@ -111,9 +123,17 @@ class ParquetFile:
 
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the file, in order, each confirmed by the cross-check. Call it once."""
-        cross_check = ParquetCrossCheck(self._file, self._name, self._parquet.schema_arrow)
+        types = self._parquet.schema_arrow.types
+        kinds = [pa.string() if at in self._enums else kind for at, kind in enumerate(types)]
         rows = max(1, min(self._chunk_rows, _CHUNK_CELLS // max(1, len(self.headers))))
-        batches = self._parquet.iter_batches(batch_size=rows, use_threads=False)
+        cross_check = None if len(kinds) > _WIDE else ParquetCrossCheck(self._file, self._name, kinds)
+        try:
+            unconfirmed = set() if cross_check else self._confirmed_in_parts(kinds, rows)
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise self._unreadable(error) from error
+        batches = self._batches(rows)
         while self.read <= self._parquet.metadata.num_rows:
             try:
                 batch = next(batches, None)
@@ -121,7 +141,8 @@ class ParquetFile:
                     break
                 for part in self._parts(batch):
                     chunk = self._chunk(part)
-                    cross_check.confirm(chunk)
+                    if cross_check:
+                        cross_check.confirm(chunk)
                     self.read += part.num_rows
                     yield chunk
             except MemoryError:
@@ -133,7 +154,59 @@ class ParquetFile:
                 f"{self._name} says it has {self._parquet.metadata.num_rows:,} records and has {self.read:,}.",
                 "Nothing was read from it. Write it again.",
             )
-        cross_check.expect_end()
+        if cross_check:
+            cross_check.expect_end()
+            unconfirmed = set(cross_check.unconfirmed)
+        self.notes = self._unconfirmed(sorted(unconfirmed))
+
+    def _confirmed_in_parts(self, kinds: Sequence[pa.DataType], rows: int) -> set[int]:
+        """Confirms all records before they are delivered, some columns at a time. Returns the unconfirmed columns.
+
+        DuckDB keeps 2,048 values of each column that it reads: more than 300 MB for 10,000 columns of text.
+        """
+        unconfirmed: set[int] = set()
+        for start in range(0, len(kinds), _WIDE):
+            positions = range(len(kinds))[start : start + _WIDE]
+            cross_check = ParquetCrossCheck(self._file, self._name, kinds, positions)
+            done = 0
+            for batch in self._batches(rows, [self.headers[position] for position in positions]):
+                for part in self._parts(batch):
+                    cross_check.confirm(self._chunk(part, start, done))
+                    done += part.num_rows
+            cross_check.expect_end()
+            unconfirmed |= cross_check.unconfirmed
+        return unconfirmed
+
+    def _batches(self, rows: int, names: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """Yields all records, of these columns or all.
+
+        Arrow cannot read some encodings of texts into dictionaries. Such a file is read again without them.
+        """
+        done = 0
+        try:
+            for batch in self._parquet.iter_batches(batch_size=rows, use_threads=False, columns=names):
+                done += batch.num_rows
+                yield batch
+        except (pa.ArrowNotImplementedError, OSError) as error:
+            if not self._dictionaries or "not yet implemented" not in str(error).lower():
+                raise
+            self._dictionaries = []
+            self._parquet = self._open(self._source, [], self._buffer)
+            for batch in self._parquet.iter_batches(
+                batch_size=min(rows, _ROWS_OF_TEXT), use_threads=False, columns=names
+            ):
+                yield batch.slice(min(done, batch.num_rows))
+                done -= min(done, batch.num_rows)
+
+    def _unconfirmed(self, positions: list[int]) -> tuple[str, ...]:
+        if not positions:
+            return ()
+        shown = ", ".join(f"`{self.headers[position]}`" for position in positions[:_SHOWN])
+        more = f" and {len(positions) - _SHOWN:,} more columns" if positions[_SHOWN:] else ""
+        return (
+            f"Only one parser could read {shown}{more}. The other lacks {'its' if len(positions) == 1 else 'their'} "
+            "encoding or compression, so it confirms nothing there.",
+        )
 
     def _parts(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Yields the batch in parts, none of them too large once its dictionaries are expanded."""
@@ -155,10 +228,16 @@ class ParquetFile:
             if end > start:
                 yield batch.slice(start, end - start)
 
-    def _chunk(self, batch: pa.RecordBatch) -> TextChunk:
+    def _chunk(self, batch: pa.RecordBatch, first: int = 0, before: int | None = None) -> TextChunk:
+        """Returns the batch as text.
+
+        first: the position of its first column. before: how many records come before it; those delivered by default.
+        """
+        before = self.read if before is None else before
         cells: list[CellProblem] = []
-        arrays = [text_column(column, position, cells) for position, column in enumerate(batch.columns)]
-        numbers = pa.array(np.arange(self.read + 1, self.read + batch.num_rows + 1), pa.int64())
+        columns = [enum_column(it) if at in self._enums else it for at, it in enumerate(batch.columns, first)]
+        arrays = [text_column(column, position, cells) for position, column in enumerate(columns)]
+        numbers = pa.array(np.arange(before + 1, before + batch.num_rows + 1), pa.int64())
         return TextChunk(
             pa.table(dict(zip(map(str, range(len(arrays))), arrays, strict=True))),
             numbers,

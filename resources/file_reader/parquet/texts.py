@@ -17,6 +17,8 @@ _FIRST_DAY = (date.min - date(1970, 1, 1)).days
 _LAST_DAY = (date.max - date(1970, 1, 1)).days
 _PER_DAY = {"days": 1} | {unit: 86_400 * 1000**power for power, unit in enumerate(("s", "ms", "us", "ns"))}
 
+_UUID_BYTES = 16
+
 _Unfit = Callable[[pa.Array, str, str, Callable[[int], str]], None]
 """Records problems: which rows have one, the rule, what they must be, and how to show a row's value."""
 
@@ -39,14 +41,41 @@ def is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))
 
 
+def is_uuid(kind: pa.DataType) -> bool:
+    """Returns whether a type is that of UUIDs."""
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.uuid"
+
+
+def _uuids(column: pa.Array) -> pa.Array:
+    """Returns UUIDs as text: 123e4567-e89b-12d3-a456-426614174000."""
+    whole = pc.fill_null(column, bytes(_UUID_BYTES)).cast(pa.binary())
+    digits = b"".join(whole.to_pylist()).hex()
+    places = range(0, len(digits), 2 * _UUID_BYTES)
+    texts = [
+        f"{it[:8]}-{it[8:12]}-{it[12:16]}-{it[16:20]}-{it[20:]}"
+        for it in (digits[at : at + 2 * _UUID_BYTES] for at in places)
+    ]
+    return pc.if_else(column.is_valid(), pa.array(texts, pa.string()), None)
+
+
 def _is_binary(kind: pa.DataType) -> bool:
     types = pa.types
     variable = types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind)
     return bool(variable or types.is_fixed_size_binary(kind))
 
 
+def enum_column(column: pa.Array) -> pa.Array:
+    """Returns a column of the annotation ENUM as text: Arrow reads it as bytes."""
+    if pa.types.is_dictionary(column.type):
+        column.validate(full=True)
+        column = column.dictionary_decode()
+    return column.cast(pa.string())
+
+
 def text_column(column: pa.Array, position: int, cells: list[CellProblem]) -> pa.Array:
     """Returns the column as text. A value without a text is "", and is added to the cells."""
+    if is_uuid(column.type):
+        return _uuids(column.storage).fill_null("")
     if isinstance(column, pa.ExtensionArray):
         column = column.storage
     kind = column.type
