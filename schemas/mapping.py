@@ -64,11 +64,14 @@ def map_headers(
     record_type: RecordType,
     given: MappingOf[str, str] | None = None,
     remembered: MappingOf[str, str] | None = None,
+    *,
+    needs_key: bool = True,
 ) -> Mapping:
     """Returns the mapping of a header row: the field of every column, if it has one, and the reason.
 
     given: header to field, as the user gives it. An empty field means that the column is ignored.
     remembered: the same from an earlier file with the same header row. Unknown fields are skipped.
+    needs_key: whether each field of the key must have a column.
 
     The next stages compare exact names, then aliases, then both without case, accents and punctuation. The last stage
     takes a field that is clearly the most similar one. It maps no column if two columns are similar to one field.
@@ -121,7 +124,7 @@ def map_headers(
                 )
     result = tuple(columns.get(i, Column(i, header, None, "ignored")) for i, header in enumerate(headers))
     missing_key = [name for name in record_type.key if name not in feeding]
-    if missing_key:
+    if missing_key and needs_key:
         unused = [column.header for column in result if column.field is None and column.reason != "ours"]
         raise InvalidRequest(
             f"No column stands for {', '.join(missing_key)}, which identifies {record_type.name}.",

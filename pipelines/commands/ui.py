@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from pipelines.commands.home_watch import HomeWatch
-from pipelines.web.file_server import serving
+from pipelines.web.serving import serving
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
 from resources.settings import Settings

@@ -1,0 +1,111 @@
+"""What was done with an account's records: imports, their details, undo and redo."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.responses import Response
+
+from pipelines.web.visit import NotAllowed, Visit
+from resources.importing.importer import Importer
+from schemas.batches import Batch, BatchStatus, ImportReport, OnInvalid
+from schemas.errors import ModifiedSince, Refused
+from schemas.people import Role
+from schemas.rollbacks import OnModified, RollbackReport, RollbackRequest
+
+_PAGE = 30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the history: a batch, the end of the time to undo or save it, and whether that is possible now."""
+
+    batch: Batch
+    open_until: datetime | None
+
+
+def listed(visit: Visit) -> Response:
+    """Lists what was done, newest first."""
+    number = _number(visit.request.query_params.get("page", "1"))
+    with visit.store() as store:
+        window = store.settings.rollback_window
+        found = store.batches(visit.account, offset=(number - 1) * _PAGE, limit=_PAGE + 1) if store.exists else []
+        entries = [Entry(batch, batch.open_until(window)) for batch in found[:_PAGE]]
+    return visit.page("history.html.jinja", entries=entries, page=number, has_more=len(found) > _PAGE)
+
+
+def details(visit: Visit) -> Response:
+    """Shows one import or undo, and what can be done about it."""
+    report = _report(visit)
+    return visit.page("event.html.jinja", report=report, batch=report.batch, may_undo=_may_undo(visit, report.batch))
+
+
+def save(visit: Visit) -> Response:
+    """Saves a file that waits for approval."""
+    batch = _report(visit).batch
+    _require_own(visit, batch)
+    if batch.counts.rejected and visit.said("leave_out") != str(batch.counts.rejected):
+        raise Refused(f"{batch.counts.rejection}.", "Confirm that they are left out.")
+    with visit.store() as store:
+        Importer(store, visit.person.name).commit(visit.account, batch.batch_id, OnInvalid.SKIP)
+    return visit.go("history", batch.batch_id)
+
+
+def discard(visit: Visit) -> Response:
+    """Discards a file that is not saved yet."""
+    batch = _report(visit).batch
+    _require_own(visit, batch)
+    with visit.store() as store:
+        Importer(store, visit.person.name).discard(visit.account, batch.batch_id)
+    return visit.go("history", batch.batch_id)
+
+
+def undo_plan(visit: Visit) -> Response:
+    """Shows what an undo would do, as one question."""
+    batch = _report(visit).batch
+    return visit.page("undo.html.jinja", batch=batch, plans=_plans(visit, batch), may_undo=_may_undo(visit, batch))
+
+
+def undo(visit: Visit) -> Response:
+    """Undoes an import, or an undo, as the form says."""
+    batch = _report(visit).batch
+    if not _may_undo(visit, batch):
+        raise NotAllowed("You may look at this, but not undo it.", "Ask somebody who may approve imports.")
+    choice = OnModified(visit.said("on_modified")) if visit.said("on_modified") in [*OnModified] else OnModified.STOP
+    with visit.store() as store:
+        try:
+            request = RollbackRequest(visit.account, batch.batch_id, choice)
+            report = store.account(visit.account).roll_back(request, visit.person.name, None)
+        except ModifiedSince:  # records were modified after the page was shown
+            return visit.go("history", batch.batch_id, "undo")
+    return visit.go("history", report.batch_id or batch.batch_id)
+
+
+def _plans(visit: Visit, batch: Batch) -> dict[OnModified, RollbackReport]:
+    """Returns what an undo would do for each choice; only for one if no record was modified since."""
+    with visit.store() as store:
+        records = store.account(visit.account)
+        plans = {}
+        for choice in OnModified:
+            plans[choice] = records.plan_rollback(RollbackRequest(visit.account, batch.batch_id, choice))
+            if not plans[choice].counts.modified:
+                break
+    return plans
+
+
+def _report(visit: Visit) -> ImportReport:
+    with visit.store() as store:
+        return store.account(visit.account).detailed_report(visit.request.path_params["batch"])
+
+
+def _may_undo(visit: Visit, batch: Batch) -> bool:
+    return visit.may(Role.APPROVER) or (visit.may(Role.IMPORTER) and batch.actor == visit.person.name)
+
+
+def _require_own(visit: Visit, batch: Batch) -> None:
+    """Raises NotAllowed if the person may save or discard only files of their own, and this is another's."""
+    if batch.status is BatchStatus.PREVIEWED and not _may_undo(visit, batch):
+        raise NotAllowed("Somebody who may approve imports must do this.", "Ask your operator who that is.")
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 10**9 else 1
