@@ -169,7 +169,13 @@ def choose(draft: Draft, choices: Choices, actor: str) -> None:
 
 
 def _preview(site: Site, upload: Upload, actor: str, task: Task) -> None:
-    """Preview the file, and record the result or the failure in the upload."""
+    """Preview the file, and record the result or the failure in the upload.
+
+    Another request may have begun this a moment before, and it may be done by now.
+    """
+    upload = site.uploads.find(upload.account, upload.upload_id)
+    if upload.batch_id is not None or upload.failure is not None:
+        return
     file = site.uploads.file(upload)
     try:
         with site.stores.lent() as store:
@@ -210,12 +216,17 @@ def save(draft: Draft, actor: str) -> None:
 
 def _save_corrections(draft: Draft, actor: str) -> None:
     """Import the corrected rows as a batch of their own. If that fails, they stay among the rejected rows."""
-    upload, corrected = draft.upload, None
+    upload, corrected, failure = draft.upload, None, None
     if draft.report is not None and draft.corrections.exists():
-        with draft.site.stores.lent() as store, suppress(AlreadyImported):
+        with draft.site.stores.lent() as store:
             corrections = Corrections(store, draft.report, draft.corrections)
             path = draft.corrections.with_name(f"{Path(upload.name).stem}.corrected.csv")
-            if corrections.write(path):
-                request = corrections.request(path, upload.request(draft.file))
-                corrected = Importer(store, actor).import_file(request, OnInvalid.SKIP).batch.batch_id
-    draft.site.uploads.save(replace(upload, saved=True, corrected=corrected))
+            try:
+                if corrections.write(path):
+                    request = corrections.request(path, upload.request(draft.file))
+                    corrected = Importer(store, actor).import_file(request, OnInvalid.SKIP).batch.batch_id
+            except AlreadyImported:
+                pass  # a server that was ended had done this
+            except RecordsError as error:
+                failure = Failure.of(error)
+    draft.site.uploads.save(replace(upload, saved=True, corrected=corrected, failure=failure))

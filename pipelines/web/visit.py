@@ -107,6 +107,9 @@ class Visit:
 
     def go(self, *parts: str) -> Response:
         """Returns an answer that leads the browser to another page of the account."""
+        if self.is_fragment and self.request.method == "GET":
+            # Whoever asks again every second would break off each redirect by the next one.
+            return self.page("_go.html.jinja", address=self.path(*parts))
         if self.is_fragment:
             return Response(headers={"HX-Redirect": self.path(*parts)})
         return RedirectResponse(self.path(*parts), HTTPStatus.SEE_OTHER)

@@ -234,7 +234,7 @@ class Corrections:
             actor_request.record_type,
             mode=actor_request.mode,
             on_duplicate=actor_request.on_duplicate,
-            encoding="utf-8",
+            encoding="utf-8-sig",
             delimiter=",",
             time_zone=self._options["time_zone"],
             date_order=ReadOptions.from_said({"date_order": self._options["date_order"]}).date_order,

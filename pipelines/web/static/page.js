@@ -117,6 +117,8 @@ function begin(root) {
   const upload = root.querySelector("form#drop");
   if (upload && !upload.dataset.ready) { upload.dataset.ready = "yes"; prepareUpload(upload); }
   root.querySelectorAll("ul.order").forEach((list) => { if (!list.dataset.ready) { list.dataset.ready = "yes"; prepareOrder(list); } });
+  const go = root.querySelector("[data-go]");
+  if (go) location.assign(go.dataset.go);
   const making = root.querySelector("#exporting");
   if (making && "Notification" in window && Notification.permission === "default" && !sessionStorage.asked) {
     sessionStorage.asked = "yes";

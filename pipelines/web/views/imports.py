@@ -19,6 +19,8 @@ from schemas.record_type import RecordType
 
 _CHANGES = 50
 _LISTED = 20
+_OF_COLUMNS = ("invalid_request",)
+"""The code of a failure that the columns can mend, if the file itself can be read."""
 _UNKNOWN = "?"
 """The answer "I do not say" of a choice."""
 
@@ -45,8 +47,11 @@ def overview(visit: Visit) -> Response:
         received = visit.site.uploads.received(draft.upload)
         return visit.page("receiving.html.jinja", upload=draft.upload, received=received)
     if draft.step is Step.READING:
-        return visit.page("progress.html.jinja", draft=draft, task=draft.task)
+        template = "_progress.html.jinja" if visit.is_fragment else "progress.html.jinja"
+        return visit.page(template, draft=draft, task=draft.task)
     if draft.step is Step.SAVED and draft.report is not None:
+        if draft.upload.failure is not None:
+            return visit.page("saved_in_part.html.jinja", draft=draft, batch=draft.report.batch)
         return visit.go("history", draft.report.batch.batch_id)
     if draft.needs_reading:
         return visit.go("import", upload, "reading")
@@ -71,7 +76,7 @@ def reading(visit: Visit) -> Response:
     if draft.step not in (Step.PREVIEWED, Step.FAILED):
         return visit.go("import", draft.upload.upload_id)
     found, failure = _peeked(draft)
-    if draft.upload.failure is not None:
+    if draft.upload.failure is not None and (found is None or draft.upload.failure.code not in _OF_COLUMNS):
         failure = draft.upload.failure
     choices = [] if found is None else list(_choices(visit, draft, found))
     return visit.page("reading.html.jinja", draft=draft, peek=found, failure=failure, choices=choices)
@@ -149,19 +154,24 @@ def _choices(visit: Visit, draft: Draft, found: Peek) -> "list[Choice]":
             for order in DateOrder
             if order.value in found.date.readings
         ]
-        chosen = said.date_order.value if said.date_order else ""
-        made.append(Choice("date_order", answers, chosen, not chosen))
+        chosen = said.date_order.value if said.date_order else _only(answers)
+        made.append(Choice("date_order", answers, chosen, said.date_order is None))
     if found.number is not None:
         answers = [
             (sign, t("reading.number_is", text=found.number.text, number=value))
             for sign, value in found.number.readings.items()
         ]
-        made.append(Choice("decimal", answers, said.decimal or "", said.decimal is None))
+        made.append(Choice("decimal", answers, said.decimal or _only(answers), said.decimal is None))
     return made
 
 
 _ENCODINGS = ("utf-8", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "utf-16")
 _DELIMITERS = {",": "comma", ";": "semicolon", "tab": "tab", "|": "bar"}
+
+
+def _only(answers: Sequence[tuple[str, str]]) -> str:
+    """Returns the answer if there is one alone; "" if the person must choose."""
+    return answers[0][0] if len(answers) == 1 else ""
 
 
 def _in_words(visit: Visit, iso: str) -> str:
