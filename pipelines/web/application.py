@@ -12,12 +12,12 @@ from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pipelines.web import files, texts
+from pipelines.web import api, files, texts
 from pipelines.web.guard import Guard
 from pipelines.web.identity import NotSignedIn
 from pipelines.web.rendering import STATIC
@@ -121,13 +121,25 @@ def _routes(site: Site) -> list[Route | Mount]:
         page(f"{of_account}/scheduled", scheduled.change, role=Role.OPERATOR, methods=post),
         page(f"{of_account}/inbox", inbox.listed),
         page(f"{of_account}/files/{{of}}/{{what}}", files.download),
+        *(
+            Route(f"/api{it.path}", _answered(site, it.answer, it.role, api.failure), methods=[it.method])
+            for it in api.OPERATIONS
+        ),
+        Route("/api/accounts/{account}/uploads/{upload}", uploads.piece(site), methods=["HEAD", "PATCH"]),
+        Route("/api/openapi.json", lambda _: JSONResponse(api.description()), methods=["GET"]),
         Mount("/static", StaticFiles(directory=STATIC)),
         Route("/{of}/{token}/{what}", files.by_secret_address(site), methods=["GET"]),
     ]
 
 
-def _answered(site: Site, view: View, role: Role | None) -> Callable[[Request], Awaitable[Response]]:
-    """Returns the endpoint of a page. `role` is what a person must have in the account; None without an account."""
+def _answered(
+    site: Site, view: View, role: Role | None, fail: Callable[[RecordsError, int], Response] | None = None
+) -> Callable[[Request], Awaitable[Response]]:
+    """Returns the endpoint of a page.
+
+    role: what a person must have in the account; None without an account. fail: how an error is answered; as a page
+    if it is None.
+    """
 
     async def endpoint(request: Request) -> Response:
         form, said = None, None
@@ -137,7 +149,7 @@ def _answered(site: Site, view: View, role: Role | None) -> Callable[[Request], 
             said = await _json(request)
         visit = Visit(site, request, Person("", ()), _texts(request), form=form, json=said)
         try:
-            return await run_sync(_view, view, visit, role)
+            return await run_sync(_view, view, visit, role, fail)
         finally:
             if form is not None:
                 await form.close()
@@ -157,27 +169,29 @@ async def _json(request: Request) -> Any:
     return None
 
 
-def _view(view: View, visit: Visit, role: Role | None) -> Response:
-    """Returns the answer of a view, or the page of its error."""
+def _view(
+    view: View, visit: Visit, role: Role | None, fail: Callable[[RecordsError, int], Response] | None
+) -> Response:
+    """Returns the answer of a view, or that of its error."""
+    settings = visit.site.settings
     try:
         visit = admitted(visit, role)
         return view(visit)
     except RecordsError as error:
-        return failure(visit, error)
+        failed, status = error, _status(error)
     except Exception as error:
-        settings = visit.site.settings
         ours = system_error(error, settings.data, settings.home, settings.scratch)
-        if ours is not None:
-            return failure(visit, ours)
-        keep_details(error, settings.home)
-        return failure(
-            visit,
-            RecordsError(
-                f"This page has failed: {defect(error)}.",
-                "Your operator finds details in the home, in the folder errors.",
-            ),
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-        )
+        if ours is None:
+            keep_details(error, settings.home)
+            ours = RecordsError(
+                f"This page has failed: {defect(error)}.", "Your operator finds the details in the home."
+            )
+        failed, status = ours, _status(ours, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return failure(visit, failed, status) if fail is None else fail(failed, status)
+
+
+def _status(error: RecordsError, default: HTTPStatus = HTTPStatus.BAD_REQUEST) -> HTTPStatus:
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), default)
 
 
 def admitted(visit: Visit, role: Role | None) -> Visit:
@@ -194,10 +208,9 @@ def admitted(visit: Visit, role: Role | None) -> Visit:
     return visit
 
 
-def failure(visit: Visit, error: RecordsError, status: HTTPStatus | None = None) -> Response:
+def failure(visit: Visit, error: RecordsError, status: HTTPStatus) -> Response:
     """Returns the page of an error, with what to do next."""
-    found = status or next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), HTTPStatus.BAD_REQUEST)
-    response = visit.page("failure.html.jinja", error=error, status=found)
+    response = visit.page("failure.html.jinja", error=error, status=status)
     if visit.is_fragment:  # htmx shows no answer with an error otherwise
         response.headers["HX-Retarget"], response.headers["HX-Reswap"] = "main", "innerHTML"
     return response

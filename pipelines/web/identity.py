@@ -36,7 +36,7 @@ class Identities:
         """
         rules, sender = self._rules(), request.client.host if request.client else ""
         if rules is None:
-            if not _is_loopback(sender) or any(name in request.headers for name in _OF_PROXIES):
+            if not is_loopback(sender) or any(name in request.headers for name in _OF_PROXIES):
                 raise NotSignedIn(
                     "This page is for the operator of this machine alone.",
                     "To use it through a server with a login, write web.yaml: see deploy/README.md.",
@@ -62,7 +62,8 @@ class Identities:
         return self._read[1]
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Returns whether an address is one that only this machine can reach."""
     try:
         return ip_address(address).is_loopback
     except ValueError:

@@ -96,22 +96,31 @@ def start(visit: Visit) -> Response:
         if name and request.columns is not None:
             records.save_preset(request.record_type, name, list(request.columns), visit.person.name)
         plan = ExportWriter(store, visit.person.name).plan(request)
-    if plan.rows < visit.site.settings.background_rows or not _submitted(visit.site, plan):
-        _begin(visit.site, plan)
+    make(visit.site, plan)
     return visit.go("export", plan.export_id)
+
+
+def make(site: Site, plan: ExportPlan) -> None:
+    """Begin a planned export: as a run of Dagster if it is large and a deployment answers, else in this server."""
+    if plan.rows < site.settings.background_rows or not _submitted(site, plan):
+        _begin(site, plan)
 
 
 def details(visit: Visit) -> Response:
     """Shows an export: its file, or how far it is."""
     export_id = visit.request.path_params["export"]
+    found = made(visit, export_id)
+    if visit.is_fragment and found.manifest is not None:
+        return visit.go("export", export_id)
+    template = "_export_progress.html.jinja" if visit.is_fragment else "exported.html.jinja"
+    return visit.page(template, made=found, export_id=export_id)
+
+
+def made(visit: Visit, export_id: str) -> Made:
+    """Returns an export of the account, or how far it is. Raises NotFound if there is none with this id."""
     visit.site.work.of((visit.account, export_id))  # waits for one that is quick
     with visit.store() as store:
-        records = store.account(visit.account)
-        made = _made(visit.site, store, records, export_id)
-    template = "_export_progress.html.jinja" if visit.is_fragment and made.manifest is None else "exported.html.jinja"
-    if visit.is_fragment and made.manifest is not None:
-        return visit.go("export", export_id)
-    return visit.page(template, made=made, export_id=export_id)
+        return _made(visit.site, store, store.account(visit.account), export_id)
 
 
 def cancel(visit: Visit) -> Response:
@@ -120,9 +129,8 @@ def cancel(visit: Visit) -> Response:
     task = visit.site.work.of((visit.account, export_id))
     if task is not None:
         task.cancelled = True
-    with visit.store() as store:
-        with suppress(NotFound):
-            ExportWriter(store, visit.person.name).load(visit.account, export_id).clear()
+    with visit.store() as store, suppress(NotFound):
+        ExportWriter(store, visit.person.name).load(visit.account, export_id).clear()
     return visit.go("export")
 
 

@@ -25,7 +25,7 @@ class Entry:
 
 def listed(visit: Visit) -> Response:
     """Lists what was done, newest first."""
-    number = _number(visit.request.query_params.get("page", "1"))
+    number = page_number(visit)
     with visit.store() as store:
         window = store.settings.rollback_window
         found = store.batches(visit.account, offset=(number - 1) * _PAGE, limit=_PAGE + 1) if store.exists else []
@@ -36,7 +36,7 @@ def listed(visit: Visit) -> Response:
 def details(visit: Visit) -> Response:
     """Shows one import or undo, and what can be done about it."""
     report = _report(visit)
-    return visit.page("event.html.jinja", report=report, batch=report.batch, may_undo=_may_undo(visit, report.batch))
+    return visit.page("event.html.jinja", report=report, batch=report.batch, may_undo=may_undo(visit, report.batch))
 
 
 def save(visit: Visit) -> Response:
@@ -62,13 +62,13 @@ def discard(visit: Visit) -> Response:
 def undo_plan(visit: Visit) -> Response:
     """Shows what an undo would do, as one question."""
     batch = _report(visit).batch
-    return visit.page("undo.html.jinja", batch=batch, plans=_plans(visit, batch), may_undo=_may_undo(visit, batch))
+    return visit.page("undo.html.jinja", batch=batch, plans=_plans(visit, batch), may_undo=may_undo(visit, batch))
 
 
 def undo(visit: Visit) -> Response:
     """Undoes an import, or an undo, as the form says."""
     batch = _report(visit).batch
-    if not _may_undo(visit, batch):
+    if not may_undo(visit, batch):
         raise NotAllowed("You may look at this, but not undo it.", "Ask somebody who may approve imports.")
     choice = OnModified(visit.said("on_modified")) if visit.said("on_modified") in [*OnModified] else OnModified.STOP
     with visit.store() as store:
@@ -97,15 +97,18 @@ def _report(visit: Visit) -> ImportReport:
         return store.account(visit.account).detailed_report(visit.request.path_params["batch"])
 
 
-def _may_undo(visit: Visit, batch: Batch) -> bool:
+def may_undo(visit: Visit, batch: Batch) -> bool:
+    """Returns whether the person may undo or discard a batch: their own, or with the role of an approver any."""
     return visit.may(Role.APPROVER) or (visit.may(Role.IMPORTER) and batch.actor == visit.person.name)
 
 
 def _require_own(visit: Visit, batch: Batch) -> None:
     """Raises NotAllowed if the person may save or discard only files of their own, and this is another's."""
-    if batch.status is BatchStatus.PREVIEWED and not _may_undo(visit, batch):
+    if batch.status is BatchStatus.PREVIEWED and not may_undo(visit, batch):
         raise NotAllowed("Somebody who may approve imports must do this.", "Ask your operator who that is.")
 
 
-def _number(text: str) -> int:
+def page_number(visit: Visit) -> int:
+    """Returns the number of the page that the address names; 1 if it names none."""
+    text = visit.request.query_params.get("page", "1")
     return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 10**9 else 1

@@ -29,7 +29,7 @@ def start(visit: Visit) -> Response:
     said = visit.json
     if not isinstance(said, dict) or not isinstance(said.get("name"), str) or not isinstance(said.get("bytes"), int):
         raise InvalidRequest("The request names no file.", "Send JSON with name, bytes and type.")
-    upload = _started(visit, str(said.get("type", "")), said["name"], said["bytes"])
+    upload = begin(visit, str(said.get("type", "")), said["name"], said["bytes"])
     place = visit.path("uploads", upload.upload_id)
     return JSONResponse({"upload": place, "page": visit.path("import", upload.upload_id)}, 201, {"Location": place})
 
@@ -39,14 +39,15 @@ def send_form(visit: Visit) -> Response:
     file = None if visit.form is None else visit.form.get("file")
     if not isinstance(file, UploadFile) or not file.filename:
         raise InvalidRequest("No file was chosen.", "Choose a file first.")
-    upload = _started(visit, visit.said("type"), file.filename, file.size or 0)
+    upload = begin(visit, visit.said("type"), file.filename, file.size or 0)
     with visit.site.uploads.receiving(upload, 0) as part:
         while block := file.file.read(_WRITTEN_AT_ONCE):
             part.write(block)
     return visit.go("import", upload.upload_id)
 
 
-def _started(visit: Visit, record_type: str, name: str, size: int) -> Upload:
+def begin(visit: Visit, record_type: str, name: str, size: int) -> Upload:
+    """Returns a new upload of the account. Raises NotFound for an unknown type, and what `Uploads.start` raises."""
     with visit.store() as store:
         known = store.record_type(record_type)
         return visit.site.uploads.start(visit.account, known.name, name, size, visit.person.name, store.clock.now())
