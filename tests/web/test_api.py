@@ -40,7 +40,7 @@ def test_a_program_imports_exports_and_undoes(client: TestClient, store: RecordS
 
     export = client.post(f"{OF}/exports", json={"type": "contacts", "columns": ["external_id"]}).json()["export_id"]
     waited(client, f"{OF}/exports/{export}", "status", "done")
-    assert client.get(f"{OF}/files/{export}/export").text == "external_id\nA\nB\n"
+    assert client.get(f"{OF}/files/{export}/export").text == "external_id\r\nA\r\nB\r\n"
     assert client.post(f"{OF}/batches/{batch}/undo", json={"dry_run": True}).json()["removed"] == 2
     assert client.post(f"{OF}/batches/{batch}/undo", json={}).json()["status"] == "committed"
     assert values(store, "status") == {}

@@ -29,6 +29,7 @@ def test_a_file_is_read_mapped_corrected_saved_and_undone(visitor: Visitor, stor
     assert "Müller" in page
 
     assert visitor.post("import", upload, "reading", data={"encoding": "cp1252"}).status_code == 303
+    visitor.step(upload)
     assert "external_id" in visitor.get("import", upload, "columns").text
     assert visitor.post("import", upload, "columns", data=COLUMNS).status_code == 303
     assert visitor.step(upload) == f"import/{upload}/reading"
@@ -140,7 +141,7 @@ def test_an_export_is_made_and_downloaded(visitor: Visitor) -> None:
         pass
     answer = visitor.get("files", export, "export")
 
-    assert answer.text == "notes,external_id\ny,B\n"
+    assert answer.text == "notes,external_id\r\ny,B\r\n"
     assert answer.headers["content-disposition"].startswith("attachment")
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from httpx import Response
+from httpx2 import Response
 from starlette.testclient import TestClient
 
 _SECONDS = 60
@@ -25,7 +25,8 @@ class Visitor:
     def post(self, *parts: str, data: Mapping[str, str | list[str]] | None = None) -> Response:
         """Send a form to a page of the account."""
         path = "/".join(("/a", self.account, *parts))
-        return self.client.post(path, data=dict(data or {}), headers=dict(self.headers))
+        headers = {"Content-Type": "application/x-www-form-urlencoded", **self.headers}
+        return self.client.post(path, data=dict(data or {}), headers=headers)
 
     def upload(self, content: bytes, name: str = "people.csv", record_type: str = "contacts") -> str:
         """Upload a file by the form. Returns the id of the upload."""

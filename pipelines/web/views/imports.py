@@ -19,8 +19,6 @@ from schemas.record_type import RecordType
 
 _CHANGES = 50
 _LISTED = 20
-_OF_COLUMNS = ("invalid_request",)
-"""The code of a failure that the columns can mend, if the file itself can be read."""
 _UNKNOWN = "?"
 """The answer "I do not say" of a choice."""
 
@@ -53,6 +51,10 @@ def overview(visit: Visit) -> Response:
         if draft.upload.failure is not None:
             return visit.page("saved_in_part.html.jinja", draft=draft, batch=draft.report.batch)
         return visit.go("history", draft.report.batch.batch_id)
+    if draft.step is Step.FAILED:
+        found, _ = _peeked(draft)
+        is_read = found is not None and not found.questions and _is_of_columns(draft)
+        return visit.go("import", upload, "columns" if is_read else "reading")
     if draft.needs_reading:
         return visit.go("import", upload, "reading")
     return visit.go("import", upload, "columns" if draft.needs_columns else "preview")
@@ -76,7 +78,7 @@ def reading(visit: Visit) -> Response:
     if draft.step not in (Step.PREVIEWED, Step.FAILED):
         return visit.go("import", draft.upload.upload_id)
     found, failure = _peeked(draft)
-    if draft.upload.failure is not None and (found is None or draft.upload.failure.code not in _OF_COLUMNS):
+    if draft.upload.failure is not None and (found is None or not _is_of_columns(draft)):
         failure = draft.upload.failure
     choices = [] if found is None else list(_choices(visit, draft, found))
     return visit.page("reading.html.jinja", draft=draft, peek=found, failure=failure, choices=choices)
@@ -99,6 +101,11 @@ def say_reading(visit: Visit) -> Response:
         choices = replace(choices, again=True)
     drafts.choose(draft, choices, visit.person.name)
     return visit.go("import", draft.upload.upload_id)
+
+
+def _is_of_columns(draft: Draft) -> bool:
+    """Returns whether the failure may be mended by saying where the columns go, if the file itself can be read."""
+    return draft.upload.failure is not None and draft.upload.failure.code == InvalidRequest.code
 
 
 def _peeked(draft: Draft) -> tuple[Peek | None, RecordsError | None]:

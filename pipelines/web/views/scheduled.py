@@ -58,7 +58,8 @@ def _entry(visit: Visit) -> dict[str, Any]:
         raise InvalidRequest("The form is empty.", "Choose what to export.")
     request = request_of(visit.account, visit.form)
     values: dict[str, Any] = {
-        "name": _name_of(visit.said("delivery_name") or f"{request.record_type}-{visit.account}"),
+        # The account's name comes first, so that a name never says what other accounts have.
+        "name": _name_of(f"{visit.account}-{visit.said('delivery_name') or request.record_type}"),
         "account": visit.account,
         "type": request.record_type,
         "at": visit.said("at"),
