@@ -82,7 +82,8 @@ def test_an_account_of_others_is_not_there(proxied: TestClient, store: RecordSto
     ids = {"upload": upload, "batch": batch, "export": export, "of": batch, "what": "report", "account": "ua"}
     pages = [
         "/a/{account}/import", "/a/{account}/import/{upload}", "/a/{account}/import/{upload}/preview",
-        "/a/{account}/import/{upload}/reading", "/a/{account}/import/{upload}/columns", "/a/{account}/import/{upload}/fix",
+        "/a/{account}/import/{upload}/reading", "/a/{account}/import/{upload}/columns",
+        "/a/{account}/import/{upload}/fix",
         "/a/{account}/history", "/a/{account}/history/{batch}", "/a/{account}/history/{batch}/undo",
         "/a/{account}/export", "/a/{account}/export/{export}", "/a/{account}/files/{of}/report",
         "/a/{account}/files/{of}/rejects_file", "/a/{account}/files/{export}/export", "/a/{account}/scheduled",

@@ -29,7 +29,9 @@ def listed(visit: Visit) -> Response:
     with visit.store() as store:
         window = store.settings.rollback_window
         found = store.batches(visit.account, offset=(number - 1) * _PAGE, limit=_PAGE + 1) if store.exists else []
-        entries = [Entry(batch, batch.open_until(window)) for batch in found[:_PAGE]]
+        # Each new answer about a file discards a preview. These are no events to anybody.
+        events = [batch for batch in found[:_PAGE] if batch.status is not BatchStatus.DISCARDED]
+        entries = [Entry(batch, batch.open_until(window)) for batch in events]
     return visit.page("history.html.jinja", entries=entries, page=number, has_more=len(found) > _PAGE)
 
 
