@@ -118,7 +118,7 @@ class Uploads:
     def receiving(self, upload: Upload, offset: int) -> Iterator[Piece]:
         """Yields a piece of the file to write to. At the end, also after an error, what was written is confirmed.
 
-        Raises OffsetMismatch if the file on the disk does not end at the offset, and StoreBusy if another connection
+        Raises OffsetMismatch if the file on the disk does not end at the offset. Raises StoreBusy if another connection
         sends a piece of the same file.
         """
         folder = self._folder(upload)

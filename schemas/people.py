@@ -18,9 +18,9 @@ class Role(StrEnum):
     VIEWER = "viewer"
     """See imports and their history, and download exports."""
     IMPORTER = "importer"
-    """Import and export files, and undo imports of their own."""
+    """Import and export files, and roll back their own imports."""
     APPROVER = "approver"
-    """Save files that wait for approval, and undo imports of anybody."""
+    """Save files that wait for approval, and roll back any import."""
     OPERATOR = "operator"
     """Set up what is exported every day."""
 

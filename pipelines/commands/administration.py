@@ -154,7 +154,7 @@ def ui(port: int | None, read_only: bool, as_json: bool) -> None:
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to answer at. Others need web.yaml.")
 @options.as_json
 def web(port: int, host: str, as_json: bool) -> None:
-    """Run the web pages alone until Ctrl-C: import, history, undo, export and daily exports in the browser."""
+    """Run the web pages alone until Ctrl-C: import, roll back and export in the browser."""
     from pipelines.commands.ui import run_pages
 
     def ready(url: str) -> None:

@@ -22,6 +22,7 @@ from schemas.exports import ExportRequest, Packing
 from schemas.people import Role
 from schemas.reading import DateOrder, ReadOptions
 from schemas.rollbacks import OnModified, RollbackRequest
+from schemas.uploads import Choices
 
 _PAGE = 50
 
@@ -68,8 +69,8 @@ class Saving(_Body):
     leave_out: int = Field(default=0, ge=0, description="How many rejected records to leave out: all of them.")
 
 
-class Undoing(_Body):
-    """What to undo, and what to do with records that were modified since."""
+class RollingBack(_Body):
+    """What to roll back, and what to do with records that were modified since."""
 
     on_modified: OnModified = OnModified.STOP
     dry_run: bool = Field(default=False, description="Only say what would happen.")
@@ -147,7 +148,7 @@ def _import(visit: Visit, _: None) -> Response:
 def _choose(visit: Visit, body: NewChoices) -> Response:
     draft = draft_of(visit)
     said = {name: value for name, value in body.reading.model_dump().items() if value is not None}
-    choices = drafts.Choices(ReadOptions.from_said(said), body.columns, body.mode, body.on_duplicate, body.again)
+    choices = Choices(ReadOptions.from_said(said), body.columns, body.mode, body.on_duplicate, body.again)
     drafts.choose(draft, choices, visit.person.name)
     return JSONResponse(_state(draft_of(visit)), 202)
 
@@ -196,15 +197,15 @@ def _batch(visit: Visit, _: None) -> Response:
         return JSONResponse(store.account(visit.account).report(visit.request.path_params["batch"]).to_dict())
 
 
-def _undo(visit: Visit, body: Undoing) -> Response:
+def _roll_back(visit: Visit, body: RollingBack) -> Response:
     with visit.store() as store:
         records = store.account(visit.account)
         batch = records.batch(visit.request.path_params["batch"])
         request = RollbackRequest(visit.account, batch.batch_id, body.on_modified)
         if body.dry_run:
             return JSONResponse(records.plan_rollback(request).to_dict())
-        if not history.may_undo(visit, batch):
-            raise NotAllowed("You may look at this, but not undo it.", "Ask somebody who may approve imports.")
+        if not history.may_roll_back(visit, batch):
+            raise NotAllowed("You may look at this, but not roll it back.", "Ask somebody who may approve imports.")
         return JSONResponse(records.roll_back(request, visit.person.name, None).to_dict())
 
 
@@ -265,8 +266,10 @@ OPERATIONS: Sequence[Operation] = (
     ),
     Operation("POST", f"{_OF}/imports/{{upload}}/save", "Save what the preview shows.", _save, Role.IMPORTER, Saving),
     Operation("GET", f"{_OF}/batches", "List what was done, newest first.", _batches),
-    Operation("GET", f"{_OF}/batches/{{batch}}", "Show one import or undo.", _batch),
-    Operation("POST", f"{_OF}/batches/{{batch}}/undo", "Undo an import.", _undo, Role.IMPORTER, Undoing),
+    Operation("GET", f"{_OF}/batches/{{batch}}", "Show one import or rollback.", _batch),
+    Operation(
+        "POST", f"{_OF}/batches/{{batch}}/rollback", "Roll an import back.", _roll_back, Role.IMPORTER, RollingBack
+    ),
     Operation("GET", f"{_OF}/exports", "List exports, newest first.", _exports),
     Operation("POST", f"{_OF}/exports", "Export records.", _export, Role.IMPORTER, NewExport),
     Operation("GET", f"{_OF}/exports/{{export}}", "Say how far an export is.", _one_export),

@@ -121,8 +121,8 @@ class Draft:
 def draft_of(visit: Visit) -> Draft:
     """Returns the upload that the address names, with the step that it has reached.
 
-    Begins to read a file that is complete and has neither a preview nor a failure. Waits a moment for quick ones.
-    Raises NotFound if the account has no such upload.
+    Begins to read a file that is complete and has neither a preview nor a failure. Waits a little, because most files
+    are read within a second. Raises NotFound if the account has no such upload.
     """
     upload = visit.site.uploads.find(visit.account, visit.request.path_params["upload"])
     return of(visit.site, upload, visit.person.name)
@@ -171,7 +171,7 @@ def choose(draft: Draft, choices: Choices, actor: str) -> None:
 def _preview(site: Site, upload: Upload, actor: str, task: Task) -> None:
     """Preview the file, and record the result or the failure in the upload.
 
-    Another request may have begun this a moment before, and it may be done by now.
+    Another request may have begun this too, and may be done by now.
     """
     upload = site.uploads.find(upload.account, upload.upload_id)
     if upload.batch_id is not None or upload.failure is not None:

@@ -1,13 +1,13 @@
 """Pages as HTML: the templates, and what all of them can use."""
 
 import hashlib
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from pipelines.web.texts import Texts
 from resources.report_writer.visible import as_html
@@ -29,7 +29,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["shown"] = lambda text: Markup("") if text is None else as_html(str(text))
-    made.filters["moment"] = moment
+    made.filters["time"] = time_element
     made.globals["asset"] = asset
     return made
 
@@ -46,7 +46,7 @@ def asset(name: str) -> str:
     return f"/static/{name}?v={digest}"
 
 
-def moment(at: datetime | None, words: str = "") -> Markup:
+def time_element(at: datetime | None, words: str = "") -> Markup:
     """Returns a time as an element. A script shows it in the reader's time zone; without one it is in UTC."""
     if at is None:
         return Markup("")
@@ -54,13 +54,3 @@ def moment(at: datetime | None, words: str = "") -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(
         f"{at:%Y-%m-%dT%H:%M:%SZ}", words or f"{at:%Y-%m-%d %H:%M} UTC"
     )
-
-
-def is_soon(until: datetime | None, now: datetime, within: timedelta = timedelta(hours=2)) -> bool:
-    """Returns whether a time comes soon."""
-    return until is not None and until - now <= within
-
-
-def escaped(text: str) -> Markup:
-    """Returns a text as HTML."""
-    return escape(text)

@@ -91,7 +91,7 @@ def chosen(accepted: str, said: str | None = None) -> Texts:
     accepted: the header Accept-Language.
     """
     known = languages()
-    if said in known:
+    if said is not None and said in known:
         return known[said]
     weighted = []
     for number, part in enumerate(accepted.split(",")):

@@ -1,7 +1,7 @@
 """`Corrections`: the rejected records of a preview while a person corrects them, in a small database of their own.
 
 Each correction is on the disk before it is confirmed. The preview stays as it is: the corrected records become a batch
-of their own, whose parent is the preview's batch.
+of their own. The preview's batch is its parent.
 """
 
 import json
@@ -299,7 +299,9 @@ class Corrections:
     def _still_holds(self, database: sqlite3.Connection, row: Row, field: str | None, rule: str) -> bool:
         """Returns whether a rule that cannot be checked here may still be broken. Saving checks all of them again."""
         if rule != _CONFLICT:
-            return not row.changed if field not in self.fields else self.fields[field] not in row.changed
+            return (
+                not row.changed if field is None or field not in self.fields else self.fields[field] not in row.changed
+            )
         rivals = [self._row(database, rival) for rival in row.rivals]
         return any(not rival.left_out for rival in rivals)
 

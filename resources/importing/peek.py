@@ -38,7 +38,7 @@ class Peek:
 
     rows: the first records, as texts. columns: what each column feeds, with its first different texts.
     missing: fields that no column feeds. problem: why the columns cannot be mapped; "" if they can.
-    date, number: a text whose meaning depends on an option; None if there is none.
+    date, number: a text that an option gives its meaning; None if there is none.
     """
 
     headers: tuple[str, ...]
@@ -119,7 +119,7 @@ def _date(record_type: RecordType, columns: tuple[Column, ...], texts: list[pa.A
 
 
 def _number(record_type: RecordType, columns: tuple[Column, ...], texts: list[pa.Array]) -> Example | None:
-    """Returns a number whose meaning depends on the decimal sign; best one that only one sign can read."""
+    """Returns a number that the decimal sign gives its meaning; best one that only one sign can read."""
     best: Example | None = None
     for column in columns:
         if column.field is None or not is_number(record_type.field(column.field)) or column.position >= len(texts):

@@ -22,7 +22,7 @@ def waited(client: TestClient, path: str, key: str, *until: str) -> Any:
     raise AssertionError(state)
 
 
-def test_a_program_imports_exports_and_undoes(client: TestClient, store: RecordStore) -> None:
+def test_a_program_imports_exports_and_rolls_back(client: TestClient, store: RecordStore) -> None:
     content = b"number,status\nA,lead\nB,customer\n"
     started = client.post(f"{OF}/uploads", json={"name": "p.csv", "bytes": len(content), "type": "contacts"}).json()
     headers = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
@@ -41,8 +41,8 @@ def test_a_program_imports_exports_and_undoes(client: TestClient, store: RecordS
     export = client.post(f"{OF}/exports", json={"type": "contacts", "columns": ["external_id"]}).json()["export_id"]
     waited(client, f"{OF}/exports/{export}", "status", "done")
     assert client.get(f"{OF}/files/{export}/export").text == "external_id\r\nA\r\nB\r\n"
-    assert client.post(f"{OF}/batches/{batch}/undo", json={"dry_run": True}).json()["removed"] == 2
-    assert client.post(f"{OF}/batches/{batch}/undo", json={}).json()["status"] == "committed"
+    assert client.post(f"{OF}/batches/{batch}/rollback", json={"dry_run": True}).json()["removed"] == 2
+    assert client.post(f"{OF}/batches/{batch}/rollback", json={}).json()["status"] == "committed"
     assert values(store, "status") == {}
     assert [it["batch_id"] for it in client.get(f"{OF}/batches").json()["items"]][-1] == batch
 
@@ -53,7 +53,7 @@ def test_a_program_imports_exports_and_undoes(client: TestClient, store: RecordS
         (f"{OF}/uploads", {"name": "p.csv"}, 422, "invalid_request"),
         (f"{OF}/uploads", {"name": "p.csv", "bytes": 1, "type": "x"}, 404, "not_found"),
         (f"{OF}/imports/u-1/save", {"batch_id": "b"}, 404, "not_found"),
-        (f"{OF}/batches/b-1/undo", {}, 404, "not_found"),
+        (f"{OF}/batches/b-1/rollback", {}, 404, "not_found"),
         (f"{OF}/exports", {"type": "contacts", "more": 1}, 422, "invalid_request"),
     ],
 )

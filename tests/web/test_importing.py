@@ -1,4 +1,4 @@
-"""From a file to its import, correction, undo and export, by plain forms."""
+"""From a file to its import, correction, rollback and export, by plain forms."""
 
 import re
 import time
@@ -60,10 +60,10 @@ def test_a_file_is_read_mapped_corrected_saved_and_undone(visitor: Visitor, stor
     assert "people.csv" in history
     assert "people.corrected.csv" in history
 
-    assert "2 records will be removed" in visitor.get("history", batch[1], "undo").text
-    undone = visitor.post("history", batch[1], "undo")
+    assert "2 records will be removed" in visitor.get("history", batch[1], "rollback").text
+    rolled_back = visitor.post("history", batch[1], "rollback")
     assert values(store, "first_name") == {"K-3": "Zoë"}
-    visitor.post(*undone.headers["location"].removeprefix("/a/ua/").split("/"), "undo")
+    visitor.post(*rolled_back.headers["location"].removeprefix("/a/ua/").split("/"), "rollback")
     assert len(values(store, "first_name")) == 3
 
 

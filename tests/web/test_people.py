@@ -59,15 +59,15 @@ def test_each_role_may_do_its_part(proxied: TestClient) -> None:
     assert of(proxied, "vic").get("history").status_code == 200
 
 
-def test_nobody_undoes_what_another_importer_did(proxied: TestClient, store: RecordStore) -> None:
+def test_nobody_rolls_back_what_another_importer_did(proxied: TestClient, store: RecordStore) -> None:
     upload = of(proxied, "ann").upload(b"external_id,status\nA,lead\n")
     of(proxied, "ann").step(upload)
     (batch,) = [it.batch_id for it in store.batches("ua")]
     of(proxied, "ann").post("import", upload, "save", data={"batch": batch})
     of(proxied, "ann").step(upload)
 
-    assert of(proxied, "ian").post("history", batch, "undo").status_code == 403
-    assert of(proxied, "ann").post("history", batch, "undo").status_code == 303
+    assert of(proxied, "ian").post("history", batch, "rollback").status_code == 403
+    assert of(proxied, "ann").post("history", batch, "rollback").status_code == 303
     assert {it.actor for it in store.batches("ua")} == {"ann"}
 
 
@@ -84,7 +84,7 @@ def test_an_account_of_others_is_not_there(proxied: TestClient, store: RecordSto
         "/a/{account}/import", "/a/{account}/import/{upload}", "/a/{account}/import/{upload}/preview",
         "/a/{account}/import/{upload}/reading", "/a/{account}/import/{upload}/columns",
         "/a/{account}/import/{upload}/fix",
-        "/a/{account}/history", "/a/{account}/history/{batch}", "/a/{account}/history/{batch}/undo",
+        "/a/{account}/history", "/a/{account}/history/{batch}", "/a/{account}/history/{batch}/rollback",
         "/a/{account}/export", "/a/{account}/export/{export}", "/a/{account}/files/{of}/report",
         "/a/{account}/files/{of}/rejects_file", "/a/{account}/files/{export}/export", "/a/{account}/scheduled",
         "/a/{account}/inbox", *(f"/api{it.path}" for it in api.OPERATIONS if it.method == "GET"),
@@ -103,7 +103,7 @@ def test_an_account_of_others_is_not_there(proxied: TestClient, store: RecordSto
     assert head.status_code == 404
     piece = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0", **bob}
     assert proxied.patch(f"/a/ua/uploads/{upload}", content=b"x", headers=piece).status_code == 404
-    for parts in (("import", upload, "save"), ("history", batch, "undo"), ("history", batch, "discard")):
+    for parts in (("import", upload, "save"), ("history", batch, "rollback"), ("history", batch, "discard")):
         assert of(proxied, "bob").post(*parts).status_code == 404
         assert of(proxied, "bob", "ub").post(*parts).status_code == 404
 

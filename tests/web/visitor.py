@@ -1,7 +1,7 @@
 """`Visitor`: what a person does on the pages, by plain forms."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from httpx2 import Response
@@ -22,7 +22,7 @@ class Visitor:
         """Open a page of the account."""
         return self.client.get("/".join(("/a", self.account, *parts)), params=query, headers=dict(self.headers))
 
-    def post(self, *parts: str, data: Mapping[str, str | list[str]] | None = None) -> Response:
+    def post(self, *parts: str, data: Mapping[str, str | Sequence[str]] | None = None) -> Response:
         """Send a form to a page of the account."""
         path = "/".join(("/a", self.account, *parts))
         headers = {"Content-Type": "application/x-www-form-urlencoded", **self.headers}

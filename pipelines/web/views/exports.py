@@ -180,7 +180,7 @@ def _submitted(site: Site, plan: ExportPlan) -> bool:
 
 def request_of(account: str, said: Any) -> ExportRequest:
     """Returns the export that a form asks for. Raises InvalidRequest for what is not valid."""
-    kind, packing = said.get("format", "excel"), said.get("pack") or None
+    kind, packing = said.get("format", "excel"), said.get("pack", "")
     spreadsheet = kind == "csv" and said.get("for_spreadsheets") == "yes"
     request = ExportRequest(
         account=account,

@@ -1,4 +1,4 @@
-"""What was done with an account's records: imports, their details, undo and redo."""
+"""What was done with an account's records: imports, their details and their rollbacks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ _PAGE = 30
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the history: a batch, the end of the time to undo or save it, and whether that is possible now."""
+    """A line of the history: a batch, and until when it can be rolled back or saved."""
 
     batch: Batch
     open_until: datetime | None
@@ -36,9 +36,11 @@ def listed(visit: Visit) -> Response:
 
 
 def details(visit: Visit) -> Response:
-    """Shows one import or undo, and what can be done about it."""
+    """Shows one import or rollback, and what can be done about it."""
     report = _report(visit)
-    return visit.page("event.html.jinja", report=report, batch=report.batch, may_undo=may_undo(visit, report.batch))
+    return visit.page(
+        "event.html.jinja", report=report, batch=report.batch, may_roll_back=may_roll_back(visit, report.batch)
+    )
 
 
 def save(visit: Visit) -> Response:
@@ -61,29 +63,31 @@ def discard(visit: Visit) -> Response:
     return visit.go("history", batch.batch_id)
 
 
-def undo_plan(visit: Visit) -> Response:
-    """Shows what an undo would do, as one question."""
+def plan_rollback(visit: Visit) -> Response:
+    """Shows what a rollback would do, as one question."""
     batch = _report(visit).batch
-    return visit.page("undo.html.jinja", batch=batch, plans=_plans(visit, batch), may_undo=may_undo(visit, batch))
+    return visit.page(
+        "rollback.html.jinja", batch=batch, plans=_plans(visit, batch), may_roll_back=may_roll_back(visit, batch)
+    )
 
 
-def undo(visit: Visit) -> Response:
-    """Undoes an import, or an undo, as the form says."""
+def roll_back(visit: Visit) -> Response:
+    """Rolls back an import, or a rollback, as the form says."""
     batch = _report(visit).batch
-    if not may_undo(visit, batch):
-        raise NotAllowed("You may look at this, but not undo it.", "Ask somebody who may approve imports.")
+    if not may_roll_back(visit, batch):
+        raise NotAllowed("You may look at this, but not roll it back.", "Ask somebody who may approve imports.")
     choice = OnModified(visit.said("on_modified")) if visit.said("on_modified") in [*OnModified] else OnModified.STOP
     with visit.store() as store:
         try:
             request = RollbackRequest(visit.account, batch.batch_id, choice)
             report = store.account(visit.account).roll_back(request, visit.person.name, None)
         except ModifiedSince:  # records were modified after the page was shown
-            return visit.go("history", batch.batch_id, "undo")
+            return visit.go("history", batch.batch_id, "rollback")
     return visit.go("history", report.batch_id or batch.batch_id)
 
 
 def _plans(visit: Visit, batch: Batch) -> dict[OnModified, RollbackReport]:
-    """Returns what an undo would do for each choice; only for one if no record was modified since."""
+    """Returns what a rollback would do for each choice; only for one if no record was modified since."""
     with visit.store() as store:
         records = store.account(visit.account)
         plans = {}
@@ -99,14 +103,14 @@ def _report(visit: Visit) -> ImportReport:
         return store.account(visit.account).detailed_report(visit.request.path_params["batch"])
 
 
-def may_undo(visit: Visit, batch: Batch) -> bool:
-    """Returns whether the person may undo or discard a batch: their own, or with the role of an approver any."""
+def may_roll_back(visit: Visit, batch: Batch) -> bool:
+    """Returns whether the person may roll back or discard a batch: their own, or as an approver any."""
     return visit.may(Role.APPROVER) or (visit.may(Role.IMPORTER) and batch.actor == visit.person.name)
 
 
 def _require_own(visit: Visit, batch: Batch) -> None:
     """Raises NotAllowed if the person may save or discard only files of their own, and this is another's."""
-    if batch.status is BatchStatus.PREVIEWED and not may_undo(visit, batch):
+    if batch.status is BatchStatus.PREVIEWED and not may_roll_back(visit, batch):
         raise NotAllowed("Somebody who may approve imports must do this.", "Ask your operator who that is.")
 
 

@@ -16,6 +16,7 @@ from schemas.columns import Column
 from schemas.errors import InvalidRequest, NotFound, RecordsError, Refused
 from schemas.reading import DateOrder, ReadOptions
 from schemas.record_type import RecordType
+from schemas.uploads import Failure
 
 _CHANGES = 50
 _LISTED = 20
@@ -77,7 +78,8 @@ def reading(visit: Visit) -> Response:
     draft = draft_of(visit)
     if draft.step not in (Step.PREVIEWED, Step.FAILED):
         return visit.go("import", draft.upload.upload_id)
-    found, failure = _peeked(draft)
+    found, error = _peeked(draft)
+    failure = None if error is None else Failure.of(error)
     if draft.upload.failure is not None and (found is None or not _is_of_columns(draft)):
         failure = draft.upload.failure
     choices = [] if found is None else list(_choices(visit, draft, found))

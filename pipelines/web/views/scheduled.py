@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from datetime import UTC, datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,8 +19,8 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
 
 def listed(visit: Visit) -> Response:
     """Lists the account's daily exports, each with its next time and its last file."""
-    now = datetime.now(UTC)
     with visit.store() as store:
+        now = store.clock.now()
         found = Deliveries(store) if store.exists else None
         own = [] if found is None else [it for it in found.entries.values() if it.account == visit.account]
         entries = [
