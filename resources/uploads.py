@@ -20,6 +20,7 @@ from resources.disk_space import require_disk_space
 from resources.file_storage import entries, make_folder, remove, sync, usage
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, NotFound, RecordsError, StoreBusy
+from schemas.maintenance import Removed
 from schemas.uploads import Upload
 
 KEPT_FOR = timedelta(days=7)
@@ -146,15 +147,15 @@ class Uploads:
         """Remove an upload with its file."""
         remove(self._folder(upload))
 
-    def sweep(self, now: datetime) -> int:
-        """Remove the uploads that nobody has changed for KEPT_FOR. Returns how many."""
-        removed = 0
+    def sweep(self, now: datetime) -> Removed:
+        """Remove the uploads that nobody has changed for KEPT_FOR. Returns what was removed."""
+        removed = Removed()
         for account in entries(self._root):
             for folder in entries(account):
-                at = usage(folder).at
-                if at is not None and at + KEPT_FOR <= now:
+                found = usage(folder)
+                if found.at is not None and found.at + KEPT_FOR <= now:
                     remove(folder)
-                    removed += 1
+                    removed += Removed(1, found.bytes)
         return removed
 
     def _folder(self, upload: Upload) -> Path:

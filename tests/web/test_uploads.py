@@ -86,8 +86,8 @@ def test_old_uploads_are_removed(uploads: Uploads) -> None:
     upload = uploads.start("ua", "contacts", "people.csv", 3, "ann", NOW)
     now = datetime.now(UTC)
 
-    assert uploads.sweep(now) == 0
-    assert uploads.sweep(now + KEPT_FOR + timedelta(minutes=1)) == 1
+    assert uploads.sweep(now).number == 0
+    assert uploads.sweep(now + KEPT_FOR + timedelta(minutes=1)).number == 1
     assert uploads.listed("ua") == []
     with pytest.raises(NotFound):
         uploads.find("ua", upload.upload_id)
