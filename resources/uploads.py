@@ -69,10 +69,10 @@ class Uploads:
 
         Raises InvalidRequest for a size that is too large or negative, and DiskFull if the disk has no room for it.
         """
-        most = self._settings.max_upload_mb
+        most = self._settings.upload_mb
         if not 0 <= size <= most * 1_000_000:
             raise InvalidRequest(
-                f"The file has {size:,} bytes.", f"At most {most:,} MB can be uploaded (RECORDS_MAX_UPLOAD_MB)."
+                f"The file has {size:,} bytes.", f"At most {most:,} MB can be uploaded (RECORDS_UPLOAD_MB)."
             )
         require_disk_space(self._settings.home, size, "The upload", "Free some space on the server.")
         upload = Upload(new_id("u", now), account, record_type, safe_name(name), size, actor, now)
