@@ -4,11 +4,14 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resources.running_ui import RunningUi
 from resources.settings import Settings
 from schemas.errors import NoDeployment, RecordsError
+
+if TYPE_CHECKING:
+    from resources.export_writer.plan import ExportPlan
 
 _SECONDS = 30
 _REPOSITORIES = (
@@ -76,6 +79,21 @@ class Deployment:
             )
         run_id = launched["run"]["runId"]
         return SubmittedRun(run_id, f"{self._url}/runs/{run_id}")
+
+    def submit_export(self, plan: "ExportPlan") -> SubmittedRun:
+        """Launch the run that makes a planned export. Returns the run. Raises what `submit` raises.
+
+        If the deployment refuses it, nothing is left of the plan.
+        """
+        name = plan.selection.record_type.name
+        config = {"ops": {f"exports__{name}": {"config": {"export_id": plan.export_id}}}}
+        try:
+            return self.submit(f"export_{name}", plan.request.account, config)
+        except NoDeployment:
+            raise
+        except BaseException:
+            plan.clear()
+            raise
 
     def _ask(self, query: str, **variables: Any) -> Any:
         if self._url is None:

@@ -51,6 +51,8 @@ class Settings:
     """RECORDS_LOCK_SECONDS: how long to wait for another writer of the store, or of the folder of an export."""
     limits: ReadLimits = field(default_factory=ReadLimits)
     """RECORDS_MAX_…: limits on files to import."""
+    upload_mb: int = 20_000
+    """RECORDS_UPLOAD_MB: the size of a file that can be uploaded in a browser, in 10⁶ bytes."""
     background_rows: int = 10_000
     """RECORDS_BACKGROUND_ROWS: a running deployment makes an export of this many records or more."""
     export_processes: int = 1
@@ -81,6 +83,7 @@ class Settings:
             archive_days=_days(environment, "RECORDS_ARCHIVE_DAYS", cls.archive_days),
             trash_days=_days(environment, "RECORDS_TRASH_DAYS", cls.trash_days),
             lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
+            upload_mb=int(_number(environment, "RECORDS_UPLOAD_MB", cls.upload_mb, "megabytes")),
             background_rows=int(_number(environment, "RECORDS_BACKGROUND_ROWS", cls.background_rows, "records")),
             export_processes=int(_number(environment, "RECORDS_EXPORT_PROCESSES", cls.export_processes, "processes")),
             dagster_url=(environment.get("RECORDS_DAGSTER_URL") or "").rstrip("/") or None,
@@ -139,6 +142,11 @@ class Settings:
     def trash(self) -> Location:
         """Returns the folder of files that the store no longer needs."""
         return self.data / "trash"
+
+    @property
+    def uploads(self) -> Path:
+        """Returns the folder of files that people upload in a browser. It is on this machine."""
+        return self.home / "uploads"
 
     @property
     def scratch(self) -> Path:

@@ -98,12 +98,15 @@ def map_headers(
     record_type: RecordType,
     given: MappingOf[str, str] | None = None,
     remembered: MappingOf[str, str] | None = None,
+    *,
+    needs_key: bool = True,
 ) -> Mapping:
     """Returns the mapping of a header row: the field of every column, if it has one, and the reason.
 
     headers: as the file has them; equal ones get numbers, see `distinct_names`.
     given: header to field, as the user gives it. An empty field means that the column is ignored.
     remembered: the same from an earlier file with the same header row. Unknown fields are skipped.
+    needs_key: whether each field of the key must have a column.
 
     The next stages compare names, then aliases, each without case, accents and punctuation too. The last stage
     takes a field that is clearly the most similar one. It maps no column if two columns are similar to one field.
@@ -161,7 +164,7 @@ def map_headers(
     result = tuple(columns.get(i, Column(i, name, None, "ignored")) for i, name in enumerate(names))
     missing = tuple(name for name in record_type.field_names if name not in feeding)
     missing_key = [name for name in record_type.key if name in missing]
-    if missing_key:
+    if missing_key and needs_key:
         unused = [column.header for column in result if column.field is None and column.reason != "ours"]
         raise _no_key(missing_key, names, unused, record_type)
     unsaid = [column.header for column in result if column.reason == "ignored" and column.header not in given]

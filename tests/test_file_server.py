@@ -16,7 +16,7 @@ from threading import Event, Thread
 import pytest
 
 from pipelines.deployment import Deployment
-from pipelines.web.file_server import serving
+from pipelines.web.serving import serving
 from resources.export_writer import ExportWriter
 from resources.file_storage import read
 from resources.importing.importer import Importer

@@ -1,4 +1,4 @@
-"""`records init`, `demo`, `accounts`, `types` and `ui`."""
+"""`records init`, `demo`, `accounts`, `types`, `ui` and `web`."""
 
 import json
 import shlex
@@ -164,15 +164,20 @@ def template(record_type: str, output: Path, as_json: bool) -> None:
 )
 @options.as_json
 def ui(port: int | None, read_only: bool, as_json: bool) -> None:
-    """Run Dagster's UI and daemon on this machine until Ctrl-C.
+    """Run Dagster's UI, its daemon and the web pages on this machine until Ctrl-C.
 
     Restart it after a change of record types. It prints a notice when it sees one, and when exports.yaml has a mistake.
     """
     from pipelines.commands.ui import run_ui, run_viewer
     from resources.notifier import Notifier
 
-    def ready(url: str) -> None:
-        print_json({"url": url}) if as_json else click.echo(f"Open {url}")
+    def ready(url: str, pages: str | None = None) -> None:
+        if as_json:
+            print_json({"url": url, "pages": pages})
+            return
+        click.echo(f"Open {url} for Dagster, its runs and schedules." if pages else f"Open {url}")
+        if pages:
+            click.echo(f"Open {pages} to import and export files in the browser.")
 
     with open_store(make=not read_only) as store:
         if read_only:
@@ -181,3 +186,18 @@ def ui(port: int | None, read_only: bool, as_json: bool) -> None:
             return
         Notifier(store.settings)  # raises InvalidRequest if it cannot read an address
         run_ui(store, 3000 if port is None else port, ready)
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=3001, show_default=True, help="0: any free port.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to answer at. Others need web.yaml.")
+@options.as_json
+def web(port: int, host: str, as_json: bool) -> None:
+    """Run the web pages alone until Ctrl-C: import, roll back and export in the browser."""
+    from pipelines.commands.ui import run_pages
+
+    def ready(url: str) -> None:
+        print_json({"url": url}) if as_json else click.echo(f"Open {url}")
+
+    with open_store(make=True) as store:
+        run_pages(store.settings, host, port, ready)

@@ -140,16 +140,11 @@ def _submitted(settings: Settings, plan: "ExportPlan") -> "SubmittedRun | None":
     """Submit the export to Dagster, and return the run. None, with a message, if no deployment is running."""
     from pipelines.deployment import Deployment
 
-    name = plan.selection.record_type.name
-    config = {"ops": {f"exports__{name}": {"config": {"export_id": plan.export_id}}}}
     try:
-        return Deployment(settings).submit(f"export_{name}", plan.request.account, config)
+        return Deployment(settings).submit_export(plan)
     except NoDeployment as error:
         click.echo(f"{error.message} The export is made in this process.", err=True)
         return None
-    except BaseException:
-        plan.clear()
-        raise
 
 
 def _print_submitted(plan: "ExportPlan", run: "SubmittedRun", as_json: bool) -> None:

@@ -17,7 +17,8 @@ from pathlib import Path
 import click
 
 from pipelines.commands.home_watch import HomeWatch
-from pipelines.web.file_server import serving
+from pipelines.web.identity import FILE, is_loopback
+from pipelines.web.serving import serving
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
 from resources.settings import Settings
@@ -33,11 +34,11 @@ _WORKSPACE = {"load_from": [{"python_module": {"module_name": "pipelines.definit
 _EMBEDDED = Path(__file__).parent.parent.parent / "deploy" / "embedded" / "dagster.yaml"
 
 
-def run_ui(store: RecordStore, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C or a termination signal. Calls `ready` with the address when the UI answers.
+def run_ui(store: RecordStore, port: int, ready: Callable[[str, str], None]) -> None:
+    """Serve until Ctrl-C or a termination signal. Calls `ready` with both addresses when the UI answers.
 
-    Serves the reports and rejects files of batches too, at the next port if that is free. While it serves, `ui.json` in
-    the home holds the addresses. Prints what `HomeWatch` finds. Raises InvalidRequest if the port is taken or the home
+    Serves the web pages too, at the next port if that is free. While it serves, `ui.json` in the home has both
+    addresses. Prints what `HomeWatch` finds. Raises InvalidRequest if the port is taken or the home
     has a running UI. Raises RecordsError if the servers do not start, or end unexpectedly.
     """
     settings, watch = store.settings, HomeWatch(store)
@@ -48,12 +49,39 @@ def run_ui(store: RecordStore, port: int, ready: Callable[[str], None]) -> None:
     with closing(_listener(port + 1)) as listener, _interruptible(), _started(settings, port, "ui.log") as ui:
         try:
             with serving(settings, listener):
-                RunningUi(ui.url, f"http://{_HOST}:{listener.getsockname()[1]}", os.getpid()).write(settings)
-                ready(ui.url)
+                pages = f"http://{_HOST}:{listener.getsockname()[1]}"
+                RunningUi(ui.url, pages, os.getpid()).write(settings)
+                ready(ui.url, pages)
                 while ui.is_running(_WATCH_SECONDS):
                     _print(_noticed(watch))
         finally:
             RunningUi.remove(settings)
+
+
+def run_pages(settings: Settings, host: str, port: int, ready: Callable[[str], None]) -> None:
+    """Serve the web pages alone until Ctrl-C or a termination signal. Calls `ready` with the address.
+
+    Raises InvalidRequest if the port is taken, or if other machines could reach the pages and there is no web.yaml.
+    """
+    if not is_loopback(host) and not (settings.home / FILE).exists():
+        raise InvalidRequest(
+            f"The pages would answer at {host} to everybody, because there is no {FILE} in {settings.home}.",
+            "Write who may do what: see deploy/README.md. Or leave out --host.",
+        )
+    with closing(_bound(host, port)) as listener, _interruptible(), serving(settings, listener):
+        number: int = listener.getsockname()[1]
+        ready(f"http://{host}:{number}")
+        while True:
+            time.sleep(_WATCH_SECONDS)
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as error:
+        raise InvalidRequest(
+            f"The pages cannot answer at {host}, port {port}: {error.strerror}.", "Name another with --port or --host."
+        ) from None
 
 
 def run_viewer(settings: Settings, port: int, ready: Callable[[str], None]) -> None:

@@ -16,6 +16,9 @@ from starlette.websockets import WebSocket
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _SAFE = ("GET", "HEAD")
+_JSON = "application/json"
+_OF_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
+"""What a form of any page can send without asking the server before."""
 _MESSAGES = 16
 """How many messages of a refused request's body are read. The server passes on at most 64 kB in each."""
 _STRICT_REFERRERS = ("no-referrer", "same-origin")
@@ -34,12 +37,19 @@ class Refusal:
 class Guard:
     """An ASGI application in front of another one. It passes on only requests that no page of another site can send.
 
-    `hosts` are the names of the server besides those of loopback, `methods` the HTTP methods that it takes. Every
-    answer forbids frames and keeps the address of the page from other sites.
+    `hosts` are the names of the server besides those of loopback, `methods` the HTTP methods that it takes, and
+    `media_types` the types of bodies. Every answer forbids frames and keeps the address of the page from other sites.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str] = (), methods: Collection[str] = _SAFE) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Collection[str] = (),
+        methods: Collection[str] = _SAFE,
+        media_types: Collection[str] = (_JSON,),
+    ) -> None:
         self._app = app
+        self._media_types = media_types
         self._hosts = frozenset((*LOOPBACK, *hosts))
         self._methods = methods
 
@@ -96,8 +106,11 @@ class Guard:
                 )
             return None
         media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json":
-            return Refusal(415, f"A {method} of {media_type or 'no type'} is not accepted: send application/json.")
+        if media_type not in self._media_types:
+            accepted = " or ".join(self._media_types)
+            return Refusal(415, f"A {method} of {media_type or 'no type'} is not accepted: send {accepted}.")
+        if media_type in _OF_FORMS and "origin" not in headers and "sec-fetch-site" not in headers:
+            return Refusal(403, "A form is accepted only from a page of this server. Programs use /api.")
         return None
 
 

@@ -8,7 +8,17 @@ from resources.record_store.second_names import FOLDER
 from resources.record_store.store_mark import MARK
 from resources.settings import Settings
 
-_OF_HOME = ("dagster", "dagster.yaml", "errors", "exports.yaml", "inbox.yaml", "links.key", "ui.json", "workspace.yaml")
+_OF_HOME = (
+    "dagster",
+    "dagster.yaml",
+    "errors",
+    "exports.yaml",
+    "inbox.yaml",
+    "links.key",
+    "ui.json",
+    "web.yaml",
+    "workspace.yaml",
+)
 
 
 def is_foreign(settings: Settings, account: str, path: Path) -> bool:
@@ -17,7 +27,14 @@ def is_foreign(settings: Settings, account: str, path: Path) -> bool:
     Links are followed: the end of the path counts.
     """
     place = path.resolve()
-    for root in (settings.accounts, settings.inbox, settings.processing, settings.archive, settings.quarantine):
+    for root in (
+        settings.accounts,
+        settings.inbox,
+        settings.processing,
+        settings.archive,
+        settings.quarantine,
+        settings.uploads,
+    ):
         parts = _below(place, root) if is_local(root) else None
         if parts is not None:
             level = 1 if root == settings.processing else 0  # below a bundle

@@ -117,6 +117,23 @@ class AccountRecords:
             proposals = proposed_values(problems, record_type) if batch.status is BatchStatus.PREVIEWED else ()
         return self.with_files(ImportReport(batch, samples=samples, proposals=proposals, snapshot=snapshot))
 
+    def detailed_report(self, batch_id: str) -> ImportReport:
+        """Returns the batch with its files and all that its preview has found, as far as it is kept."""
+        with self._store.reading() as connection:
+            return self._reports.detailed(connection, self._batch(connection, batch_id))
+
+    def write_changes(self, batch_id: str, path: Path) -> None:
+        """Write all values that a preview would change to a Parquet file. Raises NotFound for an unknown batch."""
+        batch = self.batch(batch_id)
+        if batch.basis is None:
+            raise outdated(batch, "an earlier version of records made it")
+        with self._store.files.fetched(self.folder("staging") / batch_id) as folder:
+            staging = Staging(folder, batch.basis.fields)
+            with self._store.reading() as connection:
+                record_type = ledger.record_types(connection)[batch.record_type]
+            with self.compare(record_type, staging, batch.basis.snapshot) as staged:
+                staged.write_changes(path)
+
     def with_files(self, report: ImportReport) -> ImportReport:
         """Returns the report with the batch's rejects file and page, if it has them, and the end of its time."""
         return self._reports.with_files(report)

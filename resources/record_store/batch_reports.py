@@ -81,18 +81,23 @@ class BatchReports:
         links: tuple["Link", ...] = (),
     ) -> str | None:
         """Returns the page for the batch's present status; None if the batch has no report."""
-        report = self.with_files(ImportReport(batch))
+        report = self.detailed(connection, batch)
         if report.report_file is None:
             return None
-        # These modules import Jinja, which most commands do not need.
-        from resources.report_writer.details import with_details
-        from resources.report_writer.page import render
+        from resources.report_writer.page import render  # imports Jinja, which most commands do not need
 
+        return render(report, record_types[batch.record_type], links)
+
+    def detailed(self, connection: Connection, batch: Batch) -> ImportReport:
+        """Returns the report of a batch with its files and the details of its preview, as far as they are kept."""
+        from resources.report_writer.details import with_details
+
+        report = self.with_files(ImportReport(batch))
         details = self._details(connection, batch.batch_id)
         if details is not None:
             with suppress(ValueError, KeyError, TypeError):  # another version wrote them, with other keys
-                report = with_details(report, details)
-        return render(report, record_types[batch.record_type], links)
+                return with_details(report, details)
+        return report
 
     def _details(self, connection: Connection, batch_id: str) -> str | None:
         """Returns the details of a preview. None if they are damaged, or an earlier version made the preview."""

@@ -1,6 +1,7 @@
 """Compares a staged file with itself and with the records, to find the outcome of each record."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -329,27 +330,33 @@ class StagedFile:
 
     def changes(self, records: int) -> list[ChangedValue]:
         """Returns the changed values of at most so many records, each with the stored and the new value."""
+        rows = self._connection.execute(self._changes_sql(f"LIMIT {int(records)}"), [self._account]).fetch_all()
+        return [ChangedValue(*row) for row in rows]
+
+    def write_changes(self, path: Path) -> None:
+        """Write all changed values to a Parquet file, with the columns of `ChangedValue`."""
+        self._connection.execute(f"COPY ({self._changes_sql()}) TO {literal(path)} (FORMAT parquet)", [self._account])
+
+    def _changes_sql(self, limit: str = "") -> str:
+        """Returns a query of all changed values, in the order of the file. `limit` restricts the records."""
         fields = [name for name in self._staging.fields if name not in self._type.key]
-        columns = "".join(
-            f", s.{identifier(name)} IS DISTINCT FROM t.{identifier(name)}, t.{identifier(name)}::VARCHAR, "
-            f"s.{identifier(name)}::VARCHAR"
-            for name in fields
+        values = "NULL::STRUCT(place INTEGER, field VARCHAR, old VARCHAR, new VARCHAR)" + "".join(
+            f", CASE WHEN s.{identifier(name)} IS DISTINCT FROM t.{identifier(name)} THEN "
+            f"{{'place': {place}, 'field': {literal(name)}, "
+            f"'old': t.{identifier(name)}::VARCHAR, 'new': s.{identifier(name)}::VARCHAR}} END"
+            for place, name in enumerate(fields)
         )
         key = ", ' · ', ".join(f"s.{identifier(name)}::VARCHAR" for name in self._type.key)
-        rows = self._connection.execute(
-            f"""
-            SELECT s._record, concat({key}) {columns}
-            FROM ({self._staging.included_sql}) s JOIN ({self._stored()}) t ON {same_key(self._type, "s", "t")}
-            WHERE {differs(self._type, fields, "s", "t")} ORDER BY s._record LIMIT {int(records)}
-            """,
-            [self._account],
-        ).fetch_all()
-        return [
-            ChangedValue(record, key, name, old, new)
-            for record, key, *values in rows
-            for name, differing, old, new in zip(fields, values[::3], values[1::3], values[2::3], strict=True)
-            if differing
-        ]
+        return f"""
+            SELECT record, key, change.field, change.old, change.new FROM (
+                SELECT record, key, unnest(list_filter(changes, lambda it: it IS NOT NULL)) AS change FROM (
+                    SELECT s._record AS record, concat({key}) AS key, [{values}] AS changes
+                    FROM ({self._staging.included_sql}) s
+                    JOIN ({self._stored()}) t ON {same_key(self._type, "s", "t")}
+                    WHERE {differs(self._type, fields, "s", "t")} ORDER BY s._record {limit}
+                )
+            ) ORDER BY record, change.place
+            """
 
     def _stored(self) -> str:
         columns = ", ".join(["_account", *map(identifier, self._staging.fields)])

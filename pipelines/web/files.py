@@ -1,28 +1,24 @@
-"""Serves reports, rejects files and exports to browsers on this machine.
+"""Files for browsers: reports, rejected records and exports.
 
-Each file has a secret address. Any process that knows the address gets the file. The address of a batch's files is made
-with the batch. The files of a batch are removed when its time has ended.
+A person gets the files of their accounts. A secret address, which notices and Dagster's history have, gives one file to
+whoever knows it. The address of a batch's files is made with the batch. They are removed when its time has ended.
 """
 
 import hashlib
 import os
 import secrets
-import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from io import BufferedReader
-from threading import Thread
 
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
 
-from pipelines.web.guard import Guard
+from pipelines.web.visit import Site, Visit
 from resources.file_storage import blocks, checksum_of, opened
 from resources.record_store import RecordStore
+from resources.record_store.refusals import no_such_export
 from resources.report_writer.page import Link
 from resources.running_ui import RunningUi, export_token
 from resources.settings import Settings
@@ -38,27 +34,12 @@ _HEADERS = {
 }
 
 
-@contextmanager
-def serving(settings: Settings, listener: socket.socket) -> Iterator[None]:
-    """Serve the files in a thread of this process until the end of the block."""
-    config = uvicorn.Config(application(settings), log_config=None, access_log=False, server_header=False)
-    server = uvicorn.Server(config)
-    listener.listen()  # at once, so that a request that comes before the thread is ready waits
-    thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        thread.join(timeout=10)
+def by_secret_address(site: Site) -> Callable[[Request], Response]:
+    """Returns the endpoint of secret addresses, as notices and Dagster's history have them."""
 
-
-def application(settings: Settings) -> ASGIApp:
-    """Returns the server. It answers only GET, and only requests that name this machine by a loopback name."""
-
-    def answer(request: Request) -> Response:
+    def endpoint(request: Request) -> Response:
         try:
-            with RecordStore(settings) as store:
+            with site.stores.lent() as store:
                 return _answer(store, **request.path_params)
         except DamagedFile:
             return PlainTextResponse("This file is damaged, so it is not shown. Make it again.\n", 500, _HEADERS)
@@ -67,7 +48,27 @@ def application(settings: Settings) -> ASGIApp:
         except RecordsError:
             return PlainTextResponse("There is no such file, or its time has ended.\n", 404, _HEADERS)
 
-    return Guard(Starlette(routes=[Route("/{of}/{token}/{what}", answer, methods=["GET"])]))
+    return endpoint
+
+
+def download(visit: Visit) -> Response:
+    """Returns a file of the account: the report or the rejected records of a batch, or an export.
+
+    Raises NotFound if the account has no such file, and DamagedFile if it was changed.
+    """
+    of, what = visit.request.path_params["of"], visit.request.path_params["what"]
+    with visit.store() as store:
+        records = store.account(visit.account)
+        if what in ("export", "manifest"):
+            export = records.export(of)
+            if export is None:
+                raise no_such_export(of)
+            if what == "manifest":
+                return JSONResponse(
+                    export.to_dict(), headers=_HEADERS | {"Content-Disposition": "attachment; filename=manifest.json"}
+                )
+            return _download(store, export.path, lambda file: _sha256(file) == export.sha256)
+        return _of_batch(store, records.batch(of), what)
 
 
 def _answer(store: RecordStore, of: str, token: str, what: str) -> Response:
@@ -75,7 +76,10 @@ def _answer(store: RecordStore, of: str, token: str, what: str) -> Response:
     if what == "export":
         export = _export(store, of, token)
         return _download(store, export.path, lambda file: _sha256(file) == export.sha256)
-    batch = _batch(store, of, token)
+    return _of_batch(store, _batch(store, of, token), what)
+
+
+def _of_batch(store: RecordStore, batch: Batch, what: str) -> Response:
     records = store.account(batch.account)
     files = records.with_files(ImportReport(batch)).files
     if what == "report" and what in files:
@@ -87,7 +91,7 @@ def _answer(store: RecordStore, of: str, token: str, what: str) -> Response:
         known = records.stored_file(files[what])
         if known is not None:
             return _download(store, files[what], lambda file: known.has_version(checksum_of(blocks(file))))
-    raise NotFound(f"There is no {what!r} of {of}.")
+    raise NotFound(f"There is no {what!r} of {batch.batch_id}.")
 
 
 def _batch(store: RecordStore, batch_id: str, token: str) -> Batch:

@@ -1,0 +1,232 @@
+"""`Draft`: an uploaded file on its way to an import, and the step that it has reached."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+import duckdb
+
+from pipelines.web.visit import Site, Visit
+from pipelines.web.work import Task
+from resources.defects import defect, keep_details
+from resources.importing.corrections import Corrections, Progress
+from resources.importing.importer import Importer
+from resources.importing.peek import Peek, peek
+from resources.record_store.databases import literal
+from schemas.batches import BatchStatus, ChangedValue, ImportReport, OnInvalid
+from schemas.errors import AlreadyImported, NotFound, RecordsError, Refused
+from schemas.uploads import Choices, Failure, Upload
+from schemas.warnings import WarningCode
+
+_CHANGES = "changes.parquet"
+_OF_READING = (WarningCode.DATE_ORDER, WarningCode.DECIMAL_STYLE)
+"""Warnings of values that another way of reading would read."""
+
+
+class Step(StrEnum):
+    """Where an uploaded file is."""
+
+    RECEIVING = "receiving"
+    READING = "reading"
+    FAILED = "failed"
+    PREVIEWED = "previewed"
+    SAVED = "saved"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a long list: its entries, its number from 1, and how many entries and pages there are."""
+
+    entries: Sequence[ChangedValue]
+    number: int
+    of: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An upload, the step that it has reached, and what is known of it.
+
+    task: what is being done with it now. report: the preview, once there is one.
+    """
+
+    site: Site
+    upload: Upload
+    step: Step
+    task: Task | None = None
+    report: ImportReport | None = None
+
+    @property
+    def needs_reading(self) -> bool:
+        """Returns whether a person should say how the file is to be read."""
+        if self.report is None:
+            return self.upload.failure is not None
+        return bool(self.report.questions) or any(it.code in _OF_READING for it in self.report.batch.warnings)
+
+    @property
+    def needs_columns(self) -> bool:
+        """Returns whether a person should look at what the columns mean."""
+        if self.report is None:
+            return False
+        return any(column.reason == "likeness" for column in self.report.columns)
+
+    @property
+    def can_be_saved(self) -> bool:
+        """Returns whether a person who has looked at it can save it."""
+        batch = None if self.report is None else self.report.batch
+        return batch is not None and batch.counts.created + batch.counts.updated > 0
+
+    @property
+    def corrections(self) -> Path:
+        """Returns the file of the corrected rows of this preview."""
+        batch_id = "" if self.report is None else self.report.batch.batch_id
+        return self.file.parent.parent / f"{batch_id}.corrections"
+
+    @property
+    def fixed(self) -> Progress | None:
+        """Returns how many rows a person has corrected; None if nobody has begun."""
+        if self.report is None or not self.corrections.exists():
+            return None
+        with self.site.stores.lent() as store:
+            return Corrections(store, self.report, self.corrections).progress()
+
+    @property
+    def file(self) -> Path:
+        """Returns the uploaded file."""
+        return self.site.uploads.file(self.upload)
+
+    def peek(self) -> Peek:
+        """Returns the beginning of the file. Raises what reading it raises."""
+        with self.site.stores.lent() as store:
+            return peek(store, self.upload.request(self.file))
+
+    def changes(self, number: int, size: int, containing: str = "") -> Page:
+        """Returns a page of the changed values: all, or those that contain a text."""
+        path = self.file.parent.parent / _CHANGES
+        if not path.exists():
+            return Page((), 1, 1, 0)
+        condition = "WHERE contains(lower(concat_ws(' ', key, field, old, new)), lower(?))" if containing else ""
+        values = [containing] if containing else []
+        with duckdb.connect() as connection:
+            rows = f"FROM read_parquet({literal(path)}) {condition}"
+            (total,) = connection.execute(f"SELECT count(*) {rows}", values).fetchone() or (0,)
+            pages = max(1, -(-total // size))
+            number = min(max(number, 1), pages)
+            found = connection.execute(f"SELECT * {rows} LIMIT {size} OFFSET {(number - 1) * size}", values).fetchall()
+        return Page([ChangedValue(*row) for row in found], number, pages, total)
+
+
+def draft_of(visit: Visit) -> Draft:
+    """Returns the upload that the address names, with the step that it has reached.
+
+    Begins to read a file that is complete and has neither a preview nor a failure. Waits a little, because most files
+    are read within a second. Raises NotFound if the account has no such upload.
+    """
+    upload = visit.site.uploads.find(visit.account, visit.request.path_params["upload"])
+    return of(visit.site, upload, visit.person.name)
+
+
+def of(site: Site, upload: Upload, actor: str) -> Draft:
+    """Returns an upload with the step that it has reached, for a person. See `draft_of`."""
+    if not site.uploads.is_complete(upload):
+        return Draft(site, upload, Step.RECEIVING)
+    key = (upload.account, upload.upload_id)
+    if upload.batch_id is None and upload.failure is None:
+        site.work.start(key, upload.name, lambda task: _preview(site, upload, actor, task))
+    task = site.work.of(key)
+    if task is not None:
+        return Draft(site, upload, Step.READING, task)
+    upload = site.uploads.find(upload.account, upload.upload_id)
+    if upload.batch_id is None:
+        return Draft(site, upload, Step.READING if upload.failure is None else Step.FAILED)
+    with site.stores.lent() as store:
+        try:
+            report = store.account(upload.account).detailed_report(upload.batch_id)
+        except NotFound:
+            return Draft(site, upload.chosen(upload.choices), Step.READING)
+    if report.batch.status is BatchStatus.PREVIEWED:
+        return Draft(site, upload, Step.PREVIEWED, report=report)
+    if report.batch.status is BatchStatus.DISCARDED:  # its time has ended: read it again
+        site.uploads.save(upload.chosen(upload.choices))
+        return of(site, site.uploads.find(upload.account, upload.upload_id), actor)
+    draft = Draft(site, upload, Step.SAVED, report=report)
+    if not upload.saved and report.batch.status is BatchStatus.COMMITTED:  # the server was ended before it was done
+        site.work.start(key, upload.name, lambda _: _save_corrections(draft, actor))
+        return Draft(site, upload, Step.READING, site.work.of(key))
+    return draft
+
+
+def choose(draft: Draft, choices: Choices, actor: str) -> None:
+    """Save what a person says about the file, and discard the preview of what was said before."""
+    if draft.step in (Step.SAVED, Step.RECEIVING):
+        raise Refused("This file is saved already, or not here yet.", "Look at its page again.")
+    if draft.report is not None and draft.report.batch.status is BatchStatus.PREVIEWED:
+        with draft.site.stores.lent() as store, suppress(RecordsError):
+            Importer(store, actor).discard(draft.upload.account, draft.report.batch.batch_id)
+    draft.site.uploads.save(draft.upload.chosen(choices))
+
+
+def _preview(site: Site, upload: Upload, actor: str, task: Task) -> None:
+    """Preview the file, and record the result or the failure in the upload.
+
+    Another request may have begun this too, and may be done by now.
+    """
+    upload = site.uploads.find(upload.account, upload.upload_id)
+    if upload.batch_id is not None or upload.failure is not None:
+        return
+    file = site.uploads.file(upload)
+    try:
+        with site.stores.lent() as store:
+            report = Importer(store, actor).preview(upload.request(file), task.progress)
+            changes = file.parent.parent / _CHANGES
+            changes.unlink(missing_ok=True)
+            if report.batch.counts.updated:
+                store.account(upload.account).write_changes(report.batch.batch_id, changes)
+        done = replace(upload, batch_id=report.batch.batch_id)
+    except RecordsError as error:
+        done = replace(upload, failure=Failure.of(error))
+    except Exception as error:
+        keep_details(error, site.settings.home)
+        done = replace(
+            upload, failure=Failure("failed", f"Reading the file has failed: {defect(error)}.", "Try again.")
+        )
+    site.uploads.save(done)
+
+
+def save(draft: Draft, actor: str) -> None:
+    """Begin to save what the preview has shown, and then the rows that were corrected.
+
+    Errors are kept in the upload, as those of a preview are.
+    """
+    upload = draft.upload
+
+    def work(_: Task) -> None:
+        try:
+            with draft.site.stores.lent() as store:
+                Importer(store, actor).commit(upload.account, upload.batch_id or "", OnInvalid.SKIP)
+        except RecordsError as error:
+            draft.site.uploads.save(replace(upload, batch_id=None, failure=Failure.of(error)))
+            return
+        _save_corrections(draft, actor)
+
+    draft.site.work.start((upload.account, upload.upload_id), upload.name, work)
+
+
+def _save_corrections(draft: Draft, actor: str) -> None:
+    """Import the corrected rows as a batch of their own. If that fails, they stay among the rejected rows."""
+    upload, corrected, failure = draft.upload, None, None
+    if draft.report is not None and draft.corrections.exists():
+        with draft.site.stores.lent() as store:
+            corrections = Corrections(store, draft.report, draft.corrections)
+            path = draft.corrections.with_name(f"{Path(upload.name).stem}.corrected.csv")
+            try:
+                if corrections.write(path):
+                    request = corrections.request(path, upload.request(draft.file))
+                    corrected = Importer(store, actor).import_file(request, OnInvalid.SKIP).batch.batch_id
+            except AlreadyImported:
+                pass  # a server that was ended had done this
+            except RecordsError as error:
+                failure = Failure.of(error)
+    draft.site.uploads.save(replace(upload, saved=True, corrected=corrected, failure=failure))

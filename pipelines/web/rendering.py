@@ -1,0 +1,56 @@
+"""Pages as HTML: the templates, and what all of them can use."""
+
+import hashlib
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipelines.web.texts import Texts
+from resources.report_writer.visible import as_html
+
+STATIC = Path(__file__).parent / "static"
+
+
+@cache
+def environment() -> Environment:
+    """Returns templates that escape every text, and refuse a name that is not defined.
+
+    A text of a file goes through the filter `shown`, which makes hidden characters visible.
+    """
+    made = Environment(
+        loader=PackageLoader("pipelines.web", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters["shown"] = lambda text: Markup("") if text is None else as_html(str(text))
+    made.filters["time"] = time_element
+    made.globals["asset"] = asset
+    return made
+
+
+def render(template: str, texts: Texts, **values: Any) -> str:
+    """Returns a page or a part of one."""
+    return environment().get_template(template).render(t=texts, number=texts.number, **values)
+
+
+@cache
+def asset(name: str) -> str:
+    """Returns the address of a style, script or picture. It changes with the content, so that browsers can keep it."""
+    digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
+    return f"/static/{name}?v={digest}"
+
+
+def time_element(at: datetime | None, words: str = "") -> Markup:
+    """Returns a time as an element. A script shows it in the reader's time zone; without one it is in UTC."""
+    if at is None:
+        return Markup("")
+    at = at.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(
+        f"{at:%Y-%m-%dT%H:%M:%SZ}", words or f"{at:%Y-%m-%d %H:%M} UTC"
+    )

@@ -1,0 +1,217 @@
+"""Exports: what to export, how far one is, and the files that were made."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.datastructures import QueryParams
+from starlette.responses import Response
+
+from pipelines.deployment import Deployment
+from pipelines.web.visit import Site, Visit
+from pipelines.web.work import Task
+from resources.export_writer import ExportWriter
+from resources.export_writer.formats import FORMATS
+from resources.export_writer.plan import ExportPlan
+from resources.record_store import AccountRecords, RecordStore
+from resources.record_store.refusals import no_such_export
+from schemas.errors import InvalidRequest, NoDeployment, NotFound, RecordsError
+from schemas.exports import ExportManifest, ExportRequest, Packing
+
+OPERATORS = ("=", "!=", ">=", "<=", "contains", "starts", "in", "is-null", "is-null false")
+"""The conditions of the page, as `schemas.filters` reads them."""
+_WITHOUT_VALUE = ("is-null", "is-null false")
+_CONDITIONS = 4
+_LISTED = 20
+_FORMATS = ("excel", "csv", "json", "ndjson", "parquet")
+_FOR_SPREADSHEETS = "utf-8-sig"
+
+
+class _Cancelled(RecordsError):
+    """The person has cancelled the export."""
+
+    code = "cancelled"
+
+
+@dataclass(frozen=True)
+class Made:
+    """An export and, if it is not made yet, its plan and what is being done."""
+
+    manifest: ExportManifest | None = None
+    plan: ExportPlan | None = None
+    task: Task | None = None
+    rows_done: int = 0
+
+
+def choose(visit: Visit) -> Response:
+    """Shows what can be exported, how much it would be, and the last exports."""
+    said = visit.request.query_params
+    with visit.store() as store:
+        types = store.record_types() if store.exists else {}
+        found = store.exports(visit.account, limit=_LISTED) if store.exists else []
+        record_type = types.get(said.get("type", "")) or next(iter(types.values()), None)
+        presets = {} if record_type is None else store.presets(visit.account, record_type.name)
+        if visit.is_fragment:
+            return _estimate(visit, store, said)
+    chosen = presets.get(said.get("preset", ""), () if record_type is None else record_type.field_names)
+    return visit.page(
+        "export.html.jinja",
+        types=list(types.values()),
+        record_type=record_type,
+        presets=presets,
+        chosen=chosen,
+        formats=_FORMATS,
+        operators=OPERATORS,
+        conditions=range(_CONDITIONS),
+        exports=found,
+        said=said,
+    )
+
+
+def _estimate(visit: Visit, store: RecordStore, said: QueryParams) -> Response:
+    """Returns how many records the form would export, and about how large the file would be."""
+    try:
+        request = request_of(visit.account, said)
+        records = store.account(visit.account)
+        selection, _ = records.select(request)
+        with records.export_source(selection) as source:
+            rows = source.count()
+            size = rows * FORMATS[request.format].text_bytes(selection.written, source.bytes_per_row())
+            size *= FORMATS[request.format].file_ratio
+    except RecordsError as error:
+        return visit.page("_estimate.html.jinja", problem=error, rows=0, size=0)
+    return visit.page("_estimate.html.jinja", problem=None, rows=rows, size=round(size))
+
+
+def start(visit: Visit) -> Response:
+    """Begins an export, and leads to its page. Saves the choice of columns under a name if the form gives one."""
+    form = visit.form
+    if form is None:
+        raise InvalidRequest("The form is empty.", "Choose what to export.")
+    request = request_of(visit.account, form)
+    name = visit.said("save_as").strip()
+    with visit.store() as store:
+        records = store.account(visit.account)
+        if name and request.columns is not None:
+            records.save_preset(request.record_type, name, list(request.columns), visit.person.name)
+        plan = ExportWriter(store, visit.person.name).plan(request)
+    make(visit.site, plan)
+    return visit.go("export", plan.export_id)
+
+
+def make(site: Site, plan: ExportPlan) -> None:
+    """Begin a planned export: as a run of Dagster if it is large and a deployment answers, else in this server."""
+    if plan.rows < site.settings.background_rows or not _submitted(site, plan):
+        _begin(site, plan)
+
+
+def details(visit: Visit) -> Response:
+    """Shows an export: its file, or how far it is."""
+    export_id = visit.request.path_params["export"]
+    found = made(visit, export_id)
+    if visit.is_fragment and found.manifest is not None:
+        return visit.go("export", export_id)
+    template = "_export_progress.html.jinja" if visit.is_fragment else "exported.html.jinja"
+    return visit.page(template, made=found, export_id=export_id)
+
+
+def made(visit: Visit, export_id: str) -> Made:
+    """Returns an export of the account, or how far it is. Raises NotFound if there is none with this id."""
+    visit.site.work.of((visit.account, export_id))  # waits for one that is quick
+    with visit.store() as store:
+        return _made(visit.site, store, store.account(visit.account), export_id)
+
+
+def cancel(visit: Visit) -> Response:
+    """Ends an export that is being made."""
+    export_id = visit.request.path_params["export"]
+    task = visit.site.work.of((visit.account, export_id))
+    if task is not None:
+        task.cancelled = True
+    with visit.store() as store, suppress(NotFound):
+        ExportWriter(store, visit.person.name).load(visit.account, export_id).clear()
+    return visit.go("export")
+
+
+def _made(site: Site, store: RecordStore, records: AccountRecords, export_id: str) -> Made:
+    manifest = records.export(export_id)
+    if manifest is not None:
+        return Made(manifest)
+    try:
+        plan = ExportWriter(store, "").load(records.name, export_id)
+    except NotFound:
+        raise no_such_export(export_id) from None
+    task = site.work.of((records.name, export_id))
+    if task is None and plan.rows < site.settings.background_rows:
+        task = _begin(site, plan)  # a server that was ended has left it
+    done = sum(part.rows for number, part in enumerate(plan.parts) if plan.part_path(number).exists())
+    return Made(None, plan, task, done)
+
+
+def _begin(site: Site, plan: ExportPlan) -> Task:
+    """Make an export in a thread of this server."""
+
+    def make(task: Task) -> None:
+        with site.stores.lent() as store:
+            writer = ExportWriter(store, plan.actor)
+
+            def made(number: int) -> None:
+                task.progress(plan.rows_before(number + 1), plan.rows)
+                if task.cancelled:
+                    raise _Cancelled("The export was cancelled.")
+
+            try:
+                writer.finish(plan, made)
+            except _Cancelled:
+                plan.clear()
+
+    return site.work.start((plan.request.account, plan.export_id), plan.export_id, make)
+
+
+def _submitted(site: Site, plan: ExportPlan) -> bool:
+    """Submit a large export to Dagster. Returns whether a deployment has taken it."""
+    try:
+        Deployment(site.settings).submit_export(plan)
+    except NoDeployment:
+        return False
+    return True
+
+
+def request_of(account: str, said: Any) -> ExportRequest:
+    """Returns the export that a form asks for. Raises InvalidRequest for what is not valid."""
+    kind, packing = said.get("format", "excel"), said.get("pack", "")
+    spreadsheet = kind == "csv" and said.get("for_spreadsheets") == "yes"
+    request = ExportRequest(
+        account=account,
+        record_type=said.get("type", ""),
+        columns=_columns(said),
+        format=kind if kind in FORMATS else "csv",
+        packing=Packing(packing) if packing in [*Packing] else None,
+        filters=tuple(_filters(said)),
+        order_by=tuple(filter(None, [said.get("order_by", "")])),
+    )
+    if spreadsheet:
+        request = replace(request, encoding=_FOR_SPREADSHEETS)
+    return request
+
+
+def _columns(said: Any) -> tuple[str, ...] | None:
+    """Returns the ticked columns, by the numbers beside them; None if none is ticked."""
+    ticked = said.getlist("column")
+
+    def place(name: str) -> int:
+        number = said.get(f"place_{name}", "")
+        return int(number) if number.isascii() and number.isdigit() and len(number) < 6 else 0
+
+    return tuple(sorted(dict.fromkeys(ticked), key=place)) or None
+
+
+def _filters(said: Any) -> Sequence[str]:
+    found = []
+    for number in range(_CONDITIONS):
+        name, operator = said.get(f"field_{number}", ""), said.get(f"operator_{number}", "=")
+        value = said.get(f"value_{number}", "").strip()
+        if name and operator in OPERATORS and (value or operator in _WITHOUT_VALUE):
+            found.append(f"{name} {operator}" if operator in _WITHOUT_VALUE else f"{name} {operator} {value}")
+    return found

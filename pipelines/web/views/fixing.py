@@ -1,0 +1,88 @@
+"""Rejected rows in a grid: each wrong value with a sentence, corrected in place and checked at once."""
+
+from starlette.responses import Response
+
+from pipelines.web.drafts import Draft, Step, draft_of
+from pipelines.web.visit import Visit
+from resources.importing.corrections import Corrections
+from schemas.errors import InvalidRequest, NotFound, RecordsError
+
+_ROWS = 25
+
+
+def grid(visit: Visit) -> Response:
+    """Shows the rejected rows, all or those with one problem."""
+    draft = draft_of(visit)
+    if draft.step is not Step.PREVIEWED or draft.report is None or not draft.report.batch.counts.rejected:
+        return visit.go("import", draft.upload.upload_id)
+    said = visit.request.query_params
+    group = None
+    if said.get("rule"):
+        group = (said.get("field", ""), said["rule"])
+    page = int(said["page"]) if said.get("page", "").isdigit() and len(said["page"]) < 8 else 1
+    try:
+        corrections = _corrections(visit, draft)
+    except RecordsError as error:
+        return visit.page("fix.html.jinja", draft=draft, problem=error, corrections=None)
+    rows = corrections.rows((max(page, 1) - 1) * _ROWS, _ROWS + 1, group)
+    return visit.page(
+        "fix.html.jinja",
+        draft=draft,
+        problem=None,
+        corrections=corrections,
+        rows=rows[:_ROWS],
+        has_more=len(rows) > _ROWS,
+        page=max(page, 1),
+        group=group,
+        groups=corrections.groups(),
+        progress=corrections.progress(),
+        columns=_shown_columns(corrections),
+    )
+
+
+def correct(visit: Visit) -> Response:
+    """Takes a corrected value, or leaves a row out. Answers with the row as it is now."""
+    draft = draft_of(visit)
+    if draft.step is not Step.PREVIEWED:
+        raise NotFound("There is nothing to correct.", "Look at the file's page.")
+    corrections, actor = _corrections(visit, draft), visit.person.name
+    record, action = _number(visit.said("record")), visit.said("action")
+    changed = [record]
+    if action == "set":
+        everywhere = visit.said("everywhere") == "yes"
+        column = _number(visit.said("column"))
+        changed = corrections.correct(record, column, visit.said("text"), actor, everywhere=everywhere)
+    elif action in ("leave_out", "take_in"):
+        corrections.leave_out(record, left_out=action == "leave_out")
+    elif action == "keep_only":
+        corrections.keep_only(record)
+    elif action == "leave_out_open":
+        corrections.leave_out_open()
+    if not visit.is_fragment or len(changed) > 1 or action in ("keep_only", "leave_out_open"):
+        return visit.back("import", draft.upload.upload_id, "fix")
+    return visit.page(
+        "_row.html.jinja",
+        draft=draft,
+        corrections=corrections,
+        row=corrections.row(record),
+        columns=_shown_columns(corrections),
+        progress=corrections.progress(),
+    )
+
+
+def _corrections(visit: Visit, draft: Draft) -> Corrections:
+    if draft.report is None:
+        raise NotFound("There is nothing to correct.", "Look at the file's page.")
+    with visit.store() as store:
+        return Corrections(store, draft.report, draft.corrections)
+
+
+def _shown_columns(corrections: Corrections) -> list[tuple[int, str, str]]:
+    """Returns the columns that feed a field: position, header and field."""
+    return sorted((at, corrections.headers[at], field) for field, at in corrections.fields.items())
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 12:
+        raise InvalidRequest("The row is not named.", "Look at the page again.")
+    return int(text)

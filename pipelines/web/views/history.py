@@ -1,0 +1,120 @@
+"""What was done with an account's records: imports, their details and their rollbacks."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.responses import Response
+
+from pipelines.web.visit import NotAllowed, Visit
+from resources.importing.importer import Importer
+from schemas.batches import Batch, BatchStatus, ImportReport, OnInvalid
+from schemas.errors import ModifiedSince, Refused
+from schemas.people import Role
+from schemas.rollbacks import OnModified, RollbackReport, RollbackRequest
+
+_PAGE = 30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the history: a batch, and until when it can be rolled back or saved."""
+
+    batch: Batch
+    open_until: datetime | None
+
+
+def listed(visit: Visit) -> Response:
+    """Lists what was done, newest first."""
+    number = page_number(visit)
+    with visit.store() as store:
+        window = store.settings.rollback_window
+        found = store.batches(visit.account, offset=(number - 1) * _PAGE, limit=_PAGE + 1) if store.exists else []
+        # Each new answer about a file discards a preview. These are no events to anybody.
+        events = [batch for batch in found[:_PAGE] if batch.status is not BatchStatus.DISCARDED]
+        entries = [Entry(batch, batch.open_until(window)) for batch in events]
+    return visit.page("history.html.jinja", entries=entries, page=number, has_more=len(found) > _PAGE)
+
+
+def details(visit: Visit) -> Response:
+    """Shows one import or rollback, and what can be done about it."""
+    report = _report(visit)
+    return visit.page(
+        "event.html.jinja", report=report, batch=report.batch, may_roll_back=may_roll_back(visit, report.batch)
+    )
+
+
+def save(visit: Visit) -> Response:
+    """Saves a file that waits for approval."""
+    batch = _report(visit).batch
+    _require_own(visit, batch)
+    if batch.counts.rejected and visit.said("leave_out") != str(batch.counts.rejected):
+        raise Refused(f"{batch.counts.rejection}.", "Confirm that they are left out.")
+    with visit.store() as store:
+        Importer(store, visit.person.name).commit(visit.account, batch.batch_id, OnInvalid.SKIP)
+    return visit.go("history", batch.batch_id)
+
+
+def discard(visit: Visit) -> Response:
+    """Discards a file that is not saved yet."""
+    batch = _report(visit).batch
+    _require_own(visit, batch)
+    with visit.store() as store:
+        Importer(store, visit.person.name).discard(visit.account, batch.batch_id)
+    return visit.go("history", batch.batch_id)
+
+
+def plan_rollback(visit: Visit) -> Response:
+    """Shows what a rollback would do, as one question."""
+    batch = _report(visit).batch
+    return visit.page(
+        "rollback.html.jinja", batch=batch, plans=_plans(visit, batch), may_roll_back=may_roll_back(visit, batch)
+    )
+
+
+def roll_back(visit: Visit) -> Response:
+    """Rolls back an import, or a rollback, as the form says."""
+    batch = _report(visit).batch
+    if not may_roll_back(visit, batch):
+        raise NotAllowed("You may look at this, but not roll it back.", "Ask somebody who may approve imports.")
+    choice = OnModified(visit.said("on_modified")) if visit.said("on_modified") in [*OnModified] else OnModified.STOP
+    with visit.store() as store:
+        try:
+            request = RollbackRequest(visit.account, batch.batch_id, choice)
+            report = store.account(visit.account).roll_back(request, visit.person.name, None)
+        except ModifiedSince:  # records were modified after the page was shown
+            return visit.go("history", batch.batch_id, "rollback")
+    return visit.go("history", report.batch_id or batch.batch_id)
+
+
+def _plans(visit: Visit, batch: Batch) -> dict[OnModified, RollbackReport]:
+    """Returns what a rollback would do for each choice; only for one if no record was modified since."""
+    with visit.store() as store:
+        records = store.account(visit.account)
+        plans = {}
+        for choice in OnModified:
+            plans[choice] = records.plan_rollback(RollbackRequest(visit.account, batch.batch_id, choice))
+            if not plans[choice].counts.modified:
+                break
+    return plans
+
+
+def _report(visit: Visit) -> ImportReport:
+    with visit.store() as store:
+        return store.account(visit.account).detailed_report(visit.request.path_params["batch"])
+
+
+def may_roll_back(visit: Visit, batch: Batch) -> bool:
+    """Returns whether the person may roll back or discard a batch: their own, or as an approver any."""
+    return visit.may(Role.APPROVER) or (visit.may(Role.IMPORTER) and batch.actor == visit.person.name)
+
+
+def _require_own(visit: Visit, batch: Batch) -> None:
+    """Raises NotAllowed if the person may save or discard only files of their own, and this is another's."""
+    if batch.status is BatchStatus.PREVIEWED and not may_roll_back(visit, batch):
+        raise NotAllowed("Somebody who may approve imports must do this.", "Ask your operator who that is.")
+
+
+def page_number(visit: Visit) -> int:
+    """Returns the number of the page that the address names; 1 if it names none."""
+    text = visit.request.query_params.get("page", "1")
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 10**9 else 1

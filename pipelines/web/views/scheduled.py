@@ -1,0 +1,92 @@
+"""Exports that are made every day: the account's entries of `exports.yaml`."""
+
+import re
+import unicodedata
+from typing import Any
+
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from pipelines.web.views.exports import request_of
+from pipelines.web.visit import Visit
+from resources.deliveries import Deliveries
+from resources.deliveries_file import DeliveriesFile
+from schemas.deliveries import Delivery, next_time
+from schemas.errors import InvalidRequest, NotFound
+
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
+
+
+def listed(visit: Visit) -> Response:
+    """Lists the account's daily exports, each with its next time and its last file."""
+    with visit.store() as store:
+        now = store.clock.now()
+        found = Deliveries(store) if store.exists else None
+        own = [] if found is None else [it for it in found.entries.values() if it.account == visit.account]
+        entries = [
+            (it, next_time([it], now), store.account(visit.account).last_export(it.type, it.actor)) for it in own
+        ]
+        mistakes = [] if found is None or not visit.may("operator") else found.mistakes
+    return visit.page("scheduled.html.jinja", entries=entries, mistakes=mistakes)
+
+
+def change(visit: Visit) -> Response:
+    """Adds, changes or removes a daily export of the account."""
+    file, action = DeliveriesFile(visit.site.settings.home / "exports.yaml"), visit.said("action")
+    if action == "add":
+        file.add(_entry(visit))
+        return visit.go("scheduled")
+    name = visit.said("name")
+    with visit.store() as store:
+        entry = Deliveries(store).entries.get(name)
+    if entry is None or entry.account != visit.account:
+        raise NotFound(f"There is no daily export {name!r}.", "Look at the list again.")
+    if action == "remove":
+        file.remove(name)
+    elif action == "change":
+        changed = _checked(
+            {**entry.model_dump(exclude_defaults=True), "at": visit.said("at"), "time_zone": _zone(visit)}
+        )
+        file.change(name, {"at": changed.at, "time_zone": changed.time_zone})
+    return visit.go("scheduled")
+
+
+def _entry(visit: Visit) -> dict[str, Any]:
+    """Returns the entry of a form: an export, and when it is made."""
+    if visit.form is None:
+        raise InvalidRequest("The form is empty.", "Choose what to export.")
+    request = request_of(visit.account, visit.form)
+    values: dict[str, Any] = {
+        # The account's name comes first, so that a name never says what other accounts have.
+        "name": _name_of(f"{visit.account}-{visit.said('delivery_name') or request.record_type}"),
+        "account": visit.account,
+        "type": request.record_type,
+        "at": visit.said("at"),
+        "time_zone": _zone(visit),
+        "format": request.format,
+    }
+    if request.columns is not None:
+        values["columns"] = list(request.columns)
+    if request.filters:
+        values["where"] = list(request.filters)
+    _checked(values)
+    return values
+
+
+def _checked(values: dict[str, Any]) -> Delivery:
+    try:
+        return Delivery.model_validate(values)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)[0]
+        place = ", ".join(map(str, wrong["loc"]))
+        raise InvalidRequest(f"{place}: {wrong['msg']}.", "Correct it, and try again.") from None
+
+
+def _zone(visit: Visit) -> str:
+    return visit.said("time_zone").strip() or "UTC"
+
+
+def _name_of(text: str) -> str:
+    """Returns a text as the name of an entry: small letters and digits, with hyphens between."""
+    plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
+    return _NOT_IN_NAMES.sub("-", plain).strip("-_")[:63] or "daily"

@@ -1,0 +1,406 @@
+"""`Corrections`: the rejected records of a preview while a person corrects them, in a small database of their own.
+
+Each correction is on the disk before it is confirmed. The preview stays as it is: the corrected records become a batch
+of their own. The preview's batch is its parent.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from resources.file_reader import TextChunk
+from resources.file_reader.formats import format_named
+from resources.importing.source import Opener, Source
+from resources.record_store import RecordStore
+from schemas import load_model
+from schemas.batches import ImportReport, ImportRequest
+from schemas.cleaning import CleanedValues
+from schemas.errors import InvalidRequest, NotFound, Refused
+from schemas.formulas import unescape_formula
+from schemas.mapping import REJECTS_COLUMNS
+from schemas.reading import ReadOptions
+from schemas.validation import validate
+
+MOST = 20_000
+"""The most rejected records that can be corrected one by one. More are corrected in the rejects file."""
+
+_CONFLICT = "key_conflict"
+_TABLES = """
+CREATE TABLE about (headers TEXT, fields TEXT, options TEXT);
+CREATE TABLE records (
+    record INTEGER PRIMARY KEY, line INTEGER, texts TEXT, first_texts TEXT, key TEXT,
+    left_out INTEGER DEFAULT 0, by TEXT
+);
+CREATE TABLE problems (record INTEGER, field TEXT, rule TEXT, expected TEXT, value TEXT);
+CREATE INDEX of_record ON problems (record);
+CREATE INDEX of_key ON records (key);
+"""
+
+
+@dataclass(frozen=True)
+class CellProblem:
+    """What is wrong with a value of a record; with the whole record if `field` is None."""
+
+    field: str | None
+    rule: str
+    expected: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A rejected record as it is now.
+
+    texts: one for each column. changed: the columns that a person has changed. is_odd: it has another number of
+    values than the file has columns, so it cannot be corrected here. rivals: other records with the same key.
+    """
+
+    record: int
+    line: int
+    texts: tuple[str, ...]
+    changed: frozenset[int]
+    problems: tuple[CellProblem, ...]
+    left_out: bool
+    is_odd: bool
+    rivals: tuple[int, ...] = ()
+
+    @property
+    def is_ready(self) -> bool:
+        """Returns whether nothing is known to be wrong with it any more."""
+        return not self.left_out and not self.problems
+
+
+@dataclass(frozen=True)
+class ProblemGroup:
+    """A rule that records break in a field, and how many."""
+
+    field: str | None
+    rule: str
+    expected: str
+    records: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How many records are ready, left out, or still have problems."""
+
+    ready: int
+    left_out: int
+    open: int
+
+
+class Corrections:
+    """The rejected records of a preview. `path` is the file of the database."""
+
+    def __init__(self, store: RecordStore, report: ImportReport, path: Path) -> None:
+        self._store = store
+        self._report = report
+        self._path = path
+        if not path.exists():
+            self._build()
+        with self._opened() as database:
+            headers, fields, options = database.execute("SELECT * FROM about").fetchone()
+        self.headers: tuple[str, ...] = tuple(json.loads(headers))
+        self.fields: Mapping[str, int] = json.loads(fields)
+        self._options: Mapping[str, Any] = json.loads(options)
+        self._model = load_model(report.batch.record_type)
+
+    def groups(self) -> list[ProblemGroup]:
+        """Returns the problems that are still there, most frequent first."""
+        with self._opened() as database:
+            found = database.execute(
+                "SELECT field, rule, expected, count(DISTINCT record) FROM problems JOIN records USING (record) "
+                "WHERE NOT left_out GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2"
+            ).fetchall()
+        return [ProblemGroup(*row) for row in found]
+
+    def progress(self) -> Progress:
+        """Returns how far the person is."""
+        with self._opened() as database:
+            left_out, open_, total = database.execute(
+                "SELECT coalesce(sum(left_out), 0), coalesce(sum(NOT left_out AND EXISTS ("
+                "SELECT 1 FROM problems p WHERE p.record = records.record)), 0), count(*) FROM records"
+            ).fetchone()
+        return Progress(total - left_out - open_, left_out, open_)
+
+    def rows(
+        self, offset: int, limit: int, group: tuple[str, str] | None = None, *, only_open: bool = False
+    ) -> list[Row]:
+        """Returns some records, by their key if they contradict each other, else in the order of the file.
+
+        group: the field ("" for the whole record) and the rule of a problem that the records must have.
+        """
+        conditions, values = ["1"], []
+        if group is not None:
+            conditions.append(
+                "EXISTS (SELECT 1 FROM problems p WHERE p.record = r.record "
+                "AND coalesce(p.field, '') = ? AND p.rule = ?)"
+            )
+            values += [*group]
+        if only_open:
+            conditions.append("NOT left_out AND EXISTS (SELECT 1 FROM problems p WHERE p.record = r.record)")
+        order = "key, record" if group is not None and group[1] == _CONFLICT else "record"
+        with self._opened() as database:
+            found = database.execute(
+                f"SELECT record FROM records r WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ? OFFSET ?",
+                [*values, limit, offset],
+            ).fetchall()
+            return [self._row(database, record) for (record,) in found]
+
+    def row(self, record: int) -> Row:
+        """Returns one record. Raises NotFound if it is not one of the rejected ones."""
+        with self._opened() as database:
+            return self._row(database, record)
+
+    def correct(self, record: int, column: int, text: str, actor: str, *, everywhere: bool = False) -> list[int]:
+        """Set a value, and check the record again. Returns the changed records.
+
+        everywhere: set it in all records that have the same text in this column.
+        Raises Refused for a record that cannot be corrected here, and InvalidRequest for a column that is not there.
+        """
+        if not 0 <= column < len(self.headers):
+            raise InvalidRequest(f"There is no column {column + 1}.", "Look at the page again.")
+        with self._opened() as database:
+            row = self._row(database, record)
+            if row.is_odd:
+                raise Refused("This row has too many or too few values.", "Correct it in the downloaded file.")
+            same = [record]
+            if everywhere:
+                found = database.execute(
+                    "SELECT record FROM records WHERE json_extract(texts, ?) = ? AND json_array_length(texts) = ?",
+                    [f"$[{column}]", row.texts[column], len(self.headers)],
+                )
+                same = [each for (each,) in found]
+            for each in same:
+                texts = [*self._row(database, each).texts]
+                texts[column] = text
+                database.execute(
+                    "UPDATE records SET texts = ?, key = ?, by = ? WHERE record = ?",
+                    [json.dumps(texts), self._key(texts), actor, each],
+                )
+            self._check(database, same)
+        return same
+
+    def leave_out(self, record: int, *, left_out: bool = True) -> None:
+        """Leave a record out, or take it in again. Raises NotFound if it is not one of the rejected ones."""
+        with self._opened() as database:
+            row = self._row(database, record)
+            database.execute("UPDATE records SET left_out = ? WHERE record = ?", [int(left_out), record])
+            self._check(database, [record, *row.rivals])
+
+    def keep_only(self, record: int) -> None:
+        """Leave out the other records with the same key."""
+        with self._opened() as database:
+            row = self._row(database, record)
+            for rival in row.rivals:
+                database.execute("UPDATE records SET left_out = 1 WHERE record = ?", [rival])
+            database.execute("UPDATE records SET left_out = 0 WHERE record = ?", [record])
+            self._check(database, [record, *row.rivals])
+
+    def leave_out_open(self) -> None:
+        """Leave out all records that still have problems."""
+        with self._opened() as database:
+            database.execute("UPDATE records SET left_out = 1 WHERE record IN (SELECT record FROM problems)")
+
+    def write(self, path: Path) -> int:
+        """Write the records that are ready to a file that names the batch. Returns how many there are.
+
+        The file is UTF-8 text with commas, like a rejects file.
+        """
+        form = format_named("delimited")
+        written = 0
+        with (
+            self._opened() as database,
+            form.write_rejects(path, [*self.headers, *REJECTS_COLUMNS], ReadOptions()) as file,
+        ):
+            found = database.execute("SELECT record FROM records WHERE NOT left_out ORDER BY record").fetchall()
+            for (record,) in found:
+                row = self._row(database, record)
+                if row.is_ready:
+                    notes = (self._report.batch.batch_id, str(row.record), str(row.line), "")
+                    file.writerow([*map(form.escaped, row.texts), *notes])
+                    written += 1
+        return written
+
+    def request(self, path: Path, actor_request: ImportRequest) -> ImportRequest:
+        """Returns the request to import the file of `write`: what was said for the whole file counts for it too."""
+        return ImportRequest(
+            path,
+            actor_request.account,
+            actor_request.record_type,
+            mode=actor_request.mode,
+            on_duplicate=actor_request.on_duplicate,
+            encoding="utf-8-sig",
+            delimiter=",",
+            time_zone=self._options["time_zone"],
+            date_order=ReadOptions.from_said({"date_order": self._options["date_order"]}).date_order,
+            decimal=self._options["decimal"],
+        )
+
+    def _row(self, database: sqlite3.Connection, record: int) -> Row:
+        found = database.execute(
+            "SELECT line, texts, first_texts, left_out, key FROM records WHERE record = ?", [record]
+        ).fetchone()
+        if found is None:
+            raise NotFound(f"Record {record:,} is not one of the rejected ones.", "Look at the page again.")
+        line, texts, first, left_out, key = found
+        now, before = json.loads(texts), json.loads(first)
+        problems = database.execute(
+            "SELECT field, rule, expected FROM problems WHERE record = ? ORDER BY field, rule", [record]
+        ).fetchall()
+        rivals = []
+        if key:
+            rivals = [
+                each
+                for (each,) in database.execute(
+                    "SELECT record FROM records WHERE key = ? AND record <> ? ORDER BY record LIMIT 50", [key, record]
+                )
+            ]
+        return Row(
+            record,
+            line,
+            tuple(now),
+            frozenset(at for at, (one, other) in enumerate(zip(now, before, strict=True)) if one != other),
+            tuple(CellProblem(*problem) for problem in problems),
+            bool(left_out),
+            len(now) != len(self.headers),
+            tuple(rivals),
+        )
+
+    def _check(self, database: sqlite3.Connection, records: Sequence[int]) -> None:
+        """Find the problems of records anew, as far as they concern single values or rivals among the records here."""
+        rows = [row for row in (self._row(database, record) for record in records) if not row.is_odd]
+        if not rows:
+            return
+        failing = self._failing(rows)
+        for at, row in enumerate(rows):
+            kept = [
+                problem
+                for problem in database.execute(
+                    "SELECT field, rule, expected, value FROM problems WHERE record = ?", [row.record]
+                )
+                if not self._is_checked(problem[0], problem[1]) and self._still_holds(database, row, *problem[:2])
+            ]
+            database.execute("DELETE FROM problems WHERE record = ?", [row.record])
+            database.executemany(
+                "INSERT INTO problems VALUES (?, ?, ?, ?, ?)",
+                [(row.record, *problem) for problem in [*kept, *failing.get(at, [])]],
+            )
+
+    def _is_checked(self, field: str | None, rule: str) -> bool:
+        """Returns whether the rule concerns a value alone, so that it can be checked here."""
+        checks = {check.name for column in self._model.to_schema().columns.values() for check in column.checks}
+        return field in self.fields and rule in {"type", "unseen", "required", *checks}
+
+    def _still_holds(self, database: sqlite3.Connection, row: Row, field: str | None, rule: str) -> bool:
+        """Returns whether a rule that cannot be checked here may still be broken. Saving checks all of them again."""
+        if rule != _CONFLICT:
+            return (
+                not row.changed if field is None or field not in self.fields else self.fields[field] not in row.changed
+            )
+        rivals = [self._row(database, rival) for rival in row.rivals]
+        return any(not rival.left_out for rival in rivals)
+
+    def _failing(self, rows: Sequence[Row]) -> dict[int, list[tuple[str | None, str, str, str]]]:
+        """Returns the problems of values, by the position of their row."""
+        texts = pa.table(
+            {name: pa.array([row.texts[at] for row in rows], pa.string()) for name, at in self.fields.items()}
+        )
+        options = ReadOptions.from_said({k: v for k, v in self._options.items() if v is not None})
+        remembered = self._report.batch.remembered
+        _, failures = validate(
+            self._model,
+            texts,
+            time_zone=options.time_zone,
+            date_order=options.date_order,
+            decimal=options.decimal,
+            cleaned=CleanedValues(remembered.value_map if remembered else {}),
+        )
+        found: dict[int, list[tuple[str | None, str, str, str]]] = {}
+        for failure in failures:
+            for at, value in zip(failure.rows.to_pylist(), failure.values.to_pylist(), strict=True):
+                found.setdefault(at, []).append((failure.field, failure.rule, failure.expected, value or ""))
+        return found
+
+    def _key(self, texts: Sequence[str]) -> str:
+        key = [texts[self.fields[name]] for name in self._model.record_type().key if name in self.fields]
+        return json.dumps(key) if all(key) else ""
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        """Yields the database in a transaction, which is flushed to the disk at the end."""
+        with closing(sqlite3.connect(self._path, timeout=30)) as database, database:
+            database.execute("PRAGMA synchronous = FULL")
+            yield database
+
+    def _build(self) -> None:
+        """Make the database from the rejects file of the preview."""
+        report, batch = self._report, self._report.batch
+        if batch.counts.rejected > MOST or report.rejects_file is None:
+            raise Refused(
+                f"{batch.counts.rejected:,} rows cannot be corrected one by one.",
+                f"Up to {MOST:,} can. Download them, correct them in a spreadsheet, and upload the file.",
+            )
+        records = self._store.account(batch.account)
+        partial = self._path.with_name(f"{self._path.name}.partial")
+        partial.unlink(missing_ok=True)
+        with (
+            self._store.files.fetched(report.rejects_file) as rejects,
+            self._store.files.fetched(records.problems(batch.batch_id)) as problems,
+            closing(sqlite3.connect(partial)) as database,
+        ):
+            database.executescript(_TABLES)
+            request = ImportRequest(rejects, batch.account, batch.record_type)
+            with Opener(self._store, request) as opener:
+                source = opener.source(None)
+                headers = [it for it in source.reader.headers if it not in REJECTS_COLUMNS]
+                mapped = {it.header: it.field for it in report.columns if it.field is not None}
+                fields = {field: headers.index(header) for header, field in mapped.items() if header in headers}
+                options = {
+                    "time_zone": source.time_zone,
+                    "date_order": source.options.date_order,
+                    "decimal": source.decimal,
+                }
+                database.execute("INSERT INTO about VALUES (?, ?, ?)", [*map(json.dumps, (headers, fields, options))])
+                key = load_model(batch.record_type).record_type().key
+                for record, line, texts in _rejected(source):
+                    found = [texts[fields[name]] for name in key if name in fields and fields[name] < len(texts)]
+                    known = json.dumps(found) if found and all(found) else ""
+                    database.execute(
+                        "INSERT INTO records (record, line, texts, first_texts, key) VALUES (?, ?, ?, ?, ?)",
+                        [record, line, json.dumps(texts), json.dumps(texts), known],
+                    )
+            for batch_of in _problems(problems):
+                database.executemany("INSERT INTO problems VALUES (?, ?, ?, ?, ?)", batch_of)
+            database.commit()
+        partial.replace(self._path)
+
+
+def _rejected(source: Source) -> Iterator[tuple[int, int, list[str]]]:
+    """Yields number, line and texts of each record of a rejects file. The number and line are those of its own file."""
+    reader = source.reader
+    own = [at for at, header in enumerate(reader.headers) if header not in REJECTS_COLUMNS]
+    numbers, lines = (reader.headers.index(REJECTS_COLUMNS[at]) for at in (1, 2))
+    unescape = reader.format.escapes_formulas
+    for chunk in reader.chunks():
+        for values in _rows(chunk):
+            texts = [values[at] for at in own] + list(values[len(reader.headers) :])
+            yield int(values[numbers]), int(values[lines]), [unescape_formula(it) if unescape else it for it in texts]
+
+
+def _rows(chunk: TextChunk) -> Iterator[Sequence[str]]:
+    for bad in chunk.malformed:
+        yield bad.values
+    yield from zip(*(column.to_pylist() for column in chunk.values.columns), strict=True)
+
+
+def _problems(path: Path) -> Iterator[list[tuple[Any, ...]]]:
+    import pyarrow.parquet as pq
+
+    for batch in pq.ParquetFile(path).iter_batches(columns=["record", "field", "rule", "expected", "value"]):
+        yield list(zip(*(column.to_pylist() for column in batch.columns), strict=True))

@@ -1,0 +1,137 @@
+"""The beginning of a file, as an import would read it: for a person who says how it is to be read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from resources.importing.source import Opener
+from resources.record_store import RecordStore
+from schemas.batches import ImportRequest
+from schemas.columns import Column
+from schemas.dates import as_iso, needs_order
+from schemas.decimals import fits_sign
+from schemas.errors import InvalidRequest
+from schemas.mapping import map_headers
+from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions
+from schemas.record_type import RecordType
+from schemas.spellings import with_point
+
+_ROWS = 8
+_SAMPLES = 3
+_ISO = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text of the file, and how it is read under each answer: ISO 8601 for dates, a decimal point for numbers."""
+
+    text: str
+    readings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Peek:
+    """The beginning of a file.
+
+    rows: the first records, as texts. columns: what each column feeds, with its first different texts.
+    missing: fields that no column feeds. problem: why the columns cannot be mapped; "" if they can.
+    date, number: a text that an option gives its meaning; None if there is none.
+    """
+
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    understood: tuple[tuple[str, str], ...]
+    questions: tuple[Question, ...]
+    used: ReadOptions
+    options: ReadOptions
+    columns: tuple[Column, ...]
+    missing: tuple[str, ...]
+    problem: str = ""
+    date: Example | None = None
+    number: Example | None = None
+
+
+def peek(store: RecordStore, request: ImportRequest) -> Peek:
+    """Returns the beginning of the file. Raises what a preview raises if the file cannot be read."""
+    with Opener(store, request) as opener:
+        source = opener.source(None)
+        reader, record_type = source.reader, store.record_type(request.record_type)
+        remembered = source.earlier.remembered if source.earlier else None
+        headers = reader.headers or record_type.field_names
+        chunk = reader.first_chunk()
+        texts = [] if chunk is None else [column.combine_chunks() for column in chunk.values.columns]
+        problem = ""
+        try:
+            mapping = map_headers(
+                headers, record_type, request.column_map, remembered.column_map if remembered else {}, needs_key=False
+            )
+            columns, missing = mapping.columns, mapping.missing
+        except InvalidRequest as error:
+            problem = f"{error.message} {error.quoted}".strip()
+            columns = tuple(Column(number, header, None, "ignored") for number, header in enumerate(headers))
+            missing = record_type.field_names
+        sampled = tuple(
+            Column(it.position, it.header, it.field, it.reason, it.score, _first_different(texts, it.position))
+            for it in columns
+        )
+        return Peek(
+            headers=tuple(headers),
+            rows=tuple(zip(*(column[:_ROWS].to_pylist() for column in texts), strict=True)) if texts else (),
+            understood=source.understood,
+            questions=source.questions,
+            used=reader.used,
+            options=source.options,
+            columns=sampled,
+            missing=missing,
+            problem=problem,
+            date=_date(record_type, columns, texts),
+            number=_number(record_type, columns, texts) if reader.format.numbers_are_text else None,
+        )
+
+
+def _first_different(texts: list[pa.Array], position: int) -> tuple[str, ...]:
+    if position >= len(texts):
+        return ()
+    found = (text for text in texts[position][:1000].to_pylist() if text)
+    return tuple(dict.fromkeys(found))[:_SAMPLES]
+
+
+def _date(record_type: RecordType, columns: tuple[Column, ...], texts: list[pa.Array]) -> Example | None:
+    """Returns a date that is not in the form of ISO 8601; best one that only one order can read."""
+    best: Example | None = None
+    for column in columns:
+        if column.field is None or record_type.field(column.field).type not in ("date", "timestamp"):
+            continue
+        unclear = texts[column.position] if column.position < len(texts) else pa.array([], pa.string())
+        unclear = pc.unique(unclear.filter(needs_order(unclear)))[:1000]
+        for text in unclear.to_pylist():
+            readings = {}
+            for order in DateOrder:
+                iso = as_iso(pa.array([text.strip()]), order)
+                if pc.match_substring_regex(iso, _ISO)[0].as_py():
+                    readings[order.value] = iso[0].as_py()
+            if readings and (best is None or len(readings) < len(best.readings)):
+                best = Example(text, readings)
+    return best
+
+
+def _number(record_type: RecordType, columns: tuple[Column, ...], texts: list[pa.Array]) -> Example | None:
+    """Returns a number that the decimal sign gives its meaning; best one that only one sign can read."""
+    best: Example | None = None
+    for column in columns:
+        if column.field is None or not record_type.field(column.field).is_number or column.position >= len(texts):
+            continue
+        found = pc.utf8_trim_whitespace(texts[column.position])
+        comma, point = fits_sign(found, COMMA), fits_sign(found, POINT)
+        has_mark = pc.match_substring_regex(found, r"[, '\x{a0}\x{202f}\x{2019}]")
+        unclear = pc.fill_null(pc.and_(pc.or_(comma, point), has_mark), False)
+        for text in pc.unique(found.filter(unclear))[:1000].to_pylist():
+            one = pa.array([text])
+            readings = {
+                sign: with_point(one, sign)[0].as_py() for sign in (COMMA, POINT) if fits_sign(one, sign)[0].as_py()
+            }
+            if readings and (best is None or len(readings) < len(best.readings)):
+                best = Example(text, readings)
+    return best

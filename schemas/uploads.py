@@ -1,0 +1,114 @@
+"""Uploads as values: a file that a person sends from a browser, and what the person has said about it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from schemas.batches import ImportRequest, Mode, OnDuplicate
+from schemas.errors import RecordsError
+from schemas.reading import ReadOptions
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a person has said about a file: the same as the options of the command."""
+
+    reading: ReadOptions = field(default_factory=ReadOptions)
+    column_map: Mapping[str, str] = field(default_factory=dict)
+    mode: Mode = Mode.UPSERT
+    on_duplicate: OnDuplicate = OnDuplicate.REJECT
+    again: bool = False
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
+        """Returns the choices from what `asdict` has turned into values of JSON."""
+        return cls(
+            ReadOptions.from_said(saved["reading"]),
+            dict(saved["column_map"]),
+            Mode(saved["mode"]),
+            OnDuplicate(saved["on_duplicate"]),
+            bool(saved["again"]),
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a file could not be previewed: the code and the sentences of the error."""
+
+    code: str
+    message: str
+    hint: str = ""
+    quoted: str = ""
+
+    @classmethod
+    def of(cls, error: RecordsError) -> Self:
+        """Returns what an error says."""
+        return cls(error.code, error.message, error.hint, error.quoted)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file on its way from a browser to an import.
+
+    bytes: the size of the whole file. at: when the upload began.
+    batch_id: the preview of the file as the choices say; None if there is none.
+    failure: why there is none.
+    wants_approval: who has asked others to approve the import; None if nobody has.
+    saved: whether the import is saved.
+    corrected: the batch of the rows that were corrected on the page; None if none is saved.
+    """
+
+    upload_id: str
+    account: str
+    record_type: str
+    name: str
+    bytes: int
+    actor: str
+    at: datetime
+    choices: Choices = field(default_factory=Choices)
+    batch_id: str | None = None
+    failure: Failure | None = None
+    wants_approval: str | None = None
+    saved: bool = False
+    corrected: str | None = None
+
+    def request(self, file: Path) -> ImportRequest:
+        """Returns the request to import the file as the choices say."""
+        choices = self.choices
+        return ImportRequest(
+            file,
+            self.account,
+            self.record_type,
+            mode=choices.mode,
+            on_duplicate=choices.on_duplicate,
+            column_map=choices.column_map,
+            again=choices.again,
+            **{name: value for name, value in choices.reading.said().items() if name not in _NOT_SAID},
+        )
+
+    def chosen(self, choices: Choices) -> Self:
+        """Returns the upload with other choices, for which there is no preview yet."""
+        return replace(self, choices=choices, batch_id=None, failure=None, wants_approval=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the upload as values of JSON."""
+        return asdict(self) | {"at": self.at.isoformat()}
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Self:
+        """Returns the upload from what `to_dict` returned."""
+        failure = saved["failure"]
+        return cls(
+            **{
+                **saved,
+                "at": datetime.fromisoformat(saved["at"]),
+                "choices": Choices.from_dict(saved["choices"]),
+                "failure": None if failure is None else Failure(**failure),
+            }
+        )
+
+
+_NOT_SAID = ("or_encodings", "likely_encoding")
+"""Options of reading that no user says."""

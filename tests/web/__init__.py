@@ -1,0 +1,1 @@
+"""The web pages: what people and programs can do with them."""

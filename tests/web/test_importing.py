@@ -1,0 +1,167 @@
+"""From a file to its import, correction, rollback and export, by plain forms."""
+
+import re
+import time
+from pathlib import Path
+
+from resources.record_store import RecordStore
+from tests.records import values
+from tests.web.visitor import Visitor
+
+GERMAN = (
+    "Kundennr;Vorname;E-Mail;Status;Umsatz;Geburtstag\n"
+    "K-1;José;a@example.org;lead;1.234,50;13/11/1980\n"
+    "K-2;Müller;b@example.org;lead;7,25;14/11/1980\n"
+    "K-3;Zoë;no-address;lead;8,00;15/11/1980\n"
+).encode("cp1252")
+COLUMNS = {
+    "header": ["Kundennr", "Vorname", "E-Mail", "Status", "Umsatz", "Geburtstag"],
+    "field": ["external_id", "first_name", "email", "status", "amount", "birthday"],
+    "confirmed": "yes",
+}
+
+
+def test_a_file_is_read_mapped_corrected_saved_and_undone(visitor: Visitor, store: RecordStore) -> None:
+    upload = visitor.upload(GERMAN)
+    assert visitor.step(upload) == f"import/{upload}/reading"
+    page = visitor.get("import", upload, "reading").text
+    assert re.findall(r'name="encoding" value="(\w+)"', page)[0] == "cp1252"
+    assert "Müller" in page
+
+    assert visitor.post("import", upload, "reading", data={"encoding": "cp1252"}).status_code == 303
+    visitor.step(upload)
+    assert "external_id" in visitor.get("import", upload, "columns").text
+    assert visitor.post("import", upload, "columns", data=COLUMNS).status_code == 303
+    assert visitor.step(upload) == f"import/{upload}/reading"
+    page = visitor.get("import", upload, "reading").text
+    assert "13/11/1980 is 13 November 1980" in page
+    assert "1.234,50 is 1234.50" in page
+
+    visitor.post("import", upload, "reading", data={"date_order": "dmy", "decimal": ","})
+    assert visitor.step(upload) == f"import/{upload}/preview"
+    page = visitor.get("import", upload, "preview").text
+    assert "Nothing is saved yet" in page
+    assert "must be an e-mail address" in page
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    assert values(store, "first_name") == {}
+
+    assert "no-address" in visitor.get("import", upload, "fix").text
+    column = COLUMNS["header"].index("E-Mail")
+    fixing = {"record": "3", "column": str(column), "action": "set", "text": "c@example.org"}
+    assert visitor.post("import", upload, "fix", data=fixing).status_code == 303
+    assert "1 ready" in visitor.get("import", upload, "fix").text
+
+    visitor.post("import", upload, "save", data={"batch": batch[1]})
+    assert visitor.step(upload) == f"history/{batch[1]}"
+    assert values(store, "first_name") == {"K-1": "José", "K-2": "Müller", "K-3": "Zoë"}
+    assert [str(value) for value in values(store, "amount").values()] == ["1234.50", "7.25", "8.00"]
+    history = visitor.get("history").text
+    assert "people.csv" in history
+    assert "people.corrected.csv" in history
+
+    assert "2 records will be removed" in visitor.get("history", batch[1], "rollback").text
+    rolled_back = visitor.post("history", batch[1], "rollback")
+    assert values(store, "first_name") == {"K-3": "Zoë"}
+    visitor.post(*rolled_back.headers["location"].removeprefix("/a/ua/").split("/"), "rollback")
+    assert len(values(store, "first_name")) == 3
+
+
+def test_the_next_file_like_it_needs_no_answer(visitor: Visitor) -> None:
+    test = visitor.upload(GERMAN)
+    visitor.step(test)
+    visitor.post("import", test, "reading", data={"encoding": "cp1252", "date_order": "dmy", "decimal": ","})
+    visitor.post("import", test, "columns", data=COLUMNS)
+    visitor.step(test)
+    page = visitor.get("import", test, "preview").text
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    visitor.post("import", test, "save", data={"batch": batch[1], "leave_out": "1"})
+    assert visitor.step(test).startswith("history/")
+
+    following = visitor.upload(GERMAN.replace(b"no-address", b"c@example.org"))
+
+    assert visitor.step(following) == f"import/{following}/preview"
+
+
+def test_what_would_change_is_paged_and_searched(visitor: Visitor) -> None:
+    header = "external_id,status,notes\n"
+    first = visitor.upload((header + "".join(f"C-{n},lead,old {n}\n" for n in range(120))).encode())
+    page = visitor.get(*visitor.step(first).split("/")).text
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    visitor.post("import", first, "save", data={"batch": batch[1]})
+    visitor.step(first)
+
+    second = visitor.upload((header + "".join(f"C-{n},lead,new {n}\n" for n in range(120))).encode())
+    visitor.step(second)
+
+    assert "<del>old 0</del></td><td><ins>new 0</ins>" in visitor.get("import", second, "preview").text
+    assert "<del>old 119</del>" in visitor.get("import", second, "preview", page="3").text
+    found = visitor.get("import", second, "preview", find="new 77").text
+    assert re.findall(r"<ins>(.*?)</ins>", found) == ["new 77"]
+
+
+def test_only_what_was_seen_is_saved(visitor: Visitor, store: RecordStore) -> None:
+    upload = visitor.upload(b"external_id,status\nA,lead\nB,wrong\n")
+    page = visitor.get(*visitor.step(upload).split("/")).text
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+
+    assert visitor.post("import", upload, "save", data={"batch": "b-20260101-000000000-000000"}).status_code == 409
+    assert visitor.post("import", upload, "save", data={"batch": batch[1]}).status_code == 422
+    assert values(store, "status") == {}
+    visitor.post("import", upload, "save", data={"batch": batch[1], "leave_out": "1"})
+    visitor.step(upload)
+    assert values(store, "status") == {"A": "lead"}
+
+
+def test_an_export_is_made_and_downloaded(visitor: Visitor) -> None:
+    upload = visitor.upload(b"external_id,status,notes\nA,lead,x\nB,customer,y\n")
+    page = visitor.get(*visitor.step(upload).split("/")).text
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    visitor.post("import", upload, "save", data={"batch": batch[1]})
+    visitor.step(upload)
+
+    form = {
+        "type": "contacts",
+        "format": "csv",
+        "column": ["notes", "external_id"],
+        "place_notes": "1",
+        "place_external_id": "2",
+        "field_0": "status",
+        "operator_0": "=",
+        "value_0": "customer",
+    }
+    made = visitor.post("export", data=form)
+    export = made.headers["location"].rpartition("/")[2]
+    until = time.monotonic() + 60
+    while "Download" not in visitor.get("export", export).text and time.monotonic() < until:
+        pass
+    answer = visitor.get("files", export, "export")
+
+    assert answer.text == "notes,external_id\r\ny,B\r\n"
+    assert answer.headers["content-disposition"].startswith("attachment")
+
+
+def test_a_daily_export_is_added_changed_and_removed(visitor: Visitor, store: RecordStore) -> None:
+    upload = visitor.upload(b"external_id,status\nA,lead\n")
+    visitor.step(upload)
+    file: Path = store.settings.home / "exports.yaml"
+    file.write_text("# Ask Olga before you change this.\nexports: []\n")
+
+    visitor.post(
+        "scheduled",
+        data={"action": "add", "type": "contacts", "format": "excel", "column": ["external_id"], "at": "07:00",
+              "time_zone": "Europe/Berlin", "delivery_name": "Für den Vertrieb"},
+    )  # fmt: skip
+    assert "07:00, Europe/Berlin" in visitor.get("scheduled").text
+    visitor.post(
+        "scheduled", data={"action": "change", "name": "ua-fur-den-vertrieb", "at": "08:30", "time_zone": "UTC"}
+    )
+    assert "08:30, UTC" in visitor.get("scheduled").text
+    visitor.post("scheduled", data={"action": "remove", "name": "ua-fur-den-vertrieb"})
+
+    assert "08:30" not in visitor.get("scheduled").text
+    assert file.read_text().startswith("# Ask Olga before you change this.\n")
