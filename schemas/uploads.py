@@ -8,7 +8,8 @@ from typing import Any, Self
 
 from schemas.batches import ImportRequest, Mode, OnDuplicate
 from schemas.errors import RecordsError
-from schemas.reading import ReadOptions
+from schemas.reading import SAID, ReadOptions
+from schemas.values import ValueMap
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Choices:
 
     reading: ReadOptions = field(default_factory=ReadOptions)
     column_map: Mapping[str, str] = field(default_factory=dict)
+    value_map: ValueMap = field(default_factory=dict)
     mode: Mode = Mode.UPSERT
     on_duplicate: OnDuplicate = OnDuplicate.REJECT
     again: bool = False
@@ -27,6 +29,7 @@ class Choices:
         return cls(
             ReadOptions.from_said(saved["reading"]),
             dict(saved["column_map"]),
+            {name: dict(texts) for name, texts in saved["value_map"].items()},
             Mode(saved["mode"]),
             OnDuplicate(saved["on_duplicate"]),
             bool(saved["again"]),
@@ -84,8 +87,10 @@ class Upload:
             mode=choices.mode,
             on_duplicate=choices.on_duplicate,
             column_map=choices.column_map,
+            value_map=choices.value_map,
             again=choices.again,
-            **{name: value for name, value in choices.reading.said().items() if name not in _NOT_SAID},
+            of=choices.reading.of,
+            **{name: value for name, value in choices.reading.said().items() if name in SAID},
         )
 
     def chosen(self, choices: Choices) -> Self:
@@ -108,7 +113,3 @@ class Upload:
                 "failure": None if failure is None else Failure(**failure),
             }
         )
-
-
-_NOT_SAID = ("or_encodings", "likely_encoding")
-"""Options of reading that no user says."""

@@ -565,7 +565,7 @@ def test_dates_in_another_order_need_the_option_that_says_which() -> None:
     asked = run("preview", file, "-a", "ua", "-t", "contacts").stdout
     read = done("preview", file, "-a", "ua", "-t", "contacts", "--date-order", "dmy")
 
-    assert f"\nWarning: {warning} (date_order)\n" in asked
+    assert f"\nWarning: {warning} For example: ••• (date_order)\n" in asked
     assert "1990" not in asked
     assert "(in another order of day, month and year only with --date-order); record 1 (line 2) has •••\n" in asked
     assert (counts(read), read["warnings"]) == ((2, 2, 0, 0, 0, 0), [])
@@ -825,7 +825,7 @@ def test_these_are_the_commands() -> None:
         *("records init", "records demo", "records accounts", "records accounts add", "records accounts list"),
         *("records types", "records preview", "records commit", "records discard", "records import"),
         *("records rollback", "records expire", "records maintain"),
-        *("records batches", "records show", "records export", "records exports", "records ui"),
+        *("records batches", "records show", "records export", "records exports", "records ui", "records web"),
         *("records mappings", "records mappings list", "records mappings accept", "records mappings forget"),
         *("records presets", "records presets save", "records presets list"),
         *("records types draft", "records accounts reader", "records migrate", "records template"),

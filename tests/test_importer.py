@@ -460,8 +460,10 @@ def test_dates_are_read_by_the_given_order_and_doubts_are_reported(
 
     assert refused.batch.counts == Counts(read=2, created=1, rejected=1)
     assert tuple(map(str, refused.batch.warnings)) == (
-        "`birthday`: 1 date can only be day first (first: record 1). To read them right: --date-order dmy.",
-        "`signed_up`: 1 date could be day first or month first. Say which: --date-order dmy or mdy.",
+        "`birthday`: 1 date can only be day first (first: record 1). To read them right: --date-order dmy. "
+        "For example: •••",
+        "`signed_up`: 1 date could be day first or month first. Say which: --date-order dmy or mdy. "
+        "For example: 01/02/2024 09:30Z",
     )
     assert store.account("ua").report(refused.batch.batch_id).batch == refused.batch, "the ledger has them too"
     assert report.batch.warnings == ()

@@ -172,11 +172,7 @@ def test_an_export_of_a_crm_is_imported_as_proposed_and_next_week_with_no_option
         return ImportRequest(path, "ua", "contacts", **options)
 
     path = crm_export(tmp_path / "week1.csv", 1)
-    with pytest.raises(InvalidRequest) as refused:
-        importer.preview(request(path))
-    assert "the nearest: --map 'Record ID=external_id'" in refused.value.quoted
-    proposed = {"column_map": {"Record ID": "external_id"}}
-    preview = importer.preview(request(path, **proposed))
+    preview = importer.preview(request(path))
     assert preview.batch.questions == ()
     assert dict(preview.batch.understood)["Columns of the same name, numbered"] == "Tag, Tag (2)"
     assert {it.field: it.sentence.rpartition(". ")[2] for it in preview.batch.warnings} == {
@@ -185,7 +181,7 @@ def test_an_export_of_a_crm_is_imported_as_proposed_and_next_week_with_no_option
         "credit_limit": "With --decimal , they are read.",
     }
     assert [it.examples for it in preview.batch.warnings if it.field == "amount"] == [("1.100,10",)]
-    first = importer.import_file(request(path, **proposed, decimal=",", date_order=DateOrder.DMY), OnInvalid.SKIP)
+    first = importer.import_file(request(path, decimal=",", date_order=DateOrder.DMY), OnInvalid.SKIP)
     assert (first.batch.counts.created, first.batch.counts.rejected) == (29_800, 200)
     assert first.batch.warnings == ()
 

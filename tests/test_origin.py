@@ -420,5 +420,5 @@ def test_an_encoding_known_by_the_header_row_alone_is_asked_about(
     assert (question.option, question.proposed) == ("encoding", "cp1252")
     assert importer.import_file(request(path, encoding="cp1250")).batch.questions == ()
     assert values(store, "company")["D-0"] == "Łódź"
-    edited = edited_text(manifest, tmp_path, "'+34 600", "'+34 999")
+    edited = edited_text(manifest, tmp_path, "'+34-600", "'+34-999")
     assert importer.preview(request(edited, of=manifest.export_id)).questions == ()

@@ -23,7 +23,7 @@ PLANTED = [
     {
         "external_id": ("required", ""),
         "email": ("str_matches", "a.b.org"),
-        "country": ("str_matches", "gb"),
+        "country": ("str_matches", "g1"),
         "status": ("required", ""),
         "amount": ("greater_than_or_equal_to", "-0.01"),
         "credit_limit": ("type", "1.239"),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from starlette.responses import JSONResponse, Response
 
 from pipelines.web import drafts, files
@@ -19,8 +19,9 @@ from resources.export_writer import ExportWriter
 from schemas.batches import Mode, OnDuplicate
 from schemas.errors import InvalidRequest, RecordsError, Refused
 from schemas.exports import ExportRequest, Packing
+from schemas.footers import Footer
 from schemas.people import Role
-from schemas.reading import DateOrder, ReadOptions
+from schemas.reading import DateOrder, ReadOptions, ShortRows
 from schemas.rollbacks import OnModified, RollbackRequest
 from schemas.uploads import Choices
 
@@ -48,6 +49,11 @@ class Reading(_Body):
     date_order: DateOrder | None = None
     decimal: Literal[",", "."] | None = None
     time_zone: str | None = None
+    header_row: PositiveInt | None = None
+    short_rows: ShortRows | None = None
+    at: str | None = Field(default=None, description="The list that has the records of a JSON file.")
+    blank: str | None = Field(default=None, description="What an empty cell does: clear, keep or fill.")
+    footer: Footer | None = None
     unescape: bool | None = None
     as_shown: bool | None = None
 
@@ -57,6 +63,7 @@ class NewChoices(_Body):
 
     reading: Reading = Reading()
     columns: dict[str, str] = Field(default={}, description="Header to field. An empty field leaves the column out.")
+    values: dict[str, dict[str, str]] = Field(default={}, description="Field to text to the value that it stands for.")
     mode: Mode = Mode.UPSERT
     on_duplicate: OnDuplicate = OnDuplicate.REJECT
     again: bool = Field(default=False, description="Whether a file may be imported that was imported before.")
@@ -148,7 +155,14 @@ def _import(visit: Visit, _: None) -> Response:
 def _choose(visit: Visit, body: NewChoices) -> Response:
     draft = draft_of(visit)
     said = {name: value for name, value in body.reading.model_dump().items() if value is not None}
-    choices = Choices(ReadOptions.from_said(said), body.columns, body.mode, body.on_duplicate, body.again)
+    choices = Choices(
+        reading=ReadOptions.from_said(said),
+        column_map=body.columns,
+        value_map=body.values,
+        mode=body.mode,
+        on_duplicate=body.on_duplicate,
+        again=body.again,
+    )
     drafts.choose(draft, choices, visit.person.name)
     return JSONResponse(_state(draft_of(visit)), 202)
 

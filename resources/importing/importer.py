@@ -99,8 +99,8 @@ class Importer:
         with Opener(self._store, request) as opener:
             with self._store.opening():
                 # They import pandas, pandera and Jinja while the file is being read.
-                import resources.report_writer.page  # noqa: F401
                 from resources.importing.stager import stage_file
+                from resources.report_writer import page  # noqa: F401
 
             source = opener.source(ask)
             if source.same_file is not None and not request.again:

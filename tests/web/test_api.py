@@ -17,6 +17,7 @@ def waited(client: TestClient, path: str, key: str, *until: str) -> Any:
     end = time.monotonic() + 60
     while time.monotonic() < end:
         state = client.get(path).json()
+        assert key in state, state
         if state[key] in until:
             return state
     raise AssertionError(state)

@@ -165,3 +165,35 @@ def test_a_daily_export_is_added_changed_and_removed(visitor: Visitor, store: Re
 
     assert "08:30" not in visitor.get("scheduled").text
     assert file.read_text().startswith("# Ask Olga before you change this.\n")
+
+
+def test_texts_that_are_like_a_value_are_offered(visitor: Visitor) -> None:
+    upload = visitor.upload(b"external_id,status\nA,Kunde\nB, Lead\n")
+    visitor.step(upload)
+    page = visitor.get("import", upload, "preview").text
+    assert "status: Kunde is customer" in page
+    assert "1 status: case changed" in page
+
+    visitor.post("import", upload, "reading", data={"value": ["status:Kunde=customer"]})
+
+    assert visitor.step(upload) == f"import/{upload}/preview"
+    assert "Save 2 records" in visitor.get("import", upload, "preview").text
+
+
+def test_empty_cells_can_keep_what_is_stored(visitor: Visitor) -> None:
+    first = visitor.upload(b"external_id,status,notes\nA,lead,old\n")
+    page = visitor.get(*visitor.step(first).split("/")).text
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    visitor.post("import", first, "save", data={"batch": batch[1]})
+    visitor.step(first)
+    second = visitor.upload(b"external_id,status,notes\nA,customer,\n")
+    visitor.step(second)
+    assert "What would become empty" in visitor.get("import", second, "preview").text
+
+    visitor.post("import", second, "reading", data={"blank": "keep"})
+
+    visitor.step(second)
+    page = visitor.get("import", second, "preview").text
+    assert "What would become empty" not in page
+    assert "<del>lead</del></td><td><ins>customer</ins>" in page

@@ -38,9 +38,7 @@ def listed(visit: Visit) -> Response:
 def details(visit: Visit) -> Response:
     """Shows one import or rollback, and what can be done about it."""
     report = _report(visit)
-    return visit.page(
-        "event.html.jinja", report=report, batch=report.batch, may_roll_back=may_roll_back(visit, report.batch)
-    )
+    return visit.page("event.html.jinja", report=report, batch=report.batch, may=may_roll_back(visit, report.batch))
 
 
 def save(visit: Visit) -> Response:
@@ -66,9 +64,7 @@ def discard(visit: Visit) -> Response:
 def plan_rollback(visit: Visit) -> Response:
     """Shows what a rollback would do, as one question."""
     batch = _report(visit).batch
-    return visit.page(
-        "rollback.html.jinja", batch=batch, plans=_plans(visit, batch), may_roll_back=may_roll_back(visit, batch)
-    )
+    return visit.page("rollback.html.jinja", batch=batch, plans=_plans(visit, batch), may=may_roll_back(visit, batch))
 
 
 def roll_back(visit: Visit) -> Response:

@@ -14,14 +14,15 @@ from resources.importing.importer import Importer
 from resources.importing.peek import Peek
 from schemas.columns import Column
 from schemas.errors import InvalidRequest, NotFound, RecordsError, Refused
-from schemas.reading import DateOrder, ReadOptions
+from schemas.reading import NO, SAID, TAB, YES, DateOrder, ReadOptions
 from schemas.record_type import RecordType
 from schemas.uploads import Failure
+from schemas.values import joined, value_map
 
 _CHANGES = 50
 _LISTED = 20
-_UNKNOWN = "?"
-"""The answer "I do not say" of a choice."""
+_ANSWERS = {"tab": TAB, YES: True, NO: False}
+"""What answers of the page mean, other than themselves."""
 
 
 def first(visit: Visit) -> Response:
@@ -90,17 +91,16 @@ def say_reading(visit: Visit) -> Response:
     """Takes how the file is to be read, and reads it again."""
     draft = draft_of(visit)
     said = draft.upload.choices.reading.said()
-    for name in ("encoding", "delimiter", "sheet", "date_order", "decimal", "time_zone"):
+    for name in SAID:
         if visit.form is not None and name in visit.form:
             said.pop(name, None)
-            if visit.said(name) not in ("", _UNKNOWN):
-                said[name] = "\t" if visit.said(name) == "tab" else visit.said(name)
-    for name in ("unescape", "as_shown"):
-        if visit.said(name) in ("yes", "no"):
-            said[name] = visit.said(name) == "yes"
+            if visit.said(name):
+                said[name] = _ANSWERS.get(visit.said(name), visit.said(name))
     choices = replace(draft.upload.choices, reading=ReadOptions.from_said(said))
     if visit.said("again") == "yes":
         choices = replace(choices, again=True)
+    proposed = value_map(visit.all_said("value"))
+    choices = replace(choices, value_map=joined(proposed, choices.value_map))
     drafts.choose(draft, choices, visit.person.name)
     return visit.go("import", draft.upload.upload_id)
 
@@ -152,8 +152,6 @@ def _choices(visit: Visit, draft: Draft, found: Peek) -> "list[Choice]":
                 asked["delimiter"].sentence if "delimiter" in asked else "",
             )
         )
-    if used.sheet is not None:
-        made.append(Choice("sheet", [(used.sheet, used.sheet)], used.sheet))
     if found.date is not None:
         answers = [
             (
@@ -171,6 +169,13 @@ def _choices(visit: Visit, draft: Draft, found: Peek) -> "list[Choice]":
             for sign, value in found.number.readings.items()
         ]
         made.append(Choice("decimal", answers, said.decimal or _only(answers), said.decimal is None))
+    for option, question in asked.items():
+        if option is not None and option not in {choice.name for choice in made}:
+            answers = [(it, t(f"reading.{it}") if it in (YES, NO) else it) for it in question.candidates]
+            examples = [
+                (it, [value.texts[at] for value in question.values[:5]]) for at, it in enumerate(question.candidates)
+            ]
+            made.append(Choice(option, answers, question.proposed, True, question.sentence, examples))
     return made
 
 
