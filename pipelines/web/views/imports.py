@@ -171,7 +171,7 @@ def _choices(visit: Visit, draft: Draft, found: Peek) -> "list[Choice]":
         made.append(Choice("decimal", answers, said.decimal or _only(answers), said.decimal is None))
     for option, question in asked.items():
         if option is not None and option not in {choice.name for choice in made}:
-            answers = [(it, t(f"reading.{it}") if it in (YES, NO) else it) for it in question.candidates]
+            answers = [(it, str(t(f"reading.{it}")) if it in (YES, NO) else it) for it in question.candidates]
             examples = [
                 (it, [value.texts[at] for value in question.values[:5]]) for at, it in enumerate(question.candidates)
             ]
