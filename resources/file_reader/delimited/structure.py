@@ -233,6 +233,8 @@ class _Structure:
     _kept: npt.NDArray[np.bool_] | None
     _inner: _Positions
     """The line ends inside quotation marks."""
+    _between: _Positions
+    """The delimiters between fields."""
     _delimiter: int
 
     @classmethod
@@ -273,7 +275,8 @@ class _Structure:
             kept[opening[1:][doubled]] = True
             kept[stops[crlf] - 1] = False
             kept[stops[~filled]] = False
-            kept &= ~_within(empty, size)
+            if len(empty[0]):
+                kept &= ~_within(empty, size)
         return cls(
             size=size,
             line_ends=len(line_ends),
@@ -286,6 +289,7 @@ class _Structure:
             _text=text,
             _kept=kept,
             _inner=np.setdiff1d(line_ends, stops, assume_unique=True) if len(line_ends) > len(stops) else _NONE,
+            _between=delimiters,
             _delimiter=ord(dialect.delimiter),
         )
 
@@ -310,10 +314,14 @@ class _Structure:
             return _NONE
         several = np.searchsorted(self.starts, self._inner, "right") - 1
         ends = np.where(np.diff(several, append=-1) == 0, np.append(self._inner[1:], 0), self.stops[several])
-        delimiters = np.flatnonzero((self._text[:-1] == self._delimiter) | (self._text[:-1] == FIELD_END[0]))
-        delimiters = delimiters[self._text[delimiters + 1] != _SPACE]
-        counts = np.searchsorted(delimiters, ends) - np.searchsorted(delimiters, self._inner)
-        return np.unique(several[(counts == width - 1) & (self.fields[several] == width)])
+        quoted = np.flatnonzero(self._text[:-1] == self._delimiter)
+        quoted = quoted[self._text[quoted + 1] != _SPACE]
+        counts = _count(quoted, self._inner, ends) + _count(self._between, self._inner, ends)
+        likely = (counts >= width - 1) & (self.fields[several] == width)
+        if not likely.any():
+            return _NONE
+        spaced = self._between[self._text[self._between + 1] == _SPACE]
+        return np.unique(several[likely & (counts - _count(spaced, self._inner, ends) == width - 1)])
 
     def for_arrow(self, data: bytes, missing: _Positions) -> bytes:
         """Returns the data without empty lines, and with as many more delimiters as each record misses."""
