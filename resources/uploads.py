@@ -29,6 +29,8 @@ KEPT_FOR = timedelta(days=7)
 _DESCRIPTION, _CONFIRMED, _LOCK, _FILE = "upload.json", "confirmed", "lock", "file"
 _ID = re.compile(r"u-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
 _NAME_BYTES = 180
+_MOST = 200
+"""How many uploads an account has at most. They are removed a week after their last change."""
 _HIDDEN = re.compile(r"[\x00-\x1f\x7f/\\]")
 
 
@@ -67,13 +69,16 @@ class Uploads:
     def start(self, account: str, record_type: str, name: str, size: int, actor: str, now: datetime) -> Upload:
         """Returns a new upload, which has no bytes yet. `account` must be a valid name.
 
-        Raises InvalidRequest for a size that is too large or negative, and DiskFull if the disk has no room for it.
+        Raises InvalidRequest for a size that is too large or negative, or if the account has too many uploads. Raises
+        DiskFull if the disk has no room for it.
         """
         most = self._settings.upload_mb
         if not 0 <= size <= most * 1_000_000:
             raise InvalidRequest(
                 f"The file has {size:,} bytes.", f"At most {most:,} MB can be uploaded (RECORDS_UPLOAD_MB)."
             )
+        if len(entries(self._root / account)) >= _MOST:
+            raise InvalidRequest(f"The account has {_MOST} uploads already.", "Remove some of them.")
         require_disk_space(self._settings.home, size, "The upload", "Free some space on the server.")
         upload = Upload(new_id("u", now), account, record_type, safe_name(name), size, actor, now)
         make_folder(self._folder(upload))

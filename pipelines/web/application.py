@@ -50,6 +50,8 @@ _FIELDS = 20_000
 """The most fields of one form: the mapping of 10,000 columns has two for each."""
 
 _JSON_BYTES = 1_000_000
+_FORM_BYTES = 1_000_000
+"""The most bytes of a form beside the file in it."""
 
 _STATUS: dict[type[RecordsError], HTTPStatus] = {
     NotSignedIn: HTTPStatus.FORBIDDEN,
@@ -142,14 +144,23 @@ def _answered(
     """
 
     async def endpoint(request: Request) -> Response:
+        visit = Visit(site, request, Person("", ()), _texts(request))
+        if request.method == "POST":  # nothing of the body is read for somebody who may not send it
+            refusal = await run_sync(_view, lambda _: None, visit, role, fail)
+            if refusal is not None:
+                return refusal
         form, said = None, None
         if request.method == "POST" and "form" in request.headers.get("content-type", ""):
+            length = request.headers.get("content-length", "")
+            if not length.isdigit() or int(length) > site.settings.upload_mb * 1_000_000 + _FORM_BYTES:
+                return _too_large(visit)
             form = await request.form(max_files=1, max_fields=_FIELDS)
         elif request.method == "POST":
             said = await _json(request)
-        visit = Visit(site, request, Person("", ()), _texts(request), form=form, json=said)
         try:
-            return await run_sync(_view, view, visit, role, fail)
+            answer = await run_sync(_view, view, replace(visit, form=form, json=said), role, fail)
+            assert answer is not None  # noqa: S101 - a view answers
+            return answer
         finally:
             if form is not None:
                 await form.close()
@@ -169,9 +180,20 @@ async def _json(request: Request) -> Any:
     return None
 
 
+def _too_large(visit: Visit) -> Response:
+    error = InvalidRequest(
+        f"The form is larger than {visit.site.settings.upload_mb:,} MB, or does not say how large it is.",
+        "Send a smaller file.",
+    )
+    return failure(visit, error, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+
 def _view(
-    view: View, visit: Visit, role: Role | None, fail: Callable[[RecordsError, int], Response] | None
-) -> Response:
+    view: Callable[[Visit], Response | None],
+    visit: Visit,
+    role: Role | None,
+    fail: Callable[[RecordsError, int], Response] | None,
+) -> Response | None:
     """Returns the answer of a view, or that of its error."""
     settings = visit.site.settings
     try:

@@ -125,16 +125,16 @@ def draft_of(visit: Visit) -> Draft:
     are read within a second. Raises NotFound if the account has no such upload.
     """
     upload = visit.site.uploads.find(visit.account, visit.request.path_params["upload"])
-    return of(visit.site, upload, visit.person.name)
+    return of(visit.site, upload)
 
 
-def of(site: Site, upload: Upload, actor: str) -> Draft:
-    """Returns an upload with the step that it has reached, for a person. See `draft_of`."""
+def of(site: Site, upload: Upload) -> Draft:
+    """Returns an upload with the step that it has reached. See `draft_of`."""
     if not site.uploads.is_complete(upload):
         return Draft(site, upload, Step.RECEIVING)
     key = (upload.account, upload.upload_id)
     if upload.batch_id is None and upload.failure is None:
-        site.work.start(key, upload.name, lambda task: _preview(site, upload, actor, task))
+        site.work.start(key, upload.name, lambda task: _preview(site, upload, task))
     task = site.work.of(key)
     if task is not None:
         return Draft(site, upload, Step.READING, task)
@@ -150,28 +150,29 @@ def of(site: Site, upload: Upload, actor: str) -> Draft:
         return Draft(site, upload, Step.PREVIEWED, report=report)
     if report.batch.status is BatchStatus.DISCARDED:  # its time has ended: read it again
         site.uploads.save(upload.chosen(upload.choices))
-        return of(site, site.uploads.find(upload.account, upload.upload_id), actor)
+        return of(site, site.uploads.find(upload.account, upload.upload_id))
     draft = Draft(site, upload, Step.SAVED, report=report)
     if not upload.saved and report.batch.status is BatchStatus.COMMITTED:  # the server was ended before it was done
-        site.work.start(key, upload.name, lambda _: _save_corrections(draft, actor))
+        site.work.start(key, upload.name, lambda _: _save_corrections(draft, report.batch.actor))
         return Draft(site, upload, Step.READING, site.work.of(key))
     return draft
 
 
 def choose(draft: Draft, choices: Choices, actor: str) -> None:
     """Save what a person says about the file, and discard the preview of what was said before."""
-    if draft.step in (Step.SAVED, Step.RECEIVING):
-        raise Refused("This file is saved already, or not here yet.", "Look at its page again.")
+    if draft.step not in (Step.PREVIEWED, Step.FAILED):
+        raise Refused("This file is saved already, or is being read.", "Look at its page again.")
     if draft.report is not None and draft.report.batch.status is BatchStatus.PREVIEWED:
         with draft.site.stores.lent() as store, suppress(RecordsError):
             Importer(store, actor).discard(draft.upload.account, draft.report.batch.batch_id)
     draft.site.uploads.save(draft.upload.chosen(choices))
 
 
-def _preview(site: Site, upload: Upload, actor: str, task: Task) -> None:
-    """Preview the file, and record the result or the failure in the upload.
+def _preview(site: Site, upload: Upload, task: Task) -> None:
+    """Preview the file for whoever uploaded it, and record the result or the failure in the upload.
 
-    Another request may have begun this too, and may be done by now.
+    Another request may have begun this too, and may be done by now. If the person has said something else meanwhile,
+    the preview is discarded.
     """
     upload = site.uploads.find(upload.account, upload.upload_id)
     if upload.batch_id is not None or upload.failure is not None:
@@ -179,7 +180,7 @@ def _preview(site: Site, upload: Upload, actor: str, task: Task) -> None:
     file = site.uploads.file(upload)
     try:
         with site.stores.lent() as store:
-            report = Importer(store, actor).preview(upload.request(file), task.progress)
+            report = Importer(store, upload.actor).preview(upload.request(file), task.progress)
             changes = file.parent.parent / _CHANGES
             changes.unlink(missing_ok=True)
             if report.batch.counts.updated:
@@ -192,7 +193,11 @@ def _preview(site: Site, upload: Upload, actor: str, task: Task) -> None:
         done = replace(
             upload, failure=Failure("failed", f"Reading the file has failed: {defect(error)}.", "Try again.")
         )
-    site.uploads.save(done)
+    if site.uploads.find(upload.account, upload.upload_id).choices == upload.choices:
+        site.uploads.save(done)
+    elif done.batch_id is not None:
+        with site.stores.lent() as store, suppress(RecordsError):
+            Importer(store, upload.actor).discard(upload.account, done.batch_id)
 
 
 def save(draft: Draft, actor: str) -> None:

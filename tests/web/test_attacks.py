@@ -1,5 +1,7 @@
 """What a page of another site, a hostile file or a forged address can do: nothing."""
 
+from collections.abc import Iterator
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -34,6 +36,17 @@ def test_a_form_without_an_origin_is_refused(client: TestClient) -> None:
     assert (
         client.post("/a/ua/export", content="type=contacts", headers={"Content-Type": "text/plain"}).status_code == 415
     )
+
+
+def test_nothing_is_read_from_somebody_who_may_not_send_it(client: TestClient) -> None:
+    def body() -> Iterator[bytes]:
+        raise AssertionError("the body was read")
+        yield b""
+
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "X-Forwarded-For": "203.0.113.9"}
+    assert client.post("/a/ua/import", content=body(), headers=headers).status_code == 403
+    too_large = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": str(10**12)}
+    assert client.post("/a/ua/import", content=b"", headers=too_large).status_code == 413
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "OPTIONS", "TRACE"])
