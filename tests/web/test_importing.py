@@ -180,6 +180,19 @@ def test_texts_that_are_like_a_value_are_offered(visitor: Visitor) -> None:
     assert "Save 2 records" in visitor.get("import", upload, "preview").text
 
 
+def test_another_row_can_name_the_columns(visitor: Visitor) -> None:
+    upload = visitor.upload(b"Customers\n\nexternal_id,status\nA,lead\nB,lead\n")
+    visitor.step(upload)
+    page = visitor.get("import", upload, "reading").text
+    assert re.findall(r'<option value="(\d+)" selected>', page) == ["3"]
+    assert 'name="was_header_row" value="3"' in page
+
+    visitor.post("import", upload, "reading", data={"header_row": "4", "was_header_row": "3"})
+
+    assert visitor.step(upload) == f"import/{upload}/columns"
+    assert ">A<" in visitor.get("import", upload, "columns").text
+
+
 def test_empty_cells_can_keep_what_is_stored(visitor: Visitor) -> None:
     first = visitor.upload(b"external_id,status,notes\nA,lead,old\n")
     page = visitor.get(*visitor.step(first).split("/")).text

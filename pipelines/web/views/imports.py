@@ -21,6 +21,8 @@ from schemas.values import joined, value_map
 
 _CHANGES = 50
 _LISTED = 20
+_HEADER_ROWS = 10
+"""How many first rows are offered as the one that names the columns."""
 _ANSWERS = {"tab": TAB, YES: True, NO: False}
 """What answers of the page mean, other than themselves."""
 
@@ -92,7 +94,7 @@ def say_reading(visit: Visit) -> Response:
     draft = draft_of(visit)
     said = draft.upload.choices.reading.said()
     for name in SAID:
-        if visit.form is not None and name in visit.form:
+        if visit.form is not None and name in visit.form and visit.said(name) != visit.said(f"was_{name}"):
             said.pop(name, None)
             if visit.said(name):
                 said[name] = _ANSWERS.get(visit.said(name), visit.said(name))
@@ -152,6 +154,9 @@ def _choices(visit: Visit, draft: Draft, found: Peek) -> "list[Choice]":
                 asked["delimiter"].sentence if "delimiter" in asked else "",
             )
         )
+    if used.header_row is not None and "header_row" not in asked:
+        rows = range(1, max(_HEADER_ROWS, used.header_row) + 1)
+        made.append(Choice("header_row", [(str(row), str(row)) for row in rows], str(used.header_row)))
     if found.date is not None:
         answers = [
             (
