@@ -21,6 +21,16 @@ class Message:
     kind: Literal["info", "success", "warning", "failure"]
 
 
+def asking(batch: Batch, person: str, address: str) -> Message:
+    """Returns the message that a person asks others to save a previewed import. `address` is that of its page."""
+    return Message(
+        f"{batch.account}: {person} asks for approval of an import of {batch.record_type}",
+        f"{batch.file_name}, {numbered(batch.counts.read, 'record')}: {batch.counts}.\n"
+        f"Look at it, and save it: {address}",
+        "warning",
+    )
+
+
 def of_batch(batch: Batch, window: timedelta) -> Message | None:
     """Returns the message about a batch that waits for approval, left records out, or rolled another batch back.
 

@@ -2,10 +2,16 @@
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
+from starlette.testclient import TestClient
+
+from pipelines.web.application import application
 from resources.record_store import RecordStore
+from tests.http_receiver import receiving
 from tests.records import values
+from tests.web.conftest import ORIGIN
 from tests.web.visitor import Visitor
 
 GERMAN = (
@@ -210,3 +216,19 @@ def test_empty_cells_can_keep_what_is_stored(visitor: Visitor) -> None:
     page = visitor.get("import", second, "preview").text
     assert "What would become empty" not in page
     assert "<del>lead</del></td><td><ins>customer</ins>" in page
+
+
+def test_somebody_is_asked_to_approve_with_the_address_of_the_page(store: RecordStore) -> None:
+    with receiving() as receiver:
+        settings = replace(store.settings, notify=(receiver.url,))
+        with TestClient(application(settings), ORIGIN, headers={"Origin": ORIGIN}, client=("127.0.0.1", 1)) as client:
+            visitor = Visitor(client, "ua")
+            client.follow_redirects = False
+            upload = visitor.upload(b"external_id,status\nA,lead\n")
+            visitor.step(upload)
+            assert visitor.post("import", upload, "ask").status_code == 303
+            assert "has asked for approval" in visitor.get("import", upload, "preview").text
+
+    (posted,) = receiver.posted
+    assert posted["title"] == "ua: tester asks for approval of an import of contacts"
+    assert f"{ORIGIN}/a/ua/import/{upload}/preview" in posted["message"]

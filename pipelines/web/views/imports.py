@@ -10,10 +10,13 @@ from starlette.responses import Response
 from pipelines.web import drafts
 from pipelines.web.drafts import Draft, Step, draft_of
 from pipelines.web.visit import Visit
+from pipelines.web.work import Task
 from resources.importing.importer import Importer
 from resources.importing.peek import Peek
+from resources.notifier import Notifier
 from schemas.columns import Column
 from schemas.errors import InvalidRequest, NotFound, RecordsError, Refused
+from schemas.notices import asking
 from schemas.reading import NO, SAID, TAB, YES, DateOrder, ReadOptions
 from schemas.record_type import RecordType
 from schemas.uploads import Failure
@@ -176,11 +179,11 @@ def _choices(visit: Visit, draft: Draft, found: Peek) -> "list[Choice]":
         made.append(Choice("decimal", answers, said.decimal or _only(answers), said.decimal is None))
     for option, question in asked.items():
         if option is not None and option not in {choice.name for choice in made}:
-            answers = [(it, str(t(f"reading.{it}")) if it in (YES, NO) else it) for it in question.candidates]
+            words = [(it, str(t(f"reading.{it}")) if it in (YES, NO) else it) for it in question.candidates]
             examples = [
                 (it, [value.texts[at] for value in question.values[:5]]) for at, it in enumerate(question.candidates)
             ]
-            made.append(Choice(option, answers, question.proposed, True, question.sentence, examples))
+            made.append(Choice(option, words, question.proposed, True, question.sentence, examples))
     return made
 
 
@@ -284,11 +287,21 @@ def save(visit: Visit) -> Response:
 
 
 def ask_for_approval(visit: Visit) -> Response:
-    """Records that the person asks somebody else to save the file."""
+    """Records that the person asks somebody else to save the file, and sends a notice with the page's address."""
     draft = draft_of(visit)
-    if draft.step is not Step.PREVIEWED:
+    if draft.step is not Step.PREVIEWED or draft.report is None:
         raise NotFound("There is nothing to approve.", "Look at the file's page.")
     visit.site.uploads.save(replace(draft.upload, wants_approval=visit.person.name))
+    origin = visit.request.headers.get("origin") or str(visit.request.base_url).rstrip("/")
+    address = origin + visit.path("import", draft.upload.upload_id, "preview")
+    message = asking(draft.report.batch, visit.person.name, address)
+
+    def send(_: Task) -> None:
+        notifier = Notifier(visit.site.settings)
+        for receiver in notifier.receivers:
+            notifier.send(receiver, message)
+
+    visit.site.work.start(("notice", draft.upload.upload_id), "a notice", send)
     return visit.go("import", draft.upload.upload_id, "preview")
 
 
