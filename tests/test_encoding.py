@@ -17,9 +17,9 @@ def detected(data: bytes) -> str:
 
 @pytest.mark.parametrize("encoding", LANGUAGES)
 def test_a_hundred_records_show_their_encoding(encoding: str) -> None:
-    result = found(encoding, 100, range(4))
-    assert result.files >= 4
-    assert result.right == result.files
+    result = found(encoding, 100, range(10))
+    assert result.files >= 10
+    assert result.right >= 0.99 * result.files
 
 
 def test_spanish_is_not_read_as_the_letters_of_central_europe() -> None:
