@@ -1,6 +1,5 @@
 """Changes entries of `exports.yaml`. Comments, order and all other entries stay as the operator wrote them."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -12,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from resources.file_storage import sync
+from resources.file_storage import replace_text
 from schemas.errors import InvalidRequest, NotFound
 
 
@@ -67,18 +66,8 @@ class DeliveriesFile:
             yield content["exports"]
             written = StringIO()
             yaml.dump(content, written)
-            _replace(self._path, written.getvalue())
+            replace_text(self._path, written.getvalue())
 
 
 def _name(entry: object) -> object:
     return entry.get("name") if isinstance(entry, dict) else None
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    sync(path.parent)

@@ -177,6 +177,17 @@ def sync(place: Path) -> None:
         os.close(descriptor)
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Replace the content of a file in one step, flushed to the disk."""
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    sync(path.parent)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and its missing ancestors, and flush each new name to the disk."""
     missing = []

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from resources.clock import new_id
 from resources.disk_space import require_disk_space
-from resources.file_storage import entries, make_folder, remove, sync, usage
+from resources.file_storage import entries, make_folder, remove, replace_text, sync, usage
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, NotFound, RecordsError, StoreBusy
 from schemas.maintenance import Removed
@@ -26,7 +26,7 @@ from schemas.uploads import Upload
 KEPT_FOR = timedelta(days=7)
 """How long an upload is kept after its last change."""
 
-_DESCRIPTION, _CONFIRMED, _LOCK, _FILE = "upload.json", "confirmed", "lock", "file"
+_DESCRIPTION, _CONFIRMED, _LOCK, _FILE, _PART = "upload.json", "confirmed", "lock", "file", "file.part"
 _ID = re.compile(r"u-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
 _NAME_BYTES = 180
 _MOST = 200
@@ -103,7 +103,7 @@ class Uploads:
 
     def save(self, upload: Upload) -> None:
         """Write what is known of an upload to the disk, in one step."""
-        _replace(self._folder(upload) / _DESCRIPTION, json.dumps(upload.to_dict(), ensure_ascii=False))
+        replace_text(self._folder(upload) / _DESCRIPTION, json.dumps(upload.to_dict(), ensure_ascii=False))
 
     def received(self, upload: Upload) -> int:
         """Returns how many bytes are on the disk for certain."""
@@ -113,8 +113,12 @@ class Uploads:
             return 0
 
     def is_complete(self, upload: Upload) -> bool:
-        """Returns whether the whole file is on the disk."""
-        return self.received(upload) == upload.bytes and self.file(upload).exists()
+        """Returns whether the whole file is on the disk. Gives it its name if a power cut came before that."""
+        if self.received(upload) != upload.bytes:
+            return False
+        if not self.file(upload).exists():
+            self._name(upload)
+        return self.file(upload).exists()
 
     def file(self, upload: Upload) -> Path:
         """Returns the path of the complete file. Its last part is the name that the person gave."""
@@ -128,8 +132,7 @@ class Uploads:
         sends a piece of the same file.
         """
         folder = self._folder(upload)
-        part = folder / f"{_FILE}.part"
-        with _locked(folder / _LOCK), part.open("ab") as file:
+        with _locked(folder / _LOCK), (folder / _PART).open("ab") as file:
             confirmed = self.received(upload)
             if offset != confirmed:
                 raise OffsetMismatch(confirmed)
@@ -141,12 +144,9 @@ class Uploads:
                 file.flush()
                 os.fsync(file.fileno())
                 size = file.tell()
-                _replace(folder / _CONFIRMED, str(size))
+                replace_text(folder / _CONFIRMED, str(size))
             if size == upload.bytes:
-                make_folder(folder / _FILE)
-                os.replace(part, self.file(upload))
-                sync(folder / _FILE)
-                sync(folder)
+                self._name(upload)
 
     def remove(self, upload: Upload) -> None:
         """Remove an upload with its file."""
@@ -162,6 +162,15 @@ class Uploads:
                     remove(folder)
                     removed += Removed(1, found.bytes)
         return removed
+
+    def _name(self, upload: Upload) -> None:
+        """Give the whole file its name."""
+        folder = self._folder(upload)
+        make_folder(folder / _FILE)
+        with suppress(FileNotFoundError):  # another request was faster, or there are no bytes yet
+            os.replace(folder / _PART, self.file(upload))
+        sync(folder / _FILE)
+        sync(folder)
 
     def _folder(self, upload: Upload) -> Path:
         return self._root / upload.account / upload.upload_id
@@ -187,13 +196,3 @@ def _locked(path: Path) -> Iterator[None]:
         except BlockingIOError:
             raise StoreBusy("Another connection is sending this file.", "Wait until it has ended.") from None
         yield
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    sync(path.parent)

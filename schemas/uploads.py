@@ -59,8 +59,7 @@ class Upload:
     batch_id: the preview of the file as the choices say; None if there is none.
     failure: why there is none.
     wants_approval: who has asked others to approve the import; None if nobody has.
-    saved: whether the import is saved.
-    corrected: the batch of the rows that were corrected on the page; None if none is saved.
+    saved_by: who has begun to save it; None if nobody has. saved: whether that is done.
     """
 
     upload_id: str
@@ -74,8 +73,8 @@ class Upload:
     batch_id: str | None = None
     failure: Failure | None = None
     wants_approval: str | None = None
+    saved_by: str | None = None
     saved: bool = False
-    corrected: str | None = None
 
     def request(self, file: Path) -> ImportRequest:
         """Returns the request to import the file as the choices say."""
@@ -95,7 +94,7 @@ class Upload:
 
     def chosen(self, choices: Choices) -> Self:
         """Returns the upload with other choices, for which there is no preview yet."""
-        return replace(self, choices=choices, batch_id=None, failure=None, wants_approval=None)
+        return replace(self, choices=choices, batch_id=None, failure=None, wants_approval=None, saved_by=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the upload as values of JSON."""

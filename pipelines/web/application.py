@@ -118,6 +118,7 @@ def _routes(site: Site) -> list[Route | Mount]:
         page(f"{of_account}/export", exports.choose),
         page(f"{of_account}/export", exports.start, role=importer, methods=post),
         page(f"{of_account}/export/{{export}}", exports.details),
+        page(f"{of_account}/export/{{export}}/go-on", exports.go_on, role=importer, methods=post),
         page(f"{of_account}/export/{{export}}/cancel", exports.cancel, role=importer, methods=post),
         page(f"{of_account}/scheduled", scheduled.listed),
         page(f"{of_account}/scheduled", scheduled.change, role=Role.OPERATOR, methods=post),

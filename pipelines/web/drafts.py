@@ -16,7 +16,7 @@ from resources.importing.importer import Importer
 from resources.importing.peek import Peek, peek
 from resources.record_store.databases import literal
 from schemas.batches import BatchStatus, ChangedValue, ImportReport, OnInvalid
-from schemas.errors import AlreadyImported, NotFound, RecordsError, Refused
+from schemas.errors import AlreadyImported, CommitUnknown, NotFound, PreviewOutdated, RecordsError, Refused
 from schemas.uploads import Choices, Failure, Upload
 from schemas.warnings import WarningCode
 
@@ -86,11 +86,12 @@ class Draft:
 
     @property
     def fixed(self) -> Progress | None:
-        """Returns how many rows a person has corrected; None if nobody has begun."""
-        if self.report is None or not self.corrections.exists():
+        """Returns how many rows a person has corrected, also in an earlier preview; None if nobody has begun."""
+        if self.report is None or not any(self.corrections.parent.glob(f"*{self.corrections.suffix}")):
             return None
-        with self.site.stores.lent() as store:
+        with self.site.stores.lent() as store, suppress(Refused):  # of too many
             return Corrections(store, self.report, self.corrections).progress()
+        return None
 
     @property
     def file(self) -> Path:
@@ -152,8 +153,10 @@ def of(site: Site, upload: Upload) -> Draft:
         site.uploads.save(upload.chosen(upload.choices))
         return of(site, site.uploads.find(upload.account, upload.upload_id))
     draft = Draft(site, upload, Step.SAVED, report=report)
-    if not upload.saved and report.batch.status is BatchStatus.COMMITTED:  # the server was ended before it was done
-        site.work.start(key, upload.name, lambda _: _save_corrections(draft, report.batch.actor))
+    by = upload.saved_by
+    if by is not None and not upload.saved and report.batch.status is BatchStatus.COMMITTED:
+        # The server was ended before it was done. If somebody saved the preview elsewhere, nothing else is written.
+        site.work.start(key, upload.name, lambda _: _save_corrections(draft, by))
         return Draft(site, upload, Step.READING, site.work.of(key))
     return draft
 
@@ -203,25 +206,32 @@ def _preview(site: Site, upload: Upload, task: Task) -> None:
 def save(draft: Draft, actor: str) -> None:
     """Begin to save what the preview has shown, and then the rows that were corrected.
 
-    Errors are kept in the upload, as those of a preview are.
+    Errors are kept in the upload, as those of a preview are. If the preview can still be saved, it stays.
     """
-    upload = draft.upload
+    upload = replace(draft.upload, saved_by=actor, failure=None)
+    draft.site.uploads.save(upload)
 
     def work(_: Task) -> None:
         try:
             with draft.site.stores.lent() as store:
                 Importer(store, actor).commit(upload.account, upload.batch_id or "", OnInvalid.SKIP)
         except RecordsError as error:
-            draft.site.uploads.save(replace(upload, batch_id=None, failure=Failure.of(error)))
+            if isinstance(error, PreviewOutdated):  # the next look at its page reads the file again
+                draft.site.uploads.save(upload.chosen(upload.choices))
+                return
+            by = actor if isinstance(error, CommitUnknown) else None  # it may be written
+            stays = error.transient or not isinstance(error, Refused)
+            batch_id = upload.batch_id if stays else None
+            draft.site.uploads.save(replace(upload, batch_id=batch_id, failure=Failure.of(error), saved_by=by))
             return
-        _save_corrections(draft, actor)
+        _save_corrections(replace(draft, upload=upload), actor)
 
     draft.site.work.start((upload.account, upload.upload_id), upload.name, work)
 
 
 def _save_corrections(draft: Draft, actor: str) -> None:
     """Import the corrected rows as a batch of their own. If that fails, they stay among the rejected rows."""
-    upload, corrected, failure = draft.upload, None, None
+    upload, failure = draft.upload, None
     if draft.report is not None and draft.corrections.exists():
         with draft.site.stores.lent() as store:
             corrections = Corrections(store, draft.report, draft.corrections)
@@ -229,9 +239,9 @@ def _save_corrections(draft: Draft, actor: str) -> None:
             try:
                 if corrections.write(path):
                     request = corrections.request(path, upload.request(draft.file))
-                    corrected = Importer(store, actor).import_file(request, OnInvalid.SKIP).batch.batch_id
+                    Importer(store, actor).import_file(request, OnInvalid.SKIP)
             except AlreadyImported:
                 pass  # a server that was ended had done this
             except RecordsError as error:
                 failure = Failure.of(error)
-    draft.site.uploads.save(replace(upload, saved=True, corrected=corrected, failure=failure))
+    draft.site.uploads.save(replace(upload, saved=True, failure=failure))

@@ -4,6 +4,7 @@ Each correction is on the disk before it is confirmed. The preview stays as it i
 of their own. The preview's batch is its parent.
 """
 
+import codecs
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from filelock import FileLock
 
 from resources.file_reader import TextChunk
 from resources.file_reader.formats import format_named
+from resources.file_storage import sync
 from resources.importing.source import Opener, Source
 from resources.record_store import RecordStore
 from schemas import load_model
-from schemas.batches import ImportReport, ImportRequest
+from schemas.batches import Batch, ImportReport, ImportRequest
 from schemas.cleaning import CleanedValues
 from schemas.errors import InvalidRequest, NotFound, Refused
 from schemas.formulas import unescape_formula
@@ -101,14 +104,20 @@ class Corrections:
         self._store = store
         self._report = report
         self._path = path
-        if not path.exists():
-            self._build()
-        with self._opened() as database:
-            headers, fields, options = database.execute("SELECT * FROM about").fetchone()
-        self.headers: tuple[str, ...] = tuple(json.loads(headers))
-        self.fields: Mapping[str, int] = json.loads(fields)
-        self._options: Mapping[str, Any] = json.loads(options)
-        self._model = load_model(report.batch.record_type)
+        with FileLock(f"{path}.lock"):  # of two requests, one builds it
+            if not path.exists():
+                self._build()
+                is_new = True
+            else:
+                is_new = False
+            with self._opened() as database:
+                headers, fields, options = database.execute("SELECT * FROM about").fetchone()
+            self.headers: tuple[str, ...] = tuple(json.loads(headers))
+            self.fields: Mapping[str, int] = json.loads(fields)
+            self._options: Mapping[str, Any] = json.loads(options)
+            self._model = load_model(report.batch.record_type)
+            if is_new:
+                self._take_over()
 
     def groups(self) -> list[ProblemGroup]:
         """Returns the problems that are still there, most frequent first."""
@@ -128,9 +137,7 @@ class Corrections:
             ).fetchone()
         return Progress(total - left_out - open_, left_out, open_)
 
-    def rows(
-        self, offset: int, limit: int, group: tuple[str, str] | None = None, *, only_open: bool = False
-    ) -> list[Row]:
+    def rows(self, offset: int, limit: int, group: tuple[str, str] | None = None) -> list[Row]:
         """Returns some records, by their key if they contradict each other, else in the order of the file.
 
         group: the field ("" for the whole record) and the rule of a problem that the records must have.
@@ -142,8 +149,6 @@ class Corrections:
                 "AND coalesce(p.field, '') = ? AND p.rule = ?)"
             )
             values += [*group]
-        if only_open:
-            conditions.append("NOT left_out AND EXISTS (SELECT 1 FROM problems p WHERE p.record = r.record)")
         order = "key, record" if group is not None and group[1] == _CONFLICT else "record"
         with self._opened() as database:
             found = database.execute(
@@ -338,6 +343,24 @@ class Corrections:
             database.execute("PRAGMA synchronous = FULL")
             yield database
 
+    def _take_over(self) -> None:
+        """Repeat what was corrected in an earlier preview of the same file, in the records that are still rejected."""
+        earlier = sorted(set(self._path.parent.glob(f"*{self._path.suffix}")) - {self._path})
+        if not earlier:
+            return
+        with closing(sqlite3.connect(earlier[-1], timeout=30)) as before, self._opened() as database:
+            changed = before.execute(
+                "SELECT texts, left_out, by, record, first_texts FROM records WHERE left_out OR texts <> first_texts"
+            ).fetchall()
+            done = []
+            for texts, left_out, by, record, first in changed:
+                updated = database.execute(
+                    "UPDATE records SET texts = ?, key = ?, left_out = ?, by = ? WHERE record = ? AND first_texts = ?",
+                    [texts, self._key(json.loads(texts)), left_out, by, record, first],
+                )
+                done += [record] if updated.rowcount else []
+            self._check(database, done)
+
     def _build(self) -> None:
         """Make the database from the rejects file of the preview."""
         report, batch = self._report, self._report.batch
@@ -355,7 +378,7 @@ class Corrections:
             closing(sqlite3.connect(partial)) as database,
         ):
             database.executescript(_TABLES)
-            request = ImportRequest(rejects, batch.account, batch.record_type)
+            request = ImportRequest(rejects, batch.account, batch.record_type, encoding=_encoding(batch))
             with Opener(self._store, request) as opener:
                 source = opener.source(None)
                 headers = [it for it in source.reader.headers if it not in REJECTS_COLUMNS]
@@ -379,6 +402,13 @@ class Corrections:
                 database.executemany("INSERT INTO problems VALUES (?, ?, ?, ?, ?)", batch_of)
             database.commit()
         partial.replace(self._path)
+        sync(self._path.parent)
+
+
+def _encoding(batch: Batch) -> str | None:
+    """Returns the encoding in which the preview has read its file; None if a rejects file says it itself."""
+    said = None if batch.remembered is None else batch.remembered.options.encoding
+    return None if said is None or codecs.lookup(said).name.startswith("utf") else said
 
 
 def _rejected(source: Source) -> Iterator[tuple[int, int, list[str]]]:

@@ -13,7 +13,7 @@ from schemas.columns import Column
 from schemas.dates import as_iso, needs_order
 from schemas.decimals import fits_sign
 from schemas.errors import InvalidRequest
-from schemas.mapping import map_headers
+from schemas.mapping import distinct_names, map_headers
 from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions
 from schemas.record_type import RecordType
 from schemas.spellings import with_point
@@ -70,7 +70,9 @@ def peek(store: RecordStore, request: ImportRequest) -> Peek:
             columns, missing = mapping.columns, mapping.missing
         except InvalidRequest as error:
             problem = f"{error.message} {error.quoted}".strip()
-            columns = tuple(Column(number, header, None, "ignored") for number, header in enumerate(headers))
+            columns = tuple(
+                Column(number, header, None, "ignored") for number, header in enumerate(distinct_names(headers))
+            )
             missing = record_type.field_names
         sampled = tuple(
             Column(it.position, it.header, it.field, it.reason, it.score, _first_different(texts, it.position))

@@ -23,7 +23,7 @@ GERMAN = (
 COLUMNS = {
     "header": ["Kundennr", "Vorname", "E-Mail", "Status", "Umsatz", "Geburtstag"],
     "field": ["external_id", "first_name", "email", "status", "amount", "birthday"],
-    "confirmed": "yes",
+    "proposed": ["", "", "email", "status", "", ""],
 }
 
 
@@ -232,3 +232,43 @@ def test_somebody_is_asked_to_approve_with_the_address_of_the_page(store: Record
     (posted,) = receiver.posted
     assert posted["title"] == "ua: tester asks for approval of an import of contacts"
     assert f"{ORIGIN}/a/ua/import/{upload}/preview" in posted["message"]
+
+
+def test_corrections_outlive_another_answer_about_the_file(visitor: Visitor) -> None:
+    upload = visitor.upload(b"external_id,status,notes\nA,wrong,x\nB,wrong,y\n")
+    visitor.step(upload)
+    visitor.get("import", upload, "fix")
+    visitor.post("import", upload, "fix", data={"record": "1", "column": "1", "action": "set", "text": "lead"})
+
+    visitor.post("import", upload, "reading", data={"blank": "keep"})
+    visitor.step(upload)
+
+    assert "1 row is fixed" in visitor.get("import", upload, "preview").text
+    assert "1 ready" in visitor.get("import", upload, "fix").text
+
+
+def test_what_somebody_saves_elsewhere_writes_no_corrections(visitor: Visitor, store: RecordStore) -> None:
+    upload = visitor.upload(b"external_id,status\nA,lead\nB,wrong\n")
+    visitor.step(upload)
+    visitor.get("import", upload, "fix")
+    visitor.post("import", upload, "fix", data={"record": "2", "column": "1", "action": "set", "text": "lead"})
+    (batch,) = store.batches("ua")
+
+    visitor.post("history", batch.batch_id, "save", data={"leave_out": "1"})
+    visitor.step(upload)
+
+    assert values(store, "status") == {"A": "lead"}
+
+
+def test_a_file_that_waits_is_not_saved_while_it_can_be_read_in_several_ways(
+    visitor: Visitor, store: RecordStore
+) -> None:
+    upload = visitor.upload("external_id,status,notes\nA,lead,Müñoz\n".encode("cp1252"))
+    visitor.step(upload)
+    (batch,) = store.batches("ua")
+    assert "several encodings" in visitor.get("history", batch.batch_id).text
+
+    assert visitor.post("history", batch.batch_id, "save").status_code == 409
+    assert values(store, "status") == {}
+    visitor.post("history", batch.batch_id, "save", data={"accept": "yes"})
+    assert values(store, "notes") == {"A": "Müñoz"}

@@ -59,6 +59,17 @@ def test_what_was_not_confirmed_is_written_again(uploads: Uploads, settings: Set
     assert uploads.file(upload).read_bytes() == b"abcdef"
 
 
+def test_a_whole_file_gets_its_name_after_a_power_cut(uploads: Uploads) -> None:
+    upload = uploads.start("ua", "contacts", "people.csv", 3, "ann", NOW)
+    with uploads.receiving(upload, 0) as part:
+        part.write(b"abc")
+    file = uploads.file(upload)
+    file.rename(file.parent.parent / "file.part")  # the power failed before
+
+    assert uploads.is_complete(upload)
+    assert file.read_bytes() == b"abc"
+
+
 def test_a_file_is_never_longer_than_was_said(uploads: Uploads) -> None:
     upload = uploads.start("ua", "contacts", "people.csv", 3, "ann", NOW)
 

@@ -116,6 +116,15 @@ def details(visit: Visit) -> Response:
     return visit.page(template, made=found, export_id=export_id)
 
 
+def go_on(visit: Visit) -> Response:
+    """Makes the rest of an export that was interrupted."""
+    export_id = visit.request.path_params["export"]
+    with visit.store() as store:
+        plan = ExportWriter(store, visit.person.name).load(visit.account, export_id)
+    _begin(visit.site, plan)
+    return visit.go("export", export_id)
+
+
 def made(visit: Visit, export_id: str) -> Made:
     """Returns an export of the account, or how far it is. Raises NotFound if there is none with this id."""
     visit.site.work.of((visit.account, export_id))  # waits for one that is quick
@@ -143,8 +152,6 @@ def _made(site: Site, store: RecordStore, records: AccountRecords, export_id: st
     except NotFound:
         raise no_such_export(export_id) from None
     task = site.work.of((records.name, export_id))
-    if task is None and plan.rows < site.settings.background_rows:
-        task = _begin(site, plan)  # a server that was ended has left it
     done = sum(part.rows for number, part in enumerate(plan.parts) if plan.part_path(number).exists())
     return Made(None, plan, task, done)
 

@@ -42,9 +42,11 @@ def details(visit: Visit) -> Response:
 
 
 def save(visit: Visit) -> Response:
-    """Saves a file that waits for approval."""
+    """Saves a file that waits for approval. What can be read in several ways must be accepted as it is read."""
     batch = _report(visit).batch
     _require_own(visit, batch)
+    if batch.questions and visit.said("accept") != "yes":
+        raise Refused(batch.questions[0].sentence, "Confirm that the file is to be read so.")
     if batch.counts.rejected and visit.said("leave_out") != str(batch.counts.rejected):
         raise Refused(f"{batch.counts.rejection}.", "Confirm that they are left out.")
     with visit.store() as store:

@@ -1,7 +1,6 @@
 """From a dropped file to a saved import: what the file says, what its columns mean, and what would happen."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -201,14 +200,6 @@ def _in_words(visit: Visit, iso: str) -> str:
     return str(visit.texts("format.date", day=str(day), month=visit.texts(f"format.months.m{month}"), year=str(year)))
 
 
-@dataclass(frozen=True)
-class ColumnChoice:
-    """A column of the file on the page: where it goes, and whether a person should check that."""
-
-    column: Column
-    group: str
-
-
 def columns(visit: Visit) -> Response:
     """Shows where each column goes."""
     draft = draft_of(visit)
@@ -241,15 +232,9 @@ def _group(column: Column) -> str:
 def say_columns(visit: Visit) -> Response:
     """Takes where the columns go, and reads the file again."""
     draft = draft_of(visit)
-    given = dict(zip(visit.all_said("header"), visit.all_said("field"), strict=False))
-    before = dict(draft.upload.choices.column_map)
-    proposed = {}
-    with suppress(RecordsError):
-        proposed = {column.header: column.field or "" for column in draft.peek().columns}
-    chosen = {header: field for header, field in given.items() if field != proposed.get(header) or header in before}
-    chosen |= {header: field for header, field in given.items() if header in visit.all_said("checked") and field}
-    if visit.said("confirmed") == "yes":  # whoever has looked at the page has confirmed what it proposes
-        chosen |= {header: field for header, field in given.items() if field}
+    given = zip(visit.all_said("header"), visit.all_said("field"), visit.all_said("proposed"), strict=False)
+    # Whoever has looked at the page has confirmed what it proposes. Columns that it leaves out are not said.
+    chosen = {header: field for header, field, proposed in given if field or proposed}
     drafts.choose(draft, replace(draft.upload.choices, column_map=chosen), visit.person.name)
     return visit.go("import", draft.upload.upload_id, "preview")
 

@@ -3,7 +3,6 @@
 from starlette.responses import Response
 
 from pipelines.web.visit import Visit
-from schemas.batches import BatchStatus
 
 _SHOWN = 100
 
@@ -13,6 +12,4 @@ def listed(visit: Visit) -> Response:
     with visit.store() as store:
         found = store.batches(visit.account) if store.exists else []
         arrived = [batch for batch in found if batch.arrival_id is not None and batch.undone is None][:_SHOWN]
-        folder = f"inbox/{visit.account}"
-        types = list(store.record_types()) if store.exists else []
-    return visit.page("inbox.html.jinja", batches=arrived, statuses=BatchStatus, folder=folder, types=types)
+    return visit.page("inbox.html.jinja", batches=arrived)
