@@ -240,7 +240,7 @@ def failure(visit: Visit, error: RecordsError, status: HTTPStatus) -> Response:
 
 
 def _texts(request: Request) -> texts.Texts:
-    return texts.chosen(request.headers.get("accept-language", ""), request.cookies.get("language"))
+    return texts.chosen(request.headers.get("accept-language", ""))
 
 
 def _with_policy(app: ASGIApp) -> ASGIApp:

@@ -85,14 +85,12 @@ def languages() -> Mapping[str, Texts]:
     return {path.stem: Texts(path.stem) for path in sorted(FOLDER.glob("*.yaml"))}
 
 
-def chosen(accepted: str, said: str | None = None) -> Texts:
-    """Returns the texts of the language that a person has chosen, or that the browser prefers of those that exist.
+def chosen(accepted: str) -> Texts:
+    """Returns the texts of the language that the browser prefers of those that exist.
 
     accepted: the header Accept-Language.
     """
     known = languages()
-    if said is not None and said in known:
-        return known[said]
     weighted = []
     for number, part in enumerate(accepted.split(",")):
         code, _, weight = part.strip().partition(";q=")
