@@ -20,7 +20,12 @@ _JOBS = {
 _FIELDS = {"a": "account", "t": "record_type", "map": "column_map", "value": "value_map"}
 _FLAGS = ("again", "dry_run", "unescape", "as_shown", "raw")
 _CHOICE = "abort|skip|stop|keep|merge|overwrite|dmy|mdy|ymd|insert|update|upsert|reject|first|last|clear|fill"
-_OPTION = rf"(?:-(?:a|t) [\w-]+|--[a-z][a-z-]+(?: (?:'[^']*'|\d{{4}}-[\d:.TZ-]*[\dZ]|\d+\b|(?:{_CHOICE})\b))?)"
+_WORDS = r"(?!(?:out|reads|says)\b)(?:'[^']*'|\S+?(?=[.,;:)]*(?:\s|$)))"
+"""What follows an option whose value can be any text, and is not a word of the sentence."""
+_OPTION = (
+    rf"(?:-(?:a|t) [\w-]+|--(?:encoding|delimiter|sheet|at|decimal|time-zone) {_WORDS}"
+    rf"|--[a-z][a-z-]+(?: (?:'[^']*'|\d{{4}}-[\d:.TZ-]*[\dZ]|\d+\b|(?:{_CHOICE})\b))?)"
+)
 _COMMAND = re.compile(rf"records ({'|'.join(_JOBS)})\b(?: ([br]-[\w-]*\w|FILE))?((?: {_OPTION})*)")
 _ANY_OPTION = re.compile(rf"(?<![\w-]){_OPTION}")
 

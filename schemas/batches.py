@@ -356,7 +356,7 @@ class ImportReport:
     """A batch, the columns of its file, its first problems and changes, the snapshot it made, and its files.
 
     questions: those of the batch, with all values.
-    proposals: of a preview, texts that are no values of coded fields, and the values that they are like.
+    proposals: texts that are no values of coded fields, and the values that they are like.
     open_until: the end of the time to commit it or roll it back. None if neither is possible.
     """
 
@@ -415,7 +415,7 @@ class ImportReport:
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys that the command prints for preview, import, commit and show.
 
-        Only preview and import know `columns` and `changes`.
+        A batch without a preview, and one of a list, has neither `columns` nor `changes`.
         """
         batch, counts = self.batch, self.batch.counts
         return {

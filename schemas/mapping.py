@@ -181,7 +181,7 @@ def _no_key(
     unlike = ", ".join(name for name, found in nearest.items() if not found)
     return InvalidRequest(
         f"No column stands for {', '.join(missing)}, which identifies {record_type.name}.",
-        "Say which column it is: --map 'HEADER=field'.",
+        f"Say which column it is: {' '.join(_option('HEADER', name) for name in missing)}.",
         f"The file has {_quoted(headers)}"
         + (f"; the nearest: {options}" if options else "")
         + (f"; none is like {unlike}" if unlike else "")

@@ -1,6 +1,6 @@
 """A record type with a field of each kind, for the cases of how values are written."""
 
-from schemas.model import Boolean, Float, Integer, Money, RecordModel, Text, Timestamp, field
+from schemas.model import Boolean, Date, Float, Integer, Money, RecordModel, Text, Timestamp, field
 
 
 class Items(RecordModel):
@@ -12,6 +12,7 @@ class Items(RecordModel):
     price: Money = field("Price of one.")
     active: Boolean = field("Whether it is sold.", labels={"true": ("wahr",), "false": ("falsch",)})
     seen: Timestamp = field("Last seen.")
+    made: Date = field("Day of production.")
 
     class Config:
         name = "items"

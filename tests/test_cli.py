@@ -70,7 +70,7 @@ def done(*arguments: str) -> Any:
 
 
 def without_details(report: dict[str, Any]) -> dict[str, Any]:
-    """Return what a later command prints for the batch too."""
+    """Return what a list says of the batch too."""
     assert {"columns", "changes"} <= report.keys()
     return {name: value for name, value in report.items() if name not in ("columns", "changes")}
 
@@ -147,9 +147,8 @@ def test_a_commit_writes_what_was_previewed() -> None:
     committed = done("commit", previewed["batch_id"], "--on-invalid", "skip")
 
     assert committed.keys() >= REPORT_KEYS
-    assert committed == without_details(previewed) | {
+    assert committed == previewed | {
         "status": "committed",
-        "values": [],
         "at": ANY,
         "snapshot": ANY,
         "commit_until": None,
@@ -178,7 +177,7 @@ def test_an_import_is_a_preview_and_its_commit() -> None:
 
 def test_show_prints_what_the_preview_printed() -> None:
     previewed = done("preview", mixed(), "-a", "ua", "-t", "contacts")
-    assert done("show", previewed["batch_id"]) == without_details(previewed)
+    assert done("show", previewed["batch_id"]) == previewed
 
     committed = done("commit", previewed["batch_id"], "--on-invalid", "skip")
     assert done("show", previewed["batch_id"], "-a", "ua") == committed
@@ -189,9 +188,8 @@ def test_a_discarded_preview_cannot_be_committed() -> None:
 
     discarded = done("discard", previewed["batch_id"])
 
-    assert discarded == without_details(previewed) | {
+    assert discarded == previewed | {
         "status": "discarded",
-        "values": [],
         "at": ANY,
         "commit_until": None,
     }
@@ -795,7 +793,14 @@ def test_a_preview_shows_how_columns_feed_fields_and_what_would_change() -> None
     ]
     change = {"record": 1, "key": "C-1", "field": "status", "old": "lead", "new": "customer"}
     assert given["changes"] == [change]
-    shown = json.loads(run("preview", "second.csv", *mapping, "--json", "--show-values").stdout)
+    committed = done("commit", given["batch_id"])
+    assert (committed["columns"], committed["changes"]) == (given["columns"], given["changes"])
+    assert done("show", given["batch_id"]) == committed
+    shown_later = run("show", given["batch_id"]).stdout
+    assert "'Telephon'" in shown_later
+    assert "C-1" in shown_later.partition("The first changed values:")[2]
+    assert "Acme" not in shown_later
+    shown = json.loads(run("show", given["batch_id"], "--json", "--show-values").stdout)
     assert [it["samples"] for it in shown["columns"]][1] == ["Acme"]
 
 

@@ -219,6 +219,14 @@ def _parquet() -> bytes:
         ("a.txt", '[{"a":"é"}]'.encode("utf-16"), "json"),
         ("a.dat", '[{"a":"é"}]'.encode("utf-32-be"), "json"),
         ("a.csv", b'{"a"},b\n1,2\n', "delimited"),
+        ("a.json", b"id\n1\n", "delimited"),
+        ("a.json.gz", b'"id";"name"\n1;2\n', "delimited"),
+        ("a.ndjson", "id\tname\n1\tü\n".encode("utf-16"), "delimited"),
+        ("a.json", b"[id],[name]\n1,2\n", "delimited"),
+        ("a.json", b"[1,\n2]", "json"),
+        ("a.json", b"[true, 1]", "json"),
+        ("a.json", b"{'a': 1}", "ndjson"),
+        ("a.json", b"", "ndjson"),
     ],
     ids=map(str, count()),  # a workbook contains the time, which differs from process to process
 )
@@ -227,6 +235,23 @@ def test_a_format_is_known_by_the_content_and_else_by_the_name(
 ) -> None:
     (tmp_path / "sent").write_bytes(content)
     assert recognise(tmp_path / "sent", name).name == expected
+
+
+_CONTENTS = {
+    "excel": _workbook(),
+    "parquet": _parquet(),
+    "json": b'[{"a": "1"}]',
+    "ndjson": b'{"a": "1"}\n',
+    "delimited": b"a,b\n1,2\n",
+}
+
+
+@pytest.mark.parametrize("name", [f"a{suffix}" for it in FORMATS for suffix in it.suffixes] + ["a.dat", "a"])
+def test_the_content_decides_and_not_the_name(tmp_path: Path, name: str) -> None:
+    assert _CONTENTS.keys() == {it.name for it in FORMATS}
+    for expected, content in _CONTENTS.items():
+        (tmp_path / "sent").write_bytes(content)
+        assert recognise(tmp_path / "sent", name).name == expected
 
 
 @pytest.mark.parametrize(

@@ -356,13 +356,13 @@ def test_every_column_is_mapped_or_ignored_or_the_row_is_refused(headers: list[s
             ["colour", "size"],
             {},
             "No column stands for id, which identifies things.",
-            "Say which column it is: --map 'HEADER=field'. The file has 'colour', 'size'; none is like id.",
+            "Say which column it is: --map 'HEADER=id'. The file has 'colour', 'size'; none is like id.",
         ),
         (
             ["Ident No.", "Numb it's", "idd", "size", "Number of", "colour"],
             {},
             "No column stands for id, which identifies things.",
-            "Say which column it is: --map 'HEADER=field'. "
+            "Say which column it is: --map 'HEADER=id'. "
             "The file has 'Ident No.', \"Numb it's\", 'idd', 'size', 'Number of', 'colour'; "
             "the nearest: --map 'Number of=id', or --map 'idd=id', or --map 'Ident No.=id'.",
         ),
@@ -370,7 +370,7 @@ def test_every_column_is_mapped_or_ignored_or_the_row_is_refused(headers: list[s
             ["id", "size"],
             {"id": ""},
             "No column stands for id, which identifies things.",
-            "Say which column it is: --map 'HEADER=field'. The file has 'id', 'size'; the nearest: --map 'id=id'.",
+            "Say which column it is: --map 'HEADER=id'. The file has 'id', 'size'; the nearest: --map 'id=id'.",
         ),
     ],
     ids=[

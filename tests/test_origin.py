@@ -356,7 +356,7 @@ def test_a_file_known_by_its_header_row_alone_is_asked_about_before_it_loses_a_c
     path = foreign(tmp_path / "theirs.csv", phones)
     with pytest.raises(Uncertain, match=ASKED) as raised:
         importer.import_file(request(path))
-    assert "Say which: --unescape or --no-unescape. Or accept" in raised.value.hint
+    assert "Say which: --unescape or --no-unescape; or accept" in raised.value.hint
     (question,) = importer.preview(request(path)).questions
     assert question.values[0] == Differing("phone", ("+1 5", "'+1 5"))
     assert importer.preview(request(path, of=manifest.export_id)).questions == ()

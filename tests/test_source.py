@@ -271,7 +271,7 @@ def test_a_delimiter_in_doubt_is_asked_about_and_remembered(importer: Importer, 
     second.write_text("external_id^status\nC-3^lead\nC-4^lead\n")
     with pytest.raises(Uncertain) as raised:
         importer.import_file(request(first))
-    assert "Say which: --delimiter '^'. Or accept" in raised.value.hint
+    assert "Say which: --delimiter '^'; or accept" in raised.value.hint
     said = importer.import_file(request(first, delimiter="^")).batch
     later = importer.import_file(request(second)).batch
     assert (said.counts.created, later.counts.created, later.questions) == (2, 2, ())

@@ -144,7 +144,7 @@ def of(site: Site, upload: Upload) -> Draft:
         return Draft(site, upload, Step.READING if upload.failure is None else Step.FAILED)
     with site.stores.lent() as store:
         try:
-            report = store.account(upload.account).detailed_report(upload.batch_id)
+            report = store.account(upload.account).report(upload.batch_id)
         except NotFound:
             return Draft(site, upload.chosen(upload.choices), Step.READING)
     if report.batch.status is BatchStatus.PREVIEWED:

@@ -172,19 +172,11 @@ class Importer:
                 if any(it.option is not None or ask is None or ask(it) is None for it in report.questions):
                     raise uncertain(report.batch)
                 try:
-                    committed = self._commit(report.batch, on_invalid)
+                    return self._commit(report.batch, on_invalid)
                 except (PreviewOutdated, AlreadyImported) as error:
                     self.discard(request.account, report.batch.batch_id)
                     if isinstance(error, AlreadyImported) or attempt == _PREVIEWS_PER_IMPORT:
                         raise
-                else:
-                    return replace(
-                        committed,
-                        columns=report.columns,
-                        samples=report.samples,
-                        changes=report.changes,
-                        proposals=report.proposals,
-                    )
         raise AssertionError("unreachable")
 
     def discard(self, account: str, batch_id: str) -> ImportReport:
@@ -302,7 +294,7 @@ def uncertain(batch: Batch) -> Uncertain:
     """Returns the error for a batch that is not written, because its file can be read in several ways."""
     first = batch.questions[0]
     choices = " or ".join(first.flags)
-    say = f"Say which: {choices}. Or" if choices else "To"
+    say = f"Say which: {choices}; or" if choices else "To"
     skip = " --on-invalid skip" if 0 < batch.counts.rejected < batch.counts.read else ""
     return Uncertain(
         f"{batch.file_name} can be read in several ways, so nothing was written. {first.sentence}",

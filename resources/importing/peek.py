@@ -1,12 +1,12 @@
 """The beginning of a file, as an import would read it: for a person who says how it is to be read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.importing.source import Opener
+from resources.importing.source import Opener, Source
 from resources.record_store import RecordStore
 from schemas.batches import ImportRequest
 from schemas.columns import Column
@@ -14,9 +14,11 @@ from schemas.dates import as_iso, needs_order
 from schemas.decimals import fits_sign
 from schemas.errors import InvalidRequest
 from schemas.mapping import distinct_names, map_headers
+from schemas.parsing import parse_column
 from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions
 from schemas.record_type import RecordType
 from schemas.spellings import with_point
+from schemas.unclear_points import UnclearPoints
 
 _ROWS = 8
 _SAMPLES = 3
@@ -82,7 +84,7 @@ def peek(store: RecordStore, request: ImportRequest) -> Peek:
             headers=tuple(headers),
             rows=tuple(zip(*(column[:_ROWS].to_pylist() for column in texts), strict=True)) if texts else (),
             understood=source.understood,
-            questions=source.questions,
+            questions=(*source.questions, *_unclear_points(source, record_type, columns, texts)),
             used=reader.used,
             options=source.options,
             columns=sampled,
@@ -117,6 +119,24 @@ def _date(record_type: RecordType, columns: tuple[Column, ...], texts: list[pa.A
             if readings and (best is None or len(readings) < len(best.readings)):
                 best = Example(text, readings)
     return best
+
+
+def _unclear_points(
+    source: Source, record_type: RecordType, columns: tuple[Column, ...], texts: list[pa.Array]
+) -> Iterator[Question]:
+    """Yields what to ask about the points of the first numbers."""
+    numbers = {
+        it.field: it
+        for it in columns
+        if it.field is not None and record_type.field(it.field).is_number and it.position < len(texts)
+    }
+    points = UnclearPoints(record_type, tuple(numbers), can_be_unclear=source.can_have_unclear_points)
+    given = pa.table({name: texts[it.position] for name, it in numbers.items()})
+    typed = {name: parse_column(texts[it.position], record_type.field(name))[0] for name, it in numbers.items()}
+    points.add(given, pa.table(typed), pa.array(range(len(given))))
+    question = points.question({name: it.header for name, it in numbers.items()})
+    if question is not None:
+        yield question
 
 
 def _number(record_type: RecordType, columns: tuple[Column, ...], texts: list[pa.Array]) -> Example | None:

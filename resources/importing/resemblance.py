@@ -1,4 +1,4 @@
-"""Tells by the stored values whether a file that seems to be an edited export is one."""
+"""Tells by the stored values how a file is written: an edited export of ours, or a file like those before it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -11,12 +11,13 @@ from resources.importing.source import Source
 from resources.record_store.comparison import StagedFile
 from schemas.formulas import ESCAPED, unescape_formula
 from schemas.reading import NO, YES, Differing, Question
+from schemas.unclear_points import UnclearPoints
 
 _OF_A_CHUNK = 200
 """How many values of a column are looked at in each chunk."""
 _SHOWN = 10
 
-_Cells = dict[str, list[tuple[int, str]]]
+_Cells = Mapping[str, Sequence[tuple[int, str]]]
 """Some values of each field, with their records."""
 
 
@@ -24,19 +25,20 @@ class Resemblance:
     """Collects the values that depend on how an export is written, if it is not certain that the file is one.
 
     These are values with the ' of an export, and values that are another text in another encoding. If the file is the
-    export, most of them are stored. Else the user is asked.
+    export, most of them are stored. Else the user is asked. It is the same with numbers that have unclear points.
 
-    headers: the header of each field.
+    headers: the header of each field. points: the numbers with unclear points.
     """
 
-    def __init__(self, source: Source, headers: Mapping[str, str]) -> None:
+    def __init__(self, source: Source, headers: Mapping[str, str], points: UnclearPoints) -> None:
         self._source = source
         self._headers = headers
+        self._points = points
         self._unescapes = "unescape" in source.unsure
         asked = [it for it in source.questions if it.option == "encoding" and source.origin is not None]
         self._encodings = asked[0].candidates if asked else ()
-        self._escaped: _Cells = {name: [] for name in headers}
-        self._encoded: _Cells = {name: [] for name in headers}
+        self._escaped: dict[str, list[tuple[int, str]]] = {name: [] for name in headers}
+        self._encoded: dict[str, list[tuple[int, str]]] = {name: [] for name in headers}
 
     def add(self, texts: pa.Table, records: pa.Array) -> None:
         """Add the values of a chunk as the file has them. The columns of `texts` have the names of their fields."""
@@ -59,6 +61,9 @@ class Resemblance:
             known.add("unescape")
         elif any(self._escaped.values()):
             source = replace(source, doubts=(*source.doubts, self._question()))
+        unclear = self._points.question(self._headers)
+        if unclear is not None and not _are_stored(self._points.cells, stored):
+            source = replace(source, doubts=(*source.doubts, unclear))
         return source.with_known(known)
 
     def _question(self) -> Question:

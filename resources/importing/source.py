@@ -114,6 +114,12 @@ class Source:
         return self.options.decimal if self.reader.format.numbers_are_text else None
 
     @property
+    def can_have_unclear_points(self) -> bool:
+        """Returns whether its numbers are text, and neither a user nor our export says which decimal sign they have."""
+        is_known = self.decimal is not None or (self.origin is not None and self.origin.is_certain)
+        return self.reader.format.numbers_are_text and not is_known
+
+    @property
     def options_if_committed(self) -> ReadOptions:
         """Returns what was said, and how a user who commits the preview answers the open questions."""
         used = self.reader.used

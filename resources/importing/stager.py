@@ -42,6 +42,7 @@ from schemas.parsing import arrow_type
 from schemas.plausibility import Plausibility
 from schemas.reading import SAID, Question, ReadOptions
 from schemas.record_type import Field, RecordType
+from schemas.unclear_points import UnclearPoints
 from schemas.validation import Failures, fields_with, validate
 from schemas.values import Cleaned, MappedValue
 from schemas.warnings import BatchWarning, WarningCode
@@ -91,6 +92,7 @@ class _Checks:
 
     dates: DateOrders
     decimals: DecimalSigns
+    points: UnclearPoints
     plausibility: Plausibility
     change_column: ChangeColumn
     last_lines: LastLines
@@ -103,6 +105,7 @@ class _Checks:
         """Count the texts of a chunk. `typed` has the values that were read from them."""
         self.dates.add(texts, typed, records)
         self.decimals.add(texts, typed, records)
+        self.points.add(texts, typed, records)
         self.plausibility.add(texts, typed)
 
 
@@ -137,16 +140,18 @@ def stage_file(
     last_lines = LastLines(
         source.options.footer, [mapping.fields[name] for name in record_type.key], len(reader.headers)
     )
+    points = UnclearPoints(record_type, fields, can_be_unclear=source.can_have_unclear_points)
     checks = _Checks(
         DateOrders(record_type, fields, source.options.date_order),
         DecimalSigns(record_type, fields, source.decimal, can_be_said=reader.format.numbers_are_text),
+        points,
         Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"), floats),
         ChangeColumn(source, mapping),
         last_lines,
         frozenset(name for name in fields if record_type.field(name).required and blanks.of(name) is not Blank.CLEAR),
         CleanedValues(values.used),
         Lessons(records, source, record_type),
-        Resemblance(source, {it.field: it.header for it in mapping.columns if it.field is not None}),
+        Resemblance(source, {it.field: it.header for it in mapping.columns if it.field is not None}, points),
     )
     with store.files.making(records.folder("staging") / batch_id) as folder:
         folder.mkdir()
@@ -190,6 +195,7 @@ def stage_file(
         cleaned=checks.cleaned.counts,
         understood=(
             *source.understood,
+            *_without_column(request, fields),
             *naming(reader.headers, columns),
             *([("Comes from", source.origin.name)] if source.origin is not None and source.origin.name else []),
             *checks.dates.understood,
@@ -227,6 +233,18 @@ def _blanks(source: Source, record_type: RecordType) -> Blanks:
             f"Its fields: {', '.join(record_type.field_names)}.",
         )
     return Blanks.parse(source.options.blank)
+
+
+def _without_column(request: ImportRequest, fields: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yields the options that were said for this file about fields without a column, as label and value.
+
+    A mapping's text is left out: it can be a personal value.
+    """
+    blanks = Blanks.parse(request.blank).of_fields
+    flags = [f"--blank {name}={choice.value}" for name, choice in blanks.items() if name not in fields]
+    flags += [f"--value {name}:…" for name in request.value_map if name not in fields]
+    if flags:
+        yield "Options without effect", f"{' '.join(flags)} (no column feeds the field)"
 
 
 def _time_zone(source: Source, record_type: RecordType, fields: Sequence[str]) -> Iterator[tuple[str, str]]:

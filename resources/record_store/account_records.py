@@ -38,7 +38,7 @@ from resources.record_store.staging import PROBLEMS, Staging
 from resources.record_store.tables import table
 from resources.record_store.transaction import Transaction, TransactionalStore
 from resources.record_store.value_mappings import append_value_mapping, known_values
-from schemas.batches import STANDING, Batch, BatchStatus, ImportReport, RowProblem
+from schemas.batches import STANDING, Batch, BatchStatus, ImportReport
 from schemas.counts import Counts
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.files import StoredFile
@@ -102,25 +102,10 @@ class AccountRecords:
             return self._batch(connection, batch_id)
 
     def report(self, batch_id: str) -> ImportReport:
-        """Returns the batch with the snapshot that it made and, while it is staged, its first problems."""
-        from resources.record_store.problems import proposed_values, summarise
-
+        """Returns the batch with its files, its snapshot, and all that its preview has found, as far as it is kept."""
         with self._store.reading() as connection:
-            batch = self._batch(connection, batch_id)
-            record_type = ledger.record_types(connection)[batch.record_type]
-            snapshot = snapshots_of(connection, [batch_id]).get(batch_id)
-            self._compare_files(connection, batch_id, ["staging"])
-        samples: tuple[RowProblem, ...] = ()
-        proposals: tuple[MappedValue, ...] = ()
-        with suppress(FileNotFoundError), self._store.files.fetched(self.problems(batch_id)) as problems:
-            samples = summarise(problems)[1]
-            proposals = proposed_values(problems, record_type) if batch.status is BatchStatus.PREVIEWED else ()
-        return self.with_files(ImportReport(batch, samples=samples, proposals=proposals, snapshot=snapshot))
-
-    def detailed_report(self, batch_id: str) -> ImportReport:
-        """Returns the batch with its files and all that its preview has found, as far as it is kept."""
-        with self._store.reading() as connection:
-            return self._reports.detailed(connection, self._batch(connection, batch_id))
+            report = self._reports.detailed(connection, self._batch(connection, batch_id))
+            return replace(report, snapshot=snapshots_of(connection, [batch_id]).get(batch_id))
 
     def write_changes(self, batch_id: str, path: Path) -> None:
         """Write all values that a preview would change to a Parquet file. Raises NotFound for an unknown batch."""
@@ -307,7 +292,8 @@ class AccountRecords:
                 window=window,
             )
             transaction.append(ledger.append_batch, batch)
-        return self.with_files(ImportReport(batch, snapshot=transaction.snapshot))
+            report = self._reports.detailed(connection, batch)
+        return replace(report, snapshot=transaction.snapshot)
 
     def _compare_staged(self, connection: Connection, batch: Batch, staging: Staging) -> None:
         """Raises DamagedFile if a staged file does not have the bytes that the preview recorded."""

@@ -30,7 +30,7 @@ class Excerpt(str):
     @classmethod
     def of(cls, text: str) -> str:
         """Returns a short text as it is, and an excerpt of a text that a page would shorten anyway."""
-        return text if len(text) <= 2 * LONGEST else cls.joined(text[:LONGEST] + text[-LONGEST:], len(text))
+        return text if len(text) <= 2 * LONGEST else cls.joined(f"{text[:LONGEST]}…{text[-LONGEST:]}", len(text))
 
     @classmethod
     def joined(cls, text: str, length: int) -> "Excerpt":

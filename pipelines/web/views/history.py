@@ -98,7 +98,7 @@ def _plans(visit: Visit, batch: Batch) -> dict[OnModified, RollbackReport]:
 
 def _report(visit: Visit) -> ImportReport:
     with visit.store() as store:
-        return store.account(visit.account).detailed_report(visit.request.path_params["batch"])
+        return store.account(visit.account).report(visit.request.path_params["batch"])
 
 
 def may_roll_back(visit: Visit, batch: Batch) -> bool:

@@ -163,10 +163,10 @@ class ExcelFile:
         yield from self._reading
 
     def _without_header(self) -> UnreadableFile:
-        others = [other for other in self.sheets if other != self.sheet]
+        others = self._others_with_values()
         return self._package.unreadable(
             f"has no header: sheet {self.sheet!r} is empty",
-            "Name another sheet (--sheet)." if others else "Its first row names columns.",
+            "Name another sheet (--sheet)." if others else "Write the names of its columns into the first row.",
             self.outline if others else "",
         )
 

@@ -17,6 +17,8 @@ from schemas.reading import ReadOptions
 _SUFFIXES = (".json", ".ndjson", ".jsonl")
 _OBJECT = re.compile(r"""\[?\s*\{\s*"[^"\\]*"\s*:\s*["\-0-9tfn\[{]""")
 """How an object begins, or an array of them. A header row of delimited text does not."""
+_HEADER_ROW = re.compile(r"""(?:\[[^\W\d][^\[\]{}"\r\n]*\]|[^\[{,;\t|\r\n]+)[ ]*[,;\t|\r\n]""")
+"""How a header row of delimited text begins, with one name or several, also as `[id],[name]`. No JSON record does."""
 
 
 class _Json(Format):
@@ -26,12 +28,13 @@ class _Json(Format):
     options = ("at",)
 
     def recognises(self, candidate: Candidate) -> bool:
-        """Returns whether the name says JSON, or the content does: for a name of delimited text, beyond doubt."""
-        if candidate.suffix in _SUFFIXES:
-            return True
+        """Returns whether the content is JSON: for a name of delimited text, beyond doubt; for one of JSON, perhaps."""
+        text = text_at_start(candidate.start)
         if candidate.suffix in Delimited.suffixes:
-            return _OBJECT.match(text_at_start(candidate.start)) is not None
-        return _first_character(candidate) in ("[", "{")
+            return _OBJECT.match(text) is not None
+        if _HEADER_ROW.match(text):
+            return False
+        return candidate.suffix in _SUFFIXES or _first_character(candidate) in ("[", "{")
 
     def open(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> OpenedFile:
         """Opens a file of JSON records, where the options say that they are."""

@@ -9,7 +9,7 @@ from resources.file_reader.json_records.outline import List, Outline, bytes_at, 
 from resources.file_reader.json_records.source import WHITE
 from schemas.counts import numbered
 from schemas.errors import InvalidRequest, UnreadableFile
-from schemas.reading import Question
+from schemas.reading import Question, ReadOptions
 
 WHOLE = "."
 """What `--at` says if the object itself is the record."""
@@ -172,7 +172,7 @@ def _question(lists: list[List]) -> Question:
     if len(lists) == 1:
         sentence = (
             f"The file is one object with values of its own and a list of records: {shown}. "
-            f"Say --at {lists[0].name} for the list, or --at {WHOLE} if the object is the record."
+            f"Say {_option(lists[0])} for the list, or --at {WHOLE} if the object is the record."
         )
     else:
         sentence = f"The file is one object with several lists of records: {shown}{more}. Say which one with --at."
@@ -180,11 +180,16 @@ def _question(lists: list[List]) -> Question:
 
 
 def _no_such_list(name: str, at: str | None, lists: list[List]) -> InvalidRequest:
-    names = ", ".join(f"--at {it.name}" for it in lists[:_LISTS_SHOWN])
+    names = ", ".join(map(_option, lists[:_LISTS_SHOWN]))
     return InvalidRequest(
         f"{name} has no list of records at {at!r}.",
         f"Say {names}." if names else "Leave --at out: nothing is around its records.",
     )
+
+
+def _option(chosen: List) -> str:
+    (flag,) = ReadOptions(at=chosen.name).flags
+    return flag
 
 
 def _refuse_if_columns(name: str, frame: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ _DEPTH[list(b"]}")] = -1
 _FIRST = 1 << 16
 """Bytes of the first block: the first object is usually a short record."""
 _MOST_LISTS = 10_000
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _FAR = 1 << 20
 """How far a list's first bracket, or what follows the object, may be behind white space."""
 
@@ -66,7 +67,7 @@ class Outline:
             return None
         try:
             return msgspec.json.decode(b"".join(bytes_at(file, start, end) for start, end in parts))
-        except (msgspec.DecodeError, RecursionError):
+        except _NO_JSON:
             return None
 
 
@@ -199,5 +200,5 @@ def _path(file: BinaryIO, names: list[tuple[int, int]]) -> tuple[str, ...]:
 def _name(written: bytes) -> str:
     try:
         return msgspec.json.decode(written, type=str)
-    except msgspec.DecodeError:
+    except _NO_JSON:
         return ""

@@ -1,0 +1,69 @@
+"""Numbers such as 1.234: the point is a decimal point, or it stands between thousands.
+
+Without `--decimal` they are read with a decimal point. A file that writes any other number with a point, such as 12.5
+or 0.125, has decimal points. In all others a user must say which it is.
+"""
+
+import re
+from collections.abc import Mapping
+from itertools import islice
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from schemas.counts import numbered
+from schemas.reading import COMMA, POINT, Differing, Question
+from schemas.record_type import RecordType
+from schemas.spellings import with_point
+
+_UNCLEAR = r"(?:^|[^0-9.,])[1-9][0-9]{0,2}\.[0-9]{3}(?:$|[^0-9.,])"
+"""One to three digits, and three behind the point; perhaps with a sign of a currency."""
+_NUMBER = re.compile(r"[0-9]+\.[0-9]+")
+_OF_A_CHUNK = 200
+"""How many numbers of a column are kept from each chunk."""
+_SHOWN = 10
+
+
+class UnclearPoints:
+    """Collects such numbers, a chunk at a time, until one shows that the file has decimal points.
+
+    can_be_unclear: whether the numbers are text, and nobody has said the decimal sign.
+    """
+
+    def __init__(self, record_type: RecordType, fields: tuple[str, ...], *, can_be_unclear: bool) -> None:
+        self._names = [name for name in fields if can_be_unclear and record_type.field(name).is_number]
+        self._numbers = 0
+        self.cells: dict[str, list[tuple[int, str]]] = {}
+        """Some of the numbers of each field, with their records."""
+
+    def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
+        """Look at the texts of a chunk. `typed` has the values that were read from them."""
+        for name in self._names:
+            column = texts[name].combine_chunks()
+            has_point = pc.and_(pc.match_substring(column, "."), pc.is_valid(typed[name].combine_chunks()))
+            if not pc.any(has_point).as_py():
+                continue
+            unclear = pc.and_(has_point, pc.match_substring_regex(column, _UNCLEAR))
+            if pc.any(pc.and_not(has_point, unclear)).as_py():
+                self._names, self._numbers, self.cells = [], 0, {}
+                return
+            rows = pc.indices_nonzero(unclear)
+            self._numbers += len(rows)
+            rows = rows[:_OF_A_CHUNK]
+            found = zip(records.take(rows).to_pylist(), column.take(rows).to_pylist(), strict=True)
+            self.cells.setdefault(name, []).extend(found)
+
+    def question(self, headers: Mapping[str, str]) -> Question | None:
+        """Returns what to ask; None if nothing is unclear. `headers`: the header of each field."""
+        if not self.cells:
+            return None
+        shown = (
+            Differing(headers[name], (found[0], with_point(pa.array([found[0]]), COMMA)[0].as_py()))
+            for name, cells in self.cells.items()
+            for _, text in cells
+            if (found := _NUMBER.search(text))
+        )
+        values = tuple(islice(dict.fromkeys(shown), _SHOWN))
+        of = f"{numbered(self._numbers, 'number')} like {values[0].texts[0]}"
+        sentence = f"{of} can have a decimal point, or a point between thousands. They are read with a decimal point."
+        return Question(sentence, "decimal", (POINT, COMMA), values)
