@@ -121,6 +121,7 @@ CASES = (
     Case("18-number-formats/formats.xlsx", "2 created, 1 rejected", warnings=SEVERAL, problems=("credit_limit type 1",), values={"external_id": ("1", "7"), "phone": ("12", "301234567"), "amount": ("2.00", "1500.00"), "notes": ("0.5", "5")}),
     Case("18-number-formats/formats.xlsx", "2 created, 1 rejected", SHOWN, warnings=("shown_otherwise notes",), problems=("credit_limit type 1",), values={"external_id": ("00007", "C-000001"), "phone": ("0301234567", "12"), "amount": ("1500.00", "2.00")}),
     Case("24-invisible/invisible.csv", "6 rejected", problems=("email unseen 2", "external_id unseen 2", "status isin 2"), cleaned=("1 email: spaces removed",), proposed=("--value status:lead=lead",)),
+    Case("24-invisible/invisible.csv", "1 created, 5 rejected", {"value_map": {"status": {"lead": "lead"}}}, problems=("email unseen 2", "external_id unseen 2", "status isin 1"), cleaned=("1 email: spaces removed", "1 status: mapped to another value"), values={"external_id": ("I-5",), "status": ("lead",)}),
     Case("24-invisible/key_twice.csv", "4 created, 3 rejected", warnings=("look_alike external_id",), problems=("external_id unseen 3",), values=keys("K-1", "K\u20111", "k-1", "\u041a-1")),
     Case("24-invisible/nbsp_header.csv", "1 created", values={"external_id": ("I-7",), "first_name": ("Ana",)}),
     Case("23-blank-headers/blank_data.csv", "2 created"),
@@ -135,6 +136,7 @@ CASES = (
     Case("27-decimal-spellings/german.csv", "7 rejected", warnings=("date_order birthday", COMMA, "decimal_style credit_limit"), problems=("amount type 7", "birthday type 7", "credit_limit type 7")),
     Case("27-decimal-spellings/german.csv", "7 created", {"decimal": ",", "date_order": "dmy"}, values={"amount": tuple(f"{n}234.50" for n in range(1, 8)), "birthday": tuple(f"1985-12-0{n}" for n in range(1, 8))}),
     Case("27-decimal-spellings/amounts.csv", "6 created, 23 rejected", warnings=(COMMA, "several_currencies amount $ (1), € (1)", f"{SCIENCE} amount"), problems=("amount type 23",), cleaned=("2 amount: currency signs removed",), values={"external_id": ("A-11", "A-15", "A-16", "A-25", "A-27", "A-7"), "amount": ("12.00", "1000.00", "5.00", "0.00", "12.34", "1234.50")}),
+    # Case and ASCII spaces of a choice are cleaned and counted. Other white space is proposed as a mapping: 24-invisible.
     Case("29-choice-case/status.csv", "3 created, 2 rejected", problems=("country str_matches 2", "status isin 1"), cleaned=CASE, proposed=("--value country:Germany=DE", "--value status:Kunde=customer"), values={"status": ("lead", "customer", "lead"), "country": ("DE", "DE", "FR")}),
     Case("29-choice-case/status.csv", "5 created", MAPPED, cleaned=(*CASE, "1 status: mapped to another value", "2 country: mapped to another value"), values={"status": ("lead", "customer", "customer", "lead", "customer"), "country": ("DE", "DE", "DE", "FR", "DE")}),
     Case("30-blank-overwrite/second.csv", "1 updated, 1 rejected", after="30-blank-overwrite/first.csv", problems=("status required 1",), cleared={"first_name": 1, "phone": 1, "notes": 1}),
