@@ -28,6 +28,7 @@ from resources.export_writer.plan import ExportPlan
 from resources.file_reader import reader
 from resources.file_storage import files_below, is_local, read
 from resources.importing.importer import Importer
+from resources.importing.value_mappings import accept_values, forget_values
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
@@ -52,6 +53,8 @@ pytestmark = [
 
 ROOT = Path(__file__).parent.parent
 CANARY = "Zyxcanary"
+THEIR_WORD = "Stammkunde"
+"""What the other account reads as a value of status."""
 HEADERS = ("external_id", "company", "status", "amount", "notes", "Besonderes")
 
 
@@ -112,6 +115,9 @@ def populate(store: RecordStore, folder: Path, account: str, mark: str) -> Their
     previewed = importer.preview(request("third", 2, 7, 97))
     preset = mark.lower()
     store.account(account).save_preset("contacts", preset, ("external_id", "company"), f"{mark}-actor")
+    accept_values(store, account, "contacts", {"status": {f"{mark} status": "customer"}}, f"{mark}-actor")
+    if mark == CANARY:
+        accept_values(store, account, "contacts", {"status": {THEIR_WORD: "customer"}}, f"{mark}-actor")
     writer = ExportWriter(store, f"{mark}-actor")
     wanted = ExportRequest(account, "contacts", filters=(f"company starts {mark}",))
     export = writer.export(wanted)
@@ -240,9 +246,10 @@ def all_of_ua(store: RecordStore) -> str:
         kept = connection.execute("SELECT * FROM lake.records.contacts WHERE _account = 'ua' ORDER BY ALL").fetch_all()
     reports = [store.account("ua").report(batch.batch_id) for batch in store.batches("ua")]
     presets = store.presets("ua", "contacts")
+    mappings = [store.account("ua").known_values("contacts"), store.account("ua").accepted_values("contacts")]
     return "\n".join(
         [
-            *map(repr, [kept, store.batches("ua"), reports, store.exports("ua"), presets]),
+            *map(repr, [kept, store.batches("ua"), reports, store.exports("ua"), presets, mappings]),
             *(json.dumps(report.to_dict()) for report in reports),
             *texts_of(on_disk(store.settings.accounts / "ua")),
         ]
@@ -326,6 +333,20 @@ class Forger:
         answer = self._imported(write_csv(self._folder / "mapping.csv", [row], HEADERS))
         assert not [batch for batch in self._theirs.batches if batch in answer[1]]
         return answer
+
+    def accepted_value(self) -> tuple[str, ...]:
+        """What the other account has mapped is no value here, is not proposed, and cannot be forgotten from here."""
+        row = {"external_id": "C-000009", "status": THEIR_WORD, "amount": "1.50"}
+        path = write_csv(self._folder / "value.csv", [row])
+        report = self._importer.preview(ImportRequest(path, "ua", "contacts", again=True))
+        assert (report.batch.counts.rejected, report.batch.cleaned, report.batch.learnt) == (1, (), ())
+
+        def forgetting(text: str) -> tuple[str, str]:
+            return answer_to(lambda: forget_values(self._store, "ua", "contacts", [f"status:{text}"], "tester"))
+
+        forgotten, not_there = forgetting(THEIR_WORD), forgetting("nosuch")
+        assert forgotten == (not_there[0], not_there[1].replace("nosuch", THEIR_WORD))
+        return forgotten
 
     def account_name(self) -> tuple[str, str]:
         answer = answer_to(

@@ -21,7 +21,7 @@ from resources.record_store.lake_files import NamedFile, named
 from resources.record_store.server_errors import is_ended, server_error
 from resources.record_store.snapshots import images_of
 from resources.record_store.store import RecordStore
-from resources.record_store.tables import LEDGER, table
+from resources.record_store.tables import LEDGER, exists, table
 from resources.settings import Settings
 from schemas.batches import BatchStatus
 from schemas.errors import Refused, StoreNotReady, StoreUnreachable, Unaccounted
@@ -302,14 +302,17 @@ class CatalogCopy:
 
 
 def _tally(connection: Connection, record_types: list[str]) -> Tally:
-    """Return the tally of each account's records of each type, and of each table of the ledger."""
+    """Return the tally of each account's records of each type, and of each table of the ledger.
+
+    A store of an earlier version may lack a table of the ledger, until `records init`.
+    """
     found: Tally = {}
     for name in record_types:
         rows = connection.execute(
             f"SELECT _account, count(*), sum(hash(it)) FROM {table(name)} it GROUP BY _account"
         ).fetch_all()
         found |= {(name, account): (number, checksum) for account, number, checksum in rows}
-    for name in LEDGER:
+    for name in (name for name in LEDGER if exists(connection, "ledger", name)):
         found["ledger", name] = connection.fetch_one(f"SELECT count(*), sum(hash(it)) FROM lake.ledger.{name} it")
     return found
 
