@@ -283,6 +283,8 @@ def test_a_value_that_is_no_text_is_a_problem_of_its_cell(written: str, rule: st
         (b'[{"a":"\xc3\xa9\t"}]', "Invalid control character (record 1, line 1, byte offset 9)"),
         (b'[{"a":"x"},\n{"a":"\xff"}]', "the byte 0xff is not UTF-8 (record 2, line 2, byte offset 18)"),
         (b'[{"a":"\xed\xa0\x80"}]', "the byte 0xed is not UTF-8"),
+        (b'{"\xb9": [], "a": 1}', "the byte 0xb9 is not UTF-8"),
+        (b'{"\xb9":"0",}', "the byte 0xb9 is not UTF-8"),
         (b'[{"a":1},\xef\xbb\xbf{"a":1}]', "byte offset 9"),
         (b'[{"a":1}]x', "something follows the end of the array (line 1, byte offset 9)"),
         (b'[{"a":1}\n', "the file ends before the array does"),

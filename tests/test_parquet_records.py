@@ -372,6 +372,27 @@ def test_a_timestamp_with_the_older_annotation_alone_is_in_utc(unit: str, logica
     assert Whole(older).columns == {"t": ["2024-05-31T09:30:00Z", ""]}
 
 
+def test_timestamps_in_int96_are_read_and_those_that_arrow_cannot_read_are_problems() -> None:
+    """Spark, Hive and Impala write them. Arrow reads nanoseconds, and so the years 1678 to 2261 alone."""
+    for years, texts in (([2024, 1999], ["2024-05-31T09:30:00.000005", "1999-05-31T09:30:00.000005"]), ([9999], [""])):
+        times = pa.array([datetime(year, 5, 31, 9, 30, 0, 5, UTC) for year in years], pa.timestamp("us"))
+        content = _written(pa.table({"t": times}), use_deprecated_int96_timestamps=True)
+        assert pq.ParquetFile(io.BytesIO(content)).schema.column(0).physical_type == "INT96"
+        whole = Whole(content)
+        assert whole.columns == {"t": texts}
+        assert [cell.rule for _, cell in whole.cells] == ["too_precise"] * texts.count("")
+
+
+def test_a_variant_is_a_problem_of_its_record(tmp_path: Path) -> None:
+    path = tmp_path / "v.parquet"
+    duckdb.sql("SELECT 'a' AS id, 5::VARIANT AS v UNION ALL SELECT 'b', NULL").write_parquet(str(path))
+    whole = Whole(path.read_bytes())
+    assert whole.columns == {"id": ["a", "b"], "v": ["", ""]}
+    assert {(cell.column, cell.rule, cell.expected) for _, cell in whole.cells} == {
+        (1, "nested_value", "must be a single value")
+    }
+
+
 def test_an_enum_and_a_uuid_are_their_texts(tmp_path: Path) -> None:
     enum = _with_footer(_written(pa.table({"e": ["ü", None, "b"]}), store_schema=False), "25004c1c0000", "25084c4c0000")
     assert pq.ParquetFile(io.BytesIO(enum)).schema.column(0).logical_type.type == "ENUM"

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,28 @@ def test_what_is_said_wins_and_what_no_longer_fits_is_left_out() -> None:
     assert used.used == {"status": {"x": "lead", "z": "churned"}}
     assert used.said == {"status": {"x": "lead"}}
     assert not used.is_remembered
+
+
+def test_a_correction_after_its_time_says_that_nothing_is_learnt(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    preview = importer.preview(contacts_of(sent(tmp_path / "a.csv")))
+    shutil.rmtree(on_disk(store.account("ua").folder("staging") / preview.batch.batch_id))  # as expiry does
+    child = corrected(importer, preview, tmp_path / "fixed.csv").batch
+    why = f"none, because the problems of {preview.batch.batch_id} are no longer kept"
+    assert (child.counts.created, child.learnt) == (2, ())
+    assert dict(child.understood)["Mappings learnt from the corrections"] == why
+
+
+def test_a_mapping_of_a_field_without_a_column_is_said_to_have_no_effect(importer: Importer, tmp_path: Path) -> None:
+    said = {"country": {"Wonderland": "DE"}, "email": {"-": ""}, "status": {"Kunde": "customer"}}
+    path = write_csv(tmp_path / "in.csv", [contact(1, status="Kunde")])
+    request = ImportRequest(path, "ua", "contacts", value_map=said, blank="keep,notes=clear,amount=clear")
+    understood = dict(importer.preview(request).batch.understood)
+    assert understood["Options without effect"] == (
+        "--blank notes=clear --value country:… --value email:… (no column feeds the field)"
+    )
+    assert "Wonderland" not in str(understood)
 
 
 def test_a_store_without_the_table_of_mappings_is_moved_and_gets_it(

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,21 +25,27 @@ class Lessons:
     """Learns from a corrected rejects file, a chunk at a time: in coded fields that are not personal.
 
     A rejects file names its batch, and the number that each record has there. If that batch's problems are no longer
-    stored, nothing is learnt.
+    stored, nothing is learnt, and `understood` says so.
     """
 
     def __init__(self, records: AccountRecords, source: Source, record_type: RecordType) -> None:
         self._found: Counter[tuple[str, str, str]] = Counter()
         self._spelling: dict[str, str] = {}
         self._wrong: dict[Field, pa.Table] = {}
+        self.understood: tuple[tuple[str, str], ...] = ()
         headers = source.reader.headers
         if source.parent is None or _RECORD not in headers:
             return
         self._position = headers.index(_RECORD)
         coded = [it for it in record_type.fields if it.is_coded and not it.personal and it.name not in record_type.key]
-        with suppress(FileNotFoundError), records.files.fetched(records.problems(source.parent.batch_id)) as problems:
-            filters = [("field", "in", [it.name for it in coded]), ("rule", "in", list(_RULES))]
-            found = pq.read_table(problems, columns=["record", "field", "value"], filters=filters)
+        try:
+            with records.files.fetched(records.problems(source.parent.batch_id)) as problems:
+                filters = [("field", "in", [it.name for it in coded]), ("rule", "in", list(_RULES))]
+                found = pq.read_table(problems, columns=["record", "field", "value"], filters=filters)
+        except FileNotFoundError:
+            why = f"the problems of {source.parent.batch_id} are no longer kept"
+            self.understood = (("Mappings learnt from the corrections", f"none, because {why}"),)
+        else:
             tables = {field: found.filter(pc.equal(found["field"], field.name)) for field in coded}
             self._wrong = {field: wrong for field, wrong in tables.items() if len(wrong)}
 

@@ -206,6 +206,7 @@ def stage_file(
             *((("Texts like '=1+1", f"lose the ', because {why_unescape}"),) if why_unescape else ()),
             *((_AS_SHOWN,) if source.options.as_shown and reader.number_formats else ()),
             *values.understood(checks.cleaned.mapped),
+            *checks.lessons.understood,
             *(("Note", note) for note in reader.notes),
         ),
         warnings=(

@@ -170,6 +170,8 @@ class ParquetCrossCheck:
     def _differing(
         self, delivered: pa.ChunkedArray, other: pa.ChunkedArray, position: int, unfit: list[int]
     ) -> list[int]:
+        if self._types[position] == "VARIANT":
+            return []  # Arrow sees a structure, also where DuckDB sees null; either has no text
         if not self._comparable[position]:
             said = _mask(pc.not_equal(delivered, ""))
             said[unfit] = True

@@ -139,7 +139,7 @@ class ParquetFile:
                 batch = next(batches, None)
                 if batch is None:
                     break
-                for part in self._parts(batch):
+                for part in self._parts(batch, self.read):
                     chunk = self._chunk(part)
                     if cross_check:
                         cross_check.confirm(chunk)
@@ -170,7 +170,7 @@ class ParquetFile:
             cross_check = ParquetCrossCheck(self._file, self._name, kinds, positions)
             done = 0
             for batch in self._batches(rows, [self.headers[position] for position in positions]):
-                for part in self._parts(batch):
+                for part in self._parts(batch, done):
                     cross_check.confirm(self._chunk(part, start, done))
                     done += part.num_rows
             cross_check.expect_end()
@@ -208,14 +208,17 @@ class ParquetFile:
             "encoding or compression, so it confirms nothing there.",
         )
 
-    def _parts(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Yields the batch in parts, none of them too large once its dictionaries are expanded."""
+    def _parts(self, batch: pa.RecordBatch, before: int) -> Iterator[pa.RecordBatch]:
+        """Yields the batch in parts, none of them too large once its dictionaries are expanded.
+
+        before: how many records come before it.
+        """
         sizes = np.zeros(batch.num_rows, np.int64)
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             lengths = value_lengths(column)
             if lengths is not None:
                 if len(lengths) and lengths.max() > self._limits.cell_characters:
-                    record = self.read + int(lengths.argmax()) + 1
+                    record = before + int(lengths.argmax()) + 1
                     raise UnreadableFile(
                         f"{self._name}: the value of {name!r} in record {record:,} is longer than "
                         f"{self._limits.cell_characters:,} bytes (RECORDS_MAX_CELL_MB).",
