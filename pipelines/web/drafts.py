@@ -21,8 +21,8 @@ from schemas.uploads import Choices, Failure, Upload
 from schemas.warnings import WarningCode
 
 _CHANGES = "changes.parquet"
-_OF_READING = (WarningCode.DATE_ORDER, WarningCode.DECIMAL_STYLE)
-"""Warnings of values that another way of reading would read."""
+_OF_READING = {WarningCode.DATE_ORDER: "date_order", WarningCode.DECIMAL_STYLE: "decimal"}
+"""Warnings of values that another way of reading would read, and the option that says which way."""
 
 
 class Step(StrEnum):
@@ -63,7 +63,10 @@ class Draft:
         """Returns whether a person should say how the file is to be read."""
         if self.report is None:
             return self.upload.failure is not None
-        return bool(self.report.questions) or any(it.code in _OF_READING for it in self.report.batch.warnings)
+        remembered = self.report.batch.remembered
+        said = {} if remembered is None else remembered.options.said()
+        warned = {_OF_READING[it.code] for it in self.report.batch.warnings if it.code in _OF_READING}
+        return bool(self.report.questions) or not warned <= said.keys()
 
     @property
     def needs_columns(self) -> bool:

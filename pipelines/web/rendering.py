@@ -14,7 +14,7 @@ from pipelines.web.texts import Texts
 from resources.report_writer.visible import as_html
 
 STATIC = Path(__file__).parent / "static"
-_IN_BRACKETS = re.compile(r" ?\((?:--[a-z-]+|RECORDS_[A-Z_]+)\)")
+_IN_BRACKETS = re.compile(r" ?\([^()]*(?:--[a-z]|RECORDS_[A-Z])[^()]*\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s")
 _OF_TERMINALS = re.compile(r"(?<!\w)--[a-z]|\brecords [a-z-]+ |RECORDS_[A-Z]|\.yaml\b|deploy/")
 """What only somebody at a terminal of the server can use: options, commands, settings and files."""

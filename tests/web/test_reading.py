@@ -82,7 +82,7 @@ def test_an_answer_that_does_not_fit_can_be_mended(visitor: Visitor) -> None:
 
 
 def test_times_without_a_zone_are_asked_about(visitor: Visitor) -> None:
-    upload = visitor.upload(b"external_id,status,updated_at\nA,lead,2024-05-31T14:00:00\n")
+    upload = visitor.upload(b"external_id,status,signed_up\nA,lead,2024-05-31T14:00:00\n")
     visitor.step(upload)
     page = visitor.get("import", upload, "reading").text
     assert "2024-05-31T14:00:00 does not say in which time zone it is." in page

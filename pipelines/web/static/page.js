@@ -6,10 +6,16 @@ const PIECE = 8 * 1024 * 1024;
 const WAITS = [1000, 2000, 5000, 10000, 30000];
 
 function showTimes(root) {
-  const form = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  const lang = document.documentElement.lang;
+  const whole = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
+  const hour = new Intl.DateTimeFormat(lang, { timeStyle: "short" });
+  const day = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
+  const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
   for (const time of root.querySelectorAll("time[datetime]")) {
-    time.title = time.dateTime;
-    time.textContent = form.format(new Date(time.dateTime));
+    const at = new Date(time.dateTime);
+    const days = Math.round((midnight(at) - midnight(new Date())) / 86400000);
+    time.title = whole.format(at);
+    time.textContent = Math.abs(days) <= 1 ? `${day.format(days, "day")} ${hour.format(at)}` : whole.format(at);
   }
 }
 
@@ -66,7 +72,7 @@ function prepareUpload(form) {
     form.querySelector("button").disabled = true;
     let address = form.dataset.continue, page = form.dataset.page;
     if (!address) {
-      const type = form.querySelector("input[name=type]:checked").value;
+      const type = form.querySelector("input[name=type]:checked, input[name=type][type=hidden]").value;
       const answer = await fetch(form.dataset.start, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
@@ -130,8 +136,8 @@ function begin(root) {
     delete sessionStorage.making;
     if (document.hidden && "Notification" in window && Notification.permission === "granted") new Notification(done.dataset.done);
   }
-  const zone = root.querySelector("#zone");
-  if (zone && zone.value === "UTC") zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zone = root.querySelector("#zone, [data-zone]");
+  if (zone && ["UTC", ""].includes(zone.value)) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 
 document.addEventListener("DOMContentLoaded", () => begin(document));
