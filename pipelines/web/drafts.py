@@ -14,8 +14,9 @@ from resources.defects import defect, keep_details
 from resources.importing.corrections import Corrections, Progress
 from resources.importing.importer import Importer
 from resources.importing.peek import Peek, peek
+from resources.record_store import RecordStore
 from resources.record_store.databases import literal
-from schemas.batches import BatchStatus, ChangedValue, ImportReport, OnInvalid
+from schemas.batches import Batch, BatchStatus, ChangedValue, ImportReport, OnInvalid
 from schemas.errors import AlreadyImported, CommitUnknown, NotFound, PreviewOutdated, RecordsError, Refused
 from schemas.uploads import Choices, Failure, Upload
 from schemas.warnings import WarningCode
@@ -187,10 +188,7 @@ def _preview(site: Site, upload: Upload, task: Task) -> None:
     try:
         with site.stores.lent() as store:
             report = Importer(store, upload.actor).preview(upload.request(file), task.progress)
-            changes = file.parent.parent / _CHANGES
-            changes.unlink(missing_ok=True)
-            if report.batch.counts.updated:
-                store.account(upload.account).write_changes(report.batch.batch_id, changes)
+            keep_changes(store, report.batch, file)
         done = replace(upload, batch_id=report.batch.batch_id)
     except RecordsError as error:
         done = replace(upload, failure=Failure.of(error))
@@ -204,6 +202,14 @@ def _preview(site: Site, upload: Upload, task: Task) -> None:
     elif done.batch_id is not None:
         with site.stores.lent() as store, suppress(RecordsError):
             Importer(store, upload.actor).discard(upload.account, done.batch_id)
+
+
+def keep_changes(store: RecordStore, batch: Batch, file: Path) -> None:
+    """Write all changed values of a preview beside the uploaded file."""
+    changes = file.parent.parent / _CHANGES
+    changes.unlink(missing_ok=True)
+    if batch.counts.updated:
+        store.account(batch.account).write_changes(batch.batch_id, changes)
 
 
 def save(draft: Draft, actor: str) -> None:
