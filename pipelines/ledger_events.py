@@ -76,10 +76,7 @@ def _parse(cursor: str | None) -> tuple[int, NoticeCursor]:
 
 
 def _entries(store: RecordStore, number: int) -> list[Entry]:
-    return [
-        Entry(seq, row.at, _message(store, row))
-        for seq, row in store.ledger_after(number, _ROWS_A_TICK).rows
-    ]
+    return [Entry(seq, row.at, _message(store, row)) for seq, row in store.ledger_after(number, _ROWS_A_TICK).rows]
 
 
 def _message(store: RecordStore, row: Batch | ExportManifest) -> Message | None:

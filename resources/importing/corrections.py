@@ -343,7 +343,9 @@ class Corrections:
         ):
             rivals.append(rival)
             if not its_left_out:
-                contested |= {at for at, (mine, other) in enumerate(zip(now, json.loads(its), strict=False)) if mine != other}
+                contested |= {
+                    at for at, (mine, other) in enumerate(zip(now, json.loads(its), strict=False)) if mine != other
+                }
         return Row(
             record,
             line,

@@ -37,7 +37,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Cell:
-    """A text of the file. value: what it is read as, if that is no text; None for a text, and for what is no value."""
+    """A text of the file. value: what it is read as, if that differs from the text. None if it is no value."""
 
     text: str
     value: Any = None

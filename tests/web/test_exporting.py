@@ -8,21 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
-from tests.records import contact, put
+from tests.records import contact, contacts_of, write_csv
 from tests.web.visitor import Visitor
 
 
 @pytest.fixture(autouse=True)
-def some_records(store: RecordStore) -> None:
-    put(store, "ua", [contact(number) for number in range(50)])
+def some_records(importer: Importer, tmp_path: Path) -> None:
+    importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", [contact(number) for number in range(50)])))
 
 
 def test_a_choice_of_columns_is_saved_and_used(visitor: Visitor) -> None:
     form = {"type": "contacts", "column": ["status", "external_id"], "place_status": "1", "place_external_id": "2"}
     assert visitor.post("export", data={**form, "action": "keep", "save_as": ""}).status_code == 422
 
-    saved = visitor.post("export", data={**form, "action": "keep", "save_as": "Short"})
+    saved = visitor.post("export", data={**form, "action": "keep", "save_as": "Für Sales"})
 
     page = visitor.client.get(saved.headers["location"]).text
     assert re.findall(r'name="column" value="(\w+)" checked', page) == ["status", "external_id"]
@@ -63,7 +64,8 @@ def test_what_a_daily_export_has_is_changed_and_all_else_stays(visitor: Visitor,
 
     text = file.read_text()
     assert "# for the sales team" in text
-    assert "order_by: [status]  # they like it so" in text
+    assert "order_by: [status]" in text
+    assert "# they like it so" in text
     assert "status != lead" in text
     assert "06:30" in text
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
@@ -73,9 +75,7 @@ def test_what_a_daily_export_has_is_changed_and_all_else_stays(visitor: Visitor,
 def test_conditions_that_the_form_cannot_show_stay(visitor: Visitor, store: RecordStore) -> None:
     file: Path = store.settings.home / "exports.yaml"
     conditions = [f"amount != {number}" for number in range(6)]
-    file.write_text(
-        f"exports:\n  - {{name: daily, account: ua, type: contacts, at: '07:00', where: {conditions}}}\n"
-    )
+    file.write_text(f"exports:\n  - {{name: daily, account: ua, type: contacts, at: '07:00', where: {conditions}}}\n")
     page = visitor.get("export", type="contacts", delivery="daily").text
     assert "These conditions stay as they are" in page
 

@@ -77,9 +77,7 @@ def test_rows_of_one_key_stand_side_by_side_and_one_is_kept(visitor: Visitor, st
 def test_rows_with_one_problem_are_left_out(visitor: Visitor) -> None:
     upload = previewed(visitor)
 
-    visitor.post(
-        "import", upload, "fix", data={"action": "leave_out_open", "field": "country", "rule": "str_matches"}
-    )
+    visitor.post("import", upload, "fix", data={"action": "leave_out_open", "field": "country", "rule": "str_matches"})
 
     assert "0 ready · 6 need attention · 2 left out" in visitor.get("import", upload, "fix").text
 

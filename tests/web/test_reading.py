@@ -9,7 +9,7 @@ from openpyxl import Workbook
 from tests.web.visitor import Visitor
 
 
-def workbook(**sheets: list[list[object]]) -> bytes:
+def workbook(**sheets: list[list[str]]) -> bytes:
     made = Workbook()
     for name, rows in sheets.items():
         sheet = made.create_sheet(name)

@@ -124,7 +124,7 @@ function begin(root) {
   if (upload && !upload.dataset.ready) { upload.dataset.ready = "yes"; prepareUpload(upload); }
   root.querySelectorAll("ul.order").forEach((list) => { if (!list.dataset.ready) { list.dataset.ready = "yes"; prepareOrder(list); } });
   const go = root.querySelector("[data-go]");
-  if (go) location.assign(go.dataset.go);
+  if (go) { sessionStorage.moved = "yes"; location.assign(go.dataset.go); }
   const making = root.querySelector("#exporting");
   if (making && "Notification" in window && Notification.permission === "default" && !sessionStorage.asked) {
     sessionStorage.asked = "yes";
@@ -140,5 +140,29 @@ function begin(root) {
   if (zone && ["UTC", ""].includes(zone.value)) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 
-document.addEventListener("DOMContentLoaded", () => begin(document));
+// After each step the focus is at the new page's heading; in the grid it is at the next wrong value.
+function focusHeading() {
+  const heading = document.querySelector("main h1");
+  if (!sessionStorage.moved || !heading) return;
+  delete sessionStorage.moved;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
+
+function focusNextWrong(row) {
+  if (document.activeElement !== document.body) return;
+  for (let each = row; each; each = each.nextElementSibling) {
+    const wrong = each.querySelector("input[aria-invalid=true]");
+    if (wrong) { wrong.focus(); return; }
+  }
+  row.querySelector("input, button")?.focus();
+}
+
+document.addEventListener("DOMContentLoaded", () => { begin(document); focusHeading(); });
+document.addEventListener("submit", () => { sessionStorage.moved = "yes"; });
+document.addEventListener("htmx:beforeRequest", () => { delete sessionStorage.moved; });
+document.addEventListener("htmx:afterSettle", (event) => {
+  const row = event.target.closest?.("tbody[id]") || document.getElementById(event.target.id);
+  if (row?.matches("tbody")) focusNextWrong(row);
+});
 document.addEventListener("htmx:load", (event) => begin(event.detail.elt.parentElement || document));

@@ -1,5 +1,7 @@
 """Exports: what to export, how far one is, and the files that were made."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,6 +31,7 @@ _CONDITIONS = 4
 _LISTED = 20
 _FORMATS = ("excel", "csv", "json", "ndjson", "parquet")
 _FOR_SPREADSHEETS = "utf-8-sig"
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
 
 
 class _Cancelled(RecordsError):
@@ -122,7 +125,7 @@ def start(visit: Visit) -> Response:
     if form is None:
         raise InvalidRequest("The form is empty.", "Choose what to export.")
     request = request_of(visit.account, form)
-    name = visit.said("save_as").strip()
+    name = plain_name(visit.said("save_as"))
     with visit.store() as store:
         records = store.account(visit.account)
         if name and request.columns is not None:
@@ -134,6 +137,12 @@ def start(visit: Visit) -> Response:
         plan = ExportWriter(store, visit.person.name).plan(request)
     make(visit.site, plan)
     return visit.go("export", plan.export_id)
+
+
+def plain_name(text: str) -> str:
+    """Returns a text as a name: small letters and digits, with hyphens between; "" if it has none."""
+    plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
+    return _NOT_IN_NAMES.sub("-", plain).strip("-_")[:63]
 
 
 def make(site: Site, plan: ExportPlan) -> None:

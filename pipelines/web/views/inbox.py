@@ -27,13 +27,15 @@ def listed(visit: Visit) -> Response:
         opened = {it.arrived: it.upload_id for it in visit.site.uploads.listed(visit.account) if it.arrived}
         # What became of a file that somebody has opened and read otherwise is the state of its newest preview.
         by_id = {batch.batch_id: batch for batch in found}
-        later = {it.arrived: by_id.get(it.batch_id or "") for it in visit.site.uploads.listed(visit.account) if it.arrived}
+        later = {
+            it.arrived: by_id.get(it.batch_id or "") for it in visit.site.uploads.listed(visit.account) if it.arrived
+        }
         shown = [(batch, later.get(batch.batch_id) or batch, opened.get(batch.batch_id)) for batch in arrived]
     return visit.page("inbox.html.jinja", batches=shown)
 
 
 def open_file(visit: Visit) -> Response:
-    """Opens a file that waits, or that could not be read, like an uploaded one: to say how to read it, and to fix it."""
+    """Opens a file that waits, or that could not be read, like an uploaded one."""
     batch_id = visit.request.path_params["batch"]
     with visit.store() as store:
         batch = store.account(visit.account).batch(batch_id)
@@ -66,7 +68,5 @@ def _as_upload(visit: Visit, store: RecordStore, batch: Batch) -> str:
     is_open = batch.status is BatchStatus.PREVIEWED
     if is_open:
         keep_changes(store, batch, uploads.file(upload))
-    uploads.save(
-        replace(upload, choices=choices, batch_id=batch.batch_id if is_open else None, arrived=batch.batch_id)
-    )
+    uploads.save(replace(upload, choices=choices, batch_id=batch.batch_id if is_open else None, arrived=batch.batch_id))
     return upload.upload_id

@@ -1,14 +1,12 @@
 """Exports that are made every day: the account's entries of `exports.yaml`."""
 
-import re
-import unicodedata
 from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from pipelines.web.views.exports import own_delivery, request_of
+from pipelines.web.views.exports import own_delivery, plain_name, request_of
 from pipelines.web.visit import Visit
 from resources.deliveries import Deliveries
 from resources.deliveries_file import DeliveriesFile
@@ -17,7 +15,6 @@ from schemas.errors import InvalidRequest
 
 _LATE = timedelta(minutes=15)
 """After this time, an export that was not made is shown as missing."""
-_NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
 
 
 def listed(visit: Visit) -> Response:
@@ -66,7 +63,7 @@ def _entry(visit: Visit) -> dict[str, Any]:
     request = request_of(visit.account, visit.form)
     values: dict[str, Any] = {
         # The account's name comes first, so that a name never says what other accounts have.
-        "name": _name_of(f"{visit.account}-{visit.said('delivery_name') or request.record_type}"),
+        "name": plain_name(f"{visit.account}-{visit.said('delivery_name') or request.record_type}") or "daily",
         "account": visit.account,
         "type": request.record_type,
         "at": visit.said("at"),
@@ -92,9 +89,3 @@ def _checked(values: dict[str, Any]) -> Delivery:
 
 def _zone(visit: Visit) -> str:
     return visit.said("time_zone").strip() or "UTC"
-
-
-def _name_of(text: str) -> str:
-    """Returns a text as the name of an entry: small letters and digits, with hyphens between."""
-    plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
-    return _NOT_IN_NAMES.sub("-", plain).strip("-_")[:63] or "daily"
