@@ -213,7 +213,12 @@ def test_every_other_screen_is_clean(browser: Browser, pages: tuple[RecordStore,
     page.goto(f"{address}/a/acme/import")
     book = Workbook()
     sheet = book.worksheets[0]
-    for row in (["About these people"], ["external_id", "status", "signed_up"], ["B", "Kunnde", "2024-05-31T14:00:00"], ["B", "lead", None]):
+    for row in (
+        ["About these people"],
+        ["external_id", "status", "signed_up"],
+        ["B", "Kunnde", "2024-05-31T14:00:00"],
+        ["B", "lead", None],
+    ):
         sheet.append(row)
     book.create_sheet("Orders").append(["x"])
     book.save(tmp_path / "people.xlsx")

@@ -106,7 +106,7 @@ class DelimitedFile:
             for number in range(1, FIRST_ROWS + 1):
                 line = text.readline(_LONGEST_LINE)
                 try:
-                    row = next(self.dialect.reader([line]), [])
+                    row: list[str] = next(self.dialect.reader([line]), [])
                 except csv.Error:  # a title with a quotation mark, or a part of a record
                     row = [line.strip()]
                 if any(row):
