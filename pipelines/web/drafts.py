@@ -18,6 +18,7 @@ from resources.record_store import RecordStore
 from resources.record_store.databases import literal
 from schemas.batches import Batch, BatchStatus, ChangedValue, ImportReport, OnInvalid
 from schemas.errors import AlreadyImported, CommitUnknown, NotFound, PreviewOutdated, RecordsError, Refused
+from schemas.people import Role
 from schemas.uploads import Choices, Failure, Upload
 from schemas.warnings import WarningCode
 
@@ -127,9 +128,12 @@ def draft_of(visit: Visit) -> Draft:
     """Returns the upload that the address names, with the step that it has reached.
 
     Begins to read a file that is complete and has neither a preview nor a failure. Waits a little, because most files
-    are read within a second. Raises NotFound if the account has no such upload.
+    are read within a second. Raises NotFound if the account has no such upload. Raises NotAllowed for a change of a
+    file from the inbox that somebody else has opened, if the person is no approver.
     """
     upload = visit.site.uploads.find(visit.account, visit.request.path_params["upload"])
+    if visit.request.method == "POST" and upload.arrived is not None and upload.actor != visit.person.name:
+        visit.require(Role.APPROVER)
     return of(visit.site, upload)
 
 

@@ -24,13 +24,14 @@ def listed(visit: Visit) -> Response:
     with visit.store() as store:
         found = store.batches(visit.account) if store.exists else []
         arrived = [batch for batch in found if batch.arrival_id is not None and batch.undone is None][:_SHOWN]
-        opened = {it.arrived: it.upload_id for it in visit.site.uploads.listed(visit.account) if it.arrived}
-        # What became of a file that somebody has opened and read otherwise is the state of its newest preview.
         by_id = {batch.batch_id: batch for batch in found}
-        later = {
-            it.arrived: by_id.get(it.batch_id or "") for it in visit.site.uploads.listed(visit.account) if it.arrived
-        }
-        shown = [(batch, later.get(batch.batch_id) or batch, opened.get(batch.batch_id)) for batch in arrived]
+        opened = {it.arrived: it for it in visit.site.uploads.listed(visit.account) if it.arrived}
+        shown = []
+        for batch in arrived:
+            upload = opened.get(batch.batch_id)
+            # What became of a file that somebody has opened and read otherwise is the state of its newest preview.
+            newest = batch if upload is None else by_id.get(upload.batch_id or "", batch)
+            shown.append((batch, newest, None if upload is None else upload.upload_id))
     return visit.page("inbox.html.jinja", batches=shown)
 
 
