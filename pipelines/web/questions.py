@@ -75,8 +75,8 @@ def choices(texts: Texts, draft: Draft, found: Peek) -> Iterator[Choice]:
         asked.pop("decimal", None)
     if found.local_time or said.time_zone:
         sentence = str(texts("reading.local_time", text=found.local_time)) if found.local_time else ""
-        zone = said.time_zone or found.options.time_zone or ""
-        yield Choice("time_zone", (), zone, bool(found.local_time) and not zone, sentence)
+        zone = said.time_zone or found.time_zone or ""
+        yield Choice("time_zone", (), zone, not zone, sentence)
         asked.pop("time_zone", None)
     if "footer" not in asked and (said.footer is not None or _has_footer(draft)):
         answers = [(it.value, _in_words(texts, "footer", it.value)) for it in Footer]

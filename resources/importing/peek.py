@@ -52,6 +52,7 @@ class Peek:
     missing: fields that no column feeds. problem: why the columns cannot be mapped; "" if they can.
     date, number: a text that an option gives its meaning; None if there is none.
     letters: a text that depends on the encoding. local_time: a time without its zone. "" if there is none.
+    time_zone: the zone of such times, as said or as the format has it; None if they are no values.
     first_rows: the first rows of the table, also those above the header, each with its number from 1.
     alternatives: what else options could say, by their names.
     """
@@ -69,6 +70,7 @@ class Peek:
     number: Example | None = None
     letters: str = ""
     local_time: str = ""
+    time_zone: str | None = None
     first_rows: tuple[tuple[int, tuple[str, ...]], ...] = ()
     alternatives: Mapping[str, list[str]] = field(default_factory=dict)
 
@@ -112,6 +114,7 @@ def peek(store: RecordStore, request: ImportRequest) -> Peek:
             number=_number(record_type, columns, texts) if reader.format.numbers_are_text else None,
             letters=next((text for column in texts for text in column.to_pylist() if not text.isascii()), ""),
             local_time=_local_time(record_type, columns, texts),
+            time_zone=source.time_zone,
             first_rows=reader.first_rows,
             alternatives=reader.alternatives,
         )

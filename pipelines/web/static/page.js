@@ -6,7 +6,8 @@ const PIECE = 8 * 1024 * 1024;
 const WAITS = [1000, 2000, 5000, 10000, 30000];
 
 function showTimes(root) {
-  const lang = document.documentElement.lang;
+  const own = document.documentElement.lang;
+  const lang = navigator.language.startsWith(own) ? navigator.language : own;
   const whole = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
   const hour = new Intl.DateTimeFormat(lang, { timeStyle: "short" });
   const day = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
