@@ -18,7 +18,7 @@ from resources.export_writer.formats import FORMATS, supporting
 from resources.export_writer.inspection import masked_manifest, preview_of
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import RecordStore
-from resources.running_ui import RunningUi
+from resources.running_ui import RunningUi, page_of
 from schemas.counts import numbered
 from schemas.errors import InvalidRequest
 from schemas.exports import SHEET_ROWS, ExportManifest, ExportRequest, Packing
@@ -234,6 +234,9 @@ def export_metadata(store: RecordStore, manifest: ExportManifest) -> Mapping[str
     link = running.export_link(store.settings, manifest) if running else None
     if link is not None:
         shown["file_link"] = dg.MetadataValue.url(link)
+    page = page_of(store.settings, manifest.account, "export", manifest.export_id)
+    if page is not None:
+        shown["page"] = dg.MetadataValue.url(page)
     if manifest.seconds:
         shown |= {"seconds": manifest.seconds, "rows_per_second": round(manifest.rows / manifest.seconds)}
     rows = preview_of(store.account(manifest.account), record_type, manifest)

@@ -23,7 +23,7 @@ from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
-from resources.running_ui import RunningUi
+from resources.running_ui import RunningUi, page_of
 from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest
@@ -330,6 +330,9 @@ def batch_metadata(store: RecordStore, report: ImportReport) -> dict[str, Any]:
         shown["snapshot"] = report.snapshot
     running = RunningUi.of(store.settings)
     links = running.links(report) if running else {}
+    page = page_of(store.settings, batch.account, "history", batch.batch_id)
+    if page is not None:
+        shown["page"] = dg.MetadataValue.url(page)
     for name, path in report.files.items():
         shown[name] = dg.MetadataValue.path(str(path))
         if name in links:

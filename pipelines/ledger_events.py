@@ -16,11 +16,12 @@ from pipelines.notices import send_notices
 from pipelines.partitions import ACCOUNTS
 from pipelines.store_resource import RecordsResource
 from resources.record_store import RecordStore
+from resources.running_ui import page_of
 from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest
 from schemas.notice_cursor import Entry, NoticeCursor
-from schemas.notices import of_batch, of_export
+from schemas.notices import Message, of_batch, of_export
 
 _ROWS_A_TICK = 200
 _RECORDS_A_TICK = 500_000
@@ -75,11 +76,14 @@ def _parse(cursor: str | None) -> tuple[int, NoticeCursor]:
 
 
 def _entries(store: RecordStore, number: int) -> list[Entry]:
-    window = store.settings.rollback_window
-    return [
-        Entry(seq, row.at, of_batch(row, window) if isinstance(row, Batch) else of_export(row))
-        for seq, row in store.ledger_after(number, _ROWS_A_TICK).rows
-    ]
+    return [Entry(seq, row.at, _message(store, row)) for seq, row in store.ledger_after(number, _ROWS_A_TICK).rows]
+
+
+def _message(store: RecordStore, row: Batch | ExportManifest) -> Message | None:
+    settings = store.settings
+    if isinstance(row, ExportManifest):
+        return of_export(row, page_of(settings, row.account, "export", row.export_id))
+    return of_batch(row, settings.rollback_window, page_of(settings, row.account, "history", row.batch_id))
 
 
 def _is_to_check(row: Batch | ExportManifest) -> TypeGuard[ExportManifest]:

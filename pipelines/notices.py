@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from pipelines.deployment import address_of
-from pipelines.runs import ACCOUNT
+from pipelines.runs import ACCOUNT, BATCH
 from pipelines.store_resource import RecordsResource
 from resources.notifier import Notifier
+from resources.running_ui import page_of
 from resources.settings import Settings
 from schemas.errors import InvalidRequest
 from schemas.notice_cursor import Entry, NoticeCursor
@@ -88,6 +89,10 @@ def _message(instance: dg.DagsterInstance, settings: Settings, record: dg.EventL
     address = address_of(settings)
     account = run.tags.get(_PARTITION) or run.tags.get(ACCOUNT)
     place = f"Run {run.run_id}" if address is None else f"{address}/runs/{run.run_id}"
+    batch = run.tags.get(BATCH)
+    page = page_of(settings, account, "history", batch) if account and batch else None
+    if page is not None:  # of a conflict, for example: the page explains the choices
+        place += f"\nIn the browser: {page}"
     return of_failure(run.job_name, account, _why(record), place)
 
 

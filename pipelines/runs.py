@@ -11,7 +11,7 @@ import psutil
 
 from resources.clock import SystemClock
 
-ACCOUNT = "records/account"
+ACCOUNT, BATCH = "records/account", "records/batch"
 HIDDEN = ".dagster/records-"
 """The beginning of tags that are only for our sensors. Dagster's pages do not show them."""
 

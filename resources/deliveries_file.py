@@ -29,9 +29,14 @@ class DeliveriesFile:
             entries.append(CommentedMap(entry))
 
     def change(self, name: str, values: dict[str, Any]) -> None:
-        """Change values of an entry. Raises NotFound if there is none with this name."""
+        """Change values of an entry; None removes one. Raises NotFound if there is none with this name."""
         with self._changed() as entries:
-            self._entry(entries, name).update(values)
+            entry = self._entry(entries, name)
+            for key, value in values.items():
+                if value is None:
+                    entry.pop(key, None)
+                else:
+                    entry[key] = value
 
     def remove(self, name: str) -> None:
         """Remove an entry. Raises NotFound if there is none with this name."""

@@ -178,9 +178,17 @@ def sync(place: Path) -> None:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replace the content of a file in one step, flushed to the disk."""
+    """Replace the content of a file in one step, flushed to the disk. It keeps its owner and mode.
+
+    Only root can give a file to another user. Others leave the group as it is, if they may.
+    """
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", encoding="utf-8") as file:
+        with suppress(FileNotFoundError):
+            before = path.stat()
+            with suppress(PermissionError):
+                os.fchown(file.fileno(), before.st_uid if os.geteuid() == 0 else -1, before.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

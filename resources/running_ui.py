@@ -56,6 +56,16 @@ class RunningUi:
         _path(settings).unlink(missing_ok=True)
 
 
+def page_of(settings: Settings, account: str, *parts: str) -> str | None:
+    """Returns the address of an account's web page, as `history` and an id; None if nobody knows where the pages are.
+
+    It is not secret: the pages ask who reads them.
+    """
+    running = RunningUi.of(settings)
+    pages = settings.web_url or (None if running is None else running.files)
+    return None if pages is None else "/".join((pages, "a", account, *parts))
+
+
 def export_token(settings: Settings, export: ExportManifest) -> str | None:
     """Returns the secret part of the address of an export's file.
 

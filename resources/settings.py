@@ -59,6 +59,8 @@ class Settings:
     """RECORDS_EXPORT_PROCESSES: how many processes of a run make an export's parts at a time. 1: the run itself."""
     dagster_url: str | None = None
     """RECORDS_DAGSTER_URL: the address of the deployment. Default: what `records ui` wrote to ui.json."""
+    web_url: str | None = None
+    """RECORDS_WEB_URL: the address of the web pages, for links to them. Default: what `records ui` wrote to ui.json."""
     notify: tuple[str, ...] = field(default=(), repr=False)
     """RECORDS_NOTIFY: who receives notices, as addresses of Apprise. They are secrets."""
     duckdb_memory: str = "512MB"
@@ -87,6 +89,7 @@ class Settings:
             background_rows=int(_number(environment, "RECORDS_BACKGROUND_ROWS", cls.background_rows, "records")),
             export_processes=int(_number(environment, "RECORDS_EXPORT_PROCESSES", cls.export_processes, "processes")),
             dagster_url=(environment.get("RECORDS_DAGSTER_URL") or "").rstrip("/") or None,
+            web_url=(environment.get("RECORDS_WEB_URL") or "").rstrip("/") or None,
             notify=tuple(filter(None, _BETWEEN.split(environment.get("RECORDS_NOTIFY", "").strip(" ,\t\r\n")))),
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
             ui_hosts=tuple(map(_host, _listed(environment, "RECORDS_UI_HOSTS", ","))),

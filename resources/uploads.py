@@ -44,6 +44,12 @@ class OffsetMismatch(RecordsError):
         self.offset = offset
 
 
+class TooLarge(InvalidRequest):
+    """The file is larger than may be uploaded."""
+
+    code = "too_large"
+
+
 @dataclass
 class Piece:
     """A piece of a file that is being received. `write` takes its bytes."""
@@ -74,8 +80,9 @@ class Uploads:
         """
         most = self._settings.upload_mb
         if not 0 <= size <= most * 1_000_000:
-            raise InvalidRequest(
-                f"The file has {size:,} bytes.", f"At most {most:,} MB can be uploaded (RECORDS_UPLOAD_MB)."
+            raise TooLarge(
+                f"The file has {size:,} bytes. At most {most:,} MB can be uploaded.",
+                "Divide it, or raise RECORDS_UPLOAD_MB.",
             )
         if len(entries(self._root / account)) >= _MOST:
             raise InvalidRequest(f"The account has {_MOST} uploads already.", "Remove some of them.")

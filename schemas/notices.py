@@ -31,12 +31,15 @@ def asking(batch: Batch, person: str, address: str) -> Message:
     )
 
 
-def of_batch(batch: Batch, window: timedelta) -> Message | None:
-    """Returns the message about a batch that waits for approval, left records out, or rolled another batch back.
+def of_batch(batch: Batch, window: timedelta, page: str | None = None) -> Message | None:
+    """Returns the message about a batch: it waits for approval, left records out, failed, or rolled another one back.
 
-    None for any other change. `window` is how long a preview can be committed.
+    None for any other change. `window` is how long a preview can be committed. `page` is the address of its web page.
     """
     subject = f"{batch.account}: an import of {batch.record_type}"
+    link = f"\nIn the browser: {page}" if page else ""
+    if batch.failure is not None and batch.arrival_id is not None:
+        return Message(f"{subject} failed", f"{batch.file_name}: {batch.failure}{link}", "warning")
     if batch.waits:
         until = batch.open_until(window)
         skip = " --on-invalid skip" if batch.counts.rejected else ""
@@ -47,7 +50,7 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
             + "".join(f"Warning: {warning.sentence} ({warning.code})\n" for warning in batch.warnings)
             + f"Look at it: records show {batch.batch_id}\n"
             f"Approve it until {until:%Y-%m-%d %H:%M} UTC: records commit {batch.batch_id}{skip}\n"
-            f"Or discard it: records discard {batch.batch_id}",
+            f"Or discard it: records discard {batch.batch_id}{link}",
             "warning",
         )
     if batch.status is not BatchStatus.COMMITTED or batch.at != batch.committed_at:
@@ -58,29 +61,33 @@ def of_batch(batch: Batch, window: timedelta) -> Message | None:
             f"{batch.account}: a batch of {batch.record_type} was rolled back",
             f"{batch.actor} rolled {batch.undone.batch_id} back: {counts}.\n"
             + (f"{counts.resting_message}\n" if counts.resting else "")
-            + f"To reverse that: records rollback {batch.batch_id}",
+            + f"To reverse that: records rollback {batch.batch_id}{link}",
             "info",
         )
     if batch.counts.rejected:
         return Message(
             f"{subject} left out {numbered(batch.counts.rejected, 'record')}",
             f"{batch.file_name}, {numbered(batch.counts.read, 'record')}: {batch.counts}.\n"
-            f"See the problems and the file to correct: records show {batch.batch_id}",
+            f"See the problems and the file to correct: records show {batch.batch_id}{link}",
             "warning",
         )
     return None
 
 
-def of_export(export: ExportManifest) -> Message | None:
-    """Returns the message about an export that a run made; None for an export from a terminal."""
+def of_export(export: ExportManifest, page: str | None = None) -> Message | None:
+    """Returns the message about an export that a run made; None for an export from a terminal.
+
+    page: the address of its web page.
+    """
     if export.run_id is None:
         return None
     seconds = "" if export.seconds is None else f", {export.seconds:,.1f} seconds"
     full = "\nIt has all records, because the export before it is no longer kept." if export.full else ""
+    link = f"\nDownload it in the browser: {page}" if page else ""
     records = numbered(export.rows, "record")
     return Message(
         f"{export.account}: an export of {export.record_type} is ready",
-        f"{records}, {export.bytes:,} bytes{seconds}; requested by {export.actor}.\n{export.path}{full}",
+        f"{records}, {export.bytes:,} bytes{seconds}; requested by {export.actor}.\n{export.path}{full}{link}",
         "success",
     )
 

@@ -60,6 +60,7 @@ class Upload:
     failure: why there is none.
     wants_approval: who has asked others to approve the import; None if nobody has.
     saved_by: who has begun to save it; None if nobody has. saved: whether that is done.
+    arrived: the batch of the inbox from which the file comes; None if a person has uploaded it.
     """
 
     upload_id: str
@@ -75,6 +76,7 @@ class Upload:
     wants_approval: str | None = None
     saved_by: str | None = None
     saved: bool = False
+    arrived: str | None = None
 
     def request(self, file: Path) -> ImportRequest:
         """Returns the request to import the file as the choices say."""

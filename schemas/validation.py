@@ -262,9 +262,11 @@ def invalid_values(model: type[RecordModel], values: ValueMap) -> Iterator[tuple
             yield from ((pairs[row], f"{name} {it.expected}") for it in failures for row in it.rows.to_pylist())
 
 
-def are_values(model: type[RecordModel], name: str, texts: Sequence[str]) -> list[bool]:
-    """Returns which texts are values of a field as they are."""
-    failures = _Rules(model, ReadOptions()).checked({name: pa.array(texts, pa.string())})[1]
+def are_values(
+    model: type[RecordModel], name: str, texts: Sequence[str], options: ReadOptions | None = None
+) -> list[bool]:
+    """Returns which texts are values of a field as they are. options: how they are written."""
+    failures = _Rules(model, options or ReadOptions()).checked({name: pa.array(texts, pa.string())})[1]
     wrong = {row for it in failures for row in it.rows.to_pylist()}
     return [row not in wrong for row in range(len(texts))]
 

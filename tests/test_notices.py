@@ -21,7 +21,7 @@ from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.ledger import append_batch
 from resources.running_ui import RunningUi
-from schemas.batches import OnInvalid
+from schemas.batches import BatchStatus, OnInvalid
 from schemas.exports import ExportRequest
 from schemas.notices import first_sentence, of_batch
 from schemas.retries import next_attempt
@@ -101,6 +101,30 @@ def test_each_row_of_the_ledger_is_notified_once(
         str(export.path),
     ]
     assert "canary" not in json.dumps(receiver.posted)
+
+
+def test_notices_have_the_address_of_the_page(
+    store: RecordStore, importer: Importer, instance: dg.DagsterInstance, receiver: Receiver, file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    partial = importer.import_file(contacts_of(file), OnInvalid.SKIP).batch
+    failed = replace(partial, status=BatchStatus.FAILED, failure="It is no file of ours.", arrival_id="a-1")
+    notice = of_batch(failed, timedelta(hours=24), "https://records.example.org/a/ua/history/b")
+    assert notice is not None
+    assert notice.title == "ua: an import of contacts failed"
+    assert notice.body.splitlines()[1] == "In the browser: https://records.example.org/a/ua/history/b"
+    export = ExportWriter(store, "schedule:daily", run_id="a-run").export(ExportRequest("ua", "contacts"))
+    RunningUi("http://127.0.0.1:3000", "http://127.0.0.1:3001", 1).write(store.settings)
+    cursor = tick(ledger_events, instance, None)
+    rollback = store.account("ua").roll_back(RollbackRequest("ua", partial.batch_id), "tester", None).batch_id
+    monkeypatch.setenv("RECORDS_WEB_URL", "https://records.example.org/")
+    tick(ledger_events, instance, cursor)
+
+    assert [message["message"].splitlines()[-1] for message in receiver.posted] == [
+        f"In the browser: http://127.0.0.1:3001/a/ua/history/{partial.batch_id}",
+        f"Download it in the browser: http://127.0.0.1:3001/a/ua/export/{export.export_id}",
+        f"In the browser: https://records.example.org/a/ua/history/{rollback}",
+    ]
 
 
 def test_an_import_that_waits_for_approval_says_how_to_approve_it(

@@ -27,6 +27,7 @@ from resources.defects import defect, keep_details
 from resources.record_store.refusals import check_account
 from resources.settings import Settings
 from resources.system_errors import system_error
+from resources.uploads import TooLarge
 from schemas.errors import (
     AlreadyImported,
     DiskFull,
@@ -57,6 +58,7 @@ _STATUS: dict[type[RecordsError], HTTPStatus] = {
     NotSignedIn: HTTPStatus.FORBIDDEN,
     NotAllowed: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     InvalidRequest: HTTPStatus.UNPROCESSABLE_ENTITY,
     AlreadyImported: HTTPStatus.CONFLICT,
     Refused: HTTPStatus.CONFLICT,
@@ -106,6 +108,7 @@ def _routes(site: Site) -> list[Route | Mount]:
         page(f"{of_upload}/preview", imports.preview),
         page(f"{of_upload}/fix", fixing.grid),
         page(f"{of_upload}/fix", fixing.correct, role=importer, methods=post),
+        page(f"{of_upload}/fix/rows.xlsx", fixing.download),
         page(f"{of_upload}/save", imports.save, role=importer, methods=post),
         page(f"{of_upload}/ask", imports.ask_for_approval, role=importer, methods=post),
         page(f"{of_upload}/remove", imports.remove, role=importer, methods=post),
@@ -123,6 +126,7 @@ def _routes(site: Site) -> list[Route | Mount]:
         page(f"{of_account}/scheduled", scheduled.listed),
         page(f"{of_account}/scheduled", scheduled.change, role=Role.OPERATOR, methods=post),
         page(f"{of_account}/inbox", inbox.listed),
+        page(f"{of_account}/inbox/{{batch}}", inbox.open_file, role=importer, methods=post),
         page(f"{of_account}/files/{{of}}/{{what}}", files.download),
         *(
             Route(f"/api{it.path}", _answered(site, it.answer, it.role, api.failure), methods=[it.method])
@@ -182,7 +186,7 @@ async def _json(request: Request) -> Any:
 
 
 def _too_large(visit: Visit) -> Response:
-    error = InvalidRequest(
+    error = TooLarge(
         f"The form is larger than {visit.site.settings.upload_mb:,} MB, or does not say how large it is.",
         "Send a smaller file.",
     )

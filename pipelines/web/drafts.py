@@ -14,15 +14,17 @@ from resources.defects import defect, keep_details
 from resources.importing.corrections import Corrections, Progress
 from resources.importing.importer import Importer
 from resources.importing.peek import Peek, peek
+from resources.record_store import RecordStore
 from resources.record_store.databases import literal
-from schemas.batches import BatchStatus, ChangedValue, ImportReport, OnInvalid
+from schemas.batches import Batch, BatchStatus, ChangedValue, ImportReport, OnInvalid
 from schemas.errors import AlreadyImported, CommitUnknown, NotFound, PreviewOutdated, RecordsError, Refused
+from schemas.people import Role
 from schemas.uploads import Choices, Failure, Upload
 from schemas.warnings import WarningCode
 
 _CHANGES = "changes.parquet"
-_OF_READING = (WarningCode.DATE_ORDER, WarningCode.DECIMAL_STYLE)
-"""Warnings of values that another way of reading would read."""
+_OF_READING = {WarningCode.DATE_ORDER: "date_order", WarningCode.DECIMAL_STYLE: "decimal"}
+"""Warnings of values that another way of reading would read, and the option that says which way."""
 
 
 class Step(StrEnum):
@@ -63,7 +65,10 @@ class Draft:
         """Returns whether a person should say how the file is to be read."""
         if self.report is None:
             return self.upload.failure is not None
-        return bool(self.report.questions) or any(it.code in _OF_READING for it in self.report.batch.warnings)
+        remembered = self.report.batch.remembered
+        said = {} if remembered is None else remembered.options.said()
+        warned = {_OF_READING[it.code] for it in self.report.batch.warnings if it.code in _OF_READING}
+        return bool(self.report.questions) or not warned <= said.keys()
 
     @property
     def needs_columns(self) -> bool:
@@ -123,9 +128,12 @@ def draft_of(visit: Visit) -> Draft:
     """Returns the upload that the address names, with the step that it has reached.
 
     Begins to read a file that is complete and has neither a preview nor a failure. Waits a little, because most files
-    are read within a second. Raises NotFound if the account has no such upload.
+    are read within a second. Raises NotFound if the account has no such upload. Raises NotAllowed for a change of a
+    file from the inbox that somebody else has opened, if the person is no approver.
     """
     upload = visit.site.uploads.find(visit.account, visit.request.path_params["upload"])
+    if visit.request.method == "POST" and upload.arrived is not None and upload.actor != visit.person.name:
+        visit.require(Role.APPROVER)
     return of(visit.site, upload)
 
 
@@ -184,10 +192,7 @@ def _preview(site: Site, upload: Upload, task: Task) -> None:
     try:
         with site.stores.lent() as store:
             report = Importer(store, upload.actor).preview(upload.request(file), task.progress)
-            changes = file.parent.parent / _CHANGES
-            changes.unlink(missing_ok=True)
-            if report.batch.counts.updated:
-                store.account(upload.account).write_changes(report.batch.batch_id, changes)
+            keep_changes(store, report.batch, file)
         done = replace(upload, batch_id=report.batch.batch_id)
     except RecordsError as error:
         done = replace(upload, failure=Failure.of(error))
@@ -201,6 +206,14 @@ def _preview(site: Site, upload: Upload, task: Task) -> None:
     elif done.batch_id is not None:
         with site.stores.lent() as store, suppress(RecordsError):
             Importer(store, upload.actor).discard(upload.account, done.batch_id)
+
+
+def keep_changes(store: RecordStore, batch: Batch, file: Path) -> None:
+    """Write all changed values of a preview beside the uploaded file."""
+    changes = file.parent.parent / _CHANGES
+    changes.unlink(missing_ok=True)
+    if batch.counts.updated:
+        store.account(batch.account).write_changes(batch.batch_id, changes)
 
 
 def save(draft: Draft, actor: str) -> None:

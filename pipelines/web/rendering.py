@@ -1,6 +1,7 @@
 """Pages as HTML: the templates, and what all of them can use."""
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,10 @@ from pipelines.web.texts import Texts
 from resources.report_writer.visible import as_html
 
 STATIC = Path(__file__).parent / "static"
+_IN_BRACKETS = re.compile(r" ?\([^()]*(?:--[a-z]|RECORDS_[A-Z])[^()]*\)")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s")
+_OF_TERMINALS = re.compile(r"(?<!\w)--[a-z]|\brecords [a-z-]+ |RECORDS_[A-Z]|\.yaml\b|deploy/")
+"""What only somebody at a terminal of the server can use: options, commands, settings and files."""
 
 
 @cache
@@ -29,6 +34,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["shown"] = lambda text: Markup("") if text is None else as_html(str(text))
+    made.filters["plain"] = lambda text: Markup("") if text is None else as_html(plain(str(text)))
     made.filters["time"] = time_element
     made.globals["asset"] = asset
     return made
@@ -44,6 +50,12 @@ def asset(name: str) -> str:
     """Returns the address of a style, script or picture. It changes with the content, so that browsers can keep it."""
     digest = hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]
     return f"/static/{name}?v={digest}"
+
+
+def plain(text: str) -> str:
+    """Returns a message without its sentences for people at a terminal, which name options and commands."""
+    sentences = _SENTENCE_END.split(_IN_BRACKETS.sub("", text))
+    return " ".join(it for it in sentences if not _OF_TERMINALS.search(it))
 
 
 def time_element(at: datetime | None, words: str = "") -> Markup:

@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -38,6 +39,8 @@ _PACKINGS = {"gz": "gzip", "zst": "Zstandard", "zip": "ZIP"}
 _ZSTD_WINDOW = 1 << 27
 """The default of the `zstd` command. A frame can demand far more memory than it has bytes."""
 _BLOCK = 1 << 20
+_SHOWN, _SHOWN_COLUMNS = 40, 12
+"""The most characters and columns of a row that a person is shown."""
 _RATIO_FROM = 32 << 20  # unpacked; a smaller file is harmless, and may begin with a long run of one byte
 _REPORTED = (RecordsError, MemoryError, OSError)  # pa.ArrowMemoryError is a MemoryError
 
@@ -106,6 +109,8 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         "float_columns": opened.float_columns,
         "number_formats": opened.number_formats,
         "outline": format_.outline(opened),
+        "first_rows": [(number, _shortened(row)) for number, row in format_.first_rows(opened)],
+        "alternatives": format_.alternatives(opened),
         "packing": packing if member is None else None,
         "sha256": digest,
     }
@@ -126,6 +131,11 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         except _REPORTED as error:
             last = {"error": _error(error, name)}
         stream.write_batch(_empty(schema), {"last": json.dumps(last)})
+
+
+def _shortened(row: Sequence[str]) -> list[str]:
+    """Returns the first texts of a row as a person looks at them."""
+    return [text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…" for text in row[:_SHOWN_COLUMNS]]
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -14,6 +14,8 @@ from schemas.reading import Differing, Question
 
 MOST_ABOVE = 20
 """How many lines or rows above the header are recognised."""
+FIRST_ROWS = 30
+"""How many first rows are shown to a person who says which one is the header."""
 _ROWS, _COLUMNS = 50, 50
 """How many records and columns are looked at."""
 _NEARLY_ALL, _FEW = 0.9, 0.5

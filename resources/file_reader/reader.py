@@ -114,6 +114,17 @@ class FileReader:
         return outline
 
     @property
+    def first_rows(self) -> tuple[tuple[int, tuple[str, ...]], ...]:
+        """The first rows of a table with their numbers from 1, also those above the header; empty without rows."""
+        return tuple((number, tuple(row)) for number, row in self._first_answer()["first_rows"])
+
+    @property
+    def alternatives(self) -> dict[str, list[str]]:
+        """What else options could say, by their names: the sheets of a workbook, the lists of a JSON file."""
+        found: dict[str, list[str]] = self._first_answer()["alternatives"]
+        return found
+
+    @property
     def float_columns(self) -> tuple[int, ...]:
         """The columns that are floating-point numbers in the file, from 0."""
         return tuple(self._first_answer()["float_columns"])

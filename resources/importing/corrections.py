@@ -19,20 +19,26 @@ from filelock import FileLock
 from resources.file_reader import TextChunk
 from resources.file_reader.formats import format_named
 from resources.file_storage import sync
+from resources.importing.repairs import Repair, repairs
 from resources.importing.source import Opener, Source
 from resources.record_store import RecordStore
 from schemas import load_model
 from schemas.batches import Batch, ImportReport, ImportRequest
 from schemas.cleaning import CleanedValues
+from schemas.decimals import fits_sign
 from schemas.errors import InvalidRequest, NotFound, Refused
 from schemas.formulas import unescape_formula
 from schemas.mapping import REJECTS_COLUMNS
 from schemas.reading import ReadOptions
+from schemas.spellings import with_point
 from schemas.validation import validate
+from schemas.values import as_map
 
 MOST = 20_000
 """The most rejected records that can be corrected one by one. More are corrected in the rejects file."""
 
+_MOST_TEXTS = 2_000
+"""For how many different wrong texts of a field a repair is sought."""
 _CONFLICT = "key_conflict"
 _TABLES = """
 CREATE TABLE about (headers TEXT, fields TEXT, options TEXT);
@@ -61,6 +67,7 @@ class Row:
 
     texts: one for each column. changed: the columns that a person has changed. is_odd: it has another number of
     values than the file has columns, so it cannot be corrected here. rivals: other records with the same key.
+    contested: the columns in which those that are not left out have other texts.
     """
 
     record: int
@@ -71,6 +78,7 @@ class Row:
     left_out: bool
     is_odd: bool
     rivals: tuple[int, ...] = ()
+    contested: frozenset[int] = frozenset()
 
     @property
     def is_ready(self) -> bool:
@@ -149,7 +157,8 @@ class Corrections:
                 "AND coalesce(p.field, '') = ? AND p.rule = ?)"
             )
             values += [*group]
-        order = "key, record" if group is not None and group[1] == _CONFLICT else "record"
+        # Records of one key stand beside each other, where the first of them is in the file.
+        order = "coalesce((SELECT min(record) FROM records k WHERE k.key = r.key AND r.key <> ''), record), record"
         with self._opened() as database:
             found = database.execute(
                 f"SELECT record FROM records r WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT ? OFFSET ?",
@@ -174,22 +183,61 @@ class Corrections:
             row = self._row(database, record)
             if row.is_odd:
                 raise Refused("This row has too many or too few values.", "Correct it in the downloaded file.")
-            same = [record]
-            if everywhere:
-                found = database.execute(
-                    "SELECT record FROM records WHERE json_extract(texts, ?) = ? AND json_array_length(texts) = ?",
-                    [f"$[{column}]", row.texts[column], len(self.headers)],
-                )
-                same = [each for (each,) in found]
-            for each in same:
-                texts = [*self._row(database, each).texts]
-                texts[column] = text
-                database.execute(
-                    "UPDATE records SET texts = ?, key = ?, by = ? WHERE record = ?",
-                    [json.dumps(texts), self._key(texts), actor, each],
-                )
-            self._check(database, same)
+            same = self._with_text(database, column, row.texts[column]) if everywhere else [record]
+            self._set(database, column, dict.fromkeys(same, text), actor)
         return same
+
+    def repairs(self) -> list[Repair]:
+        """Returns how wrong values can be corrected at once, what concerns most records first."""
+        with self._opened() as database:
+            found = [it for name in self.fields for it in self._repairs(database, name)]
+        return sorted(found, key=lambda it: -it.records)
+
+    def repair(self, field: str, kind: str, actor: str) -> int:
+        """Correct all values that a repair mends. Returns how many records were changed."""
+        changed = 0
+        with self._opened() as database:
+            for it in self._repairs(database, field) if field in self.fields else ():
+                if it.kind == kind:
+                    column = self.fields[field]
+                    texts = {
+                        record: right
+                        for wrong, right in it.texts.items()
+                        for record in self._with_text(database, column, wrong)
+                    }
+                    self._set(database, column, texts, actor)
+                    changed += len(texts)
+        return changed
+
+    def _repairs(self, database: sqlite3.Connection, field: str) -> list[Repair]:
+        wrong = database.execute(
+            "SELECT json_extract(texts, ?) AS text, count(DISTINCT record) FROM problems JOIN records USING (record) "
+            "WHERE field = ? AND NOT left_out AND json_array_length(texts) = ? GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ?",
+            [f"$[{self.fields[field]}]", field, len(self.headers), _MOST_TEXTS],
+        ).fetchall()
+        if not wrong:
+            return []
+        proposed = as_map(it for it in self._report.proposals if it.value is not None)
+        return repairs(self._model, field, dict(wrong), self._read_options, proposed)
+
+    def _with_text(self, database: sqlite3.Connection, column: int, text: str) -> list[int]:
+        """Returns the records that have a text in a column."""
+        found = database.execute(
+            "SELECT record FROM records WHERE json_extract(texts, ?) = ? AND json_array_length(texts) = ?",
+            [f"$[{column}]", text, len(self.headers)],
+        )
+        return [record for (record,) in found]
+
+    def _set(self, database: sqlite3.Connection, column: int, values: Mapping[int, str], actor: str) -> None:
+        """Set a value of records, and check them again."""
+        for record, text in values.items():
+            texts = [*self._row(database, record).texts]
+            texts[column] = text
+            database.execute(
+                "UPDATE records SET texts = ?, key = ?, by = ? WHERE record = ?",
+                [json.dumps(texts), self._key(texts), actor, record],
+            )
+        self._check(database, [*values])
 
     def leave_out(self, record: int, *, left_out: bool = True) -> None:
         """Leave a record out, or take it in again. Raises NotFound if it is not one of the rejected ones."""
@@ -207,10 +255,14 @@ class Corrections:
             database.execute("UPDATE records SET left_out = 0 WHERE record = ?", [record])
             self._check(database, [record, *row.rivals])
 
-    def leave_out_open(self) -> None:
-        """Leave out all records that still have problems."""
+    def leave_out_open(self, group: tuple[str, str] | None = None) -> None:
+        """Leave out all records that still have problems, or those that have one. `group`: see `rows`."""
+        condition, values = ("TRUE", []) if group is None else ("coalesce(field, '') = ? AND rule = ?", [*group])
         with self._opened() as database:
-            database.execute("UPDATE records SET left_out = 1 WHERE record IN (SELECT record FROM problems)")
+            database.execute(
+                f"UPDATE records SET left_out = 1 WHERE record IN (SELECT record FROM problems WHERE {condition})",
+                values,
+            )
 
     def write(self, path: Path) -> int:
         """Write the records that are ready to a file that names the batch. Returns how many there are.
@@ -231,6 +283,31 @@ class Corrections:
                     file.writerow([*map(form.escaped, row.texts), *notes])
                     written += 1
         return written
+
+    def write_workbook(self, path: Path) -> None:
+        """Write the records that still have problems to a workbook, to be corrected there and uploaded.
+
+        Its numbers have a decimal point, because a workbook has numbers of its own.
+        """
+        form, record_type, decimal = format_named("excel"), self._model.record_type(), self._options["decimal"]
+        numbers = [at for name, at in self.fields.items() if record_type.field(name).is_number and decimal is not None]
+        with (
+            self._opened() as database,
+            form.write_rejects(path, [*self.headers, *REJECTS_COLUMNS], ReadOptions()) as file,
+        ):
+            found = database.execute(
+                "SELECT record FROM records WHERE NOT left_out AND record IN (SELECT record FROM problems) ORDER BY 1"
+            ).fetchall()
+            for (record,) in found:
+                row, texts = self._row(database, record), [*self._row(database, record).texts]
+                for at in () if row.is_odd else numbers:
+                    if fits_sign(pa.array([texts[at].strip()]), decimal)[0].as_py():
+                        texts[at] = with_point(pa.array([texts[at].strip()]), decimal)[0].as_py()
+                problems = "; ".join(f"{it.field or 'The row'} {it.expected}" for it in row.problems)
+                notes = (self._report.batch.batch_id, str(row.record), str(row.line), problems)
+                width = len(self.headers)
+                cells = [*texts[:width], *[""] * (width - len(texts)), *notes, *texts[width:]]
+                file.writerow([form.escaped(text) for text in cells])
 
     def request(self, path: Path, actor_request: ImportRequest) -> ImportRequest:
         """Returns the request to import the file of `write`: what was said for the whole file counts for it too."""
@@ -258,14 +335,17 @@ class Corrections:
         problems = database.execute(
             "SELECT field, rule, expected FROM problems WHERE record = ? ORDER BY field, rule", [record]
         ).fetchall()
-        rivals = []
-        if key:
-            rivals = [
-                each
-                for (each,) in database.execute(
-                    "SELECT record FROM records WHERE key = ? AND record <> ? ORDER BY record LIMIT 50", [key, record]
-                )
-            ]
+        rivals, contested = [], set()
+        for rival, its, its_left_out in database.execute(
+            "SELECT record, texts, left_out FROM records WHERE key = ? AND key <> '' AND record <> ? "
+            "ORDER BY record LIMIT 50",
+            [key, record],
+        ):
+            rivals.append(rival)
+            if not its_left_out:
+                contested |= {
+                    at for at, (mine, other) in enumerate(zip(now, json.loads(its), strict=False)) if mine != other
+                }
         return Row(
             record,
             line,
@@ -275,6 +355,7 @@ class Corrections:
             bool(left_out),
             len(now) != len(self.headers),
             tuple(rivals),
+            frozenset(contested),
         )
 
     def _check(self, database: sqlite3.Connection, records: Sequence[int]) -> None:
@@ -316,7 +397,7 @@ class Corrections:
         texts = pa.table(
             {name: pa.array([row.texts[at] for row in rows], pa.string()) for name, at in self.fields.items()}
         )
-        options = ReadOptions.from_said({k: v for k, v in self._options.items() if v is not None})
+        options = self._read_options
         remembered = self._report.batch.remembered
         _, failures = validate(
             self._model,
@@ -331,6 +412,11 @@ class Corrections:
             for at, value in zip(failure.rows.to_pylist(), failure.values.to_pylist(), strict=True):
                 found.setdefault(at, []).append((failure.field, failure.rule, failure.expected, value or ""))
         return found
+
+    @property
+    def _read_options(self) -> ReadOptions:
+        """How the texts are read."""
+        return ReadOptions.from_said({name: value for name, value in self._options.items() if value is not None})
 
     def _key(self, texts: Sequence[str]) -> str:
         key = [texts[self.fields[name]] for name in self._model.record_type().key if name in self.fields]

@@ -1,20 +1,23 @@
 """The beginning of a file, as an import would read it: for a person who says how it is to be read."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.importing.source import Opener, Source
 from resources.record_store import RecordStore
+from schemas import load_model
 from schemas.batches import ImportRequest
+from schemas.cleaning import CleanedValues
 from schemas.columns import Column
 from schemas.dates import as_iso, needs_order
 from schemas.decimals import fits_sign
 from schemas.errors import InvalidRequest
 from schemas.mapping import distinct_names, map_headers
-from schemas.parsing import parse_column
+from schemas.parsing import needs_zone, parse_column
 from schemas.reading import COMMA, POINT, DateOrder, Question, ReadOptions
 from schemas.record_type import RecordType
 from schemas.spellings import with_point
@@ -34,16 +37,29 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """A text of the file. value: what it is read as, if that differs from the text. None if it is no value."""
+
+    text: str
+    value: Any = None
+    is_wrong: bool = False
+
+
+@dataclass(frozen=True)
 class Peek:
     """The beginning of a file.
 
-    rows: the first records, as texts. columns: what each column feeds, with its first different texts.
+    rows: the first records. columns: what each column feeds, with its first different texts.
     missing: fields that no column feeds. problem: why the columns cannot be mapped; "" if they can.
     date, number: a text that an option gives its meaning; None if there is none.
+    letters: a text that depends on the encoding. local_time: a time without its zone. "" if there is none.
+    time_zone: the zone of such times, as said or as the format has it; None if they are no values.
+    first_rows: the first rows of the table, also those above the header, each with its number from 1.
+    alternatives: what else options could say, by their names.
     """
 
     headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
     understood: tuple[tuple[str, str], ...]
     questions: tuple[Question, ...]
     used: ReadOptions
@@ -53,6 +69,11 @@ class Peek:
     problem: str = ""
     date: Example | None = None
     number: Example | None = None
+    letters: str = ""
+    local_time: str = ""
+    time_zone: str | None = None
+    first_rows: tuple[tuple[int, tuple[str, ...]], ...] = ()
+    alternatives: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 def peek(store: RecordStore, request: ImportRequest) -> Peek:
@@ -82,7 +103,7 @@ def peek(store: RecordStore, request: ImportRequest) -> Peek:
         )
         return Peek(
             headers=tuple(headers),
-            rows=tuple(zip(*(column[:_ROWS].to_pylist() for column in texts), strict=True)) if texts else (),
+            rows=_understood(store, request, source, columns, texts) if texts else (),
             understood=source.understood,
             questions=(*source.questions, *_unclear_points(source, record_type, columns, texts)),
             used=reader.used,
@@ -92,7 +113,56 @@ def peek(store: RecordStore, request: ImportRequest) -> Peek:
             problem=problem,
             date=_date(record_type, columns, texts),
             number=_number(record_type, columns, texts) if reader.format.numbers_are_text else None,
+            letters=next((text for column in texts for text in column.to_pylist() if not text.isascii()), ""),
+            local_time=_local_time(record_type, columns, texts),
+            time_zone=source.time_zone,
+            first_rows=reader.first_rows,
+            alternatives=reader.alternatives,
         )
+
+
+def _understood(
+    store: RecordStore, request: ImportRequest, source: Source, columns: tuple[Column, ...], texts: list[pa.Array]
+) -> tuple[tuple[Cell, ...], ...]:
+    """Returns the first records: each text, and what it is read as."""
+    from resources.importing.used_values import UsedValues  # these import pandas
+    from schemas.validation import validate
+
+    model = load_model(request.record_type)
+    record_type = model.record_type()
+    earlier = source.earlier.remembered if source.earlier else None
+    accepted = store.account(request.account).accepted_values(request.record_type)
+    used = UsedValues(model, request, earlier, accepted).used
+    first = [column[:_ROWS] for column in texts]
+    cells = [[Cell(text) for text in column.to_pylist()] for column in first]
+    mapped = {it.field: it.position for it in columns if it.field is not None and it.position < len(first)}
+    if mapped:
+        typed, failures = validate(
+            model,
+            pa.table({name: first[position] for name, position in mapped.items()}),
+            time_zone=source.time_zone,
+            date_order=source.options.date_order,
+            decimal=source.decimal,
+            cleaned=CleanedValues(used),
+        )
+        wrong = {(it.field, row) for it in failures for row in it.rows.to_pylist()}
+        for name, position in mapped.items():
+            for row, value in enumerate(typed[name].to_pylist()):
+                text, is_wrong = cells[position][row].text, (name, row) in wrong
+                is_other = record_type.field(name).type != "text" or value != text
+                cells[position][row] = Cell(text, value if is_other and not is_wrong else None, is_wrong)
+    return tuple(zip(*cells, strict=True))
+
+
+def _local_time(record_type: RecordType, columns: tuple[Column, ...], texts: list[pa.Array]) -> str:
+    """Returns a time of a timestamp field that does not say its zone; "" if there is none."""
+    for column in columns:
+        if column.field is not None and record_type.field(column.field).type == "timestamp":
+            found = texts[column.position] if column.position < len(texts) else pa.array([], pa.string())
+            local = found.filter(needs_zone(found))
+            if len(local):
+                return str(local[0].as_py())
+    return ""
 
 
 def _first_different(texts: list[pa.Array], position: int) -> tuple[str, ...]:

@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from openpyxl import Workbook
 
 from pipelines.web.serving import serving
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
-from tests.records import values
+from tests.inbox import arrive, lands
+from tests.records import contact, values
 
 playwright = pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
@@ -53,8 +55,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RecordStor
 class Reader:
     """Somebody who looks at each page, in light and dark, at both widths."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, prefix: str = "") -> None:
         self.page = page
+        self.prefix = prefix
         self.errors: list[str] = []
         self.seen = 0
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -73,7 +76,7 @@ class Reader:
             self.page.set_viewport_size({"width": width, "height": 900})
             assert self.page.evaluate("document.documentElement.scrollWidth") <= width
             if SHOTS:
-                self.page.screenshot(path=f"{SHOTS}/{self.seen:02}-{name}.png", full_page=True)
+                self.page.screenshot(path=f"{SHOTS}/{self.prefix}{self.seen:02}-{name}.png", full_page=True)
         assert self.errors == []
 
     def settles(self) -> None:
@@ -113,6 +116,7 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     reader.looks()
     page.get_by_role("button", name="Read it like this").click()
     page.wait_for_url("**/columns")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
     for header, field in {
         "Kundennr": "external_id", "Vorname": "first_name", "Nachname": "last_name", "Umsatz": "amount",
         "Geburtstag": "birthday",
@@ -131,15 +135,16 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     page.get_by_role("link", name="Fix 12 rows").click()
     reader.looks()
     wrong = page.locator("input[aria-invalid=true]")
-    wrong.first.locator("xpath=..").get_by_role("checkbox").check()
     with page.expect_navigation():
-        wrong.first.fill("customer")
-        wrong.first.press("Enter")
+        page.get_by_role("button", name="Fix all 10 like this").click()
     expect(page.locator("#fixed")).to_contain_text("10 ready")
     for number in (7, 8):
+        expect(wrong.first).to_have_value("keine")
         wrong.first.fill(f"p{number}@example.org")
         wrong.first.press("Enter")
         expect(page.locator("#fixed")).to_contain_text(f"{number + 4} ready")
+        if number == 7:
+            expect(wrong.first).to_be_focused()
     page.get_by_role("link", name="Done").click()
     page.get_by_role("button", name="Save 60 records").click()
     page.wait_for_url("**/history/*")
@@ -188,6 +193,79 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     reader.looks()
     page.get_by_role("link", name="Inbox").click()
     reader.looks()
+    context.close()
+
+
+def test_every_other_screen_is_clean(browser: Browser, pages: tuple[RecordStore, str], tmp_path: Path) -> None:
+    store, address = pages
+    store.add_account("acme", "ann")
+    lands(store, "in.csv", [contact(1, email="a@example.org"), contact(2, email="no address")], "acme/contacts")
+    lands(store, "wrong.csv", [{"external_id": "A", "amount": "1", "status": ""}], "acme/flights")
+    arrive(store)
+    (store.settings.home / "exports.yaml").write_text(
+        "exports:\n  - {name: daily, account: acme, type: contacts, at: '00:00'}\n"
+    )
+    os.utime(store.settings.home / "exports.yaml", (0, 0))
+    context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin")
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    reader = Reader(page, "other-")
+    page.goto(f"{address}/a/acme/import")
+    book = Workbook()
+    sheet = book.worksheets[0]
+    for row in (
+        ["About these people"],
+        ["external_id", "status", "signed_up"],
+        ["B", "Kunnde", "2024-05-31T14:00:00"],
+        ["B", "lead", None],
+    ):
+        sheet.append(row)
+    book.create_sheet("Orders").append(["x"])
+    book.save(tmp_path / "people.xlsx")
+    page.set_input_files("#file", tmp_path / "people.xlsx")
+    reader.settles()
+    page.goto(re.sub(r"/(reading|columns|preview|fix).*", "/reading", page.url))
+    reader.looks()
+    page.get_by_role("button", name="Row 3 names the columns").click()
+    reader.settles()
+    page.goto(re.sub(r"/(reading|columns|preview|fix).*", "/reading", page.url))
+    page.get_by_role("button", name="Row 2 names the columns").click()
+    reader.settles()
+    for step in ("columns", "fix"):
+        page.goto(re.sub(r"/(reading|columns|preview|fix).*", f"/{step}", page.url))
+        reader.looks()
+    for place in ("inbox", "scheduled", "history", "export?type=contacts&delivery=daily"):
+        page.goto(f"{address}/a/acme/{place}")
+        reader.looks()
+    page.goto(f"{address}/a/acme/inbox")
+    page.get_by_role("button", name="Look at it and save it").click()
+    reader.settles()
+    expect(page.get_by_text("Nothing is saved yet")).to_be_visible()
+    reader.errors.clear()
+    page.goto(f"{address}/a/acme/history/b-none")
+    reader.errors.clear()  # the browser logs the status 404
+    reader.looks()
+    context.close()
+
+
+def test_an_export_that_is_done_in_another_tab_is_announced(browser: Browser, pages: tuple[RecordStore, str]) -> None:
+    _, address = pages
+    context = browser.new_context(locale="en-GB", permissions=["notifications"])
+    page = context.new_page()
+    page.add_init_script(
+        "window.shown = []; window.Notification = class { constructor(text) { window.shown.push(text); } "
+        "static permission = 'granted'; static requestPermission() {} };"
+        "Object.defineProperty(document, 'hidden', { get: () => true });"
+    )
+    page.goto(f"{address}/a/acme/export")
+    page.get_by_role("button", name="Export", exact=True).click()
+    page.wait_for_url("**/export/e-*")
+    expect(page.get_by_role("link", name="Download")).to_be_visible()
+    place = page.evaluate("location.pathname")
+    page.evaluate("place => { sessionStorage.making = place; }", place)  # as the page of its progress does
+    page.reload()
+
+    assert page.evaluate("window.shown") == [page.locator("[data-done]").get_attribute("data-done")]
     context.close()
 
 

@@ -1,4 +1,4 @@
-"""Writes what pages quote: the output of their commands and the picture of the README. `make pages` runs it.
+"""Writes what pages quote: the output of their commands and the pictures of the README. `make pages` runs it.
 
 With --demo it runs the demo too, which takes half a minute or more.
 """
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from tests.pages.picture import make_picture
 from tests.pages.session import PAGES, ROOT, rewritten, run_page
+from tests.pages.web_picture import make_web_picture
 
-PICTURE = ROOT / "tests" / "pages" / "preview.png"
+PICTURE, WEB_PICTURE = (ROOT / "tests" / "pages" / name for name in ("preview.png", "web.png"))
 
 
 def main() -> None:
@@ -27,6 +28,8 @@ def main() -> None:
         if path == ROOT / "README.md":
             with _folder() as folder:
                 make_picture(page, folder, PICTURE)
+            with _folder() as folder:
+                make_web_picture(folder, WEB_PICTURE)
         new = rewritten(page, outputs)
         print(f"{path.relative_to(ROOT)}: {len(outputs)} commands, {'rewritten' if new != page else 'as it was'}")
         path.write_text(new, "utf-8")

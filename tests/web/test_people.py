@@ -10,6 +10,8 @@ from pipelines.web import api
 from pipelines.web.application import application
 from resources.record_store import RecordStore
 from schemas.people import Role
+from tests.inbox import arrive, lands
+from tests.records import contact
 from tests.web.conftest import ORIGIN
 from tests.web.visitor import Visitor
 
@@ -69,6 +71,20 @@ def test_nobody_rolls_back_what_another_importer_did(proxied: TestClient, store:
     assert of(proxied, "ian").post("history", batch, "rollback").status_code == 403
     assert of(proxied, "ann").post("history", batch, "rollback").status_code == 303
     assert {it.actor for it in store.batches("ua")} == {"ann"}
+
+
+def test_a_file_of_the_inbox_is_saved_by_approvers_alone(proxied: TestClient, store: RecordStore) -> None:
+    store.add_account("ua", "tester")
+    lands(store, "in.csv", [contact(1, email="a@example.org"), contact(2, email="no address")])
+    arrive(store)
+    (batch,) = store.batches("ua")
+    assert of(proxied, "ian").post("inbox", batch.batch_id).status_code == 403
+    upload = of(proxied, "ann").post("inbox", batch.batch_id).headers["location"].rpartition("/")[2]
+    form = {"batch": batch.batch_id, "leave_out": "1"}
+
+    assert of(proxied, "ian").post("import", upload, "save", data=form).status_code == 403
+    assert of(proxied, "ian").post("import", upload, "columns").status_code == 403
+    assert of(proxied, "ann").post("import", upload, "save", data=form).status_code == 303
 
 
 def test_an_account_of_others_is_not_there(proxied: TestClient, store: RecordStore) -> None:

@@ -6,10 +6,17 @@ const PIECE = 8 * 1024 * 1024;
 const WAITS = [1000, 2000, 5000, 10000, 30000];
 
 function showTimes(root) {
-  const form = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  const own = document.documentElement.lang;
+  const lang = navigator.language.startsWith(own) ? navigator.language : own;
+  const whole = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
+  const hour = new Intl.DateTimeFormat(lang, { timeStyle: "short" });
+  const day = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
+  const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
   for (const time of root.querySelectorAll("time[datetime]")) {
-    time.title = time.dateTime;
-    time.textContent = form.format(new Date(time.dateTime));
+    const at = new Date(time.dateTime);
+    const days = Math.round((midnight(at) - midnight(new Date())) / 86400000);
+    time.title = whole.format(at);
+    time.textContent = Math.abs(days) <= 1 ? `${day.format(days, "day")} ${hour.format(at)}` : whole.format(at);
   }
 }
 
@@ -66,7 +73,7 @@ function prepareUpload(form) {
     form.querySelector("button").disabled = true;
     let address = form.dataset.continue, page = form.dataset.page;
     if (!address) {
-      const type = form.querySelector("input[name=type]:checked").value;
+      const type = form.querySelector("input[name=type]:checked, input[name=type][type=hidden]").value;
       const answer = await fetch(form.dataset.start, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
@@ -118,7 +125,7 @@ function begin(root) {
   if (upload && !upload.dataset.ready) { upload.dataset.ready = "yes"; prepareUpload(upload); }
   root.querySelectorAll("ul.order").forEach((list) => { if (!list.dataset.ready) { list.dataset.ready = "yes"; prepareOrder(list); } });
   const go = root.querySelector("[data-go]");
-  if (go) location.assign(go.dataset.go);
+  if (go) { sessionStorage.moved = "yes"; location.assign(go.dataset.go); }
   const making = root.querySelector("#exporting");
   if (making && "Notification" in window && Notification.permission === "default" && !sessionStorage.asked) {
     sessionStorage.asked = "yes";
@@ -130,9 +137,33 @@ function begin(root) {
     delete sessionStorage.making;
     if (document.hidden && "Notification" in window && Notification.permission === "granted") new Notification(done.dataset.done);
   }
-  const zone = root.querySelector("#zone");
-  if (zone && zone.value === "UTC") zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zone = root.querySelector("#zone, [data-zone]");
+  if (zone && ["UTC", ""].includes(zone.value)) zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
 }
 
-document.addEventListener("DOMContentLoaded", () => begin(document));
+// After each step the focus is at the new page's heading; in the grid it is at the next wrong value.
+function focusHeading() {
+  const heading = document.querySelector("main h1");
+  if (!sessionStorage.moved || !heading) return;
+  delete sessionStorage.moved;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
+
+function focusNextWrong(row) {
+  if (document.activeElement !== document.body) return;
+  for (let each = row; each; each = each.nextElementSibling) {
+    const wrong = each.querySelector("input[aria-invalid=true]");
+    if (wrong) { wrong.focus(); return; }
+  }
+  row.querySelector("input, button")?.focus();
+}
+
+document.addEventListener("DOMContentLoaded", () => { begin(document); focusHeading(); });
+document.addEventListener("submit", () => { sessionStorage.moved = "yes"; });
+document.addEventListener("htmx:beforeRequest", () => { delete sessionStorage.moved; });
+document.addEventListener("htmx:afterSettle", (event) => {
+  const row = event.target.closest?.("tbody[id]") || document.getElementById(event.target.id);
+  if (row?.matches("tbody")) focusNextWrong(row);
+});
 document.addEventListener("htmx:load", (event) => begin(event.detail.elt.parentElement || document));

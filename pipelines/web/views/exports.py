@@ -1,9 +1,12 @@
 """Exports: what to export, how far one is, and the files that were made."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import quote
 
 from starlette.datastructures import QueryParams
 from starlette.responses import Response
@@ -11,11 +14,13 @@ from starlette.responses import Response
 from pipelines.deployment import Deployment
 from pipelines.web.visit import Site, Visit
 from pipelines.web.work import Task
+from resources.deliveries import Deliveries
 from resources.export_writer import ExportWriter
 from resources.export_writer.formats import FORMATS
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.refusals import no_such_export
+from schemas.deliveries import Delivery
 from schemas.errors import InvalidRequest, NoDeployment, NotFound, RecordsError
 from schemas.exports import ExportManifest, ExportRequest, Packing
 
@@ -26,6 +31,7 @@ _CONDITIONS = 4
 _LISTED = 20
 _FORMATS = ("excel", "csv", "json", "ndjson", "parquet")
 _FOR_SPREADSHEETS = "utf-8-sig"
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
 
 
 class _Cancelled(RecordsError):
@@ -55,6 +61,11 @@ def choose(visit: Visit) -> Response:
         if visit.is_fragment:
             return _estimate(visit, store, said)
     chosen = presets.get(said.get("preset", ""), () if record_type is None else record_type.field_names)
+    delivery, filled = None, None
+    if record_type is not None and said.get("delivery"):
+        delivery = own_delivery(visit, said["delivery"])
+        chosen = tuple(delivery.columns or presets.get(delivery.preset or "", record_type.field_names))
+        filled = conditions_of(delivery.where)
     return visit.page(
         "export.html.jinja",
         types=list(types.values()),
@@ -66,7 +77,31 @@ def choose(visit: Visit) -> Response:
         conditions=range(_CONDITIONS),
         exports=found,
         said=said,
+        delivery=delivery,
+        filled=filled or [("", "=", "")] * _CONDITIONS,
+        keeps_conditions=delivery is not None and filled is None,
     )
+
+
+def own_delivery(visit: Visit, name: str) -> Delivery:
+    """Returns a daily export of the account. Raises NotFound if it has none with this name."""
+    with visit.store() as store:
+        entry = Deliveries(store).entries.get(name)
+    if entry is None or entry.account != visit.account:
+        raise NotFound(f"There is no daily export {name!r}.", "Look at the list again.")
+    return entry
+
+
+def conditions_of(filters: Sequence[str]) -> list[tuple[str, str, str]] | None:
+    """Returns conditions as the form has them: field, operator and value. None if it cannot show all of them."""
+    found = []
+    for text in filters:
+        name, _, rest = text.strip().partition(" ")
+        operator = next((it for it in sorted(OPERATORS, key=len, reverse=True) if rest.startswith(it)), None)
+        if operator is None or (operator not in _WITHOUT_VALUE and not rest.removeprefix(operator).startswith(" ")):
+            return None
+        found.append((name, operator, rest.removeprefix(operator).strip()))
+    return None if len(found) > _CONDITIONS else [*found, *[("", "=", "")] * (_CONDITIONS - len(found))]
 
 
 def _estimate(visit: Visit, store: RecordStore, said: QueryParams) -> Response:
@@ -90,14 +125,24 @@ def start(visit: Visit) -> Response:
     if form is None:
         raise InvalidRequest("The form is empty.", "Choose what to export.")
     request = request_of(visit.account, form)
-    name = visit.said("save_as").strip()
+    name = plain_name(visit.said("save_as"))
     with visit.store() as store:
         records = store.account(visit.account)
         if name and request.columns is not None:
             records.save_preset(request.record_type, name, list(request.columns), visit.person.name)
+        if visit.said("action") == "keep":
+            if not name:
+                raise InvalidRequest("The choice has no name.", "Write a name for it, and save it again.")
+            return visit.go(f"export?type={quote(request.record_type)}&preset={quote(name)}")
         plan = ExportWriter(store, visit.person.name).plan(request)
     make(visit.site, plan)
     return visit.go("export", plan.export_id)
+
+
+def plain_name(text: str) -> str:
+    """Returns a text as a name: small letters and digits, with hyphens between; "" if it has none."""
+    plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
+    return _NOT_IN_NAMES.sub("-", plain).strip("-_")[:63]
 
 
 def make(site: Site, plan: ExportPlan) -> None:

@@ -1,5 +1,9 @@
 """Rejected rows in a grid: each wrong value with a sentence, corrected in place and checked at once."""
 
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
 from starlette.responses import Response
 
 from pipelines.web.drafts import Draft, Step, draft_of
@@ -8,6 +12,8 @@ from resources.importing.corrections import Corrections
 from schemas.errors import InvalidRequest, NotFound, RecordsError
 
 _ROWS = 25
+_EXAMPLES = 3
+"""How many texts show what a repair does."""
 
 
 def grid(visit: Visit) -> Response:
@@ -37,7 +43,22 @@ def grid(visit: Visit) -> Response:
         groups=corrections.groups(),
         progress=corrections.progress(),
         columns=_shown_columns(corrections),
+        repairs=corrections.repairs() if page <= 1 else [],  # they take longer than a page of rows
+        examples=_EXAMPLES,
     )
+
+
+def download(visit: Visit) -> Response:
+    """Returns the rows that still need attention, as a workbook."""
+    draft = draft_of(visit)
+    corrections = _corrections(visit, draft)
+    with tempfile.TemporaryDirectory(dir=draft.file.parent.parent) as folder:
+        path = Path(folder) / "rows.xlsx"
+        corrections.write_workbook(path)
+        content = path.read_bytes()
+    name = quote(f"{Path(draft.upload.name).stem}.rejects.xlsx", safe="")
+    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{name}", "Cache-Control": "no-store"}
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 def correct(visit: Visit) -> Response:
@@ -46,7 +67,7 @@ def correct(visit: Visit) -> Response:
     if draft.step is not Step.PREVIEWED:
         raise NotFound("There is nothing to correct.", "Look at the file's page.")
     corrections, actor = _corrections(visit, draft), visit.person.name
-    record, action = _number(visit.said("record")), visit.said("action")
+    record, action = _number(visit.said("record") or "0"), visit.said("action")
     changed = [record]
     if action == "set":
         everywhere = visit.said("everywhere") == "yes"
@@ -57,8 +78,10 @@ def correct(visit: Visit) -> Response:
     elif action == "keep_only":
         corrections.keep_only(record)
     elif action == "leave_out_open":
-        corrections.leave_out_open()
-    if not visit.is_fragment or len(changed) > 1 or action in ("keep_only", "leave_out_open"):
+        corrections.leave_out_open((visit.said("field"), visit.said("rule")) if visit.said("rule") else None)
+    elif action == "repair":
+        corrections.repair(visit.said("field"), visit.said("kind"), actor)
+    if not visit.is_fragment or len(changed) > 1 or action in ("keep_only", "leave_out_open", "repair"):
         return visit.back("import", draft.upload.upload_id, "fix")
     return visit.page(
         "_row.html.jinja",

@@ -44,7 +44,7 @@ def details(visit: Visit) -> Response:
 def save(visit: Visit) -> Response:
     """Saves a file that waits for approval. What can be read in several ways must be accepted as it is read."""
     batch = _report(visit).batch
-    _require_own(visit, batch)
+    require_own(visit, batch)
     if batch.questions and visit.said("accept") != "yes":
         raise Refused(batch.questions[0].sentence, "Confirm that the file is to be read so.")
     if batch.counts.rejected and visit.said("leave_out") != str(batch.counts.rejected):
@@ -57,7 +57,7 @@ def save(visit: Visit) -> Response:
 def discard(visit: Visit) -> Response:
     """Discards a file that is not saved yet."""
     batch = _report(visit).batch
-    _require_own(visit, batch)
+    require_own(visit, batch)
     with visit.store() as store:
         Importer(store, visit.person.name).discard(visit.account, batch.batch_id)
     return visit.go("history", batch.batch_id)
@@ -106,7 +106,7 @@ def may_roll_back(visit: Visit, batch: Batch) -> bool:
     return visit.may(Role.APPROVER) or (visit.may(Role.IMPORTER) and batch.actor == visit.person.name)
 
 
-def _require_own(visit: Visit, batch: Batch) -> None:
+def require_own(visit: Visit, batch: Batch) -> None:
     """Raises NotAllowed if the person may save or discard only files of their own, and this is another's."""
     if batch.status is BatchStatus.PREVIEWED and not may_roll_back(visit, batch):
         raise NotAllowed("Somebody who may approve imports must do this.", "Ask your operator who that is.")

@@ -2,29 +2,32 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response
 
 from pipelines.web import drafts
 from pipelines.web.drafts import Draft, Step, draft_of
+from pipelines.web.questions import choices, header_rows, in_words, unnamed_sheet
 from pipelines.web.visit import Visit
 from pipelines.web.work import Task
 from resources.importing.importer import Importer
 from resources.importing.peek import Peek
 from resources.notifier import Notifier
+from schemas.blanks import Blank
 from schemas.columns import Column
 from schemas.errors import InvalidRequest, NotFound, RecordsError, Refused
 from schemas.notices import asking
-from schemas.reading import NO, SAID, TAB, YES, DateOrder, ReadOptions
+from schemas.reading import NO, SAID, TAB, YES, ReadOptions
 from schemas.record_type import RecordType
-from schemas.uploads import Failure
-from schemas.values import joined, value_map
+from schemas.uploads import Choices, Failure
+from schemas.values import MappedValue, joined, value_map
 
 _CHANGES = 50
 _LISTED = 20
-_HEADER_ROWS = 10
-"""How many first rows are offered as the one that names the columns."""
+_SURE, _MOST_VALUES = 90, 50
+"""The least score of a proposed value that is accepted unless the person says no, and how many values are offered."""
 _ANSWERS = {"tab": TAB, YES: True, NO: False}
 """What answers of the page mean, other than themselves."""
 
@@ -66,47 +69,55 @@ def overview(visit: Visit) -> Response:
     return visit.go("import", upload, "columns" if draft.needs_columns else "preview")
 
 
-@dataclass(frozen=True)
-class Choice:
-    """One question of the page, and its answers: value and words. `chosen` is the answer that counts now."""
-
-    name: str
-    answers: Sequence[tuple[str, str]]
-    chosen: str
-    is_open: bool = False
-    sentence: str = ""
-    examples: Sequence[tuple[str, Sequence[str]]] = ()
-
-
 def reading(visit: Visit) -> Response:
     """Shows how the file is read, and asks what it leaves open."""
     draft = draft_of(visit)
     if draft.step not in (Step.PREVIEWED, Step.FAILED):
         return visit.go("import", draft.upload.upload_id)
     found, error = _peeked(draft)
-    failure = None if error is None else Failure.of(error)
-    if draft.upload.failure is not None and (found is None or not _is_of_columns(draft)):
+    failure, is_as_said = None if error is None else Failure.of(error), True
+    if found is None:  # what was said does not fit the file: show what it says itself
+        unsaid = replace(draft.upload.choices, reading=ReadOptions())
+        draft, is_as_said = replace(draft, upload=replace(draft.upload, choices=unsaid)), False
+        found, _ = _peeked(draft)
+    if draft.upload.failure is not None and (error is not None or not _is_of_columns(draft)):
         failure = draft.upload.failure
-    choices = [] if found is None else list(_choices(visit, draft, found))
-    return visit.page("reading.html.jinja", draft=draft, peek=found, failure=failure, choices=choices)
+    rows, asks_row = ((), False) if found is None else header_rows(draft, found)
+    return visit.page(
+        "reading.html.jinja",
+        draft=draft,
+        peek=found,
+        failure=failure,
+        choices=list(unnamed_sheet(draft) if found is None else choices(visit.texts, draft, found)),
+        header_rows=rows,
+        asks_row=asks_row,
+        is_as_said=is_as_said,
+        in_words=partial(in_words, visit.texts),
+    )
 
 
 def say_reading(visit: Visit) -> Response:
     """Takes how the file is to be read, and reads it again."""
     draft = draft_of(visit)
-    said = draft.upload.choices.reading.said()
+    said = {} if visit.said("forget") == "yes" else draft.upload.choices.reading.said()
     for name in SAID:
         if visit.form is not None and name in visit.form and visit.said(name) != visit.said(f"was_{name}"):
             said.pop(name, None)
             if visit.said(name):
                 said[name] = _ANSWERS.get(visit.said(name), visit.said(name))
-    choices = replace(draft.upload.choices, reading=ReadOptions.from_said(said))
+    try:
+        chosen = replace(draft.upload.choices, reading=ReadOptions.from_said(said))
+    except ValueError:
+        raise InvalidRequest("This is no answer to a question of the page.", "Look at the page again.") from None
     if visit.said("again") == "yes":
-        choices = replace(choices, again=True)
-    proposed = value_map(visit.all_said("value"))
-    choices = replace(choices, value_map=joined(proposed, choices.value_map))
-    drafts.choose(draft, choices, visit.person.name)
+        chosen = replace(chosen, again=True)
+    drafts.choose(draft, _with_values(visit, chosen), visit.person.name)
     return visit.go("import", draft.upload.upload_id)
+
+
+def _with_values(visit: Visit, chosen: Choices) -> Choices:
+    """Returns what was chosen, and the mappings of values that the form accepts."""
+    return replace(chosen, value_map=joined(value_map(filter(None, visit.all_said("value"))), chosen.value_map))
 
 
 def _is_of_columns(draft: Draft) -> bool:
@@ -119,85 +130,6 @@ def _peeked(draft: Draft) -> tuple[Peek | None, RecordsError | None]:
         return draft.peek(), None
     except RecordsError as error:
         return None, error
-
-
-def _choices(visit: Visit, draft: Draft, found: Peek) -> "list[Choice]":
-    t, used, said = visit.texts, found.used, draft.upload.choices.reading
-    asked = {question.option: question for question in found.questions if question.option}
-    made = []
-    if used.encoding is not None:
-        question = asked.get("encoding")
-        names = list(dict.fromkeys([*(question.candidates if question else ()), used.encoding, *_ENCODINGS]))
-        examples = (
-            []
-            if question is None
-            else [
-                (name, [value.texts[at] for value in question.values[:5]])
-                for at, name in enumerate(question.candidates)
-            ]
-        )
-        made.append(
-            Choice(
-                "encoding",
-                [(name, name) for name in names],
-                said.encoding or used.encoding,
-                question is not None,
-                question.sentence if question else "",
-                examples,
-            )
-        )
-    if used.delimiter is not None:
-        made.append(
-            Choice(
-                "delimiter",
-                [(value, t(f"reading.delimiters.{name}")) for value, name in _DELIMITERS.items()],
-                "tab" if used.delimiter == "\t" else used.delimiter,
-                "delimiter" in asked,
-                asked["delimiter"].sentence if "delimiter" in asked else "",
-            )
-        )
-    if used.header_row is not None and "header_row" not in asked:
-        rows = range(1, max(_HEADER_ROWS, used.header_row) + 1)
-        made.append(Choice("header_row", [(str(row), str(row)) for row in rows], str(used.header_row)))
-    if found.date is not None:
-        answers = [
-            (
-                order.value,
-                t("reading.date_is", text=found.date.text, iso=_in_words(visit, found.date.readings[order.value])),
-            )
-            for order in DateOrder
-            if order.value in found.date.readings
-        ]
-        chosen = said.date_order.value if said.date_order else _only(answers)
-        made.append(Choice("date_order", answers, chosen, said.date_order is None))
-    if found.number is not None:
-        answers = [
-            (sign, t("reading.number_is", text=found.number.text, number=value))
-            for sign, value in found.number.readings.items()
-        ]
-        made.append(Choice("decimal", answers, said.decimal or _only(answers), said.decimal is None))
-    for option, question in asked.items():
-        if option is not None and option not in {choice.name for choice in made}:
-            words = [(it, str(t(f"reading.{it}")) if it in (YES, NO) else it) for it in question.candidates]
-            examples = [
-                (it, [value.texts[at] for value in question.values[:5]]) for at, it in enumerate(question.candidates)
-            ]
-            made.append(Choice(option, words, question.proposed, True, question.sentence, examples))
-    return made
-
-
-_ENCODINGS = ("utf-8", "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "utf-16")
-_DELIMITERS = {",": "comma", ";": "semicolon", "tab": "tab", "|": "bar"}
-
-
-def _only(answers: Sequence[tuple[str, str]]) -> str:
-    """Returns the answer if there is one alone; "" if the person must choose."""
-    return answers[0][0] if len(answers) == 1 else ""
-
-
-def _in_words(visit: Visit, iso: str) -> str:
-    year, month, day = (int(part) for part in iso[:10].split("-"))
-    return str(visit.texts("format.date", day=str(day), month=visit.texts(f"format.months.m{month}"), year=str(year)))
 
 
 def columns(visit: Visit) -> Response:
@@ -213,14 +145,44 @@ def columns(visit: Visit) -> Response:
     for column in found.columns:
         groups[_group(column)].append(column)
     missing = [record_type.field(name) for name in found.missing if record_type.field(name).required]
+    blank = draft.upload.choices.reading.blank or found.options.blank or Blank.CLEAR.value
     return visit.page(
         "columns.html.jinja",
         draft=draft,
         record_type=record_type,
         groups=groups,
         missing=missing,
+        report=draft.report,
+        meanings=_meanings(record_type, draft),
+        blank=blank,
+        blanks=list(dict.fromkeys([*(it.value for it in Blank), blank])),
         problem=found.problem or (draft.upload.failure.message if draft.upload.failure else ""),
     )
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A text that is no value of a field, and the values that it can be read as. proposed: the likeliest; "" if none.
+
+    is_sure: whether it is read so unless the person says something else.
+    """
+
+    found: MappedValue
+    values: Sequence[str]
+    proposed: str
+    is_sure: bool
+
+
+def _meanings(record_type: RecordType, draft: Draft) -> list[Meaning]:
+    """Returns what texts of the file may stand for. The person accepts or refuses each."""
+    made = []
+    for it in () if draft.report is None else draft.report.proposals:
+        field = record_type.field(it.field)
+        values = list(dict.fromkeys([*filter(None, [it.value]), *field.choices[:_MOST_VALUES]]))
+        if values:
+            is_sure = it.value is not None and (it.score or 0) >= _SURE
+            made.append(Meaning(it, values, it.value or "", is_sure))
+    return made
 
 
 def _group(column: Column) -> str:
@@ -234,8 +196,13 @@ def say_columns(visit: Visit) -> Response:
     draft = draft_of(visit)
     given = zip(visit.all_said("header"), visit.all_said("field"), visit.all_said("proposed"), strict=False)
     # Whoever has looked at the page has confirmed what it proposes. Columns that it leaves out are not said.
-    chosen = {header: field for header, field, proposed in given if field or proposed}
-    drafts.choose(draft, replace(draft.upload.choices, column_map=chosen), visit.person.name)
+    chosen = replace(
+        draft.upload.choices,
+        column_map={header: field for header, field, proposed in given if field or proposed},
+    )
+    if visit.said("blank") != visit.said("was_blank"):
+        chosen = replace(chosen, reading=replace(chosen.reading, blank=visit.said("blank") or None))
+    drafts.choose(draft, _with_values(visit, chosen), visit.person.name)
     return visit.go("import", draft.upload.upload_id, "preview")
 
 
@@ -249,6 +216,7 @@ def preview(visit: Visit) -> Response:
     values: dict[str, Any] = {"draft": draft, "report": draft.report, "changes": changes, "find": text}
     if visit.is_fragment:
         return visit.page("_changes.html.jinja", **values)
+    values["meanings"] = _meanings(_record_type(visit, draft), draft)
     fixed = draft.fixed
     left = draft.report.batch.counts.rejected - (fixed.ready if fixed else 0)
     return visit.page("preview.html.jinja", fixed=fixed, open=left, **values)
@@ -277,7 +245,8 @@ def ask_for_approval(visit: Visit) -> Response:
     if draft.step is not Step.PREVIEWED or draft.report is None:
         raise NotFound("There is nothing to approve.", "Look at the file's page.")
     visit.site.uploads.save(replace(draft.upload, wants_approval=visit.person.name))
-    origin = visit.request.headers.get("origin") or str(visit.request.base_url).rstrip("/")
+    said = visit.site.settings.web_url
+    origin = said or visit.request.headers.get("origin") or str(visit.request.base_url).rstrip("/")
     address = origin + visit.path("import", draft.upload.upload_id, "preview")
     message = asking(draft.report.batch, visit.person.name, address)
 

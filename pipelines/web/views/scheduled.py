@@ -1,20 +1,20 @@
 """Exports that are made every day: the account's entries of `exports.yaml`."""
 
-import re
-import unicodedata
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from pipelines.web.views.exports import request_of
+from pipelines.web.views.exports import own_delivery, plain_name, request_of
 from pipelines.web.visit import Visit
 from resources.deliveries import Deliveries
 from resources.deliveries_file import DeliveriesFile
 from schemas.deliveries import Delivery, next_time
-from schemas.errors import InvalidRequest, NotFound
+from schemas.errors import InvalidRequest
 
-_NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
+_LATE = timedelta(minutes=15)
+"""After this time, an export that was not made is shown as missing."""
 
 
 def listed(visit: Visit) -> Response:
@@ -27,7 +27,9 @@ def listed(visit: Visit) -> Response:
             (it, next_time([it], now), store.account(visit.account).last_export(it.type, it.actor)) for it in own
         ]
         mistakes = [] if found is None or not visit.may("operator") else found.mistakes
-    return visit.page("scheduled.html.jinja", entries=entries, mistakes=mistakes)
+        due = [] if found is None else [it for it in found.due(now) if now - it.timestamp > _LATE]
+        missed = {it.delivery.name: it.timestamp for it in due}
+    return visit.page("scheduled.html.jinja", entries=entries, mistakes=mistakes, missed=missed)
 
 
 def change(visit: Visit) -> Response:
@@ -37,10 +39,7 @@ def change(visit: Visit) -> Response:
         file.add(_entry(visit))
         return visit.go("scheduled")
     name = visit.said("name")
-    with visit.store() as store:
-        entry = Deliveries(store).entries.get(name)
-    if entry is None or entry.account != visit.account:
-        raise NotFound(f"There is no daily export {name!r}.", "Look at the list again.")
+    entry = own_delivery(visit, name)
     if action == "remove":
         file.remove(name)
     elif action == "change":
@@ -48,6 +47,12 @@ def change(visit: Visit) -> Response:
             {**entry.model_dump(exclude_defaults=True), "at": visit.said("at"), "time_zone": _zone(visit)}
         )
         file.change(name, {"at": changed.at, "time_zone": changed.time_zone})
+    elif action == "replace":
+        values = {**_entry(visit), "name": name, "preset": None}
+        if visit.said("keeps_conditions") != "yes":
+            values.setdefault("where", None)
+        _checked({**entry.model_dump(exclude_defaults=True), **values})
+        file.change(name, values)
     return visit.go("scheduled")
 
 
@@ -58,7 +63,7 @@ def _entry(visit: Visit) -> dict[str, Any]:
     request = request_of(visit.account, visit.form)
     values: dict[str, Any] = {
         # The account's name comes first, so that a name never says what other accounts have.
-        "name": _name_of(f"{visit.account}-{visit.said('delivery_name') or request.record_type}"),
+        "name": plain_name(f"{visit.account}-{visit.said('delivery_name') or request.record_type}") or "daily",
         "account": visit.account,
         "type": request.record_type,
         "at": visit.said("at"),
@@ -75,7 +80,7 @@ def _entry(visit: Visit) -> dict[str, Any]:
 
 def _checked(values: dict[str, Any]) -> Delivery:
     try:
-        return Delivery.model_validate(values)
+        return Delivery.model_validate({name: value for name, value in values.items() if value is not None})
     except ValidationError as error:
         wrong = error.errors(include_url=False)[0]
         place = ", ".join(map(str, wrong["loc"]))
@@ -84,9 +89,3 @@ def _checked(values: dict[str, Any]) -> Delivery:
 
 def _zone(visit: Visit) -> str:
     return visit.said("time_zone").strip() or "UTC"
-
-
-def _name_of(text: str) -> str:
-    """Returns a text as the name of an entry: small letters and digits, with hyphens between."""
-    plain = unicodedata.normalize("NFKD", text.lower()).encode("ascii", "ignore").decode()
-    return _NOT_IN_NAMES.sub("-", plain).strip("-_")[:63] or "daily"

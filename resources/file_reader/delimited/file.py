@@ -31,13 +31,15 @@ from resources.file_reader.delimited.joined import are_several
 from resources.file_reader.delimited.other_records import OtherRecords
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
 from resources.file_reader.delimited.widths import Widths
-from resources.file_reader.header_row import has_values
+from resources.file_reader.header_row import FIRST_ROWS, has_values
 from resources.file_reader.options import BLANK_FOR_A_RECORD, ReadLimits, too_many_blank_lines
 from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.reading import Question, ReadOptions, ShortRows
 
 _SAMPLE_CHARACTERS = 1 << 18
 _MALFORMED_A_CHUNK = 20_000
+_LONGEST_LINE = 1 << 16
+"""The most characters of a line that are shown to a person."""
 
 
 class DelimitedFile:
@@ -96,6 +98,22 @@ class DelimitedFile:
         if self.dialect.skips_space:
             self.understood.append(("Spaces after delimiters", "left out"))
         self.understood += self._header.understood
+
+    def first_rows(self) -> list[tuple[int, list[str]]]:
+        """Returns the first lines that have values, each with its number from 1 and divided at delimiters."""
+        found = []
+        with self._text("replace") as text:
+            for number in range(1, FIRST_ROWS + 1):
+                line = text.readline(_LONGEST_LINE)
+                try:
+                    row: list[str] = next(self.dialect.reader([line]), [])
+                except csv.Error:  # a title with a quotation mark, or a part of a record
+                    row = [line.strip()]
+                if any(row):
+                    found.append((number, row))
+                if not line.endswith(("\n", "\r")):
+                    break
+        return found
 
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all records of the file, in order, in chunks of about 8 MB. Call it once."""

@@ -15,7 +15,7 @@ from resources.file_reader.excel.shared_strings import read_shared_strings
 from resources.file_reader.excel.sheet import Sheet, merged
 from resources.file_reader.excel.styles import read_styles
 from resources.file_reader.excel.workbook import Workbook
-from resources.file_reader.header_row import beginning, find_header_row
+from resources.file_reader.header_row import FIRST_ROWS, beginning, find_header_row
 from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.reading import Question, ReadOptions
 
@@ -169,6 +169,11 @@ class ExcelFile:
             "Name another sheet (--sheet)." if others else "Write the names of its columns into the first row.",
             self.outline if others else "",
         )
+
+    @property
+    def first_rows(self) -> list[tuple[int, tuple[str, ...]]]:
+        """The first rows of the sheet that have values, each with its number from 1."""
+        return self._beginning(self.sheet)[:FIRST_ROWS]
 
     @property
     def outline(self) -> str:

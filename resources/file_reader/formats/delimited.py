@@ -29,6 +29,12 @@ class Delimited(Format):
 
         return DelimitedFile(path, name, options, limits)
 
+    def first_rows(self, opened: OpenedFile) -> Sequence[tuple[int, Sequence[str]]]:
+        """Returns the first lines."""
+        from resources.file_reader.delimited import DelimitedFile
+
+        return opened.first_rows() if isinstance(opened, DelimitedFile) else []
+
     @contextmanager
     def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> Iterator[RowWriter]:
         """Writes text with the delimiter and in the encoding of the file that has the records."""

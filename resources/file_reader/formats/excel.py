@@ -1,6 +1,6 @@
 """Excel workbooks: .xlsx and .xlsm."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -52,6 +52,18 @@ class Excel(Format):
         from resources.file_reader.excel import ExcelFile
 
         return opened.outline if isinstance(opened, ExcelFile) else ""
+
+    def first_rows(self, opened: OpenedFile) -> Sequence[tuple[int, Sequence[str]]]:
+        """Returns the first rows of the sheet."""
+        from resources.file_reader.excel import ExcelFile
+
+        return opened.first_rows if isinstance(opened, ExcelFile) else []
+
+    def alternatives(self, opened: OpenedFile) -> Mapping[str, Sequence[str]]:
+        """Returns the sheets of the workbook."""
+        from resources.file_reader.excel import ExcelFile
+
+        return {"sheet": opened.sheets} if isinstance(opened, ExcelFile) else {}
 
     def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:
         """Writes a workbook of one sheet; every cell is text."""

@@ -1,7 +1,7 @@
 """What an import format is: one object that knows how such files are recognised, opened and written as rejects."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -155,6 +155,14 @@ class Format(ABC):
     def outline(self, opened: OpenedFile) -> str:
         """Returns what else the file could be read from, with values, for a refusal; "" in most formats."""
         return ""
+
+    def first_rows(self, opened: OpenedFile) -> Sequence[tuple[int, Sequence[str]]]:
+        """Returns the first rows of a table with their numbers from 1, also those above the header; [] without rows."""
+        return []
+
+    def alternatives(self, opened: OpenedFile) -> Mapping[str, Sequence[str]]:
+        """Returns what else options could say, by their names: the sheets of a workbook; {} in most formats."""
+        return {}
 
     @abstractmethod
     def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:

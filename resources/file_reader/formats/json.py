@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -44,6 +44,12 @@ class _Json(Format):
         if not file.headers and not file.is_empty:
             raise UnreadableFile(f"{name} has no columns: its objects are empty.", "Name the values in its objects.")
         return file
+
+    def alternatives(self, opened: OpenedFile) -> Mapping[str, Sequence[str]]:
+        """Returns the lists that could have the records."""
+        from resources.file_reader.json_records import JsonFile
+
+        return {"at": opened.lists} if isinstance(opened, JsonFile) else {}
 
 
 class JsonArray(_Json):

@@ -39,6 +39,7 @@ class Arrangement:
     start, end: their bytes. None is the end of the file. line: the line on which they begin.
     at: the path of the list that has them, as `--at` names it; None if nothing is around the records.
     question: what to ask, because the records can be others.
+    lists: the paths that `at` could name.
     """
 
     form: Form = Form.LINES
@@ -47,6 +48,7 @@ class Arrangement:
     line: int = 1
     at: str | None = None
     question: Question | None = None
+    lists: tuple[str, ...] = ()
 
 
 def arrangement_of(file: BinaryIO, name: str, limits: JsonLimits, at: str | None = None) -> Arrangement:
@@ -67,7 +69,9 @@ def arrangement_of(file: BinaryIO, name: str, limits: JsonLimits, at: str | None
     else:
         whole = Arrangement(_form(file, found))
         if not follows(file, found.end)[0]:
-            return _of_one_object(file, name, limits, found, whole, at)
+            names = [it.name for it in found.lists if it.of == "objects"]
+            arranged = _of_one_object(file, name, limits, found, whole, at)
+            return replace(arranged, lists=(*names, WHOLE) if names else ())
     if at not in (None, WHOLE):
         raise _no_such_list(name, at, [])
     return whole

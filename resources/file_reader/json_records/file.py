@@ -79,6 +79,7 @@ class JsonFile:
         self._arranged = arranged
         self.questions: tuple[Question, ...] = () if arranged.question is None else (arranged.question,)
         self.used = ReadOptions(at=arranged.at)
+        self.lists = arranged.lists
         self._records = records.read
         self.kind = records.kind
         self.headers = records.names

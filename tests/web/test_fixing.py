@@ -1,0 +1,110 @@
+"""Rejected rows: known repairs, rows of one key, and a workbook of what still needs attention."""
+
+import io
+import re
+from pathlib import Path
+
+from openpyxl import load_workbook
+
+from resources.record_store import RecordStore
+from tests.records import values
+from tests.web.visitor import Visitor
+
+HEADER = "external_id;status;country;amount;birthday;notes\n"
+ROWS = (
+    "A;lead;Germany;1,50;31/12/1980;fine\n"
+    "B;lead;DE;1,50;1980.12.31;year first\n"
+    "C;lead;DE;1,234.50;30/12/1980;number of others\n"
+    "D;Kunnde;DE;1,50;30/12/1980;like a value\n"
+    "E;lead;DE;1,50;30/12/1980;first\n"
+    "F;lead;DE;1,50;30/12/1980;between\n"
+    "E;lead;DE;1,50;30/12/1980;second\n"
+    "G;le ad;DE;1,50;30/12/1980;a space\n"
+    "H;lead;xx-yy;1,50;30/12/1980;nobody knows\n"
+)
+
+
+def previewed(visitor: Visitor) -> str:
+    upload = visitor.upload((HEADER + ROWS).encode())
+    visitor.step(upload)
+    visitor.post("import", upload, "reading", data={"decimal": ",", "date_order": "dmy"})
+    assert visitor.step(upload) == f"import/{upload}/preview"
+    return upload
+
+
+def repairs(page: str) -> dict[tuple[str, str], str]:
+    """The repairs that a page offers, by field and kind, with the button's words."""
+    pattern = r'name="field" value="(\w+)"><input type="hidden" name="kind" value="(\w+)"><button[^>]*>([^<]*)<'
+    return {(field, kind): words for field, kind, words in re.findall(pattern, page)}
+
+
+def test_known_repairs_are_made_at_once(visitor: Visitor, store: RecordStore) -> None:
+    upload = previewed(visitor)
+    offered = repairs(visitor.get("import", upload, "fix").text)
+    assert offered.keys() == {
+        ("country", "mapping"), ("birthday", "date"), ("amount", "number"), ("status", "mapping"), ("status", "spaces"),
+    }  # fmt: skip
+    assert set(offered.values()) == {"Fix 1 row like this"}
+
+    for field, kind in offered:
+        visitor.post("import", upload, "fix", data={"action": "repair", "field": field, "kind": kind})
+
+    page = visitor.get("import", upload, "fix").text
+    assert "5 ready · 3 need attention" in page
+    assert repairs(page) == {}
+
+
+def test_rows_of_one_key_stand_side_by_side_and_one_is_kept(visitor: Visitor, store: RecordStore) -> None:
+    upload = previewed(visitor)
+    page = visitor.get("import", upload, "fix").text
+    order = re.findall(r'<tbody id="r(\d+)"', page)
+    assert order.index("7") == order.index("5") + 1
+    assert len(re.findall(r'class="contested"', page)) == 2
+    assert "1 other row has the same key" in page
+
+    visitor.post("import", upload, "fix", data={"record": "7", "action": "keep_only"})
+    visitor.post("import", upload, "fix", data={"action": "leave_out_open"})
+    batch = re.search(r'name="batch" value="([^"]+)"', visitor.get("import", upload, "preview").text)
+    assert batch is not None
+    left = re.search(r'name="leave_out" value="(\d+)"', visitor.get("import", upload, "preview").text)
+    assert left is not None
+    visitor.post("import", upload, "save", data={"batch": batch[1], "leave_out": left[1]})
+    visitor.step(upload)
+
+    assert values(store, "notes") == {"F": "between", "E": "second"}
+
+
+def test_rows_with_one_problem_are_left_out(visitor: Visitor) -> None:
+    upload = previewed(visitor)
+
+    visitor.post("import", upload, "fix", data={"action": "leave_out_open", "field": "country", "rule": "str_matches"})
+
+    assert "0 ready · 6 need attention · 2 left out" in visitor.get("import", upload, "fix").text
+
+
+def test_rows_are_corrected_in_a_workbook_and_uploaded(visitor: Visitor, store: RecordStore, tmp_path: Path) -> None:
+    upload = previewed(visitor)
+    answer = visitor.get("import", upload, "fix", "rows.xlsx")
+    assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''people.rejects.xlsx"
+    book = load_workbook(io.BytesIO(answer.content))
+    sheet = book.worksheets[0]
+    rows = {row[0].value: row for row in sheet.iter_rows(min_row=2)}
+    assert [*rows] == ["A", "B", "C", "D", "E", "G", "H"]
+    assert rows["A"][3].value == "1.50"
+    rows["A"][2].value = "DE"
+    file = tmp_path / "people.rejects.xlsx"
+    book.save(file)
+
+    second = visitor.upload(file.read_bytes(), file.name)
+    visitor.step(second)
+    page = visitor.get("import", second, "preview").text
+
+    assert "Save 1 record" in page
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    left = re.search(r'name="leave_out" value="(\d+)"', page)
+    assert batch is not None
+    assert left is not None
+    visitor.post("import", second, "save", data={"batch": batch[1], "leave_out": left[1]})
+    visitor.step(second)
+    assert [str(value) for value in values(store, "amount").values()] == ["1.50"]
+    assert store.account("ua").batch(batch[1]).parent is not None
