@@ -80,9 +80,9 @@ def run_pages(settings: Settings, host: str, port: int, ready: Callable[[str], N
 
 
 def _end_soon() -> None:
-    """Let this process end, even if a thread still works for the pages. What it does not finish, the next server does.
+    """End this process soon, even if a thread still works for the pages. Python would wait for the thread.
 
-    An interpreter waits for its threads. A process that is killed amid a commit loses nothing, so this one is not.
+    A kill loses nothing, and the next server goes on with the work.
     """
     timer = Timer(_END_SECONDS, os._exit, [0])
     timer.daemon = True

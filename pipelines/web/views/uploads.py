@@ -70,17 +70,22 @@ def piece(site: Site) -> Callable[[Request], Awaitable[Response]]:
             return Response(str(error), HTTPStatus.CONFLICT, {_OFFSET: str(error.offset)})
         except (ClientDisconnect, TimeoutError):
             return Response(status_code=HTTPStatus.REQUEST_TIMEOUT)
-        except (RecordsError, OSError) as raised:
-            error = raised if isinstance(raised, RecordsError) else error_to_show(raised, site.settings)
-            missing = error.code in ("not_found", "not_signed_in", "not_allowed")
-            status = HTTPStatus.NOT_FOUND if missing else HTTPStatus.CONFLICT
-            if isinstance(error, DiskFull):
-                status = HTTPStatus.INSUFFICIENT_STORAGE
-            elif error.transient:
-                status = HTTPStatus.LOCKED
-            return JSONResponse({"code": error.code, "message": error.message, "hint": error.hint}, status)
+        except RecordsError as error:
+            return _refused(error)
+        except OSError as error:
+            return _refused(error_to_show(error, site.settings))
 
     return endpoint
+
+
+def _refused(error: RecordsError) -> Response:
+    is_missing = error.code in ("not_found", "not_signed_in", "not_allowed")
+    status = HTTPStatus.NOT_FOUND if is_missing else HTTPStatus.CONFLICT
+    if isinstance(error, DiskFull):
+        status = HTTPStatus.INSUFFICIENT_STORAGE
+    elif error.transient:
+        status = HTTPStatus.LOCKED
+    return JSONResponse({"code": error.code, "message": error.message, "hint": error.hint}, status)
 
 
 def _admitted(site: Site, request: Request) -> Upload:
