@@ -169,8 +169,9 @@ class Uploads:
             yield Piece(file, upload.bytes - confirmed)
         finally:
             file.flush()
+            size = file.tell()
             os.fsync(file.fileno())
-            replace_text(self._folder(upload) / _CONFIRMED, str(file.tell()))
+            replace_text(self._folder(upload) / _CONFIRMED, str(size))
 
     def remove(self, upload: Upload) -> None:
         """Remove an upload with its file. Its description goes first: an upload is there whole, or not at all."""

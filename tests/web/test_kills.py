@@ -16,7 +16,6 @@ from starlette.testclient import TestClient
 
 from pipelines.web import stores
 from pipelines.web.application import application
-from resources.importing import corrections
 from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
 from resources.uploads import Uploads
@@ -126,10 +125,11 @@ def _act(settings: Settings, fatal: int | None, result: Connection) -> None:
         flush(descriptor)
         steps.done("flush")
 
-    flush, os.fsync = os.fsync, fsync  # what was written and is not confirmed yet
-    stores.Databases = lambda: Databases(steps.connect)  # type: ignore[misc, assignment]
+    flush = os.fsync
+    setattr(os, "fsync", fsync)  # noqa: B010 - what was written may not be confirmed yet
+    setattr(stores, "Databases", lambda: Databases(steps.connect))  # noqa: B010
     connect = sqlite3.connect
-    corrections.sqlite3.connect = lambda *given, **options: connect(*given, factory=Counted, **options)  # type: ignore
+    setattr(sqlite3, "connect", lambda *given, **options: connect(*given, factory=Counted, **options))  # noqa: B010
     with a_person(settings) as client:
         Story(client, settings, result).goes()
     result.send(steps.counted)

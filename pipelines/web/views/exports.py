@@ -143,8 +143,10 @@ def cancel(visit: Visit) -> Response:
     with visit.store() as store:
         try:
             plan = ExportWriter(store, visit.person.name).load(visit.account, export_id)
-        except NotFound:  # it is done
-            return visit.go("export")
+        except NotFound:
+            if store.account(visit.account).export(export_id) is None:
+                raise no_such_export(export_id) from None
+            return visit.go("export", export_id)  # it is done
     task = visit.site.work.of((visit.account, export_id))
     if task is not None:
         task.cancelled = True

@@ -6,10 +6,10 @@ A browser without scripts sends the whole file with a form.
 
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
 
-from anyio import CancelScope, fail_after
+from anyio import fail_after
 from anyio.to_thread import run_sync
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
@@ -103,8 +103,19 @@ async def _received(site: Site, upload: Upload, request: Request) -> Response:
         raise InvalidRequest("The piece does not say where it begins.", f"Send {PIECE} with the header {_OFFSET}.")
     receiving = site.uploads.receiving(upload, int(given))
     part = await run_sync(receiving.__enter__)
-    failure: BaseException | None = None
     waiting = bytearray()
+
+    def written() -> bytes:
+        data = bytes(waiting)
+        waiting.clear()
+        return data
+
+    def end(error: BaseException) -> None:
+        if isinstance(error, ClientDisconnect | TimeoutError | CancelledError):  # what has arrived counts
+            with suppress(RecordsError, OSError):
+                part.write(written())
+        receiving.__exit__(type(error), error, error.__traceback__)
+
     try:
         blocks = aiter(request.stream())
         while True:
@@ -114,19 +125,15 @@ async def _received(site: Site, upload: Upload, request: Request) -> Response:
                 break
             waiting += block
             if len(waiting) >= _WRITTEN_AT_ONCE:
-                await run_sync(part.write, bytes(waiting))
-                waiting.clear()
-        await run_sync(part.write, bytes(waiting))
-    except BaseException as error:
-        failure = error
-        if isinstance(error, ClientDisconnect | TimeoutError | CancelledError):  # what has arrived counts
-            with CancelScope(shield=True):
-                await run_sync(part.write, bytes(waiting))
+                await run_sync(part.write, written())
+        await run_sync(part.write, written())
+    except CancelledError as error:  # the server ends, so nothing can be awaited any more
+        end(error)
         raise
-    finally:
-        details: tuple[Any, ...] = (None,) * 3 if failure is None else (type(failure), failure, failure.__traceback__)
-        with CancelScope(shield=True):  # the server may be about to end
-            await run_sync(receiving.__exit__, *details)
+    except BaseException as error:
+        await run_sync(end, error)
+        raise
+    await run_sync(receiving.__exit__, None, None, None)
     return _state(site, upload, HTTPStatus.NO_CONTENT)
 
 
