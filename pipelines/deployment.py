@@ -157,6 +157,7 @@ class Deployment:
             with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
                 result = json.load(answer)
         except urllib.error.HTTPError as error:  # 421: the host is not in RECORDS_UI_HOSTS
+            error.close()
             raise NoDeployment(
                 f"The server at {self._url} refused the request: HTTP {error.code} {error.reason}.",
                 "Check that RECORDS_DAGSTER_URL is the address of Dagster, and that its host is in RECORDS_UI_HOSTS.",

@@ -230,6 +230,9 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/server_info", timeout=5):  # noqa: S310 - our own address
             return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
     except (urllib.error.URLError, OSError):
         return False
 

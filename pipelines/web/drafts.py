@@ -127,9 +127,9 @@ class Draft:
 def draft_of(visit: Visit) -> Draft:
     """Returns the upload that the address names, with the step that it has reached.
 
-    Begins to read a file that is complete and has neither a preview nor a failure, and goes on with what a server that
-    was ended had begun. Waits a little, because most files are read within a second. Raises NotFound if the account has
-    no such upload. For a person who may not import files it begins nothing, and raises Refused.
+    Begins to read a file that is complete and has neither a preview nor a failure. Goes on with what an earlier server
+    has begun. Waits a little, because most files are read within a second. Raises NotFound if the account has no such
+    upload. For a person who may not import files it begins nothing, and raises Refused.
     """
     upload = visit.site.uploads.find(visit.account, visit.request.path_params["upload"])
     return of(visit.site, upload, may_work=visit.may(Role.IMPORTER))
