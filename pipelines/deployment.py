@@ -1,8 +1,10 @@
 """The client of the Dagster deployment. It uses HTTP, because importing Dagster takes longer than most exports."""
 
 import json
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from resources.export_writer.plan import ExportPlan
 
 _SECONDS = 30
+_POLL_SECONDS = 0.2
 _REPOSITORIES = (
     "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } jobs { name } } } } }"
 )
@@ -37,6 +40,24 @@ mutation ($params: ExecutionParams!) {
 """
 
 
+_RUNS = """
+query ($tag: ExecutionTag!) {
+  runsOrError(filter: {tags: [$tag], statuses: [QUEUED, NOT_STARTED, STARTING, STARTED, CANCELING]}) {
+    ... on Runs { results { runId status } }
+  }
+}
+"""
+_TERMINATE = """
+mutation ($id: String!, $policy: TerminateRunPolicy) {
+  terminateRun(runId: $id, terminatePolicy: $policy) { __typename }
+}
+"""
+_CANCEL_SECONDS = 5.0
+"""How long a cancelled run may take to end by itself."""
+
+_EXPORT_TAG = "records/export"
+
+
 @dataclass(frozen=True)
 class SubmittedRun:
     """A run that is queued or has begun."""
@@ -51,8 +72,10 @@ class Deployment:
     def __init__(self, settings: Settings) -> None:
         self._url = address_of(settings)
 
-    def submit(self, job: str, account: str, config: dict[str, Any]) -> SubmittedRun:
-        """Launch a run of a job for an account, with this config. Returns the run.
+    def submit(
+        self, job: str, account: str, config: dict[str, Any], tags: Mapping[str, str] | None = None
+    ) -> SubmittedRun:
+        """Launch a run of a job for an account, with this config and these tags. Returns the run.
 
         Raises NoDeployment if no deployment answers, and RecordsError if it refuses the run.
         """
@@ -68,7 +91,12 @@ class Deployment:
         params = {
             "selector": names | {"pipelineName": job},
             "runConfigData": config,
-            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": account}]},
+            "executionMetadata": {
+                "tags": [
+                    {"key": key, "value": value}
+                    for key, value in ({"dagster/partition": account} | dict(tags or {})).items()
+                ]
+            },
         }
         launched = self._ask(_LAUNCH, params=params)["launchRun"]
         if launched["__typename"] != "LaunchRunSuccess":
@@ -88,12 +116,35 @@ class Deployment:
         name = plan.selection.record_type.name
         config = {"ops": {f"exports__{name}": {"config": {"export_id": plan.export_id}}}}
         try:
-            return self.submit(f"export_{name}", plan.request.account, config)
+            return self.submit(f"export_{name}", plan.request.account, config, {_EXPORT_TAG: plan.export_id})
         except NoDeployment:
             raise
         except BaseException:
             plan.clear()
             raise
+
+    def is_exporting(self, export_id: str) -> bool:
+        """Returns whether a run makes this export, or will. False if no deployment answers."""
+        try:
+            return bool(self._runs_of(export_id))
+        except RecordsError:
+            return False
+
+    def cancel_export(self, export_id: str) -> None:
+        """End the runs that make this export, if there are any. Raises NoDeployment if the deployment is gone."""
+        if self._url is None:
+            return
+        until = time.monotonic() + _CANCEL_SECONDS
+        for run in self._runs_of(export_id):
+            self._ask(_TERMINATE, id=run, policy="SAFE_TERMINATE")
+        while (left := self._runs_of(export_id)) and time.monotonic() < until:
+            time.sleep(_POLL_SECONDS)
+        for run in left:
+            self._ask(_TERMINATE, id=run, policy="MARK_AS_CANCELED_IMMEDIATELY")
+
+    def _runs_of(self, export_id: str) -> list[str]:
+        found = self._ask(_RUNS, tag={"key": _EXPORT_TAG, "value": export_id})["runsOrError"].get("results", [])
+        return [run["runId"] for run in found]
 
     def _ask(self, query: str, **variables: Any) -> Any:
         if self._url is None:
@@ -106,6 +157,7 @@ class Deployment:
             with urllib.request.urlopen(request, timeout=_SECONDS) as answer:  # noqa: S310
                 result = json.load(answer)
         except urllib.error.HTTPError as error:  # 421: the host is not in RECORDS_UI_HOSTS
+            error.close()
             raise NoDeployment(
                 f"The server at {self._url} refused the request: HTTP {error.code} {error.reason}.",
                 "Check that RECORDS_DAGSTER_URL is the address of Dagster, and that its host is in RECORDS_UI_HOSTS.",

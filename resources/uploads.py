@@ -2,13 +2,15 @@
 
 An upload is a folder `uploads/ACCOUNT/ID` in the home. It has `upload.json`, the file itself, and its confirmed size.
 A piece is confirmed after it is flushed. So a broken connection or a power cut costs at most the last piece.
+Several requests may change one upload at the same time: `change` lets them wait for each other.
 """
 
 import fcntl
+import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,7 +28,8 @@ from schemas.uploads import Upload
 KEPT_FOR = timedelta(days=7)
 """How long an upload is kept after its last change."""
 
-_DESCRIPTION, _CONFIRMED, _LOCK, _FILE, _PART = "upload.json", "confirmed", "lock", "file", "file.part"
+_DESCRIPTION, _CONFIRMED, _FILE, _PART = "upload.json", "confirmed", "file", "file.part"
+_RECEIVING, _CHANGING = "lock", "change.lock"
 _ID = re.compile(r"u-[0-9]{8}-[0-9]{9}-[0-9a-f]{6}")
 _NAME_BYTES = 180
 _MOST = 200
@@ -86,10 +89,11 @@ class Uploads:
             )
         if len(entries(self._root / account)) >= _MOST:
             raise InvalidRequest(f"The account has {_MOST} uploads already.", "Remove some of them.")
-        require_disk_space(self._settings.home, size, "The upload", "Free some space on the server.")
+        announced = sum(it.bytes - self.received(it) for it in self.listed(account))
+        require_disk_space(self._settings.home, size + announced, "The upload", "Free some space on the server.")
         upload = Upload(new_id("u", now), account, record_type, safe_name(name), size, actor, now)
         make_folder(self._folder(upload))
-        self.save(upload)
+        self._save(upload)
         return upload
 
     def find(self, account: str, upload_id: str) -> Upload:
@@ -108,9 +112,18 @@ class Uploads:
                 found.append(self.find(account, folder.name))
         return found
 
-    def save(self, upload: Upload) -> None:
-        """Write what is known of an upload to the disk, in one step."""
-        replace_text(self._folder(upload) / _DESCRIPTION, json.dumps(upload.to_dict(), ensure_ascii=False))
+    def change(self, upload: Upload, change: Callable[[Upload], Upload]) -> Upload:
+        """Change what is known of an upload, and return it as it is then.
+
+        `change` is called with what is known now, which another request may have changed since. Raises NotFound if the
+        upload was removed.
+        """
+        with self._found(upload), _locked(self._folder(upload) / _CHANGING, waits=True):
+            known = self.find(upload.account, upload.upload_id)
+            changed = change(known)
+            if changed != known:
+                self._save(changed)
+            return changed
 
     def received(self, upload: Upload) -> int:
         """Returns how many bytes are on the disk for certain."""
@@ -136,27 +149,40 @@ class Uploads:
         """Yields a piece of the file to write to. At the end, also after an error, what was written is confirmed.
 
         Raises OffsetMismatch if the file on the disk does not end at the offset. Raises StoreBusy if another connection
-        sends a piece of the same file.
+        sends a piece of the same file. Raises NotFound if the upload was removed.
         """
         folder = self._folder(upload)
-        with _locked(folder / _LOCK), (folder / _PART).open("ab") as file:
+        with self._found(upload), _locked(folder / _RECEIVING):
             confirmed = self.received(upload)
             if offset != confirmed:
                 raise OffsetMismatch(confirmed)
-            file.truncate(confirmed)  # what a power cut has left behind is not certain
-            file.seek(confirmed)
-            try:
-                yield Piece(file, upload.bytes - confirmed)
-            finally:
-                file.flush()
-                os.fsync(file.fileno())
-                size = file.tell()
-                replace_text(folder / _CONFIRMED, str(size))
-            if size == upload.bytes:
+            if confirmed == upload.bytes and self.file(upload).exists():
+                yield Piece(io.BytesIO(), 0)  # it is whole, so there is no part to add to
+                return
+            with (folder / _PART).open("ab") as file:
+                yield from self._received_piece(upload, file, confirmed)
+            if self.received(upload) == upload.bytes:
                 self._name(upload)
 
+    def _received_piece(self, upload: Upload, file: BinaryIO, confirmed: int) -> Iterator[Piece]:
+        """Yields a piece at the end of the part. Afterwards, what was written is confirmed."""
+        if file.tell() < confirmed:  # the disk has lost what it had flushed
+            confirmed = file.tell()
+            replace_text(self._folder(upload) / _CONFIRMED, str(confirmed))
+            raise OffsetMismatch(confirmed)
+        file.truncate(confirmed)  # what a power cut has left behind is not certain
+        file.seek(confirmed)
+        try:
+            yield Piece(file, upload.bytes - confirmed)
+        finally:
+            file.flush()
+            size = file.tell()
+            os.fsync(file.fileno())
+            replace_text(self._folder(upload) / _CONFIRMED, str(size))
+
     def remove(self, upload: Upload) -> None:
-        """Remove an upload with its file."""
+        """Remove an upload with its file. Its description goes first: an upload is there whole, or not at all."""
+        remove(self._folder(upload) / _DESCRIPTION)
         remove(self._folder(upload))
 
     def sweep(self, now: datetime) -> Removed:
@@ -166,6 +192,7 @@ class Uploads:
             for folder in entries(account):
                 found = usage(folder)
                 if found.at is not None and found.at + KEPT_FOR <= now:
+                    remove(folder / _DESCRIPTION)
                     remove(folder)
                     removed += Removed(1, found.bytes)
         return removed
@@ -178,6 +205,19 @@ class Uploads:
             os.replace(folder / _PART, self.file(upload))
         sync(folder / _FILE)
         sync(folder)
+
+    def _save(self, upload: Upload) -> None:
+        """Write what is known of an upload to the disk, in one step."""
+        replace_text(self._folder(upload) / _DESCRIPTION, json.dumps(upload.to_dict(), ensure_ascii=False))
+
+    @contextmanager
+    def _found(self, upload: Upload) -> Iterator[None]:
+        """Raises NotFound for a missing file, if the whole upload was removed meanwhile."""
+        try:
+            yield
+        except FileNotFoundError:
+            self.find(upload.account, upload.upload_id)
+            raise
 
     def _folder(self, upload: Upload) -> Path:
         return self._root / upload.account / upload.upload_id
@@ -195,11 +235,11 @@ def safe_name(name: str) -> str:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Holds a lock that also keeps out other processes. Raises StoreBusy at once if another has it."""
-    with path.open("w") as file:
+def _locked(path: Path, *, waits: bool = False) -> Iterator[None]:
+    """Holds a lock that also keeps out other processes. If another has it, waits or raises StoreBusy at once."""
+    with path.open("ab") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError:
             raise StoreBusy("Another connection is sending this file.", "Wait until it has ended.") from None
         yield

@@ -12,6 +12,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,7 @@ from resources.export_writer import ExportWriter, SweptExports, sweep_exports
 from resources.export_writer.formats import FORMATS, checked, choose_format
 from resources.export_writer.formats.csv import Csv
 from resources.export_writer.parts import make_part
-from resources.file_storage import entries, exists, usage
+from resources.file_storage import checksum, entries, exists, usage
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.export_source import ExportSource, Range
@@ -923,6 +924,56 @@ def test_a_step_that_outlives_its_run_changes_nothing_of_what_another_has_publis
     assert not any(store.settings.scratch.glob(".e-*"))
 
 
+@pytest.mark.parametrize(("name", "own"), [("csv", True), ("excel", True), ("excel", False)])
+def test_two_processes_that_finish_one_export_publish_one_whole_file(
+    store: RecordStore, mixed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, own: bool
+) -> None:
+    """Both are putting the parts together at the same time: for example, a run of Dagster and the web pages."""
+    path = None if own else tmp_path / "out.xlsx"
+    plan = ExportWriter(store, "tester").plan(ask(format=name, part_rows=30, path=path))
+    kind, turn = type(FORMATS[name]), threading.Barrier(2)
+    assemble = kind.assemble
+
+    def assembled(self: Any, plan: Any, parts: Iterator[Path], to: Path) -> str:
+        def met() -> Iterator[Path]:
+            for part in parts:
+                turn.wait(timeout=60)
+                yield part
+
+        return assemble(self, plan, met(), to)
+
+    monkeypatch.setattr(kind, "assemble", assembled)
+
+    def finish(number: int) -> ExportManifest:
+        with RecordStore(store.settings) as mine:
+            own = ExportWriter(mine, "tester", f"run-{number}")
+            return own.finish(own.load("ua", plan.export_id))
+
+    with ThreadPoolExecutor(2) as threads:
+        one, other = threads.map(finish, range(2))
+
+    assert one == other
+    assert store.exports() == [one]
+    assert hashlib.sha256(on_disk(one.path).read_bytes()).hexdigest() == one.sha256
+    assert not [each for each in on_disk(one.path).parent.iterdir() if "partial" in each.name or "parts" in each.name]
+
+
+def test_the_records_are_compared_once_for_all_parts(
+    writer: ExportWriter, mixed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[Any] = []
+
+    def counted(place: Any) -> str:
+        compared.append(place)
+        return checksum(place)
+
+    monkeypatch.setattr("resources.file_storage.checksum", counted)
+    writer.finish(writer.plan(ask(part_rows=30)))
+
+    finished = [place for place in compared if "contacts" in str(place)]
+    assert len(finished) <= 2 * len(set(finished))  # for the plan, and for all of its parts
+
+
 def test_a_plan_survives_the_disk(writer: ExportWriter, mixed: int) -> None:
     plan = writer.plan(
         ask(
@@ -1086,8 +1137,12 @@ def test_parts_are_swept_after_24_hours_and_files_after_their_days(
     plan = writer.plan(ask(part_rows=30, path=tmp_path / "out.csv"))
     writer.make_part(plan, 0)
     left = [
-        tmp_path / f".out.csv{name}.{plan.export_id}.partial{more}"
-        for name, more in (("", ""), ("", ".manifest.json"), (".manifest.json", ""))
+        tmp_path / f".out.csv{name}.{plan.export_id}.{more}"
+        for name, more in (
+            ("", "0123abcd.partial"),
+            ("", "4567cdef.partial.manifest.json"),
+            (".manifest.json", "partial"),
+        )
     ]
     for each in left:
         each.write_text("half of it")

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
 
 import click
 
@@ -28,6 +29,7 @@ from schemas.errors import InvalidRequest, RecordsError
 _HOST = "127.0.0.1"
 _STARTUP_SECONDS = 120.0
 _WATCH_SECONDS = 2.0
+_END_SECONDS = 2.0
 _WEB_SERVER = (sys.executable, "-W", "ignore", "-m", "pipelines.web.server")
 _WORKSPACE = {"load_from": [{"python_module": {"module_name": "pipelines.definitions", "location_name": "records"}}]}
 """The same as workspace.yaml of the repository, which is not part of an installed package."""
@@ -56,6 +58,7 @@ def run_ui(store: RecordStore, port: int, ready: Callable[[str, str], None]) -> 
                     _print(_noticed(watch))
         finally:
             RunningUi.remove(settings)
+    _end_soon()
 
 
 def run_pages(settings: Settings, host: str, port: int, ready: Callable[[str], None]) -> None:
@@ -73,6 +76,17 @@ def run_pages(settings: Settings, host: str, port: int, ready: Callable[[str], N
         ready(f"http://{host}:{number}")
         while True:
             time.sleep(_WATCH_SECONDS)
+    _end_soon()
+
+
+def _end_soon() -> None:
+    """End this process soon, even if a thread still works for the pages. Python would wait for the thread.
+
+    A kill loses nothing, and the next server goes on with the work.
+    """
+    timer = Timer(_END_SECONDS, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -216,6 +230,9 @@ def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(f"{url}/server_info", timeout=5):  # noqa: S310 - our own address
             return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return False
     except (urllib.error.URLError, OSError):
         return False
 

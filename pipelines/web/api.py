@@ -262,8 +262,7 @@ def _export_state(visit: Visit, export_id: str) -> dict[str, Any]:
     if made.manifest is not None:
         return made.manifest.to_dict()
     assert made.plan is not None  # noqa: S101 - an export has a manifest or a plan
-    done = made.rows_done if made.task is None else made.task.records
-    return {"export_id": export_id, "status": "making", "rows_done": done, "rows": made.plan.rows}
+    return {"export_id": export_id, "status": "making", "rows_done": made.rows_done, "rows": made.plan.rows}
 
 
 def _file(visit: Visit, _: None) -> Response:

@@ -10,6 +10,7 @@ from typing import Any
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -22,11 +23,9 @@ from pipelines.web.guard import Guard
 from pipelines.web.identity import NotSignedIn
 from pipelines.web.rendering import STATIC
 from pipelines.web.views import exports, fixing, history, home, imports, inbox, scheduled, uploads
-from pipelines.web.visit import NotAllowed, Site, View, Visit, unknown_account
-from resources.defects import defect, keep_details
+from pipelines.web.visit import NotAllowed, Site, View, Visit, error_to_show, unknown_account
 from resources.record_store.refusals import check_account
 from resources.settings import Settings
-from resources.system_errors import system_error
 from resources.uploads import TooLarge
 from schemas.errors import (
     AlreadyImported,
@@ -47,12 +46,11 @@ MEDIA_TYPES = (
     "multipart/form-data",
     uploads.PIECE,
 )
-_FIELDS = 20_000
-"""The most fields of one form: the mapping of 10,000 columns has two for each."""
+_FIELDS = 40_000
+"""The most fields of one form: the mapping of 10,000 columns has three for each."""
 
-_JSON_BYTES = 1_000_000
-_FORM_BYTES = 1_000_000
-"""The most bytes of a form beside the file in it."""
+_FORM_BYTES = 4_000_000
+"""The most bytes of a form beside the file in it, and of JSON."""
 
 _STATUS: dict[type[RecordsError], HTTPStatus] = {
     NotSignedIn: HTTPStatus.FORBIDDEN,
@@ -81,14 +79,17 @@ def application(settings: Settings) -> ASGIApp:
         yield
         await run_sync(site.close)
 
-    app = Starlette(routes=_routes(site), lifespan=lifespan)
+    app = Starlette(routes=routes(site), lifespan=lifespan)
     app.add_middleware(GZipMiddleware, minimum_size=1000)
     return Guard(_with_policy(app), settings.ui_hosts, METHODS, MEDIA_TYPES)
 
 
-def _routes(site: Site) -> list[Route | Mount]:
+def routes(site: Site) -> list[Route | Mount]:
+    """Returns all addresses. `tests/web/test_isolation.py` asks for each of them in the name of each kind of person."""
+
     def page(path: str, view: View, *, role: Role | None = Role.VIEWER, methods: tuple[str, ...] = ("GET",)) -> Route:
-        return Route(path, _answered(site, view, role), methods=list(methods))
+        takes_file = view is uploads.send_form
+        return Route(path, _answered(site, view, role, takes_file=takes_file), methods=list(methods))
 
     post, importer = ("POST",), Role.IMPORTER
     of_account, of_upload, of_batch = "/a/{account}", "/a/{account}/import/{upload}", "/a/{account}/history/{batch}"
@@ -106,7 +107,7 @@ def _routes(site: Site) -> list[Route | Mount]:
         page(f"{of_upload}/columns", imports.columns),
         page(f"{of_upload}/columns", imports.say_columns, role=importer, methods=post),
         page(f"{of_upload}/preview", imports.preview),
-        page(f"{of_upload}/fix", fixing.grid),
+        page(f"{of_upload}/fix", fixing.grid, role=importer),
         page(f"{of_upload}/fix", fixing.correct, role=importer, methods=post),
         page(f"{of_upload}/fix/rows.xlsx", fixing.download),
         page(f"{of_upload}/save", imports.save, role=importer, methods=post),
@@ -140,12 +141,17 @@ def _routes(site: Site) -> list[Route | Mount]:
 
 
 def _answered(
-    site: Site, view: View, role: Role | None, fail: Callable[[RecordsError, int], Response] | None = None
+    site: Site,
+    view: View,
+    role: Role | None,
+    fail: Callable[[RecordsError, int], Response] | None = None,
+    *,
+    takes_file: bool = False,
 ) -> Callable[[Request], Awaitable[Response]]:
     """Returns the endpoint of a page.
 
     role: what a person must have in the account; None without an account. fail: how an error is answered; as a page
-    if it is None.
+    if it is None. takes_file: whether its form may have a file.
     """
 
     async def endpoint(request: Request) -> Response:
@@ -157,9 +163,16 @@ def _answered(
         form, said = None, None
         if request.method == "POST" and "form" in request.headers.get("content-type", ""):
             length = request.headers.get("content-length", "")
-            if not length.isdigit() or int(length) > site.settings.upload_mb * 1_000_000 + _FORM_BYTES:
-                return _too_large(visit)
-            form = await request.form(max_files=1, max_fields=_FIELDS)
+            most = _FORM_BYTES + (site.settings.upload_mb * 1_000_000 if takes_file else 0)
+            if not length.isdigit() or int(length) > most:
+                return _too_large(visit, most)
+            try:
+                form = await request.form(max_files=int(takes_file), max_fields=_FIELDS)
+            except HTTPException as error:
+                refused = InvalidRequest(f"The form cannot be read: {error.detail}", "Open the page again.")
+                return failure(visit, refused, HTTPStatus.UNPROCESSABLE_ENTITY)
+            except OSError as error:  # a large file goes through the folder for temporary files
+                return failure(visit, shown := error_to_show(error, site.settings), _status(shown))
         elif request.method == "POST":
             said = await _json(request)
         try:
@@ -178,17 +191,16 @@ async def _json(request: Request) -> Any:
     body = bytearray()
     async for block in request.stream():
         body += block
-        if len(body) > _JSON_BYTES:
+        if len(body) > _FORM_BYTES:
             return None
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         return json.loads(bytes(body))
     return None
 
 
-def _too_large(visit: Visit) -> Response:
+def _too_large(visit: Visit, most: int) -> Response:
     error = TooLarge(
-        f"The form is larger than {visit.site.settings.upload_mb:,} MB, or does not say how large it is.",
-        "Send a smaller file.",
+        f"The form is larger than {most // 1_000_000:,} MB, or does not say how large it is.", "Send less at once."
     )
     return failure(visit, error, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
@@ -207,13 +219,8 @@ def _view(
     except RecordsError as error:
         failed, status = error, _status(error)
     except Exception as error:
-        ours = system_error(error, settings.data, settings.home, settings.scratch)
-        if ours is None:
-            keep_details(error, settings.home)
-            ours = RecordsError(
-                f"This page has failed: {defect(error)}.", "Your operator finds the details in the home."
-            )
-        failed, status = ours, _status(ours, HTTPStatus.INTERNAL_SERVER_ERROR)
+        failed = error_to_show(error, settings)
+        status = _status(failed, HTTPStatus.INTERNAL_SERVER_ERROR)
     return failure(visit, failed, status) if fail is None else fail(failed, status)
 
 

@@ -1,6 +1,6 @@
 """`Draft`: an uploaded file on its way to an import, and the step that it has reached."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -8,9 +8,8 @@ from pathlib import Path
 
 import duckdb
 
-from pipelines.web.visit import Site, Visit
+from pipelines.web.visit import Site, Visit, error_to_show
 from pipelines.web.work import Task
-from resources.defects import defect, keep_details
 from resources.importing.corrections import Corrections, Progress
 from resources.importing.importer import Importer
 from resources.importing.peek import Peek, peek
@@ -51,7 +50,8 @@ class Page:
 class Draft:
     """An upload, the step that it has reached, and what is known of it.
 
-    task: what is being done with it now. report: the preview, once there is one.
+    task: what is being done with it now. report: the preview, once there is one. may_work: whether whoever looks at it
+    may import files. A viewer's look begins no work.
     """
 
     site: Site
@@ -59,6 +59,7 @@ class Draft:
     step: Step
     task: Task | None = None
     report: ImportReport | None = None
+    may_work: bool = True
 
     @property
     def needs_reading(self) -> bool:
@@ -94,6 +95,8 @@ class Draft:
         """Returns how many rows a person has corrected, also in an earlier preview; None if nobody has begun."""
         if self.report is None or not any(self.corrections.parent.glob(f"*{self.corrections.suffix}")):
             return None
+        if not self.may_work and not self.corrections.exists():  # it would be made first
+            return None
         with self.site.stores.lent() as store, suppress(Refused):  # of too many
             return Corrections(store, self.report, self.corrections).progress()
         return None
@@ -127,23 +130,24 @@ class Draft:
 def draft_of(visit: Visit) -> Draft:
     """Returns the upload that the address names, with the step that it has reached.
 
-    Begins to read a file that is complete and has neither a preview nor a failure. Waits a little, because most files
-    are read within a second. Raises NotFound if the account has no such upload. Raises NotAllowed for a change of a
-    file from the inbox that somebody else has opened, if the person is no approver.
+    Begins to read a file that is complete and has neither a preview nor a failure. Goes on with what an earlier server
+    has begun. Waits a little, because most files are read within a second. Raises NotFound if the account has no such
+    upload. For a person who may not import files it begins nothing, and raises Refused. Raises NotAllowed for a change
+    of a file from the inbox that somebody else has opened, if the person is no approver.
     """
     upload = visit.site.uploads.find(visit.account, visit.request.path_params["upload"])
     if visit.request.method == "POST" and upload.arrived is not None and upload.actor != visit.person.name:
         visit.require(Role.APPROVER)
-    return of(visit.site, upload)
+    return of(visit.site, upload, may_work=visit.may(Role.IMPORTER))
 
 
-def of(site: Site, upload: Upload) -> Draft:
+def of(site: Site, upload: Upload, *, may_work: bool = True) -> Draft:
     """Returns an upload with the step that it has reached. See `draft_of`."""
-    if not site.uploads.is_complete(upload):
+    if not (site.uploads.is_complete(upload) if may_work else site.uploads.file(upload).exists()):
         return Draft(site, upload, Step.RECEIVING)
     key = (upload.account, upload.upload_id)
     if upload.batch_id is None and upload.failure is None:
-        site.work.start(key, upload.name, lambda task: _preview(site, upload, task))
+        _begin(site, upload, may_work, lambda task: _preview(site, upload, task))
     task = site.work.of(key)
     if task is not None:
         return Draft(site, upload, Step.READING, task)
@@ -155,28 +159,57 @@ def of(site: Site, upload: Upload) -> Draft:
             report = store.account(upload.account).report(upload.batch_id)
         except NotFound:
             return Draft(site, upload.chosen(upload.choices), Step.READING)
-    if report.batch.status is BatchStatus.PREVIEWED:
-        return Draft(site, upload, Step.PREVIEWED, report=report)
-    if report.batch.status is BatchStatus.DISCARDED:  # its time has ended: read it again
-        site.uploads.save(upload.chosen(upload.choices))
-        return of(site, site.uploads.find(upload.account, upload.upload_id))
-    draft = Draft(site, upload, Step.SAVED, report=report)
-    by = upload.saved_by
-    if by is not None and not upload.saved and report.batch.status is BatchStatus.COMMITTED:
-        # The server was ended before it was done. If somebody saved the preview elsewhere, nothing else is written.
-        site.work.start(key, upload.name, lambda _: _save_corrections(draft, by))
+    status, by = report.batch.status, upload.saved_by
+    if status is BatchStatus.DISCARDED:  # its time has ended: read it again
+        if not may_work:
+            raise _waits()
+        changed = site.uploads.change(upload, lambda it: _read_again(it, upload))
+        return of(site, changed)
+    if status is BatchStatus.PREVIEWED:
+        draft = Draft(site, upload, Step.PREVIEWED, report=report, may_work=may_work)
+        is_left = by is not None and upload.failure is None
+    else:
+        draft = Draft(site, upload, Step.SAVED, report=report, may_work=may_work)
+        # If somebody saved the preview elsewhere, nothing else is written.
+        is_left = by is not None and not upload.saved and status is BatchStatus.COMMITTED
+    if is_left and by is not None:  # the server was ended before it had saved this
+        _begin(site, upload, may_work, lambda task: _save(draft, by, task))
         return Draft(site, upload, Step.READING, site.work.of(key))
     return draft
 
 
+def _begin(site: Site, upload: Upload, may_work: bool, work: Callable[[Task], None]) -> None:
+    """Begin some work on an upload, unless some is being done. Raises Refused for whoever may not import files."""
+    key = (upload.account, upload.upload_id)
+    if may_work:
+        site.work.start(key, upload.name, work)
+    elif not site.work.runs(key):
+        raise _waits()
+
+
+def _waits() -> Refused:
+    return Refused("This file is not read yet.", "Ask somebody who may import files to open this page.")
+
+
+def _read_again(known: Upload, seen: Upload) -> Upload:
+    """Returns the upload without its preview, unless it has another one by now."""
+    return known.chosen(known.choices) if known.batch_id == seen.batch_id else known
+
+
 def choose(draft: Draft, choices: Choices, actor: str) -> None:
     """Save what a person says about the file, and discard the preview of what was said before."""
-    if draft.step not in (Step.PREVIEWED, Step.FAILED):
-        raise Refused("This file is saved already, or is being read.", "Look at its page again.")
-    if draft.report is not None and draft.report.batch.status is BatchStatus.PREVIEWED:
-        with draft.site.stores.lent() as store, suppress(RecordsError):
-            Importer(store, actor).discard(draft.upload.account, draft.report.batch.batch_id)
-    draft.site.uploads.save(draft.upload.chosen(choices))
+    upload, key = draft.upload, (draft.upload.account, draft.upload.upload_id)
+    is_busy = Refused("This file is saved already, or is being read.", "Look at its page again.")
+    if draft.step not in (Step.PREVIEWED, Step.FAILED) or draft.site.work.runs(key):
+        raise is_busy
+    if draft.report is not None:
+        with draft.site.stores.lent() as store:
+            try:
+                Importer(store, actor).discard(upload.account, draft.report.batch.batch_id)
+            except RecordsError:
+                if _is_committed(store, upload):  # by another request, just now
+                    raise is_busy from None
+    draft.site.uploads.change(upload, lambda known: known.chosen(choices))
 
 
 def _preview(site: Site, upload: Upload, task: Task) -> None:
@@ -188,24 +221,27 @@ def _preview(site: Site, upload: Upload, task: Task) -> None:
     upload = site.uploads.find(upload.account, upload.upload_id)
     if upload.batch_id is not None or upload.failure is not None:
         return
-    file = site.uploads.file(upload)
+    file, batch_id, failure = site.uploads.file(upload), None, None
     try:
         with site.stores.lent() as store:
             report = Importer(store, upload.actor).preview(upload.request(file), task.progress)
             keep_changes(store, report.batch, file)
-        done = replace(upload, batch_id=report.batch.batch_id)
-    except RecordsError as error:
-        done = replace(upload, failure=Failure.of(error))
+        batch_id = report.batch.batch_id
     except Exception as error:
-        keep_details(error, site.settings.home)
-        done = replace(
-            upload, failure=Failure("failed", f"Reading the file has failed: {defect(error)}.", "Try again.")
-        )
-    if site.uploads.find(upload.account, upload.upload_id).choices == upload.choices:
-        site.uploads.save(done)
-    elif done.batch_id is not None:
+        task.require_server()  # it may have ended what was being done
+        failure = Failure.of(error_to_show(error, site.settings))
+    known = None
+    with suppress(NotFound):  # it was removed
+        known = site.uploads.change(upload, lambda it: _previewed(it, upload, batch_id, failure))
+    if batch_id is not None and (known is None or known.batch_id != batch_id):
         with site.stores.lent() as store, suppress(RecordsError):
-            Importer(store, upload.actor).discard(upload.account, done.batch_id)
+            Importer(store, upload.actor).discard(upload.account, batch_id)
+
+
+def _previewed(known: Upload, read: Upload, batch_id: str | None, failure: Failure | None) -> Upload:
+    """Returns the upload with its preview, or its failure, unless the person has said something else meanwhile."""
+    is_same = known.choices == read.choices and known.batch_id is None and known.failure is None
+    return replace(known, batch_id=batch_id, failure=failure) if is_same else known
 
 
 def keep_changes(store: RecordStore, batch: Batch, file: Path) -> None:
@@ -219,30 +255,55 @@ def keep_changes(store: RecordStore, batch: Batch, file: Path) -> None:
 def save(draft: Draft, actor: str) -> None:
     """Begin to save what the preview has shown, and then the rows that were corrected.
 
-    Errors are kept in the upload, as those of a preview are. If the preview can still be saved, it stays.
+    Errors are kept in the upload, as those of a preview are. If the preview can still be saved, it stays. Raises
+    Refused if somebody has said something else about the file meanwhile.
     """
-    upload = replace(draft.upload, saved_by=actor, failure=None)
-    draft.site.uploads.save(upload)
+    seen, key = draft.upload, (draft.upload.account, draft.upload.upload_id)
 
-    def work(_: Task) -> None:
-        try:
-            with draft.site.stores.lent() as store:
+    def begun(known: Upload) -> Upload:
+        if known.batch_id != seen.batch_id:
+            raise Refused("What you saw is not what is here now.", "Look at the page again, then save.")
+        is_begun = known.saved_by is not None and draft.site.work.runs(key)
+        return known if is_begun else replace(known, saved_by=actor, failure=None)
+
+    upload = draft.site.uploads.change(seen, begun)
+    draft.site.work.start(
+        key, upload.name, lambda task: _save(replace(draft, upload=upload), upload.saved_by or actor, task)
+    )
+
+
+def _save(draft: Draft, actor: str, task: Task) -> None:
+    """Save what the preview has shown, unless that is done, and then the rows that were corrected."""
+    upload, change = draft.upload, draft.site.uploads.change
+    try:
+        with draft.site.stores.lent() as store:
+            if not _is_committed(store, upload):
                 Importer(store, actor).commit(upload.account, upload.batch_id or "", OnInvalid.SKIP)
-        except RecordsError as error:
-            if isinstance(error, PreviewOutdated):  # the next look at its page reads the file again
-                draft.site.uploads.save(upload.chosen(upload.choices))
-                return
-            by = actor if isinstance(error, CommitUnknown) else None  # it may be written
-            stays = error.transient or not isinstance(error, Refused)
-            batch_id = upload.batch_id if stays else None
-            draft.site.uploads.save(replace(upload, batch_id=batch_id, failure=Failure.of(error), saved_by=by))
-            return
-        _save_corrections(replace(draft, upload=upload), actor)
+    except PreviewOutdated:  # the next look at its page reads the file again
+        change(upload, lambda known: _read_again(known, upload))
+        return
+    except Exception as error:
+        shown = error_to_show(error, draft.site.settings)
+        by = actor if isinstance(error, CommitUnknown) else None  # it may be written
+        stays = shown.transient or not isinstance(shown, Refused)
+        batch_id = upload.batch_id if stays else None
 
-    draft.site.work.start((upload.account, upload.upload_id), upload.name, work)
+        def failed(known: Upload) -> Upload:
+            if known.batch_id != upload.batch_id:
+                return known
+            return replace(known, batch_id=batch_id, failure=Failure.of(shown), saved_by=by)
+
+        change(upload, failed)
+        return
+    _save_corrections(draft, actor, task)
 
 
-def _save_corrections(draft: Draft, actor: str) -> None:
+def _is_committed(store: RecordStore, upload: Upload) -> bool:
+    """Returns whether the preview is saved: by a server that was ended, or by another request."""
+    return store.account(upload.account).batch(upload.batch_id or "").status is BatchStatus.COMMITTED
+
+
+def _save_corrections(draft: Draft, actor: str, task: Task) -> None:
     """Import the corrected rows as a batch of their own. If that fails, they stay among the rejected rows."""
     upload, failure = draft.upload, None
     if draft.report is not None and draft.corrections.exists():
@@ -255,6 +316,7 @@ def _save_corrections(draft: Draft, actor: str) -> None:
                     Importer(store, actor).import_file(request, OnInvalid.SKIP)
             except AlreadyImported:
                 pass  # a server that was ended had done this
-            except RecordsError as error:
-                failure = Failure.of(error)
-    draft.site.uploads.save(replace(upload, saved=True, failure=failure))
+            except Exception as error:
+                task.require_server()  # it may have ended the reading
+                failure = Failure.of(error_to_show(error, draft.site.settings))
+    draft.site.uploads.change(upload, lambda known: replace(known, saved=True, failure=failure))

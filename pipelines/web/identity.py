@@ -21,11 +21,15 @@ class NotSignedIn(Refused):
 
 
 class Identities:
-    """Says who sends a request. Reads `web.yaml` again when it changes."""
+    """Says who sends a request. Reads `web.yaml` again when it changes.
+
+    If the file goes while the server runs, nobody is let in: a proxy's requests must never become the operator's.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._path = settings.home / FILE
+        self._had_rules = self._path.exists()
         self._read: tuple[tuple[int, int] | None, WebFile | None] | None = None
 
     def person(self, request: Request) -> Person:
@@ -35,6 +39,10 @@ class Identities:
         Raises NotSignedIn if nobody can be named, and InvalidRequest for mistakes in `web.yaml`.
         """
         rules, sender = self._rules(), request.client.host if request.client else ""
+        if rules is None and self._had_rules:
+            raise NotSignedIn(
+                f"Nobody is let in, because {FILE} is gone.", "Your operator can put it back, or start the pages again."
+            )
         if rules is None:
             if not is_loopback(sender) or any(name in request.headers for name in _OF_PROXIES):
                 raise NotSignedIn(
@@ -55,6 +63,7 @@ class Identities:
         try:
             status = self._path.stat()
             state = (status.st_mtime_ns, status.st_size)
+            self._had_rules = True
         except FileNotFoundError:
             state = None
         if self._read is None or self._read[0] != state:

@@ -10,12 +10,14 @@ import uvicorn
 from pipelines.web.application import application
 from resources.settings import Settings
 
-_SECONDS = 10
+_ANSWER_SECONDS = 2
+"""How long the end of the server waits for answers that are being sent."""
+_SECONDS = 8
 
 
 @contextmanager
 def serving(settings: Settings, listener: socket.socket) -> Iterator[None]:
-    """Serve the pages until the end of the block."""
+    """Serve the pages until the end of the block. It takes at most some seconds to end: see `Work.close`."""
     server = server_of(settings)
     listener.listen()  # at once, so that a request that comes before the thread is ready waits
     thread = Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -36,6 +38,6 @@ def server_of(settings: Settings) -> uvicorn.Server:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=_SECONDS,
+            timeout_graceful_shutdown=_ANSWER_SECONDS,
         )
     )

@@ -1,9 +1,8 @@
 """`Stores`: open stores for the threads that answer requests."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from queue import LifoQueue
-from threading import Lock
+from contextlib import contextmanager, suppress
+from queue import Empty, LifoQueue
 
 from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
@@ -22,8 +21,6 @@ class Stores:
         self._settings = settings
         self._databases = Databases()
         self._free: LifoQueue[RecordStore | None] = LifoQueue()
-        self._all: list[RecordStore] = []
-        self._turn = Lock()
         for _ in range(most):
             self._free.put(None)
 
@@ -34,14 +31,14 @@ class Stores:
         try:
             if store is None:
                 store = RecordStore(self._settings, databases=self._databases)
-                with self._turn:
-                    self._all.append(store)
             yield store
         finally:
             self._free.put(store)
 
     def close(self) -> None:
-        """Close all stores. No thread may use one then."""
-        with self._turn:
-            while self._all:
-                self._all.pop().__exit__()
+        """Close all stores that no thread uses."""
+        with suppress(Empty):
+            while True:
+                store = self._free.get_nowait()
+                if store is not None:
+                    store.__exit__()

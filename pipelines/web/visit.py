@@ -16,8 +16,10 @@ from pipelines.web.rendering import render
 from pipelines.web.stores import Stores
 from pipelines.web.texts import Texts
 from pipelines.web.work import Work
+from resources.defects import defect, keep_details
 from resources.record_store import RecordStore
 from resources.settings import Settings
+from resources.system_errors import system_error
 from resources.uploads import Uploads
 from schemas.errors import NotFound, RecordsError
 from schemas.people import Person, Role
@@ -27,6 +29,21 @@ class NotAllowed(RecordsError):
     """The person's role does not allow it."""
 
     code = "not_allowed"
+
+
+def error_to_show(error: Exception, settings: Settings) -> RecordsError:
+    """Returns the error to show in place of one of the system, or of a defect. Its details are kept in the home."""
+    ours = system_error(error, settings.data, settings.home, settings.scratch)
+    if ours is None:
+        keep_details(error, settings.home)
+        ours = Failed(f"This has failed: {defect(error)}.", "Try again. Your operator finds the details in the home.")
+    return ours
+
+
+class Failed(RecordsError):
+    """Something went wrong that nobody foresaw."""
+
+    code = "failed"
 
 
 class Site:

@@ -7,22 +7,30 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 
 from resources.defects import defect, keep_details
+from resources.file_reader import end_reading
 
 _WORKERS = 2
 _QUICK_SECONDS = 0.5
+_CLOSING_SECONDS = 2.0
+"""How long the end of the server waits for tasks. A task that takes longer is killed with the server."""
+
+
+class ServerEnds(BaseException):
+    """The server ends, so a task must end too. It is no error: the next server does the task again."""
 
 
 @dataclass
 class Task:
     """Something in the works. `records` of about `expected` are done; it has begun at `began`, a monotonic time.
 
-    cancelled: whether a person wants it to end.
+    cancelled: whether a person wants it to end. server_ends: whether the server does.
     """
 
     what: str
+    server_ends: Event
     began: float = field(default_factory=time.monotonic)
     records: int = 0
     expected: int | None = None
@@ -30,8 +38,14 @@ class Task:
     future: "Future[None] | None" = None
 
     def progress(self, records: int, expected: int | None) -> None:
-        """Take the number of records done, and an estimate of all."""
+        """Take the number of records done, and an estimate of all. Raises ServerEnds if the server ends."""
+        self.require_server()
         self.records, self.expected = records, expected
+
+    def require_server(self) -> None:
+        """Raises ServerEnds if the server ends."""
+        if self.server_ends.is_set():
+            raise ServerEnds
 
     @property
     def rate(self) -> float:
@@ -54,6 +68,7 @@ class Work:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="work")
         self._tasks: dict[Hashable, Task] = {}
         self._turn = Lock()
+        self._ends = Event()
 
     def start(self, key: Hashable, what: str, function: Callable[[Task], None]) -> Task:
         """Starts a task, or returns the one that runs under the key already.
@@ -64,9 +79,13 @@ class Work:
             running = self._tasks.get(key)
             if running is not None:
                 return running
-            task = self._tasks[key] = Task(what)
+            task = self._tasks[key] = Task(what, self._ends)
             task.future = self._threads.submit(self._run, key, task, function)
         return task
+
+    def runs(self, key: Hashable) -> bool:
+        """Returns whether a task runs under a key, at once."""
+        return key in self._tasks
 
     def of(self, key: Hashable) -> Task | None:
         """Returns the task that runs under a key, after waiting a little for one that is quick."""
@@ -76,12 +95,19 @@ class Work:
         return self._tasks.get(key)
 
     def close(self) -> None:
-        """Let the running tasks end, and start no more."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        """End the running tasks, and start no more. Waits for them, but not for long."""
+        self._ends.set()
+        end_reading()
+        with self._turn:
+            running = [task.future for task in self._tasks.values() if task.future is not None]
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        wait(running, timeout=_CLOSING_SECONDS)
 
     def _run(self, key: Hashable, task: Task, function: Callable[[Task], None]) -> None:
         try:
             function(task)
+        except ServerEnds:
+            pass
         except Exception as error:
             keep_details(error, self._home)
             logging.getLogger(__name__).error("%s has failed: %s.", task.what, defect(error))

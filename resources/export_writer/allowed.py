@@ -11,7 +11,7 @@ from typing import Any
 
 from resources.checksums import sha256_of
 from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
-from resources.export_writer.publish import manifest_path, partial_path
+from resources.export_writer.publish import manifest_path, partial_files
 from resources.file_storage import entries, is_local
 from resources.record_store import AccountRecords
 from resources.settings import Settings
@@ -62,8 +62,9 @@ def require_replaceable(records: AccountRecords, path: Path) -> None:
 def _manifests(records: AccountRecords, path: Path) -> Iterator[dict[str, Any]]:
     """Yield the manifests beside the path that belong to the account's exports to it, published or not yet."""
     planned = [each.name for each in entries(records.folder("exports")) if EXPORT_ID.fullmatch(each.name)]
-    for note in (path, *(partial_path(path, export_id) for export_id in planned)):
-        manifest = _read(manifest_path(note))
+    left = [note for export_id in planned for note in partial_files(path, export_id) if note.suffix == ".json"]
+    for note in (manifest_path(path), *left):
+        manifest = _read(note)
         if _is_own(records, path, manifest):
             yield manifest
 

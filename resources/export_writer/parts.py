@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -10,9 +11,12 @@ from pathlib import Path
 from resources.checksums import sha256_of
 from resources.export_writer.formats import format_named
 from resources.export_writer.plan import ExportPlan
-from resources.file_storage import FileStorage, is_local
+from resources.file_storage import FileStorage, entries, is_local, size_of
 from resources.record_store.export_source import ExportSource
 from schemas.errors import Unaccounted
+
+_ATTEMPT = re.compile(r"\.([0-9]{6})\.[0-9a-f]{8}")
+"""The name of a part that is being written."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,26 @@ def find_part(plan: ExportPlan, number: int, files: FileStorage) -> Part | None:
         return None
     wanted = (plan.export_id, number, plan.parts[number].rows)
     return part if whole and (part.export_id, part.number, part.rows) == wanted else None
+
+
+def rows_done(plan: ExportPlan) -> int:
+    """Return about how many records the finished parts have, and the one that is being written on this machine.
+
+    How far that one is follows from its size and from the size of the finished ones.
+    """
+    rows, size, attempts = 0, 0, {}
+    found = {place.name: place for place in entries(plan.parts_folder)}
+    with suppress(FileNotFoundError):  # a part was finished just now
+        for number, part in enumerate(plan.parts):
+            path = plan.part_path(number)
+            if {path.name, _note(path).name} <= found.keys():
+                rows, size = rows + part.rows, size + (size_of(found[path.name]) or 0)
+        for name, place in found.items():
+            attempt = _ATTEMPT.fullmatch(name)
+            if attempt is not None and is_local(place) and size:
+                part = plan.parts[int(attempt[1])]
+                attempts[attempt[1]] = min(part.rows, int(place.stat().st_size * rows / size))
+    return min(rows + sum(attempts.values()), plan.rows)
 
 
 def make_part(plan: ExportPlan, number: int, source: ExportSource) -> Part:

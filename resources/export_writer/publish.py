@@ -1,6 +1,8 @@
 """The destination of an export: its path, whether it can be written, and the errors of writing it."""
 
+import glob
 import re
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,8 +40,16 @@ def destination(path: Path, name: str) -> Path:
 
 
 def partial_path(path: Path, export_id: str) -> Path:
-    """Return the path of a file while it is being written: beside its final path, so that a rename publishes it."""
-    return path.with_name(f".{path.name}.{export_id}.partial")
+    """Return a path for a file while it is being written: beside its final path, so that a rename publishes it.
+
+    It is another one each time, because two processes may write one export.
+    """
+    return path.with_name(f".{path.name}.{export_id}.{secrets.token_hex(4)}.partial")
+
+
+def partial_files(path: Path, export_id: str) -> list[Path]:
+    """Return what attempts to write an export have left: files at paths of `partial_path`, and their manifests."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.{glob.escape(export_id)}.*partial*"))
 
 
 def manifest_path(path: Path) -> Path:
@@ -49,7 +59,8 @@ def manifest_path(path: Path) -> Path:
 
 def earlier_manifest_path(path: Path, export_id: str) -> Path:
     """Return the path of the manifest of an older file while the export replaces that file."""
-    return partial_path(manifest_path(path), export_id)
+    manifest = manifest_path(path)
+    return manifest.with_name(f".{manifest.name}.{export_id}.partial")
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
-from resources.export_writer.publish import earlier_manifest_path, manifest_path, partial_path
+from resources.export_writer.publish import earlier_manifest_path, partial_files
 from resources.file_storage import entries, is_local, remove, usage
 from resources.settings import Settings
 from resources.trash import Trash
@@ -72,6 +72,5 @@ def _remove_partial(plan: Location, export_id: str) -> None:
     except (OSError, KeyError, DamagedFile):
         return
     if is_local(path):
-        partial = partial_path(path, export_id)
-        for left in (partial, manifest_path(partial), earlier_manifest_path(path, export_id)):
+        for left in (*partial_files(path, export_id), earlier_manifest_path(path, export_id)):
             left.unlink(missing_ok=True)

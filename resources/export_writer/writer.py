@@ -19,6 +19,7 @@ from resources.export_writer.plan import ExportPlan, PlannedPart, working_folder
 from resources.export_writer.publish import (
     destination,
     manifest_path,
+    partial_files,
     partial_path,
     replacing,
     require_room,
@@ -175,23 +176,31 @@ class ExportWriter:
         """Put the parts together, publish the file, and return its manifest.
 
         Parts that are missing or damaged are made first, and `made` is called with the number of each of those. An
-        export that is already in the ledger is left as it is.
+        export that is already in the ledger is left as it is. Several processes may do this at the same time: one of
+        them publishes its file, and all return its manifest.
         """
-        manifest = self.published(plan.request.account, plan.export_id)
+        account = plan.request.account
+        manifest = self.published(account, plan.export_id)
         if manifest is None:
             if plan.confined:  # checked again: the plan may be hours old
                 self._require_allowed(self._records(plan), local(plan.path))
             partial = _partial(plan)
             try:
-                self._complete(plan, made)
+                with self._store.operation():  # an operation compares the files of the records once, not for each part
+                    self._complete(plan, made)
                 with writing_errors(plan.path.parent):
                     parts = map(plan.part_path, range(len(plan.parts)))
                     sha256 = format_named(plan.request.format).assemble(plan, parts, partial)
                     manifest = self._publish(plan, WrittenFile(partial, sha256))
+            except Exception:
+                manifest = self.published(account, plan.export_id)
+                if manifest is None:  # else another process was faster, and has deleted the parts
+                    raise
             finally:
                 partial.unlink(missing_ok=True)
                 plan.delete_local_parts()
         plan.clear()
+        self._delete_partial_files(plan)
         return manifest
 
     def published(self, account: str, export_id: str) -> ExportManifest | None:
@@ -222,12 +231,14 @@ class ExportWriter:
     def _publish(self, plan: ExportPlan, written: WrittenFile) -> ExportManifest:
         """Give the file and its manifest their final names, and record the export in the ledger.
 
-        Another export to the same folder waits. So the file, its manifest and the last row of the ledger fit together.
+        Another export to the same folder waits, and so does another process with this export. So the file, its manifest
+        and the last row of the ledger fit together.
         """
-        if plan.request.path is None:  # into its own folder no other export writes
-            return self._publish_alone(plan, written)
-        with self._store.folder_lock(local(plan.path).parent):
-            return self._publish_alone(plan, written)
+        seconds = self._store.settings.lock_seconds
+        own = self._store.lock(f"export {plan.export_id}", seconds)  # into its own folder no other export writes
+        with own if plan.request.path is None else self._store.folder_lock(local(plan.path).parent):
+            published = self.published(plan.request.account, plan.export_id)
+            return self._publish_alone(plan, written) if published is None else published
 
     def _publish_alone(self, plan: ExportPlan, written: WrittenFile) -> ExportManifest:
         manifest = self._manifest(plan, written.sha256, written.path.stat().st_size)
@@ -243,6 +254,12 @@ class ExportWriter:
             note.unlink(missing_ok=True)
         self._records(plan).record_export(manifest)
         return manifest
+
+    def _delete_partial_files(self, plan: ExportPlan) -> None:
+        """Delete what killed attempts have left. An attempt that still goes on finds the export in the ledger."""
+        if is_local(plan.path):
+            for left in partial_files(plan.path, plan.export_id):
+                left.unlink(missing_ok=True)
 
     def _require_allowed(self, records: AccountRecords, path: Path) -> None:
         require_allowed(self._store.settings, records.name, path)

@@ -6,7 +6,7 @@
 from resources.file_reader.chunk import CellProblem, Malformed, MalformedRecord, TextChunk
 from resources.file_reader.disk_space import require_room
 from resources.file_reader.options import ReadLimits
-from resources.file_reader.reader import FileReader, no_such_file
+from resources.file_reader.reader import FileReader, end_reading, no_such_file
 from schemas.reading import ReadOptions
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "ReadLimits",
     "ReadOptions",
     "TextChunk",
+    "end_reading",
     "no_such_file",
     "require_room",
 ]

@@ -19,6 +19,7 @@ from schemas.errors import DiskFull, InvalidRequest, NotFound, UnreadableFile
 from schemas.reading import Question, ReadOptions
 
 _ERRORS = {error.code: error for error in (DiskFull, InvalidRequest, UnreadableFile)}
+_RUNNING: "set[subprocess.Popen[bytes]]" = set()
 _PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
 
 
@@ -60,6 +61,7 @@ class FileReader:
             with suppress(ProcessLookupError):
                 self._child.kill()
         self._child.wait()
+        _RUNNING.discard(self._child)
         self._answers.close()
         self._errors.close()
         with suppress(OSError):
@@ -200,6 +202,7 @@ class FileReader:
             stderr=erring,
             env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         )
+        _RUNNING.add(child)
         os.close(sending)
         os.close(erring)
         return child, os.fdopen(receiving, "rb"), os.fdopen(errors, "rb")
@@ -226,6 +229,13 @@ class FileReader:
         """Returns the line in which the process reported a defect; "" if there is none."""
         lines = self._errors.read().decode(errors="replace").splitlines()
         return next((line.removeprefix(DEFECT) for line in lines if line.startswith(DEFECT)), "")
+
+
+def end_reading() -> None:
+    """End the processes that read files for this one: whoever waits for them gets UnreadableFile."""
+    for child in list(_RUNNING):
+        with suppress(ProcessLookupError):
+            child.kill()
 
 
 def no_such_file(path: Path) -> NotFound:

@@ -195,15 +195,16 @@ class Lake:
         self._checksums: Checksums | None = None
 
     @contextmanager
-    def operation(self) -> Iterator[Checksums]:
+    def operation(self, checksums: Checksums | None = None) -> Iterator[Checksums]:
         """Yield the checksums that this operation has read. It reads each file once for them.
 
         The outermost block is the operation. A connection outside such blocks is an operation of its own.
+        checksums: those that the operation has read before, with another store.
         """
         if self._checksums is not None:
             yield self._checksums
             return
-        self._checksums = Checksums()
+        self._checksums = Checksums() if checksums is None else checksums
         if self._objects is not None:
             self._objects.forget_comparisons()
         try:

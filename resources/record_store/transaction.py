@@ -136,12 +136,13 @@ class TransactionalStore:
         with self._lake.opening():
             yield
 
-    def operation(self) -> AbstractContextManager[Checksums]:
+    def operation(self, checksums: Checksums | None = None) -> AbstractContextManager[Checksums]:
         """Begins an operation, which compares each file once. Yields the checksums that it has read.
 
         The next operation compares the file again. Without this, each reading and each transaction is an operation.
+        checksums: those that the operation has read before, with another store.
         """
-        return self._lake.operation()
+        return self._lake.operation(checksums)
 
     @contextmanager
     def reading(self, snapshot: int | None = None) -> Iterator[Connection]:

@@ -30,6 +30,7 @@ _PRELOAD = [
         "resources.upkeep.maintenance",
     ),
     "schemas.contacts",
+    *("pipelines.web.application", "starlette.testclient"),
     "pytest",  # a process of multiprocessing imports the program that starts it
 ]
 _WITHOUT_EFFECT = (

@@ -14,9 +14,11 @@ from pathlib import Path
 import dagster as dg
 import psutil
 import pytest
+from starlette.testclient import TestClient
 
 from pipelines.deployment import Deployment
 from pipelines.runs import _is_alive, is_lost
+from pipelines.web.application import application
 from resources.export_writer import ExportWriter
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import RecordStore
@@ -230,6 +232,31 @@ def test_an_export_with_a_process_for_each_part_is_cancelled(parallel: Server, t
     parallel.ask(TERMINATE, id=run_id)
     assert ended(parallel, run_id) == "CANCELED"
     obstacle.open()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_pages_follow_and_cancel_a_run_also_after_they_were_started_again(parallel: Server, tmp_path: Path) -> None:
+    plan = planned(parallel, tmp_path / "page.csv", parts=3)
+    obstacle = Obstacle(plan, 2)
+    settings = Settings.from_environment(parallel.environment)
+    run = Deployment(settings).submit_export(plan)
+    obstacle.wait()
+    assert within(60, lambda: 1 in made(plan), every=0.05)
+    origin, place = "http://127.0.0.1", f"/a/ex/export/{plan.export_id}"
+    sender = {"headers": {"Origin": origin}, "follow_redirects": False, "client": ("127.0.0.1", 1)}
+    for _ in range(2):
+        with TestClient(application(settings), origin, **sender) as client:  # type: ignore[arg-type]
+            state = client.get(f"/api/accounts/ex/exports/{plan.export_id}").json()
+            assert (state["status"], state["rows"]) == ("making", 1200)
+            assert plan.parts[0].rows <= state["rows_done"] < 1200
+            assert "go-on" not in client.get(place).text  # the run goes on by itself
+
+    with TestClient(application(settings), origin, **sender) as client:  # type: ignore[arg-type]
+        assert client.post(f"{place}/cancel", data={"sure": "yes"}).status_code == 303
+        assert ended(parallel, run.run_id) == "CANCELED"
+        obstacle.open()
+        assert client.get(place).status_code == 404
+    assert not Deployment(settings).is_exporting(plan.export_id)
     assert list(tmp_path.iterdir()) == []
 
 

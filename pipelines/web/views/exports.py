@@ -17,6 +17,7 @@ from pipelines.web.work import Task
 from resources.deliveries import Deliveries
 from resources.export_writer import ExportWriter
 from resources.export_writer.formats import FORMATS
+from resources.export_writer.parts import rows_done
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.refusals import no_such_export
@@ -42,12 +43,16 @@ class _Cancelled(RecordsError):
 
 @dataclass(frozen=True)
 class Made:
-    """An export and, if it is not made yet, its plan and what is being done."""
+    """An export and, if it is not made yet, its plan and what is being done.
+
+    task: what this server does. is_in_works: whether it, or a run of Dagster, makes the export.
+    """
 
     manifest: ExportManifest | None = None
     plan: ExportPlan | None = None
     task: Task | None = None
     rows_done: int = 0
+    is_in_works: bool = False
 
 
 def choose(visit: Visit) -> Response:
@@ -178,13 +183,21 @@ def made(visit: Visit, export_id: str) -> Made:
 
 
 def cancel(visit: Visit) -> Response:
-    """Ends an export that is being made."""
+    """Ends an export that is being made, by this server or by a run of Dagster."""
     export_id = visit.request.path_params["export"]
+    with visit.store() as store:
+        try:
+            plan = ExportWriter(store, visit.person.name).load(visit.account, export_id)
+        except NotFound:
+            if store.account(visit.account).export(export_id) is None:
+                raise no_such_export(export_id) from None
+            return visit.go("export", export_id)  # it is done
     task = visit.site.work.of((visit.account, export_id))
     if task is not None:
         task.cancelled = True
-    with visit.store() as store, suppress(NotFound):
-        ExportWriter(store, visit.person.name).load(visit.account, export_id).clear()
+    Deployment(visit.site.settings).cancel_export(export_id)
+    if visit.site.work.of((visit.account, export_id)) is None:  # else the task deletes them when it ends
+        plan.clear()
     return visit.go("export")
 
 
@@ -197,8 +210,8 @@ def _made(site: Site, store: RecordStore, records: AccountRecords, export_id: st
     except NotFound:
         raise no_such_export(export_id) from None
     task = site.work.of((records.name, export_id))
-    done = sum(part.rows for number, part in enumerate(plan.parts) if plan.part_path(number).exists())
-    return Made(None, plan, task, done)
+    is_in_works = task is not None or Deployment(site.settings).is_exporting(export_id)
+    return Made(None, plan, task, rows_done(plan), is_in_works)
 
 
 def _begin(site: Site, plan: ExportPlan) -> Task:
@@ -214,9 +227,11 @@ def _begin(site: Site, plan: ExportPlan) -> Task:
                     raise _Cancelled("The export was cancelled.")
 
             try:
-                writer.finish(plan, made)
-            except _Cancelled:
-                plan.clear()
+                with suppress(_Cancelled):
+                    writer.finish(plan, made)
+            finally:
+                if task.cancelled and writer.published(plan.request.account, plan.export_id) is None:
+                    plan.clear()
 
     return site.work.start((plan.request.account, plan.export_id), plan.export_id, make)
 

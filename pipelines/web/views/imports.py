@@ -244,7 +244,7 @@ def ask_for_approval(visit: Visit) -> Response:
     draft = draft_of(visit)
     if draft.step is not Step.PREVIEWED or draft.report is None:
         raise NotFound("There is nothing to approve.", "Look at the file's page.")
-    visit.site.uploads.save(replace(draft.upload, wants_approval=visit.person.name))
+    visit.site.uploads.change(draft.upload, lambda known: replace(known, wants_approval=visit.person.name))
     said = visit.site.settings.web_url
     origin = said or visit.request.headers.get("origin") or str(visit.request.base_url).rstrip("/")
     address = origin + visit.path("import", draft.upload.upload_id, "preview")

@@ -69,5 +69,6 @@ def _as_upload(visit: Visit, store: RecordStore, batch: Batch) -> str:
     is_open = batch.status is BatchStatus.PREVIEWED
     if is_open:
         keep_changes(store, batch, uploads.file(upload))
-    uploads.save(replace(upload, choices=choices, batch_id=batch.batch_id if is_open else None, arrived=batch.batch_id))
+    batch_id = batch.batch_id if is_open else None
+    uploads.change(upload, lambda it: replace(it, choices=choices, batch_id=batch_id, arrived=batch.batch_id))
     return upload.upload_id

@@ -4,24 +4,28 @@ A connection may break at any time. The browser asks for the offset (HEAD), and 
 A browser without scripts sends the whole file with a form.
 """
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
 
+from anyio import fail_after
 from anyio.to_thread import run_sync
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from pipelines.web.visit import Site, Visit, unknown_account
+from pipelines.web.visit import Site, Visit, error_to_show, unknown_account
 from resources.uploads import OffsetMismatch
-from schemas.errors import InvalidRequest, RecordsError
+from schemas.errors import DiskFull, InvalidRequest, RecordsError
 from schemas.people import Role
 from schemas.uploads import Upload
 
 PIECE = "application/offset+octet-stream"
 _OFFSET, _LENGTH = "Upload-Offset", "Upload-Length"
 _WRITTEN_AT_ONCE = 1 << 20
+_SILENT_SECONDS = 20.0
+"""How long a connection may be silent. One that broke without a sign would keep others from sending the file."""
 
 
 def start(visit: Visit) -> Response:
@@ -64,16 +68,24 @@ def piece(site: Site) -> Callable[[Request], Awaitable[Response]]:
             return await _received(site, upload, request)
         except OffsetMismatch as error:
             return Response(str(error), HTTPStatus.CONFLICT, {_OFFSET: str(error.offset)})
-        except ClientDisconnect:
-            return Response(status_code=HTTPStatus.BAD_REQUEST)
+        except (ClientDisconnect, TimeoutError):
+            return Response(status_code=HTTPStatus.REQUEST_TIMEOUT)
         except RecordsError as error:
-            missing = error.code in ("not_found", "not_signed_in", "not_allowed")
-            status = HTTPStatus.NOT_FOUND if missing else HTTPStatus.CONFLICT
-            if error.transient:
-                status = HTTPStatus.LOCKED
-            return JSONResponse({"code": error.code, "message": error.message, "hint": error.hint}, status)
+            return _refused(error)
+        except OSError as error:
+            return _refused(error_to_show(error, site.settings))
 
     return endpoint
+
+
+def _refused(error: RecordsError) -> Response:
+    is_missing = error.code in ("not_found", "not_signed_in", "not_allowed")
+    status = HTTPStatus.NOT_FOUND if is_missing else HTTPStatus.CONFLICT
+    if isinstance(error, DiskFull):
+        status = HTTPStatus.INSUFFICIENT_STORAGE
+    elif error.transient:
+        status = HTTPStatus.LOCKED
+    return JSONResponse({"code": error.code, "message": error.message, "hint": error.hint}, status)
 
 
 def _admitted(site: Site, request: Request) -> Upload:
@@ -86,25 +98,42 @@ def _admitted(site: Site, request: Request) -> Upload:
 
 async def _received(site: Site, upload: Upload, request: Request) -> Response:
     given = request.headers.get(_OFFSET, "")
-    if not given.isascii() or not given.isdigit() or request.headers.get("content-type") != PIECE:
+    is_number = given.isascii() and given.isdigit() and len(given) < 20
+    if not is_number or request.headers.get("content-type") != PIECE:
         raise InvalidRequest("The piece does not say where it begins.", f"Send {PIECE} with the header {_OFFSET}.")
     receiving = site.uploads.receiving(upload, int(given))
     part = await run_sync(receiving.__enter__)
-    failure: BaseException | None = None
+    waiting = bytearray()
+
+    def written() -> bytes:
+        data = bytes(waiting)
+        waiting.clear()
+        return data
+
+    def end(error: BaseException) -> None:
+        if isinstance(error, ClientDisconnect | TimeoutError | CancelledError):  # what has arrived counts
+            with suppress(RecordsError, OSError):
+                part.write(written())
+        receiving.__exit__(type(error), error, error.__traceback__)
+
     try:
-        waiting = bytearray()
-        async for block in request.stream():
+        blocks = aiter(request.stream())
+        while True:
+            with fail_after(_SILENT_SECONDS):
+                block = await anext(blocks, None)
+            if block is None:
+                break
             waiting += block
             if len(waiting) >= _WRITTEN_AT_ONCE:
-                await run_sync(part.write, bytes(waiting))
-                waiting.clear()
-        await run_sync(part.write, bytes(waiting))
-    except BaseException as error:
-        failure = error
+                await run_sync(part.write, written())
+        await run_sync(part.write, written())
+    except CancelledError as error:  # the server ends, so nothing can be awaited any more
+        end(error)
         raise
-    finally:
-        details: tuple[Any, ...] = (None,) * 3 if failure is None else (type(failure), failure, failure.__traceback__)
-        await run_sync(receiving.__exit__, *details)
+    except BaseException as error:
+        await run_sync(end, error)
+        raise
+    await run_sync(receiving.__exit__, None, None, None)
     return _state(site, upload, HTTPStatus.NO_CONTENT)
 
 

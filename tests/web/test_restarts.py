@@ -1,0 +1,103 @@
+"""The end of `records web` and its next start: nothing waits for a preview, and the page goes on."""
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import psutil
+import pytest
+
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from resources.uploads import Uploads
+from tests.forked_commands import COMMAND_LINE
+from tests.serving import COMMAND, environment, within
+
+RECORDS = 300_000
+PIECE = {"Content-Type": "application/offset+octet-stream"}
+
+
+@contextmanager
+def pages(settings: Settings) -> Iterator[tuple["subprocess.Popen[str]", httpx2.Client]]:
+    """Run `records web` on the store."""
+    own = environment(settings.home.parent) | {"RECORDS_HOME": str(settings.home)}
+    process = COMMAND_LINE.Popen(
+        [COMMAND, "web", "--port", "0", "--json"], env=own, stdout=subprocess.PIPE, text=True, cwd=settings.home.parent
+    )
+    try:
+        assert process.stdout is not None
+        url = json.loads(process.stdout.readline())["url"]
+        with httpx2.Client(base_url=url, headers={"Origin": url}, timeout=60) as client:
+            yield process, client
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def sent(client: httpx2.Client, content: bytes) -> str:
+    said = {"name": "people.csv", "bytes": len(content), "type": "contacts"}
+    place: str = client.post("/a/ua/uploads", json=said).headers["location"]
+    client.patch(place, content=content, headers=PIECE | {"Upload-Offset": "0"}).raise_for_status()
+    return place.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_end_waits_for_no_preview_and_the_next_server_reads_the_file(
+    store: RecordStore, settings: Settings, number: signal.Signals
+) -> None:
+    content = b"external_id,status\n" + b"".join(b"C-%d,lead\n" % row for row in range(RECORDS))
+    with pages(settings) as (process, client):
+        upload = sent(client, content)
+        assert 'id="progress"' in client.get(f"/a/ua/import/{upload}").text
+        readers = within(20, lambda: psutil.Process(process.pid).children(recursive=True) or True, every=0.05)
+
+        began = time.monotonic()
+        process.send_signal(number)
+
+        assert process.wait(timeout=30) == 0
+        assert time.monotonic() - began < 15  # alone it takes less than 3 seconds
+    _, alive = psutil.wait_procs(readers if isinstance(readers, list) else [], timeout=10)
+    assert alive == []
+    known = Uploads(settings).find("ua", upload)
+    assert (known.batch_id, known.failure, store.batches()) == (None, None, [])
+    assert not list(Path(settings.home).glob("accounts/*/staging/*"))
+
+    with pages(settings) as (_, client):
+        answer = within(120, lambda: _preview(client, upload))
+        assert "Nothing is saved yet" in answer
+
+
+def _preview(client: httpx2.Client, upload: str) -> str:
+    answer = client.get(f"/a/ua/import/{upload}/preview", follow_redirects=True)
+    return answer.text if "Nothing is saved yet" in answer.text else ""
+
+
+def test_an_upload_in_the_works_is_kept_at_the_end_of_the_server(store: RecordStore, settings: Settings) -> None:
+    content = b"external_id,status\nA,lead\n"
+    with pages(settings) as (process, client):
+        said = {"name": "people.csv", "bytes": len(content), "type": "contacts"}
+        place = client.post("/a/ua/uploads", json=said).headers["location"]
+
+        def slow() -> Iterator[bytes]:
+            yield content[:10]
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=30)
+            yield content[10:]
+
+        with pytest.raises(httpx2.HTTPError):
+            client.patch(
+                place, content=slow(), headers=PIECE | {"Upload-Offset": "0", "Content-Length": str(len(content))}
+            ).raise_for_status()
+
+    with pages(settings) as (_, client):
+        assert client.head(place).headers["upload-offset"] == "10"
+        client.patch(place, content=content[10:], headers=PIECE | {"Upload-Offset": "10"}).raise_for_status()
+        assert within(60, lambda: _preview(client, place.rpartition("/")[2]))
