@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from datetime import datetime
 
+from resources.record_store import ledger_rows
 from resources.record_store.lake import Connection
 from resources.record_store.tables import exists
 from schemas.batches import STANDING
@@ -25,6 +26,7 @@ def append_value_mapping(
     """
     if not exists(transaction, "ledger", "value_mappings"):
         raise StoreNotReady("An earlier version made the store, without mappings of values.", "Run: records init")
+    transaction.appended.add("value_mappings")
     transaction.execute(
         "INSERT INTO lake.ledger.value_mappings (seq, recorded_at, account, record_type, field, text, value, actor) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -63,8 +65,9 @@ def _decided(connection: Connection, account: str, record_type: str) -> list[tup
     if ("ledger", "value_mappings") not in connection.filled:
         return []
     rows = connection.execute(
-        "SELECT seq, field, text, value FROM lake.ledger.value_mappings WHERE account = ? AND record_type = ? "
-        "ORDER BY seq",
+        "SELECT seq, field, text, value "
+        f"FROM {ledger_rows.rows(connection, 'value_mappings', ledger_rows.is_among(connection, 'account', [account]))} "
+        "WHERE account = ? AND record_type = ? ORDER BY seq",
         [account, record_type],
     ).fetch_all()
     return [(seq, MappedValue(*mapping)) for seq, *mapping in rows]
@@ -75,7 +78,7 @@ def _learnt(connection: Connection, account: str, record_type: str) -> list[tupl
     rows = connection.execute(
         f"""
         SELECT min(seq) FILTER (status = 'committed'), arg_max(detail -> '$.learnt', seq)
-        FROM {connection.rows_of("ledger", "batches")} WHERE account = ? AND record_type = ? GROUP BY batch_id
+        FROM {ledger_rows.rows(connection, "batches", ledger_rows.is_among(connection, "account", [account]))} WHERE account = ? AND record_type = ? GROUP BY batch_id
         HAVING arg_max(status, seq) IN ({", ".join(f"'{state.value}'" for state in sorted(STANDING))})
             AND json_array_length(arg_max(detail -> '$.learnt', seq)) > 0
         """,
