@@ -296,7 +296,7 @@ def batches_named(connection: Connection, batch_ids: Collection[str]) -> dict[st
 def settled(connection: Connection) -> int:
     """Returns a number of a row. Every batch with its last row up to it is closed, for longer than two windows.
 
-    So open batches are found in the rows after it. It is a value of the catalog's own, beside the ledger, and 0 without.
+    So open batches are found in the rows after it. The catalog has the number beside the ledger; without it, it is 0.
     """
     found = connection.of_catalog("SELECT value FROM {catalog}.ducklake_metadata WHERE key = '" + _SETTLED + "'")
     (number,) = connection.fetch_one(f"SELECT coalesce(max(value::VARCHAR::BIGINT), 0) FROM {found}")
@@ -403,10 +403,11 @@ def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
     They are of the same account and type. Batches that come into force again with this rollback are left out. So is a
     rollback if its own batch is rolled back again, because the records are as that rollback left them.
     """
+    found = _of(connection, "batches", account=batch.account)
     rows = connection.execute(
         f"""
         WITH its AS MATERIALIZED (
-                SELECT batch_id, status, seq FROM {_of(connection, "batches", account=batch.account)} WHERE account = ? AND record_type = ?
+                SELECT batch_id, status, seq FROM {found} WHERE account = ? AND record_type = ?
             ),
             its_row AS (SELECT min(seq) AS its_commit FROM its WHERE batch_id = ? AND status = 'committed')
         SELECT batch_id FROM its CROSS JOIN its_row GROUP BY batch_id
@@ -452,10 +453,9 @@ def exports(
     filters, values = _filters(
         account=account, record_type=record_type, actor=actor, export_id=export_id, sha256=sha256
     )
+    found = _of(connection, "exports", export_id=export_id, sha256=sha256, account=account)
     rows = connection.execute(
-        f"SELECT {_EXPORT_COLUMNS} FROM {_of(connection, 'exports', export_id=export_id, sha256=sha256, account=account)} "
-        f"{filters} "
-        "ORDER BY export_id DESC LIMIT ? OFFSET ?",
+        f"SELECT {_EXPORT_COLUMNS} FROM {found} {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
         [*values, limit, offset],
     ).fetch_all()
     return [_export(connection, row) for row in rows]

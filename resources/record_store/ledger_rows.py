@@ -1,7 +1,7 @@
 """Reads few rows of the ledger from the catalog's own tables, where DuckLake keeps them, with indexes.
 
-DuckLake reads all rows of a table that it keeps in the catalog, whatever the query asks for. So each read would cost more
-with each row of the history. The catalog's database finds the rows of a batch, an account or a file by an index.
+DuckLake reads all rows of a table that it keeps in the catalog, whatever the query asks for. So each read would cost
+more with each row of the history. The catalog's database finds the rows of a batch, an account or a file by an index.
 
 This only narrows down. The caller's query has all its conditions, so it gives the same result with all rows of the
 table. All rows are read if DuckLake has files of the table, or several versions of it, or if this transaction has
@@ -37,9 +37,8 @@ def create_indexes(connection: Connection) -> None:
         table = connection.kept_in_catalog.get(name)
         for columns in indexes if table else ():
             index = identifier(f"records_{table}_{'_'.join(columns)}")
-            connection.execute(
-                f"CREATE INDEX IF NOT EXISTS {index} ON {METADATA}.{_whole(connection, table)} ({', '.join(map(identifier, columns))})"
-            )
+            place, listed = f"{METADATA}.{_whole(connection, table)}", ", ".join(map(identifier, columns))
+            connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {place} ({listed})")
 
 
 def is_among(connection: Connection, column: str, values: Collection[str]) -> str | None:

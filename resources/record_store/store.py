@@ -30,7 +30,6 @@ from schemas.errors import InvalidRequest
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.record_type import RecordType
 
-
 _SETTLE_ROWS = 1000
 """How many rows of the ledger must be settled until the catalog says so. Reading them takes some milliseconds."""
 

@@ -64,9 +64,9 @@ def _decided(connection: Connection, account: str, record_type: str) -> list[tup
     """
     if ("ledger", "value_mappings") not in connection.filled:
         return []
+    owned = ledger_rows.is_among(connection, "account", [account])
     rows = connection.execute(
-        "SELECT seq, field, text, value "
-        f"FROM {ledger_rows.rows(connection, 'value_mappings', ledger_rows.is_among(connection, 'account', [account]))} "
+        f"SELECT seq, field, text, value FROM {ledger_rows.rows(connection, 'value_mappings', owned)} "
         "WHERE account = ? AND record_type = ? ORDER BY seq",
         [account, record_type],
     ).fetch_all()
@@ -75,10 +75,11 @@ def _decided(connection: Connection, account: str, record_type: str) -> list[tup
 
 def _learnt(connection: Connection, account: str, record_type: str) -> list[tuple[int, MappedValue]]:
     """Returns what the committed batches of the account teach, with the numbers of their rows."""
+    owned = ledger_rows.is_among(connection, "account", [account])
     rows = connection.execute(
         f"""
         SELECT min(seq) FILTER (status = 'committed'), arg_max(detail -> '$.learnt', seq)
-        FROM {ledger_rows.rows(connection, "batches", ledger_rows.is_among(connection, "account", [account]))} WHERE account = ? AND record_type = ? GROUP BY batch_id
+        FROM {ledger_rows.rows(connection, "batches", owned)} WHERE account = ? AND record_type = ? GROUP BY batch_id
         HAVING arg_max(status, seq) IN ({", ".join(f"'{state.value}'" for state in sorted(STANDING))})
             AND json_array_length(arg_max(detail -> '$.learnt', seq)) > 0
         """,

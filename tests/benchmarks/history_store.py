@@ -6,6 +6,8 @@ The rows are copies of those of real imports, and are kept in the catalog as sma
 """
 
 import sys
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 from resources.export_writer import ExportWriter
@@ -148,18 +150,28 @@ def make(folder: Path, batches: int, accounts: int) -> str:
     """Make `store` in a folder. Returns the id of a batch of OWN that is previewed; another one is committed."""
     settings = Settings.from_environment({"RECORDS_HOME": str(folder / "store"), "RECORDS_ACTOR": "benchmark"})
     folder.mkdir(exist_ok=True)
-    with RecordStore(settings) as store:
+    # The rows that are copied are of an account whose time has ended.
+    with RecordStore(replace(settings, rollback_window=timedelta(seconds=1))) as store:
         store.initialise(load_record_types())
-        importer = Importer(store, "benchmark")
-        for name, contacts in (("first.csv", 100), ("second.csv", 100)):
-            file = folder / name
-            rows = (f"{name[0]}-{number},{number}@example.org,lead" for number in range(contacts))
-            file.write_text("\n".join(["external_id,email,status", *rows]) + "\n")
-        done = importer.preview(ImportRequest(folder / "first.csv", OWN, "contacts"))
-        importer.commit(OWN, done.batch.batch_id, OnInvalid.ABORT)
-        ExportWriter(store, "benchmark").export(ExportRequest(OWN, "contacts"))
+        _import(store, folder, "first")
         fill(store, batches, accounts)
-        return importer.preview(ImportRequest(folder / "second.csv", OWN, "contacts")).batch.batch_id
+    with RecordStore(settings) as store:
+        _import(store, folder, OWN)
+        return _preview(store, folder / "second.csv", OWN)
+
+
+def _import(store: RecordStore, folder: Path, account: str) -> None:
+    """Import contacts of an account, and export them."""
+    batch_id = _preview(store, folder / "first.csv", account)
+    Importer(store, "benchmark").commit(account, batch_id, OnInvalid.ABORT)
+    ExportWriter(store, "benchmark").export(ExportRequest(account, "contacts"))
+
+
+def _preview(store: RecordStore, file: Path, account: str) -> str:
+    """Preview contacts that the file's name distinguishes from others. Returns the id of the batch."""
+    rows = (f"{file.stem}-{number},{number}@example.org,lead" for number in range(100))
+    file.write_text("\n".join(["external_id,email,status", *rows]) + "\n")
+    return Importer(store, "benchmark").preview(ImportRequest(file, account, "contacts")).batch.batch_id
 
 
 if __name__ == "__main__":
