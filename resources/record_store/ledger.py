@@ -403,11 +403,11 @@ def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
     They are of the same account and type. Batches that come into force again with this rollback are left out. So is a
     rollback if its own batch is rolled back again, because the records are as that rollback left them.
     """
-    found = _of(connection, "batches", account=batch.account)
+    owned = _of(connection, "batches", account=batch.account)
     rows = connection.execute(
         f"""
         WITH its AS MATERIALIZED (
-                SELECT batch_id, status, seq FROM {found} WHERE account = ? AND record_type = ?
+                SELECT batch_id, status, seq FROM {owned} WHERE account = ? AND record_type = ?
             ),
             its_row AS (SELECT min(seq) AS its_commit FROM its WHERE batch_id = ? AND status = 'committed')
         SELECT batch_id FROM its CROSS JOIN its_row GROUP BY batch_id

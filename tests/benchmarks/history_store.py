@@ -7,7 +7,6 @@ The rows are copies of those of real imports, and are kept in the catalog as sma
 
 import sys
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 
 from resources.export_writer import ExportWriter
@@ -103,7 +102,7 @@ def _fill(connection: Connection, seq: int, batches: int, accounts: int) -> int:
                 ORDER BY seq DESC LIMIT 1)
             """,
         )
-    for number, name in enumerate(
+    for place, name in enumerate(
         ("staging/records.parquet", "staging/problems.parquet", "rejects/r.csv", "reports/report.html", "")
     ):
         kind, _, name = name.partition("/")
@@ -111,7 +110,7 @@ def _fill(connection: Connection, seq: int, batches: int, accounts: int) -> int:
         if not kind:
             path = "'lake/records/contacts/_account=' || of_account || '/ducklake-' || sha256(id) || '.parquet'"
         file = made.format(
-            f"first + 3 + {number} AS seq, began AS recorded_at, {path} AS path, 1000 AS bytes, "
+            f"first + 3 + {place} AS seq, began AS recorded_at, {path} AS path, 1000 AS bytes, "
             "substr(sha256(id), 1, 16) AS checksum, of_account AS account, ['b-' || id] AS batches"
         )
         _put(connection, "files", file)
@@ -151,7 +150,7 @@ def make(folder: Path, batches: int, accounts: int) -> str:
     settings = Settings.from_environment({"RECORDS_HOME": str(folder / "store"), "RECORDS_ACTOR": "benchmark"})
     folder.mkdir(exist_ok=True)
     # The rows that are copied are of an account whose time has ended.
-    with RecordStore(replace(settings, rollback_window=timedelta(seconds=1))) as store:
+    with RecordStore(replace(settings, rollback_hours=1 / 3600)) as store:
         store.initialise(load_record_types())
         _import(store, folder, "first")
         fill(store, batches, accounts)
