@@ -10,7 +10,7 @@ import pytest
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore, ledger
 from schemas import load_record_types
-from schemas.batches import BatchStatus
+from schemas.batches import BatchStatus, OnInvalid
 from tests.benchmarks.history_store import fill
 from tests.records import contact, contacts_of, write_csv
 
@@ -18,8 +18,9 @@ from tests.records import contact, contacts_of, write_csv
 @pytest.fixture
 def history(store: RecordStore, importer: Importer, tmp_path: Path) -> RecordStore:
     """A store with 300 closed batches of ten accounts, and then an open one."""
-    with RecordStore(replace(store.settings, rollback_hours=1e-6)) as short:  # its time ends at once
-        Importer(short, "tester").import_file(contacts_of(write_csv(tmp_path / "first.csv", [contact(1)])))
+    previewed = importer.preview(contacts_of(write_csv(tmp_path / "first.csv", [contact(1)]))).batch.batch_id
+    with RecordStore(replace(store.settings, rollback_hours=1e-6)) as short:  # the time of its commit ends at once
+        Importer(short, "tester").commit("ua", previewed, OnInvalid.ABORT)
         short.expire_batches("tester")
     fill(store, 300, 10)
     importer.import_file(contacts_of(write_csv(tmp_path / "c.csv", [contact(3)])))

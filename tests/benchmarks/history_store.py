@@ -149,19 +149,20 @@ def make(folder: Path, batches: int, accounts: int) -> str:
     """Make `store` in a folder. Returns the id of a batch of OWN that is previewed; another one is committed."""
     settings = Settings.from_environment({"RECORDS_HOME": str(folder / "store"), "RECORDS_ACTOR": "benchmark"})
     folder.mkdir(exist_ok=True)
-    # The rows that are copied are of an account whose time has ended.
-    with RecordStore(replace(settings, rollback_hours=1 / 3600)) as store:
+    with RecordStore(settings) as store:
         store.initialise(load_record_types())
-        _import(store, folder, "first")
+        batch_id = _preview(store, folder / "first.csv", "first")
+    # The rows that are copied are of a commit that can be rolled back for a short time only.
+    with RecordStore(replace(settings, rollback_hours=1e-6)) as store:
+        _commit_and_export(store, "first", batch_id)
         fill(store, batches, accounts)
     with RecordStore(settings) as store:
-        _import(store, folder, OWN)
+        _commit_and_export(store, OWN, _preview(store, folder / "first.csv", OWN))
         return _preview(store, folder / "second.csv", OWN)
 
 
-def _import(store: RecordStore, folder: Path, account: str) -> None:
-    """Import contacts of an account, and export them."""
-    batch_id = _preview(store, folder / "first.csv", account)
+def _commit_and_export(store: RecordStore, account: str, batch_id: str) -> None:
+    """Commit the batch, and export the records of its account."""
     Importer(store, "benchmark").commit(account, batch_id, OnInvalid.ABORT)
     ExportWriter(store, "benchmark").export(ExportRequest(account, "contacts"))
 
