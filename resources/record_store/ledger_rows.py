@@ -4,7 +4,7 @@ DuckLake reads all rows of a table that it keeps in the catalog, whatever the qu
 more with each row of the history. The catalog's database finds the rows of a batch, an account or a file by an index.
 
 This only narrows down. The caller's query has all its conditions, so it gives the same result with all rows of the
-table. All rows are read if DuckLake has files of the table, or several versions of it, or if this transaction has
+table. All rows are read if DuckLake has files of the table, or several versions of it. The same holds if this transaction has
 written to it, or if the lake is attached as of a snapshot.
 """
 
@@ -35,7 +35,9 @@ def create_indexes(connection: Connection) -> None:
     """Create the indexes of the ledger's rows that are missing. Without them, reads take longer."""
     for name, indexes in _INDEXES.items():
         table = connection.kept_in_catalog.get(name)
-        for columns in indexes if table else ():
+        if table is None:
+            continue
+        for columns in indexes:
             index = identifier(f"records_{table}_{'_'.join(columns)}")
             place, listed = f"{METADATA}.{_whole(connection, table)}", ", ".join(map(identifier, columns))
             connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {place} ({listed})")
