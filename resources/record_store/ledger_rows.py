@@ -4,8 +4,8 @@ DuckLake reads all rows of a table that it keeps in the catalog, whatever the qu
 more with each row of the history. The catalog's database finds the rows of a batch, an account or a file by an index.
 
 This only narrows down. The caller's query has all its conditions, so it gives the same result with all rows of the
-table. All rows are read if DuckLake has files of the table, or several versions of it. The same holds if this transaction has
-written to it, or if the lake is attached as of a snapshot.
+table. All rows are read if DuckLake has files of the table, or several versions of it. The same holds if this
+transaction has written to it, or if the lake is attached as of a snapshot.
 """
 
 from collections.abc import Collection
