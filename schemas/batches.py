@@ -345,6 +345,12 @@ class Batch:
         """Returns how long the batch can be rolled back or committed, as promised; `window` if it has no promise."""
         return window if self.window is None else self.window
 
+    def is_settled(self, now: datetime, window: timedelta) -> bool:
+        """Returns whether it is closed, and no snapshot from its commit is kept for it: see `Maintenance.maintain`."""
+        if self.open_until(window) is not None or self.status is BatchStatus.PREVIEWED:
+            return False
+        return self.committed_at is None or now >= self.committed_at + 2 * self.promised(window)
+
     def is_over(self, now: datetime, window: timedelta) -> bool:
         """Returns whether its time has ended and its status does not say so yet."""
         until = self.open_until(window)

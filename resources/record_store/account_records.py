@@ -184,7 +184,7 @@ class AccountRecords:
         with self._store.operation() as checksums:
             files = list(self._files_of(batch.batch_id, checksums))
         with self._transaction(f"{batch.batch_id} is {batch.status.value}", batch.actor) as transaction:
-            if self.name not in ledger.accounts(transaction.connection):
+            if not ledger.has_account(transaction.connection, self.name):
                 transaction.append(ledger.append_account, transaction.at, self.name, batch.actor)
             batch = replace(batch, at=transaction.at, window=self._store.settings.rollback_window)
             transaction.append(ledger.append_batch, batch)
@@ -462,9 +462,7 @@ class AccountRecords:
         return Rollback(connection, record_types[batch.record_type], self.name, own, earlier)
 
     def _earlier_rollback(self, connection: Connection, batch: Batch) -> RollbackReport:
-        return replace(
-            _rollback_report(*ledger.rollback_of(connection, batch.batch_id)), status=BatchStatus.ROLLED_BACK.value
-        )
+        return replace(_rollback_report(*ledger.rollback_of(connection, batch)), status=BatchStatus.ROLLED_BACK.value)
 
     def _modified(
         self, connection: Connection, rollback: Rollback, counts: RollbackCounts

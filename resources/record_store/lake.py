@@ -66,6 +66,9 @@ class Connection:
         self.checksums = checksums
         self.snapshots = snapshots
         self.accounts = accounts
+        self.is_present = True
+        self.appended: set[str] = set()
+        """The tables of the ledger to which this connection has written."""
 
     def snapshot(self, number: int) -> str:
         """Attaches the lake as of a snapshot, read-only, and returns the name of that database.
@@ -87,8 +90,47 @@ class Connection:
 
         DuckDB would read each table by itself and join them, which takes two to five times as long.
         """
-        asked = query.format(catalog=identifier(self._catalog.schema))
-        return f"{self._catalog.query_function}('{METADATA}', {literal(asked)})"
+        return self.native(query.format(catalog=identifier(self._catalog.schema)))
+
+    def native(self, query: str) -> str:
+        """Returns SQL, to follow FROM, for a query that has the names of the catalog's tables with their schema."""
+        return f"{self._catalog.query_function}('{METADATA}', {literal(query)})"
+
+    @property
+    def catalog_schema(self) -> str:
+        """Returns the schema of DuckLake's tables in the catalog."""
+        return self._catalog.schema
+
+    def native_text(self, text: str) -> str:
+        """Returns a text as the catalog's database has it in rows of the lake, as SQL of that database."""
+        return literal(text) if self._catalog.inlined_text == "VARCHAR" else f"'\\x{text.encode().hex()}'::bytea"
+
+    def converted(self, column: str, sql_type: str) -> str:
+        """Returns SQL for a column of rows that the catalog keeps, as a value of the lake."""
+        name = identifier(column)
+        if sql_type == "VARCHAR" and self._catalog.inlined_text == "BLOB":
+            return f"decode({name})"
+        return f"{name}::{sql_type}" if sql_type == "VARCHAR" else f"{name}::VARCHAR::{sql_type}"
+
+    @cached_property
+    def kept_in_catalog(self) -> dict[str, str]:
+        """Returns the catalog's table of rows for each table of the ledger that has all its rows there, by name.
+
+        A table with files, or with columns added after its creation, is left out.
+        """
+        tables = self.of_catalog(
+            """
+            SELECT t.table_name AS name, min(i.table_name) AS kept FROM {catalog}.ducklake_table t
+            JOIN {catalog}.ducklake_schema s USING (schema_id)
+            JOIN {catalog}.ducklake_inlined_data_tables i ON i.table_id = t.table_id
+            WHERE schema_name = 'ledger' AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
+                AND t.table_id NOT IN (SELECT table_id FROM {catalog}.ducklake_data_file)
+                AND t.table_id NOT IN (SELECT c.table_id FROM {catalog}.ducklake_column c
+                    WHERE c.begin_snapshot > t.begin_snapshot)
+            GROUP BY t.table_name HAVING count(*) = 1
+            """
+        )
+        return dict(self.execute(f"SELECT name::VARCHAR, kept::VARCHAR FROM {tables}").fetch_all())
 
     def rows_of(self, schema: str, name: str, database: str = "lake") -> str:
         """Returns SQL, to follow FROM, for the rows of a table of the lake, or of a snapshot that is attached.
@@ -241,6 +283,7 @@ class Lake:
                     checksums,
                     self._catalog,
                 )
+                connection.is_present = snapshot is None
                 try:
                     yield connection
                 except BaseException as error:

@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from resources.file_storage import location
-from resources.record_store import batch_detail
-from resources.record_store.lake import Connection
+from resources.record_store import batch_detail, ledger_rows
+from resources.record_store.lake import METADATA, Connection
+from resources.record_store.ledger_rows import is_among, is_below, is_newest
 from schemas.batches import STANDING, Batch, BatchStatus
 from schemas.counts import Counts
 from schemas.exports import ExportManifest, ExportRequest
@@ -31,6 +32,11 @@ _EXPORT_VALUES = (
     "run_id",
 )  # fmt: skip
 _EXPORT_DETAIL = ("request", "since", "full", "seconds", "notes", "versions")
+
+OPEN = frozenset({BatchStatus.PREVIEWED, BatchStatus.COMMITTED})
+"""The statuses of batches that a person can still commit or roll back."""
+
+_SETTLED = "records_settled"
 
 _ROWS_AT_ONCE = 50
 """How many rows a statement appends: fewer than DuckLake keeps in the catalog."""
@@ -160,17 +166,32 @@ def files(connection: Connection, paths: Collection[str]) -> dict[str, StoredFil
     if not paths:
         return {}
     rows = connection.execute(
-        "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files "
+        f"SELECT path, bytes, checksum, account, batches "
+        f"FROM {_rows(connection, 'files', is_among(connection, 'path', paths))} "
         "WHERE list_contains(?::VARCHAR[], path) ORDER BY seq",
         [list(paths)],
     ).fetch_all()
     return _newest(map(_file, rows))
 
 
+def recorded_before(connection: Connection, paths: Collection[str], before: datetime) -> list[str]:
+    """Returns those of the paths that were first recorded by that time, sorted."""
+    if not paths:
+        return []
+    rows = connection.execute(
+        f"SELECT DISTINCT path FROM {_rows(connection, 'files', is_among(connection, 'path', paths))} "
+        "WHERE list_contains(?::VARCHAR[], path) AND recorded_at <= ? ORDER BY path",
+        [list(paths), before],
+    ).fetch_all()
+    return [path for (path,) in rows]
+
+
 def files_below(connection: Connection, folder: str) -> list[StoredFile]:
     """Returns the recorded files in a folder and its subfolders."""
     rows = connection.execute(
-        "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files WHERE starts_with(path, ?) ORDER BY seq",
+        f"SELECT path, bytes, checksum, account, batches "
+        f"FROM {_rows(connection, 'files', is_below(connection, 'path', f'{folder}/'))} "
+        "WHERE starts_with(path, ?) ORDER BY seq",
         [f"{folder}/"],
     ).fetch_all()
     return [*_newest(map(_file, rows)).values()]
@@ -187,7 +208,8 @@ def record_types(connection: Connection) -> dict[str, RecordType]:
 def presets(connection: Connection, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
     """Returns the presets that an account has saved for a type, by name."""
     rows = connection.execute(
-        f"SELECT name, arg_max(columns, seq) FROM {_rows(connection, 'presets')} WHERE account = ? AND record_type = ? "
+        f"SELECT name, arg_max(columns, seq) FROM {_of(connection, 'presets', account=account)} "
+        "WHERE account = ? AND record_type = ? "
         "GROUP BY name ORDER BY name",
         [account, record_type],
     ).fetch_all()
@@ -202,10 +224,19 @@ def accounts(connection: Connection) -> list[str]:
     return [account for (account,) in rows]
 
 
+def has_account(connection: Connection, account: str) -> bool:
+    """Returns whether there is an account with this name."""
+    found = connection.execute(
+        f"SELECT 1 FROM {_of(connection, 'accounts', account=account)} WHERE account = ? LIMIT 1", [account]
+    ).fetch_all()
+    return bool(found)
+
+
 def batch(connection: Connection, batch_id: str, account: str | None = None) -> Batch | None:
     """Returns a batch in its present state; None if there is none, or if it belongs to another account."""
     rows = connection.execute(
-        f"SELECT {_BATCH_COLUMNS} FROM {_rows(connection, 'batches')} WHERE batch_id = ? ORDER BY seq", [batch_id]
+        f"SELECT {_BATCH_COLUMNS} FROM {_of(connection, 'batches', batch_id=batch_id)} WHERE batch_id = ? ORDER BY seq",
+        [batch_id],
     ).fetch_all()
     found = _batch(rows[-1]) if rows else None
     return found if found is None or account in (None, found.account) else None
@@ -231,9 +262,14 @@ def batches(
     """Returns the batches that match every given filter, in their present state, newest first."""
     filters, values = _filters(account=account, record_type=record_type)
     state = "" if status is None else "WHERE status = ?"
+    condition = None if account is None else is_among(connection, "account", [account])
+    if limit is not None and record_type is None and status is None:
+        condition = is_newest(connection, account, offset + limit)
+    elif status in OPEN:
+        condition = f"seq > {settled(connection):d}"
     rows = connection.execute(
         f"""
-        WITH {_states(connection, filters)}
+        WITH {_states(connection, filters, condition)}
         SELECT {_BATCH_COLUMNS} FROM states {state} ORDER BY substr(batch_id, 3) DESC LIMIT ? OFFSET ?
         """,
         [*values, *([] if status is None else [status.value]), limit, offset],
@@ -241,11 +277,55 @@ def batches(
     return [_batch(row) for row in rows]
 
 
+def batches_named(connection: Connection, batch_ids: Collection[str]) -> dict[str, Batch]:
+    """Returns the batches with these ids in their present state, by id."""
+    rows = connection.execute(
+        f"""
+        WITH {
+            _states(
+                connection, "WHERE list_contains(?::VARCHAR[], batch_id)", is_among(connection, "batch_id", batch_ids)
+            )
+        }
+        SELECT {_BATCH_COLUMNS} FROM states
+        """,
+        [list(batch_ids)],
+    ).fetch_all()
+    return {batch.batch_id: batch for batch in map(_batch, rows)}
+
+
+def settled(connection: Connection) -> int:
+    """Returns a number of a row. Every batch with its last row up to it is closed, for longer than two windows.
+
+    So open batches are found in the rows after it. The catalog has the number beside the ledger; without it, it is 0.
+    """
+    found = connection.of_catalog("SELECT value FROM {catalog}.ducklake_metadata WHERE key = '" + _SETTLED + "'")
+    (number,) = connection.fetch_one(f"SELECT coalesce(max(value::VARCHAR::BIGINT), 0) FROM {found}")
+    return int(number)
+
+
+def settle(connection: Connection, number: int) -> None:
+    """Write the number that `settled` returns, in a change of the catalog."""
+    connection.execute(f"DELETE FROM {METADATA}.ducklake_metadata WHERE key = '{_SETTLED}'")
+    connection.execute(f"INSERT INTO {METADATA}.ducklake_metadata (key, value) VALUES ('{_SETTLED}', ?)", [str(number)])
+
+
+def unsettled(connection: Connection) -> list[tuple[int, Batch]]:
+    """Returns the batches with rows after the settled one in their present state, with the number of their last row."""
+    rows = connection.execute(
+        f"""
+        WITH {_states(connection, "WHERE seq > ?", f"seq > {settled(connection):d}")}
+        SELECT seq, {_BATCH_COLUMNS} FROM states ORDER BY seq
+        """,
+        [settled(connection)],
+    ).fetch_all()
+    return [(seq, _batch(row)) for seq, *row in rows]
+
+
 def unbalanced(connection: Connection, record_type: str) -> list[Batch]:
     """Returns the previewed and committed batches of a type, of all accounts, if their counts do not balance."""
     rows = connection.execute(
         f"""
-        WITH {_states(connection, "WHERE record_type = ?")}
+        WITH {_states(connection, "WHERE record_type = ?", f"seq > {settled(connection):d}")}
         SELECT {_BATCH_COLUMNS} FROM states
         WHERE status IN (?, ?) AND read <> created + updated + unchanged + rejected + duplicate ORDER BY batch_id
         """,
@@ -275,7 +355,7 @@ def earlier_commits(
     states = sorted(state.value for state in STANDING)
     rows = connection.execute(
         f"""
-        WITH {_states(connection, filters)}
+        WITH {_states(connection, filters, is_among(connection, "account", [account]))}
         SELECT file_sha256 = ? AS same_file, coalesce(detail ->> '$.binding.header_row' = ?, false) AS same_headers,
             CASE WHEN detail ->> '$.binding.options' <> '' THEN detail ->> '$.binding.header_row' END AS headers_said,
             {_BATCH_COLUMNS}
@@ -306,12 +386,12 @@ def arrivals(connection: Connection, bundle: str) -> dict[str, Batch]:
     return {arrival: _batch(row) for arrival, *row in rows}
 
 
-def rollback_of(connection: Connection, batch_id: str) -> tuple[Batch, Undone]:
+def rollback_of(connection: Connection, of: Batch) -> tuple[Batch, Undone]:
     """Returns the last rollback of the batch, and what it changed. There must be one."""
     rows = connection.execute(
-        f"SELECT {_BATCH_COLUMNS} FROM lake.ledger.batches "
+        f"SELECT {_BATCH_COLUMNS} FROM {_of(connection, 'batches', account=of.account)} "
         "WHERE detail ->> '$.undone.batch_id' = ? AND status = ? ORDER BY seq DESC LIMIT 1",
-        [batch_id, BatchStatus.COMMITTED.value],
+        [of.batch_id, BatchStatus.COMMITTED.value],
     ).fetch_all()
     ((rollback, undone),) = [(batch, batch.undone) for batch in map(_batch, rows) if batch.undone is not None]
     return rollback, undone
@@ -323,10 +403,11 @@ def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
     They are of the same account and type. Batches that come into force again with this rollback are left out. So is a
     rollback if its own batch is rolled back again, because the records are as that rollback left them.
     """
+    owned = _of(connection, "batches", account=batch.account)
     rows = connection.execute(
-        """
+        f"""
         WITH its AS MATERIALIZED (
-                SELECT batch_id, status, seq FROM lake.ledger.batches WHERE account = ? AND record_type = ?
+                SELECT batch_id, status, seq FROM {owned} WHERE account = ? AND record_type = ?
             ),
             its_row AS (SELECT min(seq) AS its_commit FROM its WHERE batch_id = ? AND status = 'committed')
         SELECT batch_id FROM its CROSS JOIN its_row GROUP BY batch_id
@@ -372,9 +453,9 @@ def exports(
     filters, values = _filters(
         account=account, record_type=record_type, actor=actor, export_id=export_id, sha256=sha256
     )
+    found = _of(connection, "exports", export_id=export_id, sha256=sha256, account=account)
     rows = connection.execute(
-        f"SELECT {_EXPORT_COLUMNS} FROM {_rows(connection, 'exports')} {filters} "
-        "ORDER BY export_id DESC LIMIT ? OFFSET ?",
+        f"SELECT {_EXPORT_COLUMNS} FROM {found} {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
         [*values, limit, offset],
     ).fetch_all()
     return [_export(connection, row) for row in rows]
@@ -389,7 +470,7 @@ def exports_with_columns(
     """
     rows = connection.execute(
         f"""
-        SELECT export_id, detail FROM {_rows(connection, "exports")}
+        SELECT export_id, detail FROM {_of(connection, "exports", account=account)}
         WHERE columns = ?::VARCHAR[] AND account = ? AND record_type = ? AND (detail ->> '$.request.format') = 'csv'
         QUALIFY row_number() OVER (
             PARTITION BY detail ->> '$.request.encoding', detail ->> '$.request.escaped' ORDER BY export_id DESC
@@ -404,7 +485,7 @@ def exports_with_columns(
 def has_export(connection: Connection, export_id: str) -> bool:
     """Returns whether there is an export with this id, of any account."""
     found = connection.execute(
-        f"SELECT export_id FROM {_rows(connection, 'exports')} WHERE export_id = ?", [export_id]
+        f"SELECT export_id FROM {_of(connection, 'exports', export_id=export_id)} WHERE export_id = ?", [export_id]
     ).fetch_all()
     return bool(found)
 
@@ -412,7 +493,7 @@ def has_export(connection: Connection, export_id: str) -> bool:
 def request_of_export(connection: Connection, sha256: str) -> ExportRequest | None:
     """Returns the request of an export with these bytes, of any account; None if there is none."""
     rows = connection.execute(
-        f"SELECT detail FROM {_rows(connection, 'exports')} WHERE sha256 = ?", [sha256]
+        f"SELECT detail FROM {_of(connection, 'exports', sha256=sha256)} WHERE sha256 = ?", [sha256]
     ).fetch_all()
     requests = [ExportRequest.from_dict(json.loads(detail)["request"]) for (detail,) in rows if detail]
     return next(iter(requests), None)
@@ -446,26 +527,33 @@ def _newest(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
     return newest
 
 
-def _states(connection: Connection, filters: str) -> str:
+def _states(connection: Connection, filters: str, condition: str | None) -> str:
     """Returns two tables, to follow WITH: the transitions of some batches, and the last one of each.
 
     Without MATERIALIZED, DuckDB reads the table once to sort it and once more for the other columns. Each read of a
     table costs DuckLake several queries on the catalog (measured with DuckLake 1.0).
     """
     return f"""
-        transitions AS MATERIALIZED (SELECT * FROM {_rows(connection, "batches")} {filters}),
+        transitions AS MATERIALIZED (SELECT * FROM {_rows(connection, "batches", condition)} {filters}),
         states AS (SELECT * FROM transitions QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1)
     """
 
 
-def _rows(connection: Connection, name: str) -> str:
-    return connection.rows_of("ledger", name)
+def _rows(connection: Connection, name: str, condition: str | None = None) -> str:
+    return ledger_rows.rows(connection, name, condition)
+
+
+def _of(connection: Connection, name: str, **wanted: str | None) -> str:
+    """Returns SQL, to follow FROM, for at least the rows with one of these values; the first that is given counts."""
+    column, value = next(((column, value) for column, value in wanted.items() if value is not None), ("", None))
+    return _rows(connection, name, None if value is None else is_among(connection, column, [value]))
 
 
 def _append(transaction: Connection, name: str, *rows: dict[str, Any]) -> None:
     names, marks = ", ".join(rows[0]), ", ".join("?" * len(rows[0]))
     values = [value for row in rows for value in row.values()]
     transaction.filled.add(("ledger", name))
+    transaction.appended.add(name)
     transaction.execute(
         f"INSERT INTO lake.ledger.{name} ({names}) VALUES {', '.join([f'({marks})'] * len(rows))}", values
     )
@@ -473,7 +561,8 @@ def _append(transaction: Connection, name: str, *rows: dict[str, Any]) -> None:
 
 def _after(connection: Connection, name: str, columns: str, seq: int, limit: int | None) -> list[Any]:
     return connection.execute(
-        f"SELECT seq, {columns} FROM {_rows(connection, name)} WHERE seq > ? ORDER BY seq LIMIT ?", [seq, limit]
+        f"SELECT seq, {columns} FROM {_rows(connection, name, f'seq > {seq:d}')} WHERE seq > ? ORDER BY seq LIMIT ?",
+        [seq, limit],
     ).fetch_all()
 
 

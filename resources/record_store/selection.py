@@ -48,7 +48,7 @@ def select(connection: Connection, request: ExportRequest) -> tuple[Selection, S
 
 def require_account(connection: Connection, account: str) -> None:
     """Raise NotFound if the account does not exist."""
-    if account not in ledger.accounts(connection):
+    if not ledger.has_account(connection, account):
         raise NotFound(f"There is no account {account!r}.", "List the accounts: records accounts list.")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from resources.file_storage import is_local, make_folder
-from resources.record_store import lake_files, ledger, tables
+from resources.record_store import lake_files, ledger, ledger_rows, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.identity import (
     OutdatedCatalog,
@@ -29,6 +29,9 @@ from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.errors import InvalidRequest
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.record_type import RecordType
+
+_SETTLE_ROWS = 1000
+"""How many rows of the ledger must be settled until the catalog says so. Reading them takes some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class RecordStore(TransactionalStore):
                 make_folder(self.settings.lake)
             with self._lake.attached() as connection:
                 created = tables.create_ledger(connection, record_types)
+                ledger_rows.create_indexes(connection)
                 claim(connection, self.settings, self._mark, self._times.observe(None))
                 if self._projection is not None:
                     last = ledger.newest(connection)[0]
@@ -104,7 +108,7 @@ class RecordStore(TransactionalStore):
         """Create an account; returns whether it is new. Raises InvalidRequest if the name is not valid."""
         checked = check_account(account)
         with self.transaction(f"account {checked}", actor, writes=()) as transaction:
-            if checked in ledger.accounts(transaction.connection):
+            if ledger.has_account(transaction.connection, checked):
                 return False
             transaction.append(ledger.append_account, transaction.at, checked, actor)
             return True
@@ -157,6 +161,31 @@ class RecordStore(TransactionalStore):
             return ledger.batches(
                 connection, account=account, record_type=record_type, status=status, offset=offset, limit=limit
             )
+
+    def batches_named(self, batch_ids: Collection[str]) -> dict[str, Batch]:
+        """Returns the batches with these ids in their present state, by id."""
+        with self.reading() as connection:
+            return ledger.batches_named(connection, batch_ids)
+
+    def unsettled(self) -> list[Batch]:
+        """Returns at least the batches that are open, or were committed within two of their windows."""
+        with self.reading() as connection:
+            return [batch for _, batch in ledger.unsettled(connection)]
+
+    def settle(self) -> None:
+        """Record up to which row of the ledger all batches are settled, so that later searches begin after it.
+
+        A batch is settled when it is closed, and its commit was more than two windows ago.
+        """
+        window = self.settings.rollback_window
+        with self.reading() as connection:
+            now = self._times.retention_time(ledger.newest(connection)[1], self._mark.read())
+            reached, found = ledger.settled(connection), ledger.unsettled(connection)
+        rows = [seq for seq, batch in found if not batch.is_settled(now, window)]
+        after = min(rows) - 1 if rows else max((seq for seq, _ in found), default=reached)
+        if after - reached >= _SETTLE_ROWS:
+            with self.catalog_change() as connection:
+                ledger.settle(connection, max(after, ledger.settled(connection)))
 
     def arrivals(self, bundle: str) -> dict[str, Batch]:
         """Returns the last batch of each file of a bundle that arrived, by the arrival's id."""
@@ -278,9 +307,5 @@ class RecordStore(TransactionalStore):
     def _over(self, connection: Connection) -> list[Batch]:
         window = self.settings.rollback_window
         now = self._times.retention_time(ledger.newest(connection)[1], self._mark.read())
-        candidates = (
-            batch
-            for status in (BatchStatus.PREVIEWED, BatchStatus.COMMITTED)
-            for batch in ledger.batches(connection, status=status)
-        )
-        return [batch for batch in candidates if batch.is_over(now, window)]
+        open_batches = [batch for _, batch in ledger.unsettled(connection) if batch.is_over(now, window)]
+        return sorted(open_batches, key=lambda batch: (batch.status.value, batch.batch_id[2:]), reverse=True)

@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from datetime import datetime
 
+from resources.record_store import ledger_rows
 from resources.record_store.lake import Connection
 from resources.record_store.tables import exists
 from schemas.batches import STANDING
@@ -25,6 +26,7 @@ def append_value_mapping(
     """
     if not exists(transaction, "ledger", "value_mappings"):
         raise StoreNotReady("An earlier version made the store, without mappings of values.", "Run: records init")
+    transaction.appended.add("value_mappings")
     transaction.execute(
         "INSERT INTO lake.ledger.value_mappings (seq, recorded_at, account, record_type, field, text, value, actor) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -62,9 +64,10 @@ def _decided(connection: Connection, account: str, record_type: str) -> list[tup
     """
     if ("ledger", "value_mappings") not in connection.filled:
         return []
+    owned = ledger_rows.is_among(connection, "account", [account])
     rows = connection.execute(
-        "SELECT seq, field, text, value FROM lake.ledger.value_mappings WHERE account = ? AND record_type = ? "
-        "ORDER BY seq",
+        f"SELECT seq, field, text, value FROM {ledger_rows.rows(connection, 'value_mappings', owned)} "
+        "WHERE account = ? AND record_type = ? ORDER BY seq",
         [account, record_type],
     ).fetch_all()
     return [(seq, MappedValue(*mapping)) for seq, *mapping in rows]
@@ -72,10 +75,11 @@ def _decided(connection: Connection, account: str, record_type: str) -> list[tup
 
 def _learnt(connection: Connection, account: str, record_type: str) -> list[tuple[int, MappedValue]]:
     """Returns what the committed batches of the account teach, with the numbers of their rows."""
+    owned = ledger_rows.is_among(connection, "account", [account])
     rows = connection.execute(
         f"""
         SELECT min(seq) FILTER (status = 'committed'), arg_max(detail -> '$.learnt', seq)
-        FROM {connection.rows_of("ledger", "batches")} WHERE account = ? AND record_type = ? GROUP BY batch_id
+        FROM {ledger_rows.rows(connection, "batches", owned)} WHERE account = ? AND record_type = ? GROUP BY batch_id
         HAVING arg_max(status, seq) IN ({", ".join(f"'{state.value}'" for state in sorted(STANDING))})
             AND json_array_length(arg_max(detail -> '$.learnt', seq)) > 0
         """,

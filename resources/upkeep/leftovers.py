@@ -35,12 +35,12 @@ def sweep_batches(store: RecordStore) -> Removed:
     Also removes the files that killed processes left in this machine's scratch folder.
     """
     now, window, trash = store.retention_time(), store.settings.rollback_window, Trash(store.settings)
-    batches = {batch.batch_id: batch for batch in store.batches()}
     removed = Removed()
     for kind in ("staging", "reports", "rejects"):
-        for account, folder in _folders(store, kind):
-            if not _OF_BATCH.fullmatch(folder.name):
-                continue  # the store did not make it
+        # A folder that the store did not make has another name.
+        found = [(account, folder) for account, folder in _folders(store, kind) if _OF_BATCH.fullmatch(folder.name)]
+        batches = store.batches_named({folder.name for _, folder in found})
+        for account, folder in found:
             batch = batches.get(folder.name)
             if batch is not None and batch.account == account:
                 superfluous = not is_needed(kind, batch, now, window)

@@ -42,6 +42,7 @@ class Maintenance:
     def expire(self) -> ExpiryReport:
         """Expire the batches that are past their time, and remove the files that batches no longer need."""
         ended = self._store.expire_batches(self._actor, self._run_id)
+        self._store.settle()
         return ExpiryReport(
             expired=tuple(batch.batch_id for batch in ended if batch.status is BatchStatus.EXPIRED),
             discarded=tuple(batch.batch_id for batch in ended if batch.status is BatchStatus.DISCARDED),
@@ -136,7 +137,7 @@ class Maintenance:
         now, window = self._store.retention_time(), self._store.settings.rollback_window
         windows = [
             batch.window
-            for batch in self._store.batches()
+            for batch in self._store.unsettled()
             if batch.window is not None
             and batch.committed_at is not None
             and now < batch.committed_at + 2 * batch.window

@@ -1,0 +1,97 @@
+"""Reads few rows of the ledger from the catalog's own tables, where DuckLake keeps them, with indexes.
+
+DuckLake reads all rows of a table that it keeps in the catalog, whatever the query asks for. So each read would cost
+more with each row of the history. The catalog's database finds the rows of a batch, an account or a file by an index.
+
+This only narrows down. The caller's query has all its conditions, so it gives the same result with all rows of the
+table. All rows are read if DuckLake has files of the table, or several versions of it. The same holds if this
+transaction has written to it, or if the lake is attached as of a snapshot.
+"""
+
+from collections.abc import Collection
+
+from resources.record_store.lake import METADATA, Connection, identifier
+from resources.record_store.tables import LEDGER
+
+_INDEXES = {
+    "batches": (("seq",), ("batch_id", "seq"), ("account", "batch_id")),
+    "exports": (("seq",), ("export_id",), ("account", "export_id"), ("sha256",)),
+    "files": (("path",), ("recorded_at",)),
+    "accounts": (("account",),),
+    "presets": (("account",),),
+    "value_mappings": (("account",),),
+}
+
+_MOST = 500
+"""How many values a condition names. For more, reading all rows takes about as long."""
+
+_TYPES = {
+    name: dict(column.split()[:2] for column in columns.split(",") if column.strip())
+    for name, columns in LEDGER.items()
+}
+
+
+def create_indexes(connection: Connection) -> None:
+    """Create the indexes of the ledger's rows that are missing. Without them, reads take longer."""
+    for name, indexes in _INDEXES.items():
+        table = connection.kept_in_catalog.get(name)
+        if table is None:
+            continue
+        for columns in indexes:
+            index = identifier(f"records_{table}_{'_'.join(columns)}")
+            place, listed = f"{METADATA}.{_whole(connection, table)}", ", ".join(map(identifier, columns))
+            connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {place} ({listed})")
+
+
+def is_among(connection: Connection, column: str, values: Collection[str]) -> str | None:
+    """Returns the condition that a column has one of these values; None if they are too many."""
+    if not values or len(values) > _MOST or any("\0" in value for value in values):
+        return None
+    return f"{identifier(column)} IN ({', '.join(map(connection.native_text, values))})"
+
+
+def is_below(connection: Connection, column: str, prefix: str) -> str | None:
+    """Returns the condition that a text begins with a prefix, which ends with an ASCII character."""
+    if "\0" in prefix:
+        return None
+    after = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    text = connection.native_text
+    return f"{identifier(column)} >= {text(prefix)} AND {identifier(column)} < {text(after)}"
+
+
+def is_newest(connection: Connection, account: str | None, number: int) -> str | None:
+    """Returns the condition that a row is of one of an account's newest batches, or of all accounts.
+
+    Some more rows may fulfil it. The ids of batches begin with `b-`, those of rollbacks with `r-`, and a time follows.
+    """
+    table = connection.kept_in_catalog.get("batches")
+    owned = "true" if account is None else is_among(connection, "account", [account])
+    if table is None or owned is None:
+        return None
+    whole = _whole(connection, table)
+    first_rollback = connection.native_text("r-")
+    halves = [
+        f"SELECT batch_id FROM (SELECT DISTINCT batch_id FROM {whole} WHERE {owned} AND batch_id {side} "
+        f"{first_rollback} ORDER BY batch_id DESC LIMIT {number}) n"
+        for side in ("<", ">=")
+    ]
+    return f"batch_id IN ({' UNION ALL '.join(halves)})"
+
+
+def rows(connection: Connection, name: str, condition: str | None) -> str:
+    """Returns SQL, to follow FROM, for at least the rows of a table that fulfil a condition, with all its columns.
+
+    condition: SQL that SQLite and PostgreSQL understand, from a function of this module; None for all rows.
+    """
+    table = connection.kept_in_catalog.get(name)
+    if condition is None or table is None or not connection.is_present or name in connection.appended:
+        return connection.rows_of("ledger", name)
+    types = _TYPES[name]
+    listed = ", ".join(map(identifier, types))
+    asked = f"SELECT {listed} FROM {_whole(connection, table)} WHERE end_snapshot IS NULL AND {condition}"
+    found = ", ".join(f"{connection.converted(column, kind)} AS {identifier(column)}" for column, kind in types.items())
+    return f"(SELECT {found} FROM {connection.native(asked)})"
+
+
+def _whole(connection: Connection, table: str) -> str:
+    return f"{identifier(connection.catalog_schema)}.{table}"

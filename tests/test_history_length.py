@@ -1,0 +1,76 @@
+"""A long history is read by an index, and searches for open batches begin after the settled row."""
+
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resources.importing.importer import Importer
+from resources.record_store import RecordStore, ledger
+from schemas import load_record_types
+from schemas.batches import BatchStatus, OnInvalid
+from tests.benchmarks.history_store import fill
+from tests.records import contact, contacts_of, write_csv
+
+
+@pytest.fixture
+def history(store: RecordStore, importer: Importer, tmp_path: Path) -> RecordStore:
+    """A store with 300 closed batches of ten accounts, and then an open one."""
+    previewed = importer.preview(contacts_of(write_csv(tmp_path / "first.csv", [contact(1)]))).batch.batch_id
+    with RecordStore(replace(store.settings, rollback_hours=1e-6)) as short:  # the time of its commit ends at once
+        Importer(short, "tester").commit("ua", previewed, OnInvalid.ABORT)
+        short.expire_batches("tester")
+    fill(store, 300, 10)
+    importer.import_file(contacts_of(write_csv(tmp_path / "c.csv", [contact(3)])))
+    return store
+
+
+def states(store: RecordStore) -> dict[str, BatchStatus]:
+    return {batch.batch_id: batch.status for batch in store.batches()}
+
+
+def test_all_reads_agree_with_and_without_the_rows_in_the_catalog(history: RecordStore) -> None:
+    by_index = (history.batches("account-00003"), history.batches(limit=20, offset=5), history.batches("ua", limit=2))
+    named = history.batches_named([batch.batch_id for batch in by_index[1]])
+    with history.reading() as connection:
+        assert connection.kept_in_catalog.keys() >= {"batches", "files", "accounts"}
+        connection.is_present = False  # so that DuckLake reads all rows
+        assert ledger.batches(connection, account="account-00003") == by_index[0]
+        assert ledger.batches(connection, limit=20, offset=5) == by_index[1]
+        assert ledger.batches(connection, account="ua", limit=2) == by_index[2]
+        assert ledger.batches_named(connection, [batch.batch_id for batch in by_index[1]]) == named
+    assert len(by_index[0]) == 30
+    assert len(by_index[1]) == 20
+
+
+def test_an_open_batch_is_never_settled(history: RecordStore) -> None:
+    before = states(history)
+    history.settle()
+    with history.reading() as connection:
+        reached = ledger.settled(connection)
+        last = {batch.batch_id: seq for seq, batch in ledger.unsettled(connection)}
+    committed = {batch_id for batch_id, status in before.items() if status is BatchStatus.COMMITTED}
+    assert reached > 1000
+    assert committed <= last.keys()
+    assert all(seq > reached for seq in last.values())
+    assert history.batches(status=BatchStatus.COMMITTED)
+
+
+def test_a_store_without_indexes_reads_the_same_and_gets_them(history: RecordStore) -> None:
+    def indexes() -> list[str]:
+        with closing(sqlite3.connect(history.settings.catalog)) as catalog:
+            found = "SELECT name FROM sqlite_master WHERE type = 'index' AND name GLOB 'records_*' ORDER BY name"
+            return [name for (name,) in catalog.execute(found)]
+
+    made, before = indexes(), history.batches("account-00003")
+    with closing(sqlite3.connect(history.settings.catalog)) as catalog:
+        for name in made:
+            catalog.execute(f'DROP INDEX "{name}"')
+        catalog.commit()
+    assert indexes() == []
+    assert history.batches("account-00003") == before
+    history.initialise(load_record_types())
+    assert indexes() == made
+    assert made
