@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,7 @@ from resources.record_store.lake_files import NamedFile, named
 from resources.record_store.server_errors import is_ended, server_error
 from resources.record_store.snapshots import images_of
 from resources.record_store.store import RecordStore
-from resources.record_store.tables import LEDGER, table
+from resources.record_store.tables import LEDGER, exists, table
 from resources.settings import Settings
 from schemas.batches import BatchStatus
 from schemas.errors import Refused, StoreNotReady, StoreUnreachable, Unaccounted
@@ -309,7 +310,7 @@ def _tally(connection: Connection, record_types: list[str]) -> Tally:
             f"SELECT _account, count(*), sum(hash(it)) FROM {table(name)} it GROUP BY _account"
         ).fetch_all()
         found |= {(name, account): (number, checksum) for account, number, checksum in rows}
-    for name in LEDGER:
+    for name in filter(partial(exists, connection, "ledger"), LEDGER):  # an older store may lack one
         found["ledger", name] = connection.fetch_one(f"SELECT count(*), sum(hash(it)) FROM lake.ledger.{name} it")
     return found
 
