@@ -30,7 +30,7 @@ def foreign(inventory: Inventory) -> Iterator[Finding]:
         parts = path.split("/")
         if parts[0] != "archive":
             continue
-        batch = inventory.batches.get(parts[3]) if len(parts) == 5 else None  # noqa: PLR2004
+        batch = inventory.batches.get(parts[3]) if len(parts) == 5 else None
         if batch is None:
             yield Finding(Kind.SUPERFLUOUS, f"{path} is in the archive, and the ledger has no batch for it.", path)
         elif [batch.account, batch.record_type] != parts[1:3]:
@@ -63,11 +63,9 @@ def _places(present: Mapping[str, Present]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
     for path in present:
         root, *parts = path.split("/")
-        if root == "archive" and len(parts) == 4:  # noqa: PLR2004
+        if (root == "archive" and len(parts) == 4) or (root == "quarantine" and len(parts) == 4):
             found.setdefault(parts[2], set()).add(path.rpartition("/")[0])
-        elif root == "quarantine" and len(parts) == 4:  # noqa: PLR2004
-            found.setdefault(parts[2], set()).add(path.rpartition("/")[0])
-        elif root == "processing" and len(parts) > 3:  # noqa: PLR2004
+        elif root == "processing" and len(parts) > 3:
             arrival = f"{parts[0]}-{digest(parts[1], parts[2], parts[-1])}"
             found.setdefault(arrival, set()).add(path.rpartition("/")[0])
     return {key: sorted(folders) for key, folders in found.items()}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from functools import partial
 
 import duckdb
 
@@ -77,7 +78,8 @@ class StoreCheck:
         if not self._fast:
             touched = self._touched(inventory, damaged)
             for name in self._types():
-                self._part(f"The records of {name}", lambda it, name=name: self._count_records(it, name, touched[name]))
+                count = partial(self._count_records, record_type=name, left_out=touched[name])
+                self._part(f"The records of {name}", count)
             self._count_batches(inventory, touched)
         return self._report(comparison, started)
 
@@ -227,9 +229,8 @@ class StoreCheck:
         self._records += sum(counted.values())
         for account, number in examination.counts_of_catalog(connection, record_type).items():
             if account not in left_out and number != counted.get(account, 0):
-                sentence = (
-                    f"There are {counted.get(account, 0):,} {record_type} of {account}, and the catalog says {number:,}."
-                )
+                there = f"{counted.get(account, 0):,} {record_type} of {account}"
+                sentence = f"There are {there}, and the catalog says {number:,}."
                 self._findings.append(Finding(Kind.COUNT, sentence, None, account))
 
     def _count_batches(self, inventory: Inventory, touched: dict[str, set[str]]) -> None:
@@ -254,7 +255,9 @@ class StoreCheck:
                 number = examination.written_by(then, batch.record_type, batch.account, batch.batch_id)
             self._batches += 1
             if number != batch.written:
-                sentence = f"Batch {batch.batch_id} has written {number:,} records, and the ledger says {batch.written:,}."
+                sentence = (
+                    f"Batch {batch.batch_id} has written {number:,} records, and the ledger says {batch.written:,}."
+                )
                 self._findings.append(Finding(Kind.COUNT, sentence, None, batch.account, (batch.batch_id,)))
 
         return count

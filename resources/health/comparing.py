@@ -49,7 +49,7 @@ class Comparison:
                 return self._wrong(wanted, Kind.DAMAGED, f"has {size:,} bytes, and {wanted.bytes:,} were written")
             return None
         if not wanted.has_checksum:
-            if wanted.is_required and wanted.known is not None or wanted.path.startswith("lake/"):
+            if (wanted.is_required and wanted.known is not None) or wanted.path.startswith("lake/"):
                 return self._wrong(wanted, Kind.UNKNOWN_CHECKSUM, "has no recorded checksum; run records init")
             return None
         try:

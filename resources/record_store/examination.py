@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from resources.record_store.lake import Connection
 from resources.record_store.tables import LEDGER, exists, table
@@ -63,9 +64,7 @@ def counts_of_catalog(connection: Connection, record_type: str) -> dict[str, int
     return dict(rows)
 
 
-def records_by_batch(
-    connection: Connection, record_type: str, left_out: Collection[str]
-) -> list[tuple[str, str, int]]:
+def records_by_batch(connection: Connection, record_type: str, left_out: Collection[str]) -> list[tuple[str, str, int]]:
     """Return account, batch and number of the present records of a type, of all accounts but some."""
     return connection.execute(
         f"SELECT _account, _batch, count(*) FROM {connection.rows_of('records', record_type)} "
@@ -82,11 +81,32 @@ def written_by(connection: Connection, record_type: str, account: str, batch_id:
     return int(number)
 
 
-def bytes_by_day(connection: Connection, days: int) -> list[tuple[str, int]]:
-    """Return the bytes of the files that the ledger has recorded on each of the last days with files, newest first."""
-    return connection.execute(
-        "SELECT strftime(recorded_at AT TIME ZONE 'UTC', '%Y-%m-%d') AS day, sum(bytes)::BIGINT "
-        "FROM lake.ledger.files GROUP BY day ORDER BY day DESC LIMIT ?",
-        [days],
-    ).fetch_all()
+def bytes_written(connection: Connection, since: datetime) -> tuple[int, datetime | None]:
+    """Return the bytes of the files that the store has written since a time, and when it wrote its first file."""
+    number, first = connection.fetch_one(
+        "SELECT coalesce(sum(bytes) FILTER (recorded_at >= ?), 0)::BIGINT, min(recorded_at) FROM lake.ledger.files",
+        [since],
+    )
+    return number, first
 
+
+def records_of(connection: Connection, account: str) -> int:
+    """Return how many present records of all types an account has, as the catalog says. No file is read."""
+    (number,) = connection.fetch_one(
+        f"SELECT coalesce(sum(records::BIGINT), 0)::BIGINT FROM {connection.of_catalog(_PRESENT)} "
+        "WHERE account::VARCHAR = ?",
+        [account],
+    )
+    return int(number)
+
+
+def files_previewed(connection: Connection, account: str, since: datetime) -> set[str]:
+    """Return the SHA-256 of the different files that an account has previewed since a time."""
+    rows = connection.execute(
+        f"""
+        SELECT file_sha256 FROM {connection.rows_of("ledger", "batches")}
+        WHERE account = ? AND status = 'previewed' GROUP BY file_sha256 HAVING min(recorded_at) >= ?
+        """,
+        [account, since],
+    ).fetch_all()
+    return {sha256 for (sha256,) in rows}

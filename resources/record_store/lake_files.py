@@ -31,8 +31,8 @@ _AT_ONCE = 4
 
 _NAMED = f"""
     SELECT '{LAKE}/' || t.folder || f.path AS path, f.file_size_bytes AS bytes, t.schema_name, t.table_name,
-        f.begin_snapshot, f.end_snapshot, f.is_delete, p.partition_value AS account, t.relative AND f.relative AS relative,
-        f.data_file_id, f.records
+        f.begin_snapshot, f.end_snapshot, f.is_delete, p.partition_value AS account,
+        t.relative AND f.relative AS relative, f.data_file_id, f.records
     FROM (
         SELECT data_file_id, table_id, path, file_size_bytes, begin_snapshot, end_snapshot, 0 AS is_delete,
             path_is_relative AS relative, record_count AS records FROM {{catalog}}.ducklake_data_file
@@ -77,7 +77,8 @@ class LakeFile:
     """A file that the catalog names, with what it says of it.
 
     schema: `records` or `ledger`. end: the snapshot from which no snapshot needs it; None if the present one does.
-    data_file_id: of the file itself, or of the file with the records that it deletes. records: how many it has or deletes.
+    data_file_id: of the file itself, or of the file with the records that it deletes.
+    records: how many it has or deletes.
     """
 
     path: str
@@ -113,6 +114,16 @@ def listed(connection: Connection) -> list[LakeFile]:
         f"data_file_id, records FROM ({_named(connection)}) ORDER BY ALL"
     ).fetch_all()
     return [LakeFile(*row) for row in rows]
+
+
+def bytes_of(connection: Connection, account: str) -> int:
+    """Return the bytes of the files with an account's records, of the present and of earlier snapshots."""
+    (number,) = connection.fetch_one(
+        f"SELECT coalesce(sum(bytes), 0)::BIGINT FROM (SELECT DISTINCT path, bytes FROM ({_named(connection)}) "
+        "WHERE account = ?)",
+        [account],
+    )
+    return int(number)
 
 
 def retired(connection: Connection) -> list[str]:

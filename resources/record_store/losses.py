@@ -28,9 +28,19 @@ def append_loss(transaction: Connection, seq: int, loss: Loss) -> None:
     """Record a loss."""
     transaction.filled.add(("ledger", "losses"))
     transaction.execute(
-        "INSERT INTO lake.ledger.losses "
-        "(seq, recorded_at, path, account, record_type, records, batches, keys, actor) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [seq, loss.at, loss.path, loss.account, loss.record_type, loss.records, list(loss.batches), loss.keys, loss.actor],
+        "INSERT INTO lake.ledger.losses (seq, recorded_at, path, account, record_type, records, batches, keys, actor) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            seq,
+            loss.at,
+            loss.path,
+            loss.account,
+            loss.record_type,
+            loss.records,
+            list(loss.batches),
+            loss.keys,
+            loss.actor,
+        ],
     )
 
 
@@ -43,7 +53,9 @@ def recorded(connection: Connection, paths: Sequence[str] | None = None) -> list
         "WHERE ?::VARCHAR[] IS NULL OR list_contains(?::VARCHAR[], path) ORDER BY seq",
         [paths, paths],
     ).fetch_all()
-    return [Loss(path, account, kind, number, tuple(batches), *rest) for path, account, kind, number, batches, *rest in rows]
+    return [
+        Loss(path, account, kind, number, tuple(batches), *rest) for path, account, kind, number, batches, *rest in rows
+    ]
 
 
 def touching(connection: Connection, batch_id: str) -> Loss | None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import duckdb
+
 from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection, identifier
 from resources.record_store.lake_files import LAKE, LakeFile, listed
@@ -83,7 +85,8 @@ def _rewritten(connection: Connection, file: LakeFile) -> Merge | None:
     sources = [
         it
         for it in listed(connection)
-        if not it.is_delete and (it.schema, it.table, it.account) == (file.schema, file.table, file.account)
+        if not it.is_delete
+        and (it.schema, it.table, it.account) == (file.schema, file.table, file.account)
         and it.end == file.begin
     ]
     if not sources or file.begin - 1 not in _snapshots(connection):
@@ -141,7 +144,9 @@ def _rows_of(connection: Connection, data: Location | None, file: LakeFile, merg
     return " UNION ALL BY NAME ".join([f"SELECT *, NULL::BIGINT AS {_SNAPSHOT} FROM {of_table}", *parts])
 
 
-def deleted_rows(connection: Connection, data: Location, file: LakeFile, key: Sequence[str], others: Sequence[str]) -> str:
+def deleted_rows(
+    connection: Connection, data: Location, file: LakeFile, key: Sequence[str], others: Sequence[str]
+) -> str:
     """Return SQL for the positions of a file's rows with a key that another, present file has too.
 
     A key is present once. So all these rows are deleted.
@@ -228,24 +233,47 @@ def batches_touching(connection: Connection, snapshots: Sequence[int]) -> list[s
     return [batch_id for (batch_id,) in rows]
 
 
-def write_keys(connection: Connection, data: Location, source: str, account: str, record_type: RecordType, made: Path) -> int:
-    """Write the keys in a file of records that are not among the present ones, as NDJSON. Returns their number."""
+def write_keys(
+    connection: Connection,
+    data: Location,
+    sources: Sequence[str],
+    others: Sequence[tuple[str, str | None]],
+    record_type: RecordType,
+    made: Path,
+) -> int:
+    """Write the keys in some queries that no present record has, as NDJSON. Returns their number.
+
+    others: the whole files of the account's present records, each with the list of its deleted rows. The table itself
+    cannot be read while one of its files is damaged.
+    """
     keys = ", ".join(map(identifier, record_type.key))
-    (number,) = connection.fetch_one(
-        f"""
-        COPY (
-            SELECT DISTINCT {keys} FROM read_parquet({literal(source)}, hive_partitioning = false)
-            WHERE ({keys}) NOT IN (SELECT ({keys}) FROM {table(record_type.name)} WHERE _account = {literal(account)})
-            ORDER BY ALL
-        ) TO {literal(made)} (FORMAT json)
-        """
-    )
+    present = []
+    for path, deletions in others:
+        source = f"read_parquet({literal(_address(connection, data / path))}, file_row_number = true)"
+        without = ""
+        if deletions is not None:
+            of = literal(_address(connection, data / deletions))
+            without = f" ANTI JOIN read_parquet({of}) x ON t.file_row_number = x.pos"
+        present.append(f"SELECT {keys} FROM {source} t{without}")
+    found = " UNION ALL ".join(f"SELECT {keys} FROM ({source})" for source in sources)
+    kept = " UNION ALL ".join(present) or f"SELECT {keys} FROM ({found}) WHERE false"
+    (number,) = connection.fetch_one(f"COPY (({found}) EXCEPT ({kept}) ORDER BY ALL) TO {literal(made)} (FORMAT json)")
     return int(number)
 
 
-def address_of(connection: Connection, data: Location, path: str) -> str:
-    """Return the address of a file for DuckDB."""
-    return _address(connection, data / path)
+def can_be_read(connection: Connection, source: str, record_type: RecordType) -> bool:
+    """Return whether the keys in a query can be read."""
+    keys = ", ".join(map(identifier, record_type.key))
+    try:
+        connection.fetch_one(f"SELECT count(DISTINCT ({keys})) FROM ({source})")
+    except duckdb.Error:
+        return False
+    return True
+
+
+def rows_in(connection: Connection, data: Location, path: str) -> str:
+    """Return SQL for the rows of one file."""
+    return f"FROM read_parquet({literal(_address(connection, data / path))}, hive_partitioning = false)"
 
 
 def _address(connection: Connection, place: Location) -> str:
@@ -283,7 +311,9 @@ def _written_in(connection: Connection, path: str) -> int | None:
 
 
 def _snapshots(connection: Connection) -> set[int]:
-    return {number for (number,) in connection.execute("SELECT snapshot_id FROM ducklake_snapshots('lake')").fetch_all()}
+    return {
+        number for (number,) in connection.execute("SELECT snapshot_id FROM ducklake_snapshots('lake')").fetch_all()
+    }
 
 
 def _table_of(file: LakeFile) -> str:

@@ -168,6 +168,7 @@ class TransactionalStore:
             require_one_store(self.settings, self._mark.read(), state_of(connection))
             connection.execute("BEGIN")
             yield connection
+            connection.execute("COMMIT")
 
     @contextmanager
     def reading_whole(
