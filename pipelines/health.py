@@ -1,4 +1,4 @@
-"""A check of the whole store, every night after maintenance. A store with damage fails the run, which sends a notice."""
+"""A check of the whole store, every night after maintenance. Damage fails the run, which sends a notice."""
 
 import dagster as dg
 from pydantic import Field

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from schemas.counts import numbered
 from schemas.errors import QuotaExceeded
 
 FILE = "quotas.yaml"
@@ -91,9 +92,9 @@ class Use:
 
 
 _WORDS = {
-    Measure.RECORDS: ("records", "Remove records with a rollback, or import fewer."),
-    Measure.BYTES: ("bytes", "Remove exports, discard previews, or wait until records maintain frees room."),
-    Measure.FILES_A_DAY: ("files today", "Wait until tomorrow (UTC), or join the files."),
+    Measure.RECORDS: ("has", "record", "", "Remove records with a rollback, or import fewer."),
+    Measure.BYTES: ("has", "byte", "", "Remove exports, discard previews, or wait until records maintain frees room."),
+    Measure.FILES_A_DAY: ("has previewed", "file", " today", "Wait until tomorrow (UTC), or join the files."),
 }
 
 
@@ -102,8 +103,9 @@ def require_within(account: str, quota: Quota, use: Use) -> None:
     limit = quota.limit(use.measure)
     if limit is None or use.used + use.more <= limit:
         return
-    noun, advice = _WORDS[use.measure]
+    verb, noun, when, advice = _WORDS[use.measure]
     raise QuotaExceeded(
-        f"Account {account} has {use.used:,} {noun}, and this would add {use.more:,}. Its quota is {limit:,}.",
+        f"Account {account} {verb} {numbered(use.used, noun)}{when}, and this would add {use.more:,}. "
+        f"Its quota is {limit:,}.",
         f"{advice} Or raise the quota in {FILE}.",
     )

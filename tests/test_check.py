@@ -44,12 +44,10 @@ def test_a_store_in_order_has_nothing_wrong(world: World) -> None:
     lands(world.store, "arrived.csv", [contact(200)])
     arrive(world.store)
     Maintenance(world.store, "tester").maintain()
-    world.commit()
     world.roll_back()
     report = checked(world.store)
     assert report.wrong == ()
-    assert report.records == 51
-    assert report.batches == 4
+    assert (report.records, report.batches) == (41, 3)
     assert report.bytes > 0
     fast = checked(world.store, fast=True)
     assert fast.wrong == ()

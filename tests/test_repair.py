@@ -156,7 +156,7 @@ def test_a_report_and_a_manifest_are_made_again_and_staged_records_are_only_list
     report = repaired(world.store)
     assert sorted(remedies(report)) == [Remedy.NONE, Remedy.REBUILD, Remedy.REBUILD]
     assert not report.is_whole
-    assert on_disk(page).read_text().startswith("<!doctype html>")
+    assert on_disk(page).read_text().startswith("<!DOCTYPE html>")
     assert json.loads(on_disk(manifest.manifest_path).read_text())["sha256"] == manifest.sha256
     assert wrong(world.store) == [Kind.DAMAGED]
     world.importer.discard("ua", world.previewed)

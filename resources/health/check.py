@@ -219,7 +219,9 @@ class StoreCheck:
         """Count the present records by account and batch, and compare them with the ledger and the catalog."""
         batches = {batch.batch_id: batch for batch in ledger.batches(connection, record_type=record_type)}
         counted: dict[str, int] = {}
-        for account, batch_id, number in examination.records_by_batch(connection, record_type, left_out):
+        named = examination.counts_of_catalog(connection, record_type)
+        accounts = named.keys() - left_out if left_out else None
+        for account, batch_id, number in examination.records_by_batch(connection, record_type, accounts):
             counted[account] = counted.get(account, 0) + number
             why = _why_unknown(batches.get(batch_id), account)
             if why is not None:
@@ -227,7 +229,7 @@ class StoreCheck:
                 sentence = f"{records} of {record_type} of {account} name the batch {batch_id}, {why}."
                 self._findings.append(Finding(Kind.UNKNOWN_BATCH, sentence, None, account, (batch_id,)))
         self._records += sum(counted.values())
-        for account, number in examination.counts_of_catalog(connection, record_type).items():
+        for account, number in named.items():
             if account not in left_out and number != counted.get(account, 0):
                 there = f"{counted.get(account, 0):,} {record_type} of {account}"
                 sentence = f"There are {there}, and the catalog says {number:,}."

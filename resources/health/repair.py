@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
+import duckdb
+
 from resources.file_storage import blocks_of, checksum, size_of
 from resources.health.comparing import Comparison
 from resources.health.inventory import Inventory, Wanted, batch_of, present_files, take_inventory
@@ -20,13 +22,13 @@ from resources.record_store import RecordStore, ledger, losses, reconstruction, 
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LakeFile
 from resources.record_store.losses import Loss
-from resources.record_store.reconstruction import Merge
+from resources.record_store.reconstruction import Merge, rows_in
 from resources.record_store.staging import Staging
 from resources.report_writer import PAGE
 from resources.trash import Trash
 from schemas.checks import Finding, Kind, Remedy, Repair, RepairReport
 from schemas.counts import numbered
-from schemas.errors import DamagedFile, RecordsError
+from schemas.errors import RecordsError
 from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
@@ -183,27 +185,13 @@ class StoreRepair:
                 of = f"the {numbered(file.records, 'record')} with a later version"
                 step_of = self._rebuilds_deletions(inventory, found, file, data_file, record_type)
             else:
-                merge = self._merge_of(connection, file)
+                merge = reconstruction.merge_of(connection, self._data, file)
                 if merge is None:
                     return None
                 of = f"the {numbered(len(merge.sources), 'file')} that it was merged from"
                 step_of = self._rebuilds_merge(file, merge, record_type)
         repair = _repair(Remedy.REBUILD, finding, f"{_what(finding)} It is made again from {of}.", source=of)
         return _Step(repair, step_of)
-
-    def _merge_of(self, connection: Connection, file: LakeFile) -> Merge | None:
-        """Return the files that a file was merged from, if all of them are whole."""
-        merge = reconstruction.merge_of(connection, self._data, file)
-        if merge is None:
-            return None
-        known = ledger.files(connection, merge.paths)
-        for path in merge.paths:
-            try:
-                if path not in known or not known[path].has_version(checksum(self._data / path)):
-                    return None
-            except (FileNotFoundError, DamagedFile):
-                return None
-        return merge
 
     def _rebuilds_merge(self, file: LakeFile, merge: Merge, record_type: RecordType) -> Callable[[], None]:
         def write(connection: Connection, made: Path) -> None:
@@ -358,27 +346,38 @@ class StoreRepair:
         """
         account = data_file.account or ""
         path = f"accounts/{account}/lost/{PurePosixPath(data_file.path).stem}.keys.ndjson"
-        with ExitStack() as stack, self._store.examining() as connection:
+        with self._store.examining() as connection:
             record_type = ledger.record_types(connection)[data_file.table]
-            sources = []
-            for batch_id in batches:
-                folder = self._settings.folder(account, "staging") / batch_id
-                with suppress(FileNotFoundError):
-                    staged = stack.enter_context(self._store.files.fetched(folder))
-                    sources.append(Staging(staged, record_type.key).included_sql)
-            sources.append(reconstruction.rows_in(connection, self._data, data_file.path))
-            sources = [it for it in sources if reconstruction.can_be_read(connection, it, record_type)]
+        lists = {it.data_file_id: it.path for it in inventory.lake if it.is_delete and it.end is None}
+        others = [
+            (it.path, lists.get(it.data_file_id))
+            for it in _beside(inventory, found, data_file)
+            if lists.get(it.data_file_id) not in found
+        ]
+        with ExitStack() as stack:
+            sources = [*self._readable(stack, data_file, record_type, batches)]
             if not sources:
                 return None
-            lists = {it.data_file_id: it.path for it in inventory.lake if it.is_delete and it.end is None}
-            others = [
-                (it.path, lists.get(it.data_file_id))
-                for it in _beside(inventory, found, data_file)
-                if lists.get(it.data_file_id) not in found
-            ]
-            with self._store.files.making(self._data / path) as made:
+            with self._store.examining() as connection, self._store.files.making(self._data / path) as made:
                 reconstruction.write_keys(connection, self._data, sources, others, record_type, made)
         return path
+
+    def _readable(
+        self, stack: ExitStack, data_file: LakeFile, record_type: RecordType, batches: Sequence[str]
+    ) -> Iterator[str]:
+        """Yield SQL for the rows of the staged files of the batches, and of the damaged file, if they can be read.
+
+        The files are fetched to this machine until the stack ends.
+        """
+        folder = self._settings.folder(data_file.account or "", "staging")
+        for place in (*(folder / batch_id for batch_id in batches), self._data / data_file.path):
+            with suppress(FileNotFoundError, RecordsError, duckdb.Error):
+                fetched = stack.enter_context(self._store.files.fetched(place))
+                is_staged = place.parent == folder
+                source = Staging(fetched, record_type.key).included_sql if is_staged else rows_in(fetched)
+                with self._store.examining() as connection:
+                    reconstruction.require_keys(connection, source, record_type)
+                yield source
 
     def _advice(self, inventory: Inventory, path: str) -> str:
         """Return what a person can do about a file that nothing here can make again."""

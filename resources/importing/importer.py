@@ -65,7 +65,8 @@ class Importer:
 
         If a preview fails, nothing is left of it. Raises AlreadyImported if the same content has been imported and
         `again` is not set; QuotaExceeded if the account would have more than it may; NotFound, UnreadableFile,
-        DiskFull, InvalidRequest or StoreNotReady if the file cannot be previewed; Unaccounted if the counts do not balance.
+        DiskFull, InvalidRequest or StoreNotReady if the file cannot be previewed; Unaccounted if the counts do not
+        balance.
         """
         records = self._store.account(request.account)
         if request.arrival is None:  # the inbox has already found the account of its files

@@ -13,8 +13,9 @@ _PRESENT = """
     SELECT table_name, partition_value AS account, records FROM (
         SELECT data_file_id, table_id, record_count AS records FROM {catalog}.ducklake_data_file
         WHERE end_snapshot IS NULL
-        UNION ALL SELECT data_file_id, table_id, -delete_count FROM {catalog}.ducklake_delete_file
-        WHERE end_snapshot IS NULL
+        UNION ALL SELECT x.data_file_id, x.table_id, -delete_count FROM {catalog}.ducklake_delete_file x
+        JOIN {catalog}.ducklake_data_file d ON d.data_file_id = x.data_file_id
+        WHERE x.end_snapshot IS NULL AND d.end_snapshot IS NULL
     ) f
     JOIN {catalog}.ducklake_file_partition_value p ON f.data_file_id = p.data_file_id
     JOIN {catalog}.ducklake_table t ON t.table_id = f.table_id
@@ -64,13 +65,18 @@ def counts_of_catalog(connection: Connection, record_type: str) -> dict[str, int
     return dict(rows)
 
 
-def records_by_batch(connection: Connection, record_type: str, left_out: Collection[str]) -> list[tuple[str, str, int]]:
-    """Return account, batch and number of the present records of a type, of all accounts but some."""
-    return connection.execute(
-        f"SELECT _account, _batch, count(*) FROM {connection.rows_of('records', record_type)} "
-        "WHERE _account NOT IN (SELECT unnest(?::VARCHAR[])) GROUP BY ALL ORDER BY ALL",
-        [list(left_out)],
-    ).fetch_all()
+def records_by_batch(
+    connection: Connection, record_type: str, accounts: Collection[str] | None
+) -> list[tuple[str, str, int]]:
+    """Return account, batch and number of the present records of a type, of some accounts, or of all if None.
+
+    It reads the files of these accounts only, because the files of another one may be damaged.
+    """
+    counted = f"SELECT _account, _batch, count(*) FROM {connection.rows_of('records', record_type)}"
+    if accounts is None:
+        return connection.execute(f"{counted} GROUP BY ALL ORDER BY ALL").fetch_all()
+    of_one = f"{counted} WHERE _account = ? GROUP BY ALL ORDER BY ALL"
+    return [row for account in sorted(accounts) for row in connection.execute(of_one, [account]).fetch_all()]
 
 
 def written_by(connection: Connection, record_type: str, account: str, batch_id: str) -> int:

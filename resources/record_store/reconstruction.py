@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import duckdb
-
 from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection, identifier
-from resources.record_store.lake_files import LAKE, LakeFile, listed
+from resources.record_store.lake_files import LAKE, LakeFile, compare, listed, needed_by
 from resources.record_store.tables import table
+from schemas.errors import DamagedFile, StoreNotReady
 from schemas.location import Location
 from schemas.record_type import RecordType
 
@@ -45,8 +44,8 @@ class Merge:
 
 
 def merge_of(connection: Connection, data: Location, file: LakeFile) -> Merge | None:
-    """Return what a file was merged from, if all of that is still there; None otherwise."""
-    return _merged(connection, data, file) or _rewritten(connection, file)
+    """Return what a file was merged from, if all of that is still there and whole; None otherwise."""
+    return _merged(connection, data, file) or _rewritten(connection, data, file)
 
 
 def _merged(connection: Connection, data: Location, file: LakeFile) -> Merge | None:
@@ -66,10 +65,9 @@ def _merged(connection: Connection, data: Location, file: LakeFile) -> Merge | N
         f"SELECT partial_max::BIGINT FROM {METADATA}.ducklake_data_file WHERE data_file_id = ?", [file.data_file_id]
     )
     for _, paths in rows:
-        try:
-            number = sum(_rows_in(connection, data, path) for path in paths)
-        except OSError:
-            continue  # some are gone already
+        if not _are_whole(connection, data, paths):
+            continue
+        number = sum(_rows_in(connection, data, path) for path in paths)
         sources = [(path, _written_in(connection, path)) for path in paths]
         begins = [begin for _, begin in sources if begin is not None]
         if number != file.records or len(begins) != len(sources):
@@ -80,7 +78,7 @@ def _merged(connection: Connection, data: Location, file: LakeFile) -> Merge | N
     return None
 
 
-def _rewritten(connection: Connection, file: LakeFile) -> Merge | None:
+def _rewritten(connection: Connection, data: Location, file: LakeFile) -> Merge | None:
     """Return the files that a rewriting without deleted rows has replaced. Older snapshots still need them."""
     sources = [
         it
@@ -90,6 +88,9 @@ def _rewritten(connection: Connection, file: LakeFile) -> Merge | None:
         and it.end == file.begin
     ]
     if not sources or file.begin - 1 not in _snapshots(connection):
+        return None
+    needed = needed_by(connection, [file.begin - 1], file.table, file.account)
+    if not _are_whole(connection, data, needed):
         return None
     merge = Merge(tuple((it.path, it.begin) for it in sources), file.begin - 1)
     (number,) = connection.fetch_one(f"SELECT count(*) FROM ({_rows_of(connection, None, file, merge)})")
@@ -261,19 +262,23 @@ def write_keys(
     return int(number)
 
 
-def can_be_read(connection: Connection, source: str, record_type: RecordType) -> bool:
-    """Return whether the keys in a query can be read."""
+def require_keys(connection: Connection, source: str, record_type: RecordType) -> None:
+    """Read the keys in a query. Raises what DuckDB raises if they cannot be read."""
     keys = ", ".join(map(identifier, record_type.key))
+    connection.fetch_one(f"SELECT count(DISTINCT ({keys})) FROM ({source})")
+
+
+def rows_in(path: Path) -> str:
+    """Return SQL for the rows of a file of this machine."""
+    return f"FROM read_parquet({literal(path)}, hive_partitioning = false)"
+
+
+def _are_whole(connection: Connection, data: Location, paths: Sequence[str]) -> bool:
     try:
-        connection.fetch_one(f"SELECT count(DISTINCT ({keys})) FROM ({source})")
-    except duckdb.Error:
+        compare(connection, data, paths)
+    except (DamagedFile, StoreNotReady):
         return False
     return True
-
-
-def rows_in(connection: Connection, data: Location, path: str) -> str:
-    """Return SQL for the rows of one file."""
-    return f"FROM read_parquet({literal(_address(connection, data / path))}, hive_partitioning = false)"
 
 
 def _address(connection: Connection, place: Location) -> str:
