@@ -7,7 +7,6 @@ time cannot both use the last room.
 from collections.abc import Callable
 
 from resources.file_storage import usage
-from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore, examination, lake_files
 from resources.record_store.lake import Connection
 from resources.settings import Settings
@@ -17,7 +16,11 @@ from schemas.quotas import FILE, Measure, Quota, QuotasFile, Use, require_within
 def read_quotas(settings: Settings) -> QuotasFile | None:
     """Return the quotas in `quotas.yaml`; None without that file. Raises InvalidRequest if the file is not valid."""
     path = settings.home / FILE
-    return read_operator_file(path, QuotasFile) if path.exists() else None
+    if not path.exists():
+        return None
+    from resources.operator_file import read_operator_file  # imports ruamel, which most commands do not need
+
+    return read_operator_file(path, QuotasFile)
 
 
 class Quotas:

@@ -1,6 +1,7 @@
 """A check finds each kind of damage, changes nothing, and finds nothing wrong beside writers."""
 
 import os
+import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from resources.record_store import RecordStore
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas.checks import CheckReport, Kind
+from tests.faults.harness import damage as damages
 from tests.inbox import arrive, lands
 from tests.object_server import on_disk
 from tests.prepared import Prepared, starts_with
@@ -219,3 +221,21 @@ def test_a_file_that_is_retired_and_removed_during_the_check_is_not_missing(
 
     monkeypatch.setattr(check, "_compare", discarded_first)
     assert check.run().wrong == ()
+
+
+@pytest.mark.parametrize("damage", [damages.flip, damages.cut_off, damages.zero, damages.another])
+def test_each_way_of_damage_is_found_in_each_kind_of_file(
+    world: World, settings: Settings, damage: Callable[[bytes, random.Random, bytes], bytes]
+) -> None:
+    path = write_csv(world.folder / "rejected.csv", [contact(1, status="unknown")])
+    world.importer.preview(contacts_of(path))
+    touched, chance = set[str](), random.Random(20)
+    for target in damages.TARGETS:
+        found = sorted(settings.home.parent.glob(target.pattern))
+        if not target.is_begun:
+            content = found[0].read_bytes()
+            other = found[-1].read_bytes() if found[1:] else content[::-1]
+            found[0].write_bytes(damage(content, chance, other))
+            touched.add(found[0].name)
+    assert len(touched) >= 6
+    assert {name for kind, name in wrong(world.store) if kind is Kind.DAMAGED} == touched

@@ -15,14 +15,14 @@ from tests.prepared import Prepared, starts_with
 from tests.records import contact
 from tests.test_damage import World, two_imports_and_a_preview
 
-pytestmark = [pytest.mark.runs_on("laptop", "postgres", "server"), starts_with(two_imports_and_a_preview)]
-
 
 @pytest.fixture
 def world(store: RecordStore, beginning: Prepared, tmp_path: Path) -> World:
     return World(store, tmp_path, *beginning.value)
 
 
+@pytest.mark.runs_on("laptop", "postgres", "server")
+@starts_with(two_imports_and_a_preview)
 def test_every_byte_belongs_to_an_account_or_to_all(world: World) -> None:
     world.export()
     lands(world.store, "arrived.csv", [contact(200)])

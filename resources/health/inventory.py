@@ -202,7 +202,7 @@ def is_partial(path: str) -> bool:
 
 
 def batch_of(path: str) -> str | None:
-    """Return the batch whose folder has the file; None if there is none."""
+    """Return the batch with the file in one of its folders; None if there is none."""
     parts = path.split("/")
     if parts[0] == "accounts" and parts[2:3] and parts[2] in KINDS and BATCH_ID.fullmatch(parts[3]):
         return parts[3]
