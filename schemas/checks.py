@@ -148,10 +148,9 @@ class Repair:
 
 @dataclass(frozen=True)
 class RepairReport:
-    """What a repair did, or would do if it is a dry run. `left` is what it cannot mend."""
+    """What a repair did, or would do if it is a dry run."""
 
     repairs: tuple[Repair, ...]
-    left: tuple[Finding, ...] = ()
     dry_run: bool = False
 
     @property
@@ -161,8 +160,8 @@ class RepairReport:
 
     @property
     def is_whole(self) -> bool:
-        """Returns whether nothing is left to mend."""
-        return not self.left and all(repair.remedy is not Remedy.NONE for repair in self.repairs)
+        """Returns whether something was done about every file."""
+        return all(repair.remedy is not Remedy.NONE for repair in self.repairs)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys that the command prints for repair."""
@@ -170,7 +169,6 @@ class RepairReport:
             "dry_run": self.dry_run,
             "lost": self.lost,
             "repairs": [repair.to_dict() for repair in self.repairs],
-            "left": [finding.to_dict() for finding in self.left],
         }
 
 

@@ -15,6 +15,7 @@ from resources.health.surroundings import lacking
 from resources.importing.progress import Progress
 from resources.record_store import RecordStore, examination, ledger, losses
 from resources.record_store.lake import Connection
+from resources.record_store.lake_files import LAKE
 from resources.record_store.refusals import not_ready
 from resources.record_store.snapshots import snapshots_of
 from resources.record_store.store_mark import StoreMark, Writing
@@ -73,6 +74,11 @@ class StoreCheck:
         self._findings += self._unknown(inventory)
         self._findings += self._arrivals(inventory)
         self._findings += self._leftovers(inventory)
+        blind = [path for path in damaged if path.startswith(f"{LAKE}/ledger/")]
+        if blind:
+            sentence = f"The ledger is damaged, so it was not compared with the records: {listed(blind)}."
+            self._findings.append(Finding(Kind.UNREADABLE, sentence, blind[0]))
+            return self._report(comparison, started)
         self._part("The ledger", self._check_ledger)
         self._part("The snapshots", self._check_snapshots)
         if not self._fast:

@@ -68,7 +68,6 @@ class Inventory:
     present: Mapping[str, Present]
     wanted: Mapping[str, Wanted]
     lake: tuple[LakeFile, ...] = ()
-    retired: frozenset[str] = frozenset()
     unneeded: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     exports: Mapping[str, ExportManifest] = field(default_factory=dict)
@@ -95,7 +94,7 @@ def take_inventory(
     """
     batches = {batch.batch_id: batch for batch in ledger.batches(connection)}
     lake = lake_files.listed(connection)
-    retired = frozenset(lake_files.retired(connection))
+    retired = set(lake_files.retired(connection))
     wanted = {it.path: it for it in _of_lake(settings, connection, lake, retired & present.keys())}
     wanted |= {it.path: it for it in _of_batches(settings, connection, batches, present, now)}
     exports = {it.export_id: it for it in ledger.exports(connection)}
@@ -109,7 +108,6 @@ def take_inventory(
         present,
         wanted,
         tuple(lake),
-        retired,
         unneeded=tuple(sorted(known)),
         unknown=tuple(sorted(others - known.keys())),
         exports=exports,

@@ -20,7 +20,7 @@ from resources.health.sources import Source, TrashSource
 from resources.importing.progress import Progress
 from resources.record_store import RecordStore, ledger, losses, reconstruction, tables
 from resources.record_store.lake import Connection
-from resources.record_store.lake_files import LakeFile
+from resources.record_store.lake_files import LAKE, LakeFile
 from resources.record_store.losses import Loss
 from resources.record_store.reconstruction import Merge, rows_in
 from resources.record_store.staging import Staging
@@ -68,14 +68,16 @@ class StoreRepair:
         suspects = self._wrong(self._inventory(), progress)
         done: list[Repair] = []
         with self._store.write_lock:
-            for plan in (self._restoring, self._rebuilding, self._losing):
+            # A list of deleted rows can be made again after its file of records was.
+            for plan in (self._restoring, self._rebuilding, self._rebuilding, self._losing):
                 inventory = self._inventory()
                 comparison = Comparison(self._data, fast=False)
                 wanted = [inventory.wanted[path] for path in suspects if path in inventory.wanted]
                 found = comparison.findings(wanted)
-                mended = {repair.path for repair in done} if dry_run else set()
-                for step in plan(inventory, {path: it for path, it in found.items() if path not in mended}):
-                    done.append(step.repair if dry_run or step.do is None else step.do() or step.repair)
+                planned = {repair.path for repair in done} if dry_run else set()
+                for step in plan(inventory, found):
+                    if step.repair.path not in planned:
+                        done.append(step.repair if dry_run or step.do is None else step.do() or step.repair)
         return RepairReport(tuple(done), dry_run=dry_run)
 
     def _inventory(self) -> Inventory:
@@ -96,7 +98,7 @@ class StoreRepair:
             wanted = inventory.wanted[path]
             copy = self._copy_of(wanted) if wanted.has_checksum else None
             if copy is not None:
-                sentence = f"{_what(finding)} A whole copy is in {copy}."
+                sentence = f"{finding.sentence} A whole copy is in {copy}."
                 repair = _repair(Remedy.RESTORE, finding, sentence, source=str(copy))
                 yield _Step(repair, self._restores(wanted, copy))
 
@@ -141,16 +143,20 @@ class StoreRepair:
         lake = {file.path: file for file in inventory.lake}
         for path, finding in found.items():
             file = lake.get(path)
-            if file is not None and file.schema == "records":
+            if file is not None and file.schema == "records" and not _is_blind(found):
                 step = self._rebuilt_file(inventory, found, file, finding)
                 if step is not None:
                     yield step
-            elif path.endswith(f"/{PAGE}") and (batch := inventory.batches.get(batch_of(path) or "")) is not None:
-                repair = _repair(Remedy.REBUILD, finding, f"{_what(finding)} The ledger has what is in it.")
+            elif (
+                path.endswith(f"/{PAGE}")
+                and not _is_blind(found)
+                and (batch := inventory.batches.get(batch_of(path) or "")) is not None
+            ):
+                repair = _repair(Remedy.REBUILD, finding, f"{finding.sentence} The ledger has what is in it.")
                 yield _Step(repair, self._rebuilds_page(path, batch.account, batch.batch_id))
             elif path.endswith(".manifest.json"):
                 manifest = inventory.exports[path.split("/")[3]]
-                repair = _repair(Remedy.REBUILD, finding, f"{_what(finding)} The ledger has what is in it.")
+                repair = _repair(Remedy.REBUILD, finding, f"{finding.sentence} The ledger has what is in it.")
                 content = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n"
                 yield _Step(repair, self._rebuilds_text(path, content))
 
@@ -190,7 +196,7 @@ class StoreRepair:
                     return None
                 of = f"the {numbered(len(merge.sources), 'file')} that it was merged from"
                 step_of = self._rebuilds_merge(file, merge, record_type)
-        repair = _repair(Remedy.REBUILD, finding, f"{_what(finding)} It is made again from {of}.", source=of)
+        repair = _repair(Remedy.REBUILD, finding, f"{finding.sentence} It is made again from {of}.", source=of)
         return _Step(repair, step_of)
 
     def _rebuilds_merge(self, file: LakeFile, merge: Merge, record_type: RecordType) -> Callable[[], None]:
@@ -260,8 +266,8 @@ class StoreRepair:
         dropped: set[int] = set()
         for path, finding in found.items():
             file = lake.get(path)
-            if file is None or file.schema != "records":
-                yield _Step(_repair(Remedy.NONE, finding, f"{_what(finding)} {self._advice(inventory, path)}"))
+            if file is None or file.schema != "records" or _is_blind(found):
+                yield _Step(_repair(Remedy.NONE, finding, f"{finding.sentence} {self._advice(inventory, path)}"))
                 continue
             following = _following(inventory, file) if file.is_delete else None
             data_file = _data_file(inventory, file) if file.is_delete else file
@@ -272,7 +278,7 @@ class StoreRepair:
             lost = 0 if following is not None else _present(inventory, data_file)
             with self._store.examining() as connection:
                 batches = self._batches_of(connection, inventory, data_file, file if following is not None else None)
-            sentence = f"{_what(finding)} {_lost(lost, data_file, following is not None)}"
+            sentence = f"{finding.sentence} {_lost(lost, data_file, following is not None)}"
             repair = replace(_repair(Remedy.LOSE, finding, sentence), batches=tuple(batches), lost=lost)
             yield _Step(repair, self._loses(inventory, found, repair, data_file, file, following))
 
@@ -395,8 +401,9 @@ def _repair(remedy: Remedy, finding: Finding, sentence: str, source: str | None 
     return Repair(remedy, finding.path or "", sentence, finding.account, finding.batches, source)
 
 
-def _what(finding: Finding) -> str:
-    return finding.sentence
+def _is_blind(found: dict[str, Finding]) -> bool:
+    """Return whether a file of the ledger is damaged. It must be restored first: nothing else says what records are."""
+    return any(path.startswith(f"{LAKE}/ledger/") for path in found)
 
 
 def _data_file(inventory: Inventory, deletions: LakeFile) -> LakeFile | None:
