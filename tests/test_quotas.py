@@ -46,7 +46,8 @@ def test_more_records_than_the_quota_are_refused_at_the_preview_and_at_the_commi
     importer.import_file(contacts_of(contacts(tmp_path, "fourth.csv", range(4, 10))))
     assert len(stored(store)) == 10
     limits("accounts: {ua: {records: null}}")
-    importer.commit("ua", second)
+    importer.import_file(contacts_of(tmp_path / "second.csv"))
+    assert len(stored(store)) == 12
 
 
 def test_more_bytes_than_the_quota_are_refused(
@@ -106,7 +107,7 @@ def test_without_the_file_nothing_is_measured(
         ("default: {records: 1.5}", "`default, records` was 1.5: input should be a valid integer"),
         ("default: {records: -1}", "`default, records` was -1: input should be greater than or equal to 0"),
         ("default: {records: true}", "`default, records` was True: input should be a valid integer"),
-        ("accounts: [ua]", "`accounts` input should be a valid mapping"),
+        ("accounts: [ua]", "`accounts` input should be a valid dictionary"),
         ("default: {bytes: 1 GB", "is not valid YAML in line 1"),
     ],
 )
