@@ -16,7 +16,7 @@ import duckdb
 from resources.file_storage import blocks_of, checksum, size_of
 from resources.health.comparing import Comparison
 from resources.health.inventory import Inventory, Wanted, batch_of, present_files, take_inventory
-from resources.health.sources import Source, TrashSource
+from resources.health.sources import SHA256, Source, TrashSource
 from resources.importing.progress import Progress
 from resources.record_store import RecordStore, ledger, losses, reconstruction, tables
 from resources.record_store.lake import Connection
@@ -104,7 +104,7 @@ class StoreRepair:
 
     def _copy_of(self, wanted: Wanted) -> Location | None:
         """Return a copy with the right bytes; None if there is none."""
-        file = wanted.known or StoredFile(wanted.path, wanted.bytes)
+        file = wanted.known or StoredFile(wanted.path, wanted.bytes, f"{SHA256}{wanted.sha256}")
         for source in self._sources:
             place = source.find(file)
             if place is not None and self._is_whole(place, wanted):
