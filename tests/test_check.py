@@ -1,13 +1,17 @@
 """A check finds each kind of damage, changes nothing, and finds nothing wrong beside writers."""
 
+import json
 import os
 import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from pipelines.commands.cli import main
 from resources.file_storage import files_below
 from resources.health.check import StoreCheck
 from resources.importing.importer import Importer
@@ -239,3 +243,25 @@ def test_each_way_of_damage_is_found_in_each_kind_of_file(
             touched.add(found[0].name)
     assert len(touched) >= 6
     assert {name for kind, name in wrong(world.store) if kind is Kind.DAMAGED} == touched
+
+
+def test_the_commands_print_one_object_and_end_with_3_while_something_is_wrong(world: World) -> None:
+    page = world.ua.report(world.previewed).report_file
+    assert page is not None
+    on_disk(page).unlink()
+
+    def ran(*arguments: str) -> tuple[int, dict[str, Any]]:
+        done = CliRunner().invoke(main, [*arguments, "--json"])
+        return done.exit_code, json.loads(done.stdout)
+
+    code, report = ran("check")
+    assert (code, report["wrong"]) == (3, 1)
+    assert [it["kind"] for it in report["findings"] if it["wrong"]] == ["missing"]
+    code, planned = ran("repair", "--dry-run")
+    assert (code, planned["dry_run"], [it["remedy"] for it in planned["repairs"]]) == (0, True, ["rebuild"])
+    assert not on_disk(page).exists()
+    code, done = ran("repair")
+    assert (code, done["dry_run"], done["repairs"]) == (0, False, planned["repairs"])
+    assert ran("check", "--fast")[0] == 0
+    code, room = ran("space")
+    assert (code, room["accounts"][0]["account"]) == (0, "ua")
