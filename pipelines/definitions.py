@@ -11,6 +11,7 @@ from pipelines.executors import executor_of
 from pipelines.expiry import batch_expiry, expire_batches
 from pipelines.export_checks import check_export, export_checks
 from pipelines.exports import export_asset, export_job
+from pipelines.health import check_store, nightly_check
 from pipelines.imports import commit_batch, import_records, preview_import, records_asset
 from pipelines.ledger_events import ledger_events
 from pipelines.maintenance import maintain_store, nightly_maintenance
@@ -32,12 +33,12 @@ def defs() -> dg.Definitions:
         asset_checks=[*map(balance_check, record_types), *chain.from_iterable(map(export_checks, record_types))],
         jobs=[
             *(preview_import, commit_batch, import_records, roll_back_batch, expire_batches, maintain_store),
-            import_arrivals,
+            *(import_arrivals, check_store),
             *(export_job(record_type, export_executor) for record_type in record_types),
             *(check_export, deliver_exports),
         ],
         sensors=[file_arrival, ledger_events, batch_expiry, run_failures, lost_runs],
-        schedules=[daily_exports, nightly_maintenance],
+        schedules=[daily_exports, nightly_maintenance, nightly_check],
         resources={"records": RecordsResource()},
         executor=executor_of(1),
     )

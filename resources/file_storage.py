@@ -473,7 +473,7 @@ def _objects(root: "UPath") -> dict[str, Any]:
     try:
         with object_store_errors():
             found: dict[str, Any] = root.fs.find(root.path, detail=True)
-            return found
+            return {path: it for path, it in found.items() if it.get("type") != "directory"}
     except FileNotFoundError as error:
         raise unreachable(str(error)) from None
 

@@ -12,6 +12,7 @@ RecordsError                exit 1   something failed; nothing was half done
 │   ├── WindowOver                   the time to commit the batch or roll it back has ended
 │   ├── PreviewOutdated              the preview no longer shows what would be written
 │   ├── BeyondHorizon                the records as of that time are no longer kept
+│   ├── QuotaExceeded                the account would have more records, bytes or files than it may have
 │   ├── ForeignData                  the catalog and the data belong to different stores
 │   ├── CatalogOutdated              the catalog is older than the data, as after a restored backup
 │   └── ImplausibleClock             the clock of this machine is wrong
@@ -120,6 +121,12 @@ class BeyondHorizon(Refused):
     """The store no longer has a snapshot of that time. The hint names the oldest one."""
 
     code = "beyond_horizon"
+
+
+class QuotaExceeded(Refused):
+    """The account would have more than `quotas.yaml` allows. The message says what, how much, and the limit."""
+
+    code = "quota_exceeded"
 
 
 class ForeignData(Refused):

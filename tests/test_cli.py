@@ -830,6 +830,7 @@ def test_these_are_the_commands() -> None:
         *("records init", "records demo", "records accounts", "records accounts add", "records accounts list"),
         *("records types", "records preview", "records commit", "records discard", "records import"),
         *("records rollback", "records expire", "records maintain"),
+        *("records check", "records repair", "records space"),
         *("records batches", "records show", "records export", "records exports", "records ui", "records web"),
         *("records mappings", "records mappings list", "records mappings accept", "records mappings forget"),
         *("records presets", "records presets save", "records presets list"),

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings(
 ROOT = Path(__file__).parent.parent
 JOBS = {
     *("preview_import", "commit_batch", "import_records", "roll_back_batch", "expire_batches", "maintain_store"),
-    *("import_arrivals", "export_contacts", "export_flights", "check_export", "deliver_exports"),
+    *("import_arrivals", "check_store", "export_contacts", "export_flights", "check_export", "deliver_exports"),
 }
 
 _FILE = {
@@ -81,6 +81,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "import_arrivals": {"import_bundle": {"bundle": ""}},
     "expire_batches": {"expire": {"actor": ""}},
     "maintain_store": {"maintain": {"actor": ""}},
+    "check_store": {"compare_store": {"fast": False, "actor": ""}},
     "check_export": {"check": {"account": "", "export_id": ""}},
     "deliver_exports": {"deliver": {"names": [], "due_at": ""}},
     # The config of the graph is mapped to that of its first op.
@@ -114,7 +115,11 @@ def test_these_are_the_definitions(repository: dg.RepositoryDefinition) -> None:
     assert {job.name for job in repository.get_all_jobs()} - {"__ASSET_JOB"} == JOBS
     sensors = {"file_arrival", "ledger_events", "batch_expiry", "run_failures", "lost_runs"}
     assert {sensor.name for sensor in repository.sensor_defs} == sensors
-    assert {schedule.name for schedule in repository.schedule_defs} == {"daily_exports", "nightly_maintenance"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "daily_exports",
+        "nightly_maintenance",
+        "nightly_check",
+    }
 
 
 def test_every_asset_belongs_to_accounts_and_exports_come_from_records(repository: dg.RepositoryDefinition) -> None:
@@ -139,7 +144,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
     described |= {sensor.name: sensor.description for sensor in repository.sensor_defs}
     described |= {schedule.name: schedule.description for schedule in repository.schedule_defs}
 
-    assert len(described) == 4 + 8 + 11 + 5 + 2
+    assert len(described) == 4 + 8 + 12 + 5 + 3
     assert {name for name, text in described.items() if not text} == set()
 
 

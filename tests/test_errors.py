@@ -42,6 +42,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "WindowOver": 3,
         "PreviewOutdated": 3,
         "BeyondHorizon": 3,
+        "QuotaExceeded": 3,
         "ForeignData": 3,
         "CatalogOutdated": 3,
         "ImplausibleClock": 3,

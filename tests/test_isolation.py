@@ -467,7 +467,7 @@ def test_a_run_without_an_account_is_an_error(
 
 def test_every_job_of_one_account_is_among_those_that_need_one() -> None:
     """A new job belongs into the test above, or acts on no single account."""
-    of_all = {"expire_batches", "maintain_store", "import_arrivals", "deliver_exports"}
+    of_all = {"expire_batches", "maintain_store", "check_store", "import_arrivals", "deliver_exports"}
     jobs = {job.name for job in defs().resolve_all_job_defs() if not job.name.startswith("__")}
     assert jobs - of_all == {
         *("preview_import", "import_records", "commit_batch", "roll_back_batch", "check_export"),

@@ -9,6 +9,7 @@ import click
 from pipelines.commands.administration import accounts, demo, init, template, types, ui, web
 from pipelines.commands.exports import export, exports, presets
 from pipelines.commands.group import Commands
+from pipelines.commands.health import check, repair, space
 from pipelines.commands.history import batches, rollback, show
 from pipelines.commands.imports import commit, discard, import_file, preview
 from pipelines.commands.mappings import mappings
@@ -29,3 +30,4 @@ main.add_section("Import", (import_file, preview, commit, discard, mappings, tem
 main.add_section("Export", (export, exports, presets))
 main.add_section("History", (batches, show, rollback))
 main.add_section("Administration", (init, demo, accounts, types, ui, web, expire, maintain, migrate, accept))
+main.add_section("Health", (check, repair, space))

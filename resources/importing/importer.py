@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from resources.clock import new_id
 from resources.file_reader import FileReader, require_room
-from resources.file_storage import remove
+from resources.file_storage import remove, usage
 from resources.importing.source import Ask, Opener
+from resources.quotas import Quotas
 from resources.record_store import RecordStore, Staging
 from resources.record_store.refusals import already_imported, not_previewed
 from schemas.batches import (
@@ -63,16 +64,20 @@ class Importer:
         choose: asks a user which proposed values to map. If there are some, the file is read once more.
 
         If a preview fails, nothing is left of it. Raises AlreadyImported if the same content has been imported and
-        `again` is not set; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady if the file cannot be
-        previewed; Unaccounted if the counts do not balance.
+        `again` is not set; QuotaExceeded if the account would have more than it may; NotFound, UnreadableFile,
+        DiskFull, InvalidRequest or StoreNotReady if the file cannot be previewed; Unaccounted if the counts do not
+        balance.
         """
         records = self._store.account(request.account)
         if request.arrival is None:  # the inbox has already found the account of its files
             records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))
-        staged = self._staged(request, batch_id, progress, ask)
+        quotas = Quotas(self._store, request.account)
+        quotas.require_file(request.path.stat().st_size)
+        staged = self._staged(request, batch_id, progress, ask, quotas)
         try:
+            quotas.require_records(staged.counts.created)
             answers = {it: ask(it) for it in staged.questions if it.option} if ask is not None else {}
             said = {question: answer for question, answer in answers.items() if answer is not None}
             is_as_staged = all(answer == question.proposed for question, answer in said.items())
@@ -93,7 +98,7 @@ class Importer:
         return self.preview(replace(request, value_map=joined(chosen, request.value_map)), progress, ask)
 
     def _staged(
-        self, request: ImportRequest, batch_id: str, progress: "Progress | None", ask: Ask | None
+        self, request: ImportRequest, batch_id: str, progress: "Progress | None", ask: Ask | None, quotas: Quotas
     ) -> "StagedPreview":
         """Open the file and stage it. Raises AlreadyImported if its content was imported and `again` is not set."""
         with Opener(self._store, request) as opener:
@@ -105,6 +110,7 @@ class Importer:
             source = opener.source(ask)
             if source.same_file is not None and not request.again:
                 raise already_imported(_name(request.path), source.same_file)
+            quotas.require_another(source.reader.sha256)
             return stage_file(self._store, request, batch_id, source, progress)
 
     def _recorded(self, request: ImportRequest, batch_id: str, staged: "StagedPreview") -> ImportReport:
@@ -141,7 +147,9 @@ class Importer:
         try:
             with self._store.files.fetched(folder) as staged:
                 staging = Staging(staged, batch.basis.fields if batch.basis else ())
-                return records.commit(batch_id, batch.record_type, staging, self._actor, self._run_id)
+                quotas = Quotas(self._store, batch.account)
+                room = quotas.of_commit(usage(staged).bytes if quotas.limits_bytes else 0)
+                return records.commit(batch_id, batch.record_type, staging, self._actor, self._run_id, room)
         except FileNotFoundError:
             now = records.batch(batch_id)
             if now.status is not BatchStatus.PREVIEWED:  # another process was faster

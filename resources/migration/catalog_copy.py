@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -312,7 +313,7 @@ def _tally(connection: Connection, record_types: list[str]) -> Tally:
             f"SELECT _account, count(*), sum(hash(it)) FROM {table(name)} it GROUP BY _account"
         ).fetch_all()
         found |= {(name, account): (number, checksum) for account, number, checksum in rows}
-    for name in (name for name in LEDGER if exists(connection, "ledger", name)):
+    for name in filter(partial(exists, connection, "ledger"), LEDGER):  # an older store may lack one
         found["ledger", name] = connection.fetch_one(f"SELECT count(*), sum(hash(it)) FROM lake.ledger.{name} it")
     return found
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from resources.clock import new_id
 from resources.file_reader import no_such_file
 from resources.file_storage import Checksums, entries, files_below
-from resources.record_store import lake_files, ledger
+from resources.record_store import lake_files, ledger, losses
 from resources.record_store.access import is_foreign
 from resources.record_store.batch_reports import BatchReports
 from resources.record_store.commit import Commit
@@ -29,6 +29,7 @@ from resources.record_store.refusals import (
     not_writable,
     outdated,
     preview_over,
+    records_lost,
     window_over,
 )
 from resources.record_store.rollback import Images, Rollback
@@ -129,6 +130,10 @@ class AccountRecords:
             return self._reports.render(
                 connection, self._batch(connection, batch_id), ledger.record_types(connection), links
             )
+
+    def rebuild_report(self, batch_id: str, actor: str) -> None:
+        """Write the report of a batch again. Raises NotFound if the account has no such batch."""
+        self._reports.rebuild(batch_id, actor)
 
     def problems(self, batch_id: str) -> Location:
         """Returns the path of the batch's problems, which exist while it is staged."""
@@ -252,10 +257,19 @@ class AccountRecords:
             transaction.append(ledger.append_batch, batch)
             return batch
 
-    def commit(self, batch_id: str, record_type: str, staging: Staging, actor: str, run_id: str | None) -> ImportReport:
+    def commit(
+        self,
+        batch_id: str,
+        record_type: str,
+        staging: Staging,
+        actor: str,
+        run_id: str | None,
+        require_room: Callable[[Connection, int], None] | None = None,
+    ) -> ImportReport:
         """Write the previewed records and the ledger's row in one commit that names the batch.
 
-        record_type: the name of the batch's record type.
+        record_type: the name of the batch's record type. require_room: called with the number of new records before
+        anything is written; it raises QuotaExceeded.
 
         Raises Refused if the batch is not previewed, and WindowOver after the time for its commit.
         Raises AlreadyImported if another batch with the same content was committed meanwhile.
@@ -273,6 +287,8 @@ class AccountRecords:
             basis = batch.basis
             if basis is None:
                 raise outdated(batch, "an earlier version of records made it")
+            if require_room is not None:
+                require_room(connection, batch.counts.created)
             if not basis.again:
                 earlier = ledger.earlier_commits(connection, self.name, record_type, batch.file_sha256)
                 if earlier.of_file is not None:
@@ -448,6 +464,9 @@ class AccountRecords:
         window = batch.promised(self._store.settings.rollback_window)
         if batch.status is BatchStatus.EXPIRED or batch.is_over(now, window):
             raise window_over(batch, batch.committed_at + window)
+        loss = losses.touching(connection, batch.batch_id)
+        if loss is not None:
+            raise records_lost(batch, loss.path)
         own = Images.of(connection, batch)
         if own is None:
             raise images_gone(batch)

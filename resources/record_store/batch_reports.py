@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from resources.file_storage import checksum, checksum_of, entries, exists, read, remove
 from resources.record_store import ledger
 from resources.record_store.lake import Connection
+from resources.record_store.refusals import no_such_batch
 from resources.record_store.transaction import Transaction, TransactionalStore
 from resources.report_writer import DETAILS, PAGE
 from schemas.batches import Batch, ImportReport
@@ -72,6 +73,24 @@ class BatchReports:
         finally:
             for working in made:
                 remove(working)
+
+    def rebuild(self, batch_id: str, actor: str) -> None:
+        """Write the report of a batch again, which is missing or damaged. Its checksum is recorded first."""
+        with self._store.transaction(f"report of {batch_id}", actor, writes=()) as transaction:
+            batch = ledger.batch(transaction.connection, batch_id, self._account)
+            if batch is None:
+                raise no_such_batch(batch_id)
+            from resources.report_writer.page import render  # imports Jinja, which most commands do not need
+
+            page = render(self.detailed(transaction.connection, batch), transaction.record_types[batch.record_type])
+            final = self.path(batch_id)
+            working = self._store.files.working(final)
+            working.write_text(page, "utf-8")
+            transaction.record_files([self._stored(batch, working, final)])
+        try:
+            self._store.files.put(working, final)
+        finally:
+            remove(working)
 
     def render(
         self,

@@ -30,17 +30,18 @@ _AT_ONCE = 4
 """How many files of an object store are compared at a time."""
 
 _NAMED = f"""
-    SELECT '{LAKE}/' || t.folder || f.path AS path, f.file_size_bytes AS bytes, t.table_name, f.begin_snapshot,
-        f.end_snapshot, f.is_delete, p.partition_value AS account, t.relative AND f.relative AS relative
+    SELECT '{LAKE}/' || t.folder || f.path AS path, f.file_size_bytes AS bytes, t.schema_name, t.table_name,
+        f.begin_snapshot, f.end_snapshot, f.is_delete, p.partition_value AS account,
+        t.relative AND f.relative AS relative, f.data_file_id, f.records
     FROM (
         SELECT data_file_id, table_id, path, file_size_bytes, begin_snapshot, end_snapshot, 0 AS is_delete,
-            path_is_relative AS relative FROM {{catalog}}.ducklake_data_file
+            path_is_relative AS relative, record_count AS records FROM {{catalog}}.ducklake_data_file
         UNION ALL
         SELECT data_file_id, table_id, path, file_size_bytes, begin_snapshot, end_snapshot, 1,
-            path_is_relative FROM {{catalog}}.ducklake_delete_file
+            path_is_relative, delete_count FROM {{catalog}}.ducklake_delete_file
     ) f
     JOIN (
-        SELECT DISTINCT table_id, table_name, s.path || t.path AS folder,
+        SELECT DISTINCT table_id, schema_name, table_name, s.path || t.path AS folder,
             s.path_is_relative AND t.path_is_relative AS relative
         FROM {{catalog}}.ducklake_table t JOIN {{catalog}}.ducklake_schema s USING (schema_id)
     ) t USING (table_id)
@@ -54,9 +55,10 @@ def _named(connection: Connection) -> str:
     A file of deletions belongs to the account of the records that it deletes.
     """
     return f"""
-        SELECT path::VARCHAR AS path, bytes::BIGINT AS bytes, table_name::VARCHAR AS table_name,
-            begin_snapshot::BIGINT AS begin_snapshot, end_snapshot::BIGINT AS end_snapshot,
-            is_delete::BIGINT::BOOLEAN AS is_delete, account::VARCHAR AS account, relative::BOOLEAN AS relative
+        SELECT path::VARCHAR AS path, bytes::BIGINT AS bytes, schema_name::VARCHAR AS schema_name,
+            table_name::VARCHAR AS table_name, begin_snapshot::BIGINT AS begin_snapshot,
+            end_snapshot::BIGINT AS end_snapshot, is_delete::BIGINT::BOOLEAN AS is_delete, account::VARCHAR AS account,
+            relative::BOOLEAN AS relative, data_file_id::BIGINT AS data_file_id, records::BIGINT AS records
         FROM {connection.of_catalog(_NAMED)}
     """
 
@@ -68,6 +70,27 @@ class NamedFile:
     path: str
     bytes: int
     relative: bool = True
+
+
+@dataclass(frozen=True)
+class LakeFile:
+    """A file that the catalog names, with what it says of it.
+
+    schema: `records` or `ledger`. end: the snapshot from which no snapshot needs it; None if the present one does.
+    data_file_id: of the file itself, or of the file with the records that it deletes.
+    records: how many it has or deletes.
+    """
+
+    path: str
+    bytes: int
+    schema: str
+    table: str
+    begin: int
+    end: int | None
+    is_delete: bool
+    account: str | None
+    data_file_id: int
+    records: int
 
 
 def patterns_of(record_type: str, account: str) -> tuple[str, ...]:
@@ -82,6 +105,25 @@ def named(connection: Connection) -> list[NamedFile]:
         f"SELECT DISTINCT path, bytes, relative FROM ({_named(connection)}) ORDER BY ALL"
     ).fetch_all()
     return [NamedFile(*row) for row in rows]
+
+
+def listed(connection: Connection) -> list[LakeFile]:
+    """Return all that the catalog says of the files that any snapshot needs, sorted by path."""
+    rows = connection.execute(
+        "SELECT DISTINCT path, bytes, schema_name, table_name, begin_snapshot, end_snapshot, is_delete, account, "
+        f"data_file_id, records FROM ({_named(connection)}) ORDER BY ALL"
+    ).fetch_all()
+    return [LakeFile(*row) for row in rows]
+
+
+def bytes_of(connection: Connection, account: str) -> int:
+    """Return the bytes of the files with an account's records, of the present and of earlier snapshots."""
+    (number,) = connection.fetch_one(
+        f"SELECT coalesce(sum(bytes), 0)::BIGINT FROM (SELECT DISTINCT path, bytes FROM ({_named(connection)}) "
+        "WHERE account = ?)",
+        [account],
+    )
+    return int(number)
 
 
 def retired(connection: Connection) -> list[str]:

@@ -186,6 +186,16 @@ def recorded_before(connection: Connection, paths: Collection[str], before: date
     return [path for (path,) in rows]
 
 
+def files_among(connection: Connection, paths: Collection[str]) -> dict[str, StoredFile]:
+    """Returns the same as `files`, in a time that grows with their number alone, for thousands of paths."""
+    rows = connection.execute(
+        "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files "
+        "WHERE path IN (SELECT unnest(?::VARCHAR[])) ORDER BY seq",
+        [list(paths)],
+    ).fetch_all()
+    return _newest(map(_file, rows))
+
+
 def files_below(connection: Connection, folder: str) -> list[StoredFile]:
     """Returns the recorded files in a folder and its subfolders."""
     rows = connection.execute(
@@ -195,6 +205,16 @@ def files_below(connection: Connection, folder: str) -> list[StoredFile]:
         [f"{folder}/"],
     ).fetch_all()
     return [*_newest(map(_file, rows)).values()]
+
+
+def files_in(connection: Connection, folders: Collection[str]) -> dict[str, StoredFile]:
+    """Returns the recorded files directly in one of these folders, by path."""
+    rows = connection.execute(
+        "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files "
+        "WHERE regexp_replace(path, '/[^/]*$', '') IN (SELECT unnest(?::VARCHAR[])) ORDER BY seq",
+        [list(folders)],
+    ).fetch_all()
+    return _newest(map(_file, rows))
 
 
 def record_types(connection: Connection) -> dict[str, RecordType]:
@@ -330,6 +350,19 @@ def unbalanced(connection: Connection, record_type: str) -> list[Batch]:
         WHERE status IN (?, ?) AND read <> created + updated + unchanged + rejected + duplicate ORDER BY batch_id
         """,
         [record_type, BatchStatus.PREVIEWED.value, BatchStatus.COMMITTED.value],
+    ).fetch_all()
+    return [_batch(row) for row in rows]
+
+
+def all_unbalanced(connection: Connection) -> list[Batch]:
+    """Returns the batches of all types and accounts with counts that do not balance, in any status but failed."""
+    rows = connection.execute(
+        f"""
+        WITH {_states(connection, "")}
+        SELECT {_BATCH_COLUMNS} FROM states
+        WHERE status <> ? AND read <> created + updated + unchanged + rejected + duplicate ORDER BY batch_id
+        """,
+        [BatchStatus.FAILED.value],
     ).fetch_all()
     return [_batch(row) for row in rows]
 

@@ -163,6 +163,14 @@ def images_gone(batch: Batch) -> WindowOver:
     )
 
 
+def records_lost(batch: Batch, path: str) -> Refused:
+    """Returns the error for a rollback of a batch with records, or earlier versions of them, that were lost."""
+    return Refused(
+        f"Records of batch {batch.batch_id}, or the records as they were before it, were lost with {path}.",
+        "Import the batch's file again, or correct its records with another import.",
+    )
+
+
 def earlier_images_gone(batch: Batch, earlier: Batch) -> WindowOver:
     """Returns the error for a batch that follows a rolled-back one without its before-image."""
     return WindowOver(

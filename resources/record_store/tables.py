@@ -30,6 +30,10 @@ LEDGER: dict[str, str] = {
     "record_types": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, record_type VARCHAR NOT NULL, hash VARCHAR NOT NULL,
         description VARCHAR NOT NULL""",
+    "losses": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, path VARCHAR NOT NULL, account VARCHAR NOT NULL,
+        record_type VARCHAR NOT NULL, records BIGINT NOT NULL, batches VARCHAR[] NOT NULL, keys VARCHAR,
+        actor VARCHAR NOT NULL""",
     "files": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, path VARCHAR NOT NULL, bytes BIGINT, checksum VARCHAR,
         account VARCHAR, batches VARCHAR[] NOT NULL""",

@@ -158,6 +158,20 @@ class TransactionalStore:
             yield connection
 
     @contextmanager
+    def examining(self, snapshot: int | None = None) -> Iterator[Connection]:
+        """Opens a connection as `reading` does, in a transaction: all that it reads is of one snapshot.
+
+        It does not compare the descriptions of the record types first: a check compares all files itself.
+        """
+        if not self.exists:
+            raise not_ready(self.settings)
+        with self._lake.attached(read_only=True, snapshot=snapshot) as connection:
+            require_one_store(self.settings, self._mark.read(), state_of(connection))
+            connection.execute("BEGIN")
+            yield connection
+            connection.execute("COMMIT")
+
+    @contextmanager
     def reading_whole(
         self, snapshot: int, record_type: str, account: str, snapshots: Collection[int]
     ) -> Iterator[Connection]:

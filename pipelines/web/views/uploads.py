@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from pipelines.web.visit import Site, Visit, error_to_show, unknown_account
+from resources.quotas import Quotas
 from resources.uploads import OffsetMismatch
 from schemas.errors import DiskFull, InvalidRequest, RecordsError
 from schemas.people import Role
@@ -51,9 +52,13 @@ def send_form(visit: Visit) -> Response:
 
 
 def begin(visit: Visit, record_type: str, name: str, size: int) -> Upload:
-    """Returns a new upload of the account. Raises NotFound for an unknown type, and what `Uploads.start` raises."""
+    """Returns a new upload of the account.
+
+    Raises NotFound for an unknown type, QuotaExceeded without room, and what `Uploads.start` raises.
+    """
     with visit.store() as store:
         known = store.record_type(record_type)
+        Quotas(store, visit.account).require_file(size)
         return visit.site.uploads.start(visit.account, known.name, name, size, visit.person.name, store.clock.now())
 
 

@@ -1,0 +1,69 @@
+"""`records check`, `repair` and `space`."""
+
+import sys
+
+import click
+
+from pipelines.commands import options
+from pipelines.commands.options import open_store, print_json, progress
+
+
+@click.command()
+@click.option("--fast", is_flag=True, help="Compare names and sizes alone, and count no records.")
+@options.as_json
+def check(fast: bool, as_json: bool) -> None:
+    """Compare the whole store with its checksums and its ledger. Changes nothing.
+
+    It may run at any time, beside anything else. If something is wrong, the exit code is 3.
+    """
+    from resources.health.check import StoreCheck
+
+    with open_store() as store, progress("Comparing", as_json, exact=True, of_bytes=True) as bar:
+        report = StoreCheck(store, fast=fast).run(bar)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        from pipelines.commands.health_texts import print_check
+
+        print_check(report)
+    if report.wrong:
+        sys.exit(3)
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@options.as_json
+def repair(dry_run: bool, as_json: bool) -> None:
+    """Mend the files that a check finds missing or damaged, as far as that is safe.
+
+    A file is restored from the trash, or made again from others. If neither is possible, its records are marked as
+    lost, so that all others can be used. If something is left to do, the exit code is 3.
+    """
+    from resources.health.repair import StoreRepair
+
+    with open_store() as store, progress("Comparing", as_json, exact=True, of_bytes=True) as bar:
+        report = StoreRepair(store, store.settings.actor).run(dry_run=dry_run, progress=bar)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        from pipelines.commands.health_texts import print_repair
+
+        print_repair(report)
+    if not report.is_whole:
+        sys.exit(3)
+
+
+@click.command()
+@options.as_json
+def space(as_json: bool) -> None:
+    """Show how much room each account takes, what maintenance would free, and how long the disk lasts."""
+    from resources.health.space import measure_space
+
+    with open_store() as store:
+        report = measure_space(store)
+    if as_json:
+        print_json(report.to_dict())
+    else:
+        from pipelines.commands.health_texts import print_space
+
+        print_space(report)

@@ -1,0 +1,56 @@
+"""Looks at what a store stands on: the machine, its disks and its clock.
+
+Each look is a function of the settings. It returns a sentence about what is missing, or None. To add one, write the
+function and add it to SURROUNDINGS.
+"""
+
+from collections.abc import Callable, Iterator
+
+from resources.clock import SystemClock, file_time
+from resources.disk_space import existing_folder, free_bytes
+from resources.file_storage import is_local
+from resources.settings import Settings
+from schemas.checks import Finding, Kind
+
+Look = Callable[[Settings], str | None]
+
+_SCARCE = 2_000_000_000
+"""Free bytes below which a disk is nearly full: a file of a few hundred megabytes needs so many to be imported."""
+
+
+def disk_of_data(settings: Settings) -> str | None:
+    """Return a sentence if the disk of the data is nearly full."""
+    if not is_local(settings.data):
+        return None
+    free = free_bytes(settings.data)
+    if free >= _SCARCE:
+        return None
+    return f"The disk of {existing_folder(settings.data)} has only {free / 1_000_000:,.0f} MB free."
+
+
+def disk_of_scratch(settings: Settings) -> str | None:
+    """Return a sentence if the disk for temporary files is nearly full, and is not that of the data."""
+    if is_local(settings.data):
+        folders = existing_folder(settings.scratch), existing_folder(settings.data)
+        if folders[0].stat().st_dev == folders[1].stat().st_dev:
+            return None
+    free = free_bytes(settings.scratch)
+    if free >= _SCARCE:
+        return None
+    return f"The disk of {existing_folder(settings.scratch)} has only {free / 1_000_000:,.0f} MB free."
+
+
+def clock(settings: Settings) -> str | None:
+    """Return a sentence if the clock of this machine and that of its file system differ."""
+    return SystemClock().doubt(None, file_time(settings.scratch))
+
+
+SURROUNDINGS: tuple[Look, ...] = (disk_of_data, disk_of_scratch, clock)
+
+
+def lacking(settings: Settings) -> Iterator[Finding]:
+    """Yield what the surroundings lack."""
+    for look in SURROUNDINGS:
+        sentence = look(settings)
+        if sentence is not None:
+            yield Finding(Kind.DEPLOYMENT, sentence)

@@ -1,0 +1,63 @@
+"""The rows of the ledger about records that were lost: their files, their batches, and where their keys are listed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from resources.record_store.lake import Connection
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A file of records that was lost, with the batches that it touched.
+
+    keys: the file with the keys of its records, below the data; None if no key is known.
+    """
+
+    path: str
+    account: str
+    record_type: str
+    records: int
+    batches: tuple[str, ...]
+    keys: str | None
+    actor: str
+    at: datetime
+
+
+def append_loss(transaction: Connection, seq: int, loss: Loss) -> None:
+    """Record a loss."""
+    transaction.filled.add(("ledger", "losses"))
+    transaction.execute(
+        "INSERT INTO lake.ledger.losses (seq, recorded_at, path, account, record_type, records, batches, keys, actor) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            seq,
+            loss.at,
+            loss.path,
+            loss.account,
+            loss.record_type,
+            loss.records,
+            list(loss.batches),
+            loss.keys,
+            loss.actor,
+        ],
+    )
+
+
+def recorded(connection: Connection, paths: Sequence[str] | None = None) -> list[Loss]:
+    """Return the recorded losses, oldest first: all of them, or those of some files."""
+    if ("ledger", "losses") not in connection.filled:
+        return []
+    rows = connection.execute(
+        "SELECT path, account, record_type, records, batches, keys, actor, recorded_at FROM lake.ledger.losses "
+        "WHERE ?::VARCHAR[] IS NULL OR list_contains(?::VARCHAR[], path) ORDER BY seq",
+        [paths, paths],
+    ).fetch_all()
+    return [
+        Loss(path, account, kind, number, tuple(batches), *rest) for path, account, kind, number, batches, *rest in rows
+    ]
+
+
+def touching(connection: Connection, batch_id: str) -> Loss | None:
+    """Return a loss that touched a batch; None if there is none."""
+    return next((loss for loss in recorded(connection) if batch_id in loss.batches), None)
