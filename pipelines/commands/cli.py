@@ -4,6 +4,8 @@ The modules of this folder import Dagster, pandas and pandera only inside the co
 that needs none of them takes half a second.
 """
 
+from pathlib import Path
+
 import click
 
 from pipelines.commands.administration import accounts, demo, init, template, types, ui, web
@@ -13,16 +15,24 @@ from pipelines.commands.history import batches, rollback, show
 from pipelines.commands.imports import commit, discard, import_file, preview
 from pipelines.commands.mappings import mappings
 from pipelines.commands.upkeep import accept, expire, maintain, migrate
+from resources.process_state import name_home
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="records-exchange")
-def main() -> None:
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the store, in place of RECORDS_HOME.  [default: ~/.local/share/records]",
+)
+def main(home: Path | None) -> None:
     """Bulk export and reversible bulk import of an account's records.
 
     The environment names the store and the actor: RECORDS_HOME, RECORDS_DATA, RECORDS_ACTOR, RECORDS_ACCOUNT.
     Exit codes: 0 done, 1 failed, 2 wrong usage or not found, 3 refused by a rule.
     """
+    if home is not None:
+        name_home(home)
 
 
 main.add_section("Import", (import_file, preview, commit, discard, mappings, template))

@@ -30,6 +30,7 @@ from dagster_webserver.version import __version__
 
 from pipelines.web.guard import Guard
 from pipelines.web.launchpad_order import put_first_fields_first
+from resources.process_state import keep_files_private
 from resources.settings import Settings
 
 _POLL_MILLISECONDS = 2000
@@ -45,6 +46,7 @@ _METHODS = ("GET", "HEAD", "POST")
 def main(workspace: Path, host: str, port: int, read_only: bool) -> None:
     """Serve Dagster's pages until an interrupt. Ends with 0, or with 1 if the daemon has ended before."""
     configure_loggers(log_level="INFO")
+    keep_files_private()
     settings = Settings.from_environment()
     lost = Event()
     put_first_fields_first()
