@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +34,34 @@ def demo() -> tuple[list[tuple[int, str]], dict[str, Any]]:
     return [(step["rows"], step["outcome"]) for step in report["steps"]], report
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a name as short as a user's home, so that a table is as wide as it is there."""
+    with tempfile.TemporaryDirectory(prefix="you-") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.runs_on("laptop")
 def test_the_demo_prints_what_the_readme_quotes_and_changes_nothing_when_it_is_repeated(
-    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(short_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    monkeypatch.setenv("RECORDS_DATA", str(tmp_path / "others"))  # of another store, which the demo leaves alone
+    monkeypatch.setenv("RECORDS_DATA", str(short_path / "others"))  # of another store, which the demo leaves alone
     readme = (ROOT / "README.md").read_text("utf-8")
     (quoted,) = [command.output for command in commands(readme) if command.line == DEMO]
 
     printed = printed_demo()
 
-    shown = printed.replace(str(tmp_path), FOLDER).replace("env -u RECORDS_DATA records", "records")
+    shown = printed.replace(str(short_path), FOLDER).replace("env -u RECORDS_DATA records", "records")
     assert comparable(ID.sub("", shown)) == comparable(ID.sub("", quoted).removeprefix("…"))
     assert not home.exists()
-    assert not (tmp_path / "others").exists()
+    assert not (short_path / "others").exists()
     command = printed.strip().splitlines()[-2].removeprefix("Look around: ").replace("records -", f"{COMMAND} -")
     listed = subprocess.run(["bash", "-c", f"{command} --json"], capture_output=True, text=True, check=True)
     assert len(json.loads(listed.stdout)["items"]) > len(AIRLINES)
     monkeypatch.delenv("RECORDS_DATA")
-    monkeypatch.setenv("RECORDS_HOME", str(tmp_path / ".local" / "share" / "records-demo"))
+    monkeypatch.setenv("RECORDS_HOME", str(short_path / ".local" / "share" / "records-demo"))
     assert flights() == (FLIGHTS, 16, True)
 
     steps, report = demo()
