@@ -48,9 +48,11 @@ class _WithoutPandas:
             raise ModuleNotFoundError("This process does not use pandas.", name=name)
 
 
-def name_home(home: Path) -> None:
-    """Name the home of the store for this process, and for those that it starts."""
+def name_home(home: Path, dagster: Path | None = None) -> None:
+    """Name the home of the store, and Dagster's, for this process and for those that it starts."""
     os.environ["RECORDS_HOME"] = str(home.absolute())
+    if dagster is not None:
+        os.environ["DAGSTER_HOME"] = str(dagster)
 
 
 def keep_files_private() -> None:

@@ -4,7 +4,7 @@ import getpass
 import os
 import pwd
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -68,6 +68,10 @@ class Settings:
     """RECORDS_UI_HOSTS: host names by which browsers reach the UI, besides those of the loopback interface."""
     export_roots: tuple[Path, ...] = ()
     """RECORDS_EXPORT_ROOTS: folders for exports through Dagster, besides the accounts' own export folders."""
+    log: str = "text"
+    """RECORDS_LOG: the form of the servers' logs, text or json."""
+    metrics_accounts: bool = False
+    """RECORDS_METRICS_ACCOUNTS: whether the metrics name accounts."""
     umask: int | None = None
     """RECORDS_UMASK: the permissions that files outside the store lack. Default: as when the process started."""
 
@@ -94,6 +98,8 @@ class Settings:
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
             ui_hosts=tuple(map(_host, _listed(environment, "RECORDS_UI_HOSTS", ","))),
             export_roots=tuple(map(_root, _listed(environment, "RECORDS_EXPORT_ROOTS", os.pathsep))),
+            log=_one_of(environment, "RECORDS_LOG", ("text", "json")),
+            metrics_accounts=_one_of(environment, "RECORDS_METRICS_ACCOUNTS", ("no", "yes")) == "yes",
             umask=_umask(environment.get("RECORDS_UMASK") or None),
         )
 
@@ -229,6 +235,14 @@ def _root(text: str) -> Path:
             f"Give paths that begin with /, without '..', separated by {os.pathsep!r}, for example /srv/exports.",
         )
     return root
+
+
+def _one_of(environment: Mapping[str, str], name: str, valid: Sequence[str]) -> str:
+    """Returns the text of a setting; the first valid one is the default."""
+    text = environment.get(name) or valid[0]
+    if text not in valid:
+        raise InvalidRequest(f"{name} is {text!r}.", f"Give {' or '.join(valid)}.")
+    return text
 
 
 def _umask(text: str | None) -> int | None:

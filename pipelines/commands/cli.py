@@ -14,6 +14,7 @@ from pipelines.commands.group import Commands
 from pipelines.commands.history import batches, rollback, show
 from pipelines.commands.imports import commit, discard, import_file, preview
 from pipelines.commands.mappings import mappings
+from pipelines.commands.serve import serve
 from pipelines.commands.upkeep import accept, expire, maintain, migrate
 from resources.process_state import name_home
 
@@ -38,4 +39,4 @@ def main(home: Path | None) -> None:
 main.add_section("Import", (import_file, preview, commit, discard, mappings, template))
 main.add_section("Export", (export, exports, presets))
 main.add_section("History", (batches, show, rollback))
-main.add_section("Administration", (init, demo, accounts, types, ui, web, expire, maintain, migrate, accept))
+main.add_section("Administration", (init, demo, accounts, types, ui, web, serve, expire, maintain, migrate, accept))
