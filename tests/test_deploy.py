@@ -82,15 +82,14 @@ def test_the_containerfile_passes_its_linter() -> None:
 def test_the_compose_file_fits_the_schema_of_compose(tmp_path: Path) -> None:
     wrong = tmp_path / "compose.yaml"
     wrong.write_text("services: {web: {imagine: records}}")
-    schema = [BIN / "check-jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    schema = [str(BIN / "check-jsonschema"), "--builtin-schema", "vendor.compose-spec"]
     assert subprocess.run([*schema, DEPLOY / "compose.yaml"], capture_output=True).returncode == 0
     assert subprocess.run([*schema, wrong], capture_output=True).returncode == 1
 
 
 def test_the_files_of_deploy_name_only_settings_and_files_that_exist() -> None:
-    known = {
-        line.split("`")[1] for line in (ROOT / "pipelines" / "README.md").read_text().splitlines() if "| `" in line
-    }
+    page = (ROOT / "pipelines" / "README.md").read_text()
+    known = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
     named = set()
     for file in (DEPLOY / "compose.yaml", DEPLOY / "Containerfile", *(DEPLOY / "server").glob("*.example")):
         named |= set(re.findall(r"\b(?:RECORDS|DAGSTER)_[A-Z_]+\b", file.read_text()))
@@ -103,7 +102,7 @@ def test_the_files_of_deploy_name_only_settings_and_files_that_exist() -> None:
 @pytest.mark.parametrize("code", ["nowhere", "host:", ":4000", "host:port"])
 def test_an_address_that_is_none_is_refused(code: str, ready: None) -> None:
     refused = CliRunner().invoke(main, ["serve", "--role", "daemon", "--code", code, "--json"])
-    assert (refused.exit_code, json.loads(refused.stdout)["error"]["message"]) == (1, f"--code is {code!r}.")
+    assert (refused.exit_code, json.loads(refused.stdout)["error"]["message"]) == (2, f"--code is {code!r}.")
 
 
 def test_without_a_store_nothing_is_served(home: Path) -> None:

@@ -354,9 +354,16 @@ def test_a_parquet_file_that_says_its_values_lie_elsewhere_is_refused(watch: Wat
     ids=["python", "arrow", "duckdb", "socket"],
 )
 def test_an_access_of_the_reader_would_be_found(
-    watch: Watch, as_child: Callable[[str], None], tmp_path: Path, more: str, seen: str
+    watch: Watch,
+    as_child: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    more: str,
+    seen: str,
 ) -> None:
     log = tmp_path / "audit"
+    (tmp_path / "private").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "private"))
     port = watch.url.rpartition(":")[2].partition("/")[0]
     as_child(AUDITED.format(log=str(log), more=more.format(secret=str(watch.secret), port=port)))
     path = tmp_path / "file.csv"
