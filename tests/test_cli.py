@@ -829,7 +829,7 @@ def test_these_are_the_commands() -> None:
         *("records mappings", "records mappings list", "records mappings accept", "records mappings forget"),
         *("records presets", "records presets save", "records presets list"),
         *("records types draft", "records accounts reader", "records migrate", "records template"),
-        *("records accept", "records accept catalog", "records accept clock"),
+        *("records accept", "records accept catalog", "records accept clock", "records serve"),
     }
 
 
