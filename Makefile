@@ -90,5 +90,6 @@ lock: .venv/.ready
 	uv pip compile --quiet --universal --no-emit-index-url --no-header --all-extras --upgrade \
 	  pyproject.toml -o requirements.lock
 
+# Removes what the other targets make. It touches no store.
 clean:
-	rm -rf .venv .records .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ from pipelines.notices import run_failures
 from pipelines.rollback import roll_back_batch
 from pipelines.runs import lost_runs
 from pipelines.store_resource import RecordsResource
+from resources.process_state import keep_files_private
 from resources.settings import Settings
 from schemas import load_record_types
 
@@ -26,6 +27,7 @@ from schemas import load_record_types
 @dg.definitions
 def defs() -> dg.Definitions:
     """All assets, checks, jobs, sensors, schedules and resources of the code location `records`."""
+    keep_files_private()  # Dagster calls this once in each process that runs our code
     record_types = load_record_types()
     export_executor = executor_of(Settings.from_environment().export_processes)
     return dg.Definitions(

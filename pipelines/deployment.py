@@ -20,6 +20,7 @@ _POLL_SECONDS = 0.2
 _REPOSITORIES = (
     "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } jobs { name } } } } }"
 )
+_HEARTBEATS = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
 _ADD_PARTITION = """
 mutation ($repository: RepositorySelector!, $partition: String!) {
   addDynamicPartition(repositorySelector: $repository, partitionsDefName: "accounts", partitionKey: $partition) {
@@ -107,6 +108,11 @@ class Deployment:
             )
         run_id = launched["run"]["runId"]
         return SubmittedRun(run_id, f"{self._url}/runs/{run_id}")
+
+    def silent_daemons(self) -> list[str]:
+        """Returns the names of Dagster's daemons that are required and give no heartbeat. Raises NoDeployment."""
+        listed = self._ask(_HEARTBEATS)["instance"]["daemonHealth"]["allDaemonStatuses"]
+        return [each["daemonType"] for each in listed if each["required"] and not each["healthy"]]
 
     def submit_export(self, plan: "ExportPlan") -> SubmittedRun:
         """Launch the run that makes a planned export. Returns the run. Raises what `submit` raises.

@@ -197,17 +197,23 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its missing ancestors, and flush each new name to the disk."""
+    """Make a folder and its missing ancestors for this user alone, and flush each new name to the disk."""
     missing = []
     while not folder.is_dir():
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):
         try:
-            each.mkdir(exist_ok=True)
+            each.mkdir(0o700, exist_ok=True)
         except FileExistsError:  # what is there is no folder
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(each)) from None
         sync(each.parent)
+
+
+def share(file: Path, umask: int | None) -> None:
+    """Give a file outside of the store the permissions that a user's umask leaves. None: it keeps those that it has."""
+    if umask is not None:
+        file.chmod(0o666 & ~umask)
 
 
 def move(place: Location, target: Location) -> None:

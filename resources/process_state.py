@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+USERS_UMASK = "RECORDS_UMASK"
+_PRIVATE = 0o077
+
 
 @contextmanager
 def pandas_hidden() -> Iterator[None]:
@@ -43,6 +46,36 @@ class _WithoutPandas:
         """Raise ModuleNotFoundError for pandas; leave every other module to the next finder."""
         if name == "pandas":
             raise ModuleNotFoundError("This process does not use pandas.", name=name)
+
+
+def name_home(home: Path, dagster: Path | None = None) -> None:
+    """Name the home of the store, and Dagster's, for this process and for those that it starts."""
+    os.environ["RECORDS_HOME"] = str(home.absolute())
+    if dagster is not None:
+        os.environ["DAGSTER_HOME"] = str(dagster)
+
+
+def keep_files_private() -> None:
+    """Let this process, and those that it starts, make files and folders that only this user can read.
+
+    DuckDB, SQLite and Dagster make files of their own, and take no parameter for their permissions. RECORDS_UMASK
+    keeps the umask that was in force, for files that a user orders outside of the store.
+    """
+    before = os.umask(_PRIVATE)
+    os.environ.setdefault(USERS_UMASK, f"{before:03o}")
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Keep files private until the block ends: see `keep_files_private`."""
+    before, known = os.umask(_PRIVATE), os.environ.get(USERS_UMASK)
+    os.environ.setdefault(USERS_UMASK, f"{before:03o}")
+    try:
+        yield
+    finally:
+        os.umask(before)
+        if known is None:
+            os.environ.pop(USERS_UMASK, None)
 
 
 @contextmanager

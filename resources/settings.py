@@ -2,8 +2,9 @@
 
 import getpass
 import os
+import pwd
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +33,7 @@ class Settings:
     """
 
     home: Path
-    """RECORDS_HOME: the folder of the catalog and of Dagster's files. Default: `./.records`."""
+    """RECORDS_HOME: the folder of the catalog and of Dagster's files. Default: `records` where the user has data."""
     data: Location
     """RECORDS_DATA: where the lake and the accounts' files are, a folder or s3://BUCKET/PREFIX. Default: the home."""
     actor: str
@@ -69,11 +70,17 @@ class Settings:
     """RECORDS_UI_HOSTS: host names by which browsers reach the UI, besides those of the loopback interface."""
     export_roots: tuple[Path, ...] = ()
     """RECORDS_EXPORT_ROOTS: folders for exports through Dagster, besides the accounts' own export folders."""
+    log: str = "text"
+    """RECORDS_LOG: the form of the servers' logs, text or json."""
+    metrics_accounts: bool = False
+    """RECORDS_METRICS_ACCOUNTS: whether the metrics name accounts."""
+    umask: int | None = None
+    """RECORDS_UMASK: the permissions that files outside the store lack. Default: as when the process started."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """Returns the settings of the environment. Raises InvalidRequest if one of them is not valid."""
-        home = Path(environment.get("RECORDS_HOME") or ".records").absolute()
+        home = home_of(environment)
         return cls(
             home=home,
             data=_data(environment.get("RECORDS_DATA") or str(home)),
@@ -94,6 +101,9 @@ class Settings:
             duckdb_memory=environment.get("RECORDS_DUCKDB_MEMORY") or cls.duckdb_memory,
             ui_hosts=tuple(map(_host, _listed(environment, "RECORDS_UI_HOSTS", ","))),
             export_roots=tuple(map(_root, _listed(environment, "RECORDS_EXPORT_ROOTS", os.pathsep))),
+            log=_one_of(environment, "RECORDS_LOG", ("text", "json")),
+            metrics_accounts=_one_of(environment, "RECORDS_METRICS_ACCOUNTS", ("no", "yes")) == "yes",
+            umask=_umask(environment.get("RECORDS_UMASK") or None),
         )
 
     @property
@@ -165,6 +175,28 @@ class Settings:
         return self.accounts / account / kind
 
 
+def home_of(environment: Mapping[str, str]) -> Path:
+    """Returns the folder of the store's catalog: RECORDS_HOME, else `records` in the folder of the user's data."""
+    named = environment.get("RECORDS_HOME")
+    return Path(named).absolute() if named else users_data(environment) / "records"
+
+
+def users_data(environment: Mapping[str, str]) -> Path:
+    """Returns the folder in which programs keep the user's data: XDG_DATA_HOME, else `~/.local/share`.
+
+    A relative XDG_DATA_HOME is ignored, as its specification says. Raises InvalidRequest if the user has no home.
+    """
+    named = Path(environment.get("XDG_DATA_HOME") or ".")
+    if named.is_absolute():
+        return named
+    try:
+        return Path(environment.get("HOME") or pwd.getpwuid(os.getuid()).pw_dir).absolute() / ".local" / "share"
+    except KeyError:  # a container's user without a name
+        raise InvalidRequest(
+            "This user has no home folder, so the store has no default place.", "Name a folder in RECORDS_HOME."
+        ) from None
+
+
 def _data(text: str) -> Location:
     """Returns the folder, or the prefix of an object store."""
     if text.startswith(OBJECTS) and _BUCKET.fullmatch(text):
@@ -206,6 +238,22 @@ def _root(text: str) -> Path:
             f"Give paths that begin with /, without '..', separated by {os.pathsep!r}, for example /srv/exports.",
         )
     return root
+
+
+def _one_of(environment: Mapping[str, str], name: str, valid: Sequence[str]) -> str:
+    """Returns the text of a setting; the first valid one is the default."""
+    text = environment.get(name) or valid[0]
+    if text not in valid:
+        raise InvalidRequest(f"{name} is {text!r}.", f"Give {' or '.join(valid)}.")
+    return text
+
+
+def _umask(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-7]{1,4}", text):
+        raise InvalidRequest(f"RECORDS_UMASK is {text!r}.", "Give an octal number, for example 027.")
+    return int(text, 8) & 0o777
 
 
 def _user() -> str:

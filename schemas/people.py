@@ -97,6 +97,7 @@ class WebFile(BaseModel):
     """The content of `web.yaml`.
 
     proxies: the addresses of the servers that log people in. Only requests from there are answered.
+    monitors: the addresses that may read the metrics, besides this machine.
     user_header, groups_header: the headers in which they name the person, and the person's groups with commas between.
     """
 
@@ -106,15 +107,15 @@ class WebFile(BaseModel):
     user_header: str = "X-Forwarded-User"
     groups_header: str = "X-Forwarded-Groups"
     people: tuple[Entry, ...] = ()
+    monitors: tuple[_Network, ...] = ()
 
     def trusts(self, address: str) -> bool:
         """Returns whether a request from this address says truly who sends it."""
-        try:
-            sender = ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(sender, "ipv4_mapped", None) or sender
-        return any(mapped in network for network in self.proxies if network.version == mapped.version)
+        return _is_in(address, self.proxies)
+
+    def may_monitor(self, address: str) -> bool:
+        """Returns whether a request from this address may read the metrics."""
+        return _is_in(address, self.monitors)
 
     def person(self, user: str, groups: Sequence[str]) -> Person:
         """Returns the person with this name and these groups. Nobody whom the file does not name has an account."""
@@ -125,6 +126,15 @@ class WebFile(BaseModel):
             for account in ((EVERY_ACCOUNT,) if entry.accounts == EVERY_ACCOUNT else entry.accounts)
         ]
         return Person(user, tuple(grants))
+
+
+def _is_in(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    try:
+        sender = ip_address(address)
+    except ValueError:
+        return False
+    mapped = getattr(sender, "ipv4_mapped", None) or sender
+    return any(mapped in network for network in networks if network.version == mapped.version)
 
 
 def operator(name: str) -> Person:

@@ -1,8 +1,11 @@
 """`records demo` runs the main job on real data, as a new user's first command."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +27,41 @@ def printed_demo() -> str:
 
 def demo() -> tuple[list[tuple[int, str]], dict[str, Any]]:
     """Run the demo; returns the rows and outcome of each step, and the whole report."""
-    ended = subprocess.run([COMMAND, "demo", "--json"], capture_output=True, text=True, check=True)
+    ended = subprocess.run(
+        [COMMAND, "--home", os.environ["RECORDS_HOME"], "demo", "--json"], capture_output=True, text=True, check=True
+    )
     report = json.loads(ended.stdout)
     return [(step["rows"], step["outcome"]) for step in report["steps"]], report
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a name as short as a user's home, so that a table is as wide as it is there."""
+    with tempfile.TemporaryDirectory(prefix="you-") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.runs_on("laptop")
-def test_the_demo_prints_what_the_readme_quotes_and_changes_nothing_when_it_is_repeated(home: Path) -> None:
+def test_the_demo_prints_what_the_readme_quotes_and_changes_nothing_when_it_is_repeated(
+    home: Path, short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(short_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("RECORDS_DATA", str(short_path / "others"))  # of another store, which the demo leaves alone
     readme = (ROOT / "README.md").read_text("utf-8")
     (quoted,) = [command.output for command in commands(readme) if command.line == DEMO]
 
-    printed = printed_demo().replace(str(home), f"{FOLDER}/.records")
+    printed = printed_demo()
 
-    assert comparable(ID.sub("", printed)) == comparable(ID.sub("", quoted).removeprefix("…"))
+    shown = printed.replace(str(short_path), FOLDER).replace("env -u RECORDS_DATA records", "records")
+    assert comparable(ID.sub("", shown)) == comparable(ID.sub("", quoted).removeprefix("…"))
+    assert not home.exists()
+    assert not (short_path / "others").exists()
+    command = printed.strip().splitlines()[-2].removeprefix("Look around: ").replace("records -", f"{COMMAND} -")
+    listed = subprocess.run(["bash", "-c", f"{command} --json"], capture_output=True, text=True, check=True)
+    assert len(json.loads(listed.stdout)["items"]) > len(AIRLINES)
+    monkeypatch.delenv("RECORDS_DATA")
+    monkeypatch.setenv("RECORDS_HOME", str(short_path / ".local" / "share" / "records-demo"))
     assert flights() == (FLIGHTS, 16, True)
 
     steps, report = demo()

@@ -1,4 +1,4 @@
-"""The process that reads a file opens no other file and no connection, whatever the file says.
+"""The process that reads a file opens no other file and no connection, whatever the file says, and could not.
 
 Python calls an audit hook for every file and socket that it opens. For C and C++, the operating system watches
 (inotify) a file that all crafted files name. A server at an address that they name counts its callers.
@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from resources.file_reader import FileReader
+from resources.file_reader.confinement import confinement
 from resources.file_reader.duckdb_reader import DuckDBReader, DuckDBReadFailed
 from resources.file_reader.excel import ExcelFile
 from resources.file_reader.parquet import ParquetFile
@@ -34,7 +35,7 @@ SECRET = "the-secret-that-no-reader-may-see"
 _IN_OPEN = 0x20
 
 AUDITED = """
-import json, sys
+import json, os, sys
 log = open({log!r}, "w", buffering=1)
 def hook(event, details):
     processes = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn")
@@ -45,6 +46,50 @@ from resources.file_reader import child
 {more}
 child.main()
 """
+
+TRYING = """
+import json, os
+from resources.file_reader import child
+reading = child._read
+def try_first(request, limits, answer):
+    {attempts}
+    reading(request, limits, answer)
+child._read = try_first
+child.main()
+"""
+"""Tries something when the process has given everything away, directly before it reads."""
+
+ATTEMPTS = {
+    "read a file": "open('/etc/shadow')",
+    "read the catalog": "open({catalog!r})",
+    "read beside its own file": "open({beside!r})",
+    "read by way of a link": "open('/proc/self/root/etc/passwd')",
+    "read another process": "open('/proc/1/environ')",
+    "read by DuckDB": "import duckdb; duckdb.sql('FROM read_text(\\'/etc/passwd\\')').fetchall()",
+    "read by Arrow": "import pyarrow; pyarrow.OSFile('/etc/passwd')",
+    "list a folder": "os.listdir({folder!r})",
+    "write a file": "open({folder!r} + '/new', 'w')",
+    "write a temporary file": "open('/tmp/of-the-reading-process', 'w')",
+    "write the file that it reads": "open('/dev/fd/%d' % request['file'], 'r+')",
+    "delete a file": "os.unlink({beside!r})",
+    "rename a file": "os.rename({beside!r}, {beside!r} + 'x')",
+    "make a folder": "os.mkdir({folder!r} + '/made')",
+    "make a link": "os.symlink('/', {folder!r} + '/link')",
+    "open a socket": "import socket; socket.socket()",
+    "open a socket of this machine": "import socket; socket.socket(socket.AF_UNIX)",
+    "make a pair of sockets": "import socket; socket.socketpair()",
+    "fork": "os.fork()",
+    "start a program": "os.execv('/bin/true', ['true'])",
+    "spawn a program": "os.posix_spawn('/bin/true', ['true'], {{}})",
+    "signal its parent": "os.kill(os.getppid(), 0)",
+    "change its user": "os.setuid(0)",
+    "trace its parent": "child.confinement.call('ptrace', 16, os.getppid(), 0, 0)",
+    "read its parent's memory": "child.confinement.call('process_vm_readv', os.getppid(), 0, 0, 0, 0, 0)",
+    "make a namespace": "child.confinement.call('unshare', 0x10000000)",
+    "make an io_uring": "child.confinement.call('io_uring_setup', 1, 0)",
+    "load a program into the kernel": "child.confinement.call('bpf', 0, 0, 0)",
+}
+"""What the reading process must not be able to do, as code."""
 
 UNPRIVILEGED = """
 import ctypes, importlib, os
@@ -58,9 +103,9 @@ if os.getuid() == 0:
     os.setuid(65534)
     ctypes.CDLL(None).prctl(4, 1)  # without it /dev/fd would be root's
 limited = child._limit_resources
-def limit_and_prove(limits):
+def limit_and_prove(limits, memory):
     import _thread
-    limited(limits)
+    limited(limits, memory)
     try:
         _thread.start_new_thread(print, ())
     except RuntimeError:
@@ -235,6 +280,8 @@ def _forbidden(log: Path, private: Path) -> list[list[str]]:
     forbidden = []
     for line in log.read_text().splitlines():
         event, *details = json.loads(line)
+        if event == "open" and int(details[2]) & os.O_PATH:  # a place to name to Landlock, which cannot be read by it
+            continue
         if event != "open" or not (details[0].isdigit() or details[0].startswith(allowed)):
             forbidden.append([event, *details])
     return forbidden
@@ -307,9 +354,16 @@ def test_a_parquet_file_that_says_its_values_lie_elsewhere_is_refused(watch: Wat
     ids=["python", "arrow", "duckdb", "socket"],
 )
 def test_an_access_of_the_reader_would_be_found(
-    watch: Watch, as_child: Callable[[str], None], tmp_path: Path, more: str, seen: str
+    watch: Watch,
+    as_child: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    more: str,
+    seen: str,
 ) -> None:
     log = tmp_path / "audit"
+    (tmp_path / "private").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "private"))
     port = watch.url.rpartition(":")[2].partition("/")[0]
     as_child(AUDITED.format(log=str(log), more=more.format(secret=str(watch.secret), port=port)))
     path = tmp_path / "file.csv"
@@ -355,3 +409,67 @@ def test_a_reader_that_is_not_roots_starts_no_thread_and_reads_every_format(
     path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
     path.chmod(0o644)
     assert _texts(path)[:2] == ["place", "file://place"]
+
+
+def test_the_reading_process_can_do_nothing_but_read_its_file(
+    as_child: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each ability is tried by code in the process itself, after it has given it away. All fail, and it still reads."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("catalog.sqlite", "beside.csv"):
+        (folder / name).write_text(SECRET)
+    path = folder / "file.csv"
+    path.write_bytes(b"id\n1\n")
+    tries = "\n    ".join(
+        f"try:\n        {code}\n    except Exception as error:\n        refused.append(type(error).__name__)\n"
+        f"    else:\n        refused.append({name!r})"
+        for name, code in ATTEMPTS.items()
+    )
+    places = {
+        "folder": str(folder),
+        "catalog": str(folder / "catalog.sqlite"),
+        "beside": str(folder / "beside.csv"),
+    }
+    attempts = f"refused = [*os.environ]\n    {tries}\n    os.write(2, json.dumps(refused).encode())".format(**places)
+    as_child(TRYING.format(attempts=attempts))
+    monkeypatch.setenv("RECORDS_CATALOG", SECRET)
+
+    with FileReader(path) as reader:
+        assert (reader.headers, [chunk.values.to_pydict() for chunk in reader.chunks()]) == (("id",), [{"0": ["1"]}])
+        reader._child.wait()
+        refused = json.loads(reader._errors.read())
+
+    assert len(refused) == len(ATTEMPTS)
+    assert {name: kind for name, kind in zip(ATTEMPTS, refused, strict=True) if kind == name} == {}
+    assert set(refused) <= {"PermissionError", "OSError", "IOException"}
+    assert {file.name: file.read_text() for file in folder.iterdir() if file != path} == {
+        "catalog.sqlite": SECRET,
+        "beside.csv": SECRET,
+    }
+
+
+def test_what_confines_the_reading_process_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = confinement()
+    assert [line.partition(" ")[0] for line in here.on] == ["It", "Landlock", "seccomp:"]
+    assert here.missing == ()
+
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    monkeypatch.setattr("resources.file_reader.confinement._landlock_version", lambda: 0)
+    elsewhere = confinement()
+    assert [line.partition(":")[0] for line in elsewhere.missing] == ["Landlock", "seccomp"]
+    assert len(elsewhere.on) == 1
+
+
+def test_a_process_without_these_parts_of_the_kernel_reads_all_the_same(
+    as_child: Callable[[str], None], tmp_path: Path
+) -> None:
+    as_child(
+        "import platform; platform.machine = lambda: 'riscv64'\n"
+        "from resources.file_reader import child, confinement\n"
+        "confinement._landlock_version = lambda: 0\n"
+        "child.main()"
+    )
+    path = tmp_path / "file.csv"
+    path.write_bytes(b"id\n1\n")
+    assert _texts(path) == ["id", "1"]

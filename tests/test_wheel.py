@@ -53,6 +53,7 @@ def test_its_command_imports_a_file_beside_packages_of_the_same_names(home: Path
     file = tmp_path / "one.csv"
     file.write_text("id,status\nC-1,lead\n")
     command = "from records_exchange.pipelines.commands.cli import main; main()"
+    python(site, command, "init")
     ended = python(site, command, "import", str(file), "-a", "ua", "-t", "contacts")
     assert ended.returncode == 0, ended.stderr
     assert "created    1" in ended.stdout

@@ -11,6 +11,7 @@ import click
 from pipelines.commands import options
 from pipelines.commands.group import Subcommands
 from pipelines.commands.options import open_store, print_json
+from resources.record_store import RecordStore
 from schemas import load_record_types
 from schemas.reading import ReadOptions
 
@@ -20,20 +21,28 @@ from schemas.reading import ReadOptions
 def init(as_json: bool) -> None:
     """Prepare the store for the record types. Safe to repeat; run it after a record type has changed."""
     with open_store() as store:
+        new = not store.exists
         done = store.initialise(load_record_types())
         if as_json:
             print_json({"home": str(store.settings.home), "done": done})
+        elif new:
+            click.echo(f"Made a new store in {store.settings.place}.")
         else:
             click.echo("\n".join(done or ["The store is ready; there was nothing to do."]))
 
 
 @click.command()
 @options.as_json
-def demo(as_json: bool) -> None:
-    """Import, export and import again real data: 16 airlines with 336,776 flights."""
-    from pipelines.commands.demo import run_demo
+@click.pass_context
+def demo(context: click.Context, as_json: bool) -> None:
+    """Import, export and import again real data: 16 airlines with 336,776 flights.
 
-    with open_store(make=True) as store:
+    The store of the demo is ~/.local/share/records-demo, or in the folder of --home. No other store is used.
+    """
+    from pipelines.commands.demo import demo_settings, run_demo
+
+    with RecordStore(demo_settings(context.find_root().params["home"])) as store:
+        store.initialise(load_record_types())
         report = run_demo(store, quiet=as_json)
     if as_json:
         print_json(report)
@@ -49,7 +58,7 @@ def accounts() -> None:
 @options.as_json
 def add_account(name: str, as_json: bool) -> None:
     """Add the account NAME."""
-    with open_store(make=True) as store:
+    with open_store() as store:
         new = store.add_account(name, store.settings.actor)
     if as_json:
         print_json({"account": name, "new": new})
@@ -95,7 +104,7 @@ def types(context: click.Context, as_json: bool) -> None:
     """List the record types with their fields, keys and presets, or draft a new one."""
     if context.invoked_subcommand is not None:
         return
-    with open_store(make=True) as store:
+    with open_store() as store:
         known = store.record_types()
     if as_json:
         print_json({"items": [json.loads(record_type.to_json()) for record_type in known.values()], "next": None})
@@ -140,10 +149,13 @@ def draft_type(file: Path, name: str | None, as_json: bool, **written: Any) -> N
 @options.as_json
 def template(record_type: str, output: Path, as_json: bool) -> None:
     """Make an empty file to fill in and import: a workbook with notes and drop-downs, or CSV."""
+    from resources.file_storage import share
+    from resources.settings import Settings
     from resources.template_writer import write_template
     from schemas import load_model
 
     columns = write_template(load_model(record_type), output)
+    share(output, Settings.from_environment().umask)
     if as_json:
         print_json({"path": str(output), "record_type": record_type, "columns": columns})
     else:
@@ -179,9 +191,9 @@ def ui(port: int | None, read_only: bool, as_json: bool) -> None:
         if pages:
             click.echo(f"Open {pages} to import and export files in the browser.")
 
-    with open_store(make=not read_only) as store:
+    with open_store() as store:
+        store.accounts()  # raises StoreNotReady if the home has no store
         if read_only:
-            store.accounts()  # raises StoreNotReady if the home has no store
             run_viewer(store.settings, 3002 if port is None else port, ready)
             return
         Notifier(store.settings)  # raises InvalidRequest if it cannot read an address
@@ -199,5 +211,6 @@ def web(port: int, host: str, as_json: bool) -> None:
     def ready(url: str) -> None:
         print_json({"url": url}) if as_json else click.echo(f"Open {url}")
 
-    with open_store(make=True) as store:
+    with open_store() as store:
+        store.accounts()  # raises StoreNotReady if the home has no store
         run_pages(store.settings, host, port, ready)

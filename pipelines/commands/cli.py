@@ -4,6 +4,8 @@ The modules of this folder import Dagster, pandas and pandera only inside the co
 that needs none of them takes half a second.
 """
 
+from pathlib import Path
+
 import click
 
 from pipelines.commands.administration import accounts, demo, init, template, types, ui, web
@@ -13,21 +15,30 @@ from pipelines.commands.health import check, repair, space
 from pipelines.commands.history import batches, rollback, show
 from pipelines.commands.imports import commit, discard, import_file, preview
 from pipelines.commands.mappings import mappings
+from pipelines.commands.serve import serve
 from pipelines.commands.upkeep import accept, expire, maintain, migrate
+from resources.process_state import name_home
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="records-exchange")
-def main() -> None:
+@click.option(
+    "--home",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The folder of the store, in place of RECORDS_HOME.  [default: ~/.local/share/records]",
+)
+def main(home: Path | None) -> None:
     """Bulk export and reversible bulk import of an account's records.
 
     The environment names the store and the actor: RECORDS_HOME, RECORDS_DATA, RECORDS_ACTOR, RECORDS_ACCOUNT.
     Exit codes: 0 done, 1 failed, 2 wrong usage or not found, 3 refused by a rule.
     """
+    if home is not None:
+        name_home(home)
 
 
 main.add_section("Import", (import_file, preview, commit, discard, mappings, template))
 main.add_section("Export", (export, exports, presets))
 main.add_section("History", (batches, show, rollback))
-main.add_section("Administration", (init, demo, accounts, types, ui, web, expire, maintain, migrate, accept))
+main.add_section("Administration", (init, demo, accounts, types, ui, web, serve, expire, maintain, migrate, accept))
 main.add_section("Health", (check, repair, space))

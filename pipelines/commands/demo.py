@@ -3,7 +3,9 @@
 import csv
 import importlib.util
 import io
+import os
 import resource
+import shlex
 import tempfile
 import time
 import zipfile
@@ -16,11 +18,13 @@ from typing import Any, TextIO
 from resources.export_writer import ExportWriter
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from resources.settings import Settings, users_data
 from schemas.batches import ImportReport, ImportRequest
 from schemas.counts import Counts
 from schemas.errors import RecordsError
 from schemas.exports import ExportRequest
 
+_OF_OTHER_STORES = ("RECORDS_HOME", "RECORDS_DATA", "RECORDS_CATALOG")
 _ACTOR = "demo"
 _TYPE = "flights"
 
@@ -59,6 +63,19 @@ class _Log:
         self.steps.append(step)
 
 
+def demo_settings(home: Path | None) -> Settings:
+    """Returns the settings of the demo's store: those of a named home, else of one for the demo alone."""
+    environment = dict(os.environ)
+    if home is None:
+        environment = {name: value for name, value in environment.items() if name not in _OF_OTHER_STORES}
+        environment["RECORDS_HOME"] = str(_own_home())
+    return Settings.from_environment(environment)
+
+
+def _own_home() -> Path:
+    return users_data(os.environ) / "records-demo"
+
+
 def run_demo(store: RecordStore, *, quiet: bool = False) -> dict[str, Any]:
     """Import the flights of each airline into an account of its own, export one account, and import the export.
 
@@ -94,7 +111,7 @@ def run_demo(store: RecordStore, *, quiet: bool = False) -> dict[str, Any]:
         raise RecordsError(f"An import changed records of equal values: {again.batch.counts}, {returned.batch.counts}.")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     if not quiet:
-        _print(log.steps, peak, account)
+        _print(log.steps, peak, _beginning(store.settings))
     return {
         "accounts": sorted(map(_account, files)),
         "steps": [vars(step) | {"rows_per_second": round(step.rate)} for step in log.steps],
@@ -151,7 +168,16 @@ def _outcome(reports: list[ImportReport]) -> tuple[int, str]:
     return read, ", ".join(f"{number:,} {name}" for name, number in totals.items() if number)
 
 
-def _print(steps: list[Step], peak: int, account: str) -> None:
+def _beginning(settings: Settings) -> str:
+    """Returns the beginning of commands on the demo's store, without the settings that name another store."""
+    is_own = settings.home == _own_home()
+    others = [f"-u {name}" for name in _OF_OTHER_STORES[1:] if is_own and os.environ.get(name)]
+    beginning = f"records --home {shlex.quote(str(settings.home))}"
+    return f"env {' '.join(others)} {beginning}" if others else beginning
+
+
+def _print(steps: list[Step], peak: int, beginning: str) -> None:
+    import click
     from rich.filesize import decimal
 
     from pipelines.commands.terminal import console, table
@@ -162,4 +188,5 @@ def _print(steps: list[Step], peak: int, account: str) -> None:
     out = console()
     out.print(shown)
     out.print(f"Peak memory {decimal(peak)}. The import of the export changed no record.")
-    out.print(f"Look around: records batches, records exports, records export -a {account} -t {_TYPE}, records ui")
+    click.echo(f"Look around: {beginning} batches")  # in one line, so that it can be copied
+    click.echo(f"In a browser: {beginning} ui")

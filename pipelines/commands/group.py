@@ -3,13 +3,14 @@
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from pipelines.commands.options import print_json
 from resources.defects import defect, keep_details
+from resources.process_state import private_files
+from resources.settings import home_of
 from resources.system_errors import system_error
 from schemas.errors import NotAccessible, RecordsError
 
@@ -45,8 +46,13 @@ class Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         """Run the command line, then end the process with the exit code."""
         arguments = list(sys.argv[1:] if args is None else args)
+        with private_files():
+            self._run(arguments, extra)
+        sys.exit(0)
+
+    def _run(self, arguments: Sequence[str], extra: Mapping[str, Any]) -> None:
         try:
-            super().main(arguments, **{**extra, "prog_name": "records", "standalone_mode": False})
+            super().main([*arguments], **{**extra, "prog_name": "records", "standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as help_page:
             help_page.show()
             sys.exit(2)
@@ -59,7 +65,6 @@ class Commands(click.Group):
         except Exception as error:
             shown = _shown(error)
             _fail(arguments, shown.code, f"{shown.message} {shown.quoted}".rstrip(), shown.hint, shown.exit_code)
-        sys.exit(0)
 
 
 class Subcommands(click.Group):
@@ -81,7 +86,7 @@ def _write_sections(
 
 def _shown(error: Exception) -> RecordsError:
     """Returns the error for people. A defect is shown without its text, because the text may quote records."""
-    home = Path(os.environ.get("RECORDS_HOME") or ".records").absolute()
+    home = home_of(os.environ)
     known = system_error(error, home)
     if known is not None:
         return known

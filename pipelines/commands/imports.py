@@ -129,7 +129,7 @@ def _preview_options(command: _Function) -> _Function:
 @options.as_json
 def preview(file: Path, show_values: bool, as_json: bool, **choices: Any) -> None:
     """Read and check the whole FILE, and compare it with the records. Writes no records."""
-    with _importer(make=True) as (store, importer):
+    with _importer() as (store, importer):
         with progress(f"Reading {file.name}", as_json) as bar:
             report = importer.preview(_request(file, **choices), bar, _ask(bar), _choose(bar))
         print_report(store, report, show_values, as_json)
@@ -173,7 +173,7 @@ def discard(batch_id: str, account: str | None, as_json: bool) -> None:
 @options.as_json
 def import_file(file: Path, on_invalid: OnInvalid, show_values: bool, as_json: bool, **choices: Any) -> None:
     """Preview FILE, then commit it. If its records change in between, preview it again."""
-    with _importer(make=True) as (store, importer):
+    with _importer() as (store, importer):
         with progress(f"Reading {file.name}", as_json) as bar:
             report = importer.import_file(_request(file, **choices), on_invalid, bar, _ask(bar), _choose(bar))
         print_report(store, report, show_values, as_json)
@@ -193,10 +193,10 @@ def print_report(store: RecordStore, report: ImportReport, show_values: bool, as
 
 
 @contextmanager
-def _importer(*, make: bool = False) -> Iterator["tuple[RecordStore, Importer]"]:
+def _importer() -> Iterator["tuple[RecordStore, Importer]"]:
     from resources.importing.importer import Importer
 
-    with open_store(make=make) as store:
+    with open_store() as store:
         yield store, Importer(store, store.settings.actor)
 
 

@@ -1,20 +1,25 @@
 """What commands share: options, the store, the progress bar, and the output for programs."""
 
 import json
+import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from resources.record_store import RecordStore
 from resources.settings import Settings
-from schemas import load_record_types
 from schemas.reading import COMMA, POINT, DateOrder
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal import ProgressBar
+
+EARLIER_HOME = ".records"
+"""The default home of earlier versions, in the folder where a command ran."""
 
 PAGE = 50
 """How many entries of a list a page has."""
@@ -61,13 +66,24 @@ how_it_is_written = {
 
 
 @contextmanager
-def open_store(*, make: bool = False) -> Iterator[RecordStore]:
-    """Open the store that the environment's settings name. With `make`, create it if it does not exist."""
-    with RecordStore(Settings.from_environment()) as store:
-        if make and not store.exists:
-            store.initialise(load_record_types())
-            click.echo(f"Made a new store in {store.settings.place}.", err=True)
+def open_store() -> Iterator[RecordStore]:
+    """Open the store that the environment's settings name. Only `records init` and `records demo` make one."""
+    settings = Settings.from_environment()
+    _show_earlier_home(settings.home)
+    with RecordStore(settings) as store:
         yield store
+
+
+def _show_earlier_home(home: Path) -> None:
+    """Print how to use the store of this folder, which was the default home before, if no home is named."""
+    earlier = Path(EARLIER_HOME).absolute()
+    if os.environ.get("RECORDS_HOME") or not any((earlier / name).exists() for name in ("catalog.sqlite", "dagster")):
+        return
+    click.echo(
+        f"{earlier}, the home of earlier versions, is not used: the home is now {home}. "
+        f"To use it: export RECORDS_HOME={shlex.quote(str(earlier))}",
+        err=True,
+    )
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.web import api, files, texts
 from pipelines.web.guard import Guard
+from pipelines.web.health import Health
 from pipelines.web.identity import NotSignedIn
 from pipelines.web.rendering import STATIC
 from pipelines.web.views import exports, fixing, history, home, imports, inbox, scheduled, uploads
@@ -91,9 +92,13 @@ def routes(site: Site) -> list[Route | Mount]:
         takes_file = view is uploads.send_form
         return Route(path, _answered(site, view, role, takes_file=takes_file), methods=list(methods))
 
+    health = Health(site)
     post, importer = ("POST",), Role.IMPORTER
     of_account, of_upload, of_batch = "/a/{account}", "/a/{account}/import/{upload}", "/a/{account}/history/{batch}"
     return [
+        Route("/healthz", health.alive, methods=["GET"]),
+        Route("/readyz", health.ready, methods=["GET"]),
+        Route("/metrics", health.metrics, methods=["GET"]),
         page("/", home.accounts, role=None),
         page("/", home.open_account, role=None, methods=post),
         page(of_account, imports.first),

@@ -58,6 +58,17 @@ class Identities:
         named = [name.strip() for listed in groups for name in listed.split(",")]
         return rules.person(users[0].strip(), [name for name in named if name])
 
+    def may_monitor(self, request: Request) -> bool:
+        """Returns whether the sender may read the metrics: from this machine, or from an address in `monitors`.
+
+        A proxy would lend everybody its address. So what came through one is refused.
+        """
+        sender = request.client.host if request.client else ""
+        if any(name in request.headers for name in _OF_PROXIES):
+            return False
+        rules = self._rules()
+        return is_loopback(sender) or (rules is not None and rules.may_monitor(sender))
+
     def _rules(self) -> WebFile | None:
         """Returns the content of `web.yaml`; None if there is no such file."""
         try:

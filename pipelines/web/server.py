@@ -30,6 +30,7 @@ from dagster_webserver.version import __version__
 
 from pipelines.web.guard import Guard
 from pipelines.web.launchpad_order import put_first_fields_first
+from resources.process_state import keep_files_private
 from resources.settings import Settings
 
 _POLL_MILLISECONDS = 2000
@@ -42,16 +43,18 @@ _METHODS = ("GET", "HEAD", "POST")
 @click.option("--host", required=True, help="The address to listen at.")
 @click.option("--port", type=int, required=True, help="The port to listen at.")
 @click.option("--read-only", is_flag=True, help="Refuse to change anything, and start no daemon.")
-def main(workspace: Path, host: str, port: int, read_only: bool) -> None:
+@click.option("--without-daemon", is_flag=True, help="Start neither daemon nor code server: others run them.")
+def main(workspace: Path, host: str, port: int, read_only: bool, without_daemon: bool) -> None:
     """Serve Dagster's pages until an interrupt. Ends with 0, or with 1 if the daemon has ended before."""
-    configure_loggers(log_level="INFO")
     settings = Settings.from_environment()
+    configure_loggers(log_level="INFO", formatter="json" if settings.log == "json" else "colored")
+    keep_files_private()
     lost = Event()
     put_first_fields_first()
     with suppress(KeyboardInterrupt), get_instance_for_cli() as instance:
         instance.optimize_for_webserver(DEFAULT_DB_STATEMENT_TIMEOUT, DEFAULT_POOL_RECYCLE, DEFAULT_POOL_MAX_OVERFLOW)
-        if read_only:
-            _serve(instance, settings, workspace, host, port, read_only=True)
+        if read_only or without_daemon:
+            _serve(instance, settings, workspace, host, port, read_only=read_only)
         else:
             with _code_server(instance, workspace) as shared, _daemon(instance, shared, lost):
                 _serve(instance, settings, shared, host, port, read_only=False)

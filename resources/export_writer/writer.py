@@ -26,7 +26,7 @@ from resources.export_writer.publish import (
     require_writable,
     writing_errors,
 )
-from resources.file_storage import is_local, local, make_folder, opening
+from resources.file_storage import is_local, local, make_folder, opening, share
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.export_source import ExportSource
 from schemas.errors import Unaccounted
@@ -247,6 +247,9 @@ class ExportWriter:
             self._require_allowed(self._records(plan), local(plan.path))
         try:
             note.write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            if plan.request.path is not None:
+                for file in (written.path, note):
+                    share(file, self._store.settings.umask)
             with replacing(plan.path, plan.export_id):
                 self._files.put(written.path, plan.path)
             self._files.put(note, manifest.manifest_path)

@@ -1,4 +1,6 @@
-"""The reading process: it parses an untrusted file, and has the file, a pipe for its answers, and little else.
+"""The reading process: it parses an untrusted file, and has the file, a pipe for its answers, and nothing else.
+
+Before it reads, it gives away the environment, the right to open other files, and most system calls.
 
 First it answers with a line of JSON: what it found out about the file, or an error. Then it sends a stream of Arrow
 batches. Their metadata carry malformed records, cell problems and progress; those of the last batch end the stream.
@@ -25,6 +27,7 @@ import zstandard
 from resources.checksums import sha256_of
 from resources.defects import defect
 from resources.disk_space import free_bytes
+from resources.file_reader import confinement, scratch
 from resources.file_reader.archive import ZIP_ERRORS, ZIP_SIGNATURE, only_file, open_archive
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import recognise
@@ -53,7 +56,9 @@ def main() -> None:
     limits = ReadLimits(**request["limits"])
     try:
         with os.fdopen(request["answer"], "wb") as answer:
-            _limit_resources(limits)
+            memory = _give_away(request["file"])
+            _limit_resources(limits, memory)
+            confinement.confine_calls()
             _read(request, limits, answer)
     except BrokenPipeError:
         pass  # the importing process has stopped listening
@@ -64,8 +69,23 @@ def main() -> None:
     os._exit(0)
 
 
-def _limit_resources(limits: ReadLimits) -> None:
+def _give_away(file: int) -> int:
+    """Gives away the environment, and all files but the one to read, those for temporary data, and libraries.
+
+    Landlock does not reach threads that run already. So this comes before Arrow's threads. Returns the descriptor of
+    the system's file that says how much memory the process uses.
+    """
+    os.umask(0o077)
+    memory = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    confinement.confine_files([file], scratch.prepare())
+    os.environ.clear()
+    return memory
+
+
+def _limit_resources(limits: ReadLimits, memory: int) -> None:
     """Limits memory, time, files, processes and threads of this process from here on.
+
+    memory: the open /proc/self/statm.
 
     RLIMIT_NPROC forbids every new process and thread, so Arrow's two threads start before. It does not apply to root,
     because the operating system does not count root's processes.
@@ -74,7 +94,8 @@ def _limit_resources(limits: ReadLimits) -> None:
     pa.set_io_thread_count(1)
     with pyarrow.csv.open_csv(pa.BufferReader(b"-\n")) as reader:
         reader.read_all()
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    used = int(os.read(memory, 100).split()[0]) * resource.getpagesize()
+    os.close(memory)
     _limit(resource.RLIMIT_AS, used + limits.reader_memory_mb * 1_000_000)
     _limit(resource.RLIMIT_CPU, limits.reader_seconds, beyond=10)  # the soft limit sends the signal that names it
     _limit(resource.RLIMIT_FSIZE, limits.file_mb * 1_000_000)
@@ -183,7 +204,7 @@ def _unpacked(path: Path, name: str, packing: str, limits: ReadLimits, member: s
     """Returns the unpacked file: unnamed, in the folder for temporary files, at most half of its free space."""
     size, most = 0, free_bytes(Path(tempfile.gettempdir())) // 2
     try:
-        with path.open("rb") as file, _unpacking(file, packing, member) as packed, tempfile.TemporaryFile() as unpacked:
+        with path.open("rb") as file, _unpacking(file, packing, member) as packed, scratch.temporary_file() as unpacked:
             while data := packed.read(_BLOCK):
                 size += len(data)
                 if size > _RATIO_FROM and size > file.tell() * limits.ratio:

@@ -20,7 +20,8 @@ from schemas.reading import Question, ReadOptions
 
 _ERRORS = {error.code: error for error in (DiskFull, InvalidRequest, UnreadableFile)}
 _RUNNING: "set[subprocess.Popen[bytes]]" = set()
-_PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
+_PASSED_ON = ("PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "TMPDIR")
+"""What Python needs to start, and the folder for temporary files. The process forgets them before it reads."""
 
 
 class FileReader:

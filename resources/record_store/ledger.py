@@ -358,7 +358,7 @@ def all_unbalanced(connection: Connection) -> list[Batch]:
     """Returns the batches of all types and accounts with counts that do not balance, in any status but failed."""
     rows = connection.execute(
         f"""
-        WITH {_states(connection, "")}
+        WITH {_states(connection, "", None)}
         SELECT {_BATCH_COLUMNS} FROM states
         WHERE status <> ? AND read <> created + updated + unchanged + rejected + duplicate ORDER BY batch_id
         """,

@@ -44,7 +44,10 @@ def check_account(name: str | None) -> str:
 
 def not_ready(settings: Settings) -> StoreNotReady:
     """Returns the error for a store that does not exist."""
-    return StoreNotReady(f"There is no store in {settings.place}.", "Make it: records init.")
+    return StoreNotReady(
+        f"There is no store in {settings.place}.",
+        "Make it: records init. Or name the home of another one: records --home FOLDER, or RECORDS_HOME.",
+    )
 
 
 def not_marked(settings: Settings) -> StoreNotReady:

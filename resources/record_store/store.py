@@ -251,6 +251,11 @@ class RecordStore(TransactionalStore):
             known = known_type(connection, record_type)
             return {**known.presets, **ledger.presets(connection, check_account(account), record_type)}
 
+    def ledger_end(self) -> int:
+        """Returns the number of the ledger's last row."""
+        with self.reading() as connection:
+            return ledger.newest(connection)[0]
+
     def ledger_after(self, seq: int, limit: int) -> LedgerNews:
         """Returns at most `limit` rows of the ledger after a row, oldest first."""
         with self.reading() as connection:

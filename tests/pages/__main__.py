@@ -37,9 +37,9 @@ def main() -> None:
 
 @contextmanager
 def _folder() -> Iterator[Path]:
-    """An empty folder, with the settings for a store in it."""
+    """An empty folder, which is the home of the user."""
     with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"RECORDS_ACTOR": "you", "RECORDS_HOME": f"{folder}/.records"}
+        os.environ |= {"RECORDS_ACTOR": "you", "HOME": folder, "XDG_DATA_HOME": f"{folder}/.local/share"}
         yield Path(folder)
 
 

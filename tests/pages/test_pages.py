@@ -70,7 +70,9 @@ def test_the_output_that_a_page_quotes_was_printed_by_the_command_beside_it(
     name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick_reading: None
 ) -> None:
     monkeypatch.setenv("RECORDS_ACTOR", "you")
-    monkeypatch.setenv("RECORDS_HOME", str(tmp_path / ".records"))
+    monkeypatch.delenv("RECORDS_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / ".local" / "share"))
 
     outputs = run_page(TEXTS[name], tmp_path)
 

@@ -1,19 +1,20 @@
 """Many texts on the disk, by number. Memory holds those that were read lately."""
 
 import mmap
-import tempfile
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
+
+from resources.file_reader.scratch import temporary_file
 
 
 class TextSpool:
     """Texts in two unnamed temporary files: their bytes, and where each ends."""
 
     def __init__(self) -> None:
-        self._data: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the reader
-        self._ends: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115
+        self._data: BinaryIO = temporary_file()
+        self._ends: BinaryIO = temporary_file()
         self._ends.write(bytes(4))
         self._maps: list[mmap.mmap] = []
         self._bytes = 0

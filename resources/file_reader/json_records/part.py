@@ -1,11 +1,11 @@
 """A part of a file as a file of its own, so that a second reader can read it alone."""
 
-import tempfile
 from typing import BinaryIO
 
 from resources.file_reader.json_records.arrangement import Arrangement, Form
 from resources.file_reader.json_records.outline import bytes_at
 from resources.file_reader.json_records.source import BLOCK, WHITE
+from resources.file_reader.scratch import temporary_file
 
 
 def as_file(file: BinaryIO, records: Arrangement) -> BinaryIO:
@@ -19,7 +19,7 @@ def as_file(file: BinaryIO, records: Arrangement) -> BinaryIO:
     end = file.seek(0, 2) if records.end is None else records.end
     if records.form is Form.COMMAS:
         end = _without_last_comma(file, start, end)
-    copy = tempfile.TemporaryFile()  # noqa: SIM115 - it is open as long as the reader
+    copy = temporary_file()
     if records.form is Form.COMMAS:
         copy.write(b"[")
     while start < end:

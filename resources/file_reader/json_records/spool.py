@@ -1,13 +1,13 @@
 """Records that are read and not yet delivered, in an unnamed temporary file."""
 
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
 
 from resources.file_reader.json_records.walk import UnfitValue
+from resources.file_reader.scratch import temporary_file
 
 _LINE = pa.field("", pa.int64())  # the last column; the others are named by the members
 
@@ -25,7 +25,7 @@ class Spool:
     """Blocks on the disk, in order, until it is closed."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it is open as long as the reader
+        self._file = temporary_file()
         self._sizes: list[int] = []
 
     def put(self, block: Block) -> None:

@@ -1,11 +1,11 @@
 """The text of a JSON file in UTF-8, in which RFC 8259 wants it. Files in UTF-16 and UTF-32 are written anew."""
 
 import codecs
-import tempfile
 from typing import BinaryIO
 
 from resources.file_reader.json_encoding import encoding_of
 from resources.file_reader.json_records.source import BLOCK
+from resources.file_reader.scratch import temporary_file
 from schemas.errors import UnreadableFile
 
 
@@ -20,7 +20,7 @@ def in_utf8(file: BinaryIO, name: str) -> tuple[BinaryIO, str]:
     if encoding == "utf-8":
         return file, encoding
     decoder = codecs.getincrementaldecoder(encoding)()
-    written = tempfile.TemporaryFile()  # noqa: SIM115 - it is open as long as the reader
+    written = temporary_file()
     read = 0
     try:
         while data := file.read(BLOCK):

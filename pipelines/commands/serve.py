@@ -1,0 +1,97 @@
+"""`records serve`: one part of a deployment, as a process that a service manager or a container runs."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipelines.commands import options
+from pipelines.commands.options import open_store, print_json
+from resources.process_state import name_home
+from resources.settings import Settings
+from schemas.errors import InvalidRequest
+
+_PORTS = {"code": 4000, "dagster": 3000, "web": 3001}
+_MODULE = "pipelines.definitions"
+_LOCATION = "records"
+
+
+@click.command()
+@click.option(
+    "--role",
+    type=click.Choice(("code", "dagster", "daemon", "web")),
+    required=True,
+    help="code: the definitions and runs. dagster: its pages. daemon: schedules and sensors. web: the web pages.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to answer at, of all but daemon.")
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="The port.  [default: code a socket, dagster 3000, web 3001]"
+)
+@click.option(
+    "--code",
+    metavar="ADDRESS",
+    help="Where the code server is: HOST:PORT, or the path of a socket.  [default: code.sock in the home]",
+)
+@options.as_json
+def serve(role: str, host: str, port: int | None, code: str | None, as_json: bool) -> None:
+    """Run one part of a deployment until it is ended: for systemd, containers and the like.
+
+    `records ui` runs all parts on one machine. The code server has no login: only a socket, or a network of its own.
+    """
+
+    def ready(at: str) -> None:
+        print_json({"role": role, "at": at}) if as_json else click.echo(f"Serving {role} at {at}.", err=True)
+
+    with open_store() as store:
+        store.accounts()  # raises StoreNotReady if the home has no store
+        settings = store.settings
+    if role == "web":
+        from pipelines.commands.ui import run_pages
+
+        run_pages(settings, host, port or _PORTS[role], ready)
+        return
+    from pipelines.commands.ui import prepare_dagster_home
+
+    name_home(settings.home, dagster=prepare_dagster_home(settings))
+    socket = code or str(settings.home / "code.sock")
+    log = ("--log-format", "json") if settings.log == "json" else ()
+    if role == "code":
+        place = ["--socket", socket] if port is None else ["--host", host, "--port", str(port)]
+        if port is None:
+            Path(socket).unlink(missing_ok=True)  # of a server that was killed
+        ready(socket if port is None else f"{host}:{port}")
+        _become("-m", "dagster", "code-server", "start", "-m", _MODULE, "--location-name", _LOCATION, *place, *log)
+    workspace = str(_workspace(settings, socket))
+    if role == "daemon":
+        ready("no address")
+        _become("-m", "dagster._daemon", "run", "--workspace", workspace, *log)
+    port = port or _PORTS[role]
+    ready(f"http://{host}:{port}")
+    own = ("--workspace", workspace, "--host", host, "--port", str(port), "--without-daemon")
+    _become("-W", "ignore", "-m", "pipelines.web.server", *own)
+
+
+def _workspace(settings: Settings, code: str) -> Path:
+    """Returns a workspace.yaml that names the code server."""
+    host, _, port = code.rpartition(":")
+    if "/" in code:
+        server: dict[str, Any] = {"socket": code}
+    elif host and port.isdigit():
+        server = {"host": host, "port": int(port)}
+    else:
+        raise InvalidRequest(f"--code is {code!r}.", "Give HOST:PORT, or the path of a socket.")
+    path = settings.home / "workspace.of-servers.yaml"
+    path.write_text(
+        json.dumps({"load_from": [{"grpc_server": {**server, "location_name": _LOCATION}}]}) + "\n", "utf-8"
+    )
+    return path
+
+
+def _become(*arguments: str) -> None:
+    """Replace this process, so that signals and the exit code are the server's own."""
+    command = [sys.executable, *arguments]
+    sys.stdout.flush()
+    os.execv(command[0], command)  # noqa: S606 - our own command

@@ -1,0 +1,84 @@
+"""`Metrics`: numbers about the store for Prometheus.
+
+Counters begin when the first answer is asked for, and follow the new rows of the ledger. So an answer costs what has
+happened since the last one, and never more with a longer history.
+"""
+
+from threading import Lock
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from resources.disk_space import free_bytes
+from resources.file_storage import files_below, is_local
+from resources.record_store import RecordStore
+from resources.settings import Settings
+from schemas.batches import Batch, BatchStatus
+
+_ROWS = 10_000
+"""The most rows of the ledger that one answer reads. The next one continues."""
+
+
+class Metrics:
+    """The metrics of one process. For several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._turn = Lock()
+        self._reached: int | None = None
+        self._registry = registry = CollectorRegistry()
+        labels = ("account",) if settings.metrics_accounts else ()
+        self._batches = Counter("records_batches", "Batches that got a status.", ("status", *labels), registry=registry)
+        self._records = Counter(
+            "records_records", "Records of committed files, by outcome.", ("outcome", *labels), registry=registry
+        )
+        self._exports = Counter("records_exports", "Published exports.", labels, registry=registry)
+        self._export_rows = Counter("records_export_rows", "Records in exports.", labels, registry=registry)
+        self._export_bytes = Counter("records_export_bytes", "Bytes of exports.", labels, registry=registry)
+        self._export_seconds = Counter("records_export_seconds", "Seconds of exports.", labels, registry=registry)
+        self._ledger = Gauge("records_ledger_rows", "Number of the ledger's last row.", registry=registry)
+        self._waiting = Gauge("records_inbox_files", "Files that wait in the inbox.", registry=registry)
+        self._oldest = Gauge(
+            "records_inbox_oldest_seconds", "Age of the oldest file in the inbox; 0 without one.", registry=registry
+        )
+        self._free = Gauge("records_free_bytes", "Free room on a disk.", ("place",), registry=registry)
+
+    def text(self, store: RecordStore) -> tuple[bytes, str]:
+        """Returns the metrics as text, and its media type."""
+        with self._turn:
+            self._follow(store)
+            self._look(store)
+            return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def _follow(self, store: RecordStore) -> None:
+        """Count what the ledger has got since the last call."""
+        if self._reached is None:
+            self._reached = store.ledger_end()
+        rows = store.ledger_after(self._reached, _ROWS).rows
+        for seq, row in rows:
+            self._reached = seq
+            owner = (row.account,) if self._settings.metrics_accounts else ()
+            if isinstance(row, Batch):
+                self._batches.labels(row.status.value, *owner).inc()
+                if row.status is BatchStatus.COMMITTED:
+                    for outcome, number in vars(row.counts).items():
+                        self._records.labels(outcome, *owner).inc(number)
+                continue
+            for counter, amount in (
+                (self._exports, 1.0),
+                (self._export_rows, row.rows),
+                (self._export_bytes, row.bytes),
+                (self._export_seconds, row.seconds or 0.0),
+            ):
+                (counter.labels(*owner) if owner else counter).inc(amount)
+        self._ledger.set(self._reached)
+
+    def _look(self, store: RecordStore) -> None:
+        """Measure the inbox and the disks."""
+        settings = self._settings
+        put_at = [file.put_at for file in files_below(settings.inbox)]
+        self._waiting.set(len(put_at))
+        self._oldest.set(max(0.0, (store.clock.now() - min(put_at)).total_seconds()) if put_at else 0)
+        self._free.labels("home").set(free_bytes(settings.home))
+        if is_local(settings.data):
+            self._free.labels("data").set(free_bytes(settings.data))
