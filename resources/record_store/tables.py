@@ -30,6 +30,9 @@ LEDGER: dict[str, str] = {
     "record_types": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, record_type VARCHAR NOT NULL, hash VARCHAR NOT NULL,
         description VARCHAR NOT NULL""",
+    "erasures": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, erasure_id VARCHAR NOT NULL, account VARCHAR NOT NULL,
+        record_type VARCHAR, status VARCHAR NOT NULL, actor VARCHAR NOT NULL, detail VARCHAR NOT NULL""",
     "files": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, path VARCHAR NOT NULL, bytes BIGINT, checksum VARCHAR,
         account VARCHAR, batches VARCHAR[] NOT NULL""",
