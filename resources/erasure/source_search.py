@@ -4,7 +4,7 @@ import gzip
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from resources.record_store import RecordStore
 from schemas import load_model
 from schemas.batches import Batch, ImportRequest
 from schemas.errors import InvalidRequest, UnreadableFile
-from schemas.mapping import map_headers
+from schemas.mapping import REJECTS_COLUMNS, map_headers
 from schemas.reading import ReadOptions
 from schemas.validation import validate
 
@@ -40,7 +40,7 @@ class FoundRecords:
     total: int | None = 0
     form: str = ""
     packing: str | None = None
-    used: ReadOptions = ReadOptions()
+    used: ReadOptions = field(default_factory=ReadOptions)
 
     @property
     def has_any(self) -> bool:
@@ -103,7 +103,8 @@ class SourceSearch:
         found = {it.record for it in chunk.malformed if self._erased.is_in_malformed(it.values)}
         for malformed in chunk.malformed:
             if malformed.record in found:
-                self._erased.add_texts({}, malformed.values)
+                ours = len(REJECTS_COLUMNS) if set(REJECTS_COLUMNS) <= set(source.reader.headers) else 0
+                self._erased.add_texts({}, malformed.values[: len(malformed.values) - ours])
         if not len(chunk.records):
             return found
         columns = chunk.values.columns
@@ -118,8 +119,10 @@ class SourceSearch:
         rows: set[int] = set()
         for table in (texts, {name: typed[name] for name in typed.column_names}):
             rows |= set(self._erased.among({name: column.to_pylist() for name, column in table.items()}))
+        own = {at for at, header in enumerate(source.reader.headers) if header in REJECTS_COLUMNS}
         for at in rows:
-            self._erased.add_texts(fields, [column[at].as_py() or "" for column in columns])
+            row = ["" if number in own else column[at].as_py() or "" for number, column in enumerate(columns)]
+            self._erased.add_texts(fields, row)
         return found | {chunk.records[at].as_py() for at in rows}
 
 
@@ -147,7 +150,10 @@ def _in_order(chunk: TextChunk) -> list[tuple[int, int]]:
     """Returns the number and the line of each record of a chunk, in the order of the file."""
     good: pa.Array = chunk.records
     return sorted(
-        [*zip(good.to_pylist(), chunk.lines.to_pylist(), strict=True), *((it.record, it.line) for it in chunk.malformed)]
+        [
+            *zip(good.to_pylist(), chunk.lines.to_pylist(), strict=True),
+            *((it.record, it.line) for it in chunk.malformed),
+        ]
     )
 
 

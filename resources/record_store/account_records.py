@@ -16,6 +16,7 @@ from resources.record_store.batch_reports import BatchReports
 from resources.record_store.commit import Commit
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection
+from resources.record_store.ledger_erasure import erased_since
 from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
@@ -110,12 +111,15 @@ class AccountRecords:
             record_type = ledger.record_types(connection)[batch.record_type]
             snapshot = snapshots_of(connection, [batch_id]).get(batch_id)
             self._compare_files(connection, batch_id, ["staging"])
+            erased = erased_since(connection, batch)
         samples: tuple[RowProblem, ...] = ()
         proposals: tuple[MappedValue, ...] = ()
         with suppress(FileNotFoundError), self._store.files.fetched(self.problems(batch_id)) as problems:
             samples = summarise(problems)[1]
             proposals = proposed_values(problems, record_type) if batch.status is BatchStatus.PREVIEWED else ()
-        return self.with_files(ImportReport(batch, samples=samples, proposals=proposals, snapshot=snapshot))
+        return self.with_files(
+            ImportReport(batch, samples=samples, proposals=proposals, snapshot=snapshot, erased=erased)
+        )
 
     def detailed_report(self, batch_id: str) -> ImportReport:
         """Returns the batch with its files and all that its preview has found, as far as it is kept."""
@@ -333,7 +337,15 @@ class AccountRecords:
             counts = rollback.counts(decision)
             conflicts, modified_by = self._modified(connection, rollback, counts)
             return RollbackReport(
-                None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts, modified_by
+                None,
+                batch.batch_id,
+                self.name,
+                batch.record_type,
+                "planned",
+                counts,
+                conflicts,
+                modified_by,
+                erased=erased_since(connection, batch),
             )
 
     def roll_back(self, request: RollbackRequest, actor: str, run_id: str | None) -> RollbackReport:
@@ -388,7 +400,12 @@ class AccountRecords:
                 status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
                 changed = replace(other, status=status, actor=actor, run_id=run_id, at=transaction.at)
                 transaction.append(ledger.append_batch, changed)
-            done = replace(_rollback_report(rollback_batch, undone), conflicts=conflicts, modified_by=modified_by)
+            done = replace(
+                _rollback_report(rollback_batch, undone),
+                conflicts=conflicts,
+                modified_by=modified_by,
+                erased=erased_since(connection, batch),
+            )
         return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
 
     def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:

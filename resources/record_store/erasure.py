@@ -144,7 +144,7 @@ class RecordsErasure:
         mine = f"{self._folder}/_account={self._account}/"
         known = {file.path for file in named(self._connection)}
         loose = set(retired(self._connection)) | existing(self._data, [f"{mine}ducklake-*.parquet"])
-        return sorted(path for path in loose - known if path.startswith(mine) and self._has_listed(path))
+        return sorted(path for path in loose - known if path.startswith(mine) and self.has_listed(path))
 
     def rewrite(self, file: LakeFile) -> Rewritten:
         """Write a file anew without the listed records, with its deletions, in the transaction of the connection.
@@ -191,8 +191,8 @@ class RecordsErasure:
                     f"DELETE FROM {METADATA}.ducklake_{table} WHERE data_file_id = ?", [file.number]
                 )
             self._count_table(file, file.records, 0)
-        for table in {file.table for file in files}:
-            self._set_table_statistics(table)
+        for number in {file.table for file in files}:
+            self._set_table_statistics(number)
         return tuple(paths)
 
     def first_snapshot(self) -> int | None:
@@ -230,16 +230,13 @@ class RecordsErasure:
         ).fetch_all()
         fields = ", ".join(f"{identifier(name)}: {number}" for name, number in ids)
         done = self._connection.execute(
-            f"COPY ({query}) TO {literal(self._address(path))} "
-            f"(FORMAT parquet, RETURN_STATS, FIELD_IDS {{{fields}}})"
+            f"COPY ({query}) TO {literal(self._address(path))} (FORMAT parquet, RETURN_STATS, FIELD_IDS {{{fields}}})"
         )
         columns = done.columns
         (row,) = done.fetch_all()
         return dict(zip(columns, row, strict=True))
 
-    def _replace(
-        self, table: str, key: str, number: int, path: str, written: Mapping[str, Any], count: str
-    ) -> None:
+    def _replace(self, table: str, key: str, number: int, path: str, written: Mapping[str, Any], count: str) -> None:
         self._connection.execute(
             f"UPDATE {METADATA}.{table} SET path = ?, {count} = ?, file_size_bytes = ?, footer_size = ? "
             f"WHERE {key} = ?",
@@ -308,7 +305,8 @@ class RecordsErasure:
                 [None if unknown else low, None if unknown else high, table, column],
             )
 
-    def _has_listed(self, path: str) -> bool:
+    def has_listed(self, path: str) -> bool:
+        """Returns whether a file of records has listed ones, or cannot be read."""
         try:
             (found,) = self._connection.fetch_one(
                 f"SELECT count(*) FROM {self._read([path])} WHERE ({self._key}) IN (FROM erased)"

@@ -15,6 +15,7 @@ from typing import Any
 
 from resources.record_store.lake import METADATA, Connection, identifier
 from resources.record_store.tables import exists
+from schemas.batches import Batch
 from schemas.erasure import Erasure, ErasureStatus
 from schemas.errors import StoreNotReady
 
@@ -37,22 +38,25 @@ class LedgerChanges:
 
 
 class Values:
-    """The texts of erased records. Each can stand alone, or, if it is long enough, inside of another text."""
+    """The texts of erased records. Each can stand alone, or, if it is long enough, inside of another text.
 
-    def __init__(self, texts: Collection[str]) -> None:
-        self._texts = {text for text in texts if text}
-        long = sorted((text for text in self._texts if len(text) >= _LONG), key=len, reverse=True)
-        self._inside = re.compile("|".join(map(re.escape, long))) if long else None
+    words: keys, which are also found inside of a text if they are short, but not inside of a word.
+    """
+
+    def __init__(self, texts: Collection[str], words: Collection[str] = ()) -> None:
+        self._texts = {text for text in (*texts, *words) if text}
+        long = {text for text in self._texts if len(text) >= _LONG}
+        patterns = [re.escape(text) for text in sorted(long, key=len, reverse=True)]
+        patterns += [rf"(?<!\w){re.escape(text)}(?!\w)" for text in words if text and text not in long]
+        self._inside = re.compile("|".join(patterns)) if patterns else None
 
     def has(self, text: str | None) -> bool:
         """Returns whether the text is one of the values, or has one inside."""
         return text is not None and (text in self._texts or bool(self._inside and self._inside.search(text)))
 
     def masked(self, value: Any) -> Any:
-        """Returns a value of JSON with masks in place of the erased ones, in keys too."""
-        if isinstance(value, Mapping):
-            return {self.masked(name): self.masked(each) for name, each in value.items()}
-        if isinstance(value, list | tuple):
+        """Returns a text, or a list of texts, with masks in place of the erased ones."""
+        if isinstance(value, list):
             return [self.masked(each) for each in value]
         if not isinstance(value, str) or not self.has(value):
             return value
@@ -60,19 +64,29 @@ class Values:
 
 
 def masked_detail(detail: str, values: Values) -> str:
-    """Returns the detail of a batch without examples of values, without mappings of erased texts, and masked."""
+    """Returns the detail of a batch without examples of values and mappings of erased texts, its sentences masked.
+
+    What the store itself has written, such as a mode or an id, is never masked, though a value may look like it.
+    """
     found = json.loads(detail)
     binding = found.get("binding", {})
     binding.pop("changes", None)
-    for warning in found.get("warnings", ()):
-        if isinstance(warning, dict):
-            warning["examples"] = []
-    for question in found.get("questions", ()):
-        question["values"] = []
+    found["warnings"] = [
+        values.masked(it) if isinstance(it, str) else it | {"examples": [], "sentence": values.masked(it["sentence"])}
+        for it in found.get("warnings", ())
+    ]
+    found["questions"] = [
+        it | {"values": [], "sentence": values.masked(it["sentence"])} for it in found.get("questions", ())
+    ]
     found["learnt"] = [it for it in found.get("learnt", ()) if not (values.has(it["text"]) or values.has(it["value"]))]
+    found["understood"] = [[label, values.masked(value)] for label, value in found.get("understood", ())]
     for field, texts in binding.get("value_map", {}).items():
         binding["value_map"][field] = {text: value for text, value in texts.items() if not values.has(text)}
-    return json.dumps(values.masked(found), ensure_ascii=False)
+    if "column_map" in binding:
+        binding["column_map"] = {values.masked(name): field for name, field in binding["column_map"].items()}
+    if "failure" in binding:
+        binding["failure"] = values.masked(binding["failure"])
+    return json.dumps(found, ensure_ascii=False)
 
 
 def mask_rows(connection: Connection, account: str, record_type: str, values: Values) -> LedgerChanges:
@@ -84,7 +98,7 @@ def mask_rows(connection: Connection, account: str, record_type: str, values: Va
     changed = 0
     for table, columns in (
         ("batches", {"file_name": values.masked, "detail": lambda text: masked_detail(text, values)}),
-        ("exports", {"path": values.masked, "detail": lambda text: _masked_json(text, values)}),
+        ("exports", {"path": values.masked, "detail": lambda text: _masked_request(text, values)}),
     ):
         changed += _change(connection, table, columns, "account = ? AND record_type = ?", of)
     rows = connection.execute(
@@ -133,9 +147,7 @@ def require_table(connection: Connection) -> None:
         raise StoreNotReady("An earlier version made the store, which cannot record erasures.", "Run: records init")
 
 
-def erasures(
-    connection: Connection, account: str | None = None, record_type: str | None = None
-) -> list[Erasure]:
+def erasures(connection: Connection, account: str | None = None, record_type: str | None = None) -> list[Erasure]:
     """Returns the erasures of an account's records of a type, or of all, newest first, in their last status."""
     if ("ledger", "erasures") not in connection.filled:
         return []
@@ -151,6 +163,13 @@ def erasures(
         Erasure(erasure_id, owner, kind, ErasureStatus(status), actor, at, json.loads(detail))
         for erasure_id, owner, kind, status, actor, at, detail in rows
     ]
+
+
+def erased_since(connection: Connection, batch: Batch) -> tuple[str, ...]:
+    """Returns what was erased of a batch's account and type since its commit or preview, as sentences."""
+    since = batch.committed_at or batch.at
+    found = erasures(connection, batch.account, batch.record_type)
+    return tuple(it.message() for it in found if it.at >= since)
 
 
 def forget_statistics(connection: Connection) -> None:
@@ -170,8 +189,15 @@ def forget_statistics(connection: Connection) -> None:
     )
 
 
-def _masked_json(text: str | None, values: Values) -> str | None:
-    return text if text is None else json.dumps(values.masked(json.loads(text)), ensure_ascii=False)
+def _masked_request(text: str | None, values: Values) -> str | None:
+    """Returns the detail of an export with masks in its filters and its path."""
+    if text is None:
+        return None
+    found = json.loads(text)
+    for name in ("filters", "path"):
+        if name in found["request"]:
+            found["request"][name] = values.masked(found["request"][name])
+    return json.dumps(found, ensure_ascii=False)
 
 
 def _change(
@@ -184,7 +210,7 @@ def _change(
     changed = 0
     for seq, *before in rows:
         after = [change(value) for change, value in zip(columns.values(), before, strict=True)]
-        if after == before or (table == "batches" and _same(before, after)):
+        if all(map(_is_same, before, after)):
             continue
         changed += 1
         for kept in _kept_in(connection, table):
@@ -194,9 +220,11 @@ def _change(
     return changed
 
 
-def _same(before: Sequence[str], after: Sequence[str]) -> bool:
-    """Returns whether a batch's name and detail are the same, however the JSON is written."""
-    return before[0] == after[0] and json.loads(before[1]) == json.loads(after[1])
+def _is_same(before: str | None, after: str | None) -> bool:
+    """Returns whether two texts are the same, or are JSON of the same value."""
+    if before == after or before is None or after is None:
+        return before == after
+    return before.startswith("{") and bool(json.loads(before) == json.loads(after))
 
 
 def _remove(connection: Connection, table: str, seqs: Sequence[int]) -> int:
@@ -212,7 +240,9 @@ def _kept_in(connection: Connection, table: str) -> list[str]:
 
     Raises StoreNotReady if it keeps some in files, which this version never writes.
     """
-    (files,) = connection.fetch_one(f"SELECT count(*) FROM {METADATA}.ducklake_data_file WHERE table_id = {_ID}", [table])
+    (files,) = connection.fetch_one(
+        f"SELECT count(*) FROM {METADATA}.ducklake_data_file WHERE table_id = {_ID}", [table]
+    )
     if files:
         raise StoreNotReady(
             f"Rows of the ledger's table {table} are in files, which another program than records has written.",

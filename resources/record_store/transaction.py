@@ -259,13 +259,20 @@ class TransactionalStore:
             self._execute_commit(connection)
 
     @contextmanager
-    def rewriting(self, message: str, actor: str, account: str, writes: Sequence[str]) -> Iterator[Connection]:
+    def rewriting(
+        self,
+        message: str,
+        actor: str,
+        account: str,
+        writes: Sequence[str],
+        record: Callable[[Transaction], None] | None = None,
+    ) -> Iterator[Connection]:
         """Begins a transaction on DuckLake's own tables that replaces files of an account, under the write lock.
 
         The checksums of the new files are in `store-files.json` before the commit, and in the ledger after a second
         one. That commit makes a snapshot, so that no process uses statistics of the lake from before.
 
-        writes: patterns of the files that it may make.
+        writes: patterns of the files that it may make. record: adds rows of the ledger in the second commit.
         """
         with self.write_lock, self._lake.attached() as connection:
             mark, data = self._require_one_store(connection), self.settings.data
@@ -286,6 +293,8 @@ class TransactionalStore:
             seq, newest = ledger.newest(connection)
             transaction = Transaction(connection, seq + 1, self._times.now(newest, mark))
             transaction.record_files(known)
+            if record is not None:
+                record(transaction)
             self._commit(transaction, message, actor)
             self._pending.clear()
             self._advance(replace(mark, writing=None, seen=self._times.observe(mark)), transaction.snapshot)
