@@ -10,7 +10,7 @@ from resources.erasure.file_cutter import cut
 from resources.erasure.source_search import FoundRecords, SourceSearch
 from resources.file_storage import checksum, entries, exists, files_below, is_local, read, remove
 from resources.inbox.bundles import WHY, why_name
-from resources.record_store import RecordStore, ledger
+from resources.record_store import RecordStore
 from schemas.batches import Batch
 from schemas.erasure import Found, Touched
 from schemas.errors import NotAccessible, NotFound, Refused
@@ -145,8 +145,7 @@ class SourceFiles:
         batches = () if file.batch_id is None else (file.batch_id,)
         stored = StoredFile(path, made.stat().st_size, checksum(made), self._account, batches)
         with self._store.transaction("erase: rejects file", actor, writes=()) as transaction:
-            if ledger.files(transaction.connection, [path]).get(path):
-                transaction.record_files([stored])
+            transaction.record_files([stored])
 
     def _places(self, known: "dict[str, Batch]") -> Iterator[tuple[Found, Location, str | None]]:
         settings = self._store.settings

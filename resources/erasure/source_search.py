@@ -16,7 +16,7 @@ from schemas import load_model
 from schemas.batches import Batch, ImportRequest
 from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.mapping import REJECTS_COLUMNS, map_headers
-from schemas.reading import ReadOptions
+from schemas.reading import SAID, ReadOptions
 from schemas.validation import validate
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class SourceSearch:
     def find(self, path: Path, batch: Batch | None = None) -> FoundRecords:
         """Returns the erased records of a file, and takes their texts. batch: the batch that has imported the file."""
         remembered = None if batch is None else batch.remembered
-        said = {} if remembered is None else remembered.options.said()
+        said = {} if remembered is None else {name: getattr(remembered.options, name) for name in SAID}
         maps = {} if remembered is None else remembered.column_map
         try:
             request = ImportRequest(path, self._account, self._type.name, **said)

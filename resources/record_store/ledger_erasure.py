@@ -40,19 +40,20 @@ class LedgerChanges:
 class Values:
     """The texts of erased records. Each can stand alone, or, if it is long enough, inside of another text.
 
-    words: keys, which are also found inside of a text if they are short, but not inside of a word.
+    Case does not count. words: keys, which are also found inside of a text if they are short, but not inside of a word.
     """
 
     def __init__(self, texts: Collection[str], words: Collection[str] = ()) -> None:
-        self._texts = {text for text in (*texts, *words) if text}
-        long = {text for text in self._texts if len(text) >= _LONG}
+        given = {text for text in (*texts, *words) if text}
+        self._texts = {text.casefold() for text in given}
+        long = {text for text in given if len(text) >= _LONG}
         patterns = [re.escape(text) for text in sorted(long, key=len, reverse=True)]
         patterns += [rf"(?<!\w){re.escape(text)}(?!\w)" for text in words if text and text not in long]
-        self._inside = re.compile("|".join(patterns)) if patterns else None
+        self._inside = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
 
     def has(self, text: str | None) -> bool:
         """Returns whether the text is one of the values, or has one inside."""
-        return text is not None and (text in self._texts or bool(self._inside and self._inside.search(text)))
+        return text is not None and (text.casefold() in self._texts or bool(self._inside and self._inside.search(text)))
 
     def masked(self, value: Any) -> Any:
         """Returns a text, or a list of texts, with masks in place of the erased ones."""
@@ -60,7 +61,7 @@ class Values:
             return [self.masked(each) for each in value]
         if not isinstance(value, str) or not self.has(value):
             return value
-        return MASK if value in self._texts or self._inside is None else self._inside.sub(MASK, value)
+        return MASK if value.casefold() in self._texts or self._inside is None else self._inside.sub(MASK, value)
 
 
 def masked_detail(detail: str, values: Values) -> str:
