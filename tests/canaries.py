@@ -113,7 +113,9 @@ def put_canaries(store: RecordStore, folder: Path, outside: Path, records: int) 
     importer.preview(
         contacts_of(write_csv(folder / "with.csv", [person(1, notes="the new canary"), other(3)], COLUMNS))
     )
-    kept = importer.preview(contacts_of(write_csv(folder / "without.csv", [other(4, notes="new"), other(5)], COLUMNS)))
+    kept = importer.preview(
+        contacts_of(write_csv(folder / "without.csv", [other(60, notes="new"), other(61)], COLUMNS))
+    )
     _upload(store, folder, importer)
     _leave_behind(store, folder)
     return WithCanaries(updated, created, kept.batch.batch_id)
@@ -157,6 +159,7 @@ def _arrive(store: RecordStore, folder: Path) -> None:
     (place / "broken.csv").write_bytes(b"external_id,status\x00\x01\nCANARY-1,\x00lead\n\xff\xfe\x00canary.2")
     write_csv(place / "wrong.csv", [other(1, amount="x"), person(2, amount="canary amount")], COLUMNS)
     arrive(store)
+    place.mkdir(parents=True, exist_ok=True)
     write_csv(place / "waits.csv", rows(9), COLUMNS)
     bundle = on_disk(store.settings.processing) / "a-20260105-093000000-abcdef" / "ua" / "contacts"
     bundle.mkdir(parents=True)

@@ -17,6 +17,8 @@ from schemas.errors import NotAccessible, NotFound, Refused
 from schemas.files import StoredFile
 from schemas.location import Location
 
+_UNFINISHED = ".erasing"
+"""How the name of a file ends that is being written beside the one that it will replace."""
 _REASONS = (WHY, why_name(WHY))
 
 
@@ -63,6 +65,9 @@ class SourceFiles:
         found = []
         for kind, place, batch_id in self._places(known):
             if is_local(place) and not (place.is_file() and not place.is_symlink()):
+                continue
+            if place.name.endswith(_UNFINISHED):
+                remove(place)
                 continue
             batch = known.get(batch_id or "") if kind is Found.ARCHIVE else None
             try:
@@ -111,7 +116,9 @@ class SourceFiles:
                 if after is None:
                     remove_certainly(file.place)
                     return Touched(file.kind, removed=1, records=records)
-                working = self._store.files.working(final)
+                working = (
+                    final.parent / f".{masked}{_UNFINISHED}" if is_local(final) else self._store.files.working(final)
+                )
                 try:
                     working.write_bytes(after.read_bytes())
                     if file.kind is Found.REJECTS:

@@ -196,7 +196,7 @@ class RecordsErasure:
         return tuple(paths)
 
     def first_snapshot(self) -> int | None:
-        """Returns the first snapshot whose files have listed records; None if no file has any."""
+        """Returns the first snapshot of which a file has listed records. Returns None if no file has any."""
         return min((file.begin for file in self.affected()), default=None)
 
     def _deletions(self, file: LakeFile) -> dict[int, str]:
