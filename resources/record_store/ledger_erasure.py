@@ -115,7 +115,15 @@ def mask_rows(connection: Connection, account: str, record_type: str, values: Va
 
 
 def remove_account(connection: Connection, account: str) -> LedgerChanges:
-    """Remove all rows about an account."""
+    """Remove all rows about an account, and the names of its presets from the messages of commits."""
+    presets = connection.execute(
+        f"SELECT DISTINCT name FROM {_rows(connection, 'presets')} WHERE account = ?", [account]
+    ).fetch_all()
+    for (name,) in presets:
+        connection.execute(
+            f"UPDATE {METADATA}.ducklake_snapshot_changes SET commit_message = ? WHERE commit_message = ?",
+            [f"preset {MASK}", f"preset {name}"],
+        )
     removed = 0
     for table in _OF_ACCOUNT:
         rows = connection.execute(
