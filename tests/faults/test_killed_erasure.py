@@ -12,7 +12,6 @@ from resources.export_writer import ExportWriter
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.settings import Settings
-from resources.upkeep.maintenance import Maintenance
 from schemas.batches import OnInvalid
 from schemas.erasure import ErasureRequest
 from schemas.errors import NotFound
@@ -54,8 +53,7 @@ def test_an_erasure_killed_at_any_step_is_completed_by_the_next(with_people: Cop
         before = snapshots_of_others(store)
     with with_people.one("undisturbed") as undisturbed:
         steps = run(_erase, undisturbed)
-    assert steps > 40, "fewer than there are"
-    print(steps)
+    assert steps > 40
 
     def is_completed(fatal: int) -> None:
         with with_people.one(f"killed-{fatal}") as killed:
@@ -69,11 +67,10 @@ def test_an_erasure_killed_at_any_step_is_completed_by_the_next(with_people: Cop
                 found = snapshots_of_others(store)
                 assert {number: found[number] for number in before} == before, fatal
                 assert not set(KEYS) & {row["external_id"] for row in stored(store)}, fatal
-                Maintenance(store, "tester").maintain()
             assert places_with(killed.home, WORDS) == [], fatal
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(is_completed, [*range(1, steps, 16), steps]))
+        list(pool.map(is_completed, [*range(1, steps, 24), steps]))
 
 
 def _delete(store: RecordStore) -> None:
@@ -98,8 +95,7 @@ def test_a_deletion_of_an_account_killed_at_any_step_is_completed_by_the_next(wi
                 assert stored(store) == []
                 assert store.accounts() == ["va"]
                 assert store.batches("ua") == []
-                Maintenance(store, "tester").maintain()
             assert places_with(killed.home, WORDS) == [], fatal
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(is_completed, [*range(1, steps, 16), steps]))
+        list(pool.map(is_completed, [*range(1, steps, 24), steps]))
