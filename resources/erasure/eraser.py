@@ -111,7 +111,7 @@ class Eraser:
                 touched.append(Touched(kind, removed=len(places)))
             touched.append(files.mask_reasons())
             touched += [files.erase(file, self._actor) for file in found.sources]
-            touched.append(self._erase_from_lake(request, found, erasure_id))
+            touched.append(self._erase_from_lake(request, found))
         self._store.rebuild_history()
         found.beyond += self._store.vacuum()
         return self._finish(self._report(erasure_id, request, touched, found, discarded))
@@ -227,7 +227,7 @@ class Eraser:
             forget_statistics(connection)
         return Touched(Found.LEDGER, rewritten=changes.changed, removed=changes.removed)
 
-    def _erase_from_lake(self, request: ErasureRequest, found: _Plan, erasure_id: str) -> Touched:
+    def _erase_from_lake(self, request: ErasureRequest, found: _Plan) -> Touched:
         """Write the files of the lake anew, one in each transaction, so that other writers wait for seconds at most.
 
         The files are found anew in each transaction, because maintenance can have merged them meanwhile.

@@ -1,5 +1,6 @@
 """The files of an account that were imported or wait for it, and how erased records leave them."""
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -120,7 +121,8 @@ class SourceFiles:
                     final.parent / f".{masked}{_UNFINISHED}" if is_local(final) else self._store.files.working(final)
                 )
                 try:
-                    working.write_bytes(after.read_bytes())
+                    shutil.copyfile(after, working)
+                    shutil.copystat(path, working)  # the inbox takes files in the order of their time
                     if file.kind is Found.REJECTS:
                         self._record(file, working, final, actor)
                     self._store.files.put(working, final)
