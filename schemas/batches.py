@@ -364,6 +364,7 @@ class ImportReport:
     questions: those of the batch, with all values.
     proposals: texts that are no values of coded fields, and the values that they are like.
     open_until: the end of the time to commit it or roll it back. None if neither is possible.
+    erased: what was erased since its commit, as sentences. Its counts still have these records.
     """
 
     batch: Batch
@@ -376,6 +377,7 @@ class ImportReport:
     rejects_file: Location | None = None
     report_file: Location | None = None
     open_until: datetime | None = None
+    erased: tuple[str, ...] = ()
 
     @property
     def files(self) -> dict[str, Location]:
@@ -458,6 +460,7 @@ class ImportReport:
             **{name: None if until is None else until.isoformat() for name, until in self.deadlines.items()},
             "undone": None if batch.undone is None else batch.undone.to_dict(),
             "run_id": batch.run_id,
+            **({"erased": list(self.erased)} if self.erased else {}),
             **({"columns": [asdict(it) for it in self.columns]} if self.columns else {}),
             **({"changes": [asdict(it) for it in self.changes]} if self.columns else {}),
         }

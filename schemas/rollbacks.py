@@ -165,6 +165,7 @@ class RollbackReport:
     batch_id: the id of the rollback. None for a dry run.
     `undone`: the id of the batch that was rolled back.
     status: `committed`, `planned` for a dry run, or `rolled_back` if the batch was rolled back before.
+    erased: what was erased since the batch, as sentences. The rollback does not bring it back.
     """
 
     batch_id: str | None
@@ -177,6 +178,7 @@ class RollbackReport:
     modified_by: tuple[ModifyingBatch, ...] = ()
     snapshot: int | None = None
     at: datetime | None = None
+    erased: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys that the command prints for rollback."""
@@ -194,4 +196,5 @@ class RollbackReport:
             "modified_by": [vars(batch) for batch in self.modified_by],
             "snapshot": self.snapshot,
             "at": None if self.at is None else self.at.isoformat(),
+            **({"erased": list(self.erased)} if self.erased else {}),
         }

@@ -26,14 +26,14 @@ class Postgres:
     """A running server."""
 
     def __init__(self, folder: Path, command: Sequence[str | Path], owner: Mapping[str, Any]) -> None:
-        self._folder = folder
+        self.folder = folder
         self._command = command
         self._owner = owner
         self._numbers = count(1)
         self._server = self._start()
 
     def address(self, database: str = "postgres") -> str:
-        return f"postgresql://postgres:{PASSWORD}@/{database}?host={self._folder}"
+        return f"postgresql://postgres:{PASSWORD}@/{database}?host={self.folder}"
 
     def create(self, template: str = "template1") -> str:
         """Create a database; returns its name."""
@@ -62,7 +62,7 @@ class Postgres:
     def _start(self) -> "subprocess.Popen[str]":
         server = subprocess.Popen(
             self._command,
-            cwd=self._folder,
+            cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

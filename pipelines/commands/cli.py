@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipelines.commands.administration import accounts, demo, init, template, types, ui, web
+from pipelines.commands.erasure import delete_account, erase
 from pipelines.commands.exports import export, exports, presets
 from pipelines.commands.group import Commands
 from pipelines.commands.health import check, repair, space
@@ -40,5 +41,8 @@ def main(home: Path | None) -> None:
 main.add_section("Import", (import_file, preview, commit, discard, mappings, template))
 main.add_section("Export", (export, exports, presets))
 main.add_section("History", (batches, show, rollback))
-main.add_section("Administration", (init, demo, accounts, types, ui, web, serve, expire, maintain, migrate, accept))
+accounts.add_command(delete_account)
+main.add_section(
+    "Administration", (init, demo, accounts, types, ui, web, serve, expire, maintain, migrate, erase, accept)
+)
 main.add_section("Health", (check, repair, space))

@@ -118,6 +118,7 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
     """
     out, batch, counts = console(), report.batch, report.batch.counts
     out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")
+    _print_erased(report.erased)
     if batch.undone is not None:
         out.print(f"rollback of {batch.undone.batch_id}, by {escape(batch.actor)}: {batch.undone.counts}")
         _print_resting(batch.undone.counts)
@@ -316,6 +317,7 @@ def print_rollback(report: RollbackReport, on_modified: OnModified) -> None:
     for line in modified_lines(counts.modified, report.modified_by, report.conflicts):
         out.print(escape(f"  {line}"))
     _print_resting(counts)
+    _print_erased(report.erased)
     if report.batch_id is not None:
         out.print(f"\nTo reverse this: records rollback {report.batch_id}")
         return
@@ -336,6 +338,11 @@ def print_rollback(report: RollbackReport, on_modified: OnModified) -> None:
 def _print_resting(counts: RollbackCounts) -> None:
     if counts.resting:
         console().print(f"[yellow]{counts.resting_message}[/]")
+
+
+def _print_erased(erased: Iterable[str]) -> None:
+    for sentence in dict.fromkeys(erased):
+        console().print(f"[yellow]{escape(sentence)} They do not come back.[/]")
 
 
 def time_left(until: datetime | None, now: datetime) -> str:
@@ -381,6 +388,7 @@ def print_batches(reports: Sequence[ImportReport], now: datetime, following: int
     expendable = ("By", "Duplicate", "Unchanged", "Type", "Account", "Since (UTC)", *counts)
     shown = _List(columns, rows, counts, expendable)
     _print_list(shown, "There is no batch: records import FILE.", following)
+    _print_erased(sentence for report in reports for sentence in report.erased)
 
 
 def print_expiry(report: ExpiryReport) -> None:

@@ -41,7 +41,7 @@ def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
             if now - max(filter(None, (of_parts.at, of_plan.at)), default=_NEVER) < _PARTS_AGE:
                 continue
             size += of_parts.bytes
-            _remove_partial(plan, folder.name)
+            remove_partial(plan, folder.name)
             remove(parts)
             remove(plan)
             held -= {plan.name, parts.name}
@@ -65,7 +65,7 @@ def _planned_at(export_id: str) -> datetime:
     return datetime.strptime(export_id[2:17], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
 
 
-def _remove_partial(plan: Location, export_id: str) -> None:
+def remove_partial(plan: Location, export_id: str) -> None:
     """Delete what a killed process left beside the destination."""
     try:
         path = planned_path(plan)

@@ -16,6 +16,7 @@ from resources.record_store.batch_reports import BatchReports
 from resources.record_store.commit import Commit
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection
+from resources.record_store.ledger_erasure import erased_since
 from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
@@ -105,8 +106,10 @@ class AccountRecords:
     def report(self, batch_id: str) -> ImportReport:
         """Returns the batch with its files, its snapshot, and all that its preview has found, as far as it is kept."""
         with self._store.reading() as connection:
-            report = self._reports.detailed(connection, self._batch(connection, batch_id))
-            return replace(report, snapshot=snapshots_of(connection, [batch_id]).get(batch_id))
+            batch = self._batch(connection, batch_id)
+            report = self._reports.detailed(connection, batch)
+            snapshot = snapshots_of(connection, [batch_id]).get(batch_id)
+            return replace(report, snapshot=snapshot, erased=erased_since(connection, batch))
 
     def write_changes(self, batch_id: str, path: Path) -> None:
         """Write all values that a preview would change to a Parquet file. Raises NotFound for an unknown batch."""
@@ -335,7 +338,15 @@ class AccountRecords:
             counts = rollback.counts(decision)
             conflicts, modified_by = self._modified(connection, rollback, counts)
             return RollbackReport(
-                None, batch.batch_id, self.name, batch.record_type, "planned", counts, conflicts, modified_by
+                None,
+                batch.batch_id,
+                self.name,
+                batch.record_type,
+                "planned",
+                counts,
+                conflicts,
+                modified_by,
+                erased=erased_since(connection, batch),
             )
 
     def roll_back(self, request: RollbackRequest, actor: str, run_id: str | None) -> RollbackReport:
@@ -390,7 +401,12 @@ class AccountRecords:
                 status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
                 changed = replace(other, status=status, actor=actor, run_id=run_id, at=transaction.at)
                 transaction.append(ledger.append_batch, changed)
-            done = replace(_rollback_report(rollback_batch, undone), conflicts=conflicts, modified_by=modified_by)
+            done = replace(
+                _rollback_report(rollback_batch, undone),
+                conflicts=conflicts,
+                modified_by=modified_by,
+                erased=erased_since(connection, batch),
+            )
         return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
 
     def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:

@@ -19,7 +19,7 @@ from resources.record_store.server_errors import commit_error, connected, refuse
 from resources.record_store.sqlite_errors import sqlite_error
 from resources.record_store.write_lock import AdvisoryLock, FileLock, FolderLock, WriteLock
 from resources.settings import Settings
-from schemas.errors import InvalidRequest, RecordsError
+from schemas.errors import InvalidRequest, RecordsError, StoreBusy
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
@@ -82,6 +82,10 @@ class Catalog(Protocol):
 
     def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
         """Execute the statement that attaches it."""
+        ...
+
+    def vacuum(self) -> tuple[str, ...]:
+        """Write the catalog anew without the bytes of removed rows. Return what keeps them, as sentences."""
         ...
 
     def error(self, error: Exception) -> Exception:
@@ -171,6 +175,22 @@ class SqliteCatalog:
     def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
         """Execute the statement that attaches it."""
         database.execute(statement)
+
+    def vacuum(self) -> tuple[str, ...]:
+        """Write the file anew, and empty its log. Raise StoreBusy while another process reads it for long."""
+        try:
+            with closing(sqlite3.connect(self._path, timeout=20, isolation_level=None)) as connection:
+                connection.execute("PRAGMA secure_delete = ON").fetchall()
+                connection.execute("VACUUM")
+                ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise self.error(error) from None
+        if is_busy:
+            raise StoreBusy(
+                f"Another process reads {self._path}, so that the log beside it still has what was removed.",
+                "Give the same command again when it has ended.",
+            )
+        return ()
 
     def error(self, error: Exception) -> Exception:
         """Return our error for what SQLite refused."""
@@ -272,6 +292,29 @@ class PostgresCatalog:
     def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
         """Execute the statement that attaches it. Retries while the server accepts no connections for now."""
         connected(lambda: database.execute(statement))
+
+    def vacuum(self) -> tuple[str, ...]:
+        """Write the tables anew, with their statistics. Return what the server keeps of removed rows."""
+        import psycopg2
+
+        beyond = [
+            "PostgreSQL's log of writes (pg_wal) and its archive have removed rows until the server writes over them."
+        ]
+        with self.session() as session, session.cursor() as cursor:
+            cursor.execute("SELECT to_regclass('records_history.batches') IS NOT NULL")
+            ((has_history,),) = cursor.fetchall()
+            tables = [f"{self.schema}.{name}" for name in self.tables()]
+            for table in [*tables, *(["records_history.batches"] if has_history else [])]:
+                cursor.execute(f"VACUUM (FULL, ANALYZE) {table}")
+            for statement, lacking in (
+                ("VACUUM FULL pg_catalog.pg_statistic", "write PostgreSQL's statistics of columns anew"),
+                ("CHECKPOINT", "order a checkpoint"),
+            ):
+                try:
+                    cursor.execute(statement)
+                except psycopg2.errors.InsufficientPrivilege:
+                    beyond.append(f"The user of RECORDS_CATALOG may not {lacking}. A superuser can: {statement}.")
+        return tuple(beyond)
 
     def error(self, error: Exception) -> Exception:
         """Return our error for what the server refused, without its own words, because they can quote records."""

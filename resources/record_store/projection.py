@@ -176,6 +176,17 @@ class Projection:
                 _for_role(cursor, _REVOKES, role)
             return could_read
 
+    def revoke_all(self, account: str) -> None:
+        """Stop all roles from reading the account's rows, because it is deleted."""
+        with self._changing_readers() as cursor:
+            cursor.execute(
+                "SELECT rolname FROM records_history.readers JOIN pg_roles r ON r.oid = role WHERE account = %s",
+                [account],
+            )
+            for (role,) in cursor.fetchall():
+                _for_role(cursor, _REVOKES, role)
+            cursor.execute("DELETE FROM records_history.readers WHERE account = %s", [account])
+
     @contextmanager
     def _transaction(self) -> "Iterator[Cursor]":
         with self._session() as session, session, session.cursor() as cursor:

@@ -16,6 +16,7 @@ from resources.record_store.identity import (
     state_of,
 )
 from resources.record_store.lake import Connection
+from resources.record_store.ledger_erasure import erased_since
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
     check_account,
@@ -127,6 +128,11 @@ class RecordStore(TransactionalStore):
             require_account(connection, account)
         return projection.revoke(account, role)
 
+    def revoke_readers(self, account: str) -> None:
+        """Stop all PostgreSQL roles from reading the import history of an account that is deleted."""
+        if self._projection is not None:
+            self._projection.revoke_all(account)
+
     def catch_up(self) -> None:
         """Bring the import history in PostgreSQL up to date, in case a writer was killed before it could."""
         if self._projection is None:
@@ -219,8 +225,11 @@ class RecordStore(TransactionalStore):
         """Returns the batches with the snapshots that they made, and their files."""
         with self.reading() as connection:
             snapshots = snapshots_of(connection, [batch.batch_id for batch in batches])
+            erased = {batch.batch_id: erased_since(connection, batch) for batch in batches}
         return [
-            self.account(batch.account).with_files(ImportReport(batch, snapshot=snapshots.get(batch.batch_id)))
+            self.account(batch.account).with_files(
+                ImportReport(batch, snapshot=snapshots.get(batch.batch_id), erased=erased[batch.batch_id])
+            )
             for batch in batches
         ]
 

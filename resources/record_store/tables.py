@@ -34,6 +34,9 @@ LEDGER: dict[str, str] = {
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, path VARCHAR NOT NULL, account VARCHAR NOT NULL,
         record_type VARCHAR NOT NULL, records BIGINT NOT NULL, batches VARCHAR[] NOT NULL, keys VARCHAR,
         actor VARCHAR NOT NULL""",
+    "erasures": """
+        seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, erasure_id VARCHAR NOT NULL, account VARCHAR NOT NULL,
+        record_type VARCHAR, status VARCHAR NOT NULL, actor VARCHAR NOT NULL, detail VARCHAR NOT NULL""",
     "files": """
         seq BIGINT NOT NULL, recorded_at TIMESTAMPTZ NOT NULL, path VARCHAR NOT NULL, bytes BIGINT, checksum VARCHAR,
         account VARCHAR, batches VARCHAR[] NOT NULL""",

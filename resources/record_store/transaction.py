@@ -273,6 +273,64 @@ class TransactionalStore:
             yield connection
             self._execute_commit(connection)
 
+    @contextmanager
+    def rewriting(
+        self,
+        message: str,
+        actor: str,
+        account: str,
+        writes: Sequence[str],
+        record: Callable[[Transaction], None] | None = None,
+    ) -> Iterator[Connection]:
+        """Begins a transaction on DuckLake's own tables that replaces files of an account, under the write lock.
+
+        The checksums of the new files are in `store-files.json` before the commit, and in the ledger after a second
+        one. That commit makes a snapshot, so that no process uses statistics of the lake from before.
+
+        writes: patterns of the files that it may make. record: adds rows of the ledger in the second commit.
+        """
+        with self.write_lock, self._lake.attached() as connection:
+            mark, data = self._require_one_store(connection), self.settings.data
+            if writes:
+                self._mark.write(replace(mark, writing=self._writing(mark, writes)))
+            before = lake_files.existing(data, writes)
+            if mark.writing is not None:
+                self._second_names.restore()
+            connection.execute("BEGIN")
+            known = self._unfinished(connection, mark)
+            yield connection
+            lake_files.compare_read(connection, data)
+            made = lake_files.existing(data, writes) - before
+            known += lake_files.written(connection, data, made, account, None)
+            self._pending.save(known)
+            self._execute_commit(connection)
+            connection.execute("BEGIN")
+            seq, newest = ledger.newest(connection)
+            transaction = Transaction(connection, seq + 1, self._times.now(newest, mark))
+            transaction.record_files(known)
+            if record is not None:
+                record(transaction)
+            self._commit(transaction, message, actor)
+            self._pending.clear()
+            self._advance(replace(mark, writing=None, seen=self._times.observe(mark)), transaction.snapshot)
+
+    def vacuum(self) -> tuple[str, ...]:
+        """Write the catalog anew, so that its files have no byte of removed rows. Holds the write lock meanwhile.
+
+        Returns what keeps such bytes nevertheless, as sentences. Raises StoreBusy while other processes read.
+        """
+        self._lake.close()
+        with self.write_lock:
+            return self._catalog.vacuum()
+
+    def rebuild_history(self) -> None:
+        """Make the import history in PostgreSQL anew from the ledger, if there is one."""
+        if self._projection is None:
+            return
+        with self.write_lock, self._lake.attached(read_only=True) as connection:
+            last = ledger.newest(connection)[0]
+            self._projection.rebuild(last, lambda: ledger.batches(connection))
+
     def _commit(self, transaction: Transaction, message: str, actor: str, batch_id: str | None = None) -> None:
         connection = transaction.connection
         extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})

@@ -1,0 +1,117 @@
+"""Tells which rows of a file are erased records: by the text or the value of their key, or by given values."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from resources.record_store.ledger_erasure import Values
+from schemas.filters import value_text
+from schemas.record_type import RecordType
+
+_SHORTEST = 3
+"""The fewest characters of a key that is searched for in a file that cannot be read as records."""
+_ENCODINGS = ("utf-8", "cp1252", "utf-16-le", "utf-16-be")
+
+Row = Sequence[Any]
+
+
+class ErasedRecords:
+    """The records to erase: their keys, the values that select them, and all texts that files have of them.
+
+    keys: in the order of the type's key fields. conditions: field to value.
+    """
+
+    def __init__(self, record_type: RecordType, keys: Iterable[Row], conditions: Mapping[str, Any]) -> None:
+        self.record_type = record_type
+        self.keys = {tuple(key) for key in keys}
+        self._conditions = dict(conditions)
+        self._wanted = {tuple(map(_form, key)) for key in self.keys}
+        self._wanted_values = tuple(map(_form, self._conditions.values()))
+        self._texts: set[str] = set()
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Returns the fields that tell which records they are."""
+        return tuple(dict.fromkeys((*self.record_type.key, *self._conditions)))
+
+    @property
+    def values(self) -> Values:
+        """Returns the texts of the records, as the ledger and reports can have them."""
+        keys = {text for key in self.keys for text in map(_text, key) if text}
+        return Values(self._texts, keys if len(self.record_type.key) == 1 else ())
+
+    def add_version(self, version: Mapping[str, Any]) -> None:
+        """Take the values of a version of a record among the texts, without values that many records share."""
+        for field in self.record_type.fields:
+            value = version.get(field.name)
+            if value is not None and not field.is_coded and not isinstance(value, bool):
+                self._texts.add(_text(value))
+
+    def add_texts(self, headers: Mapping[str, int], row: Sequence[str]) -> None:
+        """Take the texts of a row of a file among the texts. `headers` are the positions of the mapped fields."""
+        coded = {headers[it.name]: it for it in self.record_type.fields if it.is_coded and it.name in headers}
+        for position, text in enumerate(row):
+            field = coded.get(position)
+            if text and (field is None or text not in field.choices):
+                self._texts |= {text, text.strip().lstrip("'")}
+
+    def among(self, rows: Mapping[str, Sequence[Any]]) -> list[int]:
+        """Returns the positions of the erased records among rows, given by field as texts or as values."""
+        found: set[int] = set()
+        key = self.record_type.key
+        if all(name in rows for name in key):
+            forms = zip(*(map(_form, rows[name]) for name in key), strict=True)
+            found |= {at for at, form in enumerate(forms) if form in self._wanted}
+        if self._conditions and all(name in rows for name in self._conditions):
+            forms = zip(*(map(_form, rows[name]) for name in self._conditions), strict=True)
+            found |= {at for at, form in enumerate(forms) if form == self._wanted_values}
+        return sorted(found)
+
+    def key_at(self, rows: Mapping[str, Sequence[Any]], position: int) -> tuple[Any, ...] | None:
+        """Returns the key of a row of values; None if a part of it is missing."""
+        key = tuple(rows[name][position] if name in rows else None for name in self.record_type.key)
+        return None if None in key else key
+
+    def is_in_malformed(self, values: Sequence[str]) -> bool:
+        """Returns whether a record that has no certain fields has a key, alone or inside of a longer text."""
+        if len(self.record_type.key) == 1:
+            wanted = {form for (form,) in self._wanted}
+            if wanted.intersection(map(_form, values)):
+                return True
+        return self.is_in_bytes("\x1f".join(values).encode())
+
+    def is_in_bytes(self, content: bytes) -> bool:
+        """Returns whether bytes have all parts of a key, in any usual encoding, not as part of a longer word."""
+        return any(all(_found(part, content) for part in map(_text, key)) for key in self.keys)
+
+
+def _form(value: Any) -> str | None:
+    """Returns a text or a value in the form in which both are compared."""
+    if value is None:
+        return None
+    return _text(value).strip().lstrip("'").casefold()
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return value_text(value) if isinstance(value, date | bool) else str(value)
+
+
+def _found(text: str, content: bytes) -> bool:
+    if len(text) < _SHORTEST:
+        return False
+    for encoding in _ENCODINGS:
+        try:
+            wanted = text.encode(encoding)
+        except UnicodeEncodeError:
+            continue
+        edge = b"0-9A-Za-z" if encoding in ("utf-8", "cp1252") else None
+        pattern = re.escape(wanted) if edge is None else b"(?<![%b])%b(?![%b])" % (edge, re.escape(wanted), edge)
+        if re.search(pattern, content):
+            return True
+    return False

@@ -1,0 +1,372 @@
+"""Erases records of one account and type from the whole store, and says what it did.
+
+The order makes the erasure safe to kill. What is needed to find the rest goes last: first the ledger's texts, then the
+files, then the lake, which has the values. So the same command finds after a kill what is left, and completes it.
+A file is written anew beside the old one, flushed, and put into its place. So no file is ever missing.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resources.clock import new_id
+from resources.erasure import derived_files
+from resources.erasure.erased_records import ErasedRecords
+from resources.erasure.receipts import receipt_place, write_receipt
+from resources.erasure.source_files import SourceFile, SourceFiles, remove_certainly
+from resources.file_storage import entries, remove
+from resources.record_store import RecordStore, lake_files, ledger
+from resources.record_store.compaction import forget
+from resources.record_store.erasure import LakeFile, RecordsErasure, oldest_snapshot
+from resources.record_store.ledger_erasure import (
+    append_erasure,
+    erasures,
+    forget_statistics,
+    mask_rows,
+    require_table,
+)
+from resources.record_store.selection import known_type, require_account
+from resources.record_store.transaction import Transaction
+from schemas.batches import Batch, BatchStatus
+from schemas.erasure import Erasure, ErasureReport, ErasureRequest, ErasureStatus, Found, Touched
+from schemas.errors import InvalidRequest, Refused
+from schemas.exports import ExportManifest
+from schemas.filters import parse_value
+from schemas.location import Location
+from schemas.record_type import RecordType
+
+BEYOND = "Backups, snapshots of file systems, earlier versions of objects, and logs of other programs are not searched."
+
+
+@dataclass
+class _Plan:
+    """What an erasure has found."""
+
+    erased: ErasedRecords
+    batches: list[Batch]
+    files: dict[LakeFile, int]
+    superfluous: list[str]
+    exports: list[ExportManifest]
+    sources: list[SourceFile] = field(default_factory=list)
+    staged: list[Batch] = field(default_factory=list)
+    folders: dict[Found, list[Location]] = field(default_factory=dict)
+    beyond: list[str] = field(default_factory=list)
+
+    @property
+    def previews(self) -> list[Batch]:
+        """Returns the open previews that have erased records."""
+        had = {it.batch_id for it in self.staged} | {it.batch_id for it in self.sources if it.kind is Found.REJECTS}
+        return [it for it in self.batches if it.status is BatchStatus.PREVIEWED and it.batch_id in had]
+
+    @property
+    def is_empty(self) -> bool:
+        """Returns whether nothing was found. The folders are searched only if something was."""
+        found = [*self.files, *self.superfluous, *self.sources, *self.staged]
+        return not found and not self.folders
+
+
+class Eraser:
+    """Erases records for one actor."""
+
+    def __init__(self, store: RecordStore, actor: str) -> None:
+        self._store = store
+        self._settings = store.settings
+        self._actor = actor
+
+    def plan(self, request: ErasureRequest) -> ErasureReport:
+        """Returns what an erasure would touch. Changes nothing."""
+        with working(self._store) as folder:
+            found = self._search(request, folder)
+            return self._report(None, request, self._planned(found), found)
+
+    def erase(self, request: ErasureRequest) -> ErasureReport:
+        """Erase the records. Returns the receipt.
+
+        Raises NotFound for an unknown account or type, and InvalidRequest if the request names no records. Raises
+        Refused, before any change, if a file that waits for its import cannot be written without them.
+        """
+        with self._store.reading() as connection:
+            require_table(connection)
+            is_begun = any(
+                it.status is ErasureStatus.BEGUN and it.record_type == request.record_type
+                for it in erasures(connection, request.account, request.record_type)
+            )
+        with working(self._store) as folder:
+            found = self._search(request, folder)
+            files = SourceFiles(self._store, request.account, found.erased, folder)
+            files.require_exact(found.sources)
+            if found.is_empty and not is_begun:
+                return self._report(None, request, self._planned(found), found)
+            erasure_id = new_id("x", self._store.clock.now())
+            discarded = self._discard(found)
+            touched = [self._mask_ledger(request, found, erasure_id)]
+            for kind, places in found.folders.items():
+                for place in places:
+                    if kind is Found.EXPORTS:
+                        derived_files.remove_beside_destination(place)
+                    remove_certainly(place)
+                touched.append(Touched(kind, removed=len(places)))
+            touched.append(files.mask_reasons())
+            touched += [files.erase(file, self._actor) for file in found.sources]
+            touched.append(self._erase_from_lake(request, found))
+        self._store.rebuild_history()
+        found.beyond += self._store.vacuum()
+        return self._finish(self._report(erasure_id, request, touched, found, discarded))
+
+    # Search
+
+    def _search(self, request: ErasureRequest, folder: Path) -> _Plan:
+        with self._store.reading() as connection:
+            require_account(connection, request.account)
+            record_type = known_type(connection, request.record_type)
+            keys, conditions = _asked(request, record_type)
+            lake = RecordsErasure(connection, self._settings.data, record_type, request.account)
+            if conditions:
+                keys |= lake.keys(conditions)
+            erased = ErasedRecords(record_type, keys, conditions)
+            lake.lists(keys)
+            batches = ledger.batches(connection, account=request.account, record_type=record_type.name)
+            touched = set()
+            for version in lake.versions():
+                erased.add_version(version)
+                touched.add(version["_batch"])
+            first, oldest = lake.first_snapshot(), oldest_snapshot(connection)
+            exports = [
+                it
+                for it in ledger.exports(connection, account=request.account, record_type=record_type.name)
+                if it.snapshot < oldest or (first is not None and it.snapshot >= first)
+            ]
+            found = _Plan(erased, batches, lake.affected(), lake.superfluous(), exports)
+        sources = SourceFiles(self._store, request.account, erased, folder)
+        found.sources = sources.find(batches)
+        found.staged = [*derived_files.staged_batches(self._store, request.account, batches, erased, folder)]
+        touched |= {it.batch_id for it in found.staged} | {it.batch_id for it in found.sources if it.batch_id}
+        self._search_derived(request, found, touched, sources, folder)
+        return found
+
+    def _search_derived(
+        self, request: ErasureRequest, found: _Plan, touched: set[str], sources: SourceFiles, folder: Path
+    ) -> None:
+        settings, account, name = self._settings, request.account, request.record_type
+        staging = settings.folder(account, "staging")
+        uploads = derived_files.uploads_with(self._store, account, name, sources.finds_in)
+        trash = [*derived_files.trash_of(settings, account, name)]
+        if found.is_empty and not uploads and not self._is_in_trash(request, found, trash, sources):
+            return
+        may_have = {it.export_id for it in found.exports}
+        published = {it.export_id for it in self._store.exports(account)}
+        left, used = derived_files.left_in_scratch(settings, folder)
+        found.folders = {  # in this order: the last ones show a later erasure that there is something to erase
+            Found.REPORTS: [*derived_files.report_folders(settings, account, found.batches, touched, found.erased)],
+            Found.EXPORTS: [
+                *derived_files.export_folders(
+                    settings, account, name, lambda it: it in may_have if it in published else None
+                )
+            ],
+            Found.TEMPORARY: [*left, *derived_files.error_details_with(settings, found.erased)],
+            Found.TRASH: trash,
+            Found.PREVIEWS: [],
+            Found.STAGED: [staging / it.batch_id for it in found.staged],
+            Found.UPLOADS: [*uploads],
+        }
+        rejects = settings.folder(account, "rejects")
+        for preview in found.previews:  # its files would be of no use without it
+            places = [rejects / preview.batch_id, staging / preview.batch_id]
+            found.folders[Found.PREVIEWS] += [it for it in places if entries(it)]
+        found.sources = [
+            it
+            for it in found.sources
+            if it.kind is not Found.REJECTS or it.batch_id not in {preview.batch_id for preview in found.previews}
+        ]
+        found.beyond += [
+            f"An export that may have the records: {each}." for each in derived_files.delivered(settings, found.exports)
+        ]
+        found.beyond += [
+            f"{file} has a value of the records: edit it."
+            for file in derived_files.operator_files_with(settings, found.erased)
+        ]
+        found.beyond += [
+            f"{file} of Dagster has a key of the records: delete the runs in Dagster that show it."
+            for file in derived_files.dagster_files_with(settings, found.erased)
+        ]
+        if used:
+            found.beyond.append(
+                f"Other processes use {used:,} temporary files, which end with them. Erase again when they have ended."
+            )
+
+    def _is_in_trash(self, request: ErasureRequest, found: _Plan, trash: list[Location], sources: SourceFiles) -> bool:
+        with self._lake(request, found) as lake:
+            for place in trash:
+                path = self._settings.path_below_data(place)
+                is_of_lake = "/lake/records/" in path and path.endswith(".parquet")
+                if not path.endswith("-delete.parquet") and is_of_lake and lake.has_listed(path):
+                    return True
+        return any(sources.finds_in_place(place) for place in trash if "/lake/" not in str(place))
+
+    # Changes
+
+    def _discard(self, found: _Plan) -> tuple[str, ...]:
+        """Discard the previews that have erased records. Their files can be previewed again."""
+        discarded = []
+        for preview in found.previews:
+            try:
+                self._store.account(preview.account).discard(preview.batch_id, self._actor, None)
+            except Refused:  # it was committed or discarded meanwhile
+                continue
+            discarded.append(preview.batch_id)
+        return tuple(discarded)
+
+    def _mask_ledger(self, request: ErasureRequest, found: _Plan, erasure_id: str) -> Touched:
+        values = found.erased.values
+        begun = self._erasure(request.account, request.record_type, erasure_id, ErasureStatus.BEGUN)
+        with self._store.rewriting("erase: ledger", self._actor, request.account, (), begun) as connection:
+            changes = mask_rows(connection, request.account, request.record_type, values)
+            forget_statistics(connection)
+        return Touched(Found.LEDGER, rewritten=changes.changed, removed=changes.removed)
+
+    def _erase_from_lake(self, request: ErasureRequest, found: _Plan) -> Touched:
+        """Write the files of the lake anew, one in each transaction, so that other writers wait for seconds at most.
+
+        The files are found anew in each transaction, because maintenance can have merged them meanwhile.
+        """
+        rewritten = removed = records = 0
+        while True:
+            with self._lake(request, found) as lake:
+                files = lake.affected()
+            if not files:
+                break
+            patterns = lake_files.patterns_of(request.record_type, request.account)
+            paths: tuple[str, ...] = ()
+            with self._store.rewriting("erase: records", self._actor, request.account, patterns) as connection:
+                lake = RecordsErasure(connection, self._settings.data, found.erased.record_type, request.account)
+                lake.lists(found.erased.keys)
+                file = next(iter(lake.affected()), None)
+                if file is not None:
+                    done = lake.rewrite(file)
+                    records, paths = records + done.records, done.paths
+                    rewritten += done.records != file.records
+                    removed += done.records == file.records
+            for path in paths:
+                remove_certainly(self._settings.data / path)
+        with self._lake(request, found) as lake:
+            left = lake.superfluous()
+        if left:
+            with self._store.catalog_change() as connection:
+                forget(connection, left)
+            for path in left:
+                remove_certainly(self._settings.data / path)
+        return Touched(Found.RECORDS, rewritten, removed + len(left), records)
+
+    @contextmanager
+    def _lake(self, request: ErasureRequest, found: _Plan) -> Iterator[RecordsErasure]:
+        with self._store.reading() as connection:
+            lake = RecordsErasure(connection, self._settings.data, found.erased.record_type, request.account)
+            lake.lists(found.erased.keys)
+            yield lake
+
+    def _finish(self, report: ErasureReport) -> ErasureReport:
+        """Write the receipt, and record in the ledger that the erasure is done."""
+        if report.erasure_id is None:
+            return report
+        write_receipt(self._store.files, receipt_place(self._settings, report.erasure_id), report)
+        done = self._erasure(
+            report.account,
+            report.record_type,
+            report.erasure_id,
+            ErasureStatus.DONE,
+            {it.place.name.lower(): it.rewritten + it.removed for it in report.touched},
+        )
+        with self._store.transaction("erase: done", self._actor, writes=()) as transaction:
+            done(transaction)
+            for begun in erasures(transaction.connection, report.account, report.record_type):
+                if begun.status is ErasureStatus.BEGUN and begun.erasure_id != report.erasure_id:
+                    self._erasure(begun.account, begun.record_type, begun.erasure_id, ErasureStatus.DONE)(transaction)
+        return report
+
+    def _erasure(
+        self,
+        account: str,
+        record_type: str | None,
+        erasure_id: str,
+        status: ErasureStatus,
+        counts: dict[str, int] | None = None,
+    ) -> Callable[[Transaction], None]:
+        """Returns what records the erasure in a transaction."""
+
+        def record(transaction: Transaction) -> None:
+            erasure = Erasure(erasure_id, account, record_type, status, self._actor, transaction.at, counts or {})
+            transaction.append(append_erasure, transaction.at, erasure)
+
+        return record
+
+    # Reports
+
+    def _planned(self, found: _Plan) -> list[Touched]:
+        planned = [
+            Touched(Found.RECORDS, len(found.files), len(found.superfluous), sum(found.files.values())),
+            *(Touched(it.kind, int(it.is_exact), int(not it.is_exact), len(it.found.records)) for it in found.sources),
+        ]
+        return [*planned, *(Touched(kind, removed=len(places)) for kind, places in found.folders.items())]
+
+    def _report(
+        self,
+        erasure_id: str | None,
+        request: ErasureRequest,
+        touched: list[Touched],
+        found: _Plan,
+        discarded: tuple[str, ...] | None = None,
+    ) -> ErasureReport:
+        return ErasureReport(
+            erasure_id,
+            request.account,
+            request.record_type,
+            self._actor,
+            self._store.now(),
+            summed(touched),
+            tuple(it.batch_id for it in found.previews) if discarded is None else discarded,
+            (*found.beyond, BEYOND),
+            None if erasure_id is None else str(receipt_place(self._settings, erasure_id)),
+        )
+
+
+@contextmanager
+def working(store: RecordStore) -> Iterator[Path]:
+    """Yields a folder for files on their way. There is one erasure at a time; another one waits."""
+    scratch = store.settings.scratch
+    scratch.mkdir(parents=True, exist_ok=True)
+    with store.lock("erasure", store.settings.lock_seconds), store.operation():
+        folder = scratch / f"{derived_files.WORK}{secrets.token_hex(8)}"
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            remove(folder)
+
+
+def summed(touched: list[Touched]) -> tuple[Touched, ...]:
+    """Returns one entry for each place, in their order."""
+    return tuple(sum((it for it in touched if it.place is place), Touched(place)) for place in Found)
+
+
+def _asked(request: ErasureRequest, record_type: RecordType) -> tuple[set[tuple[Any, ...]], dict[str, Any]]:
+    """Returns the keys and the conditions of a request as values. Raises InvalidRequest if there are none."""
+    if request.keys and len(record_type.key) != 1:
+        raise InvalidRequest(
+            f"A key of {record_type.name} has several fields: {', '.join(record_type.key)}.",
+            "Name each of them: " + " ".join(f"--matching {name}=…" for name in record_type.key) + ".",
+        )
+    unknown = [name for name in request.matching if name not in record_type.field_names]
+    if unknown:
+        raise InvalidRequest(
+            f"{record_type.name} has no field {unknown[0]!r}.", f"Its fields: {', '.join(record_type.field_names)}."
+        )
+    if not request.keys and not request.matching:
+        raise InvalidRequest("No record is named.", "Give keys, or --matching FIELD=VALUE.")
+    if not all((*request.keys, *request.matching.values())):
+        raise InvalidRequest("A key or a value is empty.", "Give keys and values with at least one character.")
+    keys = {(parse_value(text, record_type.field(record_type.key[0])),) for text in request.keys}
+    conditions = {name: parse_value(text, record_type.field(name)) for name, text in request.matching.items()}
+    return keys, conditions

@@ -1,0 +1,173 @@
+"""The files of an account that were imported or wait for it, and how erased records leave them."""
+
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from resources.erasure.erased_records import ErasedRecords
+from resources.erasure.file_cutter import cut
+from resources.erasure.source_search import FoundRecords, SourceSearch
+from resources.file_storage import checksum, entries, exists, files_below, is_local, read, remove
+from resources.inbox.bundles import WHY, why_name
+from resources.record_store import RecordStore
+from schemas.batches import Batch
+from schemas.erasure import Found, Touched
+from schemas.errors import NotAccessible, NotFound, Refused
+from schemas.files import StoredFile
+from schemas.location import Location
+
+_UNFINISHED = ".erasing"
+"""How the name of a file ends that is being written beside the one that it will replace."""
+_REASONS = (WHY, why_name(WHY))
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file with erased records. is_exact: whether it can be written anew with exactly the other records.
+
+    batch_id: the batch of a rejects file or of an archived file.
+    """
+
+    kind: Found
+    place: Location
+    found: FoundRecords
+    is_exact: bool
+    batch_id: str | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Returns whether it has other records that were not imported yet."""
+        return self.kind is Found.INBOX and self.found.total != len(self.found.records)
+
+
+def remove_certainly(place: Location) -> None:
+    """Remove a file or folder. Raises NotAccessible if it is still there."""
+    remove(place)
+    if exists(place) or entries(place):
+        raise NotAccessible(f"{place} cannot be removed.", "Let this user write its folder, then erase again.")
+
+
+class SourceFiles:
+    """Searches the files of one account and type, and takes the erased records out of them."""
+
+    def __init__(self, store: RecordStore, account: str, erased: ErasedRecords, folder: Path) -> None:
+        self._store = store
+        self._account = account
+        self._type = erased.record_type.name
+        self._erased = erased
+        self._folder = folder
+        self._search = SourceSearch(store, account, erased)
+
+    def find(self, batches: Sequence[Batch]) -> list[SourceFile]:
+        """Returns the files with erased records: rejects, inbox, archive and quarantine."""
+        known = {batch.batch_id: batch for batch in batches}
+        found = []
+        for kind, place, batch_id in self._places(known):
+            if is_local(place) and not (place.is_file() and not place.is_symlink()):
+                continue
+            if place.name.endswith(_UNFINISHED):
+                remove(place)
+                continue
+            batch = known.get(batch_id or "") if kind is Found.ARCHIVE else None
+            try:
+                with self._store.files.fetched(place, self._folder) as path:
+                    records = self._search.find(path, batch)
+                    if records.has_any:
+                        with cut(path, records, self._folder) as after:
+                            found.append(SourceFile(kind, place, records, after is not None, batch_id))
+            except (FileNotFoundError, NotFound):  # it was moved or removed meanwhile
+                continue
+        return found
+
+    def finds_in(self, path: Path) -> bool:
+        """Returns whether a file of this machine has erased records."""
+        return self._search.find(path).has_any
+
+    def finds_in_place(self, place: Location) -> bool:
+        """Returns whether a file of the store has erased records; False if it was removed meanwhile."""
+        with suppress(FileNotFoundError, NotFound), self._store.files.fetched(place, self._folder) as path:
+            return self._search.find(path).has_any
+        return False
+
+    def require_exact(self, files: Sequence[SourceFile]) -> None:
+        """Raises Refused if a file that waits for its import has erased records and cannot be written without them."""
+        for file in files:
+            if file.is_waiting and not file.is_exact:
+                raise Refused(
+                    f"{file.place} waits for its import. It has records to erase among others, and its format cannot "
+                    "be written without them. Nothing was erased yet.",
+                    "Import the file, or remove it from the inbox. Then erase again.",
+                )
+
+    def erase(self, file: SourceFile, actor: str) -> Touched:
+        """Write a file without the erased records, or remove it if that is not exact."""
+        records = len(file.found.records)
+        if not file.is_exact:
+            remove_certainly(file.place)
+            return Touched(file.kind, removed=1, records=records)
+        masked = self._erased.values.masked(file.place.name)
+        final = file.place.parent / masked
+        try:
+            with (
+                self._store.files.fetched(file.place, self._folder) as path,
+                cut(path, file.found, self._folder) as after,
+            ):
+                if after is None:
+                    remove_certainly(file.place)
+                    return Touched(file.kind, removed=1, records=records)
+                working = (
+                    final.parent / f".{masked}{_UNFINISHED}" if is_local(final) else self._store.files.working(final)
+                )
+                try:
+                    shutil.copyfile(after, working)
+                    shutil.copystat(path, working)  # the inbox takes files in the order of their time
+                    if file.kind is Found.REJECTS:
+                        self._record(file, working, final, actor)
+                    self._store.files.put(working, final)
+                finally:
+                    remove(working)
+        except FileNotFoundError:
+            return Touched(file.kind)
+        if masked != file.place.name:
+            remove_certainly(file.place)
+        return Touched(file.kind, rewritten=1, records=records)
+
+    def mask_reasons(self) -> Touched:
+        """Take the erased values out of the texts that say why a file is in quarantine."""
+        values, rewritten = self._erased.values, 0
+        for listed in files_below(self._store.settings.quarantine / self._account / self._type):
+            if listed.place.name not in _REASONS:
+                continue
+            text = read(listed.place).decode("utf-8", "replace")
+            masked = values.masked(text)
+            if masked != text:
+                with self._store.files.making(listed.place) as made:
+                    made.write_text(masked, "utf-8")
+                rewritten += 1
+        return Touched(Found.QUARANTINE, rewritten=rewritten)
+
+    def _record(self, file: SourceFile, made: Path, final: Location, actor: str) -> None:
+        """Record the new checksum of a rejects file, before it takes the place of the old one."""
+        path = self._store.settings.path_below_data(final)
+        batches = () if file.batch_id is None else (file.batch_id,)
+        stored = StoredFile(path, made.stat().st_size, checksum(made), self._account, batches)
+        with self._store.transaction("erase: rejects file", actor, writes=()) as transaction:
+            transaction.record_files([stored])
+
+    def _places(self, known: "dict[str, Batch]") -> Iterator[tuple[Found, Location, str | None]]:
+        settings = self._store.settings
+        for folder in entries(settings.folder(self._account, "rejects")):
+            if folder.name in known:
+                yield from ((Found.REJECTS, place, folder.name) for place in entries(folder))
+        for place in entries(settings.inbox / self._account / self._type):
+            yield Found.INBOX, place, None
+        for bundle in entries(settings.processing):
+            for place in entries(bundle / self._account / self._type):
+                yield Found.INBOX, place, None
+        for listed in files_below(settings.archive / self._account / self._type):
+            yield Found.ARCHIVE, listed.place, listed.place.parent.name
+        for listed in files_below(settings.quarantine / self._account / self._type):
+            if listed.place.name not in _REASONS:
+                yield Found.QUARANTINE, listed.place, None

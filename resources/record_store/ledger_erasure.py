@@ -1,0 +1,279 @@
+"""Removes values from the ledger's rows. This is the one exception to the rule that no row is ever changed.
+
+The ledger names what was imported and exported, and some of its texts are values of records: examples of changed
+values, mappings of texts, names of files, filters of exports. An erasure must not leave them. So it changes these rows
+in the table in which DuckLake keeps them, and adds a row to `erasures` that says so. The numbers and times of rows
+stay, and so do all counts.
+"""
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from resources.record_store.lake import METADATA, Connection, identifier
+from resources.record_store.tables import exists
+from schemas.batches import Batch
+from schemas.erasure import Erasure, ErasureStatus
+from schemas.errors import StoreNotReady
+
+MASK = "(erased)"
+"""What stands in the ledger in place of an erased value."""
+
+_LONG = 6
+"""A value with at least so many characters is also found inside of longer texts."""
+_KEPT_STATISTICS = ("seq", "recorded_at")
+"""The columns of which `ledger.newest` needs the greatest value."""
+_OF_ACCOUNT = ("batches", "exports", "presets", "value_mappings", "accounts", "files")
+
+
+@dataclass(frozen=True)
+class LedgerChanges:
+    """How many rows of the ledger were changed and removed."""
+
+    changed: int = 0
+    removed: int = 0
+
+
+class Values:
+    """The texts of erased records. Each can stand alone, or, if it is long enough, inside of another text.
+
+    Case does not count. words: keys, which are also found inside of a text if they are short, but not inside of a word.
+    """
+
+    def __init__(self, texts: Collection[str], words: Collection[str] = ()) -> None:
+        given = {text for text in (*texts, *words) if text}
+        self._texts = {text.casefold() for text in given}
+        long = {text for text in given if len(text) >= _LONG}
+        patterns = [re.escape(text) for text in sorted(long, key=len, reverse=True)]
+        patterns += [rf"(?<!\w){re.escape(text)}(?!\w)" for text in words if text and text not in long]
+        self._inside = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
+
+    def has(self, text: str | None) -> bool:
+        """Returns whether the text is one of the values, or has one inside."""
+        return text is not None and (text.casefold() in self._texts or bool(self._inside and self._inside.search(text)))
+
+    def masked(self, value: Any) -> Any:
+        """Returns a text, or a list of texts, with masks in place of the erased ones."""
+        if isinstance(value, list):
+            return [self.masked(each) for each in value]
+        if not isinstance(value, str) or not self.has(value):
+            return value
+        return MASK if value.casefold() in self._texts or self._inside is None else self._inside.sub(MASK, value)
+
+
+def masked_detail(detail: str, values: Values) -> str:
+    """Returns the detail of a batch without examples of values and mappings of erased texts, its sentences masked.
+
+    What the store itself has written, such as a mode or an id, is never masked, though a value may look like it.
+    """
+    found = json.loads(detail)
+    binding = found.get("binding", {})
+    binding.pop("changes", None)
+    found["warnings"] = [
+        values.masked(it) if isinstance(it, str) else it | {"examples": [], "sentence": values.masked(it["sentence"])}
+        for it in found.get("warnings", ())
+    ]
+    found["questions"] = [
+        it | {"values": [], "sentence": values.masked(it["sentence"])} for it in found.get("questions", ())
+    ]
+    found["learnt"] = [it for it in found.get("learnt", ()) if not (values.has(it["text"]) or values.has(it["value"]))]
+    found["understood"] = [[label, values.masked(value)] for label, value in found.get("understood", ())]
+    for field, texts in binding.get("value_map", {}).items():
+        binding["value_map"][field] = {text: value for text, value in texts.items() if not values.has(text)}
+    if "column_map" in binding:
+        binding["column_map"] = {values.masked(name): field for name, field in binding["column_map"].items()}
+    if "failure" in binding:
+        binding["failure"] = values.masked(binding["failure"])
+    return json.dumps(found, ensure_ascii=False)
+
+
+def mask_rows(connection: Connection, account: str, record_type: str, values: Values) -> LedgerChanges:
+    """Remove the values from the rows about an account's batches, exports and mappings of a type.
+
+    Examples of values are removed from all of these batches: which record an example comes from is not known.
+    """
+    of = [account, record_type]
+    changed = 0
+    for table, columns in (
+        ("batches", {"file_name": values.masked, "detail": lambda text: masked_detail(text, values)}),
+        ("exports", {"path": values.masked, "detail": lambda text: _masked_request(text, values)}),
+    ):
+        changed += _change(connection, table, columns, "account = ? AND record_type = ?", of)
+    rows = connection.execute(
+        f"SELECT seq, text, value FROM {_rows(connection, 'value_mappings')} WHERE account = ? AND record_type = ?", of
+    ).fetch_all()
+    removed = _remove(connection, "value_mappings", [seq for seq, *texts in rows if any(map(values.has, texts))])
+    paths = connection.execute(
+        f"SELECT seq, path FROM {_rows(connection, 'files')} WHERE account = ? AND starts_with(path, 'accounts/')",
+        [account],
+    ).fetch_all()
+    removed += _remove(connection, "files", [seq for seq, path in paths if values.has(path)])
+    return LedgerChanges(changed, removed)
+
+
+def remove_account(connection: Connection, account: str) -> LedgerChanges:
+    """Remove all rows about an account, and the names of its presets from the messages of commits."""
+    presets = connection.execute(
+        f"SELECT DISTINCT name FROM {_rows(connection, 'presets')} WHERE account = ?", [account]
+    ).fetch_all()
+    for (name,) in presets:
+        connection.execute(
+            f"UPDATE {METADATA}.ducklake_snapshot_changes SET commit_message = ? WHERE commit_message = ?",
+            [f"preset {MASK}", f"preset {name}"],
+        )
+    removed = 0
+    for table in _OF_ACCOUNT:
+        rows = connection.execute(
+            f"SELECT seq FROM {_rows(connection, table)} WHERE account = ?", [account]
+        ).fetch_all()
+        removed += _remove(connection, table, [seq for (seq,) in rows])
+    return LedgerChanges(removed=removed)
+
+
+def append_erasure(transaction: Connection, seq: int, at: datetime, erasure: Erasure) -> None:
+    """Record that an erasure has begun, or that it is done. Raises StoreNotReady if an earlier version made the store.
+
+    It has no value and no key, only counts.
+    """
+    require_table(transaction)
+    transaction.filled.add(("ledger", "erasures"))
+    transaction.execute(
+        "INSERT INTO lake.ledger.erasures (seq, recorded_at, erasure_id, account, record_type, status, actor, detail) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            seq, at, erasure.erasure_id, erasure.account, erasure.record_type, erasure.status.value, erasure.actor,
+            json.dumps(dict(erasure.counts)),
+        ],
+    )  # fmt: skip
+
+
+def require_table(connection: Connection) -> None:
+    """Raises StoreNotReady if the store has no table of erasures yet."""
+    if not exists(connection, "ledger", "erasures"):
+        raise StoreNotReady("An earlier version made the store, which cannot record erasures.", "Run: records init")
+
+
+def erasures(connection: Connection, account: str | None = None, record_type: str | None = None) -> list[Erasure]:
+    """Returns the erasures of an account's records of a type, or of all, newest first, in their last status."""
+    if ("ledger", "erasures") not in connection.filled:
+        return []
+    rows = connection.execute(
+        """
+        SELECT erasure_id, account, record_type, status, actor, recorded_at, detail FROM lake.ledger.erasures
+        WHERE account = coalesce(?, account) AND coalesce(record_type = coalesce(?, record_type), true)
+        QUALIFY row_number() OVER (PARTITION BY erasure_id ORDER BY seq DESC) = 1 ORDER BY seq DESC
+        """,
+        [account, record_type],
+    ).fetch_all()
+    return [
+        Erasure(erasure_id, owner, kind, ErasureStatus(status), actor, at, json.loads(detail))
+        for erasure_id, owner, kind, status, actor, at, detail in rows
+    ]
+
+
+def erased_since(connection: Connection, batch: Batch) -> tuple[str, ...]:
+    """Returns what was erased of a batch's account and type since its commit or preview, as sentences."""
+    since = batch.committed_at or batch.at
+    found = erasures(connection, batch.account, batch.record_type)
+    return tuple(it.message() for it in found if it.at >= since)
+
+
+def forget_statistics(connection: Connection) -> None:
+    """Remove the least and greatest texts of the ledger's columns, which are values of rows. Unknown is right too."""
+    connection.execute(
+        f"""
+        UPDATE {METADATA}.ducklake_table_column_stats SET min_value = NULL, max_value = NULL
+        WHERE table_id IN (
+            SELECT table_id FROM {METADATA}.ducklake_table t JOIN {METADATA}.ducklake_schema s USING (schema_id)
+            WHERE schema_name = 'ledger' AND table_name <> 'record_types'
+        ) AND (table_id, column_id) NOT IN (
+            SELECT (table_id, column_id) FROM {METADATA}.ducklake_column
+            WHERE column_name IN ({", ".join("?" * len(_KEPT_STATISTICS))})
+        )
+        """,
+        list(_KEPT_STATISTICS),
+    )
+
+
+def _masked_request(text: str | None, values: Values) -> str | None:
+    """Returns the detail of an export with masks in its filters and its path."""
+    if text is None:
+        return None
+    found = json.loads(text)
+    for name in ("filters", "path"):
+        if name in found["request"]:
+            found["request"][name] = values.masked(found["request"][name])
+    return json.dumps(found, ensure_ascii=False)
+
+
+def _change(
+    connection: Connection, table: str, columns: Mapping[str, Callable[[Any], Any]], where: str, bound: Sequence[Any]
+) -> int:
+    """Change columns of the rows that match. Returns how many rows differ from before."""
+    rows = connection.execute(
+        f"SELECT seq, {', '.join(columns)} FROM {_rows(connection, table)} WHERE {where}", bound
+    ).fetch_all()
+    changed = 0
+    for seq, *before in rows:
+        after = [change(value) for change, value in zip(columns.values(), before, strict=True)]
+        if all(map(_is_same, before, after)):
+            continue
+        changed += 1
+        for kept in _kept_in(connection, table):
+            texts = _text_columns(connection, kept)
+            set_to = ", ".join(f"{name} = {'encode(?)' if name not in texts else '?'}" for name in columns)
+            connection.execute(f"UPDATE {METADATA}.{kept} SET {set_to} WHERE seq = ?", [*after, seq])
+    return changed
+
+
+def _is_same(before: str | None, after: str | None) -> bool:
+    """Returns whether two texts are the same, or are JSON of the same value."""
+    if before == after or before is None or after is None:
+        return before == after
+    return before.startswith("{") and bool(json.loads(before) == json.loads(after))
+
+
+def _remove(connection: Connection, table: str, seqs: Sequence[int]) -> int:
+    if not seqs:
+        return 0
+    for kept in _kept_in(connection, table):
+        connection.execute(f"DELETE FROM {METADATA}.{kept} WHERE list_contains(?::BIGINT[], seq)", [list(seqs)])
+    return len(seqs)
+
+
+def _kept_in(connection: Connection, table: str) -> list[str]:
+    """Returns the names of the tables in which DuckLake keeps the rows of a table of the ledger.
+
+    Raises StoreNotReady if it keeps some in files, which this version never writes.
+    """
+    (files,) = connection.fetch_one(
+        f"SELECT count(*) FROM {METADATA}.ducklake_data_file WHERE table_id = {_ID}", [table]
+    )
+    if files:
+        raise StoreNotReady(
+            f"Rows of the ledger's table {table} are in files, which another program than records has written.",
+            "Nothing was erased yet. Migrate the store to a new place, which writes the ledger anew, and erase there.",
+        )
+    rows = connection.execute(
+        f"SELECT table_name FROM {METADATA}.ducklake_inlined_data_tables WHERE table_id = {_ID}", [table]
+    ).fetch_all()
+    return [identifier(name) for (name,) in rows]
+
+
+_ID = (
+    f"(SELECT table_id FROM {METADATA}.ducklake_table t JOIN {METADATA}.ducklake_schema s USING (schema_id) "
+    "WHERE schema_name = 'ledger' AND table_name = ? AND t.end_snapshot IS NULL)"
+)
+
+
+def _text_columns(connection: Connection, kept: str) -> set[str]:
+    """Returns the columns of such a table that are text. In PostgreSQL, DuckLake keeps texts as bytes."""
+    rows = connection.execute(f"DESCRIBE FROM {METADATA}.{kept}").fetch_all()
+    return {name for name, kind, *_ in rows if kind == "VARCHAR"}
+
+
+def _rows(connection: Connection, table: str) -> str:
+    return connection.rows_of("ledger", table)

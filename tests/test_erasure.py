@@ -1,0 +1,208 @@
+"""Erasures: no byte of a store has what was erased, and everything else is as it was."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from resources.erasure.account_deletion import AccountDeletion
+from resources.erasure.eraser import Eraser
+from resources.export_writer import ExportWriter
+from resources.file_storage import size_of
+from resources.importing.importer import Importer
+from resources.record_store import RecordStore, lake_files
+from resources.record_store.catalog import catalog_of
+from resources.settings import Settings
+from resources.upkeep.maintenance import Maintenance
+from schemas.batches import BatchStatus, OnInvalid
+from schemas.erasure import ErasureRequest, Found
+from schemas.errors import InvalidRequest, NotFound, Refused
+from schemas.exports import ExportRequest
+from schemas.rollbacks import OnModified, RollbackRequest
+from tests.canaries import COLUMNS, KEYS, WORDS, open_previews, other, person, put_canaries, snapshots_of_others
+from tests.every_byte import places_with
+from tests.object_server import on_disk
+from tests.postgres import Postgres
+from tests.records import contact, contacts_of, stored, values, write_csv
+
+REQUEST = ErasureRequest("ua", "contacts", KEYS[:2], {"external_id": KEYS[2]})
+
+
+def _require_no_canary(store: RecordStore, request: pytest.FixtureRequest) -> None:
+    settings = store.settings
+    roots = [settings.home, on_disk(settings.data)]
+    if settings.postgres is not None:
+        server: Postgres = request.getfixturevalue("postgres")
+        server.execute("ALTER SYSTEM SET wal_recycle = off")
+        server.execute("SELECT pg_reload_conf(), pg_switch_wal()")
+        server.execute("CHECKPOINT")
+        server.execute("SELECT pg_switch_wal()")
+        server.execute("CHECKPOINT")
+        roots.append(server.folder / "data")
+    for root in roots:
+        assert places_with(root, WORDS) == []
+
+
+def _require_whole(store: RecordStore) -> None:
+    """Compare each file of the lake with its checksum, and all that the catalog says of it with its content."""
+    with store.reading() as connection:
+        paths = [file.path for file in lake_files.named(connection)]
+        lake_files.compare(connection, store.settings.data, paths, anew=True)
+        assert lake_files.unknown(connection, lake_files.existing(store.settings.data, lake_files.EVERYWHERE)) == set()
+        for file in lake_files.named(connection):
+            assert size_of(store.settings.data / file.path) == file.bytes
+
+
+@pytest.mark.runs_on("laptop", "postgres", "server")
+def test_what_was_erased_is_in_no_byte_and_all_else_is_as_it_was(
+    store: RecordStore, settings: Settings, setting: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    records = 100_000 if setting == "laptop" else 200
+    outside = tmp_path / "outside"
+    for folder in (outside, tmp_path / "files"):
+        folder.mkdir()
+    with_canaries = put_canaries(store, tmp_path / "files", outside, records)
+    before, previews = snapshots_of_others(store), open_previews(store)
+    assert len(places_with(on_disk(settings.data), WORDS)) > 20
+    with RecordStore(settings) as idle:  # it knows the statistics of the columns from before
+        idle.add_account("idle", "tester")
+        eraser = Eraser(store, "tester")
+        plan = eraser.plan(REQUEST)
+        report = eraser.erase(REQUEST)
+        idle.add_account("idle-2", "tester")
+        Importer(idle, "tester").import_file(
+            contacts_of(write_csv(tmp_path / "files" / "idle.csv", [other(3 * records)]), "va")
+        )
+        store.vacuum()
+        _require_no_canary(store, request)
+    after = snapshots_of_others(store)
+    assert {number: after[number] for number in before} == before
+    _require_whole(store)
+    places = {it.place: it for it in report.touched}
+    assert [it.place for it in plan.touched if it.removed + it.rewritten] == [
+        it.place for it in report.touched if it.removed + it.rewritten and it.place is not Found.LEDGER
+    ]
+    assert places[Found.ARCHIVE].rewritten == 7
+    assert places[Found.ARCHIVE].removed == 2, "a list within an object, and a damaged file"
+    assert places[Found.INBOX].rewritten == 2
+    assert any("delivered.csv" in sentence for sentence in report.beyond)
+    assert with_canaries.kept_preview in open_previews(store)
+    assert set(previews) - set(open_previews(store)) == set(report.discarded)
+    assert report.receipt is not None
+
+    # The rollbacks of the others work, and say that they cross an erasure. They bring nobody back.
+    for batch_id in (with_canaries.created, with_canaries.updated):
+        rolled_back = store.account("ua").roll_back(
+            RollbackRequest("ua", batch_id, OnModified.OVERWRITE), "tester", None
+        )
+        assert rolled_back.erased
+        assert "erased" in rolled_back.erased[0]
+    notes = values(store, "notes")
+    assert len(notes) >= records
+    assert not set(KEYS) & notes.keys()
+    assert notes[other(20)["external_id"]] is None
+    Importer(store, "tester").commit("ua", with_canaries.kept_preview, OnInvalid.SKIP)
+    if setting == "laptop":
+        Maintenance(store, "tester").maintain()
+        _require_no_canary(store, request)
+
+    # A later import of a key is a new record.
+    Importer(store, "tester").import_file(contacts_of(write_csv(tmp_path / "again.csv", [person(1)])))
+    assert KEYS[0] in values(store, "notes")
+
+
+def test_nothing_is_written_if_nothing_is_found(store: RecordStore) -> None:
+    Importer(store, "tester")
+    store.add_account("ua", "tester")
+    seen = store.batches()
+    report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("nobody",)))
+    assert report.is_empty
+    assert report.erasure_id is None
+    assert store.batches() == seen
+    assert catalog_of(store.settings).exists()
+    assert all(batch.status is not BatchStatus.DISCARDED for batch in store.batches())
+
+
+def test_a_file_that_waits_and_cannot_be_written_without_a_record_stops_the_erasure(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    file = write_csv(tmp_path / "first.csv", [contact(1), contact(2)])
+    importer.import_file(contacts_of(file))
+    place = Path(str(store.settings.inbox)) / "ua" / "contacts" / "nested.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps({"data": {"items": [dict(contact(1)), dict(contact(3))]}}), "utf-8")
+    request = ErasureRequest("ua", "contacts", (contact(1)["external_id"],))
+    with pytest.raises(Refused, match=r"nested\.json waits for its import"):
+        Eraser(store, "tester").erase(request)
+    assert len(stored(store)) == 2, "nothing was erased"
+    place.unlink()
+    report = Eraser(store, "tester").erase(request)
+    assert [row["external_id"] for row in stored(store)] == [contact(2)["external_id"]]
+    assert contact(1)["external_id"] not in json.dumps(report.to_dict())
+
+
+def test_a_file_keeps_every_other_byte(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
+    content = 'external_id;status;notes\r\nA-1;lead;"two\r\nlines"\r\nA-2;lead;ä\r\nA-3;lead;"a ""quoted"" end"\r\n'
+    (tmp_path / "file.csv").write_bytes(content.encode("utf-8-sig"))
+    batch = importer.import_file(contacts_of(tmp_path / "file.csv")).batch
+    archived = Path(str(store.settings.archive)) / "ua" / "contacts" / batch.batch_id / "file.csv"
+    archived.parent.mkdir(parents=True)
+    archived.write_bytes(content.encode("utf-8-sig"))
+    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("A-1",)))
+    assert archived.read_bytes() == content.replace('A-1;lead;"two\r\nlines"\r\n', "").encode("utf-8-sig")
+    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", (), {"notes": 'a "quoted" end'}))
+    assert archived.read_bytes() == "external_id;status;notes\r\nA-2;lead;ä\r\n".encode("utf-8-sig")
+    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("A-2",)))
+    assert not archived.exists(), "it had nothing else"
+
+
+@pytest.mark.parametrize(
+    ("keys", "matching", "message"),
+    [
+        ((), {}, "No record is named"),
+        (("",), {}, "is empty"),
+        ((), {"mail": "x"}, "has no field 'mail'"),
+        ((), {"amount": "x"}, "is not a value of amount"),
+    ],
+)
+def test_a_wrong_request_is_refused(
+    store: RecordStore, keys: tuple[str, ...], matching: dict[str, str], message: str
+) -> None:
+    store.add_account("ua", "tester")
+    with pytest.raises(InvalidRequest, match=message):
+        Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", keys, matching))
+    with pytest.raises(InvalidRequest, match="several fields"):
+        Eraser(store, "tester").erase(ErasureRequest("ua", "flights", ("UA",)))
+
+
+@pytest.mark.runs_on("laptop", "postgres")
+def test_a_deleted_account_leaves_nothing_and_its_name_is_free(
+    store: RecordStore, importer: Importer, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    people = [person(1), person(2, amount="canary"), other(3)]
+    importer.import_file(contacts_of(write_csv(tmp_path / "people.csv", people, COLUMNS)), OnInvalid.SKIP)
+    importer.preview(contacts_of(write_csv(tmp_path / "preview.csv", [person(3)], COLUMNS)))
+    importer.import_file(contacts_of(write_csv(tmp_path / "others.csv", [other(1), other(2)], COLUMNS), "va"))
+    store.account("ua").save_preset("contacts", "canary", ["external_id"], "tester")
+    ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", path=tmp_path / "delivered.csv"))
+    (store.settings.home / "exports.yaml").write_text(
+        "exports:\n- {name: daily, account: ua, type: contacts, at: '07:00'}\n"
+    )
+    kept = stored(store, account="va")
+    plan = AccountDeletion(store, "ua", "tester").plan()
+    assert len(store.batches("ua")) == 2, "a plan changes nothing"
+    report = AccountDeletion(store, "ua", "tester").delete()
+    assert report.records == plan.records == 2
+    assert any("delivered.csv" in sentence for sentence in report.beyond)
+    assert any("has the export daily of the account" in sentence for sentence in report.beyond)
+    _require_no_canary(store, request)
+    assert store.accounts() == ["va"]
+    assert stored(store, account="va") == kept
+    _require_whole(store)
+    with pytest.raises(NotFound):
+        AccountDeletion(store, "ua", "tester").delete()
+    assert store.add_account("ua", "tester")
+    assert store.batches("ua") == []
+    assert store.exports("ua") == []
+    assert "canary" not in store.presets("ua", "contacts")
+    assert not importer.import_file(contacts_of(tmp_path / "others.csv")).erased, "it is a new account"
