@@ -7,6 +7,7 @@ that needs none of them takes half a second.
 import click
 
 from pipelines.commands.administration import accounts, demo, init, template, types, ui, web
+from pipelines.commands.backups import backup, backups, restore
 from pipelines.commands.exports import export, exports, presets
 from pipelines.commands.group import Commands
 from pipelines.commands.history import batches, rollback, show
@@ -28,4 +29,7 @@ def main() -> None:
 main.add_section("Import", (import_file, preview, commit, discard, mappings, template))
 main.add_section("Export", (export, exports, presets))
 main.add_section("History", (batches, show, rollback))
-main.add_section("Administration", (init, demo, accounts, types, ui, web, expire, maintain, migrate, accept))
+main.add_section(
+    "Administration",
+    (init, demo, accounts, types, ui, web, expire, maintain, migrate, accept, backup, backups, restore),
+)
