@@ -88,7 +88,7 @@ def one_of_everything(settings: Settings, folder: Path) -> tuple[str, str]:
     return live, previewed
 
 
-pytestmark = starts_with(one_of_everything)
+pytestmark = [starts_with(one_of_everything), pytest.mark.runs_on("laptop")]
 everywhere = pytest.mark.runs_on("laptop", "postgres", "server")
 
 
