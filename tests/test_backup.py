@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.commands.cli import main
+from resources import file_storage
 from resources.backup import Backup, BackupPlace, Restore, backup, last_backup
 from resources.backup import place as place_module
 from resources.backup import restore as restore_module
@@ -372,6 +373,27 @@ def test_a_file_that_the_place_has_lost_is_copied_again(store: RecordStore, bk: 
     next(bk.glob("files/lake/records/**/xxh3-*")).unlink()
     assert back_up(store, bk).new_files == 1
     restore(bk, there.settings)
+
+
+def test_files_and_folders_are_flushed_before_the_manifest(
+    store: RecordStore, bk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed, publish, sync = list[Path](), BackupPlace.publish, file_storage.sync
+
+    def recorded(place: Path) -> None:
+        flushed.append(place)
+        sync(place)
+
+    def checked(place: BackupPlace, manifest: Manifest) -> None:
+        folders = {folder for file in manifest.files for folder in (bk / file.place).parents}
+        assert {folder for folder in folders if bk in folder.parents or folder == bk} <= {*flushed}
+        assert len([it for it in flushed if it.parent.name == "unfinished"]) == len(manifest.files)
+        publish(place, manifest)
+        assert flushed[-1] == bk / "backups"
+
+    monkeypatch.setattr(file_storage, "sync", recorded)
+    monkeypatch.setattr(BackupPlace, "publish", checked)
+    assert back_up(store, bk).new_files > 0
 
 
 def _back_up(place: str, store: RecordStore) -> None:

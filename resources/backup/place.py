@@ -135,9 +135,15 @@ class BackupPlace:
             _require_known(described, place)
             if described["checksum"] != checksum_of([body]):
                 raise ValueError
-            return Manifest.from_json(body.decode())
+            manifest = Manifest.from_json(body.decode())
         except (ValueError, KeyError, TypeError):
             raise DamagedFile(f"The manifest {place} is damaged.", f"Nothing of it was used. {_OTHER}") from None
+        if manifest.store != self._owner():
+            raise DamagedFile(
+                f"{self.place / DESCRIPTION} names another store than the manifest {place}: one of them is damaged.",
+                "Nothing of it was used. If the other manifests name the same store as this one, correct the first file.",
+            )
+        return manifest
 
     def newest(self) -> Manifest | None:
         """Return the newest manifest that can be read; None if there is none."""
