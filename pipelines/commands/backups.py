@@ -1,5 +1,7 @@
 """`records backup`, `backups` and `restore`."""
 
+import sys
+
 import click
 
 from pipelines.commands import options
@@ -57,7 +59,7 @@ def backups(place: str, verify: bool, as_json: bool) -> None:
 
         print_backups(listed, verified=verify)
     if any(each.damage for each in listed):
-        raise click.exceptions.Exit(1)
+        sys.exit(1)
 
 
 @click.command()

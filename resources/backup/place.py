@@ -141,7 +141,7 @@ class BackupPlace:
         if manifest.store != self._owner():
             raise DamagedFile(
                 f"{self.place / DESCRIPTION} names another store than the manifest {place}: one of them is damaged.",
-                "Nothing of it was used. If the other manifests name the same store as this one, correct the first file.",
+                "Nothing of it was used. If the other manifests name the same store too, correct the first file.",
             )
         return manifest
 
