@@ -665,7 +665,8 @@ def test_an_object_store_that_fails_at_times_loses_nothing(
     assert place.ids() == [first.backup]
     second = back_up(store, f"{bucket}/backups")
     assert second.new_files > 0
-    flip(place.place / place.manifest(second.backup).files[0].place)
+    (new, *_) = {*place.manifest(second.backup).files} - {*place.manifest(first.backup).files}
+    flip(place.place / new.place)
     with pytest.raises(DamagedFile):
         restore(f"{bucket}/backups", there.settings)
     assert restore(f"{bucket}/backups", there.settings, first.backup).snapshot == first.snapshot

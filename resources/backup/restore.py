@@ -80,21 +80,27 @@ class Restore:
             marker = self._target.data / f"{INCOMPLETE}{manifest.backup}"
             if self._catalog.exists() and exists(marker):
                 self._end(marker)  # only that was left to do
-                return self._report(manifest, self._mark_of_store().store, (), started)
+                return self._report(manifest, self._of_data(manifest), self._mark_of_store().store, (), started)
             self._require_place(manifest, marker)
-            total = manifest.bytes + sum(file.bytes for file in self._of_data(manifest))
+            files = self._of_data(manifest)
+            total = manifest.bytes + sum(file.bytes for file in files)
             self._place.require_whole(manifest, None if progress is None else lambda done, _: progress(done, total))
             self._make_folders()
             with self._catalog.lock(), self._scratch() as folder:
                 self._require_place(manifest, marker)
-                store, kept = self._restored(manifest, marker, folder, progress, total)
-            return self._report(manifest, store, kept, started)
+                store, kept = self._restored(manifest, files, marker, folder, progress)
+            return self._report(manifest, files, store, kept, started)
 
     def _restored(
-        self, manifest: Manifest, marker: Location, folder: Path, progress: Progress | None, total: int
+        self,
+        manifest: Manifest,
+        files: Sequence[BackupFile],
+        marker: Location,
+        folder: Path,
+        progress: Progress | None,
     ) -> tuple[str, tuple[str, ...]]:
         """Restore the backup. Returns the id of the store, and the files of the home that were not replaced."""
-        files = self._of_data(manifest)
+        total = manifest.bytes + sum(file.bytes for file in files)
         if not self._catalog_only:
             self._require_room(files)
             put_blocks(self._storage, marker, [_NOT_A_STORE])
@@ -212,8 +218,10 @@ class Restore:
         remove(marker)
         remove(self._target.home / STAGED)
 
-    def _report(self, manifest: Manifest, store: str, kept: tuple[str, ...], started: float) -> RestoreReport:
-        contents, files = manifest.contents, self._of_data(manifest)
+    def _report(
+        self, manifest: Manifest, files: Sequence[BackupFile], store: str, kept: tuple[str, ...], started: float
+    ) -> RestoreReport:
+        contents = manifest.contents
         return RestoreReport(
             backup=manifest.backup,
             store=store,
