@@ -836,6 +836,7 @@ def test_these_are_the_commands() -> None:
         *("records presets", "records presets save", "records presets list"),
         *("records types draft", "records accounts reader", "records migrate", "records template"),
         *("records accept", "records accept catalog", "records accept clock", "records serve"),
+        *("records backup", "records backups", "records restore"),
     }
 
 

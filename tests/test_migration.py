@@ -22,8 +22,9 @@ from resources.export_writer import ExportWriter
 from resources.file_reader import reader
 from resources.file_storage import FileStorage
 from resources.importing.importer import Importer
-from resources.migration import catalog_copy, migration
-from resources.migration.catalog_copy import STAGED, CatalogCopy
+from resources.migration import catalog_rows, migration
+from resources.migration.catalog_copy import CatalogCopy
+from resources.migration.catalog_rows import STAGED, NewCatalog
 from resources.migration.migration import INCOMPLETE, Migration
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
@@ -314,7 +315,7 @@ def steps(history: History, tmp_path_factory: pytest.TempPathFactory) -> int:
     return run_and_kill(partial(_migrate, str(folder / "there"), str(folder / "there")), settings_of(home))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.45, 0.7, 1.0])
+@pytest.mark.parametrize("share", [0.0, 0.45, 0.85, 1.0])
 def test_a_migration_that_is_killed_leaves_a_store_or_none_and_goes_on(
     source: RecordStore, history: History, laptop: Place, steps: int, share: float
 ) -> None:
@@ -344,7 +345,7 @@ def test_what_fails_before_the_end_leaves_no_store_on_a_server(
     def lost() -> None:
         raise StoreBusy("The lock was lost.", "Try again.")
 
-    for of, name in ((CatalogCopy, "_load"), (source.write_lock, "prove")):
+    for of, name in ((NewCatalog, "_load"), (source.write_lock, "prove")):
         with monkeypatch.context() as patch, pytest.raises(StoreBusy):  # noqa: PT012
             patch.setattr(of, name, lambda *_: lost())
             migrate(source, server)
@@ -383,7 +384,7 @@ def test_a_disk_that_fails_at_the_end_is_a_sentence_and_leaves_no_store(
         raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(catalog_copy, "sqlite3", SimpleNamespace(connect=fails, Error=sqlite3.Error))
+        patch.setattr(catalog_rows, "sqlite3", SimpleNamespace(connect=fails, Error=sqlite3.Error))
         with pytest.raises(NotAccessible, match="the disk fails, or is full"):
             migrate(source, laptop)
     assert is_no_store(laptop)

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from pipelines.commands.administration import accounts, demo, init, template, types, ui, web
+from pipelines.commands.backups import backup, backups, restore
 from pipelines.commands.erasure import delete_account, erase
 from pipelines.commands.exports import export, exports, presets
 from pipelines.commands.group import Commands
@@ -45,4 +46,4 @@ accounts.add_command(delete_account)
 main.add_section(
     "Administration", (init, demo, accounts, types, ui, web, serve, expire, maintain, migrate, erase, accept)
 )
-main.add_section("Health", (check, repair, space))
+main.add_section("Health", (check, repair, space, backup, backups, restore))

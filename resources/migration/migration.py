@@ -13,22 +13,19 @@ from datetime import datetime
 from pathlib import Path
 
 from resources.disk_space import require_disk_space
-from resources.export_writer.plan import PLAN
 from resources.file_storage import (
     OBJECTS,
-    Checksum,
     FileStorage,
-    ListedFile,
     blocks_of,
     checksum,
     files_below,
     is_local,
-    make_folder,
     remove,
     size_of,
 )
 from resources.importing.progress import Progress
-from resources.migration.catalog_copy import STAGED, CatalogCopy
+from resources.migration.catalog_copy import CatalogCopy
+from resources.migration.catalog_rows import STAGED
 from resources.record_store import RecordStore, ledger
 from resources.record_store.catalog import PostgresCatalog, catalog_of
 from resources.record_store.identity import state_of
@@ -36,6 +33,7 @@ from resources.record_store.refusals import damaged, not_ready
 from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.running_ui import RunningUi
 from resources.settings import Settings
+from resources.store_files import OPERATORS, own_files, put_blocks, roots
 from schemas.errors import DamagedFile, DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
 from schemas.files import StoredFile
 from schemas.location import Location
@@ -45,7 +43,6 @@ INCOMPLETE = "migrating-"
 """The beginning of the name of a file that marks incomplete data. The name ends with the identity of the source."""
 
 _NOT_A_STORE = b"A store is being copied to here. Until records migrate has ended, this is not a store.\n"
-_OPERATORS = ("exports.yaml", "inbox.yaml")
 _AT_ONCE = 4
 _NAMED = {"RECORDS_CATALOG": "--to", "RECORDS_DATA": "--data"}
 
@@ -152,7 +149,7 @@ class Migration:
                 f"records ui serves this store (process {running.pid}). Its changes meanwhile would not be copied.",
                 "Stop it, and all imports, exports and arrivals in the inbox. Then migrate.",
             )
-        for root in (self._source.settings.lake, *_roots(self._source.settings)):
+        for root in (self._source.settings.lake, *roots(self._source.settings)):
             if f"{_address(self._target.data)}/".startswith(f"{root}/"):
                 raise InvalidRequest(
                     f"--data is {self._target.data}, which is among the files of the store to copy.",
@@ -173,7 +170,7 @@ class Migration:
             if str(mark) in found:
                 allowed.add(f"{data}/{MARK}")
                 allowed |= {f"{data}/{file.path}" for file in files}
-                allowed |= {str(self._target.home / name) for name in _OPERATORS}
+                allowed |= {str(self._target.home / name) for name in OPERATORS}
             if self._target.postgres is None:
                 found += [str(file.place) for file in files_below(self._target.home) if not _is_below(file.place, data)]
             staged = f"{self._target.home / STAGED}/"
@@ -242,31 +239,14 @@ class Migration:
             )
 
     def _put(self, target: Location, blocks: Iterable[bytes]) -> tuple[str, int]:
-        """Write bytes to the target and flush them. Returns their checksum and their number.
-
-        No temporary file is made beside the target, where a killed process would leave it.
-        """
-        if is_local(target):
-            make_folder(target.parent)
-        made = target if is_local(target) else self._files.working(target)
-        digest, number = Checksum(), 0
-        try:
-            with made.open("wb") as file:
-                for block in blocks:
-                    file.write(block)
-                    digest.update(block)
-                    number += len(block)
-            with _named_by_options():
-                self._files.put(made, target)
-        finally:
-            if made != target:
-                remove(made)
-        return str(digest), number
+        """Write bytes to the target and flush them. Returns their checksum and their number."""
+        with _named_by_options():
+            return put_blocks(self._files, target, blocks)
 
     def _copy_operators_files(self) -> tuple[str, ...]:
         """Copy the operators' files to a target in a folder. Returns those that the operator must copy to a server."""
         home = self._source.settings.home
-        names = [name for name in _OPERATORS if (home / name).exists()]
+        names = [name for name in OPERATORS if (home / name).exists()]
         if self._target.postgres is not None:
             return tuple(str(home / name) for name in names)
         for name in names:
@@ -297,29 +277,9 @@ def _settings(source: Settings, to: str, data: str) -> Settings:
     return replace(source, home=home, postgres=place.postgres, data=place.data)
 
 
-def _roots(settings: Settings) -> tuple[Location, ...]:
-    return settings.accounts, settings.inbox, settings.processing, settings.archive, settings.quarantine
-
-
 def _own_files(settings: Settings) -> list[_File]:
-    """Return the accounts' files, without links, and without the files of unfinished exports."""
-    found = []
-    for root in _roots(settings):
-        for file in files_below(root):
-            path = str(file.place).removeprefix(_address(settings.data)).lstrip("/")
-            if _is_whole(file, path):
-                found.append(_File(path, file.bytes, file.put_at))
-    return found
-
-
-def _is_whole(file: ListedFile, path: str) -> bool:
-    if is_local(file.place) and (file.place.is_symlink() or not file.place.is_file()):
-        return False
-    root, *parts = path.split("/")
-    if root != "accounts":
-        return True
-    is_made = any(part.startswith(".") and part.endswith(".partial") for part in parts)
-    return not is_made and not (parts[1:2] == ["exports"] and parts[3:4] in ([PLAN], ["parts"]))
+    """Return the accounts' files, as files to copy."""
+    return [_File(file.path, file.bytes, file.put_at) for file in own_files(settings)]
 
 
 def _is_alive(pid: int) -> bool:

@@ -47,6 +47,8 @@ class Catalog(Protocol):
     """DuckDB's function that lets the catalog's own database execute a query."""
     schema: str
     """The schema of DuckLake's tables."""
+    tables_query: str
+    """A query of the database for the names of DuckLake's tables."""
 
     def options(self, *, read_only: bool) -> dict[str, Any]:
         """Return options of ATTACH that only this kind of catalog takes."""
@@ -109,6 +111,7 @@ class SqliteCatalog:
     inlined_text = "VARCHAR"
     query_function = "sqlite_query"
     schema = "main"
+    tables_query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'ducklake_*' ORDER BY name"
     preparation: Sequence[str] = ()
 
     def __init__(self, settings: Settings) -> None:
@@ -138,9 +141,7 @@ class SqliteCatalog:
         """Return the names of DuckLake's tables, from the file, opened read-only."""
         try:
             with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
-                rows = connection.execute(
-                    "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'ducklake_*' ORDER BY name"
-                ).fetchall()
+                rows = connection.execute(self.tables_query).fetchall()
         except sqlite3.Error as error:
             raise self.error(error) from None
         return [name for (name,) in rows]
@@ -225,6 +226,10 @@ class PostgresCatalog:
         self._seconds = settings.lock_seconds
         self._lock = AdvisoryLock(self._open, self._seconds)
         self.schema = schema
+        self.tables_query = (
+            f"SELECT tablename::text AS name FROM pg_tables WHERE schemaname = '{schema}' "
+            "AND starts_with(tablename, 'ducklake_') ORDER BY tablename"
+        )
         self._found = False
         # A writer that lost the lock must fail to commit beside another one. DuckLake must not retry its commit.
         self.preparation: Sequence[str] = ["SET GLOBAL ducklake_max_retry_count = 0"]
@@ -252,11 +257,7 @@ class PostgresCatalog:
     def tables(self) -> list[str]:
         """Return the names of DuckLake's tables, from the server."""
         with self.session() as session, session.cursor() as cursor:
-            cursor.execute(
-                "SELECT tablename FROM pg_tables WHERE schemaname = %s AND starts_with(tablename, 'ducklake_') "
-                "ORDER BY tablename",
-                [self.schema],
-            )
+            cursor.execute(self.tables_query)
             return [name for (name,) in cursor.fetchall()]
 
     @property

@@ -132,6 +132,11 @@ class Connection:
         )
         return dict(self.execute(f"SELECT name::VARCHAR, kept::VARCHAR FROM {tables}").fetch_all())
 
+    def tables_of_catalog(self) -> list[str]:
+        """Returns the names of DuckLake's own tables, sorted."""
+        rows = self.execute(f"SELECT name::VARCHAR FROM {self.of_catalog(self._catalog.tables_query)}").fetch_all()
+        return sorted(name for (name,) in rows)
+
     def rows_of(self, schema: str, name: str, database: str = "lake") -> str:
         """Returns SQL, to follow FROM, for the rows of a table of the lake, or of a snapshot that is attached.
 

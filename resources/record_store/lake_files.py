@@ -16,7 +16,8 @@ from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.pending_files import pending_files
 from resources.record_store.refusals import damaged, no_checksum
-from schemas.errors import DamagedFile, RecordsError
+from resources.record_store.tables import table
+from schemas.errors import DamagedFile, RecordsError, Refused
 from schemas.files import StoredFile
 from schemas.location import Location
 
@@ -124,6 +125,49 @@ def bytes_of(connection: Connection, account: str) -> int:
         [account],
     )
     return int(number)
+
+
+def needed(connection: Connection) -> list[NamedFile]:
+    """Return the files to copy for any snapshot, sorted by path. Raises Refused if one is outside the data."""
+    files = named(connection)
+    if not all(file.relative for file in files):
+        raise Refused(
+            "The store has files outside its folder of data, which would not be copied.",
+            "Another program than records has changed the store. Export its records and import them there.",
+        )
+    return files
+
+
+def record_numbers(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return the number of records by record type and account, as the catalog counts them."""
+    counted = connection.of_catalog(
+        """
+        SELECT t.table_name, p.partition_value AS account, f.record_count AS records, d.delete_count AS deleted
+        FROM {catalog}.ducklake_data_file f
+        JOIN {catalog}.ducklake_table t ON t.table_id = f.table_id AND t.end_snapshot IS NULL
+        JOIN {catalog}.ducklake_schema s ON s.schema_id = t.schema_id AND s.schema_name = 'records'
+        LEFT JOIN {catalog}.ducklake_file_partition_value p ON p.data_file_id = f.data_file_id
+        LEFT JOIN {catalog}.ducklake_delete_file d ON d.data_file_id = f.data_file_id AND d.end_snapshot IS NULL
+        WHERE f.end_snapshot IS NULL
+        """
+    )
+    rows = connection.execute(
+        f"""
+        SELECT table_name::VARCHAR, account::VARCHAR,
+            sum(records::BIGINT - coalesce(deleted::BIGINT, 0))::BIGINT AS found
+        FROM {counted} GROUP BY ALL HAVING found > 0 ORDER BY ALL
+        """
+    ).fetch_all()
+    return {(name, account): number for name, account, number in rows}
+
+
+def read_numbers(connection: Connection) -> dict[tuple[str, str], int]:
+    """Return the number of records by record type and account, after reading them."""
+    found: dict[tuple[str, str], int] = {}
+    for name in ledger.record_types(connection):
+        rows = connection.execute(f"SELECT _account, count(*) FROM {table(name)} GROUP BY _account").fetch_all()
+        found |= {(name, account): number for account, number in rows}
+    return found
 
 
 def retired(connection: Connection) -> list[str]:

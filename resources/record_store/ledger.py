@@ -68,6 +68,15 @@ def newest(connection: Connection) -> tuple[int, datetime | None]:
     return seq, at
 
 
+def numbers(connection: Connection) -> tuple[int, int, int]:
+    """Returns the numbers of accounts, batches and exports."""
+    of = (("accounts", "account"), ("batches", "batch_id"), ("exports", "export_id"))
+    accounts, batches, exports = (
+        connection.fetch_one(f"SELECT count(DISTINCT {key}) FROM {_rows(connection, name)}")[0] for name, key in of
+    )
+    return accounts, batches, exports
+
+
 def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
     """Record that the batch has a new status."""
     _append(
