@@ -8,6 +8,7 @@ from pipelines.launchpad import flat
 from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, UPKEEP, RecordsResource, Refusal
 from resources.health.check import StoreCheck
+from resources.health.last_check import note_check
 from schemas.checks import CheckReport
 from schemas.counts import numbered
 
@@ -27,6 +28,7 @@ def compare_store(context: dg.OpExecutionContext, config: CheckConfig, records: 
     with records.open() as store:
         tag_run(context, actor=config.actor or store.settings.actor)
         report = StoreCheck(store, fast=config.fast).run()
+        note_check(store, report)
     if report.wrong:
         raise Refusal(
             f"{numbered(len(report.wrong), 'thing')} in the store must be mended: {report.wrong[0].sentence} "

@@ -152,6 +152,11 @@ class Settings:
         return self.data / "quarantine"
 
     @property
+    def erasures(self) -> Location:
+        """Returns the folder of the receipts of erasures."""
+        return self.data / "erasures"
+
+    @property
     def trash(self) -> Location:
         """Returns the folder of files that the store no longer needs."""
         return self.data / "trash"

@@ -47,7 +47,14 @@ class OwnFile:
 
 def roots(settings: Settings) -> tuple[Location, ...]:
     """Return the folders of these files, in the order in which a file that arrives moves through them."""
-    return settings.accounts, settings.inbox, settings.processing, settings.archive, settings.quarantine
+    return (
+        settings.accounts,
+        settings.inbox,
+        settings.processing,
+        settings.archive,
+        settings.quarantine,
+        settings.erasures,
+    )
 
 
 def own_files(settings: Settings) -> list[OwnFile]:

@@ -1,6 +1,6 @@
 """Erasures as values: what to erase, what was found, and the receipt."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -27,6 +27,7 @@ class Found(StrEnum):
     ARCHIVE = "files in the archive"
     QUARANTINE = "files in quarantine"
     UPLOADS = "uploads with their corrections"
+    LOST = "lists of lost records"
     TRASH = "trash"
     TEMPORARY = "temporary files"
     LEDGER = "rows of the ledger"
@@ -52,6 +53,11 @@ class Erasure:
         what = "The account was deleted" if self.record_type is None else f"Records of {self.record_type} were erased"
         done = "" if self.status is ErasureStatus.DONE else ", which is not complete: run the same command again"
         return f"{what} on {self.at:%Y-%m-%d %H:%M} UTC by {self.actor} ({self.erasure_id}){done}."
+
+
+def is_erased_since(erasures: Iterable[Erasure], account: str, record_type: str, since: datetime) -> bool:
+    """Returns whether one of the erasures concerns an account's records of a type, and was made since then."""
+    return any(it.account == account and it.record_type in (None, record_type) and it.at >= since for it in erasures)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from resources.erasure.account_deletion import AccountDeletion
 from resources.erasure.eraser import Eraser
 from resources.export_writer import ExportWriter
 from resources.file_storage import size_of
+from resources.health.check import StoreCheck
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore, lake_files
 from resources.record_store.catalog import catalog_of
@@ -78,6 +79,7 @@ def test_what_was_erased_is_in_no_byte_and_all_else_is_as_it_was(
     after = snapshots_of_others(store)
     assert {number: after[number] for number in before} == before
     _require_whole(store)
+    assert StoreCheck(store).run().wrong == ()
     places = {it.place: it for it in report.touched}
     assert [it.place for it in plan.touched if it.removed + it.rewritten] == [
         it.place for it in report.touched if it.removed + it.rewritten and it.place is not Found.LEDGER
@@ -199,6 +201,7 @@ def test_a_deleted_account_leaves_nothing_and_its_name_is_free(
     assert store.accounts() == ["va"]
     assert stored(store, account="va") == kept
     _require_whole(store)
+    assert StoreCheck(store).run().wrong == ()
     with pytest.raises(NotFound):
         AccountDeletion(store, "ua", "tester").delete()
     assert store.add_account("ua", "tester")

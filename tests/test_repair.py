@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from resources.backup import Backup, BackupPlace
 from resources.export_writer import ExportWriter
-from resources.file_storage import entries
+from resources.file_storage import entries, files_below
 from resources.health.check import StoreCheck
 from resources.health.repair import StoreRepair
+from resources.health.sources import BackupSource
 from resources.record_store import RecordStore, lake_files
 from resources.trash import Trash
 from resources.upkeep.maintenance import Maintenance
 from schemas.checks import Kind, Remedy, RepairReport
-from schemas.errors import Refused
+from schemas.errors import NotFound, Refused
 from schemas.exports import ExportRequest
 from schemas.rollbacks import RollbackRequest
 from tests.object_server import on_disk
@@ -59,6 +61,24 @@ def test_a_file_is_restored_from_the_trash_and_the_damaged_one_is_kept_there(wor
     assert repaired(world.store).repairs == ()
     kept = [on_disk(it / lake_path(damaged)).read_bytes() for it in entries(world.store.settings.trash)]
     assert sorted(kept) == sorted([before, whole]) or len(kept) == 1
+
+
+def test_files_are_restored_from_a_backup(world: World, tmp_path: Path) -> None:
+    store, place = world.store, str(tmp_path / "backups")
+    export = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
+    with pytest.raises(NotFound, match="There are no backups in"):
+        BackupSource(place, store.settings)
+    Backup(store, BackupPlace(place, store.settings)).run()
+    staged = next(file.place for file in files_below(store.settings.folder("ua", "staging")))
+    damaged = [world.files("records")[0], staged, export.path]
+    whole = [on_disk(it).read_bytes() for it in damaged]
+    for each in damaged:
+        world.flip(each)
+    sources = [BackupSource(place, store.settings)]
+    done = StoreRepair(store, "mender", sources=sources).run()
+    assert remedies(done) == [Remedy.RESTORE] * 3
+    assert [on_disk(it).read_bytes() for it in damaged] == whole
+    assert wrong(store) == []
 
 
 def lake_path(place: object) -> str:

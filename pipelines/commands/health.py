@@ -1,11 +1,13 @@
 """`records check`, `repair` and `space`."""
 
 import sys
+from contextlib import suppress
 
 import click
 
 from pipelines.commands import options
 from pipelines.commands.options import open_store, print_json, progress
+from schemas.errors import RecordsError
 
 
 @click.command()
@@ -17,9 +19,12 @@ def check(fast: bool, as_json: bool) -> None:
     It may run at any time, beside anything else. If something is wrong, the exit code is 3.
     """
     from resources.health.check import StoreCheck
+    from resources.health.last_check import note_check
 
     with open_store() as store, progress("Comparing", as_json, exact=True, of_bytes=True) as bar:
         report = StoreCheck(store, fast=fast).run(bar)
+        with suppress(RecordsError, OSError):  # data that can only be read are checked too
+            note_check(store, report)
     if as_json:
         print_json(report.to_dict())
     else:
@@ -32,17 +37,20 @@ def check(fast: bool, as_json: bool) -> None:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
+@click.option("--from", "place", metavar="PLACE", help="A place of backups that may have whole copies.")
 @options.as_json
-def repair(dry_run: bool, as_json: bool) -> None:
+def repair(dry_run: bool, place: str | None, as_json: bool) -> None:
     """Mend the files that a check finds missing or damaged, as far as that is safe.
 
-    A file is restored from the trash, or made again from others. If neither is possible, its records are marked as
-    lost, so that all others can be used. If something is left to do, the exit code is 3.
+    A file is restored from the trash or a backup, or made again from others. If neither is possible, its records are
+    marked as lost, so that all others can be used. If something is left to do, the exit code is 3.
     """
     from resources.health.repair import StoreRepair
+    from resources.health.sources import BackupSource
 
     with open_store() as store, progress("Comparing", as_json, exact=True, of_bytes=True) as bar:
-        report = StoreRepair(store, store.settings.actor).run(dry_run=dry_run, progress=bar)
+        sources = [] if place is None else [BackupSource(place, store.settings)]
+        report = StoreRepair(store, store.settings.actor, sources=sources).run(dry_run=dry_run, progress=bar)
     if as_json:
         print_json(report.to_dict())
     else:

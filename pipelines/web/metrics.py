@@ -9,8 +9,10 @@ from threading import Lock
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
+from resources.backup import last_backup
 from resources.disk_space import free_bytes
 from resources.file_storage import files_below, is_local
+from resources.health.last_check import last_check
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus
@@ -42,6 +44,13 @@ class Metrics:
             "records_inbox_oldest_seconds", "Age of the oldest file in the inbox; 0 without one.", registry=registry
         )
         self._free = Gauge("records_free_bytes", "Free room on a disk.", ("place",), registry=registry)
+        self._backup = Gauge(
+            "records_last_backup_timestamp_seconds", "Unix time of the last backup; 0 without one.", registry=registry
+        )
+        self._check = Gauge(
+            "records_last_check_timestamp_seconds", "Unix time of the last check; 0 without one.", registry=registry
+        )
+        self._wrong = Gauge("records_last_check_wrong", "Things that the last check found wrong.", registry=registry)
 
     def text(self, store: RecordStore) -> tuple[bytes, str]:
         """Returns the metrics as text, and its media type."""
@@ -74,7 +83,7 @@ class Metrics:
         self._ledger.set(self._reached)
 
     def _look(self, store: RecordStore) -> None:
-        """Measure the inbox and the disks."""
+        """Measure the inbox and the disks, and read when the store was backed up and checked."""
         settings = self._settings
         put_at = [file.put_at for file in files_below(settings.inbox)]
         self._waiting.set(len(put_at))
@@ -82,3 +91,7 @@ class Metrics:
         self._free.labels("home").set(free_bytes(settings.home))
         if is_local(settings.data):
             self._free.labels("data").set(free_bytes(settings.data))
+        backup, check = last_backup(settings), last_check(settings)
+        self._backup.set(backup.at.timestamp() if backup is not None else 0)
+        self._check.set(check.at.timestamp() if check is not None else 0)
+        self._wrong.set(check.wrong if check is not None else 0)

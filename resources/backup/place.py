@@ -284,6 +284,11 @@ class BackupPlace:
                 return self.place / wanted.place
         return None
 
+    def versions(self, path: str) -> Sequence[Location]:
+        """Return where the place has versions of a file, whole or not."""
+        with self._reached():
+            return entries(self.place / FILES / path)
+
     def clear_unfinished(self) -> None:
         """Remove what a killed process was writing."""
         if is_local(self.place):

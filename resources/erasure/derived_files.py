@@ -76,6 +76,15 @@ def report_folders(
             yield folder
 
 
+def lists_of_lost_keys(settings: Settings, account: str, erased: ErasedRecords) -> Iterator[Location]:
+    """Yields the lists of lost records, which a repair wrote, that have a key of an erased record."""
+    for place in entries(settings.folder(account, "lost")):
+        lines = read(place).decode("utf-8", "replace").splitlines()
+        keys = [key for line in lines if isinstance(key := json.loads(line), dict)]
+        if erased.among({name: [key.get(name) for key in keys] for name in erased.record_type.key}):
+            yield place
+
+
 def _texts_of(files: Collection[Location]) -> Iterator[str]:
     for file in files:
         text = read(file).decode("utf-8", "replace")

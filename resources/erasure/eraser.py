@@ -154,7 +154,9 @@ class Eraser:
         staging = settings.folder(account, "staging")
         uploads = derived_files.uploads_with(self._store, account, name, sources.finds_in)
         trash = [*derived_files.trash_of(settings, account, name)]
-        if found.is_empty and not uploads and not self._is_in_trash(request, found, trash, sources):
+        lost = [*derived_files.lists_of_lost_keys(settings, account, found.erased)]
+        is_elsewhere = uploads or lost or self._is_in_trash(request, found, trash, sources)
+        if found.is_empty and not is_elsewhere:
             return
         may_have = {it.export_id for it in found.exports}
         published = {it.export_id for it in self._store.exports(account)}
@@ -168,6 +170,7 @@ class Eraser:
             ],
             Found.TEMPORARY: [*left, *derived_files.error_details_with(settings, found.erased)],
             Found.TRASH: trash,
+            Found.LOST: lost,
             Found.PREVIEWS: [],
             Found.STAGED: [staging / it.batch_id for it in found.staged],
             Found.UPLOADS: [*uploads],

@@ -7,12 +7,10 @@ from resources.settings import Settings
 from schemas.erasure import ErasureReport
 from schemas.location import Location
 
-FOLDER = "erasures"
-
 
 def receipt_place(settings: Settings, erasure_id: str) -> Location:
     """Returns where the receipt of an erasure lies, beside the store's other files."""
-    return settings.data / FOLDER / f"{erasure_id}.json"
+    return settings.erasures / f"{erasure_id}.json"
 
 
 def write_receipt(files: FileStorage, place: Location, report: ErasureReport) -> None:

@@ -14,13 +14,13 @@ def misplaced(settings: Settings, inventory: Inventory) -> dict[str, Finding]:
     """Return the arrived files that are in no place or in several, by the id of their arrival.
 
     A person may take a file out of quarantine, for example to correct it. So only files that were written to the
-    records must be somewhere, and only while the archive keeps them.
+    records must be somewhere, and only while the archive keeps them. An erasure may have removed earlier ones.
     """
     places = _places(inventory.present)
     return {
         arrival: finding
         for arrival, batch in _last_of_arrivals(inventory.batches).items()
-        if (finding := _finding(settings, inventory.now, arrival, batch, places)) is not None
+        if (finding := _finding(settings, inventory, arrival, batch, places)) is not None
     }
 
 
@@ -39,12 +39,13 @@ def foreign(inventory: Inventory) -> Iterator[Finding]:
 
 
 def _finding(
-    settings: Settings, now: datetime, arrival: str, batch: Batch, places: Mapping[str, list[str]]
+    settings: Settings, inventory: Inventory, arrival: str, batch: Batch, places: Mapping[str, list[str]]
 ) -> Finding | None:
     found = sorted({*places.get(arrival, ()), *places.get(batch.batch_id, ())})
+    is_kept = inventory.now - _arrived_at(arrival) < settings.archive_days and not inventory.is_erased_since(batch)
     if len(found) > 1:
         what = f"is in several places: {listed(found)}"
-    elif not found and batch.committed_at is not None and now - _arrived_at(arrival) < settings.archive_days:
+    elif not found and batch.committed_at is not None and is_kept:
         what = "is in no place: neither in processing, nor in the archive, nor in quarantine"
     else:
         return None

@@ -16,6 +16,7 @@ from resources.importing.progress import Progress
 from resources.record_store import RecordStore, examination, ledger, losses
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE
+from resources.record_store.ledger_erasure import erased_since
 from resources.record_store.refusals import not_ready
 from resources.record_store.snapshots import snapshots_of
 from resources.record_store.store_mark import StoreMark, Writing
@@ -250,9 +251,10 @@ class StoreCheck:
         ]
         with self._store.examining() as connection:
             snapshots = snapshots_of(connection, [batch.batch_id for batch in standing])
-            lost = {batch_id for loss in losses.recorded(connection) for batch_id in loss.batches}
+            changed = {batch_id for loss in losses.recorded(connection) for batch_id in loss.batches}
+            changed |= {batch.batch_id for batch in standing if erased_since(connection, batch)}
         for batch in standing:
-            if batch.batch_id in snapshots and batch.batch_id not in lost:
+            if batch.batch_id in snapshots and batch.batch_id not in changed:
                 self._part(f"The snapshot of {batch.batch_id}", self._counting(batch, snapshots[batch.batch_id]))
 
     def _counting(self, batch: Batch, snapshot: int) -> Callable[[Connection], None]:

@@ -1,6 +1,6 @@
 """The files of a store: which of them it needs now, and with which bytes. Nothing here writes."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -11,10 +11,12 @@ from resources.file_storage import files_below, is_local
 from resources.record_store import lake_files, ledger
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE, LakeFile
+from resources.record_store.ledger_erasure import erasures
 from resources.record_store.pending_files import pending_files
 from resources.settings import Settings
 from resources.upkeep.leftovers import is_needed
 from schemas.batches import Batch
+from schemas.erasure import Erasure, is_erased_since
 from schemas.exports import ExportManifest
 from schemas.files import StoredFile
 
@@ -60,7 +62,7 @@ class Inventory:
     """What a store has and needs at one time.
 
     present: the files that were there shortly before. wanted: the files that it needs or still keeps.
-    unneeded: files of the lake that the ledger knows and no snapshot needs. unknown: those that nothing knows.
+    erased: erasures, which change and remove files. unneeded: files of the lake that the ledger knows and no snapshot needs. unknown: those that nothing knows.
     """
 
     now: datetime
@@ -71,6 +73,11 @@ class Inventory:
     unneeded: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     exports: Mapping[str, ExportManifest] = field(default_factory=dict)
+    erased: tuple[Erasure, ...] = ()
+
+    def is_erased_since(self, batch: Batch) -> bool:
+        """Returns whether records of a batch's account and type were erased since its last status."""
+        return is_erased_since(self.erased, batch.account, batch.record_type, batch.at)
 
 
 def present_files(settings: Settings) -> dict[str, Present]:
@@ -93,13 +100,14 @@ def take_inventory(
     present: the files that were there before. So a file that is committed meanwhile is never without its owner.
     """
     batches = {batch.batch_id: batch for batch in ledger.batches(connection)}
+    erased = erasures(connection)
     lake = lake_files.listed(connection)
     retired = set(lake_files.retired(connection))
     wanted = {it.path: it for it in _of_lake(settings, connection, lake, retired & present.keys())}
-    wanted |= {it.path: it for it in _of_batches(settings, connection, batches, present, now)}
+    wanted |= {it.path: it for it in _of_batches(settings, connection, batches, erased, present, now)}
     exports = {it.export_id: it for it in ledger.exports(connection)}
-    wanted |= {it.path: it for it in _of_exports(settings, exports, present, now)}
-    wanted |= {it.path: it for it in _of_archive(batches, present)}
+    wanted |= {it.path: it for it in _of_exports(settings, exports, erased, present, now)}
+    wanted |= {it.path: it for it in _of_archive(batches, erased, present)}
     others = {path for path in present if path.startswith(f"{LAKE}/")} - wanted.keys()
     known = ledger.files_among(connection, others)
     return Inventory(
@@ -111,6 +119,7 @@ def take_inventory(
         unneeded=tuple(sorted(known)),
         unknown=tuple(sorted(others - known.keys())),
         exports=exports,
+        erased=tuple(erased),
     )
 
 
@@ -139,16 +148,21 @@ def _of_batches(
     settings: Settings,
     connection: Connection,
     batches: Mapping[str, Batch],
+    erased: Sequence[Erasure],
     present: Mapping[str, Present],
     now: datetime,
 ) -> Iterator[Wanted]:
-    """Yield the files of the folders that batches need, and those that are still there."""
+    """Yield the files of the folders that batches need, and those that are still there.
+
+    An erasure may have removed those of earlier batches.
+    """
     window = settings.rollback_window
     needed = {
         f"accounts/{batch.account}/{kind}/{batch.batch_id}"
         for batch in batches.values()
         for kind in KINDS
         if is_needed(kind, batch, now, window)
+        and not is_erased_since(erased, batch.account, batch.record_type, batch.at)
     }
     there = {path for path in present if path.startswith("accounts/") and path.split("/")[2] in KINDS}
     folders = needed | {path.rpartition("/")[0] for path in there}
@@ -166,16 +180,25 @@ def _of_batches(
 
 
 def _of_exports(
-    settings: Settings, exports: Mapping[str, ExportManifest], present: Mapping[str, Present], now: datetime
+    settings: Settings,
+    exports: Mapping[str, ExportManifest],
+    erased: Sequence[Erasure],
+    present: Mapping[str, Present],
+    now: datetime,
 ) -> Iterator[Wanted]:
-    """Yield the exports in the accounts' own folders. Those that were written elsewhere belong to the user."""
+    """Yield the exports in the accounts' own folders. Those that were written elsewhere belong to the user.
+
+    An erasure may have removed earlier ones.
+    """
     for export_id, manifest in exports.items():
         folder = f"accounts/{manifest.account}/exports/{export_id}"
         path = settings.path_below_data(manifest.path)
         if not EXPORT_ID.fullmatch(export_id) or path.rpartition("/")[0] != folder:
             continue
         planned_at = datetime.strptime(export_id[2:17], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-        is_kept = now - planned_at < settings.export_days
+        is_kept = now - planned_at < settings.export_days and not is_erased_since(
+            erased, manifest.account, manifest.record_type, manifest.at
+        )
         if is_kept or path in present:
             yield Wanted(path, manifest.bytes, None, manifest.sha256, is_kept, manifest.account)
         note = f"{path}.manifest.json"
@@ -183,13 +206,17 @@ def _of_exports(
             yield Wanted(note, is_required=True, account=manifest.account)
 
 
-def _of_archive(batches: Mapping[str, Batch], present: Mapping[str, Present]) -> Iterator[Wanted]:
-    """Yield the archived files, which must have the bytes that were imported."""
+def _of_archive(
+    batches: Mapping[str, Batch], erased: Sequence[Erasure], present: Mapping[str, Present]
+) -> Iterator[Wanted]:
+    """Yield the archived files, which must have the bytes that were imported, unless an erasure has changed them."""
     for path, file in present.items():
         parts = PurePosixPath(path).parts
         if parts[0] == "archive" and len(parts) == _ARCHIVE_PARTS and parts[3] in batches:
             batch = batches[parts[3]]
-            yield Wanted(path, file.bytes, None, batch.file_sha256, False, batch.account, (batch.batch_id,))
+            is_as_imported = not is_erased_since(erased, batch.account, batch.record_type, batch.at)
+            sha256 = batch.file_sha256 if is_as_imported else None
+            yield Wanted(path, file.bytes, None, sha256, False, batch.account, (batch.batch_id,))
 
 
 def is_partial(path: str) -> bool:

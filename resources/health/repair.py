@@ -33,7 +33,7 @@ from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
 
-_BACKUP = "Restore it from a backup."
+_BACKUP = "Restore it from a backup: records repair --from PLACE."
 _MENDABLE = (Kind.MISSING, Kind.DAMAGED)
 
 

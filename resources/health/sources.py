@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Protocol
 
+from resources.backup import BackupPlace
 from resources.file_storage import blocks_of, checksum, entries, size_of
 from resources.settings import Settings
 from schemas.errors import DamagedFile
@@ -42,9 +43,27 @@ class TrashSource:
                 yield place
 
 
+class BackupSource:
+    """The backups in a place. Raises NotFound when it is made, if there are none."""
+
+    def __init__(self, place: str, settings: Settings) -> None:
+        self._backups = BackupPlace(place, settings)
+        self._backups.ids()
+
+    def find(self, file: StoredFile) -> Location | None:
+        """Return a whole copy of a file; None if there is none."""
+        if not _has_sha256(file):
+            return self._backups.find(file)
+        return next((place for place in self._backups.versions(file.path) if _is_whole(place, file)), None)
+
+
+def _has_sha256(file: StoredFile) -> bool:
+    return file.checksum is not None and file.checksum.startswith(SHA256)
+
+
 def _is_whole(place: Location, file: StoredFile) -> bool:
     try:
-        if file.checksum is not None and file.checksum.startswith(SHA256):
+        if _has_sha256(file):
             digest = hashlib.sha256()
             for block in blocks_of(place):
                 digest.update(block)

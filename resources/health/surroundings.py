@@ -5,9 +5,12 @@ function and add it to SURROUNDINGS.
 """
 
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
+from resources.backup import last_backup
 from resources.clock import SystemClock, file_time
 from resources.disk_space import existing_folder, free_bytes
+from resources.file_reader.confinement import confinement
 from resources.file_storage import is_local
 from resources.settings import Settings
 from schemas.checks import Finding, Kind
@@ -16,6 +19,9 @@ Look = Callable[[Settings], str | None]
 
 _SCARCE = 2_000_000_000
 """Free bytes below which a disk is nearly full: a file of a few hundred megabytes needs so many to be imported."""
+
+_OLD = timedelta(days=8)
+"""The age from which a backup is too old: a weekly one is missing."""
 
 
 def disk_of_data(settings: Settings) -> str | None:
@@ -45,7 +51,21 @@ def clock(settings: Settings) -> str | None:
     return SystemClock().doubt(None, file_time(settings.scratch))
 
 
-SURROUNDINGS: tuple[Look, ...] = (disk_of_data, disk_of_scratch, clock)
+def reading_process(_: Settings) -> str | None:
+    """Return a sentence if the kernel cannot confine the process that reads files."""
+    return " ".join(confinement().missing) or None
+
+
+def backup(settings: Settings) -> str | None:
+    """Return a sentence if there is no backup, or only an old one."""
+    last = last_backup(settings)
+    if last is None:
+        return "No backup of this store was made: records backup PLACE."
+    age = SystemClock().now() - last.at
+    return f"The last backup is {age.days} days old. It is in {last.place}." if age > _OLD else None
+
+
+SURROUNDINGS: tuple[Look, ...] = (disk_of_data, disk_of_scratch, clock, reading_process, backup)
 
 
 def lacking(settings: Settings) -> Iterator[Finding]:

@@ -27,7 +27,8 @@ _PRESENT = """
 class Numbers:
     """The numbers of the ledger's rows: how many there are, the last one, and the first that is missing or there twice.
 
-    They are without gaps if no number is missing and none is there twice.
+    They are without gaps if no number is missing and none is there twice. An erasure removes rows, so numbers before
+    the last one may be missing.
     """
 
     rows: int
@@ -41,11 +42,17 @@ def numbers(connection: Connection) -> Numbers:
     names = [name for name in LEDGER if exists(connection, "ledger", name)]
     every = " UNION ALL ".join(f"SELECT seq FROM {connection.rows_of('ledger', name)}" for name in names)
     rows, last = connection.fetch_one(f"SELECT count(*), coalesce(max(seq), 0) FROM ({every})")
+    erased = 0
+    if "erasures" in names:
+        (erased,) = connection.fetch_one(
+            f"SELECT coalesce(max(seq), 0) FROM {connection.rows_of('ledger', 'erasures')}"
+        )
     after = connection.execute(
         f"""
         SELECT coalesce(before, 0) + 1 FROM (SELECT seq, lag(seq) OVER (ORDER BY seq) AS before FROM ({every}))
-        WHERE seq > coalesce(before, 0) + 1 ORDER BY 1 LIMIT {_SHOWN}
-        """
+        WHERE seq > coalesce(before, 0) + 1 AND seq > ? ORDER BY 1 LIMIT {_SHOWN}
+        """,
+        [erased],
     ).fetch_all()
     doubled = connection.execute(
         f"SELECT seq FROM ({every}) GROUP BY seq HAVING count(*) > 1 ORDER BY seq LIMIT {_SHOWN}"

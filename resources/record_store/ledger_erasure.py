@@ -26,7 +26,7 @@ _LONG = 6
 """A value with at least so many characters is also found inside of longer texts."""
 _KEPT_STATISTICS = ("seq", "recorded_at")
 """The columns of which `ledger.newest` needs the greatest value."""
-_OF_ACCOUNT = ("batches", "exports", "presets", "value_mappings", "accounts", "files")
+_OF_ACCOUNT = ("batches", "exports", "presets", "value_mappings", "accounts", "files", "losses")
 
 
 @dataclass(frozen=True)
