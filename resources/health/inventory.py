@@ -62,7 +62,8 @@ class Inventory:
     """What a store has and needs at one time.
 
     present: the files that were there shortly before. wanted: the files that it needs or still keeps.
-    erased: erasures, which change and remove files. unneeded: files of the lake that the ledger knows and no snapshot needs. unknown: those that nothing knows.
+    unneeded: files of the lake that the ledger knows and no snapshot needs. unknown: those that nothing knows.
+    erased: the erasures, which change and remove files.
     """
 
     now: datetime
