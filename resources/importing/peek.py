@@ -101,9 +101,13 @@ def peek(store: RecordStore, request: ImportRequest) -> Peek:
             Column(it.position, it.header, it.field, it.reason, it.score, _first_different(texts, it.position))
             for it in columns
         )
+        date = _date(record_type, columns, texts)
+        number = _number(record_type, columns, texts) if reader.format.numbers_are_text else None
+        order = _only(date)
+        proposed = ReadOptions(date_order=DateOrder(order) if order else None, decimal=_only(number))
         return Peek(
             headers=tuple(headers),
-            rows=_understood(store, request, source, columns, texts) if texts else (),
+            rows=_understood(store, request, source, proposed, columns, texts) if texts else (),
             understood=source.understood,
             questions=(*source.questions, *_unclear_points(source, record_type, columns, texts)),
             used=reader.used,
@@ -111,8 +115,8 @@ def peek(store: RecordStore, request: ImportRequest) -> Peek:
             columns=sampled,
             missing=missing,
             problem=problem,
-            date=_date(record_type, columns, texts),
-            number=_number(record_type, columns, texts) if reader.format.numbers_are_text else None,
+            date=date,
+            number=number,
             letters=next((text for column in texts for text in column.to_pylist() if not text.isascii()), ""),
             local_time=_local_time(record_type, columns, texts),
             time_zone=source.time_zone,
@@ -121,10 +125,20 @@ def peek(store: RecordStore, request: ImportRequest) -> Peek:
         )
 
 
+def _only(example: Example | None) -> str | None:
+    """Returns the answer under which a text has a meaning, if there is one alone: it is proposed."""
+    return next(iter(example.readings)) if example is not None and len(example.readings) == 1 else None
+
+
 def _understood(
-    store: RecordStore, request: ImportRequest, source: Source, columns: tuple[Column, ...], texts: list[pa.Array]
+    store: RecordStore,
+    request: ImportRequest,
+    source: Source,
+    proposed: ReadOptions,
+    columns: tuple[Column, ...],
+    texts: list[pa.Array],
 ) -> tuple[tuple[Cell, ...], ...]:
-    """Returns the first records: each text, and what it is read as."""
+    """Returns the first records: each text, and what it is read as. What nobody has said is as proposed."""
     from resources.importing.used_values import UsedValues  # these import pandas
     from schemas.validation import validate
 
@@ -141,8 +155,8 @@ def _understood(
             model,
             pa.table({name: first[position] for name, position in mapped.items()}),
             time_zone=source.time_zone,
-            date_order=source.options.date_order,
-            decimal=source.decimal,
+            date_order=source.options.date_order or proposed.date_order,
+            decimal=source.decimal or proposed.decimal,
             cleaned=CleanedValues(used),
         )
         wrong = {(it.field, row) for it in failures for row in it.rows.to_pylist()}
