@@ -834,6 +834,7 @@ def test_these_are_the_commands() -> None:
         *("records batches", "records show", "records export", "records exports", "records ui", "records web"),
         *("records mappings", "records mappings list", "records mappings accept", "records mappings forget"),
         *("records presets", "records presets save", "records presets list"),
+        *("records erase", "records accounts delete"),
         *("records types draft", "records accounts reader", "records migrate", "records template"),
         *("records accept", "records accept catalog", "records accept clock", "records serve"),
         *("records backup", "records backups", "records restore"),

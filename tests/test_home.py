@@ -150,5 +150,7 @@ def test_a_command_leaves_the_umask_of_its_process(home: Path) -> None:
 
 
 def test_cleaning_touches_no_store() -> None:
-    printed = subprocess.run(["make", "--dry-run", "clean"], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        ["make", "--no-print-directory", "--dry-run", "clean"], capture_output=True, text=True, check=True
+    ).stdout
     assert printed == "rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis\n"

@@ -65,6 +65,7 @@ def records(*arguments: str) -> Any:
 def test_its_records_go_in_and_out_and_in_again(tmp_path: Path) -> None:
     file = tmp_path / "airports.csv"  # as it was before every backslash was doubled, about which an import asks
     file.write_text(airports_file().read_text("utf-8").replace("\\\\", "\\"), "utf-8")
+    records("init")
     imported = records("import", str(file), "-a", "faa", "-t", "airports")
     export = records("export", "-a", "faa", "-t", "airports")
     again = records("import", export["path"], "-a", "faa", "-t", "airports")

@@ -60,6 +60,7 @@ def fastest(limit: float, what: Callable[[], object], runs: int = 20) -> float:
 
 def test_the_witness_sees_what_a_process_imports(home: Path, tmp_path: Path) -> None:
     file = write_csv(tmp_path / "in.csv", [contact(1)])
+    assert "dagster" not in imported_by("init")
     assert imported_by("preview", str(file), "-a", "ua", "-t", "contacts") == ["pandas", "pandera"]
 
 

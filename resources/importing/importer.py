@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from resources.clock import new_id
 from resources.file_reader import FileReader, require_room
-from resources.file_storage import remove, usage
+from resources.file_storage import remove, size_of, usage
 from resources.importing.source import Ask, Opener
 from resources.quotas import Quotas
 from resources.record_store import RecordStore, Staging
@@ -74,7 +74,7 @@ class Importer:
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))
         quotas = Quotas(self._store, request.account)
-        quotas.require_file(request.path.stat().st_size)
+        quotas.require_file(size_of(request.path) or 0)
         staged = self._staged(request, batch_id, progress, ask, quotas)
         try:
             quotas.require_records(staged.counts.created)

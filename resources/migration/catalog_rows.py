@@ -16,6 +16,7 @@ from resources.record_store.catalog import PUBLIC, Catalog, PostgresCatalog, Sql
 from resources.record_store.databases import Databases, literal
 from resources.record_store.identity import KEY, set_store
 from resources.record_store.lake import METADATA, Connection, Lake, identifier
+from resources.record_store.ledger_rows import create_indexes
 from resources.record_store.server_errors import is_ended, server_error
 from resources.settings import Settings
 from schemas.errors import Refused, StoreNotReady, StoreUnreachable, Unaccounted
@@ -156,6 +157,9 @@ class NewCatalog:
         try:
             with lake.attached() as connection:
                 self._load(connection, tables, store)
+            lake.close()
+            with lake.attached() as connection:
+                create_indexes(connection)
             lake.close()
             yield lake
         finally:

@@ -21,7 +21,8 @@ from tests.web.test_people import CANARY, of, proxied
 __all__ = ["proxied"]
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
-OF_NO_ACCOUNT = {"/", "/static", "/{of}/{token}/{what}", "/api/accounts", "/api/openapi.json"}
+OF_MONITORING = {"/healthz", "/readyz", "/metrics"}
+OF_NO_ACCOUNT = {"/", "/static", "/{of}/{token}/{what}", "/api/accounts", "/api/openapi.json", *OF_MONITORING}
 
 
 def routes(store: RecordStore) -> list[Route | Mount]:
