@@ -44,6 +44,11 @@ class Postgres:
     def drop(self, name: str) -> None:
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
+    def folders_of_others(self, name: str) -> tuple[str, ...]:
+        """Return where the data folder has the other databases, which are of other tests."""
+        numbers = self.execute(f"SELECT oid FROM pg_database WHERE datname <> '{name}'")
+        return tuple(f"base/{number}/" for (number,) in numbers)
+
     @property
     def process(self) -> psutil.Process:
         """Return the server's first process; the others are its children."""
@@ -106,6 +111,7 @@ def running() -> Iterator[Postgres]:
     made = [str(programs / "initdb"), "-D", str(data), "-U", "postgres", "--auth=trust", "--no-sync", "--encoding=UTF8"]
     subprocess.run([*made, "--locale=C"], cwd=folder, check=True, stdout=subprocess.DEVNULL, **owner)
     options = {"listen_addresses": "", "unix_socket_directories": folder, "fsync": "off", "max_connections": "200"}
+    options["wal_recycle"] = "off"  # no old segment of the log keeps what tests before have written
     listed: list[str] = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
     server = Postgres(folder, [programs / "postgres", "-D", data, *listed], owner)
     try:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -132,7 +133,8 @@ def store(
 ) -> Iterator[RecordStore]:
     """The store of both accounts, named by the environment. All tests here share it; none may change its data."""
     home = tmp_path_factory.mktemp("isolation") / "home"
-    with pytest.MonkeyPatch.context() as patch:
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
         for name in [name for name in os.environ if name.startswith("RECORDS_")]:
             patch.delenv(name)
         patch.delenv("DAGSTER_HOME", raising=False)
@@ -144,10 +146,10 @@ def store(
         else:
             postgres: Postgres = request.getfixturevalue("postgres")
             objects: ObjectServer = request.getfixturevalue("objects")
-            server = {
-                "RECORDS_CATALOG": postgres.address(postgres.create()),
-                "RECORDS_DATA": f"{objects.create()}/data",
-            }
+            database, bucket = postgres.create(), objects.create()
+            stack.callback(postgres.drop, database)
+            stack.callback(objects.drop, bucket)
+            server = {"RECORDS_CATALOG": postgres.address(database), "RECORDS_DATA": f"{bucket}/data"}
             for name, value in (objects.environment | server).items():
                 patch.setenv(name, value)
         with RecordStore(Settings.from_environment()) as store:
