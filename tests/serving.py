@@ -121,6 +121,13 @@ def children(process: "subprocess.Popen[str]") -> list[psutil.Process]:
     return psutil.Process(process.pid).children(recursive=True)
 
 
+def words_of(process: psutil.Process) -> list[str]:
+    """Return the command line of a process; no words if it has ended."""
+    with suppress(psutil.NoSuchProcess):  # also of one that nobody has waited for yet
+        return process.cmdline()
+    return []
+
+
 def kill(process: "subprocess.Popen[str]") -> None:
     """Kill the process and its descendants at once, as when the machine stops."""
     left = [*children(process), psutil.Process(process.pid)] if process.poll() is None else []
@@ -133,7 +140,7 @@ def kill(process: "subprocess.Popen[str]") -> None:
 def require_end(server: Server, killed: str) -> None:
     """Kill one of the servers, a process with this word; the others must end, and the command must fail."""
     started = children(server.process)
-    (victim,) = (each for each in started if killed in each.cmdline())
+    (victim,) = (each for each in started if killed in words_of(each))
     victim.kill()
 
     assert server.process.wait(timeout=60) == 1

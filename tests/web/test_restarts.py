@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,8 +16,7 @@ import pytest
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from resources.uploads import Uploads
-from tests.forked_commands import COMMAND_LINE
-from tests.serving import COMMAND, environment, within
+from tests.serving import COMMAND, children, environment, kill, within, words_of
 
 RECORDS = 300_000
 PIECE = {"Content-Type": "application/offset+octet-stream"}
@@ -24,9 +24,9 @@ PIECE = {"Content-Type": "application/offset+octet-stream"}
 
 @contextmanager
 def pages(settings: Settings) -> Iterator[tuple["subprocess.Popen[str]", httpx2.Client]]:
-    """Run `records web` on the store."""
+    """Run `records web` on the store: the installed command, so that the processes that read files are its children."""
     own = environment(settings.home.parent) | {"RECORDS_HOME": str(settings.home)}
-    process = COMMAND_LINE.Popen(
+    process = subprocess.Popen(
         [COMMAND, "web", "--port", "0", "--json"], env=own, stdout=subprocess.PIPE, text=True, cwd=settings.home.parent
     )
     try:
@@ -35,9 +35,7 @@ def pages(settings: Settings) -> Iterator[tuple["subprocess.Popen[str]", httpx2.
         with httpx2.Client(base_url=url, headers={"Origin": url}, timeout=60) as client:
             yield process, client
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+        kill(process)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -49,23 +47,36 @@ def sent(client: httpx2.Client, content: bytes) -> str:
     return place.rpartition("/")[2]
 
 
+def stopped_reader(process: "subprocess.Popen[str]") -> psutil.Process | None:
+    """Stop the process that reads a file for the server, so that no preview ends; None if there is none yet."""
+    for each in children(process):
+        if "resources.file_reader.child" in words_of(each):
+            each.suspend()
+            return each
+    return None
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_end_waits_for_no_preview_and_the_next_server_reads_the_file(
     store: RecordStore, settings: Settings, number: signal.Signals
 ) -> None:
     content = b"external_id,status\n" + b"".join(b"C-%d,lead\n" % row for row in range(RECORDS))
-    with pages(settings) as (process, client):
+    with pages(settings) as (process, client), ThreadPoolExecutor(1) as threads:
         upload = sent(client, content)
-        assert 'id="progress"' in client.get(f"/a/ua/import/{upload}").text
-        readers = within(20, lambda: psutil.Process(process.pid).children(recursive=True) or True, every=0.05)
+        page = threads.submit(client.get, f"/a/ua/import/{upload}")
+        reader = within(20, lambda: stopped_reader(process), every=0.01)
+        assert reader is not None
+        assert 'id="progress"' in page.result().text
 
         began = time.monotonic()
         process.send_signal(number)
 
         assert process.wait(timeout=30) == 0
         assert time.monotonic() - began < 15  # alone it takes less than 3 seconds
-    _, alive = psutil.wait_procs(readers if isinstance(readers, list) else [], timeout=10)
-    assert alive == []
+        _, alive = psutil.wait_procs([reader], timeout=10)
+        for each in alive:
+            each.kill()
+        assert alive == []
     known = Uploads(settings).find("ua", upload)
     assert (known.batch_id, known.failure, store.batches()) == (None, None, [])
     assert not list(Path(settings.home).glob("accounts/*/staging/*"))

@@ -2,6 +2,7 @@
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -61,9 +62,10 @@ def write_workbook(plan: ExportPlan, parts: Iterator[Path], path: Path) -> None:
 def _working_file(folder: Path) -> Iterator[Path]:
     """Yield a path that ends in .xlsx, and delete the file there at the end.
 
-    The package writes other formats for other endings, and keeps the workbook in memory for an open file.
+    It is another one each time, because two processes may write one export. The package writes other formats for other
+    endings, and keeps the workbook in memory for an open file.
     """
-    made = folder / "book.xlsx"
+    made = folder / f"book-{secrets.token_hex(4)}.xlsx"
     try:
         yield made
     finally:
