@@ -114,7 +114,7 @@ def routes(site: Site) -> list[Route | Mount]:
         page(f"{of_upload}/preview", imports.preview),
         page(f"{of_upload}/fix", fixing.grid, role=importer),
         page(f"{of_upload}/fix", fixing.correct, role=importer, methods=post),
-        page(f"{of_upload}/fix/rows.xlsx", fixing.download),
+        page(f"{of_upload}/fix/rows.xlsx", fixing.download, role=importer),
         page(f"{of_upload}/save", imports.save, role=importer, methods=post),
         page(f"{of_upload}/ask", imports.ask_for_approval, role=importer, methods=post),
         page(f"{of_upload}/remove", imports.remove, role=importer, methods=post),
