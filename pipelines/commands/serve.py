@@ -10,6 +10,7 @@ import click
 
 from pipelines.commands import options
 from pipelines.commands.options import open_store, print_json
+from resources.file_storage import replace_text
 from resources.process_state import name_home
 from resources.settings import Settings
 from schemas.errors import InvalidRequest
@@ -61,10 +62,10 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
     if role == "code":
         place = ["--socket", socket] if port is None else ["--host", host, "--port", str(port)]
         if port is None:
-            Path(socket).unlink(missing_ok=True)  # of a server that was killed
+            _remove_socket(Path(socket))
         ready(socket if port is None else f"{host}:{port}")
         _become("-m", "dagster", "code-server", "start", "-m", _MODULE, "--location-name", _LOCATION, *place, *log)
-    workspace = str(_workspace(settings, socket))
+    workspace = str(_workspace(settings, role, socket))
     if role == "daemon":
         ready("no address")
         _become("-m", "dagster._daemon", "run", "--workspace", workspace, *log)
@@ -74,8 +75,16 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
     _become("-W", "ignore", "-m", "pipelines.web.server", *own)
 
 
-def _workspace(settings: Settings, code: str) -> Path:
-    """Returns a workspace.yaml that names the code server."""
+def _remove_socket(path: Path) -> None:
+    """Remove the socket of a server that was killed. Raises InvalidRequest for another kind of file."""
+    if path.is_socket():
+        path.unlink(missing_ok=True)
+    elif path.exists():
+        raise InvalidRequest(f"{path} is there, and is no socket.", "Give a path that is free: --code.")
+
+
+def _workspace(settings: Settings, role: str, code: str) -> Path:
+    """Returns a workspace.yaml for a role, which names the code server."""
     host, _, port = code.rpartition(":")
     if "/" in code:
         server: dict[str, Any] = {"socket": code}
@@ -83,10 +92,8 @@ def _workspace(settings: Settings, code: str) -> Path:
         server = {"host": host, "port": int(port)}
     else:
         raise InvalidRequest(f"--code is {code!r}.", "Give HOST:PORT, or the path of a socket.")
-    path = settings.home / "workspace.of-servers.yaml"
-    path.write_text(
-        json.dumps({"load_from": [{"grpc_server": {**server, "location_name": _LOCATION}}]}) + "\n", "utf-8"
-    )
+    path = settings.home / f"workspace.{role}.yaml"
+    replace_text(path, json.dumps({"load_from": [{"grpc_server": {**server, "location_name": _LOCATION}}]}) + "\n")
     return path
 
 
