@@ -215,6 +215,18 @@ def test_a_laptop_is_restored_to_a_server_from_an_object_store(
     postgres.drop(database)
 
 
+@pytest.mark.runs_on("postgres")
+def test_a_server_is_restored_to_a_laptop(store: RecordStore, bk: Path, tmp_path: Path) -> None:
+    back_up(store, bk)
+    laptop = Settings.from_environment({"RECORDS_HOME": str(tmp_path / "laptop"), "RECORDS_ACTOR": "tester"})
+
+    restore(bk, laptop)
+
+    with RecordStore(laptop) as other:
+        assert content(other)[2:] == content(store)[2:]
+        other.add_account("new", "tester")
+
+
 @everywhere
 def test_a_backup_beside_four_writers_equals_a_snapshot_that_existed(
     store: RecordStore, there: There, bk: Path, tmp_path: Path
