@@ -33,7 +33,7 @@ def backup(place: str, keep: int | None, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
     else:
-        from pipelines.commands.terminal import print_backup
+        from pipelines.commands.backup_texts import print_backup
 
         print_backup(report)
 
@@ -55,7 +55,7 @@ def backups(place: str, verify: bool, as_json: bool) -> None:
     if as_json:
         print_json({"items": [each.to_dict() for each in listed], "next": None})
     else:
-        from pipelines.commands.terminal import print_backups
+        from pipelines.commands.backup_texts import print_backups
 
         print_backups(listed, verified=verify)
     if any(each.damage for each in listed):
@@ -89,6 +89,6 @@ def restore(place: str, at: str | None, new_id: bool, catalog_only: bool, as_jso
     if as_json:
         print_json(report.to_dict())
     else:
-        from pipelines.commands.terminal import print_restore
+        from pipelines.commands.backup_texts import print_restore
 
         print_restore(report)
