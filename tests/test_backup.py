@@ -24,7 +24,7 @@ from resources.export_writer import ExportWriter
 from resources.file_storage import files_below
 from resources.importing.importer import Importer
 from resources.migration.catalog_rows import unload
-from resources.record_store import RecordStore, lake_files, ledger
+from resources.record_store import RecordStore, lake_files, ledger, ledger_files
 from resources.record_store.lake import Connection
 from resources.settings import Settings
 from resources.store_files import own_files
@@ -576,7 +576,7 @@ def test_a_file_is_found_by_path_and_checksum(store: RecordStore, bk: Path) -> N
     place = BackupPlace(str(bk), store.settings)
     with store.reading() as connection:
         paths = [file.path for file in lake_files.named(connection)]
-        known = ledger.files(connection, paths)
+        known = ledger_files.files(connection, paths)
     for path in paths:
         found = place.find(known[path])
         assert found is not None

@@ -12,7 +12,7 @@ import pytest
 
 from resources.file_storage import files_below, read, remove
 from resources.importing.importer import Importer
-from resources.record_store import RecordStore
+from resources.record_store import RecordStore, ledger_files
 from resources.record_store.announced_lock import WRITERS
 from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.settings import Settings
@@ -223,7 +223,7 @@ def test_init_that_was_killed_is_completed_by_the_next(settings: Settings, monke
 
 @pytest.mark.runs_on("laptop", "server")
 def test_every_file_that_the_catalog_names_is_known_with_its_checksum(store: RecordStore, tmp_path: Path) -> None:
-    from resources.record_store import lake_files, ledger
+    from resources.record_store import lake_files
 
     importer, ua = Importer(store, "tester"), store.account("ua")
     for number in range(3):
@@ -233,7 +233,7 @@ def test_every_file_that_the_catalog_names_is_known_with_its_checksum(store: Rec
     Maintenance(store, "tester").maintain()
     with store.reading() as connection:
         named = [file.path for file in lake_files.named(connection)]
-        known = ledger.files(connection, named)
+        known = ledger_files.files(connection, named)
         lake_files.compare(connection, store.settings.data, named, anew=True)
     assert known.keys() == set(named)
     for file in known.values():

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from resources.clock import BATCH_ID
 from resources.export_writer.plan import EXPORT_ID, PLAN
 from resources.file_storage import files_below, is_local
-from resources.record_store import lake_files, ledger
+from resources.record_store import lake_files, ledger, ledger_files
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE, LakeFile
 from resources.record_store.ledger_erasure import erasures
@@ -110,7 +110,7 @@ def take_inventory(
     wanted |= {it.path: it for it in _of_exports(settings, exports, erased, present, now)}
     wanted |= {it.path: it for it in _of_archive(batches, erased, present)}
     others = {path for path in present if path.startswith(f"{LAKE}/")} - wanted.keys()
-    known = ledger.files_among(connection, others)
+    known = ledger_files.files(connection, others)
     return Inventory(
         now,
         batches,
@@ -128,7 +128,7 @@ def _of_lake(
     settings: Settings, connection: Connection, lake: Collection[LakeFile], kept: Collection[str]
 ) -> Iterator[Wanted]:
     named = {file.path: file for file in lake}
-    known = ledger.files_among(connection, {*named, *kept})
+    known = ledger_files.files(connection, {*named, *kept})
     if named.keys() - known.keys():
         known = pending_files(settings.data) | known
     for path in {*named, *kept}:
@@ -167,7 +167,7 @@ def _of_batches(
     }
     there = {path for path in present if path.startswith("accounts/") and path.split("/")[2] in KINDS}
     folders = needed | {path.rpartition("/")[0] for path in there}
-    for path, known in ledger.files_in(connection, folders).items():
+    for path, known in ledger_files.files_in(connection, folders).items():
         folder = path.rpartition("/")[0]
         if known.checksum is not None and (folder in needed or path in there):
             yield Wanted(

@@ -18,7 +18,7 @@ from resources.health.comparing import Comparison
 from resources.health.inventory import Inventory, Wanted, batch_of, present_files, take_inventory
 from resources.health.sources import SHA256, Source, TrashSource
 from resources.importing.progress import Progress
-from resources.record_store import RecordStore, ledger, losses, reconstruction, tables
+from resources.record_store import RecordStore, ledger, ledger_files, losses, reconstruction, tables
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE, LakeFile
 from resources.record_store.losses import Loss
@@ -244,7 +244,7 @@ class StoreRepair:
         working.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._store.examining() as connection:
-                known = ledger.files(connection, [file.path]).get(file.path)
+                known = ledger_files.files(connection, [file.path]).get(file.path)
                 write(connection, working)
             batches = () if known is None else known.batches
             stored = StoredFile(path, working.stat().st_size, checksum(working), file.account, batches)
@@ -294,7 +294,7 @@ class StoreRepair:
             changed = [end for end in (deletions.begin, deletions.end) if end is not None]
             return reconstruction.batches_touching(connection, changed)
         changed = [data_file.begin, *(it.begin for it in lists), *([data_file.end] if data_file.end else [])]
-        known = ledger.files(connection, [data_file.path]).get(data_file.path)
+        known = ledger_files.files(connection, [data_file.path]).get(data_file.path)
         named = set() if known is None else set(known.batches)
         return sorted(named | set(reconstruction.batches_touching(connection, changed)))
 

@@ -26,7 +26,7 @@ from resources.file_storage import (
 from resources.importing.progress import Progress
 from resources.migration.catalog_copy import CatalogCopy
 from resources.migration.catalog_rows import STAGED
-from resources.record_store import RecordStore, ledger
+from resources.record_store import RecordStore, ledger_files
 from resources.record_store.catalog import PostgresCatalog, catalog_of
 from resources.record_store.identity import state_of
 from resources.record_store.refusals import damaged, not_ready
@@ -117,7 +117,7 @@ class Migration:
     def _with_checksums(self, files: Sequence[_File]) -> list[_File]:
         """Return the files, each with its version that the ledger has recorded."""
         with self._source.reading() as connection:
-            known = ledger.files(connection, [file.path for file in files])
+            known = ledger_files.files(connection, [file.path for file in files])
         return [replace(file, known=known.get(file.path)) for file in files]
 
     def _mark(self, store: str) -> None:

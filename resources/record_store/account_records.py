@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from resources.clock import new_id
 from resources.file_reader import no_such_file
 from resources.file_storage import Checksums, entries, files_below
-from resources.record_store import lake_files, ledger, losses
+from resources.record_store import lake_files, ledger, ledger_files, losses
 from resources.record_store.access import is_foreign
 from resources.record_store.batch_reports import BatchReports
 from resources.record_store.commit import Commit
@@ -209,7 +209,7 @@ class AccountRecords:
         """Returns a file as the store has written it; None if it has not."""
         path = self._store.settings.path_below_data(place)
         with self._store.reading() as connection:
-            return ledger.files(connection, [path]).get(path)
+            return ledger_files.files(connection, [path]).get(path)
 
     def require_whole(self, batch_id: str, kinds: Collection[str] = _KINDS) -> None:
         """Raises DamagedFile for the first file of a batch that differs from what was written.
@@ -224,7 +224,7 @@ class AccountRecords:
         for kind in kinds:
             folder = self.folder(kind) / batch_id
             if entries(folder):
-                known = ledger.files_below(connection, self._store.settings.path_below_data(folder))
+                known = ledger_files.files_below(connection, self._store.settings.path_below_data(folder))
                 lake_files.compare(connection, data, [file.path for file in known])
 
     def _transaction(self, message: str, actor: str) -> AbstractContextManager[Transaction]:
@@ -317,7 +317,7 @@ class AccountRecords:
     def _compare_staged(self, connection: Connection, batch: Batch, staging: Staging) -> None:
         """Raises DamagedFile if a staged file does not have the bytes that the preview recorded."""
         folder = f"accounts/{self.name}/staging/{batch.batch_id}"
-        known = ledger.files_below(connection, folder)
+        known = ledger_files.files_below(connection, folder)
         if not known:
             raise outdated(batch, "an earlier version of records made it, without checksums")
         for file in known:

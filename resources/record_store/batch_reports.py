@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resources.file_storage import checksum, checksum_of, entries, exists, read, remove
-from resources.record_store import ledger
+from resources.record_store import ledger, ledger_files
 from resources.record_store.lake import Connection
 from resources.record_store.refusals import no_such_batch
 from resources.record_store.transaction import Transaction, TransactionalStore
@@ -122,7 +122,7 @@ class BatchReports:
         """Returns the details of a preview. None if they are damaged, or an earlier version made the preview."""
         place = self._folder("reports") / batch_id / DETAILS
         path = self._store.settings.path_below_data(place)
-        known = ledger.files(connection, [path]).get(path)
+        known = ledger_files.files(connection, [path]).get(path)
         with suppress(FileNotFoundError, DamagedFile):
             details = read(place)
             if known is not None and known.has_version(checksum_of([details])):

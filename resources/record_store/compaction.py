@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 
 from resources.file_storage import size_of
-from resources.record_store import ledger
+from resources.record_store import ledger_files
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.lake_files import EVERYWHERE, LAKE, compare, existing, named, needed_by, retired, unknown
 from resources.record_store.tables import FILE_BYTES
@@ -134,7 +134,7 @@ def forget(connection: Connection, paths: Sequence[str]) -> None:
 def superfluous(connection: Connection, data: Location, before: datetime) -> list[str]:
     """Return the files of this store, recorded before `before`, that no snapshot and no list of the catalog names."""
     left = existing(data, EVERYWHERE) - {file.path for file in named(connection)} - set(retired(connection))
-    return ledger.recorded_before(connection, left, before)
+    return ledger_files.recorded_before(connection, left, before)
 
 
 def unknown_files(connection: Connection, data: Location) -> list[str]:

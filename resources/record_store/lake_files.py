@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from resources.file_storage import checksum, is_local, names_matching, size_of, sync
-from resources.record_store import ledger
+from resources.record_store import ledger, ledger_files
 from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.pending_files import pending_files
@@ -187,12 +187,12 @@ def existing(data: Location, patterns: Iterable[str]) -> set[str]:
 def unknown(connection: Connection, paths: Collection[str]) -> set[str]:
     """Return the paths that neither the catalog nor the ledger knows."""
     listed = {file.path for file in named(connection)} | set(retired(connection))
-    return set(paths) - listed - ledger.files(connection, paths).keys()
+    return set(paths) - listed - ledger_files.files(connection, paths).keys()
 
 
 def unlisted(connection: Connection, data: Location, paths: Collection[str]) -> list[StoredFile]:
     """Return the files that the ledger does not know. Those that the catalog names have checksums."""
-    new = set(paths) - ledger.files(connection, paths).keys()
+    new = set(paths) - ledger_files.files(connection, paths).keys()
     listed = {file.path for file in named(connection)}
     left, pending = new - listed - set(retired(connection)), pending_files(data)
     return [
@@ -204,11 +204,11 @@ def unlisted(connection: Connection, data: Location, paths: Collection[str]) -> 
 
 def known_files(connection: Connection, data: Location, paths: Collection[str]) -> dict[str, StoredFile]:
     """Return the recorded versions of files, by path, including files with a ledger commit still to come."""
-    known = ledger.files(connection, paths)
+    known = ledger_files.files(connection, paths)
     if set(paths) - known.keys():
         known = pending_files(data) | known
         if set(paths) - known.keys():  # that commit may have come meanwhile
-            known |= ledger.files(connection, paths)
+            known |= ledger_files.files(connection, paths)
     return known
 
 
@@ -240,7 +240,7 @@ def compare_descriptions(connection: Connection, data: Location) -> None:
     rows = connection.execute(
         f"SELECT DISTINCT path FROM ({_named(connection)}) WHERE table_name = 'record_types'"
     ).fetch_all()
-    known = ledger.files(connection, [path for (path,) in rows])
+    known = ledger_files.files(connection, [path for (path,) in rows])
     _compare_known(connection, data, known, sorted(known), anew=False)
 
 

@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from resources.file_storage import location
 from resources.record_store import batch_detail, ledger_rows
 from resources.record_store.lake import METADATA, Connection
-from resources.record_store.ledger_rows import is_among, is_below, is_newest
+from resources.record_store.ledger_rows import append_rows, is_among, is_newest
 from schemas.batches import STANDING, Batch, BatchStatus
 from schemas.counts import Counts
 from schemas.exports import ExportManifest, ExportRequest
-from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
 from schemas.rollbacks import Undone
@@ -37,9 +36,6 @@ OPEN = frozenset({BatchStatus.PREVIEWED, BatchStatus.COMMITTED})
 """The statuses of batches that a person can still commit or roll back."""
 
 _SETTLED = "records_settled"
-
-_ROWS_AT_ONCE = 50
-"""How many rows a statement appends: fewer than DuckLake keeps in the catalog."""
 
 
 def newest(connection: Connection) -> tuple[int, datetime | None]:
@@ -79,7 +75,7 @@ def numbers(connection: Connection) -> tuple[int, int, int]:
 
 def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
     """Record that the batch has a new status."""
-    _append(
+    append_rows(
         transaction,
         "batches",
         {
@@ -103,7 +99,7 @@ def append_export(transaction: Connection, seq: int, manifest: ExportManifest) -
     """Record that the export was published."""
     written = manifest.to_dict()
     detail = {name: written[name] for name in _EXPORT_DETAIL}
-    _append(
+    append_rows(
         transaction,
         "exports",
         {
@@ -129,12 +125,12 @@ def append_preset(
 ) -> None:
     """Record the columns of an account's preset."""
     values = {"seq": seq, "recorded_at": at, "account": account, "record_type": record_type, "name": name}
-    _append(transaction, "presets", values | {"columns": list(columns), "actor": actor})
+    append_rows(transaction, "presets", values | {"columns": list(columns), "actor": actor})
 
 
 def append_account(transaction: Connection, seq: int, at: datetime, account: str, actor: str) -> None:
     """Record a new account."""
-    _append(transaction, "accounts", {"seq": seq, "recorded_at": at, "account": account, "actor": actor})
+    append_rows(transaction, "accounts", {"seq": seq, "recorded_at": at, "account": account, "actor": actor})
 
 
 def append_record_type(transaction: Connection, seq: int, at: datetime, record_type: RecordType) -> None:
@@ -146,84 +142,7 @@ def append_record_type(transaction: Connection, seq: int, at: datetime, record_t
         "hash": record_type.hash,
         "description": record_type.to_json(),
     }
-    _append(transaction, "record_types", description)
-
-
-def append_files(transaction: Connection, seq: int, at: datetime, files: Sequence[StoredFile]) -> None:
-    """Record files with their checksums, or without one if a killed writer left it behind. `seq` is the first number.
-
-    Several rows in one statement take a fraction of the time. DuckLake keeps the rows in the catalog if they are few.
-    """
-    rows = [
-        {
-            "seq": number,
-            "recorded_at": at,
-            "path": file.path,
-            "bytes": file.bytes,
-            "checksum": file.checksum,
-            "account": file.account,
-            "batches": list(file.batches),
-        }
-        for number, file in enumerate(files, seq)
-    ]
-    for first in range(0, len(rows), _ROWS_AT_ONCE):
-        _append(transaction, "files", *rows[first : first + _ROWS_AT_ONCE])
-
-
-def files(connection: Connection, paths: Collection[str]) -> dict[str, StoredFile]:
-    """Returns the recorded files with these paths, by path. Files that the store did not write are left out."""
-    if not paths:
-        return {}
-    rows = connection.execute(
-        f"SELECT path, bytes, checksum, account, batches "
-        f"FROM {_rows(connection, 'files', is_among(connection, 'path', paths))} "
-        "WHERE list_contains(?::VARCHAR[], path) ORDER BY seq",
-        [list(paths)],
-    ).fetch_all()
-    return _newest(map(_file, rows))
-
-
-def recorded_before(connection: Connection, paths: Collection[str], before: datetime) -> list[str]:
-    """Returns those of the paths that were first recorded by that time, sorted."""
-    if not paths:
-        return []
-    rows = connection.execute(
-        f"SELECT DISTINCT path FROM {_rows(connection, 'files', is_among(connection, 'path', paths))} "
-        "WHERE list_contains(?::VARCHAR[], path) AND recorded_at <= ? ORDER BY path",
-        [list(paths), before],
-    ).fetch_all()
-    return [path for (path,) in rows]
-
-
-def files_among(connection: Connection, paths: Collection[str]) -> dict[str, StoredFile]:
-    """Returns the same as `files`, in a time that grows with their number alone, for thousands of paths."""
-    rows = connection.execute(
-        "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files "
-        "WHERE path IN (SELECT unnest(?::VARCHAR[])) ORDER BY seq",
-        [list(paths)],
-    ).fetch_all()
-    return _newest(map(_file, rows))
-
-
-def files_below(connection: Connection, folder: str) -> list[StoredFile]:
-    """Returns the recorded files in a folder and its subfolders."""
-    rows = connection.execute(
-        f"SELECT path, bytes, checksum, account, batches "
-        f"FROM {_rows(connection, 'files', is_below(connection, 'path', f'{folder}/'))} "
-        "WHERE starts_with(path, ?) ORDER BY seq",
-        [f"{folder}/"],
-    ).fetch_all()
-    return [*_newest(map(_file, rows)).values()]
-
-
-def files_in(connection: Connection, folders: Collection[str]) -> dict[str, StoredFile]:
-    """Returns the recorded files directly in one of these folders, by path."""
-    rows = connection.execute(
-        "SELECT path, bytes, checksum, account, batches FROM lake.ledger.files "
-        "WHERE regexp_replace(path, '/[^/]*$', '') IN (SELECT unnest(?::VARCHAR[])) ORDER BY seq",
-        [list(folders)],
-    ).fetch_all()
-    return _newest(map(_file, rows))
+    append_rows(transaction, "record_types", description)
 
 
 def record_types(connection: Connection) -> dict[str, RecordType]:
@@ -558,17 +477,6 @@ def exports_after(connection: Connection, seq: int, limit: int) -> list[tuple[in
     return [(row[0], _export(connection, row[1:])) for row in rows]
 
 
-def _newest(files: Iterable[StoredFile]) -> dict[str, StoredFile]:
-    """Returns the newest version of each file, by path. The files come in the order in which they were written."""
-    newest: dict[str, StoredFile] = {}
-    for file in files:
-        before = newest.get(file.path)
-        if before is not None and before.checksum is not None:
-            file = replace(file, earlier=(*before.earlier, before.checksum))
-        newest[file.path] = file
-    return newest
-
-
 def _states(connection: Connection, filters: str, condition: str | None) -> str:
     """Returns two tables, to follow WITH: the transitions of some batches, and the last one of each.
 
@@ -589,16 +497,6 @@ def _of(connection: Connection, name: str, **wanted: str | None) -> str:
     """Returns SQL, to follow FROM, for at least the rows with one of these values; the first that is given counts."""
     column, value = next(((column, value) for column, value in wanted.items() if value is not None), ("", None))
     return _rows(connection, name, None if value is None else is_among(connection, column, [value]))
-
-
-def _append(transaction: Connection, name: str, *rows: dict[str, Any]) -> None:
-    names, marks = ", ".join(rows[0]), ", ".join("?" * len(rows[0]))
-    values = [value for row in rows for value in row.values()]
-    transaction.filled.add(("ledger", name))
-    transaction.appended.add(name)
-    transaction.execute(
-        f"INSERT INTO lake.ledger.{name} ({names}) VALUES {', '.join([f'({marks})'] * len(rows))}", values
-    )
 
 
 def _after(connection: Connection, name: str, columns: str, seq: int, limit: int | None) -> list[Any]:
@@ -632,11 +530,6 @@ def _batch(row: Iterable[Any]) -> Batch:
         counts=Counts(*numbers),
         **details,
     )
-
-
-def _file(row: Sequence[Any]) -> StoredFile:
-    path, size, checksum, account, batches = row
-    return StoredFile(path, size, checksum, account, tuple(batches))
 
 
 def _export(connection: Connection, row: Sequence[Any]) -> ExportManifest:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from resources.record_store.lake import METADATA, Connection, identifier
+from resources.record_store.ledger_rows import append_rows
 from resources.record_store.tables import exists
 from schemas.batches import Batch
 from schemas.erasure import Erasure, ErasureStatus
@@ -139,15 +140,13 @@ def append_erasure(transaction: Connection, seq: int, at: datetime, erasure: Era
     It has no value and no key, only counts.
     """
     require_table(transaction)
-    transaction.filled.add(("ledger", "erasures"))
-    transaction.execute(
-        "INSERT INTO lake.ledger.erasures (seq, recorded_at, erasure_id, account, record_type, status, actor, detail) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            seq, at, erasure.erasure_id, erasure.account, erasure.record_type, erasure.status.value, erasure.actor,
-            json.dumps(dict(erasure.counts)),
-        ],
-    )  # fmt: skip
+    row = {name: getattr(erasure, name) for name in ("erasure_id", "account", "record_type", "actor")}
+    detail = json.dumps(dict(erasure.counts))
+    append_rows(
+        transaction,
+        "erasures",
+        {"seq": seq, "recorded_at": at, **row, "status": erasure.status.value, "detail": detail},
+    )
 
 
 def require_table(connection: Connection) -> None:

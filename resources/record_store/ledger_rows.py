@@ -9,6 +9,7 @@ transaction has written to it, or if the lake is attached as of a snapshot.
 """
 
 from collections.abc import Collection
+from typing import Any
 
 from resources.record_store.lake import METADATA, Connection, identifier
 from resources.record_store.tables import LEDGER
@@ -91,6 +92,17 @@ def rows(connection: Connection, name: str, condition: str | None) -> str:
     asked = f"SELECT {listed} FROM {_whole(connection, table)} WHERE end_snapshot IS NULL AND {condition}"
     found = ", ".join(f"{connection.converted(column, kind)} AS {identifier(column)}" for column, kind in types.items())
     return f"(SELECT {found} FROM {connection.native(asked)})"
+
+
+def append_rows(transaction: Connection, name: str, *rows: dict[str, Any]) -> None:
+    """Append rows to a table of the ledger. All have values for the same columns."""
+    names, marks = ", ".join(rows[0]), ", ".join("?" * len(rows[0]))
+    values = [value for row in rows for value in row.values()]
+    transaction.filled.add(("ledger", name))
+    transaction.appended.add(name)
+    transaction.execute(
+        f"INSERT INTO lake.ledger.{name} ({names}) VALUES {', '.join([f'({marks})'] * len(rows))}", values
+    )
 
 
 def _whole(connection: Connection, table: str) -> str:

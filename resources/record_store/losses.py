@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from resources.record_store.lake import Connection
+from resources.record_store.ledger_rows import append_rows
 
 
 @dataclass(frozen=True)
@@ -26,22 +27,8 @@ class Loss:
 
 def append_loss(transaction: Connection, seq: int, loss: Loss) -> None:
     """Record a loss."""
-    transaction.filled.add(("ledger", "losses"))
-    transaction.execute(
-        "INSERT INTO lake.ledger.losses (seq, recorded_at, path, account, record_type, records, batches, keys, actor) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [
-            seq,
-            loss.at,
-            loss.path,
-            loss.account,
-            loss.record_type,
-            loss.records,
-            list(loss.batches),
-            loss.keys,
-            loss.actor,
-        ],
-    )
+    row = {name: value for name, value in vars(loss).items() if name != "at"}
+    append_rows(transaction, "losses", {"seq": seq, "recorded_at": loss.at, **row, "batches": list(loss.batches)})
 
 
 def recorded(connection: Connection, paths: Sequence[str] | None = None) -> list[Loss]:

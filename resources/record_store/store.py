@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from resources.file_storage import is_local, make_folder
-from resources.record_store import lake_files, ledger, ledger_rows, tables
+from resources.record_store import lake_files, ledger, ledger_files, ledger_rows, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.identity import (
     OutdatedCatalog,
@@ -84,7 +84,7 @@ class RecordStore(TransactionalStore):
                     transaction.append(ledger.append_record_type, transaction.at, record_type)
             with self.transaction("record checksums", "records", writes=()) as transaction:
                 paths = [file.path for file in lake_files.named(transaction.connection)]
-                unknown = set(paths) - ledger.files(transaction.connection, paths).keys()
+                unknown = set(paths) - ledger_files.files(transaction.connection, paths).keys()
                 transaction.record_files(
                     lake_files.written(transaction.connection, self.settings.data, unknown, None, None)
                 )

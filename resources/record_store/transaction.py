@@ -13,7 +13,7 @@ import duckdb
 
 from resources.clock import Clock
 from resources.file_storage import Checksums, FileStorage, usage
-from resources.record_store import lake_files, ledger
+from resources.record_store import lake_files, ledger, ledger_files
 from resources.record_store.catalog import catalog_of
 from resources.record_store.databases import Databases
 from resources.record_store.identity import require_one_store, state_of
@@ -67,7 +67,7 @@ class Transaction:
     def record_files(self, files: Iterable[StoredFile]) -> None:
         """Record files in the ledger."""
         listed = [*files]
-        ledger.append_files(self.connection, self.seq, self.at, listed)
+        ledger_files.append_files(self.connection, self.seq, self.at, listed)
         self.seq += len(listed)
 
 

@@ -26,12 +26,9 @@ def append_value_mapping(
     """
     if not exists(transaction, "ledger", "value_mappings"):
         raise StoreNotReady("An earlier version made the store, without mappings of values.", "Run: records init")
-    transaction.appended.add("value_mappings")
-    transaction.execute(
-        "INSERT INTO lake.ledger.value_mappings (seq, recorded_at, account, record_type, field, text, value, actor) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        [seq, at, account, record_type, mapping.field, mapping.text, mapping.value, actor],
-    )
+    row = {"seq": seq, "recorded_at": at, "account": account, "record_type": record_type, "actor": actor}
+    said = {"field": mapping.field, "text": mapping.text, "value": mapping.value}
+    ledger_rows.append_rows(transaction, "value_mappings", row | said)
 
 
 def known_values(connection: Connection, account: str, record_type: str) -> list[KnownValue]:
