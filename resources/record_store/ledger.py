@@ -227,6 +227,8 @@ def batches(
 
 def batches_named(connection: Connection, batch_ids: Collection[str]) -> dict[str, Batch]:
     """Returns the batches with these ids in their present state, by id."""
+    if not batch_ids:
+        return {}
     rows = connection.execute(
         f"""
         WITH {
