@@ -2,26 +2,33 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from pipelines.commands.cli import main
 from resources.backup import Backup, BackupPlace
+from resources.erasure.eraser import Eraser
 from resources.export_writer import ExportWriter
 from resources.file_storage import entries, files_below
 from resources.health.check import StoreCheck
 from resources.health.repair import StoreRepair
 from resources.health.sources import BackupSource
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore, lake_files
 from resources.trash import Trash
 from resources.upkeep.maintenance import Maintenance
+from schemas.batches import OnInvalid
 from schemas.checks import Kind, Remedy, RepairReport
+from schemas.erasure import ErasureRequest
 from schemas.errors import NotFound, Refused
 from schemas.exports import ExportRequest
 from schemas.rollbacks import RollbackRequest
 from tests.object_server import on_disk
 from tests.prepared import Prepared, starts_with
 from tests.records import contact, contacts_of, stored, write_csv
-from tests.test_damage import World, two_imports_and_a_preview
+from tests.test_damage import World, flip, two_imports_and_a_preview
 
 pytestmark = [pytest.mark.runs_on("laptop", "postgres", "server"), starts_with(two_imports_and_a_preview)]
 
@@ -79,6 +86,36 @@ def test_files_are_restored_from_a_backup(world: World, tmp_path: Path) -> None:
     assert remedies(done) == [Remedy.RESTORE] * 3
     assert [on_disk(it).read_bytes() for it in damaged] == whole
     assert wrong(store) == []
+
+
+def test_the_command_looks_in_the_last_backup(world: World, tmp_path: Path) -> None:
+    place, gone = tmp_path / "backups", tmp_path / "gone"
+
+    def ran(*arguments: str) -> tuple[int, dict[str, Any]]:
+        done = CliRunner().invoke(main, ["repair", "--dry-run", "--json", *arguments])
+        return done.exit_code, json.loads(done.stdout)
+
+    Backup(world.store, BackupPlace(str(place), world.store.settings)).run()
+    world.flip(world.files("records")[0])
+    assert [it["remedy"] for it in ran()[1]["repairs"]] == ["restore"]
+    assert [it["remedy"] for it in ran("--without-backup")[1]["repairs"]] == ["lose"]
+    place.rename(gone)
+    assert ran()[0] == 2, "nothing is given up because a disk is not mounted"
+    assert [it["remedy"] for it in ran("--from", str(gone))[1]["repairs"]] == ["restore"]
+
+
+@pytest.mark.runs_on("laptop")
+def test_no_backup_brings_an_erased_record_back(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
+    rows = [contact(1), contact(2, status="wrong"), contact(3, status="wrong")]
+    report = importer.import_file(contacts_of(write_csv(tmp_path / "in.csv", rows)), OnInvalid.SKIP)
+    rejects, place = report.rejects_file, str(tmp_path / "backups")
+    assert rejects is not None
+    Backup(store, BackupPlace(place, store.settings)).run()
+    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", (contact(2)["external_id"],)))
+    flip(rejects)
+    done = StoreRepair(store, "mender", sources=[BackupSource(place, store.settings)]).run()
+    assert remedies(done) == [Remedy.NONE]
+    assert contact(2)["external_id"].encode() not in on_disk(rejects).read_bytes()
 
 
 def lake_path(place: object) -> str:

@@ -37,19 +37,25 @@ def check(fast: bool, as_json: bool) -> None:
 
 @click.command()
 @click.option("--dry-run", is_flag=True, help="Print what would be done, and do nothing.")
-@click.option("--from", "place", metavar="PLACE", help="A place of backups that may have whole copies.")
+@click.option(
+    "--from", "place", metavar="PLACE", help="A place of backups with whole copies.  [default: that of the last backup]"
+)
+@click.option("--without-backup", is_flag=True, help="Look in no backup, because there is none any more.")
 @options.as_json
-def repair(dry_run: bool, place: str | None, as_json: bool) -> None:
+def repair(dry_run: bool, place: str | None, without_backup: bool, as_json: bool) -> None:
     """Mend the files that a check finds missing or damaged, as far as that is safe.
 
     A file is restored from the trash or a backup, or made again from others. If neither is possible, its records are
     marked as lost, so that all others can be used. If something is left to do, the exit code is 3.
     """
+    from resources.backup import last_backup
     from resources.health.repair import StoreRepair
     from resources.health.sources import BackupSource
 
     with open_store() as store, progress("Comparing", as_json, exact=True, of_bytes=True) as bar:
-        sources = [] if place is None else [BackupSource(place, store.settings)]
+        last = last_backup(store.settings)
+        place = place or (last.place if last is not None else None)
+        sources = [] if place is None or without_backup else [BackupSource(place, store.settings)]
         report = StoreRepair(store, store.settings.actor, sources=sources).run(dry_run=dry_run, progress=bar)
     if as_json:
         print_json(report.to_dict())

@@ -68,7 +68,8 @@ def print_space(report: SpaceReport) -> None:
     if report.free is not None:
         lasts = "" if report.lasts is None else f", enough for {_days(report.lasts)} at that rate"
         rate = filesize.decimal(report.a_day)
-        out.print(f"In the last {report.days} days the store has written {rate} a day.")
+        since = "day" if report.days == 1 else f"{report.days} days"
+        out.print(f"In the last {since} the store has written {rate} a day.")
         out.print(f"The disk has {filesize.decimal(report.free)} free{lasts}.")
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from resources.clock import new_id
 from resources.erasure import derived_files
-from resources.erasure.eraser import BEYOND, summed, working
+from resources.erasure.eraser import summed, working
 from resources.erasure.receipts import receipt_place, write_receipt
 from resources.erasure.source_files import remove_certainly
 from resources.file_storage import entries, exists, files_below
@@ -150,7 +150,7 @@ class AccountDeletion:
             self._actor,
             self._store.now(),
             summed(touched),
-            beyond=(*beyond, BEYOND),
+            beyond=(*beyond, *derived_files.beyond_reach(self._settings)),
             receipt=None if erasure_id is None else str(receipt_place(self._settings, erasure_id)),
         )
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from resources.backup import last_backup
 from resources.clock import file_time
 from resources.erasure.erased_records import ErasedRecords
 from resources.export_writer.plan import EXPORT_ID, PLAN
@@ -74,6 +75,14 @@ def report_folders(
         files = entries(folder)
         if files and (batch.batch_id in touched or any(map(values.has, _texts_of(files)))):
             yield folder
+
+
+def beyond_reach(settings: Settings) -> Iterator[str]:
+    """Yields sentences about what no erasure searches."""
+    last = last_backup(settings)
+    if last is not None:
+        yield f"Backups such as {last.backup} in {last.place} have the records until they are removed."
+    yield "Other backups, snapshots of file systems, earlier versions of objects and logs are not searched."
 
 
 def lists_of_lost_keys(settings: Settings, account: str, erased: ErasedRecords) -> Iterator[Location]:

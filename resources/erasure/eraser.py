@@ -38,8 +38,6 @@ from schemas.filters import parse_value
 from schemas.location import Location
 from schemas.record_type import RecordType
 
-BEYOND = "Backups, snapshots of file systems, earlier versions of objects, and logs of other programs are not searched."
-
 
 @dataclass
 class _Plan:
@@ -330,7 +328,7 @@ class Eraser:
             self._store.now(),
             summed(touched),
             tuple(it.batch_id for it in found.previews) if discarded is None else discarded,
-            (*found.beyond, BEYOND),
+            (*found.beyond, *derived_files.beyond_reach(self._settings)),
             None if erasure_id is None else str(receipt_place(self._settings, erasure_id)),
         )
 

@@ -33,7 +33,7 @@ from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
 
-_BACKUP = "Restore it from a backup: records repair --from PLACE."
+_BACKUP = "If there is another backup: records repair --from PLACE."
 _MENDABLE = (Kind.MISSING, Kind.DAMAGED)
 
 
@@ -103,11 +103,12 @@ class StoreRepair:
                 yield _Step(repair, self._restores(wanted, copy))
 
     def _copy_of(self, wanted: Wanted) -> Location | None:
-        """Return a copy with the right bytes; None if there is none."""
+        """Return a copy with the newest bytes; None if there is none. An earlier version may have erased records."""
         file = wanted.known or StoredFile(wanted.path, wanted.bytes, f"{SHA256}{wanted.sha256}")
+        newest = replace(file, earlier=())
         for source in self._sources:
-            place = source.find(file)
-            if place is not None and self._is_whole(place, wanted):
+            place = source.find(newest)
+            if place is not None and self._is_whole(place, replace(wanted, known=wanted.known and newest)):
                 return place
         return None
 
