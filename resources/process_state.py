@@ -8,9 +8,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 USERS_UMASK = "RECORDS_UMASK"
 _PRIVATE = 0o077
+_turn = Lock()
 
 
 @contextmanager
@@ -80,16 +82,17 @@ def private_files() -> Iterator[None]:
 
 @contextmanager
 def temporary_files_in(folder: Path) -> Iterator[None]:
-    """Set TMPDIR to the folder until the block ends.
+    """Set TMPDIR to the folder until the block ends. Other threads wait for their turn, because they share it.
 
     rustpy-xlsxwriter writes each sheet to a temporary file first. /tmp may be too small for it.
     """
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TMPDIR"]
-        else:
-            os.environ["TMPDIR"] = before
+    with _turn:
+        before = os.environ.get("TMPDIR")
+        os.environ["TMPDIR"] = str(folder)
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = before
