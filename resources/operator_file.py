@@ -12,6 +12,8 @@ from schemas.errors import InvalidRequest
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _HINT = "Correct the file. The page pipelines/README.md has an example."
+_WHAT = {"extra_forbidden": "is no setting of this file", "missing": "is missing"}
+"""What is wrong in our words, where pydantic's are about models of Python."""
 _SHOWN = 5
 """How many mistakes of one entry a message names."""
 
@@ -73,4 +75,5 @@ def _sentence(error: Any, within: tuple[str | int, ...]) -> str:
     place = ", ".join(f"entry {part + 1}" if isinstance(part, int) else str(part) for part in parts)
     quotable = error["type"] not in ("missing", "extra_forbidden") and not isinstance(error["input"], dict | list)
     found = f" was {error['input']!r}:" if quotable else ""
-    return f"`{place or 'the file'}`{found} {error['msg'][0].lower()}{error['msg'][1:]}"
+    what = _WHAT.get(error["type"]) or f"{error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"`{place or 'the file'}`{found} {what}"

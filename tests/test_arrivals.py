@@ -121,7 +121,7 @@ def test_the_most_specific_policy_counts(tmp_path: Path) -> None:
         ("policies: [{commit: sometimes}]", "input should be clean, approve or a percentage such as 2%"),
         ("policies: [{commit: 1%, ignore_warnings: [in_quotes]}]", "ignore_warnings is only for commit: clean"),
         ("policies: [{ignore_warnings: [in_quote]}]", "input should be 'date_order', 'decimal_style'"),
-        ("policies: [{accont: ua}]", "`policies, entry 1, accont` extra inputs are not permitted"),
+        ("policies: [{accont: ua}]", "`policies, entry 1, accont` is no setting of this file"),
         ("policies: [{account: ua}, {account: ua}]", "no two policies may be for the same account and type"),
     ],
 )

@@ -285,7 +285,7 @@ def test_a_defect_is_reported_by_its_class_alone(
         ("- {name: a, account: ua, type: contacts, at: 07:00, columns: [x]}", "has no column 'x'."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, where: [amount]}", "'amount' is not a filter."),
         ("- {name: a, account: ua, type: contacts, at: 07:00, order_by: x}", "has no field 'x'."),
-        ("- {name: a, account: ua, type: contacts}", "`exports, entry 2, at` field required."),
+        ("- {name: a, account: ua, type: contacts}", "`exports, entry 2, at` is missing."),
         ("- {name: daily, account: ua, type: contacts, at: 07:00}", "two exports named 'daily'. The first one is used"),
     ],
 )  # fmt: skip

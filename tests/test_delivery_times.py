@@ -176,7 +176,7 @@ def test_the_example_of_the_page_is_valid(tmp_path: Path) -> None:
         ({"to": "/out/{date}/"}, "{date} can stand in the name of the file, not of a folder."),
         ({"columns": ["a"], "preset": "b"}, "`exports, entry 1` give columns or a preset, not both."),
         ({"columns": []}, "`exports, entry 1, columns` list should have at least 1 item"),
-        ({"every": "day"}, "`exports, entry 1, every` extra inputs are not permitted."),
+        ({"every": "day"}, "`exports, entry 1, every` is no setting of this file."),
     ],
 )  # fmt: skip
 def test_an_invalid_entry_is_reported(values: dict[str, str], sentence: str, tmp_path: Path) -> None:

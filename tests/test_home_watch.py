@@ -30,7 +30,7 @@ def test_a_mistake_in_an_operators_file_is_printed_once_it_is_there(store: Recor
     (store.settings.home / "exports.yaml").unlink()
     (store.settings.home / "inbox.yaml").write_text("nonsense: 1\n")
     (notice,) = watch.operator_notices()
-    assert "inbox.yaml: `nonsense` extra inputs are not permitted" in notice
+    assert "inbox.yaml: `nonsense` is no setting of this file" in notice
 
 
 @pytest.mark.runs_on("laptop")

@@ -50,9 +50,9 @@ def test_one_wrong_entry_does_not_hide_the_others(tmp_path: Path) -> None:
     entries, mistakes = checked_entries(tmp_path / "exports.yaml", "exports", listed, Entry)
     assert entries == [Entry(account="ua")]
     assert [each.message.partition(": ")[2] for each in mistakes] == [
-        "`exports, entry 2, account` field required.",
+        "`exports, entry 2, account` is missing.",
         "`exports, entry 3` was 'ua': input should be a valid dictionary or instance of Entry.",
-        "`exports, entry 4, where` extra inputs are not permitted.",
+        "`exports, entry 4, where` is no setting of this file.",
     ]
 
 
@@ -60,8 +60,8 @@ def test_one_wrong_entry_does_not_hide_the_others(tmp_path: Path) -> None:
     ("text", "sentence"),
     [
         ("exports:\n- format: xls\n  account: ua", "`exports, entry 1, format` was 'xls': input should be 'csv' or"),
-        ("exports:\n- format: csv\n", "`exports, entry 1, account` field required"),
-        ("export: 1\n", "`export` extra inputs are not permitted"),
+        ("exports:\n- format: csv\n", "`exports, entry 1, account` is missing"),
+        ("export: 1\n", "`export` is no setting of this file"),
         ("- 1\n", "`the file` input should be a valid dictionary"),
         ("a: [1\nb: 2", "is not valid YAML in line 2"),
         ("a: !!python/object:os.system {}", "is not valid YAML in line 1"),

@@ -102,7 +102,7 @@ def test_without_the_file_nothing_is_measured(
 @pytest.mark.parametrize(
     ("text", "mistake"),
     [
-        ("default: {record: 5}", "`default, record` extra inputs are not permitted"),
+        ("default: {record: 5}", "`default, record` is no setting of this file"),
         ("default: {bytes: five GB}", "`default, bytes` was 'five GB': input should be a number of bytes, or a text"),
         ("default: {records: 1.5}", "`default, records` was 1.5: input should be a valid integer"),
         ("default: {records: -1}", "`default, records` was -1: input should be greater than or equal to 0"),

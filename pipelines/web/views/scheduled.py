@@ -26,10 +26,15 @@ def listed(visit: Visit) -> Response:
         entries = [
             (it, next_time([it], now), store.account(visit.account).last_export(it.type, it.actor)) for it in own
         ]
-        mistakes = [] if found is None or not visit.may("operator") else found.mistakes
+        wrong = [] if found is None else found.mistakes
+        home = f"{visit.site.settings.home}/"
+        mistakes = [f"{it.message} {it.hint}".replace(home, "") for it in wrong] if visit.may("operator") else []
         due = [] if found is None else [it for it in found.due(now) if now - it.timestamp > _LATE]
         missed = {it.delivery.name: it.timestamp for it in due}
-    return visit.page("scheduled.html.jinja", entries=entries, mistakes=mistakes, missed=missed)
+    is_unreadable = bool(wrong) and not entries and not mistakes
+    return visit.page(
+        "scheduled.html.jinja", entries=entries, mistakes=mistakes, is_unreadable=is_unreadable, missed=missed
+    )
 
 
 def change(visit: Visit) -> Response:
