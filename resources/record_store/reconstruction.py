@@ -4,6 +4,7 @@ A merge leaves the files that it merged for a day, so it can be made again. Its 
 it once, so every row has the same place as before. The catalog's lists of deleted rows therefore stay right.
 """
 
+import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -179,8 +180,9 @@ def new_path(file: LakeFile) -> str:
 
 def replace_file(connection: Connection, file: LakeFile, path: str, made: Path) -> None:
     """Let the catalog name another file, with the same rows in the same order, in place of one."""
-    content = made.read_bytes()[-_FOOTER:]
-    footer = int.from_bytes(content[:4], "little")
+    with made.open("rb") as written:
+        written.seek(-_FOOTER, os.SEEK_END)
+        footer = int.from_bytes(written.read(4), "little")
     (old,) = connection.fetch_one(f"SELECT path FROM {_table_of(file)} WHERE {_is(file)}")
     new = str(PurePosixPath(old).with_name(PurePosixPath(path).name))
     connection.execute(
