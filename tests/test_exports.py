@@ -13,7 +13,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain, product
@@ -943,6 +943,9 @@ def test_two_processes_that_finish_one_export_publish_one_whole_file(
         return assemble(self, plan, met(), to)
 
     monkeypatch.setattr(kind, "assemble", assembled)
+    # The threads stand for processes, which do not wait for each other to name a folder for temporary files.
+    monkeypatch.setattr("resources.process_state._turn", nullcontext())
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
 
     def finish(number: int) -> ExportManifest:
         with RecordStore(store.settings) as mine:
