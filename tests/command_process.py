@@ -10,7 +10,7 @@ from tests.forks import ForkServer
 
 for _name in (
     *("pandas", "pyarrow.parquet", "pandera.backends.pandas.register", "pandera.backends.pandas.builtin_checks"),
-    *("psycopg2", "s3fs", "upath", "schemas.contacts", "pipelines.commands.cli", "pipelines.commands.terminal"),
+    *("psycopg2", "s3fs", "upath", "schemas.contacts", "pipelines.commands.cli", "pipelines.commands.batch_texts"),
     *("resources.importing.importer", "resources.importing.stager", "resources.importing.rejects_writer"),
     *("resources.report_writer.page", "resources.export_writer", "resources.upkeep.maintenance"),
     *("resources.record_store.comparison", "resources.record_store.rollback"),

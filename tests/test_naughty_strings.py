@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from openpyxl.cell import WriteOnlyCell
 
-from pipelines.commands.terminal import print_report
+from pipelines.commands.batch_texts import print_report
 from resources.file_reader import FileReader, ReadLimits, ReadOptions
 from resources.file_reader.delimited import DelimitedFile
 from resources.importing.importer import Importer

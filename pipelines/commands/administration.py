@@ -109,7 +109,7 @@ def types(context: click.Context, as_json: bool) -> None:
     if as_json:
         print_json({"items": [json.loads(record_type.to_json()) for record_type in known.values()], "next": None})
     else:
-        from pipelines.commands.terminal import print_record_types
+        from pipelines.commands.type_texts import print_record_types
 
         print_record_types(known.values())
 

@@ -131,7 +131,7 @@ def export(
     if as_json:
         print_json(manifest.to_dict())
     else:
-        from pipelines.commands.terminal import print_export
+        from pipelines.commands.export_texts import print_export
 
         print_export(manifest)
 
@@ -170,7 +170,7 @@ def exports(account: str | None, page: int, as_json: bool) -> None:
     if as_json:
         print_json({"items": [manifest.to_dict() for manifest in found[:PAGE]], "next": following})
     else:
-        from pipelines.commands.terminal import print_exports
+        from pipelines.commands.export_texts import print_exports
 
         print_exports(found[:PAGE], following)
 
@@ -212,7 +212,7 @@ def list_presets(account: str, record_type: str | None, as_json: bool) -> None:
     if as_json:
         print_json({"items": found, "next": None})
     else:
-        from pipelines.commands.terminal import print_presets
+        from pipelines.commands.export_texts import print_presets
 
         print_presets(found)
 

@@ -21,7 +21,7 @@ def print_check(report: CheckReport) -> None:
     """Print what is wrong, then the notes, then what was compared."""
     out = console()
     for finding in report.wrong:
-        out.print(f"[bold red]{finding.kind.value}[/]  {escape(finding.sentence)}{escape(_whose(finding))}")
+        out.print(f"[bold red]{finding.kind.value}[/]  {escape(finding.sentence)}{escape(_by_account(finding))}")
     for finding in report.notes:
         out.print(f"[dim]{finding.kind.value}[/]  {escape(finding.sentence)}")
     how = "by name and size" if report.fast else "by checksum"
@@ -81,7 +81,7 @@ def _days(lasts: timedelta) -> str:
     return numbered(lasts.days, "day") if lasts.days < 3_650 else "more than ten years"
 
 
-def _whose(finding: Finding) -> str:
+def _by_account(finding: Finding) -> str:
     account = "" if finding.account is None else f" It belongs to account {finding.account}"
     batches = f", batches {listed(finding.batches)}" if finding.batches else ""
     return f"{account}{batches}." if account else ""

@@ -25,7 +25,7 @@ def batches(account: str | None, record_type: str | None, status: BatchStatus | 
     if as_json:
         print_json({"items": [report.to_dict() for report in reports], "next": following})
     else:
-        from pipelines.commands.terminal import print_batches
+        from pipelines.commands.batch_texts import print_batches
 
         print_batches(reports, now, following)
 
@@ -67,6 +67,6 @@ def rollback(batch_id: str, account: str | None, on_modified: OnModified, dry_ru
     if as_json:
         print_json(report.to_dict())
     else:
-        from pipelines.commands.terminal import print_rollback
+        from pipelines.commands.batch_texts import print_rollback
 
         print_rollback(report, on_modified)

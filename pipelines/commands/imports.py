@@ -186,7 +186,7 @@ def print_report(store: RecordStore, report: ImportReport, show_values: bool, as
     if as_json:
         print_json(shown.to_dict())
     else:
-        from pipelines.commands.terminal import print_report as print_for_people
+        from pipelines.commands.batch_texts import print_report as print_for_people
 
         personal = frozenset() if show_values else frozenset(it.name for it in record_type.fields if it.personal)
         print_for_people(shown, personal, store.clock.now())
@@ -208,7 +208,7 @@ def _ask(bar: "ProgressBar | None") -> "Ask | None":
     answers: dict[Question, str | None] = {}  # a file can be read twice
 
     def ask(question: Question) -> str | None:
-        from pipelines.commands.terminal import asked
+        from pipelines.commands.batch_texts import asked
 
         if question not in answers:
             with bar.paused():
@@ -224,7 +224,7 @@ def _choose(bar: "ProgressBar | None") -> "Choose | None":
         return None
 
     def choose(proposals: Sequence[MappedValue]) -> ValueMap:
-        from pipelines.commands.terminal import asked_values
+        from pipelines.commands.batch_texts import asked_values
 
         with bar.paused():
             return asked_values(proposals)

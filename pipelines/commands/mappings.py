@@ -65,6 +65,6 @@ def _print(store: RecordStore, account: str, record_types: Sequence[str], as_jso
     if as_json:
         print_json({"items": [it.to_dict() for it in known], "next": None})
     else:
-        from pipelines.commands.terminal import print_mappings
+        from pipelines.commands.type_texts import print_mappings
 
         print_mappings(known)

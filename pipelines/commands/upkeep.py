@@ -22,7 +22,7 @@ def expire(as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
     else:
-        from pipelines.commands.terminal import print_expiry
+        from pipelines.commands.upkeep_texts import print_expiry
 
         print_expiry(report)
 
@@ -38,7 +38,7 @@ def maintain(as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
     else:
-        from pipelines.commands.terminal import print_maintenance
+        from pipelines.commands.upkeep_texts import print_maintenance
 
         print_maintenance(report)
 
@@ -131,6 +131,6 @@ def migrate(to: str, data: str, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
     else:
-        from pipelines.commands.terminal import print_migration
+        from pipelines.commands.upkeep_texts import print_migration
 
         print_migration(report)
