@@ -1,7 +1,7 @@
 """The format of a store: a number in its catalog, and the numbered changes that lead to the present format.
 
-The number is DuckLake's comment on a table of the ledger. So one commit has both a change and its number: a process that
-is killed leaves the old format or the new one. Copies, backups and restored catalogs have the number of their tables.
+The number is DuckLake's comment on a table of the ledger. So one commit has a change and its number. A process that is
+killed leaves the old format or the new one. Copies, backups and restored catalogs have the number of their tables.
 
 Programs before format 1 wrote no number. Their stores have format 0, whatever tables they have, so each change must do
 nothing to what is there already.
