@@ -7,17 +7,26 @@ Programs before format 1 wrote no number. Their stores have format 0, whatever t
 nothing to what is there already.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from resources.record_store import lake_files, tables
+from resources.record_store.lake import Connection
 from resources.record_store.refusals import newer_format, older_format
 from resources.settings import Settings
+from schemas.files import StoredFile
 from schemas.location import Location
 
-if TYPE_CHECKING:
-    from resources.record_store.transaction import Transaction
+
+class Change(Protocol):
+    """The transaction of a change."""
+
+    connection: Connection
+
+    def record_files(self, files: Iterable[StoredFile]) -> None:
+        """Record files with their checksums."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,24 +39,24 @@ class FormatChange:
 
     number: int
     sentence: str
-    make: Callable[["Transaction", Location], None]
+    make: Callable[[Change, Location], None]
 
 
-def _add_requests_and_presets(change: "Transaction", data: Location) -> None:
+def _add_requests_and_presets(change: Change, data: Location) -> None:
     tables.create_ledger_table(change.connection, "presets")
     change.connection.execute("ALTER TABLE lake.ledger.exports ADD COLUMN IF NOT EXISTS detail VARCHAR")
 
 
-def _add_checksums(change: "Transaction", data: Location) -> None:
+def _add_checksums(change: Change, data: Location) -> None:
     tables.create_ledger_table(change.connection, "files")
     change.record_files(lake_files.without_checksum(change.connection, data))
 
 
-def _add_value_mappings(change: "Transaction", data: Location) -> None:
+def _add_value_mappings(change: Change, data: Location) -> None:
     tables.create_ledger_table(change.connection, "value_mappings")
 
 
-def _add_erasures_and_losses(change: "Transaction", data: Location) -> None:
+def _add_erasures_and_losses(change: Change, data: Location) -> None:
     tables.create_ledger_table(change.connection, "erasures")
     tables.create_ledger_table(change.connection, "losses")
 
