@@ -48,7 +48,7 @@ class Manifest:
     """A backup: the store and snapshot that it equals, when it was made, and its files.
 
     at: the time at which the store was as in the backup. seq: the number of the ledger's last row.
-    verified_at: when all of its new files had been read back.
+    verified_at: when all of its new files had been read back. store_format: the number of the store's format.
     """
 
     backup: str
@@ -59,6 +59,7 @@ class Manifest:
     verified_at: datetime
     contents: Contents
     files: tuple[BackupFile, ...]
+    store_format: int = 0
 
     @property
     def bytes(self) -> int:
@@ -68,6 +69,8 @@ class Manifest:
     def to_json(self) -> str:
         """Returns the manifest as one line of JSON."""
         written = {**vars(self), "at": self.at.isoformat(), "verified_at": self.verified_at.isoformat()}
+        if not self.store_format:
+            del written["store_format"]  # the older programs that can use this store do not know the key
         written["files"] = [[*vars(file).values()] for file in self.files]
         written["contents"] = {
             **vars(self.contents),
@@ -144,7 +147,10 @@ class ListedBackup:
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """What was restored, and what is left to do. kept: files of the home that were there already and differ."""
+    """What was restored, and what is left to do.
+
+    kept: files of the home that were there already and differ. store_format: the number of the store's format.
+    """
 
     backup: str
     store: str
@@ -159,6 +165,7 @@ class RestoreReport:
     bytes: int
     seconds: float
     kept: tuple[str, ...]
+    store_format: int
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys that the command prints for restore."""

@@ -11,6 +11,8 @@ class Kind(StrEnum):
 
     FOREIGN = "foreign"
     """The catalog and the data do not belong together, so nothing else was checked."""
+    OTHER_FORMAT = "other_format"
+    """A program of another version made the store, so nothing else was checked."""
     MISSING = "missing"
     """A file that the store needs is not there."""
     DAMAGED = "damaged"
@@ -37,13 +39,15 @@ class Kind(StrEnum):
     """A process that was ended has left files, or is still making them."""
     LOST = "lost"
     """Records were marked as lost by a repair."""
+    OLDER_FORMAT = "older_format"
+    """An older program made the store. Until its format is changed, it can only be checked and backed up."""
     DEPLOYMENT = "deployment"
     """The machine or its set-up lacks something."""
 
     @property
     def is_wrong(self) -> bool:
         """Returns whether somebody must do something about it. The others are notes."""
-        return self not in (Kind.SUPERFLUOUS, Kind.LEFTOVER, Kind.LOST, Kind.DEPLOYMENT)
+        return self not in (Kind.SUPERFLUOUS, Kind.LEFTOVER, Kind.LOST, Kind.OLDER_FORMAT, Kind.DEPLOYMENT)
 
 
 @dataclass(frozen=True)

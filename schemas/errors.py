@@ -22,6 +22,7 @@ RecordsError                exit 1   something failed; nothing was half done
 ├── OutOfMemory             exit 1   the operation needs more memory than it may use
 ├── NotAccessible           exit 1   the system refuses to read or write a file or folder
 ├── StoreNotReady           exit 1   the store is missing, or older than the record types
+│   └── OtherFormat                  a program of another version made the store
 ├── StoreBusy               exit 1   another process has the write lock (transient)
 ├── StoreUnreachable        exit 1   the server of the catalog or the data does not answer, or refuses (transient)
 ├── CommitUnknown           exit 1   the catalog did not confirm a commit; it is there whole, or not at all
@@ -181,6 +182,12 @@ class StoreNotReady(RecordsError):
     """The store does not exist, may not be used, is damaged, or was prepared for other record types."""
 
     code = "store_not_ready"
+
+
+class OtherFormat(StoreNotReady):
+    """The store has another format than this program reads and writes: an older or a newer program made it."""
+
+    code = "other_format"
 
 
 class StoreBusy(RecordsError):

@@ -52,6 +52,7 @@ def test_exit_codes_are_those_of_the_design() -> None:
         "OutOfMemory": 1,
         "NotAccessible": 1,
         "StoreNotReady": 1,
+        "OtherFormat": 1,
         "StoreBusy": 1,
         "StoreUnreachable": 1,
         "CommitUnknown": 1,

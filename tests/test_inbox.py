@@ -14,13 +14,14 @@ import dagster as dg
 import pytest
 
 from pipelines.arrivals import file_arrival, import_arrivals
-from pipelines.store_resource import RecordsResource
+from pipelines.store_resource import RecordsResource, Refusal
 from resources.inbox import inbox_of
 from resources.record_store import RecordStore
 from resources.upkeep.leftovers import sweep_archive
 from schemas.maintenance import Removed
 from tests.inbox import import_all, kinds, lands, places, take
 from tests.object_server import on_disk
+from tests.older_stores import LATER, unpack
 from tests.records import contact, write_csv
 
 # Dagster 1.13 reads pydantic's `__fields__` wherever a resource is made.
@@ -93,6 +94,13 @@ def test_accounts_and_types_have_folders_in_which_to_put_files(inbox_store: Reco
         str(path.relative_to(on_disk(inbox_store.settings.inbox)))
         for path in on_disk(inbox_store.settings.inbox).glob("*/*")
     } == {*("ua/contacts", "ua/flights", "dl/contacts", "dl/flights")}
+
+
+def test_of_a_store_of_another_format_it_says_so(home: Path, instance: dg.DagsterInstance) -> None:
+    unpack(LATER, home)
+    sentence = "has format 0, and this program needs format"
+    with dg.build_sensor_context(instance) as context, pytest.raises(Refusal, match=sentence):
+        file_arrival(context, records=RecordsResource())
 
 
 def test_before_there_is_a_store_it_waits(home: Path, instance: dg.DagsterInstance) -> None:

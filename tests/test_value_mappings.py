@@ -15,13 +15,10 @@ from pipelines.commands.cli import main
 from resources.importing.importer import Importer
 from resources.importing.used_values import UsedValues
 from resources.importing.value_mappings import accept_values, forget_values
-from resources.migration import Migration
 from resources.record_store import RecordStore
-from resources.settings import Settings
-from schemas import load_record_types
 from schemas.batches import ImportReport, ImportRequest, OnInvalid, Remembered
 from schemas.contacts import Contacts
-from schemas.errors import InvalidRequest, RejectsFound, StoreNotReady
+from schemas.errors import InvalidRequest, RejectsFound
 from schemas.proposals import proposed
 from schemas.record_type import Field
 from schemas.rollbacks import RollbackRequest
@@ -181,29 +178,6 @@ def test_a_mapping_of_a_field_without_a_column_is_said_to_have_no_effect(importe
         "--blank notes=clear --value country:… --value email:… (no column feeds the field)"
     )
     assert "Wonderland" not in str(understood)
-
-
-def test_a_store_without_the_table_of_mappings_is_moved_and_gets_it(
-    importer: Importer, store: RecordStore, tmp_path: Path
-) -> None:
-    """An earlier version made the store."""
-    importer.import_file(ImportRequest(sent(tmp_path / "a.csv"), "ua", "contacts"), OnInvalid.SKIP)
-    with store.transaction("as an earlier version made it", "tester") as transaction:
-        transaction.connection.execute("DROP TABLE lake.ledger.value_mappings")
-    again = importer.preview(contacts_of(sent(tmp_path / "b.csv", 5))).batch
-    assert (again.counts.rejected, known(store)) == (2, [])
-    pairs = value_map(["status:Kunde=customer"])
-    with pytest.raises(StoreNotReady, match=r"An earlier version made the store, without mappings of values\."):
-        accept_values(store, "ua", "contacts", pairs, "tester")
-
-    place = str(tmp_path / "there")
-    there = Settings.from_environment({"RECORDS_HOME": place, "RECORDS_ACTOR": "tester"})
-    Migration(store, place, place).run()
-    with RecordStore(there) as moved:
-        for each in (store, moved):
-            each.initialise(load_record_types())
-            accept_values(each, "ua", "contacts", pairs, "tester")
-            assert known(each) == [("status:Kunde=customer", 0, True)]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 import json
 import shlex
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,22 +14,60 @@ from pipelines.commands.group import Subcommands
 from pipelines.commands.options import open_store, print_json
 from resources.record_store import RecordStore
 from schemas import load_record_types
+from schemas.errors import Refused
 from schemas.reading import ReadOptions
+
+if TYPE_CHECKING:
+    from resources.record_store.store_format import FormatChange
 
 
 @click.command()
+@click.option("--yes", is_flag=True, help="Change the format of an older store without asking.")
 @options.as_json
-def init(as_json: bool) -> None:
-    """Prepare the store for the record types. Safe to repeat; run it after a record type has changed."""
+def init(yes: bool, as_json: bool) -> None:
+    """Prepare the store for the record types. Safe to repeat; run it after a record type has changed.
+
+    After an update of the program it may have to change the store's format. It says what it changes, and asks first.
+    """
     with open_store() as store:
         new = not store.exists
-        done = store.initialise(load_record_types())
+        changes = store.lacking_changes()
+        if changes and not yes:
+            _ask_for_change(store, changes, as_json=as_json)
+
+        def changing(change: "FormatChange") -> None:
+            click.echo(f"Changing the store to format {change.number}…", err=True)
+
+        progress = None if as_json else changing
+        done = store.initialise(load_record_types(), change_format=bool(changes), progress=progress)
         if as_json:
             print_json({"home": str(store.settings.home), "done": done})
         elif new:
             click.echo(f"Made a new store in {store.settings.place}.")
         else:
             click.echo("\n".join(done or ["The store is ready; there was nothing to do."]))
+
+
+def _ask_for_change(store: RecordStore, changes: Sequence["FormatChange"], *, as_json: bool) -> None:
+    """Say what would be changed, and how to go back, and ask. Raises Refused if no terminal can ask."""
+    state, settings = store.state(), store.settings
+    sentence = f"The store has format {state.format}, and this program needs format {changes[-1].number}."
+    save, back = "Back it up: records backup PLACE.", "restore that backup to an empty place: records restore PLACE"
+    if state.store is None:  # only newer formats can be backed up
+        places = " and ".join(dict.fromkeys((settings.place, str(settings.data))))
+        save, back = f"Copy {places}.", "put that copy in its place again"
+    hints = (
+        f"First end all programs that use the store. {save}",
+        f"Older programs must not use the store afterwards. The way back: {back}. Then install the older program.",
+    )
+    if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        needed = " ".join(change.sentence for change in changes)
+        raise Refused(
+            f"{sentence} New in it: {needed}", f"Nothing was changed. {' '.join(hints)} Then: records init --yes"
+        )
+    listed = [f"  {change.number}  {change.sentence}" for change in changes]
+    click.echo("\n".join((f"{sentence} New in it:", *listed, *hints)), err=True)
+    click.confirm("Change the store now?", abort=True, err=True)
 
 
 @click.command()

@@ -6,6 +6,7 @@ from datetime import datetime
 from rich import filesize
 
 from pipelines.commands.terminal import console, escape, table
+from resources.record_store.store_format import changes_from
 from schemas.backups import BackupReport, ListedBackup, RestoreReport
 from schemas.counts import numbered
 
@@ -62,7 +63,11 @@ def print_restore(report: RestoreReport) -> None:
     )
     for path in report.kept:
         out.print(f"{escape(path)} was there already and differs from the backup. It stays as it is.")
-    out.print("Next: records init")
+    if changes_from(report.store_format):
+        out.print(f"It has the older format {report.store_format}. The program that made it can use it as it is.")
+        out.print("To use it with this program: records init")
+    else:
+        out.print("Next: records init")
 
 
 def _at(time: datetime | None) -> str:

@@ -33,6 +33,7 @@ from schemas.errors import (
     DiskFull,
     InvalidRequest,
     NotFound,
+    OtherFormat,
     RecordsError,
     Refused,
     StoreBusy,
@@ -63,6 +64,7 @@ _STATUS: dict[type[RecordsError], HTTPStatus] = {
     Refused: HTTPStatus.CONFLICT,
     StoreBusy: HTTPStatus.SERVICE_UNAVAILABLE,
     StoreUnreachable: HTTPStatus.SERVICE_UNAVAILABLE,
+    OtherFormat: HTTPStatus.SERVICE_UNAVAILABLE,
     DiskFull: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 _POLICY = (

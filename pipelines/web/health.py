@@ -50,8 +50,11 @@ class Health:
             return PlainTextResponse(
                 "The metrics are for this machine, and for the addresses in `monitors` of web.yaml.\n", 403
             )
-        with self._site.stores.lent() as store:
-            content, media_type = self._metrics.text(store)
+        try:
+            with self._site.stores.lent() as store:
+                content, media_type = self._metrics.text(store)
+        except RecordsError as error:
+            return PlainTextResponse(f"{error.code}\n", 503)
         return Response(content, media_type=media_type)
 
     def parts(self) -> list[Part]:
@@ -67,7 +70,7 @@ class Health:
 
     def _catalog(self) -> None:
         with self._site.stores.lent() as store, store.reading():
-            pass
+            store.require_format()
 
 
 def _data(settings: Settings) -> None:

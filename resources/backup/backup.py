@@ -80,7 +80,7 @@ class Backup:
         if not self._store.exists:
             raise not_ready(self._settings)
         self._place.require_apart(self._settings)
-        with self._turn():
+        with self._turn(), self._store.taking_older():
             with self._store.reading() as connection:
                 store = state_of(connection).store or ""
             self._place.claim(store)
@@ -155,7 +155,7 @@ class Backup:
         files = [*(self._copied.files[file.path] for file in named), *own, *tables, *self._of_home()]
         backup = new_id("backup", at)
         listed = tuple(sorted(files, key=lambda file: file.path))
-        return Manifest(backup, store, snapshot, seq, at, at, contents, listed), lock_seconds
+        return Manifest(backup, store, snapshot, seq, at, at, contents, listed, state.format), lock_seconds
 
     def _new_of_lake(self, connection: Connection) -> tuple[list[NamedFile], dict[str, StoredFile]]:
         """Return the files of the lake that the backup does not have yet, and their recorded versions."""

@@ -31,6 +31,7 @@ from resources.record_store.lake import Lake
 from resources.record_store.lake_files import LAKE, needed, read_numbers
 from resources.record_store.pending_files import PENDING
 from resources.record_store.refusals import foreign_data
+from resources.record_store.store_format import require_known_format
 from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.settings import Settings
 from resources.store_files import put_blocks, roots
@@ -77,6 +78,7 @@ class Restore:
         self._place.require_apart(self._target)
         with self._place.lock():
             manifest = self._place.chosen(at)
+            require_known_format(self._target, manifest.store_format)
             marker = self._target.data / f"{INCOMPLETE}{manifest.backup}"
             if self._catalog.exists() and exists(marker):
                 self._end(marker)  # only that was left to do
@@ -236,6 +238,7 @@ class Restore:
             bytes=sum(file.bytes for file in files),
             seconds=round(time.monotonic() - started, 1),
             kept=kept,
+            store_format=manifest.store_format,
         )
 
     @contextmanager
@@ -256,10 +259,12 @@ def _require_same(written: tuple[str, int], file: BackupFile) -> None:
 def _compare(lake: Lake, manifest: Manifest) -> None:
     """Compare a restored catalog and its data with what the manifest says. Raises Unaccounted for a difference."""
     with lake.attached(read_only=True) as connection:
-        snapshot, seq = state_of(connection).snapshot, ledger.newest(connection)[0]
+        state, seq = state_of(connection), ledger.newest(connection)[0]
         contents = Contents(*ledger.numbers(connection), read_numbers(connection))
         wanted = {(file.path, file.bytes) for file in needed(connection)}
-    if (snapshot, seq) != (manifest.snapshot, manifest.seq):
+    if state.format != manifest.store_format:
+        raise Unaccounted("The restored catalog has another format than the backup's.", _NOT_PUT)
+    if (state.snapshot, seq) != (manifest.snapshot, manifest.seq):
         raise Unaccounted("The restored catalog ends with another snapshot than the backup's.", _NOT_PUT)
     if contents != manifest.contents:
         raise Unaccounted("The restored store has other numbers of records or batches than the backup's.", _NOT_PUT)

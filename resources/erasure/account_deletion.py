@@ -17,7 +17,6 @@ from resources.record_store.ledger_erasure import (
     erasures,
     forget_statistics,
     remove_account,
-    require_table,
 )
 from resources.record_store.refusals import check_account
 from resources.record_store.selection import require_account
@@ -55,7 +54,6 @@ class AccountDeletion:
     def delete(self) -> ErasureReport:
         """Delete the account. Returns the receipt. Raises NotFound if there is no such account."""
         with self._store.reading() as connection:
-            require_table(connection)
             known = erasures(connection, self._account)
             if not any(it.record_type is None and it.status is ErasureStatus.BEGUN for it in known):
                 require_account(connection, self._account)

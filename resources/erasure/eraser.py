@@ -26,7 +26,6 @@ from resources.record_store.ledger_erasure import (
     erasures,
     forget_statistics,
     mask_rows,
-    require_table,
 )
 from resources.record_store.selection import known_type, require_account
 from resources.record_store.transaction import Transaction
@@ -87,7 +86,6 @@ class Eraser:
         Refused, before any change, if a file that waits for its import cannot be written without them.
         """
         with self._store.reading() as connection:
-            require_table(connection)
             is_begun = any(
                 it.status is ErasureStatus.BEGUN and it.record_type == request.record_type
                 for it in erasures(connection, request.account, request.record_type)

@@ -29,6 +29,7 @@ from schemas.errors import (
     DamagedFile,
     ForeignData,
     ImplausibleClock,
+    OtherFormat,
     RecordsError,
     StoreNotReady,
 )
@@ -66,8 +67,10 @@ class StoreCheck:
         try:
             inventory = self._inventory()
         except (ForeignData, CatalogOutdated, DamagedFile, StoreNotReady) as error:
-            self._findings.append(Finding(Kind.FOREIGN, f"{error.message} Nothing else was checked."))
+            kind = Kind.OTHER_FORMAT if isinstance(error, OtherFormat) else Kind.FOREIGN
+            self._findings.append(Finding(kind, f"{error.message} Nothing else was checked."))
             return self._report(Comparison(self._settings.data, fast=self._fast), started)
+        self._findings += self._older_format()
         total = sum(inventory.present[path].bytes for path in inventory.wanted.keys() & inventory.present.keys())
         comparison = Comparison(self._settings.data, fast=self._fast, progress=progress, total=total)
         damaged = self._compare(inventory, comparison)
@@ -89,6 +92,13 @@ class StoreCheck:
                 self._part(f"The records of {name}", count)
             self._count_batches(inventory, touched)
         return self._report(comparison, started)
+
+    def _older_format(self) -> Iterator[Finding]:
+        """Yield a note if an older program made the store. The check reads only what its format has."""
+        try:
+            self._store.require_format()
+        except OtherFormat as error:
+            yield Finding(Kind.OLDER_FORMAT, f"{error.message} To change it: records init.")
 
     def _report(self, comparison: Comparison, started: float) -> CheckReport:
         found = sorted(self._findings, key=lambda it: (not it.kind.is_wrong, it.path or "", it.sentence))

@@ -18,7 +18,7 @@ from resources.health.comparing import Comparison
 from resources.health.inventory import Inventory, Wanted, batch_of, present_files, take_inventory
 from resources.health.sources import SHA256, Source, TrashSource
 from resources.importing.progress import Progress
-from resources.record_store import RecordStore, ledger, ledger_files, losses, reconstruction, tables
+from resources.record_store import RecordStore, ledger, ledger_files, losses, reconstruction
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE, LakeFile
 from resources.record_store.losses import Loss
@@ -65,6 +65,8 @@ class StoreRepair:
         A file is restored from a copy, or made again from others. If neither is possible, its records are marked as
         lost, so that all other records can be used.
         """
+        if not dry_run:
+            self._store.require_format()
         suspects = self._wrong(self._inventory(), progress)
         done: list[Repair] = []
         with self._store.write_lock:
@@ -311,9 +313,6 @@ class StoreRepair:
         def lose() -> Repair:
             with self._store.examining() as connection:
                 recorded = losses.recorded(connection, [file.path])
-                has_table = tables.exists(connection, "ledger", "losses")
-            if not has_table:
-                raise RecordsError("The ledger of an earlier version has no table of losses.", "Run: records init.")
             # The ledger comes first, so that no record is ever missing without a row about it.
             keys = self._list_keys(inventory, found, data_file, repair.batches) if following is None else None
             if not recorded:

@@ -4,7 +4,6 @@ The copy is compared with the source before it becomes a catalog.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from resources.migration.catalog_rows import NewCatalog, unload
@@ -13,7 +12,7 @@ from resources.record_store.lake import METADATA, Connection, Lake
 from resources.record_store.lake_files import NamedFile, needed
 from resources.record_store.snapshots import images_of
 from resources.record_store.store import RecordStore
-from resources.record_store.tables import LEDGER, exists, table
+from resources.record_store.tables import LEDGER, table
 from resources.settings import Settings
 from schemas.batches import BatchStatus
 from schemas.errors import Unaccounted
@@ -110,17 +109,14 @@ class CatalogCopy:
 
 
 def _tally(connection: Connection, record_types: list[str]) -> Tally:
-    """Return the tally of each account's records of each type, and of each table of the ledger.
-
-    A store of an earlier version may lack a table of the ledger, until `records init`.
-    """
+    """Return the tally of each account's records of each type, and of each table of the ledger."""
     found: Tally = {}
     for name in record_types:
         rows = connection.execute(
             f"SELECT _account, count(*), sum(hash(it)) FROM {table(name)} it GROUP BY _account"
         ).fetch_all()
         found |= {(name, account): (number, checksum) for account, number, checksum in rows}
-    for name in filter(partial(exists, connection, "ledger"), LEDGER):  # an older store may lack one
+    for name in LEDGER:
         found["ledger", name] = connection.fetch_one(f"SELECT count(*), sum(hash(it)) FROM lake.ledger.{name} it")
     return found
 

@@ -9,7 +9,9 @@ from resources.file_storage import files_below, is_local, make_folder, size_of
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.lake_files import LAKE, NamedFile, named
 from resources.record_store.refusals import catalog_outdated, foreign_data, not_marked, not_ready
+from resources.record_store.store_format import require_format, require_known_format
 from resources.record_store.store_mark import Mark, StoreMark
+from resources.record_store.tables import NOT_INLINED
 from resources.settings import Settings
 from schemas.errors import CatalogOutdated
 
@@ -19,11 +21,16 @@ KEY = "records_store"
 
 @dataclass(frozen=True)
 class CatalogState:
-    """The state of a catalog: whether it has the ledger, the store's id, and the number of its newest snapshot."""
+    """The state of a catalog.
+
+    has_ledger: whether the store was made to the end. store: its id. snapshot: the number of the newest snapshot.
+    format: the number of the store's format; 0 if a program made it that wrote none.
+    """
 
     has_ledger: bool
     store: str | None
     snapshot: int
+    format: int
 
 
 @dataclass(frozen=True)
@@ -45,26 +52,33 @@ def state_of(connection: Connection) -> CatalogState:
     """Return the present state of the catalog."""
     state = connection.of_catalog(
         f"""
-        SELECT (SELECT count(*) FROM {{catalog}}.ducklake_schema WHERE schema_name = 'ledger') AS ledgers,
+        SELECT count(CASE WHEN t.table_name = 'batches' THEN 1 END) AS ledgers, max(g.value) AS format,
             (SELECT max(value) FROM {{catalog}}.ducklake_metadata WHERE key = '{KEY}') AS store,
             (SELECT max(snapshot_id) FROM {{catalog}}.ducklake_snapshot) AS snapshot
+        FROM {{catalog}}.ducklake_table t
+        JOIN {{catalog}}.ducklake_schema s ON s.schema_id = t.schema_id AND s.schema_name = 'ledger'
+        LEFT JOIN {{catalog}}.ducklake_tag g ON g.object_id = t.table_id AND g.key = 'comment'
+            AND g.end_snapshot IS NULL AND t.table_name = '{NOT_INLINED}'
+        WHERE t.end_snapshot IS NULL AND t.table_name IN ('batches', '{NOT_INLINED}')
         """
     )
-    ledgers, store, snapshot = connection.fetch_one(
-        f"SELECT ledgers::BIGINT, store::VARCHAR, snapshot::BIGINT FROM {state}"
+    ledgers, number, store, snapshot = connection.fetch_one(
+        f"SELECT ledgers::BIGINT, TRY_CAST(format::VARCHAR AS BIGINT), store::VARCHAR, snapshot::BIGINT FROM {state}"
     )
-    return CatalogState(bool(ledgers), store, snapshot or 0)
+    return CatalogState(bool(ledgers), store, snapshot or 0, number or 0)
 
 
 def require_one_store(settings: Settings, mark: Mark | None, catalog: CatalogState) -> Mark:
     """Compare a mark with the catalog, which was read after it. Returns the mark.
 
-    Raises StoreNotReady if there is no store or no mark. Raises ForeignData if the two are of different stores, and
-    CatalogOutdated if the data are newer than the catalog.
+    Raises StoreNotReady if there is no store or no mark, and OtherFormat if a newer program made it. Raises ForeignData
+    if the two are of different stores, and CatalogOutdated if the data are newer than the catalog.
     """
     if not catalog.has_ledger:  # for example, after a crash while the store was made
         raise not_ready(settings)
+    require_known_format(settings, catalog.format)
     if mark is None or catalog.store is None:
+        require_format(settings, catalog.format)  # programs before format 2 gave no id
         raise not_marked(settings)
     if mark.store != catalog.store:
         raise foreign_data(settings, f"the data are of the store {mark.store}, the catalog is of {catalog.store}")

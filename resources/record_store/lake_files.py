@@ -232,10 +232,16 @@ def written(
     return files
 
 
+def without_checksum(connection: Connection, data: Location) -> list[StoredFile]:
+    """Return the files that the catalog names and the ledger does not know, with their checksums."""
+    paths = [file.path for file in named(connection)]
+    return written(connection, data, set(paths) - ledger_files.files(connection, paths).keys(), None, None)
+
+
 def compare_descriptions(connection: Connection, data: Location) -> None:
     """Compare the small files that describe the record types. All other files depend on them.
 
-    Raises DamagedFile. Skips files of an earlier version, which have no recorded checksum yet.
+    Raises DamagedFile. Skips files with a commit of their checksums that is still to come.
     """
     rows = connection.execute(
         f"SELECT DISTINCT path FROM ({_named(connection)}) WHERE table_name = 'record_types'"
@@ -317,7 +323,7 @@ def not_whole(data: Location, path: str, known: StoredFile | None) -> RecordsErr
     size = size_of(place)
     if size is None:
         what = "is missing"
-    elif known is None:  # an earlier version has written it
+    elif known is None:  # another program has written it
         return no_checksum(place)
     elif size != known.bytes:
         what = f"has {size:,} bytes, and {known.bytes or 0:,} were written"

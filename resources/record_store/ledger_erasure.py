@@ -15,7 +15,6 @@ from typing import Any
 
 from resources.record_store.lake import METADATA, Connection, identifier
 from resources.record_store.ledger_rows import append_rows
-from resources.record_store.tables import exists
 from schemas.batches import Batch
 from schemas.erasure import Erasure, ErasureStatus
 from schemas.errors import StoreNotReady
@@ -135,11 +134,7 @@ def remove_account(connection: Connection, account: str) -> LedgerChanges:
 
 
 def append_erasure(transaction: Connection, seq: int, at: datetime, erasure: Erasure) -> None:
-    """Record that an erasure has begun, or that it is done. Raises StoreNotReady if an earlier version made the store.
-
-    It has no value and no key, only counts.
-    """
-    require_table(transaction)
+    """Record that an erasure has begun, or that it is done. It has no value and no key, only counts."""
     row = {name: getattr(erasure, name) for name in ("erasure_id", "account", "record_type", "actor")}
     detail = json.dumps(dict(erasure.counts))
     append_rows(
@@ -147,12 +142,6 @@ def append_erasure(transaction: Connection, seq: int, at: datetime, erasure: Era
         "erasures",
         {"seq": seq, "recorded_at": at, **row, "status": erasure.status.value, "detail": detail},
     )
-
-
-def require_table(connection: Connection) -> None:
-    """Raises StoreNotReady if the store has no table of erasures yet."""
-    if not exists(connection, "ledger", "erasures"):
-        raise StoreNotReady("An earlier version made the store, which cannot record erasures.", "Run: records init")
 
 
 def erasures(connection: Connection, account: str | None = None, record_type: str | None = None) -> list[Erasure]:

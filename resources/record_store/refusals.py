@@ -18,6 +18,7 @@ from schemas.errors import (
     InvalidRequest,
     ModifiedSince,
     NotFound,
+    OtherFormat,
     PreviewOutdated,
     Refused,
     StoreNotReady,
@@ -50,8 +51,26 @@ def not_ready(settings: Settings) -> StoreNotReady:
     )
 
 
+def older_format(settings: Settings, found: int, needed: int) -> OtherFormat:
+    """Returns the error for a store that an older program made."""
+    return OtherFormat(
+        f"The store in {settings.place} has format {found}, and this program needs format {needed}.",
+        "Nothing was read or written. End all programs that use the store. Then run: records init. It says what it "
+        "changes, and what to back up first.",
+    )
+
+
+def newer_format(settings: Settings, found: int, known: int) -> OtherFormat:
+    """Returns the error for a store that a newer program made."""
+    return OtherFormat(
+        f"The store in {settings.place} has format {found}, and this program knows formats up to {known}.",
+        "Nothing was read or written. Install the newer program again. Or restore the backup from before the change, "
+        "to an empty place: records restore PLACE --at BACKUP.",
+    )
+
+
 def not_marked(settings: Settings) -> StoreNotReady:
-    """Returns the error for a catalog or data without the store's id, as an earlier version made them."""
+    """Returns the error for a catalog or data without the store's id, as after `store.json` was removed."""
     return StoreNotReady(
         f"Nothing says that the data in {settings.data} belong to the catalog in {settings.place}.",
         "Nothing was read or written. If RECORDS_HOME, RECORDS_CATALOG and RECORDS_DATA are right, run: records init. "

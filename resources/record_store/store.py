@@ -1,13 +1,14 @@
 """`RecordStore`: the store of all accounts."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from resources.file_storage import is_local, make_folder
-from resources.record_store import lake_files, ledger, ledger_files, ledger_rows, tables
+from resources.record_store import lake_files, ledger, ledger_rows, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.identity import (
+    CatalogState,
     OutdatedCatalog,
     accept,
     claim,
@@ -25,9 +26,16 @@ from resources.record_store.refusals import (
 )
 from resources.record_store.selection import known_type, require_account
 from resources.record_store.snapshots import current_number, snapshots_of
+from resources.record_store.store_format import (
+    FORMAT,
+    FormatChange,
+    changes_from,
+    require_format,
+    require_known_format,
+)
 from resources.record_store.transaction import TransactionalStore
 from schemas.batches import Batch, BatchStatus, ImportReport
-from schemas.errors import InvalidRequest
+from schemas.errors import InvalidRequest, StoreNotReady
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.record_type import RecordType
 
@@ -46,11 +54,45 @@ class LedgerNews:
 class RecordStore(TransactionalStore):
     """The store that the settings name. A context manager, for one thread: see `TransactionalStore`."""
 
-    def initialise(self, record_types: Collection[RecordType]) -> list[str]:
+    def state(self) -> CatalogState:
+        """Returns the state of the catalog, of any format. Raises StoreNotReady if there is no store."""
+        if self.exists:
+            with self._lake.attached(read_only=True) as connection:
+                state = state_of(connection)
+            if state.has_ledger:
+                return state
+        raise not_ready(self.settings)
+
+    def require_format(self) -> None:
+        """Raise OtherFormat if an older or a newer program made the store, and StoreNotReady if there is none."""
+        require_format(self.settings, self.state().format)
+
+    def lacking_changes(self) -> tuple[FormatChange, ...]:
+        """Returns the changes of its format that an older store lacks. Raises OtherFormat if a newer program made it.
+
+        There are none for a store that does not exist yet, or that a killed process has not made to the end.
+        """
+        try:
+            number = self.state().format
+        except StoreNotReady:
+            return ()
+        require_known_format(self.settings, number)
+        return changes_from(number)
+
+    def initialise(
+        self,
+        record_types: Collection[RecordType],
+        *,
+        change_format: bool = False,
+        progress: Callable[[FormatChange], None] | None = None,
+    ) -> list[str]:
         """Create the store if needed, and record the record types. Returns what was done, as sentences.
 
         Adds columns for the nullable fields that a type has gained. Safe to repeat, also in several processes at once.
         Raises StoreNotReady if a type has changed in any other way, ForeignData if the data belong to another store.
+
+        change_format: change a store of an older format; without it, OtherFormat is raised for one, and nothing is
+        changed. Each change is a commit. `progress` gets a change before it is made.
         """
         make_folder(self.settings.home)
         if is_local(self.settings.data):
@@ -59,15 +101,23 @@ class RecordStore(TransactionalStore):
         with self.write_lock:
             if not self.exists:
                 require_unclaimed(self.settings, self._mark.read())
+            changes = self.lacking_changes()
+            if changes and not change_format:
+                self.require_format()
             if is_local(self.settings.lake):
                 make_folder(self.settings.lake)
             with self._lake.attached() as connection:
-                created = tables.create_ledger(connection, record_types)
-                ledger_rows.create_indexes(connection)
+                created = tables.create_ledger(connection, record_types, FORMAT)
                 claim(connection, self.settings, self._mark, self._times.observe(None))
                 if self._projection is not None:
                     last = ledger.newest(connection)[0]
                     self._projection.rebuild(last, lambda: ledger.batches(connection))
+            with self.taking_older():
+                for change in changes:
+                    self._change_format(change, progress)
+                    done.append(f"The store has format {change.number} now: {change.sentence}")
+            with self._lake.attached() as connection:
+                ledger_rows.create_indexes(connection)
             with self.transaction("prepare the store", "records", apart=True) as transaction:
                 known = ledger.record_types(transaction.connection)
                 for record_type in record_types:
@@ -83,11 +133,7 @@ class RecordStore(TransactionalStore):
                         done.append(f"{record_type.name} has gained {', '.join(gained) or 'no field'}.")
                     transaction.append(ledger.append_record_type, transaction.at, record_type)
             with self.transaction("record checksums", "records", writes=()) as transaction:
-                paths = [file.path for file in lake_files.named(transaction.connection)]
-                unknown = set(paths) - ledger_files.files(transaction.connection, paths).keys()
-                transaction.record_files(
-                    lake_files.written(transaction.connection, self.settings.data, unknown, None, None)
-                )
+                transaction.record_files(lake_files.without_checksum(transaction.connection, self.settings.data))
         return done
 
     def record_types(self) -> dict[str, RecordType]:
@@ -283,7 +329,7 @@ class RecordStore(TransactionalStore):
 
     def accept_clock(self) -> datetime:
         """Accept the clock after a long time without a write. Returns its time."""
-        with self.write_lock, self._lake.attached() as connection:
+        with self.write_lock, self.taking_older(), self._lake.attached() as connection:
             mark = self._require_one_store(connection)
             self._times.require_plausible()
             seen = self._times.observe(None)
@@ -309,6 +355,14 @@ class RecordStore(TransactionalStore):
             mark = self._mark.read()
             if is_outdated(self.settings, mark, state_of(connection)) and mark is not None:
                 accept(connection, self._mark, mark, self._times.observe(None))
+
+    def _change_format(self, change: FormatChange, progress: Callable[[FormatChange], None] | None) -> None:
+        """Make a change of the format and write its number, in one commit."""
+        if progress is not None:
+            progress(change)
+        with self.transaction(f"store format {change.number}", "records", writes=()) as transaction:
+            change.make(transaction, self.settings.data)
+            tables.set_format(transaction.connection, change.number)
 
     def _projected(self) -> Projection:
         if self._projection is None:

@@ -43,7 +43,11 @@ LEDGER: dict[str, str] = {
 }
 """The columns of the append-only tables, by table. `seq` numbers the rows of all tables together, without gaps."""
 
-_NOT_INLINED = "record_types"
+NOT_INLINED = "record_types"
+"""The table of the ledger that has its rows in files. Its comment is the number of the store's format.
+
+DuckLake makes a second table of inlined rows for a table that gets a comment, so no other one is used for that.
+"""
 
 FILE_BYTES = 64_000_000
 """The size of a file of records. Two smaller files are merged and sorted in one step, within seconds."""
@@ -71,10 +75,10 @@ def table(record_type: str, database: str = "lake") -> str:
     return f"{database}.records.{identifier(record_type)}"
 
 
-def create_ledger(connection: Connection, record_types: Iterable[RecordType]) -> set[str]:
+def create_ledger(connection: Connection, record_types: Iterable[RecordType], store_format: int) -> set[str]:
     """Create the ledger's tables, and with them the tables of the record types. Returns the names of these types.
 
-    Does nothing to a ledger that exists, and then returns no names.
+    The commit has the number of the store's format. Does nothing to a ledger that exists, and then returns no names.
 
     Rows of the ledger are inlined: DuckLake keeps them in the catalog, without a file. `record_types` is not inlined,
     because its rows are written together with DDL. If one snapshot inlines a row and creates a table, reading that row
@@ -87,25 +91,31 @@ def create_ledger(connection: Connection, record_types: Iterable[RecordType]) ->
     connection.execute("BEGIN")
     connection.execute("CREATE SCHEMA IF NOT EXISTS lake.records")
     connection.execute("CREATE SCHEMA IF NOT EXISTS lake.ledger")
-    _create_ledger_table(connection, _NOT_INLINED)
+    create_ledger_table(connection, NOT_INLINED)
     connection.execute("COMMIT")
     # Settings that DuckLake takes outside a transaction only.
     connection.execute("CALL lake.set_option('target_file_size', ?, schema => 'records')", [f"{FILE_BYTES}B"])
     connection.execute(
-        "CALL lake.set_option('data_inlining_row_limit', 0, schema => 'ledger', table_name => ?)", [_NOT_INLINED]
+        "CALL lake.set_option('data_inlining_row_limit', 0, schema => 'ledger', table_name => ?)", [NOT_INLINED]
     )
     connection.execute("CALL lake.set_option('data_inlining_row_limit', 100, schema => 'ledger')")
-    created = set()
+    created: set[str] = set()
+    if exists(connection, "ledger", "batches"):
+        return created
     connection.execute("BEGIN")
-    if not exists(connection, "ledger", "batches"):
-        for record_type in record_types:
-            create_table(connection, record_type)
-            created.add(record_type.name)
-    for name in LEDGER.keys() - {_NOT_INLINED}:
-        _create_ledger_table(connection, name)
-    connection.execute("ALTER TABLE lake.ledger.exports ADD COLUMN IF NOT EXISTS detail VARCHAR")
+    for record_type in record_types:
+        create_table(connection, record_type)
+        created.add(record_type.name)
+    for name in LEDGER.keys() - {NOT_INLINED}:
+        create_ledger_table(connection, name)
+    set_format(connection, store_format)
     connection.execute("COMMIT")
     return created
+
+
+def set_format(connection: Connection, number: int) -> None:
+    """Write the number of the store's format."""
+    connection.execute(f"COMMENT ON TABLE lake.ledger.{NOT_INLINED} IS '{number:d}'")
 
 
 def exists(connection: Connection, schema: str, name: str) -> bool:
@@ -117,7 +127,8 @@ def exists(connection: Connection, schema: str, name: str) -> bool:
     return bool(found.fetch_all())
 
 
-def _create_ledger_table(connection: Connection, name: str) -> None:
+def create_ledger_table(connection: Connection, name: str) -> None:
+    """Create a table of the ledger, unless it exists."""
     connection.execute(f"CREATE TABLE IF NOT EXISTS lake.ledger.{name} ({LEDGER[name]})")
 
 

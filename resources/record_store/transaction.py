@@ -21,6 +21,7 @@ from resources.record_store.lake import Connection, Lake
 from resources.record_store.pending_files import PendingFiles
 from resources.record_store.refusals import not_ready
 from resources.record_store.second_names import SecondNames
+from resources.record_store.store_format import FORMAT, require_format
 from resources.record_store.store_mark import Mark, StoreMark, Writing
 from resources.record_store.timekeeper import Timekeeper
 from resources.record_store.write_lock import WriteLock
@@ -90,6 +91,7 @@ class TransactionalStore:
         self._pending = PendingFiles(settings.data, self.files)
         self._second_names = SecondNames(settings)
         self._is_one_store = False
+        self._takes_older = False
         self._times = Timekeeper(self.clock, settings.scratch)
 
     def __enter__(self) -> Self:
@@ -145,10 +147,19 @@ class TransactionalStore:
         return self._lake.operation(checksums)
 
     @contextmanager
+    def taking_older(self) -> Iterator[None]:
+        """Take a store of an older format meanwhile. For a backup, which needs no newer table, and for `initialise`."""
+        self._takes_older = True
+        try:
+            yield
+        finally:
+            self._takes_older = False
+
+    @contextmanager
     def reading(self, snapshot: int | None = None) -> Iterator[Connection]:
         """Opens a connection that reads the lake, as of a snapshot if one is given, and cannot write it.
 
-        Raises what `require_one_store` raises.
+        Raises what `require_one_store` raises, and OtherFormat for a store of another format.
         """
         if not self.exists:
             raise not_ready(self.settings)
@@ -161,7 +172,8 @@ class TransactionalStore:
     def examining(self, snapshot: int | None = None) -> Iterator[Connection]:
         """Opens a connection as `reading` does, in a transaction: all that it reads is of one snapshot.
 
-        It does not compare the descriptions of the record types first: a check compares all files itself.
+        It does not compare the descriptions of the record types first: a check compares all files itself. It takes
+        stores of older formats too.
         """
         if not self.exists:
             raise not_ready(self.settings)
@@ -346,9 +358,11 @@ class TransactionalStore:
             raise self._catalog.commit_error(error) from None
 
     def _require_one_store(self, connection: Connection) -> Mark:
-        mark = self._mark.read()
-        mark = require_one_store(self.settings, mark, state_of(connection))
-        if not self._is_one_store:
+        mark, catalog = self._mark.read(), state_of(connection)
+        if catalog.has_ledger and not self._takes_older:
+            require_format(self.settings, catalog.format)
+        mark = require_one_store(self.settings, mark, catalog)
+        if not self._is_one_store and catalog.format == FORMAT:
             lake_files.compare_descriptions(connection, self.settings.data)
             self._is_one_store = True
         return mark

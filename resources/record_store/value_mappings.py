@@ -11,21 +11,14 @@ from datetime import datetime
 
 from resources.record_store import ledger_rows
 from resources.record_store.lake import Connection
-from resources.record_store.tables import exists
 from schemas.batches import STANDING
-from schemas.errors import StoreNotReady
 from schemas.values import KnownValue, MappedValue, folded
 
 
 def append_value_mapping(
     transaction: Connection, seq: int, at: datetime, account: str, record_type: str, mapping: MappedValue, actor: str
 ) -> None:
-    """Record that an account accepts a mapping of values, or forgets it if the mapping has no value.
-
-    Raises StoreNotReady if an earlier version made the store.
-    """
-    if not exists(transaction, "ledger", "value_mappings"):
-        raise StoreNotReady("An earlier version made the store, without mappings of values.", "Run: records init")
+    """Record that an account accepts a mapping of values, or forgets it if the mapping has no value."""
     row = {"seq": seq, "recorded_at": at, "account": account, "record_type": record_type, "actor": actor}
     said = {"field": mapping.field, "text": mapping.text, "value": mapping.value}
     ledger_rows.append_rows(transaction, "value_mappings", row | said)
@@ -55,11 +48,8 @@ def _pair(mapping: MappedValue) -> tuple[str, str, str | None]:
 
 
 def _decided(connection: Connection, account: str, record_type: str) -> list[tuple[int, MappedValue]]:
-    """Returns what the account has accepted and forgotten, oldest first, with the numbers of the rows.
-
-    A store of an earlier version has no table for them until `records init`.
-    """
-    if ("ledger", "value_mappings") not in connection.filled:
+    """Returns what the account has accepted and forgotten, oldest first, with the numbers of the rows."""
+    if ("ledger", "value_mappings") not in connection.filled:  # without this, each import would ask the catalog
         return []
     owned = ledger_rows.is_among(connection, "account", [account])
     rows = connection.execute(

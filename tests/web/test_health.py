@@ -10,6 +10,8 @@ from pipelines.web.application import application
 from resources.export_writer import ExportWriter
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from resources.record_store.store_format import FORMAT
+from resources.record_store.tables import set_format
 from resources.settings import Settings
 from schemas.exports import ExportRequest
 from tests.records import contact, contacts_of, write_csv
@@ -31,6 +33,20 @@ def test_a_running_process_is_healthy(client: TestClient) -> None:
 def test_a_ready_store_says_so_for_each_part(client: TestClient) -> None:
     answer = client.get("/readyz")
     assert (answer.status_code, answer.text) == (200, "catalog: ok\ndata: ok\ndaemon: ok\ndisk: ok\n")
+
+
+def test_a_store_of_another_format_is_not_ready(client: TestClient, settings: Settings) -> None:
+    assert client.get("/readyz").status_code == 200
+    with RecordStore(settings) as store, store.transaction("older", "tester", writes=()) as transaction:
+        set_format(transaction.connection, FORMAT - 1)
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.text.splitlines()[0]) == (503, "catalog: other_format")
+    with TestClient(application(settings), ORIGIN, client=("127.0.0.1", 50_000)) as later:
+        page, metrics = later.get("/a/ua/import"), later.get("/metrics")
+    assert (metrics.status_code, metrics.text) == (503, "other_format\n")
+    assert page.status_code == 503
+    assert "This place is being updated" in page.text
+    assert f"has format {FORMAT - 1}, and this program needs format {FORMAT}." in page.text
 
 
 def test_each_part_that_is_not_ready_is_named(
