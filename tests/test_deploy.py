@@ -111,7 +111,10 @@ def test_without_a_store_nothing_is_served(home: Path) -> None:
     assert not home.exists()
 
 
-def test_the_parts_find_each_other_by_a_socket_that_only_the_user_can_use(settings: Settings, ready: None) -> None:
+def test_the_parts_find_each_other_by_a_socket_that_only_the_user_can_use(
+    settings: Settings, ready: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECORDS_LOG", "json")
     with _serving("code"), _serving("dagster", "--port", "13720"), _serving("daemon"):
         assert _asked(
             "{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }", 120
@@ -119,6 +122,9 @@ def test_the_parts_find_each_other_by_a_socket_that_only_the_user_can_use(settin
         assert (settings.home / "code.sock").stat().st_mode & 0o077 == 0
         answer = _asked("{ instance { daemonHealth { allDaemonStatuses { required healthy } } } }", 120, daemons=True)
         assert all(it["healthy"] for it in answer["instance"]["daemonHealth"]["allDaemonStatuses"] if it["required"])
+    for role in ("code", "dagster", "daemon"):
+        logged = [json.loads(line) for line in (settings.home / f"{role}.log").read_text().splitlines()]
+        assert logged[0]["event"].startswith(f"Serving {role} at "), "each line is an object, from start to end"
 
 
 @contextmanager
