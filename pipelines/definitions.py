@@ -14,6 +14,7 @@ from pipelines.exports import export_asset, export_job
 from pipelines.health import check_store, nightly_check
 from pipelines.imports import commit_batch, import_records, preview_import, records_asset
 from pipelines.ledger_events import ledger_events
+from pipelines.logs import log_as_set
 from pipelines.maintenance import maintain_store, nightly_maintenance
 from pipelines.notices import run_failures
 from pipelines.rollback import roll_back_batch
@@ -28,6 +29,7 @@ from schemas import load_record_types
 def defs() -> dg.Definitions:
     """All assets, checks, jobs, sensors, schedules and resources of the code location `records`."""
     keep_files_private()  # Dagster calls this once in each process that runs our code
+    log_as_set()
     record_types = load_record_types()
     export_executor = executor_of(Settings.from_environment().export_processes)
     return dg.Definitions(

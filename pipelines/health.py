@@ -1,4 +1,7 @@
-"""A check of the whole store, every night after maintenance. Damage fails the run, which sends a notice."""
+"""A check of the whole store, every night after maintenance. It also measures the store's room.
+
+Damage fails the run, which sends a notice.
+"""
 
 import dagster as dg
 from pydantic import Field
@@ -9,6 +12,8 @@ from pipelines.runs import tag_run
 from pipelines.store_resource import RETRIES, UPKEEP, RecordsResource, Refusal
 from resources.health.check import StoreCheck
 from resources.health.last_check import note_check
+from resources.health.last_space import note_space
+from resources.health.space import measure_space
 from schemas.checks import CheckReport
 from schemas.counts import numbered
 
@@ -29,6 +34,7 @@ def compare_store(context: dg.OpExecutionContext, config: CheckConfig, records: 
         tag_run(context, actor=config.actor or store.settings.actor)
         report = StoreCheck(store, fast=config.fast).run()
         note_check(store, report)
+        note_space(store, measure_space(store))
     if report.wrong:
         raise Refusal(
             f"{numbered(len(report.wrong), 'thing')} in the store must be mended: {report.wrong[0].sentence} "

@@ -107,6 +107,11 @@ class Settings:
         )
 
     @property
+    def log_format(self) -> str:
+        """Returns Dagster's name for the form of the logs."""
+        return "json" if self.log == "json" else "colored"
+
+    @property
     def rollback_window(self) -> timedelta:
         """Returns how long a commit can be rolled back."""
         return timedelta(hours=self.rollback_hours)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -20,11 +21,14 @@ from click.testing import CliRunner
 
 from pipelines.commands.cli import main
 from pipelines.commands.serve import serve
+from pipelines.health import nightly_check
 from resources.settings import Settings
+from tests.http_receiver import receiving
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+TIMERS = sorted((DEPLOY / "systemd").glob("*.timer"))
 BIN = Path(sys.executable).parent
 ROLES = next(it for it in serve.params if it.name == "role").type.choices  # type: ignore[attr-defined]
 
@@ -36,13 +40,21 @@ def units(tmp_path: Path) -> Path:
     """A copy of the units that starts the command of this environment, which systemd requires to exist."""
     copied = Path(shutil.copytree(DEPLOY / "systemd", tmp_path / "units"))
     for unit in copied.glob("*.service"):
-        unit.write_text(unit.read_text().replace("/opt/records/bin/records", str(BIN / "records")))
+        unit.write_text(unit.read_text().replace("/opt/records/bin", str(BIN)))
     return copied
 
 
+def command_of(unit: Path) -> str:
+    """Return the command that a unit starts, without the folder of the programs."""
+    (command,) = re.findall(r"^ExecStart=(.+)$", unit.read_text(), re.MULTILINE)
+    return str(command).replace("/opt/records/bin/", "")
+
+
 def test_there_is_a_unit_and_a_container_for_each_role() -> None:
-    commands = [re.findall(r"^ExecStart=(.+)$", unit.read_text(), re.MULTILINE) for unit in UNITS]
-    assert commands == [[f"/opt/records/bin/records serve --role {role}"] for role in sorted(ROLES)]
+    commands = {unit.stem: command_of(unit) for unit in UNITS}
+    assert {name: it for name, it in commands.items() if "serve" in it} == {
+        f"records-{role}": f"records serve --role {role}" for role in ROLES
+    }
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
     for role in ROLES:
         assert services[role]["command"][:3] == ["serve", "--role", role]
@@ -50,8 +62,48 @@ def test_there_is_a_unit_and_a_container_for_each_role() -> None:
 
 
 @systemd
-@pytest.mark.parametrize("name", [unit.name for unit in UNITS])
+def test_each_timer_starts_a_command_that_is_not_restarted_and_says_if_it_fails(units: Path) -> None:
+    assert {timer.stem: command_of(timer.with_suffix(".service")) for timer in TIMERS} == {
+        "records-backup": "records backup ${BACKUP_PLACE} --keep ${BACKUP_KEEP} --json",
+        "records-check": "records check --json",
+    }
+    settings = (DEPLOY / "systemd" / "records-.service.d" / "hardening.conf").read_text()
+    for timer in TIMERS:
+        unit = timer.with_suffix(".service").read_text()
+        assert "Type=oneshot" in unit
+        assert "OnFailure=records-failed@%n.service" in unit
+        assert "Restart=" not in unit + settings, "a restart would hide the failure"
+        assert subprocess.run(["systemd-analyze", "verify", units / timer.name], capture_output=True).returncode == 0
+    calendars = re.findall(r"^OnCalendar=(.+)$", "".join(timer.read_text() for timer in TIMERS), re.MULTILINE)
+    assert calendars == ["*-*-* 02:30", "*-*-* 04:15 UTC"]
+    assert nightly_check.cron_schedule == "15 4 * * *", "the timer is for stores without Dagster's daemon"
+    for calendar in calendars:
+        assert subprocess.run(["systemd-analyze", "calendar", calendar], capture_output=True).returncode == 0
+
+
+def test_a_failed_unit_sends_a_notice_to_the_receivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = (DEPLOY / "systemd" / "records-failed@.service").read_text()
+    (condition,) = re.findall(r"^ExecCondition=(.+)$", unit, re.MULTILINE)
+    (command,) = re.findall(r"^ExecStart=(.+)$", unit, re.MULTILINE)
+    command = (
+        command.replace("%i", "records-backup.service").replace("%H", "host").replace("/opt/records/bin", str(BIN))
+    )
+
+    def run(line: str, receivers: str) -> int:
+        return subprocess.run(shlex.split(line), env={"RECORDS_NOTIFY": receivers}, capture_output=True).returncode
+
+    assert run(condition, "") == 1, "without receivers nothing is sent, and that is no failure"
+    with receiving() as receiver:
+        assert run(condition, receiver.url) == 0
+        assert run(command, receiver.url) == 0
+    assert receiver.titles == ["records-backup.service has failed on host"]
+
+
+@systemd
+@pytest.mark.parametrize("name", [unit.name.replace("@", "@it") for unit in UNITS])
 def test_a_unit_is_valid_and_hardened(units: Path, name: str) -> None:
+    if "@" in name:
+        shutil.copy(units / "records-failed@.service", units / name)
     verified = subprocess.run(
         ["systemd-analyze", "verify", "--recursive-errors=no", units / name], capture_output=True, text=True
     )
@@ -111,7 +163,10 @@ def test_without_a_store_nothing_is_served(home: Path) -> None:
     assert not home.exists()
 
 
-def test_the_parts_find_each_other_by_a_socket_that_only_the_user_can_use(settings: Settings, ready: None) -> None:
+def test_the_parts_find_each_other_by_a_socket_that_only_the_user_can_use(
+    settings: Settings, ready: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RECORDS_LOG", "json")
     with _serving("code"), _serving("dagster", "--port", "13720"), _serving("daemon"):
         assert _asked(
             "{ repositoriesOrError { ... on RepositoryConnection { nodes { location { name } } } } }", 120
@@ -119,6 +174,9 @@ def test_the_parts_find_each_other_by_a_socket_that_only_the_user_can_use(settin
         assert (settings.home / "code.sock").stat().st_mode & 0o077 == 0
         answer = _asked("{ instance { daemonHealth { allDaemonStatuses { required healthy } } } }", 120, daemons=True)
         assert all(it["healthy"] for it in answer["instance"]["daemonHealth"]["allDaemonStatuses"] if it["required"])
+    for role in ("code", "dagster", "daemon"):
+        logged = [json.loads(line) for line in (settings.home / f"{role}.log").read_text().splitlines()]
+        assert logged[0]["event"].startswith(f"Serving {role} at "), "each line is an object, from start to end"
 
 
 @contextmanager

@@ -70,7 +70,7 @@ print(load_model("contacts").__module__, len(list(defs().get_repository_def().ge
     ended = python(site, code)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.split() == [
-        *("True", "records_exchange.pipelines.web.server", "records_exchange.pipelines.definitions"),
+        *("True", "records_exchange.pipelines.web.server:main", "records_exchange.pipelines.definitions"),
         *("records_exchange.schemas.contacts", "True"),
     ]
     assert Contacts.__module__ == "schemas.contacts", "the repository keeps its names"

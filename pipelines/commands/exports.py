@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import options
-from pipelines.commands.options import PAGE, open_store, print_json
+from pipelines.commands.options import PAGE, notice, open_store, print_json
 from resources.export_writer import ExportWriter
 from resources.export_writer.formats import FORMATS, choose_format, supporting
 from resources.settings import Settings
@@ -143,7 +143,7 @@ def _submitted(settings: Settings, plan: "ExportPlan") -> "SubmittedRun | None":
     try:
         return Deployment(settings).submit_export(plan)
     except NoDeployment as error:
-        click.echo(f"{error.message} The export is made in this process.", err=True)
+        notice(f"{error.message} The export is made in this process.")
         return None
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from pipelines import logs
 from pipelines.commands.options import print_json
 from resources.defects import defect, keep_details
 from resources.process_state import private_files
@@ -46,7 +47,7 @@ class Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *_: Any, **extra: Any) -> Any:
         """Run the command line, then end the process with the exit code."""
         arguments = list(sys.argv[1:] if args is None else args)
-        with private_files():
+        with private_files(), logs.logging_as_set():
             self._run(arguments, extra)
         sys.exit(0)
 
@@ -64,7 +65,8 @@ class Commands(click.Group):
             _fail(arguments, "interrupted", "Interrupted; nothing is half done.", "", 1)
         except Exception as error:
             shown = _shown(error)
-            _fail(arguments, shown.code, f"{shown.message} {shown.quoted}".rstrip(), shown.hint, shown.exit_code)
+            message = shown.message if logs.are_json() else f"{shown.message} {shown.quoted}".rstrip()
+            _fail(arguments, shown.code, message, shown.hint, shown.exit_code)
 
 
 class Subcommands(click.Group):
@@ -106,6 +108,8 @@ def _shown(error: Exception) -> RecordsError:
 def _fail(arguments: Sequence[str], code: str, message: str, hint: str, exit_code: int) -> None:
     if "--json" in arguments:
         print_json({"error": {"code": code, "message": message, "hint": hint}})
+    elif logs.are_json():
+        click.echo(logs.line(message, "error", code=code, hint=hint), err=True)
     else:
         click.echo(click.style("Error: ", fg="red", bold=True) + message, err=True)
         if hint:

@@ -71,10 +71,13 @@ def repair(dry_run: bool, place: str | None, without_backup: bool, as_json: bool
 @options.as_json
 def space(as_json: bool) -> None:
     """Show how much room each account takes, what maintenance would free, and how long the disk lasts."""
+    from resources.health.last_space import note_space
     from resources.health.space import measure_space
 
     with open_store() as store:
         report = measure_space(store)
+        with suppress(RecordsError, OSError):  # data that can only be read are measured too
+            note_space(store, report)
     if as_json:
         print_json(report.to_dict())
     else:

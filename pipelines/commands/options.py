@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipelines import logs
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.reading import COMMA, POINT, DateOrder
@@ -79,11 +80,15 @@ def _show_earlier_home(home: Path) -> None:
     earlier = Path(EARLIER_HOME).absolute()
     if os.environ.get("RECORDS_HOME") or not any((earlier / name).exists() for name in ("catalog.sqlite", "dagster")):
         return
-    click.echo(
+    notice(
         f"{earlier}, the home of earlier versions, is not used: the home is now {home}. "
-        f"To use it: export RECORDS_HOME={shlex.quote(str(earlier))}",
-        err=True,
+        f"To use it: export RECORDS_HOME={shlex.quote(str(earlier))}"
     )
+
+
+def notice(text: str) -> None:
+    """Print a sentence on standard error, as the log's form says."""
+    click.echo(logs.line(text) if logs.are_json() else text, err=True)
 
 
 @contextmanager

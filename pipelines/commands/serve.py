@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from pipelines.commands import options
-from pipelines.commands.options import open_store, print_json
+from pipelines.commands.options import notice, open_store, print_json
 from resources.file_storage import replace_text
 from resources.process_state import name_home
 from resources.settings import Settings
@@ -44,7 +44,7 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
     """
 
     def ready(at: str) -> None:
-        print_json({"role": role, "at": at}) if as_json else click.echo(f"Serving {role} at {at}.", err=True)
+        print_json({"role": role, "at": at}) if as_json else notice(f"Serving {role} at {at}.")
 
     with open_store() as store:
         store.accounts()  # raises StoreNotReady if the home has no store
@@ -58,21 +58,21 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
 
     name_home(settings.home, dagster=prepare_dagster_home(settings))
     socket = code or str(settings.home / "code.sock")
-    log = ("--log-format", "json") if settings.log == "json" else ()
+    log = ("--log-format", settings.log_format)
     if role == "code":
         place = ["--socket", socket] if port is None else ["--host", host, "--port", str(port)]
         if port is None:
             _remove_socket(Path(socket))
         ready(socket if port is None else f"{host}:{port}")
-        _become("-m", "dagster", "code-server", "start", "-m", _MODULE, "--location-name", _LOCATION, *place, *log)
+        _become("dagster._cli:cli", "code-server", "start", "-m", _MODULE, "--location-name", _LOCATION, *place, *log)
     workspace = str(_workspace(settings, role, socket))
     if role == "daemon":
         ready("no address")
-        _become("-m", "dagster._daemon", "run", "--workspace", workspace, *log)
+        _become("dagster._daemon.cli:cli", "run", "--workspace", workspace, *log)
     port = port or _PORTS[role]
     ready(f"http://{host}:{port}")
     own = ("--workspace", workspace, "--host", host, "--port", str(port), "--without-daemon")
-    _become("-W", "ignore", "-m", "pipelines.web.server", *own)
+    _become("pipelines.web.server:main", *own)
 
 
 def _remove_socket(path: Path) -> None:
@@ -98,7 +98,7 @@ def _workspace(settings: Settings, role: str, code: str) -> Path:
 
 
 def _become(*arguments: str) -> None:
-    """Replace this process, so that signals and the exit code are the server's own."""
-    command = [sys.executable, *arguments]
+    """Replace this process by a command of Dagster, so that signals and the exit code are the server's own."""
+    command = [sys.executable, "-W", "ignore", "-m", "pipelines.dagster_process", *arguments]
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - our own command

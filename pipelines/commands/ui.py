@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Timer
 
-import click
-
+from pipelines.commands import options
 from pipelines.commands.home_watch import HomeWatch
 from pipelines.web.identity import FILE, is_loopback
 from pipelines.web.serving import serving
@@ -30,7 +29,7 @@ _HOST = "127.0.0.1"
 _STARTUP_SECONDS = 120.0
 _WATCH_SECONDS = 2.0
 _END_SECONDS = 2.0
-_WEB_SERVER = (sys.executable, "-W", "ignore", "-m", "pipelines.web.server")
+_WEB_SERVER = (sys.executable, "-W", "ignore", "-m", "pipelines.dagster_process", "pipelines.web.server:main")
 _WORKSPACE = {"load_from": [{"python_module": {"module_name": "pipelines.definitions", "location_name": "records"}}]}
 """The same as workspace.yaml of the repository, which is not part of an installed package."""
 _EMBEDDED = Path(__file__).parent.parent.parent / "deploy" / "embedded" / "dagster.yaml"
@@ -120,7 +119,7 @@ def _noticed(watch: HomeWatch) -> list[str]:
 
 def _print(notices: Sequence[str]) -> None:
     for notice in notices:
-        click.echo(notice, err=True)
+        options.notice(notice)
 
 
 def prepare_dagster_home(settings: Settings) -> Path:

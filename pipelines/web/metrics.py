@@ -1,18 +1,24 @@
 """`Metrics`: numbers about the store for Prometheus.
 
-Counters begin when the first answer is asked for, and follow the new rows of the ledger. So an answer costs what has
-happened since the last one, and never more with a longer history.
+Counters of batches and exports begin when the first answer is asked for, and follow the new rows of the ledger. So an
+answer costs what has happened since the last one, and never more with a longer history. The times of reads, commits and
+locks are in no ledger: all processes of this machine add them to a file in the home.
 """
 
+from collections.abc import Iterator
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client.core import CounterMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
 
 from resources.backup import last_backup
 from resources.disk_space import free_bytes
 from resources.file_storage import files_below, is_local
 from resources.health.last_check import last_check
+from resources.health.last_space import last_space
+from resources.measurements import Measurements, Work
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas.batches import Batch, BatchStatus
@@ -29,6 +35,7 @@ class Metrics:
         self._turn = Lock()
         self._reached: int | None = None
         self._registry = registry = CollectorRegistry()
+        registry.register(_Measured(Measurements(settings.home)))
         labels = ("account",) if settings.metrics_accounts else ()
         self._batches = Counter("records_batches", "Batches that got a status.", ("status", *labels), registry=registry)
         self._records = Counter(
@@ -51,6 +58,21 @@ class Metrics:
             "records_last_check_timestamp_seconds", "Unix time of the last check; 0 without one.", registry=registry
         )
         self._wrong = Gauge("records_last_check_wrong", "Things that the last check found wrong.", registry=registry)
+        self._space = Gauge(
+            "records_last_space_timestamp_seconds",
+            "Unix time when the room was measured last; 0 if it was not.",
+            registry=registry,
+        )
+        self._room = Gauge(
+            "records_room_bytes",
+            "Room that the store took then, by record type and by what it is for.",
+            ("record_type", "kind", *labels),
+            registry=registry,
+        )
+        self._reclaimable = Gauge(
+            "records_reclaimable_bytes", "Room that maintenance would have freed then.", registry=registry
+        )
+        self._written = Gauge("records_bytes_a_day", "Bytes that the store wrote a day before then.", registry=registry)
 
     def text(self, store: RecordStore) -> tuple[bytes, str]:
         """Returns the metrics as text, and its media type."""
@@ -95,3 +117,46 @@ class Metrics:
         self._backup.set(backup.at.timestamp() if backup is not None else 0)
         self._check.set(check.at.timestamp() if check is not None else 0)
         self._wrong.set(check.wrong if check is not None else 0)
+        self._look_at_room()
+
+    def _look_at_room(self) -> None:
+        """Read how much room the store took when it was measured last."""
+        last = last_space(self._settings)
+        self._space.set(last.at.timestamp() if last is not None else 0)
+        self._room.clear()
+        if last is None:
+            return
+        for (account, record_type), room in last.rooms.items():
+            owner = (account,) if self._settings.metrics_accounts else ()
+            for kind, size in vars(room).items():
+                self._room.labels(record_type, kind, *owner).set(size)
+        self._reclaimable.set(last.reclaimable)
+        self._written.set(last.a_day)
+
+
+class _Measured(Collector):
+    """The work that all processes of this machine have measured, since the home was made."""
+
+    def __init__(self, measurements: Measurements) -> None:
+        self._measurements = measurements
+
+    def collect(self) -> Iterator[Metric]:
+        """Yields the metrics of reads, commits and waits for the write lock."""
+        totals = self._measurements.totals()
+        read, commit = totals[Work.READ], totals[Work.COMMIT]
+        yield SummaryMetricFamily(
+            "records_read_seconds", "Seconds of reading and checking files.", read.number, read.seconds
+        )
+        yield CounterMetricFamily("records_read_bytes", "Bytes of files that were read.", read.bytes)
+        yield SummaryMetricFamily(
+            "records_commit_seconds",
+            "Seconds of commits, with the wait for the write lock.",
+            commit.number,
+            commit.seconds,
+        )
+        waits = SummaryMetricFamily(
+            "records_lock_wait_seconds", "Seconds of waits for the write lock, by how they ended.", labels=["outcome"]
+        )
+        for outcome, work in (("taken", Work.LOCK_TAKEN), ("busy", Work.LOCK_BUSY)):
+            waits.add_metric([outcome], totals[work].number, totals[work].seconds)
+        yield waits

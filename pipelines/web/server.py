@@ -35,6 +35,7 @@ from resources.settings import Settings
 
 _POLL_MILLISECONDS = 2000
 _DAEMON_SECONDS = 15
+_DAEMON = (sys.executable, "-m", "pipelines.dagster_process", "dagster._daemon.cli:cli")
 _METHODS = ("GET", "HEAD", "POST")
 
 
@@ -47,7 +48,7 @@ _METHODS = ("GET", "HEAD", "POST")
 def main(workspace: Path, host: str, port: int, read_only: bool, without_daemon: bool) -> None:
     """Serve Dagster's pages until an interrupt. Ends with 0, or with 1 if the daemon has ended before."""
     settings = Settings.from_environment()
-    configure_loggers(log_level="INFO", formatter="json" if settings.log == "json" else "colored")
+    configure_loggers(log_level="INFO", formatter=settings.log_format)
     keep_files_private()
     lost = Event()
     put_first_fields_first()
@@ -70,7 +71,12 @@ def _serve(
     ) as context:
         dagster = create_app_from_workspace_process_context(context, live_data_poll_rate=_POLL_MILLISECONDS)
         uvicorn.run(
-            Guard(dagster, settings.ui_hosts, _METHODS), host=host, port=port, log_level="warning", lifespan="off"
+            Guard(dagster, settings.ui_hosts, _METHODS),
+            host=host,
+            port=port,
+            log_level="warning",
+            log_config=None,
+            lifespan="off",
         )
 
 
@@ -88,7 +94,8 @@ def _code_server(instance: DagsterInstance, workspace: Path) -> Iterator[Path]:
 def _daemon(instance: DagsterInstance, workspace: Path, lost: Event) -> Iterator[None]:
     """Run Dagster's daemon. If it ends before the block, set `lost` and interrupt this process."""
     reference = ["--instance-ref", serialize_value(instance.get_ref())]
-    command = [sys.executable, "-m", "dagster._daemon", "run", "--workspace", str(workspace), *reference]
+    log = ["--log-format", Settings.from_environment().log_format]
+    command = [*_DAEMON, "run", "--workspace", str(workspace), *reference, *log]
     process = subprocess.Popen(command)  # noqa: S603 - our own command
     leaving = Event()
 
@@ -110,7 +117,3 @@ def _daemon(instance: DagsterInstance, workspace: Path, lost: Event) -> Iterator
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-if __name__ == "__main__":
-    main()

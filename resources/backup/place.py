@@ -345,6 +345,8 @@ class BackupPlace:
 
 def _location(text: str) -> Location:
     try:
+        if not text.strip():  # as a setting, it would mean the default place of a store
+            raise InvalidRequest("")
         return Settings.from_environment({"RECORDS_DATA": text}).data
     except InvalidRequest:
         raise InvalidRequest(

@@ -164,16 +164,6 @@ def confine_calls() -> bool:
     return bool(_LIBC.syscall(_seccomp(), _SECCOMP_FILTER, _ALL_THREADS, header) == 0)
 
 
-def call(name: str, *arguments: int) -> int:
-    """Make one of the refused system calls, to prove that it is refused. Raises OSError if it is."""
-    machine = _MACHINES[platform.machine()]
-    result = int(_LIBC.syscall(machine.refused[name], *map(ctypes.c_long, arguments)))
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return result
-
-
 def _allow(ruleset: int, descriptor: int, rights: int) -> None:
     _LIBC.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, descriptor), 0)
 

@@ -11,6 +11,7 @@ from resources.clock import new_id
 from resources.file_reader import FileReader, require_room
 from resources.file_storage import remove, size_of, usage
 from resources.importing.source import Ask, Opener
+from resources.measurements import Work
 from resources.quotas import Quotas
 from resources.record_store import RecordStore, Staging
 from resources.record_store.refusals import already_imported, not_previewed
@@ -111,7 +112,8 @@ class Importer:
             if source.same_file is not None and not request.again:
                 raise already_imported(_name(request.path), source.same_file)
             quotas.require_another(source.reader.sha256)
-            return stage_file(self._store, request, batch_id, source, progress)
+            with self._store.measurements.timing(Work.READ, size_of(request.path) or 0):
+                return stage_file(self._store, request, batch_id, source, progress)
 
     def _recorded(self, request: ImportRequest, batch_id: str, staged: "StagedPreview") -> ImportReport:
         """Write the files of a staged preview, and record it in the ledger."""
@@ -149,7 +151,8 @@ class Importer:
                 staging = Staging(staged, batch.basis.fields if batch.basis else ())
                 quotas = Quotas(self._store, batch.account)
                 room = quotas.of_commit(usage(staged).bytes if quotas.limits_bytes else 0)
-                return records.commit(batch_id, batch.record_type, staging, self._actor, self._run_id, room)
+                with self._store.measurements.timing(Work.COMMIT):
+                    return records.commit(batch_id, batch.record_type, staging, self._actor, self._run_id, room)
         except FileNotFoundError:
             now = records.batch(batch_id)
             if now.status is not BatchStatus.PREVIEWED:  # another process was faster

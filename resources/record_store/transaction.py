@@ -13,6 +13,7 @@ import duckdb
 
 from resources.clock import Clock
 from resources.file_storage import Checksums, FileStorage, usage
+from resources.measurements import Measurements
 from resources.record_store import lake_files, ledger, ledger_files
 from resources.record_store.catalog import catalog_of
 from resources.record_store.databases import Databases
@@ -24,7 +25,7 @@ from resources.record_store.second_names import SecondNames
 from resources.record_store.store_format import FORMAT, require_format
 from resources.record_store.store_mark import Mark, StoreMark, Writing
 from resources.record_store.timekeeper import Timekeeper
-from resources.record_store.write_lock import WriteLock
+from resources.record_store.write_lock import MeasuredLock, WriteLock
 from resources.settings import Settings
 from schemas.batches import Batch
 from schemas.errors import RecordsError
@@ -83,7 +84,8 @@ class TransactionalStore:
         self.settings = settings
         self._catalog = catalog_of(settings)
         self.clock = clock or self._catalog.clock()
-        self.write_lock = self._catalog.lock()
+        self.measurements = Measurements(settings.home)
+        self.write_lock: WriteLock = MeasuredLock(self._catalog.lock(), self.measurements)
         self._projection = self._catalog.projection(settings.rollback_window)
         self._lake = Lake(settings, self._catalog, databases or Databases())
         self.files = FileStorage(settings.scratch)

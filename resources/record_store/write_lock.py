@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import filelock
 
+from resources.measurements import Measurements, Work
 from resources.record_store.server_errors import is_ended, retried, server_error
 from schemas.errors import StoreBusy, StoreUnreachable
 
@@ -55,6 +56,38 @@ class WriteLock(Protocol):
     def prove(self) -> None:
         """Raise StoreBusy if the lock was lost."""
         ...
+
+
+class MeasuredLock:
+    """A write lock that adds each wait for it to the measurements of the home."""
+
+    def __init__(self, lock: WriteLock, measurements: Measurements) -> None:
+        self._lock = lock
+        self._measurements = measurements
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        """Take the lock. Raises StoreBusy after the seconds to wait."""
+        began = time.monotonic()
+        try:
+            self._lock.__enter__()
+        except StoreBusy:
+            self._measurements.add(Work.LOCK_BUSY, time.monotonic() - began)
+            raise
+        if not self._depth:
+            self._measurements.add(Work.LOCK_TAKEN, time.monotonic() - began)
+        self._depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the lock."""
+        self._depth -= 1
+        self._lock.__exit__(kind, error, trace)
+
+    def prove(self) -> None:
+        """Raise StoreBusy if the lock was lost."""
+        self._lock.prove()
 
 
 class FileLock:

@@ -268,4 +268,4 @@ def test_an_export_at_seven_every_morning_is_shown_with_its_next_time(server: Se
 
 def test_when_the_web_server_is_killed_all_end(server: Server) -> None:
     """A daemon that lives on would do everything twice, beside the daemon of the next start."""
-    require_end(server, "pipelines.web.server")
+    require_end(server, "pipelines.web.server:main")

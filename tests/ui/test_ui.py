@@ -224,7 +224,7 @@ def test_viewers_see_what_there_is_and_can_change_nothing(
     refused += viewer.ask(ADD_ACCOUNT, repository=REPOSITORY)["addDynamicPartition"].values()
     assert refused == ["UnauthorizedError"] * 3
     started = children(viewer.process)
-    assert not any("dagster._daemon" in words_of(each) for each in started)
+    assert not any("dagster._daemon.cli:cli" in words_of(each) for each in started)
 
     viewer.process.send_signal(signal.SIGTERM)
 
@@ -262,7 +262,7 @@ def test_when_the_daemon_is_killed_all_end(tmp_path: Path) -> None:
     with RecordStore(Settings.from_environment(environment(tmp_path))) as store:
         store.initialise(load_record_types())
     with serving(tmp_path) as server:
-        require_end(server, "dagster._daemon")
+        require_end(server, "dagster._daemon.cli:cli")
 
 
 def test_an_interrupt_ends_everything(server: Server) -> None:
