@@ -207,9 +207,13 @@ def _facts_of_repair(place: Place) -> Any:
         wrong = checked(store)
         with store.reading() as connection:
             lost = [(it.account, it.records, len(it.batches)) for it in losses.recorded(connection)]
-        return {"wrong": len(wrong), "lost": lost, "records": None if wrong else state_of(store).records | {
-            "b6": [row["external_id"] for row in stored(store, account="b6")]
-        }}
+        return {
+            "wrong": len(wrong),
+            "lost": lost,
+            "records": None
+            if wrong
+            else state_of(store).records | {"b6": [row["external_id"] for row in stored(store, account="b6")]},
+        }
 
 
 # Erasures
@@ -296,14 +300,12 @@ COMMANDS: dict[str, Command] = {
 }
 _ERASING = ("erase", "accounts delete")
 
-_SECONDS = 180.0
-"""How long a command takes at most, on a busy machine."""
-
 _NOT_COMPARED = ("others",)
 """Facts that differ with each run: how many snapshots there are."""
 
 _READS = re.compile(
-    rb"(GET|HEAD) /|[QP].{4}\0?(BEGIN|START|SET|SHOW|SELECT(?! pg_)|WITH|FROM|DISCARD|ROLLBACK|COPY \(|DEALLOCATE)|[SBEDCXpd\0]",
+    rb"(GET|HEAD) /|[QP].{4}\0?(BEGIN|START|SET|SHOW|SELECT(?! pg_)|WITH|FROM|DISCARD|ROLLBACK|COPY \(|DEALLOCATE)"
+    rb"|[SBEDCXp\0]",
     re.DOTALL,
 )
 """The beginnings of what is sent to a server and changes nothing there."""
@@ -325,7 +327,9 @@ def _kills(testbed: Testbed, chance: random.Random, count: int, setting: str) ->
         case = testbed.once(("command", name, setting), partial(_refer, testbed, name, setting))
         for number, how in spread(chance, case.points, -(-count // len(names))):
             orders = Orders(kill_at=number, kill_how=how, sends=setting == "objects")
-            yield Fault(f"{name} on {setting} killed {how.name.lower()} {number}", partial(_happens, testbed, case, orders))
+            yield Fault(
+                f"{name} on {setting} killed {how.name.lower()} {number}", partial(_happens, testbed, case, orders)
+            )
 
 
 @dataclass(frozen=True)
@@ -377,7 +381,7 @@ def _refer(testbed: Testbed, name: str, setting: str) -> Case:
     record = testbed.root / f"{name}-{setting}.record"
     with _copied(testbed, place) as copy:
         orders = Orders(root=copy.root, record=record, sends=setting == "objects")
-        require(testbed.call(_do, name, copy, orders=orders, environment=environment, seconds=_SECONDS))
+        require(testbed.call(_do, name, copy, orders=orders, environment=environment))
         assert (wrong := _left_over(testbed, name, copy)) == [], wrong
         after = _looked(testbed, command.facts, copy)
     points = _points([*recorded(record)])
@@ -386,7 +390,7 @@ def _refer(testbed: Testbed, name: str, setting: str) -> Case:
 
 
 def _looked(testbed: Testbed, facts: Callable[[Place], Any], place: Place) -> Any:
-    return require(testbed.call(facts, place, environment=testbed.environment(place), seconds=_SECONDS))
+    return require(testbed.call(facts, place, environment=testbed.environment(place)))
 
 
 @contextmanager
@@ -407,10 +411,8 @@ def _copied(testbed: Testbed, place: Place) -> Iterator[Place]:
 def _happens(testbed: Testbed, case: Case, orders: Orders) -> list[str]:
     with _copied(testbed, case.place) as place:
         environment = testbed.environment(place)
-        killed = testbed.call(
-            _do, case.name, place, orders=replace(orders, root=place.root), environment=environment, seconds=_SECONDS
-        )
-        judged = testbed.call(_judged, case, place, environment=environment, seconds=_SECONDS)
+        killed = testbed.call(_do, case.name, place, orders=replace(orders, root=place.root), environment=environment)
+        judged = testbed.call(_judged, case, place, environment=environment)
         found = judged.value if judged.ended_well else [f"the check: {judged}"]
         return [*unexplained(killed), *found, *(_left_over(testbed, case.name, place) if not found else ())]
 
