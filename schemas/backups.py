@@ -144,7 +144,11 @@ class ListedBackup:
 
 @dataclass(frozen=True)
 class RestoreReport:
-    """What was restored, and what is left to do. kept: files of the home that were there already and differ."""
+    """What was restored, and what is left to do.
+
+    kept: files of the home that were there already and differ.
+    erased: erasures after the backup, as sentences. The restored store has what they erased.
+    """
 
     backup: str
     store: str
@@ -159,10 +163,11 @@ class RestoreReport:
     bytes: int
     seconds: float
     kept: tuple[str, ...]
+    erased: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys that the command prints for restore."""
-        return asdict(self) | {"at": self.at.isoformat(), "kept": [*self.kept]}
+        return asdict(self) | {"at": self.at.isoformat(), "kept": [*self.kept], "erased": [*self.erased]}
 
 
 @dataclass(frozen=True)

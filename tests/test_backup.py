@@ -20,6 +20,7 @@ from resources.backup import Backup, BackupPlace, Restore, backup, last_backup
 from resources.backup import place as place_module
 from resources.backup import restore as restore_module
 from resources.backup.restore import INCOMPLETE
+from resources.erasure.eraser import Eraser
 from resources.export_writer import ExportWriter
 from resources.file_storage import files_below
 from resources.health.check import StoreCheck
@@ -32,6 +33,7 @@ from resources.store_files import own_files
 from resources.upkeep.maintenance import Maintenance
 from schemas.backups import BackupReport, Manifest
 from schemas.batches import BatchStatus, OnInvalid
+from schemas.erasure import ErasureRequest
 from schemas.errors import (
     CatalogOutdated,
     DamagedFile,
@@ -47,9 +49,8 @@ from schemas.errors import (
 from schemas.exports import ExportRequest
 from schemas.files import StoredFile
 from schemas.rollbacks import RollbackRequest
-from tests.faults.steps import processes
+from tests.faults.steps import processes, settings_of
 from tests.faults.steps import run as run_and_kill
-from tests.faults.steps import settings_of
 from tests.full_disk import small_disk
 from tests.object_server import ObjectServer, on_disk
 from tests.postgres import Postgres
@@ -618,6 +619,22 @@ def test_a_lost_catalog_is_restored_over_its_data(store: RecordStore, bk: Path) 
     (home / "store.json").unlink()
     with pytest.raises(Refused, match=r"There is no store.json"):
         restore(bk, store.settings, catalog_only=True)
+
+
+def test_a_restore_names_the_erasures_that_the_backup_does_not_know(
+    store: RecordStore, bk: Path, there: There, tmp_path: Path
+) -> None:
+    before = back_up(store, bk)
+    erased = Eraser(store, "the eraser").erase(ErasureRequest("ua", "contacts", (contact(5)["external_id"],)))
+    back_up(store, bk)
+
+    report = restore(bk, there.settings, before.backup)
+
+    assert [it for it in report.erased if f"({erased.erasure_id})" in it] == list(report.erased)
+    assert "Records of contacts were erased on" in report.erased[0]
+    assert "by the eraser" in report.erased[0]
+    newest = Settings.from_environment({"RECORDS_HOME": str(tmp_path / "newest"), "RECORDS_ACTOR": "tester"})
+    assert restore(bk, newest).erased == ()
 
 
 def test_a_place_to_restore_to_must_be_empty(store: RecordStore, bk: Path, there: There) -> None:
