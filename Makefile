@@ -46,6 +46,7 @@ pages: .venv/.ready
 # TABLE=1 writes deploy/FAULTS.md.
 faults: .venv/.ready
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SHARE),--share $(SHARE)) \
+	  $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(CASE),--case '$(CASE)') $(if $(TABLE),--table)
 
 bench: .venv/.ready .venv/bench/.ready

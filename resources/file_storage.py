@@ -123,6 +123,15 @@ class FileStorage:
         self._scratch.mkdir(parents=True, exist_ok=True)
         return self._scratch
 
+    @contextmanager
+    def using_scratch(self, scratch: Path) -> Iterator[None]:
+        """Make copies of objects in another folder of this machine, until the block ends."""
+        before, self._scratch = self._scratch, scratch
+        try:
+            yield
+        finally:
+            self._scratch = before
+
     def put(self, made: Path, final: Location) -> None:
         """Move or upload a file or folder of this machine to `final`. Each file appears there whole or not at all."""
         if is_local(final):

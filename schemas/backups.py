@@ -149,7 +149,9 @@ class ListedBackup:
 class RestoreReport:
     """What was restored, and what is left to do.
 
-    kept: files of the home that were there already and differ. store_format: the number of the store's format.
+    kept: files of the home that were there already and differ.
+    erased: erasures after the backup, as sentences. The restored store has what they erased.
+    store_format: the number of the store's format.
     """
 
     backup: str
@@ -166,10 +168,11 @@ class RestoreReport:
     seconds: float
     kept: tuple[str, ...]
     store_format: int
+    erased: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys that the command prints for restore."""
-        return asdict(self) | {"at": self.at.isoformat(), "kept": [*self.kept]}
+        return asdict(self) | {"at": self.at.isoformat(), "kept": [*self.kept], "erased": [*self.erased]}
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,8 @@ class Kind(StrEnum):
     """Records name a batch that the ledger does not have, or one that was not committed."""
     SNAPSHOT = "snapshot"
     """A batch can be rolled back, and its snapshots are gone."""
+    PENDING = "pending"
+    """An erasure was interrupted. The same command again completes it."""
     MISPLACED = "misplaced"
     """A file that arrived is in more than one place, or in none."""
     SUPERFLUOUS = "superfluous"

@@ -31,6 +31,7 @@ class Found(StrEnum):
     TRASH = "trash"
     TEMPORARY = "temporary files"
     LEDGER = "rows of the ledger"
+    RUNS = "runs and events of Dagster"
 
 
 @dataclass(frozen=True)

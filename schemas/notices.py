@@ -82,12 +82,12 @@ def of_export(export: ExportManifest, page: str | None = None) -> Message | None
     if export.run_id is None:
         return None
     seconds = "" if export.seconds is None else f", {export.seconds:,.1f} seconds"
-    full = "\nIt has all records, because the export before it is no longer kept." if export.full else ""
+    notes = "".join(f"\n{note}" for note in export.notes)
     link = f"\nDownload it in the browser: {page}" if page else ""
     records = numbered(export.rows, "record")
     return Message(
         f"{export.account}: an export of {export.record_type} is ready",
-        f"{records}, {export.bytes:,} bytes{seconds}; requested by {export.actor}.\n{export.path}{full}{link}",
+        f"{records}, {export.bytes:,} bytes{seconds}; requested by {export.actor}.\n{export.path}{notes}{link}",
         "success",
     )
 

@@ -3,11 +3,11 @@
 import json
 import os
 import shutil
-import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
+from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from resources.backup import Backup, BackupPlace, Restore, backup, last_backup
 from resources.backup import place as place_module
 from resources.backup import restore as restore_module
 from resources.backup.restore import INCOMPLETE
+from resources.erasure.eraser import Eraser
 from resources.export_writer import ExportWriter
 from resources.file_storage import files_below
+from resources.health.check import StoreCheck
 from resources.importing.importer import Importer
 from resources.migration.catalog_rows import unload
 from resources.record_store import RecordStore, lake_files, ledger, ledger_files
@@ -31,6 +33,7 @@ from resources.store_files import own_files
 from resources.upkeep.maintenance import Maintenance
 from schemas.backups import BackupReport, Manifest
 from schemas.batches import BatchStatus, OnInvalid
+from schemas.erasure import ErasureRequest
 from schemas.errors import (
     CatalogOutdated,
     DamagedFile,
@@ -46,8 +49,8 @@ from schemas.errors import (
 from schemas.exports import ExportRequest
 from schemas.files import StoredFile
 from schemas.rollbacks import RollbackRequest
+from tests.faults.steps import processes, settings_of
 from tests.faults.steps import run as run_and_kill
-from tests.faults.steps import settings_of
 from tests.full_disk import small_disk
 from tests.object_server import ObjectServer, on_disk
 from tests.postgres import Postgres
@@ -232,37 +235,24 @@ def test_a_backup_beside_four_writers_equals_a_snapshot_that_existed(
     store: RecordStore, there: There, bk: Path, tmp_path: Path
 ) -> None:
     back_up(store, bk)
-    ended, failures = threading.Event(), list[BaseException]()
-
-    def write(number: int) -> None:
-        try:
-            with RecordStore(store.settings) as writer:
-                for turn in range(10_000):
-                    if ended.is_set():
-                        return
-                    put(
-                        writer,
-                        f"SELECT 'W-{number}-{turn}' AS external_id, 'lead' AS status",
-                        f"w{number}",
-                        f"b-{turn}",
-                    )
-                    if turn % 4 == 3:
-                        writer.account("ua").save_preset("contacts", f"p{number}-{turn}", ["status"], "tester")
-        except BaseException as error:
-            failures.append(error)
-
-    writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    context = processes()
+    ended, written = context.Event(), context.Semaphore(0)
+    writers = [
+        context.Process(target=_write, args=(store.settings, tmp_path, number, ended, written)) for number in range(4)
+    ]
     for writer in writers:
         writer.start()
     try:
-        time.sleep(0.5)
+        for _ in writers:
+            assert written.acquire(timeout=60)
         reports = [back_up(store, bk) for _ in range(2)]
+        assert all(writer.is_alive() for writer in writers)
     finally:
         ended.set()
         for writer in writers:
             writer.join()
 
-    assert failures == []
+    assert [writer.exitcode for writer in writers] == [0] * 4
     assert reports[0].snapshot < reports[1].snapshot
     assert max(report.lock_seconds for report in reports) < 5
     restore(bk, there.settings)
@@ -271,6 +261,19 @@ def test_a_backup_beside_four_writers_equals_a_snapshot_that_existed(
             found = _everything(connection)
         with store.reading(reports[1].snapshot) as connection:
             assert _everything(connection) == found
+        assert StoreCheck(other).run().wrong == ()
+
+
+def _write(settings: Settings, folder: Path, number: int, ended: Event, written: Semaphore) -> None:
+    """Import one file after another until the others have ended. Releases `written` after the first."""
+    with RecordStore(settings) as writer:
+        for turn in count():
+            file = write_csv(folder / f"w{number}-{turn}.csv", [contact(turn)])
+            Importer(writer, "tester").import_file(contacts_of(file, f"w{number}"))
+            writer.account("ua").save_preset("contacts", f"p{number}-{turn}", ["status"], "tester")
+            written.release()
+            if ended.is_set():
+                return
 
 
 def _everything(connection: Connection) -> list[Any]:
@@ -341,42 +344,30 @@ def test_nothing_is_pruned_while_a_manifest_cannot_be_read(store: RecordStore, b
     assert before <= {path for path in bk.rglob("*") if path.is_file()}
 
 
-KINDS = {
-    "a manifest": "backups/*.json",
-    "a manifest's first line": "backups/*.json",
-    "the description": "backups.json",
-    "records": "files/lake/records/contacts/_account=ua/*.parquet/*",
-    "the ledger": "files/lake/ledger/**/*.parquet/*",
-    "rows of the catalog": "files/catalog/ducklake_data_file.parquet/*",
-    "staged records": "files/accounts/ua/staging/**/xxh3-*",
-    "a report": "files/accounts/ua/reports/**/xxh3-*",
-    "a rejects file": "files/accounts/ua/rejects/**/xxh3-*",
-    "an export": "files/accounts/ua/exports/**/xxh3-*",
-    "a file in the inbox": "files/inbox/**/xxh3-*",
-    "a file in the archive": "files/archive/**/xxh3-*",
-    "an operator's file": "files/home/*/*",
-}
-
-
 def test_a_flipped_bit_of_any_file_is_found_before_anything_is_restored(
     store: RecordStore, bk: Path, there: There
 ) -> None:
     report = back_up(store, bk)
-    for kind, pattern in KINDS.items():
-        damaged = sorted(path for path in bk.glob(pattern) if path.is_file())[-1]
+    files = sorted(path for path in bk.rglob("*") if path.is_file() and path.stat().st_size)
+    kinds = {path.relative_to(bk).parts[0] for path in files} | {it.parts[-4] for it in files}
+    assert {"backups.json", "backups", "files", "contacts", "staging", "rejects", "exports"} <= kinds
+    for number, damaged in enumerate(files):
         whole = damaged.read_bytes()
-        flip(damaged, 0.002 if "first" in kind else 0.5)
+        flip(damaged, number / len(files))
         with pytest.raises((DamagedFile, Refused)):
             restore(bk, there.settings)
-        assert not there.settings.home.exists(), kind
-        listed = CliRunner().invoke(main, ["backups", str(bk), "--verify", "--json"])
-        assert listed.exit_code in (1, 3), kind
+        assert not there.settings.home.exists(), damaged
         damaged.write_bytes(whole)
-    gone = next(bk.glob("files/lake/records/**/xxh3-*"))
-    gone.rename(bk / "elsewhere")
+    damaged = next(bk.glob("files/lake/records/**/xxh3-*"))
+    whole = damaged.read_bytes()
+    flip(damaged)
+    listed = CliRunner().invoke(main, ["backups", str(bk), "--verify", "--json"])
+    assert listed.exit_code in (1, 3)
+    damaged.write_bytes(whole)
+    damaged.rename(bk / "elsewhere")
     with pytest.raises(DamagedFile, match="is missing"):
         restore(bk, there.settings)
-    (bk / "elsewhere").rename(gone)
+    (bk / "elsewhere").rename(damaged)
     assert restore(bk, there.settings).backup == report.backup
 
 
@@ -628,6 +619,22 @@ def test_a_lost_catalog_is_restored_over_its_data(store: RecordStore, bk: Path) 
     (home / "store.json").unlink()
     with pytest.raises(Refused, match=r"There is no store.json"):
         restore(bk, store.settings, catalog_only=True)
+
+
+def test_a_restore_names_the_erasures_that_the_backup_does_not_know(
+    store: RecordStore, bk: Path, there: There, tmp_path: Path
+) -> None:
+    before = back_up(store, bk)
+    erased = Eraser(store, "the eraser").erase(ErasureRequest("ua", "contacts", (contact(5)["external_id"],)))
+    back_up(store, bk)
+
+    report = restore(bk, there.settings, before.backup)
+
+    assert [it for it in report.erased if f"({erased.erasure_id})" in it] == list(report.erased)
+    assert "Records of contacts were erased on" in report.erased[0]
+    assert "by the eraser" in report.erased[0]
+    newest = Settings.from_environment({"RECORDS_HOME": str(tmp_path / "newest"), "RECORDS_ACTOR": "tester"})
+    assert restore(bk, newest).erased == ()
 
 
 def test_a_place_to_restore_to_must_be_empty(store: RecordStore, bk: Path, there: There) -> None:

@@ -190,7 +190,10 @@ def test_what_is_lost_is_listed_and_everything_else_works(world: World, is_gone:
     assert wrong(world.store) == []
     assert [it.kind for it in StoreCheck(world.store).run().notes if it.kind is Kind.LOST] == [Kind.LOST]
     assert len(stored(world.store)) == 41
-    ExportWriter(world.store, "tester").export(ExportRequest("ua", "contacts"))
+    (note,) = ExportWriter(world.store, "tester").export(ExportRequest("ua", "contacts")).notes
+    assert "marked 20 records of contacts of ua as lost" in note
+    assert f"{repair.keys} lists their keys" in note
+    assert ExportWriter(world.store, "tester").export(ExportRequest("b6", "contacts")).notes == ()
     with pytest.raises(Refused, match="were lost with"):
         world.roll_back()
     world.ua.roll_back(RollbackRequest("ua", later), "tester", None)

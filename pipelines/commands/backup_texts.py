@@ -63,6 +63,11 @@ def print_restore(report: RestoreReport) -> None:
     )
     for path in report.kept:
         out.print(f"{escape(path)} was there already and differs from the backup. It stays as it is.")
+    if report.erased:
+        out.print("[yellow]The backup is older than these erasures, so what they erased is back:[/]")
+        for sentence in report.erased:
+            out.print(f"  {escape(sentence)}")
+        out.print("Erase it again, after records init. No receipt has the keys: take them from your own records.")
     if changes_from(report.store_format):
         out.print(f"It has the older format {report.store_format}. The program that made it can use it as it is.")
         out.print("To use it with this program: records init")

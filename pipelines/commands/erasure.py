@@ -40,11 +40,12 @@ def erase(
 
     No rollback brings them back. A later import of the same key is a new record. The receipt has no value of them.
     """
+    from pipelines.dagster_history import dagster_history
     from resources.erasure.eraser import Eraser
 
-    with open_store() as store:
+    with open_store() as store, dagster_history(store.settings) as runs:
         request = ErasureRequest(account, record_type, keys, _conditions(matching))
-        eraser = Eraser(store, store.settings.actor)
+        eraser = Eraser(store, store.settings.actor, runs)
         what = f"the records of {account} for good"
         report = _confirmed(
             lambda: eraser.plan(request), lambda: eraser.erase(request), what, dry_run=dry_run, yes=yes, as_json=as_json
@@ -62,10 +63,11 @@ def delete_account(name: str, dry_run: bool, yes: bool, as_json: bool) -> None:
 
     The name is free afterwards: an account that is added with it starts empty.
     """
+    from pipelines.dagster_history import dagster_history
     from resources.erasure.account_deletion import AccountDeletion
 
-    with open_store() as store:
-        deletion = AccountDeletion(store, name, store.settings.actor)
+    with open_store() as store, dagster_history(store.settings) as runs:
+        deletion = AccountDeletion(store, name, store.settings.actor, runs)
         what = f"the account {name} with everything it has"
         report = _confirmed(deletion.plan, deletion.delete, what, dry_run=dry_run, yes=yes, as_json=as_json)
     _show(report, as_json)

@@ -6,11 +6,12 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resources.backup.place import AT_ONCE, BackupPlace
 from resources.disk_space import require_disk_space
+from resources.erasure.receipts import sentence_of
 from resources.file_storage import (
     FileStorage,
     checksum,
@@ -19,6 +20,7 @@ from resources.file_storage import (
     files_below,
     is_local,
     make_folder,
+    read,
     remove,
     size_of,
 )
@@ -36,11 +38,13 @@ from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.settings import Settings
 from resources.store_files import put_blocks, roots
 from schemas.backups import CATALOG, HOME, BackupFile, Contents, Manifest, RestoreReport
-from schemas.errors import DiskFull, InvalidRequest, Refused, Unaccounted
+from schemas.errors import DamagedFile, DiskFull, InvalidRequest, Refused, Unaccounted
 from schemas.location import Location
 
 INCOMPLETE = "restoring-"
 """The beginning of the name of a file that marks data being restored. The name ends with the id of the backup."""
+
+_RECEIPTS = "erasures/"
 
 _NOT_A_STORE = b"A backup is being restored to here. Until records restore has ended, this is not a store.\n"
 _NOT_PUT = (
@@ -239,7 +243,22 @@ class Restore:
             seconds=round(time.monotonic() - started, 1),
             kept=kept,
             store_format=manifest.store_format,
+            erased=tuple(self._erased_since(manifest)),
         )
+
+    def _erased_since(self, manifest: Manifest) -> Iterator[str]:
+        """Yield the erasures that the backup does not know: later backups, or the data, have their receipts."""
+        seen = {file.path for file in manifest.files}
+        for each in self._place.ids():
+            if each > manifest.backup:
+                with suppress(DamagedFile, Refused):
+                    for file in self._place.manifest(each).files:
+                        if file.path.startswith(_RECEIPTS) and file.path not in seen:
+                            seen.add(file.path)
+                            yield sentence_of(b"".join(self._place.content(file))) or file.path
+        for place in entries(self._target.erasures):
+            if self._target.path_below_data(place) not in seen:
+                yield sentence_of(read(place)) or str(place)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

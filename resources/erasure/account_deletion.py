@@ -6,6 +6,7 @@ from resources.clock import new_id
 from resources.erasure import derived_files
 from resources.erasure.eraser import summed, working
 from resources.erasure.receipts import receipt_place, write_receipt
+from resources.erasure.run_history import RunHistory
 from resources.erasure.source_files import remove_certainly
 from resources.file_storage import entries, exists, files_below
 from resources.operator_file import read_operator_file
@@ -31,11 +32,12 @@ from schemas.record_type import RecordType
 class AccountDeletion:
     """Deletes one account, for one actor. The same call again completes a deletion that was killed."""
 
-    def __init__(self, store: RecordStore, account: str, actor: str) -> None:
+    def __init__(self, store: RecordStore, account: str, actor: str, runs: RunHistory | None = None) -> None:
         self._store = store
         self._settings = store.settings
         self._account = check_account(account)
         self._actor = actor
+        self._runs = runs
 
     def plan(self) -> ErasureReport:
         """Returns what a deletion would remove. Raises NotFound if there is no such account."""
@@ -75,6 +77,7 @@ class AccountDeletion:
             for each in left:
                 remove_certainly(each)
             touched.append(Touched(Found.TEMPORARY, removed=len(left)))
+            touched.append(self._delete_from_runs(beyond))
             touched += [self._remove_records(record_type) for record_type in types.values()]
             with self._store.rewriting("delete account: ledger", self._actor, self._account, (), begun) as connection:
                 changes = remove_account(connection, self._account)
@@ -90,6 +93,15 @@ class AccountDeletion:
                 if it.status is ErasureStatus.BEGUN and it.erasure_id != erasure_id:
                     self._erasure(it.erasure_id, ErasureStatus.DONE, it.record_type)(transaction)
         return report
+
+    def _delete_from_runs(self, beyond: list[str]) -> Touched:
+        """Delete the account from the history of runs. The ledger goes after it, because it has the names of files."""
+        if self._runs is None:
+            return Touched(Found.RUNS)
+        names = {batch.file_name for batch in self._store.batches(self._account)}
+        deleted = self._runs.delete_account(self._account, names)
+        beyond += deleted.beyond
+        return Touched(Found.RUNS, removed=deleted.number)
 
     def _remove_records(self, record_type: RecordType) -> Touched:
         """Remove all files of the account's records of a type: from DuckLake's tables, then from the disk."""

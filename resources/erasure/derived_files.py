@@ -13,7 +13,7 @@ from resources.clock import file_time
 from resources.erasure.erased_records import ErasedRecords
 from resources.export_writer.plan import EXPORT_ID, PLAN
 from resources.export_writer.sweeping import remove_partial
-from resources.file_storage import blocks_of, entries, files_below, is_local, read, usage
+from resources.file_storage import entries, files_below, is_local, read, usage
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from resources.uploads import Uploads
@@ -23,9 +23,6 @@ from schemas.location import Location
 
 _RESTING = timedelta(minutes=10)
 """How long a temporary file must be unchanged before it counts as left behind, if no process has it open."""
-
-_LONGEST_KEY = 1000
-"""The most bytes of a key that is found where two blocks of a file meet."""
 
 WORK = "erasing-"
 """How the name of the folder of an erasure begins, among the temporary files."""
@@ -213,24 +210,6 @@ def error_details_with(settings: Settings, erased: ErasedRecords) -> list[Path]:
     values = erased.values
     folder = settings.home / "errors"
     return [file for file in folder.glob("*.txt") if values.has(file.read_text("utf-8", "replace"))]
-
-
-def dagster_files_with(settings: Settings, erased: ErasedRecords) -> list[str]:
-    """Returns the files of Dagster in the home that have a key of an erased record, for example in a file's name."""
-    return [
-        str(listed.place)
-        for listed in files_below(settings.home / "dagster")
-        if any(map(erased.is_in_bytes, _overlapping(listed.place)))
-    ]
-
-
-def _overlapping(place: Location) -> Iterator[bytes]:
-    """Yields the blocks of a file, each with the end of the one before."""
-    end = b""
-    with suppress(OSError):
-        for block in blocks_of(place):
-            yield end + block
-            end = block[-_LONGEST_KEY:]
 
 
 def operator_files_with(settings: Settings, erased: ErasedRecords) -> list[str]:

@@ -16,6 +16,7 @@ from resources.clock import new_id
 from resources.erasure import derived_files
 from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.receipts import receipt_place, write_receipt
+from resources.erasure.run_history import InHistory, RunHistory
 from resources.erasure.source_files import SourceFile, SourceFiles, remove_certainly
 from resources.file_storage import entries, remove
 from resources.record_store import RecordStore, lake_files, ledger
@@ -51,6 +52,7 @@ class _Plan:
     staged: list[Batch] = field(default_factory=list)
     folders: dict[Found, list[Location]] = field(default_factory=dict)
     beyond: list[str] = field(default_factory=list)
+    runs: InHistory = field(default_factory=InHistory)
 
     @property
     def previews(self) -> list[Batch]:
@@ -62,16 +64,17 @@ class _Plan:
     def is_empty(self) -> bool:
         """Returns whether nothing was found. The folders are searched only if something was."""
         found = [*self.files, *self.superfluous, *self.sources, *self.staged]
-        return not found and not self.folders
+        return not found and not self.folders and not self.runs.number
 
 
 class Eraser:
-    """Erases records for one actor."""
+    """Erases records for one actor. runs: the history of runs, in which values of records can be; None without one."""
 
-    def __init__(self, store: RecordStore, actor: str) -> None:
+    def __init__(self, store: RecordStore, actor: str, runs: RunHistory | None = None) -> None:
         self._store = store
         self._settings = store.settings
         self._actor = actor
+        self._runs = runs
 
     def plan(self, request: ErasureRequest) -> ErasureReport:
         """Returns what an erasure would touch. Changes nothing."""
@@ -107,7 +110,9 @@ class Eraser:
                 touched.append(Touched(kind, removed=len(places)))
             touched.append(files.mask_reasons())
             touched += [files.erase(file, self._actor) for file in found.sources]
+            touched.append(self._erase_from_runs(found))
             touched.append(self._erase_from_lake(request, found))
+            touched.append(self._erase_from_runs(found))  # what a sensor has written meanwhile
         self._store.rebuild_history()
         found.beyond += self._store.vacuum()
         return self._finish(self._report(erasure_id, request, touched, found, discarded))
@@ -152,6 +157,8 @@ class Eraser:
         trash = [*derived_files.trash_of(settings, account, name)]
         lost = [*derived_files.lists_of_lost_keys(settings, account, found.erased)]
         is_elsewhere = uploads or lost or self._is_in_trash(request, found, trash, sources)
+        if self._runs is not None:
+            found.runs = self._runs.find(found.erased.values)
         if found.is_empty and not is_elsewhere:
             return
         may_have = {it.export_id for it in found.exports}
@@ -187,10 +194,6 @@ class Eraser:
             f"{file} has a value of the records: edit it."
             for file in derived_files.operator_files_with(settings, found.erased)
         ]
-        found.beyond += [
-            f"{file} of Dagster has a key of the records: delete the runs in Dagster that show it."
-            for file in derived_files.dagster_files_with(settings, found.erased)
-        ]
         if used:
             found.beyond.append(
                 f"Other processes use {used:,} temporary files, which end with them. Erase again when they have ended."
@@ -225,6 +228,14 @@ class Eraser:
             changes = mask_rows(connection, request.account, request.record_type, values)
             forget_statistics(connection)
         return Touched(Found.LEDGER, rewritten=changes.changed, removed=changes.removed)
+
+    def _erase_from_runs(self, found: _Plan) -> Touched:
+        """Mask the values in the history of runs. The lake goes after it, because it has the values to look for."""
+        if self._runs is None:
+            return Touched(Found.RUNS)
+        erased = self._runs.erase(found.erased.values)
+        found.beyond += [it for it in erased.beyond if it not in found.beyond]
+        return Touched(Found.RUNS, rewritten=erased.number)
 
     def _erase_from_lake(self, request: ErasureRequest, found: _Plan) -> Touched:
         """Write the files of the lake anew, one in each transaction, so that other writers wait for seconds at most.
@@ -308,6 +319,7 @@ class Eraser:
             Touched(Found.RECORDS, len(found.files), len(found.superfluous), sum(found.files.values())),
             *(Touched(it.kind, int(it.is_exact), int(not it.is_exact), len(it.found.records)) for it in found.sources),
         ]
+        planned.append(Touched(Found.RUNS, rewritten=found.runs.number))
         return [*planned, *(Touched(kind, removed=len(places)) for kind, places in found.folders.items())]
 
     def _report(
@@ -340,7 +352,8 @@ def working(store: RecordStore) -> Iterator[Path]:
         folder = scratch / f"{derived_files.WORK}{secrets.token_hex(8)}"
         folder.mkdir()
         try:
-            yield folder
+            with store.files.using_scratch(folder):  # so that the next erasure finds what a killed one leaves
+                yield folder
         finally:
             remove(folder)
 

@@ -27,7 +27,7 @@ from resources.export_writer.publish import (
     writing_errors,
 )
 from resources.file_storage import is_local, local, make_folder, opening, share
-from resources.record_store import AccountRecords, RecordStore
+from resources.record_store import AccountRecords, RecordStore, losses
 from resources.record_store.export_source import ExportSource
 from schemas.errors import Unaccounted
 from schemas.exports import ExportManifest, ExportRequest
@@ -273,6 +273,8 @@ class ExportWriter:
 
     def _manifest(self, plan: ExportPlan, sha256: str, size: int) -> ExportManifest:
         selection = plan.selection
+        with self._store.reading() as connection:
+            lost = losses.messages(connection, plan.request.account, selection.record_type.name)
         return ExportManifest(
             export_id=plan.export_id,
             account=plan.request.account,
@@ -292,7 +294,7 @@ class ExportWriter:
             since=selection.since,
             full=selection.full,
             seconds=(self._store.clock.now() - plan.at).total_seconds(),
-            notes=_notes(plan),
+            notes=(*_notes(plan), *lost),
             versions={"records": version("records-exchange"), "duckdb": duckdb.__version__},
         )
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -16,7 +17,7 @@ from resources.importing.progress import Progress
 from resources.record_store import RecordStore, examination, ledger, losses
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE
-from resources.record_store.ledger_erasure import erased_since
+from resources.record_store.ledger_erasure import erased_since, erasures
 from resources.record_store.refusals import not_ready
 from resources.record_store.snapshots import snapshots_of
 from resources.record_store.store_mark import StoreMark, Writing
@@ -24,6 +25,7 @@ from resources.upkeep.leftovers import UNKNOWN_FOR
 from schemas.batches import STANDING, Batch, BatchStatus
 from schemas.checks import CheckReport, Finding, Kind, listed
 from schemas.counts import numbered
+from schemas.erasure import ErasureStatus
 from schemas.errors import (
     CatalogOutdated,
     DamagedFile,
@@ -31,6 +33,7 @@ from schemas.errors import (
     ImplausibleClock,
     OtherFormat,
     RecordsError,
+    StoreBusy,
     StoreNotReady,
 )
 
@@ -84,6 +87,7 @@ class StoreCheck:
             self._findings.append(Finding(Kind.UNREADABLE, sentence, blind[0]))
             return self._report(comparison, started)
         self._part("The ledger", self._check_ledger)
+        self._part("The erasures", self._check_erasures)
         self._part("The snapshots", self._check_snapshots)
         if not self._fast:
             touched = self._touched(inventory, damaged)
@@ -209,6 +213,13 @@ class StoreCheck:
         for loss in losses.recorded(connection):
             sentence = f"{loss.path} was lost on {loss.at:%Y-%m-%d}, with {numbered(loss.records, 'record')}."
             self._findings.append(Finding(Kind.LOST, sentence, loss.path, loss.account, loss.batches))
+
+    def _check_erasures(self, connection: Connection) -> None:
+        """Find erasures that have begun and that no process completes now."""
+        begun = [it for it in erasures(connection) if it.status is ErasureStatus.BEGUN]
+        if begun:
+            with suppress(StoreBusy), self._store.lock("erasure", 0.0):
+                self._findings += [Finding(Kind.PENDING, it.message(), None, it.account) for it in begun]
 
     def _check_snapshots(self, connection: Connection) -> None:
         """Find batches that can be rolled back, and have lost the snapshot that their commit made."""

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from resources.record_store.lake import Connection
 from resources.record_store.ledger_rows import append_rows
+from schemas.counts import numbered
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,14 @@ class Loss:
     keys: str | None
     actor: str
     at: datetime
+
+    def message(self) -> str:
+        """Return what was lost, and what to do, as sentences without a key."""
+        lost = f"{numbered(self.records, 'record')} of {self.record_type} of {self.account}"
+        keys = "Their keys are not known." if self.keys is None else f"{self.keys} lists their keys."
+        return (
+            f"A repair on {self.at:%Y-%m-%d} marked {lost} as lost. {keys} Import their files again, if not yet done."
+        )
 
 
 def append_loss(transaction: Connection, seq: int, loss: Loss) -> None:
@@ -43,6 +52,12 @@ def recorded(connection: Connection, paths: Sequence[str] | None = None) -> list
     return [
         Loss(path, account, kind, number, tuple(batches), *rest) for path, account, kind, number, batches, *rest in rows
     ]
+
+
+def messages(connection: Connection, account: str, record_type: str) -> tuple[str, ...]:
+    """Return a message for each loss of present records of an account and type."""
+    found = recorded(connection)
+    return tuple(it.message() for it in found if it.records and (it.account, it.record_type) == (account, record_type))
 
 
 def touching(connection: Connection, batch_id: str) -> Loss | None:

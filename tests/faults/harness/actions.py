@@ -36,6 +36,8 @@ class Place:
     root: Path
     catalog: str = ""
     data: str = ""
+    beside: str = ""
+    """The catalog's address of a second store, on a server."""
     home_name: str = "home"
     hours: float = 24.0
 

@@ -28,7 +28,7 @@
 
 enum kind { CREATE, WRITE, TRUNCATE, SYNC, RENAME, UNLINK, MKDIR, RMDIR, LINK, SEND, MARK };
 enum how { BEFORE, AFTER, TORN };
-enum { SHORT = 1 << 16 };
+enum { SHORT = 1 << 16, SENT = 200 }; /* so many bytes of what is sent are recorded */
 
 struct era { double from, shift; };
 
@@ -415,7 +415,10 @@ ssize_t send(int descriptor, const void *data, size_t size, int flags) {
     int counts = armed && orders.sends;
     if (counts && begin(SEND) < 0) return -1;
     ssize_t done = syscall(SYS_sendto, descriptor, data, size, flags, NULL, 0);
-    if (counts) end();
+    if (counts) {
+        record(SEND, 0, 0, size, "", "", data, size < SENT ? size : SENT);
+        end();
+    }
     return done;
 }
 

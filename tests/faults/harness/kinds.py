@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from tests.faults.harness.commands import kills_of_commands, kills_of_commands_on_server
 from tests.faults.harness.damage import damages
 from tests.faults.harness.histories import histories
 from tests.faults.harness.kills import failing_disks, full_disks, kills, kills_on_server
@@ -37,6 +38,12 @@ KINDS = (
     Kind("power-cut-of-ext4", "the same with a real file system: its disk is copied", real_cuts, 30, 4, at_once=1),
     Kind("kill", "a process is killed before, after or amid an operation", kills, 360, 16),
     Kind("kill-on-server", "the same, with the catalog in PostgreSQL", kills_on_server, 70, 6),
+    Kind("kill-command", "an operator's command is killed, and given again", kills_of_commands, 150, 8),
+    Kind(
+        "kill-command-on-server",
+        "the same, with the catalog in PostgreSQL and the data in an object store",
+        *(kills_of_commands_on_server, 60, 8),
+    ),
     Kind("disk-full", "the disk is full from an operation on", full_disks, 220, 9),
     Kind("disk-fails", "a flush or a write fails once", failing_disks, 80, 5),
     Kind("damage", "a file is damaged: a bit, its end, a block, or all of it", damages, 380, 12),

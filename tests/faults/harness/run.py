@@ -41,7 +41,7 @@ def run(
     rows = []
     began = time.monotonic()
     shared = "" if share == 1.0 else f" SHARE={share}"
-    chosen = [kind for kind in KINDS if only in ("", kind.name)]
+    chosen = [kind for kind in KINDS if kind.name.startswith(only)]
     with Testbed() as testbed:
         testbed.template()
         for place, kind in enumerate(chosen):

@@ -45,9 +45,8 @@ def servers(testbed: Testbed, chance: random.Random, count: int) -> Iterator[Fau
     """Pause each action at an operation or before it sends data. Cases run one at a time: all share the server."""
     for action in _ACTIONS[:count]:
         operations = testbed.reference(action, "postgres", sends=True).operations
-        numbers = [it.number for it in operations if it.kind is not Kind.MARK]
-        # the record does not contain what is sent
-        sends = sorted(set(range(1, max(numbers, default=1))) - set(numbers))
+        numbers = [it.number for it in operations if it.kind not in (Kind.MARK, Kind.SEND)]
+        sends = [it.number for it in operations if it.kind is Kind.SEND]
         share = -(-count // len(_ACTIONS))
         for number in [*spread(chance, sends, share - share // 4), *spread(chance, numbers, share // 4)]:
             how = chance.choice(("restarted", "restarted", "cut", "cut", "still"))

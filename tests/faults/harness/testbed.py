@@ -80,17 +80,15 @@ class Testbed:
 
     @cached_property
     def _laptop(self) -> Template:
-        return self._made(Place(self.folder()))
+        return self._made(self.place("laptop"))
 
     @cached_property
     def _postgres(self) -> Template:
-        return self._made(Place(self.folder(), self.server.address(self.server.create())))
+        return self._made(self.place("postgres"))
 
     @cached_property
     def _objects(self) -> Template:
-        bucket = self.objects.create()
-        database = self.server.address(self.server.create())
-        return self._made(Place(self.folder(), database, f"{bucket}/data"), self.objects.environment)
+        return self._made(self.place("objects"), self.objects.environment)
 
     def template(self, setting: str = "laptop") -> Template:
         """Return the store to copy: on a laptop, with its catalog in PostgreSQL, or with its data in objects too."""
@@ -118,9 +116,23 @@ class Testbed:
     def copy(self, setting: str = "laptop") -> Iterator[tuple[Place, Template]]:
         """Yield a copy of the store, which is deleted afterwards."""
         template = self.template(setting)
+        with self.copied(template.place) as place:
+            yield place, template
+
+    def place(self, setting: str) -> Place:
+        """Return an empty place for a store."""
+        with self.turn:
+            if setting == "laptop":
+                return Place(self.folder())
+            database = self.server.address(self.server.create())
+            return Place(self.folder(), database, "" if setting == "postgres" else f"{self.objects.create()}/data")
+
+    @contextmanager
+    def copied(self, original: Place) -> Iterator[Place]:
+        """Yield a copy of what is at a place, which is deleted afterwards."""
         folder = self.folder()
-        shutil.copytree(template.place.root, folder, dirs_exist_ok=True)
-        place = replace(template.place, root=folder)
+        shutil.copytree(original.root, folder, dirs_exist_ok=True)
+        place = replace(original, root=folder)
         database = bucket = ""
         if place.catalog:
             with self.turn:
@@ -131,7 +143,7 @@ class Testbed:
                 bucket = self.objects.create(self.objects.folder(place.data).parent)
             place = replace(place, data=f"{bucket}/data")
         try:
-            yield place, template
+            yield place
         finally:
             if database:
                 self.server.drop(database)

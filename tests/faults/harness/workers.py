@@ -44,7 +44,7 @@ _IMPORTED = (
 _WORKERS = 6
 """The number of calls at the same time."""
 
-_SECONDS = 60.0
+_SECONDS = 180.0
 """Seconds after which a call counts as hung."""
 
 

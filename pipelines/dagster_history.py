@@ -1,0 +1,300 @@
+"""`DagsterHistory`: values of erased records removed from the storage of Dagster.
+
+Events show examples of changed values, warnings and names of files. The configuration of runs has what people typed:
+filters, mappings and paths. Logs can quote them. Dagster has no call to change one event, so rows are changed where
+Dagster keeps them, as the ledger's rows are. Runs and their events stay, with masks in place of the values.
+"""
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.partitions import ACCOUNTS
+from pipelines.runs import ACCOUNT
+from resources.erasure.run_history import InHistory
+from resources.record_store.ledger_erasure import Values
+from resources.settings import Settings
+from schemas.errors import StoreUnreachable
+
+if TYPE_CHECKING:
+    import dagster as dg
+    import sqlalchemy as sa
+
+_COLUMNS = {
+    "event_logs": ("event",),
+    "asset_keys": ("last_materialization", "asset_details", "tags", "cached_status_data"),
+    "asset_event_tags": ("value",),
+    "asset_check_executions": ("evaluation_event",),
+    "runs": ("run_body",),
+    "run_tags": ("value",),
+    "bulk_actions": ("body",),
+    "backfill_tags": ("value",),
+    "daemon_heartbeats": ("body",),
+    "kvs": ("value",),
+    "jobs": ("job_body",),
+    "instigators": ("instigator_body",),
+    "job_ticks": ("tick_body",),
+    "asset_daemon_asset_evaluations": ("asset_evaluation_body",),
+}
+"""The columns of Dagster's tables that have texts of people or of records. The others have names and numbers."""
+
+_FREE_COLUMNS = ("value", "tags")
+"""The columns of which the whole text is free."""
+
+_FREE = (
+    *("metadata", "metadata_entries", "run_config", "run_config_yaml", "run_config_data", "tags", "description"),
+    *("user_message", "message", "error", "error_info", "errors", "cursor", "skip_reason", "label", "failure_data"),
+    *("user_failure_data", "stack", "cause", "context"),
+)
+"""The fields of Dagster's objects below which texts are free. What the others have, Dagster needs to find things."""
+
+_KEPT = ("__class__", "__enum__")
+_DAGSTERS_OWN = re.compile(r"\.?dagster/")
+_SQLITE = b"SQLite format 3\0"
+_LOGS = (".err", ".out")
+
+
+class DagsterHistory:
+    """The history in the storage of a Dagster instance: SQLite below its home, or PostgreSQL."""
+
+    def __init__(self, instance: "dg.DagsterInstance") -> None:
+        self._instance = instance
+
+    def find(self, values: Values) -> InHistory:
+        """Returns how many rows and files have one of the values. Changes nothing."""
+        return self._masked(values, changes=False)
+
+    def erase(self, values: Values) -> InHistory:
+        """Mask the values in rows and files, and write the tables anew, so that no removed byte stays."""
+        found = self._masked(values, changes=True)
+        self._vacuum()
+        return found
+
+    def delete_account(self, account: str, file_names: Collection[str]) -> InHistory:
+        """Delete the runs and events of an account, its partition, and the names of its files in other events."""
+        import dagster as dg
+
+        deleted, beyond = 0, []
+        for tag in (ACCOUNT, "dagster/partition"):
+            for run in self._instance.get_runs(dg.RunsFilter(tags={tag: account})):
+                if run.is_finished:
+                    self._instance.delete_run(run.run_id)
+                    deleted += 1
+                else:
+                    beyond.append(_unfinished(run.run_id, "is of the account"))
+        self._instance.delete_dynamic_partition(ACCOUNTS.name or "", account)
+        for connection in self._changing():
+            deleted += _delete_partition(connection, account)
+        masked = self._masked(Values(file_names), changes=True)
+        self._vacuum()
+        return InHistory(deleted + masked.number, (*beyond, *masked.beyond))
+
+    def _masked(self, values: Values, *, changes: bool) -> InHistory:
+        import dagster as dg
+
+        open_runs = {run.run_id for run in self._instance.get_runs(dg.RunsFilter(statuses=_unfinished_statuses()))}
+        number, waiting = 0, set[str]()
+        for connection in self._changing():
+            for table, columns in _tables(connection):
+                for key, run_id, texts in _rows(connection, table, columns):
+                    masked = {
+                        name: _masked(text, values, is_free=name in _FREE_COLUMNS)
+                        for name, text in texts.items()
+                        if text
+                    }
+                    masked = {name: text for name, text in masked.items() if text != texts[name]}
+                    if masked and run_id in open_runs:
+                        waiting.add(run_id)
+                    elif masked:
+                        number += 1
+                        if changes:
+                            connection.execute(table.update().where(table.c.id == key).values(masked))
+        for path in self._logs():
+            text = path.read_text("utf-8", "replace")
+            if values.has(text):
+                if path.parts[-3] in open_runs:
+                    waiting.add(path.parts[-3])
+                    continue
+                number += 1
+                if changes:
+                    _write(path, values.masked(text))
+        return InHistory(number, tuple(_unfinished(it, "shows a value of the records") for it in sorted(waiting)))
+
+    def _logs(self) -> Iterator[Path]:
+        """Yields what runs have printed, as far as it is on this machine."""
+        root = Path(self._instance.storage_directory())
+        yield from (path for path in root.glob("*/compute_logs/*") if path.suffix in _LOGS and path.is_file())
+
+    def _engines(self) -> "Iterator[sa.Engine]":
+        import sqlalchemy as sa
+
+        urls = {getattr(it, "postgres_url", None) for it in self._storages()} - {None}
+        root = Path(self._instance.root_directory)
+        files = [path for path in sorted(root.rglob("*.db")) if path.is_file() and _is_sqlite(path)]
+        for url in [*urls, *(f"sqlite:///{path}" for path in files)]:
+            engine = sa.create_engine(str(url), poolclass=sa.NullPool)
+            try:
+                yield engine
+            except sa.exc.OperationalError as error:
+                raise StoreUnreachable(
+                    f"The storage of Dagster cannot be changed: {type(error.orig).__name__}.",
+                    "Check that its database answers, and stop runs that write to it for long. Then erase again.",
+                ) from None
+            finally:
+                engine.dispose()
+
+    def _storages(self) -> tuple[object, ...]:
+        storage = self._instance
+        return storage.run_storage, storage.event_log_storage, storage.schedule_storage
+
+    def _changing(self) -> "Iterator[sa.Connection]":
+        """Yields a transaction on each database."""
+        import sqlalchemy as sa
+
+        for engine in self._engines():
+            with engine.begin() as connection:
+                if engine.dialect.name == "sqlite":
+                    connection.execute(sa.text("PRAGMA secure_delete = ON"))
+                yield connection
+
+    def _vacuum(self) -> None:
+        """Write the tables anew, without the bytes of what was changed."""
+        import sqlalchemy as sa
+
+        for engine in self._engines():
+            is_sqlite = engine.dialect.name == "sqlite"
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                if is_sqlite:
+                    connection.execute(sa.text("VACUUM"))
+                    connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+                else:
+                    for table, _ in _tables(connection):
+                        connection.execute(sa.text(f"VACUUM (FULL, ANALYZE) {table.name}"))
+
+
+@contextmanager
+def dagster_history(settings: Settings) -> Iterator[DagsterHistory | None]:
+    """Yields the history of the Dagster that DAGSTER_HOME names, or that `records ui` has started; None without one."""
+    home = Path(os.environ.get("DAGSTER_HOME") or settings.home / "dagster")
+    if not home.is_dir():
+        yield None
+        return
+    import dagster as dg
+
+    try:
+        instance = dg.DagsterInstance.from_config(str(home))
+    except Exception as error:
+        raise StoreUnreachable(
+            f"The storage of Dagster in {home} cannot be opened: {type(error).__name__}.",
+            "Erasures must reach it. Check DAGSTER_HOME, and that its database answers.",
+        ) from None
+    with instance:
+        yield DagsterHistory(instance)
+
+
+def _unfinished_statuses() -> "list[dg.DagsterRunStatus]":
+    from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
+
+    return [*NOT_FINISHED_STATUSES]
+
+
+def _unfinished(run_id: str, what: str) -> str:
+    return f"The run {run_id} of Dagster has not ended and {what}: erase again when it has ended."
+
+
+def _tables(connection: "sa.Connection") -> "Iterator[tuple[sa.Table, tuple[str, ...]]]":
+    """Yields the tables of a database that can have values, with their columns."""
+    import sqlalchemy as sa
+
+    known = sa.inspect(connection).get_table_names()
+    for name, columns in _COLUMNS.items():
+        if name in known:
+            table = sa.Table(name, sa.MetaData(), autoload_with=connection)
+            yield table, tuple(column for column in columns if column in table.c)
+
+
+def _rows(
+    connection: "sa.Connection", table: "sa.Table", columns: tuple[str, ...]
+) -> Iterator[tuple[int, str | None, dict[str, str | None]]]:
+    """Yields the id, the run and the texts of each row, without tags that are Dagster's own."""
+    import sqlalchemy as sa
+
+    others = [name for name in ("run_id", "key") if name in table.c]
+    last = 0
+    while True:
+        query = sa.select(table.c["id", *others, *columns]).where(table.c.id > last).order_by(table.c.id).limit(500)
+        rows = [row._asdict() for row in connection.execute(query)]
+        for row in rows:
+            if table.name in ("run_tags", "backfill_tags") and _DAGSTERS_OWN.match(row["key"] or ""):
+                continue
+            yield row["id"], row.get("run_id"), {name: row[name] for name in columns}
+        if not rows:
+            return
+        last = rows[-1]["id"]
+
+
+def _masked(text: str, values: Values, *, is_free: bool) -> str:
+    """Returns a text of Dagster with masks in place of the values; the same text if it has none."""
+    if text.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError):
+            found = json.loads(text)
+            masked = _masked_object(found, values, is_free=is_free)
+            return text if masked == found else json.dumps(masked)
+    masked_text: str = values.masked(text)
+    return masked_text
+
+
+def _masked_object(value: Any, values: Values, *, is_free: bool) -> Any:
+    if isinstance(value, dict):
+        return {
+            values.masked(name) if is_free and name not in _KEPT else name: each
+            if name in _KEPT or _DAGSTERS_OWN.match(name)
+            else _masked_object(each, values, is_free=is_free or name in _FREE)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked_object(each, values, is_free=is_free) for each in value]
+    return _masked(value, values, is_free=True) if isinstance(value, str) and is_free else value
+
+
+def _delete_partition(connection: "sa.Connection", account: str) -> int:
+    """Delete the events of an account, and what Dagster remembers of the last of them. Returns the number of rows."""
+    import sqlalchemy as sa
+
+    deleted = 0
+    for table, _ in _tables(connection):
+        if table.name == "asset_keys":
+            for key, _, texts in _rows(connection, table, ("last_materialization",)):
+                if f'"partition": {json.dumps(account)}' in (texts["last_materialization"] or ""):
+                    connection.execute(table.update().where(table.c.id == key).values(last_materialization=None))
+                    deleted += 1
+        elif "partition" in table.c and table.name in ("event_logs", "asset_check_executions"):
+            if table.name == "event_logs" and "asset_event_tags" in sa.inspect(connection).get_table_names():
+                tags = sa.Table("asset_event_tags", sa.MetaData(), autoload_with=connection)
+                events = sa.select(table.c.id).where(table.c.partition == account)
+                connection.execute(tags.delete().where(tags.c.event_id.in_(events)))
+            deleted += connection.execute(table.delete().where(table.c.partition == account)).rowcount
+    return deleted
+
+
+def _is_sqlite(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) == _SQLITE
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a log anew beside the old one, and put it in its place."""
+    made = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        with made.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        made.replace(path)
+    finally:
+        made.unlink(missing_ok=True)

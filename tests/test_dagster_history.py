@@ -1,0 +1,175 @@
+"""Erasures in the storage of Dagster: no byte of it has what was erased, and its runs and events can still be read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from pipelines.dagster_history import DagsterHistory, dagster_history
+from resources.erasure.account_deletion import AccountDeletion
+from resources.erasure.eraser import Eraser
+from resources.importing.importer import Importer
+from resources.record_store import RecordStore
+from schemas.batches import OnInvalid
+from schemas.erasure import ErasureRequest, Found
+from schemas.errors import StoreUnreachable
+from tests.canaries import COLUMNS, KEYS, WORDS, other, person
+from tests.every_byte import places_with
+from tests.postgres import Postgres
+from tests.records import change, contacts_of, write_csv
+from tests.test_jobs import run
+from tests.test_ledger_events import news
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The `__fields__` attribute is deprecated:pydantic.warnings.PydanticDeprecatedSince20"
+)
+REQUEST = ErasureRequest("ua", "contacts", KEYS)
+KEY = KEYS[0]
+
+
+@pytest.fixture
+def dagster_home(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The home of a Dagster that `records ui` has made."""
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    folder = store.settings.home / "dagster"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    return folder
+
+
+@pytest.fixture
+def instance(dagster_home: Path) -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        instance.add_dynamic_partitions("accounts", ["ua", "va"])
+        yield instance
+
+
+def put_canaries(store: RecordStore, instance: dg.DagsterInstance, folder: Path) -> list[tuple[str, bool]]:
+    """Put canaries through the jobs, and wherever else Dagster takes texts. Returns the runs, and which succeeded."""
+    people = [person(1), person(2, amount="canary"), person(3), other(4), other(5, status="CANARY-1")]
+    file = write_csv(folder / f"{KEY} of a customer.csv", people, COLUMNS)
+    later = write_csv(folder / "later.csv", [person(1, company="A later canary"), other(4, notes="later")], COLUMNS)
+    where = {"where": [f"external_id = {KEY}", "company = Canary 1 & Söhne"]}
+    results = [
+        run(
+            instance,
+            "import_records",
+            {"account": "ua", "path": str(file), "on_invalid": "skip", "value_map": {"status": {KEY: "churned"}}},
+        ),
+        run(instance, "preview_import", {"account": "ua", "path": str(later)}),
+        run(instance, "import_records", {"account": "ua", "path": str(later)}),
+        run(instance, "import_records", {"account": "ua", "path": str(folder / f"no {KEY}.csv")}),
+        run(instance, "export_contacts", where, partition="ua"),
+        run(instance, "export_contacts", {"where": [f"amount = {KEY}"]}, partition="ua"),
+    ]
+    batch_id = store.batches("ua")[0].batch_id
+    change(store, f"UPDATE lake.records.contacts SET phone = '+49309999' WHERE external_id = '{KEY}'")
+    results.append(run(instance, "roll_back_batch", {"account": "ua", "batch_id": batch_id}))
+    Importer(store, "tester").import_file(
+        contacts_of(write_csv(folder / f"{KEYS[1]}.csv", [person(1, company="The last canary")], COLUMNS)),
+        OnInvalid.SKIP,
+    )
+    for event in news(instance).asset_events:
+        if isinstance(event, dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation):
+            instance.report_runless_asset_event(event)
+    run_id = results[0].run_id
+    instance.add_run_tags(run_id, {"records/note": f"about {KEY}"})
+    instance.run_storage.set_cursor_values({"cursor": f'{{"{KEY}.csv": 1}}'})
+    logs = Path(instance.storage_directory()) / run_id / "compute_logs"
+    logs.mkdir(parents=True)
+    (logs / "step.err").write_text(f"ValueError: {KEYS[2]}\nanother line\n", "utf-8")
+    return [(result.run_id, result.success) for result in results]
+
+
+@pytest.mark.runs_on("laptop")
+def test_what_was_erased_is_in_no_byte_of_dagster_and_its_history_can_be_read(
+    store: RecordStore, dagster_home: Path, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    runs = put_canaries(store, instance, tmp_path)
+    assert {succeeded for _, succeeded in runs} == {True, False}
+    events = {run_id: len(instance.all_logs(run_id)) for run_id, _ in runs}
+    asset = dg.AssetKey(["records", "contacts"])
+    assert len(places_with(dagster_home, WORDS)) > 5
+    unfinished = instance.create_run_for_job(_job, tags={"note": KEY}, status=dg.DagsterRunStatus.STARTED)
+
+    with dagster_history(store.settings) as history:
+        planned = Eraser(store, "tester", history).plan(REQUEST)
+        assert places_with(dagster_home, [b"a later canary"]) != [], "a plan changes nothing"
+        report = Eraser(store, "tester", history).erase(REQUEST)
+        assert [it for it in report.beyond if unfinished.run_id in it and "erase again when it has ended" in it]
+        assert len(places_with(dagster_home, WORDS)) == 1, "of the run that has not ended"
+        instance.report_run_canceled(unfinished)
+        Eraser(store, "tester", history).erase(REQUEST)
+
+    assert places_with(dagster_home, WORDS) == []
+    touched = {it.place: it.rewritten for it in report.touched}
+    assert touched[Found.RUNS] >= {it.place: it.rewritten for it in planned.touched}[Found.RUNS] > 10
+    assert {run_id: len(instance.all_logs(run_id)) for run_id, _ in runs} == events
+    for run_id, succeeded in runs:
+        found = instance.get_run_by_id(run_id)
+        assert found is not None
+        assert found.is_success == succeeded
+    latest = instance.get_latest_materialization_event(asset)
+    assert latest is not None
+    assert latest.asset_materialization is not None
+    assert latest.asset_materialization.partition == "ua"
+    assert "(erased)" in str(instance.get_run_by_id(runs[0][0]))
+    log = Path(instance.storage_directory()) / runs[0][0] / "compute_logs" / "step.err"
+    assert log.read_text("utf-8") == "ValueError: (erased)\nanother line\n"
+
+
+@dg.job
+def _job() -> None:
+    pass
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_deleted_account_leaves_dagster(
+    store: RecordStore, dagster_home: Path, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    runs = put_canaries(store, instance, tmp_path)
+    kept = write_csv(tmp_path / "va.csv", [other(1)], COLUMNS)
+    of_another = run(instance, "import_records", {"account": "va", "path": str(kept)}).run_id
+
+    with dagster_history(store.settings) as history:
+        AccountDeletion(store, "ua", "tester", history).delete()
+
+    assert [it.run_id for it in instance.get_runs()] == [of_another]
+    assert instance.get_dynamic_partitions("accounts") == ["va"]
+    assert [instance.all_logs(run_id) for run_id, _ in runs] == [[]] * len(runs)
+    left = [it for it in places_with(dagster_home, WORDS) if not it.startswith("storage/")]
+    assert left == []
+
+
+@pytest.mark.runs_on("postgres")
+def test_the_storage_of_a_server_is_erased_too(store: RecordStore, dagster_home: Path, postgres: Postgres) -> None:
+    database = postgres.create()
+    storage = f'storage: {{postgres: {{postgres_url: "{postgres.address(database)}"}}}}'
+    (dagster_home / "dagster.yaml").write_text(f"telemetry: {{enabled: false}}\n{storage}\n")
+    with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+        instance.report_runless_asset_event(
+            dg.AssetObservation("records", partition="ua", metadata={"changes": f"Ça: {KEYS[2]}", "file": KEY})
+        )
+        done = instance.create_run_for_job(
+            _job, run_config={"ops": {"x": {"config": {"where": [f"external_id = {KEY}"]}}}}, tags={"note": KEY}
+        )
+        instance.report_run_canceled(done)
+        store.add_account("ua", "tester")
+        report = Eraser(store, "tester", DagsterHistory(instance)).erase(REQUEST)
+        again = instance.get_run_by_id(done.run_id)
+    assert {it.place: it.rewritten for it in report.touched}[Found.RUNS] == 3
+    assert again is not None
+    assert again.run_config == {"ops": {"x": {"config": {"where": ["external_id = (erased)"]}}}}
+    tables = postgres.execute("SELECT relname FROM pg_stat_user_tables", database)
+    texts = [str(postgres.execute(f"SELECT * FROM {table}", database)) for (table,) in tables]
+    assert [text for text in texts if "anary" in text.lower()] == []
+    postgres.drop(database)
+
+
+def test_a_storage_that_cannot_be_opened_stops_the_erasure(store: RecordStore, dagster_home: Path) -> None:
+    (dagster_home / "dagster.yaml").write_text(
+        "storage: {postgres: {postgres_url: 'postgresql://u:p@127.0.0.1:1/x'}}\n"
+    )
+    with pytest.raises(StoreUnreachable, match="cannot be opened"), dagster_history(store.settings):
+        pass
