@@ -210,7 +210,7 @@ def test_a_newer_store_is_refused(store: RecordStore, tmp_path: Path) -> None:
     set_to = FORMAT + 1
     change_to(store, set_to)
     with RecordStore(store.settings) as newer:
-        uses = [
+        uses: list[Callable[[], object]] = [
             *everything(newer, tmp_path),
             newer.accept_catalog,
             newer.accept_clock,
