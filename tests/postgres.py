@@ -35,6 +35,11 @@ class Postgres:
     def address(self, database: str = "postgres") -> str:
         return f"postgresql://postgres:{PASSWORD}@/{database}?host={self.folder}"
 
+    @property
+    def programs(self) -> Path:
+        """Return the folder of PostgreSQL's own programs, such as createdb."""
+        return Path(self._command[0]).parent
+
     def create(self, template: str = "template1") -> str:
         """Create a database; returns its name."""
         name = f"store_{next(self._numbers)}"

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -129,6 +130,23 @@ def test_the_containerfile_passes_its_linter() -> None:
         [BIN / "hadolint", "--failure-threshold", "style", DEPLOY / "Containerfile"], capture_output=True, text=True
     )
     assert (linted.returncode, linted.stdout) == (0, "")
+
+
+def test_the_image_is_built_from_files_that_are_there_and_not_ignored() -> None:
+    text = (DEPLOY / "Containerfile").read_text()
+    copied = {
+        source for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE) for source in line.split()[:-1]
+    }
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == allowed
+    assert [source for source in copied if not (ROOT / source).exists()] == []
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["project"]["readme"] in copied, "pip needs it to build"
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    for service in compose["services"].values():
+        for config in service.get("configs", []):
+            folder = str(Path(config["target"]).parent)
+            assert service.get("image") != "records" or folder in text, "Docker would make it as root's"
 
 
 def test_the_compose_file_fits_the_schema_of_compose(tmp_path: Path) -> None:
