@@ -9,6 +9,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from pipelines.runs import ACCOUNT
 from resources.erasure.run_history import InHistory
 from resources.record_store.ledger_erasure import Values
 from resources.settings import Settings
-from schemas.errors import StoreUnreachable
+from schemas.errors import StoreBusy, StoreUnreachable
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -83,6 +84,7 @@ class DagsterHistory:
         for tag in (ACCOUNT, "dagster/partition"):
             for run in self._instance.get_runs(dg.RunsFilter(tags={tag: account})):
                 if run.is_finished:
+                    shutil.rmtree(Path(self._instance.storage_directory()) / run.run_id, ignore_errors=True)
                     self._instance.delete_run(run.run_id)
                     deleted += 1
                 else:
@@ -171,7 +173,12 @@ class DagsterHistory:
             with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 if is_sqlite:
                     connection.execute(sa.text("VACUUM"))
-                    connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+                    is_busy, *_ = connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)")).one()
+                    if is_busy:
+                        raise StoreBusy(
+                            f"Dagster reads {engine.url.database}, so that its log still has what was removed.",
+                            "Give the same command again when its run has ended.",
+                        )
                 else:
                     for table, _ in _tables(connection):
                         connection.execute(sa.text(f"VACUUM (FULL, ANALYZE) {table.name}"))

@@ -38,7 +38,7 @@ KINDS = (
     Kind("power-cut-of-ext4", "the same with a real file system: its disk is copied", real_cuts, 30, 4, at_once=1),
     Kind("kill", "a process is killed before, after or amid an operation", kills, 360, 16),
     Kind("kill-on-server", "the same, with the catalog in PostgreSQL", kills_on_server, 70, 6),
-    Kind("kill-command", "an operator's command is killed, and given again", kills_of_commands, 150, 8),
+    Kind("kill-command", "an operator's command is killed, and given again", kills_of_commands, 100, 8),
     Kind(
         "kill-command-on-server",
         "the same, with the catalog in PostgreSQL and the data in an object store",
