@@ -48,7 +48,7 @@ class DelimitedFile:
     `read` counts the records of the chunks so far, and `share_read` is their share of the file, from 0 to 1.
     """
 
-    number_formats: tuple[str, ...] = ()
+    number_formats: None = None
     float_columns: tuple[int, ...] = ()
 
     def __init__(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> None:
