@@ -26,7 +26,7 @@ _LOOK_ALIKES = (
 """Characters that look like ASCII ones, as part of a pattern's class."""
 
 _MISREAD = (
-    r"\x{FFFD}|Ã[\x{A0}-\x{BF}„‰‡šœ€ƒ‚]|Â[\x{A0}-\x{BF}]|â€[™œ˜¢¦“”]"
+    r"\x{FFFD}|Ã[\x{A0}-\x{BF}„‰‡šœ€ƒ]|Â[\x{A0}-\x{BF}]|â€[™œ¢¦“”]"
     r"|([ÐÑ][^\x00-\x7fÐÑ]){3}|([РС][^\x00-\x7fА-Яа-я]){3}"  # noqa: RUF001  # of Cyrillic letters
 )
 """What a program leaves that read the text in a wrong encoding: U+FFFD, or UTF-8 read as cp1252 or cp1251."""

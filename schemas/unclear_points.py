@@ -1,7 +1,7 @@
 """Numbers such as 1.234: the point is a decimal point, or it stands between thousands.
 
 Without `--decimal` they are read with a decimal point. A file that writes any other number with a point, such as 12.5
-or 0.125, has decimal points. In all others a user must say which it is. In a workbook this concerns cells of text alone.
+or 0.125, has decimal points. In all others a user must say which it is. In a workbook, only cells of text are unclear.
 """
 
 import re
