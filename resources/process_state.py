@@ -5,7 +5,8 @@ Each function says which library needs the change, and what happens without it.
 
 import os
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
@@ -13,6 +14,9 @@ from threading import Lock
 USERS_UMASK = "RECORDS_UMASK"
 _PRIVATE = 0o077
 _turn = Lock()
+_change = Lock()
+_replaced: list[str | None] = []
+"""The TMPDIR that `temporary_files_in` has replaced, while it has."""
 
 
 @contextmanager
@@ -87,12 +91,33 @@ def temporary_files_in(folder: Path) -> Iterator[None]:
     rustpy-xlsxwriter writes each sheet to a temporary file first. /tmp may be too small for it.
     """
     with _turn:
-        before = os.environ.get("TMPDIR")
-        os.environ["TMPDIR"] = str(folder)
+        tempfile.gettempdir()  # Python keeps its first answer, which must not be this folder
+        with _change:
+            _replaced.append(os.environ.get("TMPDIR"))
+            os.environ["TMPDIR"] = str(folder)
         try:
             yield
         finally:
-            if before is None:
-                del os.environ["TMPDIR"]
-            else:
-                os.environ["TMPDIR"] = before
+            with _change:
+                _set_temporary_folder(_replaced.pop())
+
+
+def environment_for(names: Iterable[str]) -> dict[str, str]:
+    """Returns the named variables of the environment for a new process, without what `temporary_files_in` changes.
+
+    A process outlives the block in which it starts, and the folder does not.
+    """
+    with _change:
+        environment = dict(os.environ)
+        folder = _replaced[0] if _replaced else environment.get("TMPDIR")
+    environment.pop("TMPDIR", None)
+    if folder is not None:
+        environment["TMPDIR"] = folder
+    return {name: environment[name] for name in names if name in environment}
+
+
+def _set_temporary_folder(folder: str | None) -> None:
+    if folder is None:
+        del os.environ["TMPDIR"]
+    else:
+        os.environ["TMPDIR"] = folder

@@ -5,6 +5,8 @@ are drop-downs. The note of a header says what the field is, and has the example
 record.
 """
 
+import os
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.worksheet import Worksheet
 
+from resources.file_storage import move, sync
 from schemas.errors import InvalidRequest
 from schemas.model import RecordModel
 from schemas.record_type import Field
@@ -41,6 +44,8 @@ _RULES: dict[str, tuple[Any, Any, str, str | None]] = {
 def write_template(model: type[RecordModel], path: Path) -> tuple[str, ...]:
     """Writes the file, and returns its columns. The end of its name, .xlsx or .csv, says the format.
 
+    The file appears under its name when it is complete.
+
     Raises InvalidRequest for another name, if the file exists already, or if its folder does not.
     """
     record_type = model.record_type()
@@ -48,15 +53,20 @@ def write_template(model: type[RecordModel], path: Path) -> tuple[str, ...]:
         raise InvalidRequest(f"The name {path.name!r} does not say the format.", "End it with .xlsx or .csv.")
     if not path.parent.is_dir():
         raise InvalidRequest(f"The folder {path.parent} does not exist.", "Make it, or give another path.")
+    if os.path.lexists(path):
+        raise InvalidRequest(f"{path} exists already.", "Give another name, so that nothing is lost.")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
-        with path.open("xb") as file:
+        with partial.open("xb") as file:
             if path.suffix.lower() == ".csv":
                 line = ",".join(record_type.field_names)  # a name of a field needs no quotation marks
                 file.write(f"\N{BYTE ORDER MARK}{line}\r\n".encode())  # so that Excel saves it as UTF-8
             else:
                 _workbook(record_type.name, record_type.fields, _choices(model)).save(file)
-    except FileExistsError:
-        raise InvalidRequest(f"{path} exists already.", "Give another name, so that nothing is lost.") from None
+        sync(partial)
+        move(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
     return record_type.field_names
 
 

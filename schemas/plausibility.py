@@ -25,12 +25,21 @@ _LOOK_ALIKES = (
 )
 """Characters that look like ASCII ones, as part of a pattern's class."""
 
+_MISREAD = (
+    r"\x{FFFD}|Ã[\x{A0}-\x{BF}„‰‡šœ€ƒ]|Â[\x{A0}-\x{BF}]|â€[™œ¢¦“”]"
+    r"|([ÐÑ][^\x00-\x7fÐÑ]){3}|([РС][^\x00-\x7fА-Яа-я]){3}"  # noqa: RUF001  # of Cyrillic letters
+)
+"""What a program leaves that read the text in a wrong encoding: U+FFFD, or UTF-8 read as cp1252 or cp1251."""
 _IN_ALL = {
-    WarningCode.SCIENTIFIC_NOTATION: r"^-?[0-9](\.[0-9]+)?[eE][+-][0-9]{2,3}$",
-    WarningCode.EQUALS_QUOTED: r'^="[^"]*"$',
+    WarningCode.SCIENTIFIC_NOTATION: r"^-?[0-9]([.,][0-9]+([eE][+-]?[0-9]{2,3}|E[0-9])|[eE][+-][0-9]{2,3})$",
+    WarningCode.EQUALS_QUOTED: r"""^=("[^"]*"|[0-9]+)$|^'(0[0-9]+|[0-9]{4,})$""",
+    WarningCode.WRONG_ENCODING: _MISREAD,
     WarningCode.IN_QUOTES: r"""^"([^"]|"")*"$|^'([^']|'')*'$""",
     WarningCode.ESCAPED_FORMULA: ESCAPED,
-    WarningCode.WORD_FOR_NOTHING: r"^(NULL|null|None|NaN|NAN|nan|N/A|n/a|\\N|#(N/A|[A-Z]+!|DIV/0!|NAME[?]))$",
+    WarningCode.WORD_FOR_NOTHING: (
+        r"^(NULL|null|\(NULL\)|\(null\)|<NULL>|<null>|None|NaN|NAN|nan|<NA>|NaT|undefined|N/A|n/a|\\N"
+        r"|#(N/A|N/D|NV|[A-Z]+!|DIV/0!|NAME[?]|#+))$"
+    ),
 }
 _IN_KEYS = {
     WarningCode.LOOKS_LIKE_FLOAT: r"^-?[0-9]+\.0$",
@@ -41,7 +50,7 @@ _IN_OTHERS = {WarningCode.LOOKS_LIKE_FLOAT: r"^-?[0-9]{4,}\.0$"}
 _NOT_SEEN = {
     WarningCode.EDGE_SPACE: EDGE_SPACE,
     WarningCode.INVISIBLE: INVISIBLE,
-    WarningCode.WRONG_ENCODING: WRONG_ENCODING,
+    WarningCode.WRONG_ENCODING: f"{WRONG_ENCODING}|{_MISREAD}",
 }
 _EXPONENT = r"^\s*[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\s*$"
 
@@ -49,25 +58,25 @@ _HAVE = {
     WarningCode.LOOKS_LIKE_FLOAT: ".0 at the end, as if a program had read them as numbers",
     WarningCode.SCIENTIFIC_NOTATION: "scientific notation, so digits may be lost",
     WarningCode.PERCENTAGE: "a percent sign, as a number format shows it",
-    WarningCode.EQUALS_QUOTED: 'the form ="…", which keeps zeros in a spreadsheet',
+    WarningCode.EQUALS_QUOTED: 'the form ="…", =… or \'…, which keeps zeros in a spreadsheet',
     WarningCode.LOOK_ALIKE: "characters that look like others, for example a Cyrillic letter like a Latin one",
     WarningCode.IN_QUOTES: "quotation marks around them",
     WarningCode.ESCAPED_FORMULA: "an apostrophe before = + - or @, as exports write it; --unescape removes it",
     WarningCode.WORD_FOR_NOTHING: "a word for nothing, such as NULL; it is kept as text",
     WarningCode.EDGE_SPACE: "white space at an edge; it is kept",
     WarningCode.INVISIBLE: "invisible characters or no-break spaces; they are kept",
-    WarningCode.WRONG_ENCODING: "control characters from U+0080 to U+009F, so the encoding is probably wrong",
+    WarningCode.WRONG_ENCODING: "characters that a wrong encoding leaves, such as U+0092, U+FFFD or Ã©",
     WarningCode.LEADING_ZEROS: "the digits of a stored one without the zeros at its beginning",
 }
 
 _OF_FLOATS = "the type of floating-point numbers in the file, so zeros and digits may be lost"
 
-_MARKS = (b".0", b"E+", b"E-", b"e+", b"e-")
+_MARKS = (b".0", b"E", b"e")
 """What a number has that looks like a mistake."""
 _EDGE, _DIGIT = 1, 2
 _FIRST, _LAST = np.zeros((2, 256), np.uint8)
 """What the first and the last byte of a text can mean: a suspect edge, or a number if both are digits."""
-_FIRST[[*range(0x21), *b"\"'=#\\Nn"]] = _EDGE
+_FIRST[[*range(0x21), *b"\"'=#\\Nn(<u"]] = _EDGE
 _LAST[[*range(0x21), *b"%"]] = _EDGE
 _FIRST[[*b"-0123456789"]] = _LAST[[*b"0123456789"]] = _DIGIT
 

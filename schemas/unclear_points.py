@@ -1,7 +1,7 @@
 """Numbers such as 1.234: the point is a decimal point, or it stands between thousands.
 
 Without `--decimal` they are read with a decimal point. A file that writes any other number with a point, such as 12.5
-or 0.125, has decimal points. In all others a user must say which it is.
+or 0.125, has decimal points. In all others a user must say which it is. In a workbook, only cells of text are unclear.
 """
 
 import re
@@ -22,25 +22,39 @@ _NUMBER = re.compile(r"[0-9]+\.[0-9]+")
 _OF_A_CHUNK = 200
 """How many numbers of a column are kept from each chunk."""
 _SHOWN = 10
+_NO_ROWS = pa.array([], pa.int64())
 
 
 class UnclearPoints:
     """Collects such numbers, a chunk at a time, until one shows that the file has decimal points.
 
-    can_be_unclear: whether the numbers are text, and nobody has said the decimal sign.
+    is_known: whether a user or our export says the decimal sign. can_be_said: whether a user can say it, because the
+    format of the file has no numbers of its own.
     """
 
-    def __init__(self, record_type: RecordType, fields: tuple[str, ...], *, can_be_unclear: bool) -> None:
-        self._names = [name for name in fields if can_be_unclear and record_type.field(name).is_number]
+    def __init__(
+        self, record_type: RecordType, fields: tuple[str, ...], *, is_known: bool = False, can_be_said: bool = True
+    ) -> None:
+        self._names = [name for name in fields if not is_known and record_type.field(name).is_number]
+        self._can_be_said = can_be_said
         self._numbers = 0
         self.cells: dict[str, list[tuple[int, str]]] = {}
         """Some of the numbers of each field, with their records."""
 
-    def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
-        """Look at the texts of a chunk. `typed` has the values that were read from them."""
+    def add(
+        self, texts: pa.Table, typed: pa.Table, records: pa.Array, written: Mapping[str, pa.Array] | None = None
+    ) -> None:
+        """Look at the texts of a chunk. `typed` has the values that were read from them.
+
+        written: by field, the rows that are text in the file, if the format has numbers of its own.
+        """
         for name in self._names:
-            column = texts[name].combine_chunks()
-            has_point = pc.and_(pc.match_substring(column, "."), pc.is_valid(typed[name].combine_chunks()))
+            column, values = texts[name].combine_chunks(), typed[name].combine_chunks()
+            of = records
+            if not self._can_be_said:
+                rows = (written or {}).get(name, _NO_ROWS)
+                column, values, of = column.take(rows), values.take(rows), records.take(rows)
+            has_point = pc.and_(pc.match_substring(column, "."), pc.is_valid(values))
             if not pc.any(has_point).as_py():
                 continue
             unclear = pc.and_(has_point, pc.match_substring_regex(column, _UNCLEAR))
@@ -50,7 +64,7 @@ class UnclearPoints:
             rows = pc.indices_nonzero(unclear)
             self._numbers += len(rows)
             rows = rows[:_OF_A_CHUNK]
-            found = zip(records.take(rows).to_pylist(), column.take(rows).to_pylist(), strict=True)
+            found = zip(of.take(rows).to_pylist(), column.take(rows).to_pylist(), strict=True)
             self.cells.setdefault(name, []).extend(found)
 
     def question(self, headers: Mapping[str, str]) -> Question | None:
@@ -66,4 +80,6 @@ class UnclearPoints:
         values = tuple(islice(dict.fromkeys(shown), _SHOWN))
         of = f"{numbered(self._numbers, 'number')} like {values[0].texts[0]}"
         sentence = f"{of} can have a decimal point, or a point between thousands. They are read with a decimal point."
+        if not self._can_be_said:
+            return Question(f"{sentence} These cells are text: if that is wrong, make them numbers.")
         return Question(sentence, "decimal", (POINT, COMMA), values)

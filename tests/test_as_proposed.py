@@ -215,7 +215,7 @@ def test_a_point_that_can_stand_between_thousands_is_asked_about(
     texts = pa.table({"price": numbers})
     fields = ("price",)
     record_type = RecordType("x", "", (Field("price", "decimal(18,2)", currency=True),), fields, {})
-    points = UnclearPoints(record_type, fields, can_be_unclear=True)
+    points = UnclearPoints(record_type, fields)
     typed = parse_column(without_signs(texts["price"].combine_chunks(), record_type.fields[0]), record_type.fields[0])
     points.add(texts, pa.table({"price": typed[0]}), pa.array(range(len(numbers))))
     question = points.question({"price": "Price"})

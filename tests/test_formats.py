@@ -63,7 +63,7 @@ class CardsFile:
     notes: tuple[str, ...] = ("Cards are read whole.",)
     understood = (("Format", "Cards"),)
     questions = ()
-    number_formats = ()
+    number_formats = None
     float_columns = ()
     used = ReadOptions()
 

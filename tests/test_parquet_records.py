@@ -380,7 +380,9 @@ def test_timestamps_in_int96_are_read_and_those_that_arrow_cannot_read_are_probl
         assert pq.ParquetFile(io.BytesIO(content)).schema.column(0).physical_type == "INT96"
         whole = Whole(content)
         assert whole.columns == {"t": texts}
-        assert [cell.rule for _, cell in whole.cells] == ["too_precise"] * texts.count("")
+        problem = ("too_precise", "must be in the years 1678 to 2261, in microseconds, as INT96 has no others")
+        assert [(cell.rule, cell.expected) for _, cell in whole.cells] == [problem] * texts.count("")
+        assert [cell.value for _, cell in whole.cells] == ["a timestamp of the type INT96"] * texts.count("")
 
 
 def test_a_variant_is_a_problem_of_its_record(tmp_path: Path) -> None:

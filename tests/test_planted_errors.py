@@ -142,6 +142,12 @@ def test_what_is_odd_about_a_file_is_reported_and_nothing_is_shortened(
     assert problems("external_id,status\nC-1,lead\nexternal_id,status\n") == [
         (2, 3, None, "repeated_header", "the names of the columns")
     ]
+    assert problems("external_id,status\nC-1,lead\nEXTERNAL_ID, Status\n") == [
+        (2, 3, None, "repeated_header", "the names of the columns")
+    ]
+    path.write_text("external_id,status\x85C-1,lead\x85")
+    with pytest.raises(UnreadableFile, match=r"has no line end, and it has U\+0085"):
+        importer.preview(contacts_of(path))
     path.write_text('external_id,"sta"tus\nC-1,lead\n')
     with pytest.raises(UnreadableFile, match="in the record that begins on line 1"):
         importer.preview(contacts_of(path))

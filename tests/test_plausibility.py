@@ -52,6 +52,16 @@ def found(field: str, *values: str) -> dict[str, tuple[int, tuple[str, ...]]]:
         ("company", "nan", "word_for_nothing"),
         ("company", "#N/A", "word_for_nothing"),
         ("amount", "1.5E+2", "scientific_notation"),
+        ("external_id", "4,91701E+11", "scientific_notation"),
+        ("external_id", "4.91701E11", "scientific_notation"),
+        ("external_id", "1.23E5", "scientific_notation"),
+        ("external_id", "=00123", "equals_quoted"),
+        ("external_id", "'00123", "equals_quoted"),
+        ("company", "(null)", "word_for_nothing"),
+        ("company", "<NA>", "word_for_nothing"),
+        ("company", "undefined", "word_for_nothing"),
+        ("company", "####", "word_for_nothing"),
+        ("company", "#NV", "word_for_nothing"),
     ],
 )
 def test_a_value_that_looks_like_a_mistake_is_warned_of(field: str, bad: str, code: str) -> None:
@@ -67,6 +77,13 @@ def test_a_value_that_looks_like_a_mistake_is_warned_of(field: str, bad: str, co
         ("Ac\u200bme", "invisible", "Ac[U+200B]me"),
         ("Ac\0me", "invisible", "Ac[U+0000]me"),
         ("Ac\x92me", "wrong_encoding", "Ac[U+0092]me"),
+        ("Jos\ufffd", "wrong_encoding", "Jos\ufffd"),
+        *(
+            (it.encode().decode("cp1252"), "wrong_encoding", it.encode().decode("cp1252"))
+            for it in ("José", "50 °", "\u2019")
+        ),
+        ("Иван".encode().decode("cp1251", "replace"), "wrong_encoding", "Иван".encode().decode("cp1251", "replace")),
+        ("Üb".encode().decode("cp1252"), "wrong_encoding", "Üb".encode().decode("cp1252")),
     ],
 )
 def test_a_character_that_is_not_seen_is_kept_and_warned_of(bad: str, code: str, example: str) -> None:
@@ -75,7 +92,21 @@ def test_a_character_that_is_not_seen_is_kept_and_warned_of(bad: str, code: str,
 
 @pytest.mark.parametrize(
     "good",
-    ["Zo\xeb", "x\ny", "\u5c71\u7530\u3000", "\u0915\u200c\u0937", "\u2764\ufe0f", "O'Hara", '5" pipe', "-5", "Null"],
+    [
+        "Zo\xeb",
+        "x\ny",
+        "\u5c71\u7530\u3000",
+        "\u0915\u200c\u0937",
+        "\u2764\ufe0f",
+        "O'Hara",
+        '5" pipe',
+        "-5",
+        "Null",
+        "SÃO",
+        "Â",
+        "РЎ",
+        "'68",
+    ],
 )
 def test_usual_texts_give_no_warning(good: str) -> None:
     assert found("company", good.strip(), "1.0", "1E10", "15%", "v1.0") == {}

@@ -1,12 +1,13 @@
 """Changes to the state of the whole process, which threads share."""
 
 import os
+import tempfile
 from pathlib import Path
 from threading import Event, Thread
 
 import pytest
 
-from resources.process_state import temporary_files_in
+from resources.process_state import environment_for, temporary_files_in
 
 
 def test_one_thread_at_a_time_says_where_temporary_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +28,25 @@ def test_one_thread_at_a_time_says_where_temporary_files_are(tmp_path: Path, mon
         assert os.environ["TMPDIR"] == str(tmp_path / "first")
     thread.join(10)
     assert (seen, os.environ["TMPDIR"]) == ([str(tmp_path / "second")], "/before")
+
+
+@pytest.mark.parametrize("before", ["/before", None])
+def test_a_process_started_meanwhile_does_not_get_that_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str | None
+) -> None:
+    monkeypatch.delenv("TMPDIR", raising=False)
+    if before is not None:
+        monkeypatch.setenv("TMPDIR", before)
+    expected = {} if before is None else {"TMPDIR": before}
+    with temporary_files_in(tmp_path):
+        assert os.environ["TMPDIR"] == str(tmp_path)
+        assert environment_for(["TMPDIR", "NO_SUCH_VARIABLE"]) == expected
+    assert environment_for(["TMPDIR"]) == expected
+
+
+def test_python_does_not_keep_that_folder_for_its_temporary_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with temporary_files_in(tmp_path):
+        assert tempfile.gettempdir() != str(tmp_path)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.imports import PreviewConfig
+from resources.file_reader.chunk import TEXT_WITH_POINT
 from resources.file_reader.excel import ExcelFile
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
@@ -101,13 +102,18 @@ def test_a_workbook_of_the_default_format_has_no_number_formats(tmp_path: Path) 
     plain = workbook(tmp_path / "plain.xlsx", ((1, "General"), ("x", "@")), headers=("a", "b"))
     with ExcelFile(io.BytesIO(plain.read_bytes()), "plain.xlsx") as book:
         assert book.number_formats == ()
-        assert [chunk.formats for chunk in book.chunks()] == [None]
+        assert [chunk.formats.to_pylist() for chunk in book.chunks() if chunk.formats is not None] == [[[]]]
     assert content
 
 
+NUMBERS_AS_TEXT = ("1.000", "€ 12.5", "0.5", "-1.5 %")
+"""Texts that are marked: they look like numbers with a point."""
 CELL = st.one_of(
     st.tuples(st.none(), st.sampled_from(CODES)),
-    st.tuples(st.sampled_from([0, 7, 42, -3, 0.5, 1234.5, True, "00042", "x"]), st.sampled_from(CODES)),
+    st.tuples(
+        st.sampled_from([0, 7, 42, -3, 0.5, 1234.5, True, "00042", "x", "a.b", "a@1.5", "1.5.", *NUMBERS_AS_TEXT]),
+        st.sampled_from(CODES),
+    ),
 )
 
 
@@ -121,18 +127,18 @@ def test_both_parsers_find_the_format_of_each_number(
     expected = []
     for row in rows:
         cells = [
-            (column, code)
+            (column, "text" if value in NUMBERS_AS_TEXT else code)
             for column, (value, code) in enumerate(row)
-            if type(value) in (int, float) and code in CODES[1:5]
+            if (type(value) in (int, float) and code in CODES[1:5]) or value in NUMBERS_AS_TEXT
         ]
         expected += [cells] if any(value is not None for value, _ in row) else []
     data = workbook(path, *rows, headers=("a", "b", "c")).read_bytes()
     with ExcelFile(io.BytesIO(data if form == "canonical" else unusual(data)), "in.xlsx") as book:
         codes = book.number_formats
         found = [
-            [(cell["column"], codes[cell["format"]]) for cell in cells]
+            [(cell["column"], "text" if cell["format"] == TEXT_WITH_POINT else codes[cell["format"]]) for cell in cells]
             for chunk in book.chunks()
-            for cells in (chunk.formats.to_pylist() if chunk.formats is not None else [[]] * len(chunk.records))
+            for cells in (chunk.formats.to_pylist() if chunk.formats is not None else [])
         ]
     assert found == expected
 
@@ -153,3 +159,26 @@ def test_dagster_and_the_inbox_can_say_it() -> None:
     assert PreviewConfig(path="in.xlsx", as_shown=True).request().options.as_shown is True
     assert PreviewConfig(path="in.xlsx").request().options.as_shown is None
     assert CommitPolicy(as_shown=True).options.as_shown is True
+
+
+@pytest.mark.parametrize("form", ["canonical", "unusual"])
+@pytest.mark.parametrize(
+    ("amounts", "asked"),
+    [
+        (("1.000", "2.500"), "2 numbers like 1.000"),
+        ((1, "2.340", 12.5), "1 number like 2.340"),  # a number shows nothing about texts
+        (("1.000", "12.5"), ""),
+        ((1.234, 2), ""),
+        (("1000", 2.125), ""),
+    ],
+)
+def test_a_text_like_a_number_with_an_unclear_point_is_asked_about(
+    importer: Importer, tmp_path: Path, form: str, amounts: tuple[object, ...], asked: str
+) -> None:
+    rows = [((f"K-{at}", "@"), ("lead", "@"), (amount, "General")) for at, amount in enumerate(amounts)]
+    path = workbook(tmp_path / "in.xlsx", *rows, headers=("external_id", "status", "credit_limit"))
+    if form == "unusual":
+        path.write_bytes(unusual(path.read_bytes()))
+    report = importer.preview(request(path))
+    assert [it.sentence[: len(asked)] for it in report.questions] == ([asked] if asked else [])
+    assert [it.option for it in report.questions] == [None] * bool(asked)

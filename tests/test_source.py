@@ -424,11 +424,16 @@ def test_an_encoding_that_the_file_is_not_in_is_refused_with_a_sentence(
         importer.preview(request(path, encoding=encoding))
 
 
-def test_text_of_japanese_mail_is_asked_about(importer: Importer, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "encoding"),
+    [("山田", "iso2022_jp"), ("ﾔﾏﾀﾞ", "iso2022_jp_ext"), ("김철수", "iso2022_kr"), ("王小明", "hz")],
+)
+def test_text_of_mail_in_ascii_is_asked_about(importer: Importer, tmp_path: Path, name: str, encoding: str) -> None:
     path = tmp_path / "in.csv"
-    path.write_bytes("external_id,last_name,status\nC-1,山田,lead\n".encode("iso2022_jp"))
+    path.write_bytes(f"external_id,last_name,status\nC-1,{name},lead\n".encode(encoding))
     (question,) = importer.preview(request(path)).questions
-    assert question.candidates == ("iso2022_jp", "utf-8")
+    assert question.candidates == (encoding, "utf-8")
+    assert question.values[0].texts[0] == name
 
 
 def test_a_mask_keeps_what_differs() -> None:

@@ -179,3 +179,16 @@ def test_no_other_file_is_made_or_replaced(tmp_path: Path, name: str, message: s
         write_template(load_model("contacts"), tmp_path / name)
     assert message in str(refusal.value)
     assert [it.read_text() for it in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.xlsx"])
+def test_a_template_appears_under_its_name_when_it_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resources.template_writer.move", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        write_template(load_model("contacts"), tmp_path / name)
+    assert [*tmp_path.iterdir()] == []

@@ -128,7 +128,7 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         "used": asdict(opened.used),
         "questions": [asdict(question) for question in opened.questions],
         "float_columns": opened.float_columns,
-        "number_formats": opened.number_formats,
+        "number_formats": opened.number_formats or (),
         "outline": format_.outline(opened),
         "first_rows": [(number, _shortened(row)) for number, row in format_.first_rows(opened)],
         "alternatives": format_.alternatives(opened),
@@ -138,7 +138,7 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
     answer.write(json.dumps(first).encode() + b"\n")
     names = [str(position) for position in range(len(opened.headers))]
     columns = [*((name, pa.string()) for name in names), ("_record", pa.int64()), ("_line", pa.int64())]
-    schema = pa.schema([*columns, *([("_formats", FORMATTED_CELLS)] if opened.number_formats else [])])
+    schema = pa.schema([*columns, *([("_formats", FORMATTED_CELLS)] if opened.number_formats is not None else [])])
     with pa.ipc.new_stream(answer, schema) as stream:
         try:
             for chunk in opened.chunks():

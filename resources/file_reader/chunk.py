@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TEXT_WITH_POINT = -1
+"""In place of a number format: the cell is text, and looks like a number with a point."""
+
 
 class Malformed(StrEnum):
     """Why a record has no row among the values."""
@@ -55,7 +58,8 @@ class TextChunk:
     `values` has a string column for each header, in order, named "0", "1", …. `records` and `lines` (int64) number its
     rows, from 1. `malformed` are the records between them that have no row. `cells` are the problems of its cells.
     `formats` has a list for each row: the cells that are numbers with a number format. Each has its `column` (from 0)
-    and its `format`, a place in the file's `number_formats`. It is None if no cell of the file can have one.
+    and its `format`, a place in the file's `number_formats`. TEXT_WITH_POINT in its place marks a cell of text that
+    looks like a number with a point. `formats` is None if cells of the format have neither.
     """
 
     values: "pa.Table"

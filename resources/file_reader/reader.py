@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Self
 from resources.file_reader.chunk import CellProblem, Malformed, MalformedRecord, TextChunk
 from resources.file_reader.formats import Format, format_named
 from resources.file_reader.options import DEFECT, ReadLimits
+from resources.process_state import environment_for
 from schemas.errors import DiskFull, InvalidRequest, NotFound, UnreadableFile
 from schemas.reading import Question, ReadOptions
 
@@ -201,7 +202,7 @@ class FileReader:
             pass_fds=(self._file, sending),
             stdin=subprocess.DEVNULL,
             stderr=erring,
-            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+            env=environment_for(_PASSED_ON),
         )
         _RUNNING.add(child)
         os.close(sending)

@@ -214,7 +214,8 @@ def _unclear_points(
         for it in columns
         if it.field is not None and record_type.field(it.field).is_number and it.position < len(texts)
     }
-    points = UnclearPoints(record_type, tuple(numbers), can_be_unclear=source.can_have_unclear_points)
+    are_text = source.reader.format.numbers_are_text
+    points = UnclearPoints(record_type, tuple(numbers), is_known=source.decimal_is_known, can_be_said=are_text)
     given = pa.table({name: texts[it.position] for name, it in numbers.items()})
     typed = {name: parse_column(texts[it.position], record_type.field(name))[0] for name, it in numbers.items()}
     points.add(given, pa.table(typed), pa.array(range(len(given))))

@@ -1,4 +1,4 @@
-"""Numbers of a workbook in fields of text, and what the workbook shows of them."""
+"""Numbers of a workbook in fields of text, what the workbook shows of them, and texts in fields of numbers."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader import TextChunk
+from resources.file_reader.chunk import TEXT_WITH_POINT
 from schemas.characters import shown
 from schemas.counts import numbered
 from schemas.number_formats import shown_numbers
@@ -50,6 +51,8 @@ class ShownTexts:
             return chunk
         rows, cells = pc.list_parent_indices(chunk.formats).to_numpy(), pc.list_flatten(chunk.formats)
         columns, formats = (pc.struct_field(cells, field).to_numpy() for field in ("column", "format"))
+        is_number = formats != TEXT_WITH_POINT
+        rows, columns, formats = rows[is_number], columns[is_number], formats[is_number]
         values = chunk.values
         for position, name in self._columns.items():
             of_column = np.flatnonzero(columns == position)
@@ -94,3 +97,13 @@ class ShownTexts:
         if len(texts):
             self._differing[name].add(stored.filter(differing), "shown as", texts)
         return differing, texts
+
+
+def rows_of_texts(chunk: TextChunk, fields: Mapping[str, int]) -> dict[str, pa.Array]:
+    """Returns by field the rows in which the cell is text and looks like a number. `fields` has their columns."""
+    if chunk.formats is None or not len(chunk.formats.values):
+        return {}
+    rows, cells = pc.list_parent_indices(chunk.formats), pc.list_flatten(chunk.formats)
+    is_text = pc.equal(pc.struct_field(cells, "format"), TEXT_WITH_POINT)
+    rows, columns = rows.filter(is_text), pc.struct_field(cells, "column").filter(is_text)
+    return {name: rows.filter(pc.equal(columns, column)) for name, column in fields.items()}

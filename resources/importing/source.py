@@ -114,10 +114,10 @@ class Source:
         return self.options.decimal if self.reader.format.numbers_are_text else None
 
     @property
-    def can_have_unclear_points(self) -> bool:
-        """Returns whether its numbers are text, and neither a user nor our export says which decimal sign they have."""
-        is_known = self.decimal is not None or (self.origin is not None and self.origin.is_certain)
-        return self.reader.format.numbers_are_text and not is_known
+    def decimal_is_known(self) -> bool:
+        """Returns whether a user or our export says which decimal sign its numbers have. A cell of text may differ."""
+        is_ours = self.origin is not None and self.origin.is_certain
+        return self.decimal is not None or (is_ours and self.reader.format.numbers_are_text)
 
     @property
     def options_if_committed(self) -> ReadOptions:

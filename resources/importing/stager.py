@@ -19,7 +19,7 @@ from resources.importing.last_lines import LastLines
 from resources.importing.lessons import Lessons
 from resources.importing.progress import Progress, observed_chunks
 from resources.importing.resemblance import Resemblance
-from resources.importing.shown_texts import ShownTexts
+from resources.importing.shown_texts import ShownTexts, rows_of_texts
 from resources.importing.source import Source
 from resources.importing.used_values import UsedValues
 from resources.record_store import Comparison, RecordStore, Staging
@@ -101,11 +101,14 @@ class _Checks:
     lessons: Lessons
     resemblance: Resemblance
 
-    def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array) -> None:
-        """Count the texts of a chunk. `typed` has the values that were read from them."""
+    def add(self, texts: pa.Table, typed: pa.Table, records: pa.Array, written: MappingOf[str, pa.Array]) -> None:
+        """Count the texts of a chunk. `typed` has the values that were read from them.
+
+        written: by field, the rows in which the file has a text that looks like a number, and not a number.
+        """
         self.dates.add(texts, typed, records)
         self.decimals.add(texts, typed, records)
-        self.points.add(texts, typed, records)
+        self.points.add(texts, typed, records, written)
         self.plausibility.add(texts, typed)
 
 
@@ -140,10 +143,11 @@ def stage_file(
     last_lines = LastLines(
         source.options.footer, [mapping.fields[name] for name in record_type.key], len(reader.headers)
     )
-    points = UnclearPoints(record_type, fields, can_be_unclear=source.can_have_unclear_points)
+    are_text = reader.format.numbers_are_text
+    points = UnclearPoints(record_type, fields, is_known=source.decimal_is_known, can_be_said=are_text)
     checks = _Checks(
         DateOrders(record_type, fields, source.options.date_order),
-        DecimalSigns(record_type, fields, source.decimal, can_be_said=reader.format.numbers_are_text),
+        DecimalSigns(record_type, fields, source.decimal, can_be_said=are_text),
         points,
         Plausibility(record_type, fields, fields_with(model, "str_matches", "isin"), floats),
         ChangeColumn(source, mapping),
@@ -365,7 +369,7 @@ def _stage(
                 decimal=checks.decimals.sign,
                 cleaned=checks.cleaned,
             )
-            checks.add(texts, typed, chunk.records)
+            checks.add(texts, typed, chunk.records, rows_of_texts(chunk, mapping.fields))
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
             )

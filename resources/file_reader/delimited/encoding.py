@@ -30,7 +30,14 @@ _PRESENT = ("cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1257", "cp932",
 _FORMER = ("mac_roman", "cp850", "cp852", "cp866", "koi8_r", "cp1255", "cp1256")
 _CANDIDATES = (*_PRESENT, *_FORMER)
 """The encodings to choose from: those that programs write today before those of former systems."""
-ASCII_BYTES = ("utf-7", "iso2022_jp")
+_SEQUENCES = {
+    "iso2022_jp": (b"\x1b$B", b"\x1b$@"),
+    "iso2022_jp_ext": (b"\x1b$", b"\x1b(I"),
+    "iso2022_kr": (b"\x1b$)C",),
+    "hz": (b"~{",),
+}
+"""The sequences with which encodings of mail begin other characters. All bytes of such a text are ASCII."""
+ASCII_BYTES = ("utf-7", *_SEQUENCES)
 """Those in which every byte is ASCII."""
 _WIDE = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 _LATIN = ("cp1252", "cp1250", "cp1254", "cp1257", "latin-1", "mac_roman", "cp850", "cp852")
@@ -132,8 +139,9 @@ def detect_encoding(file: BinaryIO, name: str, first: str | None = None) -> Enco
         if len(wide) > 1:
             return Encoding(wide[0], "proposed, by its NUL bytes", tuple(wide))
         return Encoding(wide[0], "certain: only so its NUL bytes are part of lines of text")
-    if is_utf8 and any(sign in sample for sign in _ISO_2022_JP) and _file_decodes(file, "iso2022_jp"):
-        return Encoding("iso2022_jp", "proposed, by its escape sequences", ("iso2022_jp", "utf-8"))
+    for codec, signs in _SEQUENCES.items():
+        if is_utf8 and any(sign in sample for sign in signs) and _file_decodes(file, codec):
+            return Encoding(codec, "proposed, by its escape sequences", (codec, "utf-8"))
     if is_utf8 and _is_utf7(file, sample):
         return Encoding("utf-7", "proposed, by sequences such as +AGE-", ("utf-7", "utf-8"))
     if is_utf8:
@@ -301,9 +309,6 @@ _SMALLER = {"gb18030": ("euc_jp", "cp949"), "euc_jp": ("cp949",)}
 
 _MANY_BYTES = 50
 """How many bytes that are not ASCII make a text long enough for that."""
-
-_ISO_2022_JP = (b"\x1b$B", b"\x1b$@")
-"""The escape sequences of Japanese mail. All bytes of such a text are ASCII."""
 
 _UTF_7 = re.compile(rb"\+[A-Za-z0-9+/]*-")
 """The sequences in which UTF-7 has characters that are not ASCII: ü as +APw-. A plus sign is +-."""

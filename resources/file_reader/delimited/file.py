@@ -38,6 +38,7 @@ from schemas.reading import Question, ReadOptions, ShortRows
 
 _SAMPLE_CHARACTERS = 1 << 18
 _MALFORMED_A_CHUNK = 20_000
+_OTHER_LINE_ENDS = "\x85\u2028\u2029\x1e"
 _LONGEST_LINE = 1 << 16
 """The most characters of a line that are shown to a person."""
 
@@ -48,7 +49,7 @@ class DelimitedFile:
     `read` counts the records of the chunks so far, and `share_read` is their share of the file, from 0 to 1.
     """
 
-    number_formats: tuple[str, ...] = ()
+    number_formats: None = None
     float_columns: tuple[int, ...] = ()
 
     def __init__(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> None:
@@ -70,6 +71,7 @@ class DelimitedFile:
                 is_whole = not text.read(1)
         except UnicodeError as error:
             raise self._not_decodable() from error
+        self._check_line_ends(sample)
         beginning = detect(sample, given, name, whole=is_whole, header_row=options.header_row)
         self.dialect = beginning.dialect
         csv.field_size_limit(limits.cell_mb * 1_000_000)
@@ -202,6 +204,15 @@ class DelimitedFile:
         same = found[: differing[0] if len(differing) else shared]
         first = min(int(np.count_nonzero(same == RECORD_END[0])), len(block.records) - 1)
         raise self._disagreement(int(block.records[first]), int(block.lines[first]))
+
+    def _check_line_ends(self, sample: str) -> None:
+        """Raises UnreadableFile if the file begins with another character in place of each line end."""
+        found = next((it for it in _OTHER_LINE_ENDS if it in sample), None)
+        if found is not None and "\n" not in sample and "\r" not in sample:
+            raise UnreadableFile(
+                f"{self._name} has no line end, and it has U+{ord(found):04X}, which some programs write instead.",
+                "Save it with ordinary line ends.",
+            )
 
     def _encoding(self, options: ReadOptions) -> Encoding:
         if options.encoding is not None:

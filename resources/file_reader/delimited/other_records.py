@@ -60,14 +60,14 @@ class OtherRecords:
         )
 
     def _headers(self, values: pa.Table) -> pa.ChunkedArray:
-        """Returns which records are the header again, perhaps with a byte order mark."""
-        first, *names = self._header.names
+        """Returns which records are the header again, perhaps with a byte order mark, or in other letters."""
+        first, *names = map(_folded, self._header.names)
         quote = self._dialect.quote
         spellings = pa.array([first, f"{_MARK}{first}", f"{_MARK}{quote}{first}{quote}"])
-        found = pc.is_in(values.column(0), spellings)
+        found = pc.is_in(_folded_all(values.column(0)), spellings)
         if pc.any(found).as_py():
             for column, name in zip(values.columns[1:], names, strict=True):
-                found = pc.and_(found, pc.equal(column, name))
+                found = pc.and_(found, pc.equal(_folded_all(column), name))
         return found
 
     def _other_tables(self, values: pa.Table, lines: pa.Array) -> pa.ChunkedArray:
@@ -119,3 +119,13 @@ class OtherRecords:
         written = io.StringIO()
         csv.writer(written, delimiter=self._dialect.delimiter, lineterminator="").writerow(row)
         return written.getvalue()
+
+
+def _folded(name: str) -> str:
+    """Returns a name as `_folded_all` returns it: in small letters, without white space around it."""
+    folded: str = _folded_all(pa.array([name]))[0].as_py()
+    return folded
+
+
+def _folded_all(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    return pc.utf8_lower(pc.utf8_trim_whitespace(column))

@@ -7,7 +7,6 @@ beyond the header, or a cell with a problem (an error, a formula without a value
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from resources.file_reader.chunk import TextChunk
+from resources.file_reader.chunk import TEXT_WITH_POINT, TextChunk
 from resources.file_reader.excel.dates import date_text, date_texts
-from resources.file_reader.excel.numbers import is_numeric, number_texts
+from resources.file_reader.excel.numbers import is_numeric, number_texts, with_points
 from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.references import column_names
 from resources.file_reader.excel.shared_strings import SharedStrings
@@ -42,6 +41,8 @@ _HIDDEN = r' hidden="(?:1|true)"'
 _KIND = re.compile(rb'(?: s="([0-9]{1,9})")?(?: t="([A-Za-z]+)")?(?: s="([0-9]{1,9})")?>(<f.*)?', re.DOTALL).fullmatch
 _NO_CHARACTERS = (b"\xef\xbf\xbe", b"\xef\xbf\xbf")
 (_NUMBER, _COMPUTED, _DATE, _TIME, _ELAPSED, _UNKNOWN, _SHARED, _TEXT, _INLINE, _TRUTH, _OTHER) = range(11)
+_TEXTS = (_SHARED, _TEXT, _INLINE)
+_NO_FORMAT = -2
 _OF_TYPE = {"s": _SHARED, "str": _TEXT, "inlineStr": _INLINE, "b": _TRUTH}
 _OF_KIND = {"date": _DATE, "time": _TIME, "elapsed": _ELAPSED, "unknown": _UNKNOWN}
 
@@ -128,9 +129,12 @@ class CanonicalParser:
         value, row_of, column, code = value.filter(pa.array(filled)), row_of[filled], column[filled], code[filled]
         format_ = format_[filled]
         texts = self._texts(value, row_of, code)
+        unknown_styles = int((code == _UNKNOWN).sum())
         full = _array(pc.binary_length(texts)) > 0
         if not full.all():
             texts, row_of, column, format_ = texts.filter(pa.array(full)), row_of[full], column[full], format_[full]
+            code = code[full]
+        format_ = np.where(np.isin(code, _TEXTS) & _array(with_points(texts)), TEXT_WITH_POINT, format_)
         rows = row_of[np.diff(row_of, prepend=-1) > 0]  # rows that have a value
         lines = numbers[rows]
         gaps = np.diff(np.concatenate(([self._progress.last_filled], lines)))
@@ -143,14 +147,12 @@ class CanonicalParser:
         progress.last_filled = int(lines[-1]) if len(lines) else progress.last_filled
         progress.read += len(rows)
         progress.hidden += int(hidden[rows].sum())
-        progress.unknown_styles += int((code == _UNKNOWN).sum())
+        progress.unknown_styles += unknown_styles
         progress.check(progress.last, pc.sum(pc.utf8_length(texts)).as_py() or 0)
         values = pa.table({str(i): each for i, each in enumerate(columns)})
-        chunk = TextChunk(values, pa.array(records, pa.int64()), pa.array(lines, pa.int64()))
-        if not self._styles.codes:
-            return chunk
-        has = format_ >= 0
-        return replace(chunk, formats=formatted_cells(len(rows), record_of[has], column[has], format_[has]))
+        has = format_ != _NO_FORMAT
+        formats = formatted_cells(len(rows), record_of[has], column[has], format_[has])
+        return TextChunk(values, pa.array(records, pa.int64()), pa.array(lines, pa.int64()), formats=formats)
 
     def _columns(self, references: pa.Array, numbers: Numbers, row_of: Numbers) -> Numbers:
         """Returns the column of every cell, from 0. Each cell must be in its row, and after the cell before."""
@@ -169,7 +171,7 @@ class CanonicalParser:
         return column
 
     def _code(self, kind: bytes) -> tuple[int, int]:
-        """Returns the code of a cell and its number format, by its attributes and formula; -1 without a format."""
+        """Returns the code of a cell and its number format, by its attributes and formula; _NO_FORMAT without one."""
         known = self._codes.get(kind)
         if known is None:
             known = self._new_code(kind)
@@ -182,17 +184,17 @@ class CanonicalParser:
     def _new_code(self, kind: bytes) -> tuple[int, int]:
         found = _KIND(kind)
         if found is None or (found[1] and found[3]):
-            return _OTHER, -1
+            return _OTHER, _NO_FORMAT
         style = (found[1] or found[3] or b"").decode() or None
         cell_type = found[2].decode() if found[2] else "n"
         if found[4] and resolve(found[4].decode(errors="replace")) is None:
-            return _OTHER, -1
+            return _OTHER, _NO_FORMAT
         if cell_type != "n":
-            return _OTHER if found[4] and cell_type != "str" else _OF_TYPE.get(cell_type, _OTHER), -1
+            return _OTHER if found[4] and cell_type != "str" else _OF_TYPE.get(cell_type, _OTHER), _NO_FORMAT
         of = self._styles.kinds.get(style, "unknown")
         if of == "number":
-            return _COMPUTED if found[4] else _NUMBER, self._styles.formats.get(style, -1)
-        return _OTHER if found[4] else _OF_KIND[of], -1
+            return _COMPUTED if found[4] else _NUMBER, self._styles.formats.get(style, _NO_FORMAT)
+        return _OTHER if found[4] else _OF_KIND[of], _NO_FORMAT
 
     def _texts(self, value: pa.Array, row_of: Numbers, code: Numbers) -> pa.Array:
         """Returns the text of every cell."""

@@ -9,6 +9,9 @@ import pyarrow.compute as pc
 _EXACT = Context(prec=40_000)
 PLAIN = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]*[1-9])?"
 is_plain = re.compile(rf"(?!-0$){PLAIN}", re.ASCII).fullmatch
+_WITH_POINT = r"^[^.@]{0,20}[0-9]\.[0-9][^.@]{0,20}$"
+has_point = re.compile(_WITH_POINT).search
+"""Whether a text can be a number with a point, perhaps with signs around it."""
 is_numeric = re.compile(r"\s*[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?\s*").fullmatch
 
 
@@ -59,3 +62,10 @@ def number_texts(stored: pa.Array, computed: bool) -> pa.Array:
         other = pc.and_not(other, long)
     rest = [number_text(each, computed) for each in stored.filter(other).to_pylist()]
     return pc.replace_with_mask(stored, other, pa.array(rest, pa.string()))
+
+
+def with_points(texts: pa.Array) -> pa.Array:
+    """Returns which texts can be numbers with a point, as `has_point` does."""
+    if not pc.any(pc.match_substring(texts, ".")).as_py():
+        return pa.repeat(False, len(texts))
+    return pc.match_substring_regex(texts, _WITH_POINT)

@@ -17,17 +17,17 @@ _MALFORMED_COUNTED = 16 << 10
 class RecordCollector:
     """Collects rows, one cell after another, until `take` returns them as a chunk. `progress` counts them.
 
-    A row is `begin_row`, its cells in ascending columns (from 1), and `end_row`. with_formats: its chunks have them.
+    A row is `begin_row`, its cells in ascending columns (from 1), and `end_row`.
     """
 
     __slots__ = (
         "_append",
         "_beyond", "_blanks", "_done", "_flat", "_formats", "_furthest", "_lines", "_malformed", "_problems",
-        "_progress", "_records", "_width", "_with_formats", "values",
+        "_progress", "_records", "_width", "values",
     )  # fmt: skip
 
-    def __init__(self, progress: Progress, *, with_formats: bool = False) -> None:
-        self._progress, self._with_formats = progress, with_formats
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._blanks = [""] * progress.limits.columns
         known = progress.headers
         self._width = progress.limits.columns if known is None else len(known)  # of the header, once there is one
@@ -136,7 +136,7 @@ class RecordCollector:
             pa.array(self._lines, pa.int64()),
             tuple(self._malformed),
             tuple(it for it in self._problems if it.row < count),
-            formatted_cells(count, *complete.T) if self._with_formats else None,
+            formatted_cells(count, *complete.T),
         )
         self._formats[:] = [(0, column, format_) for row, column, format_ in self._formats if row >= count]
         of_open_row = [it for it in self._problems if it.row >= count]

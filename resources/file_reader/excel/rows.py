@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from xml.parsers import expat
 
-from resources.file_reader.chunk import TextChunk
+from resources.file_reader.chunk import TEXT_WITH_POINT, TextChunk
 from resources.file_reader.excel.cells import CellTexts, InvalidCell, ProblemText, too_long
+from resources.file_reader.excel.numbers import has_point
 from resources.file_reader.excel.package import DEPTH, Feed
 from resources.file_reader.excel.progress import Progress
 from resources.file_reader.excel.records import RecordCollector
@@ -15,6 +16,7 @@ from resources.file_reader.excel.texts import ESCAPE
 from schemas.errors import UnreadableFile
 
 _NAMES = ("row", "c", "v", "f", "is", "t", "r")
+_TEXTS = ("s", "str", "inlineStr")
 _PIECE = 16 << 10
 _CHUNK_CELLS = 4 << 20
 _CHUNK_CHARACTERS = 16 << 20
@@ -38,7 +40,7 @@ class RowParser:
     ) -> None:
         self._progress, self._limits = progress, progress.limits
         self._names = column_names(self._limits.columns)
-        self._records = RecordCollector(progress, with_formats=bool(styles.codes))
+        self._records = RecordCollector(progress)
         self._texts = CellTexts(progress, strings, styles.kinds, from_1904)
         self._formats = styles.formats
         self._characters: list[str] = []  # of the element that is open
@@ -155,8 +157,11 @@ class RowParser:
                         self._records.add_problem(column, text)
                     elif text:
                         add(column, text)
-                        if style in formats and cell_type in (None, "n"):
-                            add_format(column, formats[style])
+                        if cell_type is None or cell_type == "n":
+                            if style in formats:
+                                add_format(column, formats[style])
+                        elif "." in text and has_point(text) and cell_type in _TEXTS:
+                            add_format(column, TEXT_WITH_POINT)
             elif name == "t":
                 value = (value or "") + "".join(characters)
                 state = _CELL

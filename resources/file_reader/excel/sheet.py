@@ -197,12 +197,11 @@ def merged(chunks: list[TextChunk]) -> TextChunk:
     for chunk in chunks:
         cells += [CellProblem(it.row + rows, it.column, it.rule, it.expected, it.value) for it in chunk.cells]
         rows += len(chunk.records)
-    formats = [chunk.formats for chunk in chunks if chunk.formats is not None]
     return TextChunk(
         pa.concat_tables([chunk.values for chunk in chunks]),
         pa.concat_arrays([chunk.records for chunk in chunks]),
         pa.concat_arrays([chunk.lines for chunk in chunks]),
         tuple(bad for chunk in chunks for bad in chunk.malformed),
         tuple(cells),
-        pa.concat_arrays(formats) if formats else None,
+        pa.concat_arrays([chunk.formats for chunk in chunks]),
     )

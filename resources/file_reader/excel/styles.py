@@ -22,6 +22,8 @@ _BUILT_IN: dict[int, Kind] = {
 language and a time in another. A time of day 1 or later is a date too, so they are times.
 """
 
+_THAI = ("t0", "t0.00", "t#,##0", "t#,##0.00", "t0%", "t0.00%", "t# ?/?", "t# ??/??")
+"""Built-in formats that show Thai digits."""
 _BUILT_IN_CODES = {
     1: "0",
     2: "0.00",
@@ -37,6 +39,7 @@ _BUILT_IN_CODES = {
     39: "#,##0.00;(#,##0.00)",
     40: "#,##0.00;[Red](#,##0.00)",
     48: "##0.0E+0",
+    **dict(zip((*range(59, 63), *range(67, 71)), _THAI, strict=True)),
     **dict.fromkeys((*range(5, 9), *range(41, 45)), "currency"),  # that of the language of whoever opens the workbook
 }
 """The codes of built-in formats of numbers. `General` (0) and `@` (49) show numbers as they are."""

@@ -90,8 +90,11 @@ class OpenedFile(Protocol):
         """What else to know about it, in sentences; complete when `chunks` has ended."""
 
     @property
-    def number_formats(self) -> Sequence[str]:
-        """The codes of number formats, such as 00000, to which `formats` of a chunk refers; none in most formats."""
+    def number_formats(self) -> Sequence[str] | None:
+        """The codes of number formats, such as 00000, to which `formats` of a chunk refers.
+
+        None in a format that has no number formats: then its chunks have no `formats`.
+        """
 
     @property
     def float_columns(self) -> Sequence[int]:

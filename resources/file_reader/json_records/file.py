@@ -42,7 +42,7 @@ class JsonFile:
     """
 
     kind: Literal["json", "ndjson"]
-    number_formats: tuple[str, ...] = ()
+    number_formats: None = None
     float_columns: tuple[int, ...] = ()
 
     def __init__(

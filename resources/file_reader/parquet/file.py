@@ -5,6 +5,7 @@ The metadata of column chunks are never read from here: pyarrow ends the process
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import BinaryIO
 
@@ -39,7 +40,7 @@ class ParquetFile:
 
     understood = (("Format", "Parquet"),)
     questions: tuple[Question, ...] = ()
-    number_formats: tuple[str, ...] = ()
+    number_formats: None = None
     used = ReadOptions()
 
     def __init__(
@@ -64,6 +65,8 @@ class ParquetFile:
             ]
             enums = {it.path for it in columns if "ENUM" in (it.converted_type, it.logical_type.type)}
             self._enums = frozenset(at for at, name in enumerate(schema.names) if name in enums)
+            int96 = {it.path for it in columns if it.physical_type == "INT96"}
+            self._int96 = frozenset(at for at, name in enumerate(schema.names) if name in int96)
             self._source, self._buffer = source, max(1 << 12, _BUFFERS // max(1, len(columns)))
             self._parquet = self._open(source, self._dictionaries, self._buffer)
         except MemoryError:
@@ -245,8 +248,18 @@ class ParquetFile:
             pa.table(dict(zip(map(str, range(len(arrays))), arrays, strict=True))),
             numbers,
             numbers,
-            cells=tuple(sorted(cells, key=lambda cell: (cell.row, cell.column))),
+            cells=tuple(sorted(map(self._explained, cells), key=lambda cell: (cell.row, cell.column))),
         )
+
+    def _explained(self, cell: CellProblem) -> CellProblem:
+        """Returns the problem of a cell, with the range of INT96 if it has that type.
+
+        Arrow reads INT96 in nanoseconds. A timestamp beyond their range becomes another one, which has nanoseconds.
+        """
+        if cell.rule != "too_precise" or cell.column not in self._int96:
+            return cell
+        expected = "must be in the years 1678 to 2261, in microseconds, as INT96 has no others"
+        return replace(cell, expected=expected, value="a timestamp of the type INT96")
 
     def _unreadable(self, error: Exception) -> UnreadableFile:
         after = f" after record {self.read:,}" if self.read else ""
