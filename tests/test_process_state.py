@@ -1,6 +1,8 @@
 """Changes to the state of the whole process, which threads share."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from threading import Event, Thread
 
@@ -27,3 +29,19 @@ def test_one_thread_at_a_time_says_where_temporary_files_are(tmp_path: Path, mon
         assert os.environ["TMPDIR"] == str(tmp_path / "first")
     thread.join(10)
     assert (seen, os.environ["TMPDIR"]) == ([str(tmp_path / "second")], "/before")
+
+
+def test_a_command_does_not_import_hypothesis_though_it_is_installed() -> None:
+    tried = """
+import sys
+from resources.process_state import hide_hypothesis
+hide_hypothesis(), hide_hypothesis()
+print(sum(getattr(finder, "hidden", "") == "hypothesis" for finder in sys.meta_path))
+try:
+    from hypothesis.strategies import composite
+except ImportError as error:
+    print(error)
+import csv
+"""
+    done = subprocess.run([sys.executable, "-c", tried], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\nThis process does not use hypothesis.\n"
