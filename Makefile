@@ -10,7 +10,7 @@ demo: .venv/.ready
 	$(BIN)/records demo
 
 # With these settings of glibc, which others ignore, the many small statements of tests take a sixth less CPU.
-test quick: export GLIBC_TUNABLES := \
+test quick soak: export GLIBC_TUNABLES := \
   glibc.malloc.tcache_count=20000:glibc.malloc.trim_threshold=536870912:glibc.malloc.top_pad=67108864
 
 style = $(BIN)/ruff format --check . && $(BIN)/ruff check .
@@ -33,6 +33,11 @@ quick: .venv/.ready
 	$(call beside_types,$(BIN)/pytest --quiet --numprocesses logical --dist loadgroup -k "not postgres and not server" \
 	  $(QUICK:%=tests/test_%.py))
 
+# The long forms of tests: all examples of hypothesis, and histories of more steps.
+.PHONY: soak
+soak: .venv/.ready
+	$(BIN)/pytest --numprocesses logical --dist loadgroup --hypothesis-profile long -m "hypothesis or soak"
+
 check: .venv/.ready
 	$(style)
 	$(BIN)/mypy
@@ -53,6 +58,7 @@ bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.dagster_instance
 	$(BIN)/python -m tests.benchmarks.server
+	$(BIN)/python -m tests.benchmarks.history
 
 # The benchmark compares imports with dlt. dlt has its own environment, because nothing else needs it.
 .venv/bench/.ready: tests/benchmarks/dlt.txt

@@ -444,6 +444,18 @@ def entries(folder: Location) -> Sequence[Location]:
     return ()
 
 
+def names_in(folder: Location) -> list[str]:
+    """Return the names of the files and folders in a folder, sorted; none if the folder is missing.
+
+    A path for each name would take four times as long. That counts in a folder with one folder for each account.
+    """
+    if is_local(folder):
+        with suppress(FileNotFoundError, NotADirectoryError):
+            return sorted(os.listdir(folder))  # noqa: PTH208
+        return []
+    return [each.name for each in entries(folder)]
+
+
 def usage(place: Location) -> Usage:
     """Return the bytes and the newest time of all files at a location. Files removed meanwhile do not count."""
     if not is_local(place):

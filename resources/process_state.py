@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -41,17 +42,30 @@ def hide_pandas() -> None:
     Arrow imports an installed pandas for its first array. That takes a quarter of a second and 40 MB, for nothing.
     Arrow treats any entry in `sys.modules` as an imported pandas, so a finder refuses it here.
     """
-    sys.meta_path.insert(0, _WithoutPandas)
+    sys.meta_path.insert(0, _Without("pandas"))
 
 
-class _WithoutPandas:
-    """A finder of modules that comes first and refuses pandas."""
+def hide_hypothesis() -> None:
+    """Hide hypothesis from all imports of this process from now on, unless it is imported already.
 
-    @staticmethod
-    def find_spec(name: str, *_: object) -> None:
-        """Raise ModuleNotFoundError for pandas; leave every other module to the next finder."""
-        if name == "pandas":
-            raise ModuleNotFoundError("This process does not use pandas.", name=name)
+    pandera imports an installed hypothesis, which generates data for tests. That is an eighth of all that an import of
+    few records imports.
+    """
+    finder = _Without("hypothesis")
+    if finder.hidden not in sys.modules and finder not in sys.meta_path:
+        sys.meta_path.insert(0, finder)
+
+
+@dataclass(frozen=True)
+class _Without:
+    """A finder of modules that comes first and refuses one."""
+
+    hidden: str
+
+    def find_spec(self, name: str, *_: object) -> None:
+        """Raise ModuleNotFoundError for the hidden module; leave every other module to the next finder."""
+        if name == self.hidden:
+            raise ModuleNotFoundError(f"This process does not use {name}.", name=name)
 
 
 def name_home(home: Path, dagster: Path | None = None) -> None:

@@ -24,9 +24,10 @@ from tests.postgres import Postgres, running
 from tests.prepared import Prepared, PreparedStores, an_empty_store
 
 # A deadline is the time of a clock on the wall: on a busy machine it says nothing about the code.
-# Every run tries the same examples. `pytest --hypothesis-profile exploring` tries others.
+# Every run tries the same examples. `pytest --hypothesis-profile exploring` tries others, and `long` more of the same.
 hypothesis_settings.register_profile("exploring", deadline=None)
-hypothesis_settings.register_profile("repeatable", deadline=None, derandomize=True)
+hypothesis_settings.register_profile("long", deadline=None, derandomize=True)
+hypothesis_settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=25)
 hypothesis_settings.load_profile("repeatable")
 
 

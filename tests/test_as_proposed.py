@@ -30,6 +30,7 @@ from schemas.reading import DateOrder, Differing
 from schemas.record_type import Field, RecordType
 from schemas.unclear_points import UnclearPoints
 from schemas.unread_dates import TWICE
+from tests.examples import tried
 from tests.records import stored
 
 DAYS = {
@@ -171,7 +172,7 @@ def wrong(records: Sequence[Row], rows: Sequence[Row]) -> list[tuple[str, Any, A
 
 
 @pytest.mark.parametrize(("name", "write"), [("in.csv", as_csv), ("in.xlsx", as_workbook)])
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=tried(20), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(style=STYLES, rows=ROWS)
 def test_what_nobody_says_is_read_right_or_asked(
     importer: Importer,

@@ -20,6 +20,7 @@ from resources.record_store.problems import PROBLEMS
 from resources.settings import Settings
 from schemas.batches import OnDuplicate
 from schemas.errors import UnreadableFile
+from tests.examples import tried
 from tests.records import contact, contacts_of, write_csv
 
 ROOT = Path(__file__).parents[1]
@@ -70,7 +71,7 @@ def _outcomes(rows: list[Row], on_duplicate: OnDuplicate) -> tuple[dict[int, str
     return excluded, problems
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tried(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(TEXT, TEXT, st.sampled_from([None, None, "x", "y"])), max_size=9),
     on_duplicate=st.sampled_from(OnDuplicate),

@@ -25,6 +25,7 @@ from resources.file_reader.delimited import DelimitedFile
 from resources.file_reader.delimited.dialect import Dialect
 from resources.file_reader.delimited.structure import RecordFinder, _Structure
 from schemas.errors import InvalidRequest, UnreadableFile
+from tests.examples import tried
 
 
 class Whole:
@@ -774,7 +775,7 @@ def files(draw: st.DrawFn) -> Written:
     return Written([header, *rows], MARKED[encoding] + content, options)
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=tried(300), suppress_health_check=[HealthCheck.too_slow])
 @given(files())
 def test_a_table_in_any_dialect_comes_back(tmp_path_factory: pytest.TempPathFactory, written: Written) -> None:
     path = tmp_path_factory.getbasetemp() / "dialect.csv"
@@ -829,7 +830,7 @@ def test_a_record_more_or_less_in_one_of_the_parsers_stops_the_reading(
     ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=tried(300))
 @given(st.text('ab,"\r\n', max_size=60), st.integers(1, 40), st.booleans())
 @example('a,"b"\r', 7, False)
 @example('"a\r\nb",c\r\n"",""""\n', 5, False)

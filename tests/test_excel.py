@@ -25,6 +25,7 @@ from resources.file_reader.excel import ExcelFile, ExcelLimits
 from resources.file_reader.excel.numbers import number_text
 from resources.file_reader.excel.styles import _format_kind
 from schemas.errors import InvalidRequest, RecordsError, UnreadableFile
+from tests.examples import tried
 
 CORPORA = Path(os.environ.get("RECORDS_CORPORA") or Path(__file__).parents[2] / "shared/corpora")
 WORKBOOKS = sorted(
@@ -431,7 +432,7 @@ def test_built_in_formats_are_those_of_the_specification() -> None:
 _NUMBERS = st.floats().map(repr) | st.integers().map(str) | st.decimals().map(str) | st.floats(-1e5, 3e6).map(repr)
 
 
-@settings(max_examples=100)
+@settings(max_examples=tried(100))
 @given(st.lists(_NUMBERS, min_size=1), st.sampled_from([GENERAL, DATE, TIME, ELAPSED]), st.sampled_from("'\""))
 def test_a_number_of_any_style_is_a_number_a_date_a_time_or_a_problem(
     stored: list[str], style: int, quote: str
@@ -745,7 +746,7 @@ CELL = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=tried(60))
 @given(st.lists(st.lists(CELL, min_size=3, max_size=3), max_size=8))
 @example([[" a ", 10**15 - 1, Decimal("-0.1000")], [None, None, None], [date(1900, 2, 28), date(1900, 3, 1), True]])
 def test_what_openpyxl_writes_comes_back(table: list[list[Any]]) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from resources.file_reader.excel import ExcelFile, ExcelLimits, excel_file
 from resources.file_reader.excel.text_spool import TextSpool
 from schemas.errors import RecordsError
+from tests.examples import tried
 from tests.test_excel import HEADER, SHEET, STYLES, Whole, book, changed, refusal, shared, sheet
 
 NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -241,7 +242,7 @@ _REAL = changed(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=tried(150))
 @given(st.data())
 def test_a_workbook_that_is_damaged_anywhere_is_refused_with_a_message_or_read(data: st.DataObject) -> None:
     """Damage parts and the headers of the archive. Any unexpected exception would end the reading process."""
@@ -281,7 +282,7 @@ _HOLDERS = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@settings(max_examples=tried(150))
 @given(
     st.lists(st.tuples(_REFERENCES, _ATTRIBUTES, _HOLDERS, _CONTENTS), min_size=1, max_size=3),
     st.sampled_from(["{}", "0{}", "&#5{};", "9" * 30, ""]),

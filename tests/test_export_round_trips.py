@@ -20,6 +20,7 @@ from schemas.batches import ImportReport, ImportRequest
 from schemas.characters import unseen_in_keys
 from schemas.counts import Counts
 from schemas.exports import ExportManifest, ExportRequest, Packing
+from tests.examples import tried
 from tests.object_server import on_disk
 from tests.records import change, put
 
@@ -141,7 +142,7 @@ def import_back(store: RecordStore, manifest: ExportManifest, way: Way, **option
 
 
 @pytest.mark.parametrize("name", WAYS)
-@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tried(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_what_is_exported_imports_back_as_no_change(
     store: RecordStore, tmp_path: Path, name: str, data: st.DataObject

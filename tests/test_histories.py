@@ -20,6 +20,7 @@ from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus, Mode, OnInvalid
 from schemas.errors import ModifiedSince, WindowOver
 from schemas.rollbacks import OnModified, RollbackCounts, RollbackRequest
+from tests.examples import tried
 from tests.faults.steps import settings_of
 from tests.postgres import Postgres, database_of
 from tests.records import contacts_of, stored, write_csv
@@ -301,6 +302,7 @@ def its_values(before: Record | None, after: Record | None, record: Record | Non
     return {name: before[name] for name in FIELDS if before[name] != after[name] == record[name]}
 
 
+@pytest.mark.soak
 @pytest.mark.runs_on("laptop", "postgres")
 @pytest.mark.usefixtures("quick_reading")
 def test_store_and_model_agree_after_every_step(
@@ -316,7 +318,7 @@ def test_store_and_model_agree_after_every_step(
     run_state_machine_as_test(
         Here,
         settings=settings(
-            max_examples=2 if catalog else 6,  # the rules are the same; only the place of the ledger differs
+            max_examples=2 if catalog else tried(6),  # the rules are the same; only the place of the ledger differs
             stateful_step_count=12,
             suppress_health_check=list(HealthCheck),
             phases=[Phase.generate],  # to shrink a history takes minutes

@@ -29,6 +29,7 @@ from schemas.errors import (
 )
 from schemas.reading import DateOrder
 from schemas.rollbacks import RollbackRequest
+from tests.examples import tried
 from tests.object_server import on_disk
 from tests.records import Row, contact, contacts_of, put, stored, values, write_csv
 
@@ -525,7 +526,7 @@ def outcome(rows: list[Row], before: Stored) -> tuple[Counts, Stored]:
 
 
 @by_duckdb
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tried(8), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=st.lists(ROWS, min_size=1, max_size=2))
 def test_every_record_has_the_outcome_that_plain_python_gives_it(
     importer: Importer, store: RecordStore, tmp_path: Path, files: list[list[Row]]

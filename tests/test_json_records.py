@@ -24,6 +24,7 @@ from resources.file_reader.json_records.records import Records
 from resources.file_reader.json_records.walk import UnfitValue
 from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.reading import Question
+from tests.examples import tried
 
 ROOT = Path(__file__).parent.parent
 CORPORA = Path(os.environ.get("RECORDS_CORPORA", ROOT / "../shared/corpora")) / "jsontestsuite"
@@ -464,7 +465,7 @@ VALUES = st.one_of(
 RECORDS = st.lists(st.dictionaries(TEXTS, VALUES, max_size=5), min_size=1, max_size=20)
 
 
-@settings(max_examples=40)
+@settings(max_examples=tried(40))
 @given(
     RECORDS,
     st.booleans(),
@@ -512,7 +513,7 @@ NESTED = st.recursive(
 NESTED_RECORDS = st.lists(st.dictionaries(TEXTS, NESTED, max_size=4), min_size=1, max_size=8)
 
 
-@settings(max_examples=150)
+@settings(max_examples=tried(150))
 @given(RECORDS | NESTED_RECORDS, st.booleans(), st.randoms(use_true_random=False), st.integers(1, 100))
 def test_both_readers_say_the_same_of_damaged_files(
     records: list[dict[str, Any]], array: bool, random: Any, block: int

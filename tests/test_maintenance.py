@@ -16,6 +16,7 @@ from resources.record_store import RecordStore, compaction
 from resources.record_store.lake_files import EVERYWHERE
 from resources.record_store.store_mark import StoreMark, Writing
 from resources.settings import Settings
+from resources.upkeep import leftovers
 from resources.upkeep.maintenance import Maintenance
 from schemas.batches import Batch, BatchStatus, OnInvalid
 from schemas.counts import Counts
@@ -380,3 +381,28 @@ def test_a_snapshot_is_read_as_it_was_after_its_files_were_rewritten(store: Reco
             """
         )
     assert found == (31, 41, 60)
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_sweep_looks_at_recent_accounts_and_at_a_part_of_the_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leftovers, "_OTHER_ACCOUNTS", 2)
+    folders = {
+        name: on_disk(world.store.settings.folder(name, "reports")) / new_id("b", world.clock.time)
+        for name in ("recent", "a", "b", "c", "d", "e")
+    }
+    made = world.clock.time.timestamp()
+    for folder in folders.values():
+        folder.mkdir(parents=True)
+        os.utime(folder, (made, made))
+    world.clock.advance(days=2)
+
+    def left() -> set[str]:
+        leftovers.sweep_batches(world.store, ["recent"])
+        return {name for name, folder in folders.items() if folder.exists()}
+
+    first = left()
+    assert "recent" not in first
+    assert len(first) in (3, 4)
+    assert any(not left() for _ in range(200))

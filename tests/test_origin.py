@@ -21,6 +21,7 @@ from schemas.errors import InvalidRequest, NotFound, Uncertain
 from schemas.exports import EXPORT_PROPERTY, ExportManifest, ExportRequest, Packing
 from schemas.reading import Differing, Question
 from tests.editing import Row, edit
+from tests.examples import tried
 from tests.object_server import on_disk
 from tests.records import put, stored, values, write_csv
 
@@ -77,7 +78,7 @@ def edited(manifest: ExportManifest, target: Path, record: int, field: str, text
 
 
 @pytest.mark.parametrize(("format_", "encoding"), FORMATS)
-@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tried(3), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example(record=0, field="company", text="Edited", delimiter=";", packed=False)
 @given(
     record=st.integers(0, len(ANY) - 1),

@@ -23,6 +23,7 @@ from resources.file_reader.parquet.cross_check import ParquetCrossCheck
 from schemas.errors import UnreadableFile
 from schemas.parsing import parse_column
 from schemas.record_type import Field
+from tests.examples import tried
 
 
 def _written(table: pa.Table, **options: Any) -> bytes:
@@ -151,7 +152,7 @@ def _meant(value: int, kind: pa.DataType) -> str | None:
     return clock if is_time else f"{date.fromordinal(days + 719_163)}T{clock}{'Z' if kind.tz else ''}"
 
 
-@settings(max_examples=60)
+@settings(max_examples=tried(60))
 @given(st.data(), st.sampled_from(_TICKING))
 def test_a_time_that_has_no_text_is_a_problem_and_never_arrows_message(data: st.DataObject, kind: pa.DataType) -> None:
     day, bits = 86_400 * _PER_SECOND[kind.unit], kind.bit_width
@@ -211,7 +212,7 @@ TYPES = {
 }
 
 
-@settings(max_examples=40)
+@settings(max_examples=tried(40))
 @given(
     st.lists(
         st.fixed_dictionaries(

@@ -1,6 +1,8 @@
 """Changes to the state of the whole process, which threads share."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from threading import Event, Thread
@@ -50,3 +52,19 @@ def test_python_does_not_keep_that_folder_for_its_temporary_files(
     monkeypatch.setattr(tempfile, "tempdir", None)
     with temporary_files_in(tmp_path):
         assert tempfile.gettempdir() != str(tmp_path)
+
+
+def test_a_command_does_not_import_hypothesis_though_it_is_installed() -> None:
+    tried = """
+import sys
+from resources.process_state import hide_hypothesis
+hide_hypothesis(), hide_hypothesis()
+print(sum(getattr(finder, "hidden", "") == "hypothesis" for finder in sys.meta_path))
+try:
+    from hypothesis.strategies import composite
+except ImportError as error:
+    print(error)
+import csv
+"""
+    done = subprocess.run([sys.executable, "-c", tried], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\nThis process does not use hypothesis.\n"

@@ -30,6 +30,7 @@ from resources.file_reader.formats.format import OpenedFile
 from resources.file_reader.json_records import JsonFile
 from resources.file_reader.parquet import ParquetFile
 from schemas.errors import UnreadableFile
+from tests.examples import tried
 
 UNICODE = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 Table = Sequence[Sequence[str]]
@@ -169,7 +170,7 @@ def found(written: Written, path: Path) -> Read | None:
     return None
 
 
-OFTEN = settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+OFTEN = settings(max_examples=tried(150), suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 
 @OFTEN
@@ -223,7 +224,7 @@ def as_workbook(table: Table, path: Path) -> None:
 
 
 @pytest.mark.parametrize(("write", "suffix"), [(as_json, "json"), (as_ndjson, "ndjson"), (as_parquet, "parquet")])
-@settings(max_examples=60)
+@settings(max_examples=tried(60))
 @given(table=tables())
 def test_json_and_parquet_are_read_as_written(
     tmp_path_factory: pytest.TempPathFactory, write: Callable[[Table, Path], None], suffix: str, table: list[list[str]]
@@ -233,7 +234,7 @@ def test_json_and_parquet_are_read_as_written(
     assert read(path) == Read(rows_of(table), [])
 
 
-@settings(max_examples=60)
+@settings(max_examples=tried(60))
 @given(table=tables(without=NOT_IN_XML))
 def test_workbooks_are_read_as_written(tmp_path_factory: pytest.TempPathFactory, table: list[list[str]]) -> None:
     path = tmp_path_factory.getbasetemp() / "written.xlsx"

@@ -21,6 +21,7 @@ from resources.file_reader.formats import recognise
 from schemas.parsing import arrow_type, parse_column
 from schemas.reading import DateOrder
 from schemas.record_type import Field
+from tests.examples import tried
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -116,7 +117,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
     return found
 
 
-@settings(max_examples=60)
+@settings(max_examples=tried(60))
 @given(
     st.lists(VALUES["decimal(18,2)"], min_size=1, max_size=5),
     st.lists(st.integers(FIRST, LAST), min_size=1, max_size=5),
@@ -142,7 +143,7 @@ def test_numbers_dates_and_times_in_each_style_that_can_be_said_are_read(
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=tried(12), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ROWS)
 def test_the_same_values_of_each_type_are_read_from_each_format(tmp_path: Path, rows: Rows) -> None:
     expected = {

@@ -15,6 +15,7 @@ from schemas.contacts import Contacts
 from schemas.model import Integer, RecordModel, Text, field
 from schemas.rules import rule_in_words
 from schemas.validation import SEEN, SEEN_KEY, Failures, validate
+from tests.examples import tried
 
 GOOD = {
     "external_id": "C-1",
@@ -169,7 +170,7 @@ def test_a_required_value_of_the_wrong_type_breaks_no_other_rule() -> None:
     ]
 
 
-@settings(max_examples=40)
+@settings(max_examples=tried(40))
 @given(st.lists(st.sampled_from(["1", "0", "many", "-1", "", "NA", "1.5"]), min_size=1))
 def test_whatever_is_planted_comes_back(values: list[str]) -> None:
     _, failures = validate(Readings, pa.table({"meter": ["a"] * len(values), "value": values}))

@@ -19,7 +19,7 @@ from pipelines.commands.imports import commit, discard, import_file, preview
 from pipelines.commands.mappings import mappings
 from pipelines.commands.serve import serve
 from pipelines.commands.upkeep import accept, expire, maintain, migrate
-from resources.process_state import name_home
+from resources.process_state import hide_hypothesis, name_home
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -35,6 +35,7 @@ def main(home: Path | None) -> None:
     The environment names the store and the actor: RECORDS_HOME, RECORDS_DATA, RECORDS_ACTOR, RECORDS_ACCOUNT.
     Exit codes: 0 done, 1 failed, 2 wrong usage or not found, 3 refused by a rule.
     """
+    hide_hypothesis()
     if home is not None:
         name_home(home)
 

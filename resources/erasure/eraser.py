@@ -19,7 +19,7 @@ from resources.erasure.receipts import receipt_place, write_receipt
 from resources.erasure.run_history import InHistory, RunHistory
 from resources.erasure.source_files import SourceFile, SourceFiles, remove_certainly
 from resources.file_storage import entries, remove
-from resources.record_store import RecordStore, lake_files, ledger
+from resources.record_store import RecordStore, lake_files, ledger, ledger_exports
 from resources.record_store.compaction import forget
 from resources.record_store.erasure import LakeFile, RecordsErasure, oldest_snapshot
 from resources.record_store.ledger_erasure import (
@@ -137,7 +137,7 @@ class Eraser:
             first, oldest = lake.first_snapshot(), oldest_snapshot(connection)
             exports = [
                 it
-                for it in ledger.exports(connection, account=request.account, record_type=record_type.name)
+                for it in ledger_exports.exports(connection, account=request.account, record_type=record_type.name)
                 if it.snapshot < oldest or (first is not None and it.snapshot >= first)
             ]
             found = _Plan(erased, batches, lake.affected(), lake.superfluous(), exports)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
 from resources.export_writer.publish import earlier_manifest_path, partial_files
-from resources.file_storage import entries, is_local, remove, usage
+from resources.file_storage import entries, is_local, names_in, remove, usage
 from resources.settings import Settings
 from resources.trash import Trash
 from schemas.errors import DamagedFile
@@ -56,8 +56,9 @@ def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
 
 def _folders(settings: Settings) -> Iterator[Location]:
     """Yield the folder of each export of each account."""
-    for account in entries(settings.accounts):
-        yield from (each for each in entries(account / "exports") if EXPORT_ID.fullmatch(each.name))
+    for account in names_in(settings.accounts):
+        folder = settings.folder(account, "exports")
+        yield from (folder / name for name in names_in(folder) if EXPORT_ID.fullmatch(name))
 
 
 def _planned_at(export_id: str) -> datetime:

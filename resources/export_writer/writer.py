@@ -100,7 +100,7 @@ class ExportWriter:
                 rows = source.count()
                 value_bytes = source.bytes_per_row()
                 parts = source.divide(rows, request.part_rows or _part_rows(file_format, value_bytes))
-                escaped = source.count_escaped() if request.escaped else {}
+                escaped = source.count_escaped(rows) if request.escaped else {}
             plan = ExportPlan(
                 export_id=export_id,
                 request=request,

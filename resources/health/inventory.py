@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from resources.clock import BATCH_ID
 from resources.export_writer.plan import EXPORT_ID, PLAN
 from resources.file_storage import files_below, is_local
-from resources.record_store import lake_files, ledger, ledger_files
+from resources.record_store import lake_files, ledger, ledger_exports, ledger_files
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE, LakeFile
 from resources.record_store.ledger_erasure import erasures
@@ -106,7 +106,7 @@ def take_inventory(
     retired = set(lake_files.retired(connection))
     wanted = {it.path: it for it in _of_lake(settings, connection, lake, retired & present.keys())}
     wanted |= {it.path: it for it in _of_batches(settings, connection, batches, erased, present, now)}
-    exports = {it.export_id: it for it in ledger.exports(connection)}
+    exports = {it.export_id: it for it in ledger_exports.exports(connection)}
     wanted |= {it.path: it for it in _of_exports(settings, exports, erased, present, now)}
     wanted |= {it.path: it for it in _of_archive(batches, erased, present)}
     others = {path for path in present if path.startswith(f"{LAKE}/")} - wanted.keys()

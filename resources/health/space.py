@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from resources.disk_space import free_bytes
 from resources.file_storage import files_below, is_local, size_of
-from resources.record_store import RecordStore, examination, lake_files, ledger
+from resources.record_store import RecordStore, examination, lake_files, ledger, ledger_exports
 from resources.upkeep.leftovers import is_needed
 from schemas.space import Room, SpaceReport
 
@@ -23,7 +23,7 @@ def measure_space(store: RecordStore) -> SpaceReport:
         lake = lake_files.listed(connection)
         retired = lake_files.retired(connection)
         batches = {it.batch_id: it for it in ledger.batches(connection)}
-        exports = {it.export_id: it.record_type for it in ledger.exports(connection)}
+        exports = {it.export_id: it.record_type for it in ledger_exports.exports(connection)}
         written, first = examination.bytes_written(connection, now - timedelta(days=_DAYS))
     days = min(_DAYS, max(1, -(-(now - (first or now)) // timedelta(days=1))))
     found: dict[tuple[str, str], Room] = {}

@@ -1,18 +1,18 @@
 """`AccountRecords`: reads and writes the records, batches and exports of one account."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.clock import new_id
 from resources.file_reader import no_such_file
 from resources.file_storage import Checksums, entries, files_below
-from resources.record_store import lake_files, ledger, ledger_files, losses
+from resources.record_store import lake_files, ledger, ledger_exports, ledger_files
 from resources.record_store.access import is_foreign
-from resources.record_store.batch_reports import BatchReports
+from resources.record_store.account_rollbacks import AccountRollbacks
+from resources.record_store.account_store import AccountStore
 from resources.record_store.commit import Commit
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection
@@ -21,39 +21,25 @@ from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
     damaged,
-    earlier_images_gone,
-    images_gone,
-    modified_since,
-    no_such_batch,
-    not_committed,
     not_previewed,
     not_writable,
     outdated,
     preview_over,
-    records_lost,
-    window_over,
 )
-from resources.record_store.rollback import Images, Rollback
 from resources.record_store.selection import known_type, require_account, select
 from resources.record_store.snapshots import current_number, snapshots_of
 from resources.record_store.staging import PROBLEMS, Staging
-from resources.record_store.tables import table
-from resources.record_store.transaction import Transaction, TransactionalStore
+from resources.record_store.tables import no_records, table
+from resources.record_store.transaction import TransactionalStore
 from resources.record_store.value_mappings import append_value_mapping, known_values
-from schemas.batches import STANDING, Batch, BatchStatus, ImportReport
-from schemas.counts import Counts
+from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.files import StoredFile
 from schemas.location import Location
 from schemas.record_type import RecordType
 from schemas.rollbacks import (
-    DECISIONS,
-    Conflict,
-    ModifyingBatch,
-    RollbackCounts,
     RollbackReport,
     RollbackRequest,
-    Undone,
 )
 from schemas.values import KnownValue, MappedValue, ValueMap, as_map
 
@@ -61,23 +47,17 @@ if TYPE_CHECKING:
     from resources.record_store.comparison import StagedFile
     from resources.report_writer.page import Link
 
-_CONFLICTS = 20
 _KINDS = ("staging", "rejects", "reports")
 """The folders of an account that have files of a batch."""
 
 
-class _NothingToDo(Exception):
-    """Ends a transaction that would write nothing."""
-
-
-class AccountRecords:
+class AccountRecords(AccountStore):
     """The records, batches and exports of one account. Another account cannot be reached through it."""
 
     def __init__(self, store: TransactionalStore, account: str) -> None:
-        self._store = store
-        self.name = account
+        super().__init__(store, account)
         self.files = store.files
-        self._reports = BatchReports(store, account)
+        self._rollbacks = AccountRollbacks(store, account)
 
     def folder(self, kind: str) -> Location:
         """Returns the account's folder of this kind, for example `staging` or `exports`."""
@@ -151,7 +131,9 @@ class AccountRecords:
         from resources.record_store.comparison import StagedFile
 
         with self._store.reading() as connection:
-            self._require_whole(connection, record_type.name, snapshot)
+            if not self._require_whole(connection, record_type.name, snapshot):  # the account has no record yet
+                yield StagedFile(connection, no_records(record_type), record_type, self.name, staging)
+                return
             connection.execute("BEGIN")  # until the end, `lake` stays at its present snapshot
             lake = "lake"
             if current_number(connection) != snapshot:
@@ -226,31 +208,6 @@ class AccountRecords:
             if entries(folder):
                 known = ledger_files.files_below(connection, self._store.settings.path_below_data(folder))
                 lake_files.compare(connection, data, [file.path for file in known])
-
-    def _transaction(self, message: str, actor: str) -> AbstractContextManager[Transaction]:
-        """Returns a transaction that writes rows of the ledger only."""
-        return self._store.transaction(message, actor, writes=())
-
-    def _writing(
-        self, message: str, actor: str, batch_id: str, record_type: str | Callable[[Connection], str]
-    ) -> AbstractContextManager[Transaction]:
-        """Returns a transaction that writes records of a type, and the reports of changed batches.
-
-        batch_id: the batch that the new records name. record_type: the name of the type, or a function that finds it.
-        """
-
-        def writes(connection: Connection) -> Sequence[str]:
-            name = record_type if isinstance(record_type, str) else record_type(connection)
-            return lake_files.patterns_of(name, self.name)
-
-        return self._reports.rewritten(
-            self._store.transaction(message, actor, batch_id, account=self.name, writes=writes)
-        )
-
-    def _require_whole(self, connection: Connection, record_type: str, *snapshots: int) -> None:
-        """Raises DamagedFile if a file that the snapshots need of the account's records is missing or differs."""
-        paths = lake_files.needed_by(connection, snapshots, record_type, self.name)
-        lake_files.compare(connection, self._store.settings.data, paths)
 
     def discard(self, batch_id: str, actor: str, run_id: str | None) -> Batch:
         """Discard a previewed batch. Raises Refused if it is in any other state."""
@@ -327,87 +284,11 @@ class AccountRecords:
 
     def plan_rollback(self, request: RollbackRequest) -> RollbackReport:
         """Returns what a rollback would do now. Raises what `roll_back` raises, except ModifiedSince."""
-        with self._store.reading() as connection:
-            batch = self._batch(connection, request.batch_id)
-            if batch.status is BatchStatus.ROLLED_BACK:
-                return self._earlier_rollback(connection, batch)
-            decision = DECISIONS[request.on_modified]
-            now, record_types = self._store.time(connection), ledger.record_types(connection)
-            rollback = self._rollback(connection, batch, now, record_types)
-            rollback.compare(whole=not (decision.refuses or decision.restores))
-            counts = rollback.counts(decision)
-            conflicts, modified_by = self._modified(connection, rollback, counts)
-            return RollbackReport(
-                None,
-                batch.batch_id,
-                self.name,
-                batch.record_type,
-                "planned",
-                counts,
-                conflicts,
-                modified_by,
-                erased=erased_since(connection, batch),
-            )
+        return self._rollbacks.plan_rollback(request)
 
     def roll_back(self, request: RollbackRequest, actor: str, run_id: str | None) -> RollbackReport:
-        """Restore each record that the batch touched, and record the rollback, in one commit.
-
-        The request says what becomes of records that were modified since. Deleted records stay deleted. If the batch
-        is rolled back already, nothing is written, and the report names that rollback.
-
-        Raises NotFound, Refused if the batch is not committed, and WindowOver after the rollback window.
-        Raises ModifiedSince if records were modified since and the request says STOP.
-        """
-        rollback_id = new_id("r", self._store.clock.now())
-        message = f"roll back {request.batch_id}"
-
-        def record_type(connection: Connection) -> str:
-            return self._batch(connection, request.batch_id).record_type
-
-        with suppress(_NothingToDo), self._writing(message, actor, rollback_id, record_type) as transaction:
-            connection = transaction.connection
-            batch = self._batch(connection, request.batch_id)
-            if batch.status is BatchStatus.ROLLED_BACK:
-                done = self._earlier_rollback(connection, batch)
-                raise _NothingToDo
-            decision = DECISIONS[request.on_modified]
-            rollback = self._rollback(connection, batch, transaction.at, transaction.record_types)
-            rollback.compare(whole=True)
-            planned = rollback.counts(decision)
-            conflicts, modified_by = self._modified(connection, rollback, planned)
-            if planned.modified and decision.refuses:
-                raise modified_since(batch, planned, conflicts, modified_by)
-            undone = Undone(batch.batch_id, rollback.apply(decision, rollback_id))
-            rollback_batch = Batch(
-                batch_id=rollback_id,
-                account=self.name,
-                record_type=batch.record_type,
-                status=BatchStatus.COMMITTED,
-                actor=actor,
-                at=transaction.at,
-                run_id=run_id,
-                file_name="",
-                file_sha256="",
-                counts=Counts(),
-                on_modified=request.on_modified,
-                committed_at=transaction.at,
-                undone=undone,
-                window=self._store.settings.rollback_window,
-            )
-            rolled_back = replace(batch, status=BatchStatus.ROLLED_BACK, actor=actor, run_id=run_id, at=transaction.at)
-            transaction.append(ledger.append_batch, rollback_batch)
-            transaction.append(ledger.append_batch, rolled_back)
-            for number, other in enumerate(ledger.undone_by(connection, batch)):
-                status = BatchStatus.ROLLED_BACK if number % 2 else BatchStatus.COMMITTED
-                changed = replace(other, status=status, actor=actor, run_id=run_id, at=transaction.at)
-                transaction.append(ledger.append_batch, changed)
-            done = replace(
-                _rollback_report(rollback_batch, undone),
-                conflicts=conflicts,
-                modified_by=modified_by,
-                erased=erased_since(connection, batch),
-            )
-        return replace(done, snapshot=transaction.snapshot) if done.status == "committed" else done
+        """Restore each record that the batch touched: see `AccountRollbacks.roll_back`."""
+        return self._rollbacks.roll_back(request, actor, run_id)
 
     def count(self, record_type: RecordType, snapshot: int, batch_id: str | None = None) -> int:
         """Returns how many records the account has in a snapshot. With a batch: how many of them it wrote last."""
@@ -436,22 +317,22 @@ class AccountRecords:
     def export(self, export_id: str) -> ExportManifest | None:
         """Returns the published export with this id, or None."""
         with self._store.reading() as connection:
-            return next(iter(ledger.exports(connection, account=self.name, export_id=export_id)), None)
+            return next(iter(ledger_exports.exports(connection, account=self.name, export_id=export_id)), None)
 
     def exports_of(self, sha256: str) -> list[ExportManifest]:
         """Returns the account's exports with this checksum."""
         with self._store.reading() as connection:
-            return ledger.exports(connection, account=self.name, sha256=sha256)
+            return ledger_exports.exports(connection, account=self.name, sha256=sha256)
 
     def exports_with_columns(self, record_type: str, columns: Sequence[str]) -> list[tuple[str, ExportRequest]]:
         """Returns id and request of the exports in CSV with these columns: the newest for each way of writing them."""
         with self._store.reading() as connection:
-            return ledger.exports_with_columns(connection, self.name, record_type, columns)
+            return ledger_exports.exports_with_columns(connection, self.name, record_type, columns)
 
     def last_export(self, record_type: str, actor: str) -> ExportManifest | None:
         """Returns the newest export of a type by this actor, or None."""
         with self._store.reading() as connection:
-            found = ledger.exports(connection, account=self.name, record_type=record_type, actor=actor, limit=1)
+            found = ledger_exports.exports(connection, account=self.name, record_type=record_type, actor=actor, limit=1)
         return next(iter(found), None)
 
     def save_preset(self, record_type: str, name: str, columns: Sequence[str], actor: str) -> None:
@@ -462,70 +343,11 @@ class AccountRecords:
     def record_export(self, manifest: ExportManifest) -> None:
         """Record an export once, even if two processes have finished it."""
         with self._transaction(f"export {manifest.export_id}", manifest.actor) as transaction:
-            if not ledger.has_export(transaction.connection, manifest.export_id):
-                transaction.append(ledger.append_export, manifest)
-
-    def _batch(self, connection: Connection, batch_id: str) -> Batch:
-        found = ledger.batch(connection, batch_id, self.name)
-        if found is None:
-            raise no_such_batch(batch_id)
-        return found
-
-    def _rollback(
-        self, connection: Connection, batch: Batch, now: datetime, record_types: Mapping[str, RecordType]
-    ) -> Rollback:
-        """Returns the rollback of the batch. Raises Refused or WindowOver if it cannot be rolled back."""
-        if batch.status not in STANDING or batch.committed_at is None:
-            raise not_committed(batch)
-        window = batch.promised(self._store.settings.rollback_window)
-        if batch.status is BatchStatus.EXPIRED or batch.is_over(now, window):
-            raise window_over(batch, batch.committed_at + window)
-        loss = losses.touching(connection, batch.batch_id)
-        if loss is not None:
-            raise records_lost(batch, loss.path)
-        own = Images.of(connection, batch)
-        if own is None:
-            raise images_gone(batch)
-        earlier = []
-        for other in ledger.rolled_back_since(connection, batch):
-            images = Images.of(connection, other)
-            if images is None:
-                raise earlier_images_gone(batch, other)
-            earlier.append(images)
-        read = [snapshot for images in (own, *earlier) for snapshot in (images.before, images.after)]
-        self._require_whole(connection, batch.record_type, *read, current_number(connection))
-        return Rollback(connection, record_types[batch.record_type], self.name, own, earlier)
-
-    def _earlier_rollback(self, connection: Connection, batch: Batch) -> RollbackReport:
-        return replace(_rollback_report(*ledger.rollback_of(connection, batch)), status=BatchStatus.ROLLED_BACK.value)
-
-    def _modified(
-        self, connection: Connection, rollback: Rollback, counts: RollbackCounts
-    ) -> tuple[tuple[Conflict, ...], tuple[ModifyingBatch, ...]]:
-        """Returns the first of the records that were modified since, and the batches that modified them."""
-        if not counts.modified:
-            return (), ()
-        batches = [
-            ModifyingBatch(batch_id, records, batch.file_name, batch.status is BatchStatus.COMMITTED)
-            for batch_id, records in rollback.modified_by().items()
-            if (batch := ledger.batch(connection, batch_id, self.name))  # none for an id from SQL
-        ]
-        return tuple(rollback.conflicts(_CONFLICTS)), tuple(batches)
+            if not ledger_exports.has_export(transaction.connection, manifest.export_id):
+                transaction.append(ledger_exports.append_export, manifest)
 
     def _previewed(self, connection: Connection, batch_id: str, wanted: str) -> Batch:
         batch = self._batch(connection, batch_id)
         if batch.status is not BatchStatus.PREVIEWED:
             raise not_previewed(batch, wanted)
         return batch
-
-
-def _rollback_report(rollback: Batch, undone: Undone) -> RollbackReport:
-    return RollbackReport(
-        batch_id=rollback.batch_id,
-        undone=undone.batch_id,
-        account=rollback.account,
-        record_type=rollback.record_type,
-        status=rollback.status.value,
-        counts=undone.counts,
-        at=rollback.committed_at,
-    )

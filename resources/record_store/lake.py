@@ -113,24 +113,43 @@ class Connection:
         return f"{name}::{sql_type}" if sql_type == "VARCHAR" else f"{name}::VARCHAR::{sql_type}"
 
     @cached_property
+    def _tables(self) -> list[tuple[str, str, bool, str | None]]:
+        """Returns each table of the lake when this connection first asked: its schema, its name, and two facts.
+
+        The first is whether it had rows in any snapshot. The second is the catalog's table with all its rows, if there
+        is one. One query for both takes half as long as two.
+        """
+        tables = self.of_catalog(
+            """
+            SELECT s.schema_name, t.table_name, t.end_snapshot IS NULL AND s.end_snapshot IS NULL AS is_present,
+                (SELECT count(*) FROM {catalog}.ducklake_data_file f WHERE f.table_id = t.table_id) AS files,
+                (SELECT max(record_count) FROM {catalog}.ducklake_table_stats n
+                    WHERE n.table_id = t.table_id) AS records,
+                (SELECT count(*) FROM {catalog}.ducklake_column c
+                    WHERE c.table_id = t.table_id AND c.begin_snapshot > t.begin_snapshot) AS added,
+                CASE WHEN (SELECT count(*) FROM {catalog}.ducklake_inlined_data_tables i
+                    WHERE i.table_id = t.table_id) = 1
+                THEN (SELECT min(i.table_name) FROM {catalog}.ducklake_inlined_data_tables i
+                    WHERE i.table_id = t.table_id) END AS kept
+            FROM {catalog}.ducklake_table t JOIN {catalog}.ducklake_schema s USING (schema_id)
+            """
+        )
+        return self.execute(
+            f"""
+            SELECT schema_name::VARCHAR, table_name::VARCHAR, files::BIGINT > 0 OR coalesce(records::BIGINT, 0) > 0,
+                CASE WHEN schema_name::VARCHAR = 'ledger' AND is_present::BOOLEAN AND files::BIGINT = 0
+                    AND added::BIGINT = 0 THEN kept::VARCHAR END
+            FROM {tables}
+            """
+        ).fetch_all()
+
+    @cached_property
     def kept_in_catalog(self) -> dict[str, str]:
         """Returns the catalog's table of rows for each table of the ledger that has all its rows there, by name.
 
         A table with files, or with columns added after its creation, is left out.
         """
-        tables = self.of_catalog(
-            """
-            SELECT t.table_name AS name, min(i.table_name) AS kept FROM {catalog}.ducklake_table t
-            JOIN {catalog}.ducklake_schema s USING (schema_id)
-            JOIN {catalog}.ducklake_inlined_data_tables i ON i.table_id = t.table_id
-            WHERE schema_name = 'ledger' AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL
-                AND t.table_id NOT IN (SELECT table_id FROM {catalog}.ducklake_data_file)
-                AND t.table_id NOT IN (SELECT c.table_id FROM {catalog}.ducklake_column c
-                    WHERE c.begin_snapshot > t.begin_snapshot)
-            GROUP BY t.table_name HAVING count(*) = 1
-            """
-        )
-        return dict(self.execute(f"SELECT name::VARCHAR, kept::VARCHAR FROM {tables}").fetch_all())
+        return {name: kept for _, name, _, kept in self._tables if kept is not None}
 
     def tables_of_catalog(self) -> list[str]:
         """Returns the names of DuckLake's own tables, sorted."""
@@ -153,15 +172,7 @@ class Connection:
         Who writes the first rows of another table on this connection, and reads it later, adds it. DuckLake counts rows
         in files and rows in the catalog alike. Its count never includes those of a transaction that is not committed.
         """
-        tables = self.of_catalog(
-            """
-            SELECT schema_name, table_name FROM {catalog}.ducklake_table t
-            JOIN {catalog}.ducklake_schema s USING (schema_id)
-            WHERE t.table_id IN (SELECT table_id FROM {catalog}.ducklake_data_file)
-                OR t.table_id IN (SELECT table_id FROM {catalog}.ducklake_table_stats WHERE record_count > 0)
-            """
-        )
-        return set(self.execute(f"SELECT schema_name::VARCHAR, table_name::VARCHAR FROM {tables}").fetch_all())
+        return {(schema, name) for schema, name, has_rows, _ in self._tables if has_rows}
 
     def execute(self, query: str, values: Sequence[Any] = ()) -> Self:
         """Execute a statement with the values of its `?`, in order."""

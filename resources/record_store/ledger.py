@@ -1,19 +1,26 @@
-"""Reads and appends rows of the ledger. The state of a batch is its last row."""
+"""Reads and appends rows of the ledger about batches, accounts, presets and record types.
 
-import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+The state of a batch is its last row.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from resources.file_storage import location
-from resources.record_store import batch_detail, ledger_rows
+from resources.record_store import batch_detail
 from resources.record_store.lake import METADATA, Connection
-from resources.record_store.ledger_rows import append_rows, is_among, is_newest
+from resources.record_store.ledger_rows import (
+    append_rows,
+    filters_of,
+    is_among,
+    is_newest,
+    rows_after,
+    rows_with,
+)
+from resources.record_store.ledger_rows import rows as rows_of
 from schemas.batches import STANDING, Batch, BatchStatus
 from schemas.counts import Counts
-from schemas.exports import ExportManifest, ExportRequest
-from schemas.location import Location
 from schemas.record_type import RecordType
 from schemas.rollbacks import Undone
 
@@ -21,21 +28,15 @@ _BATCH_COLUMNS = (
     "batch_id, account, record_type, status, actor, recorded_at, run_id, file_name, file_sha256, "
     "read, created, updated, unchanged, rejected, duplicate, detail"
 )
-_EXPORT_COLUMNS = (
-    "export_id, account, record_type, actor, recorded_at, format, columns, snapshot, snapshot_at, "
-    "rows, bytes, sha256, path, run_id, detail"
-)
-
-_EXPORT_VALUES = (
-    "export_id", "account", "record_type", "actor", "format", "snapshot", "snapshot_at", "rows", "bytes", "sha256",
-    "run_id",
-)  # fmt: skip
-_EXPORT_DETAIL = ("request", "since", "full", "seconds", "notes", "versions")
 
 OPEN = frozenset({BatchStatus.PREVIEWED, BatchStatus.COMMITTED})
 """The statuses of batches that a person can still commit or roll back."""
 
 _SETTLED = "records_settled"
+
+_MOST_DESCRIBED = 16
+_DESCRIBED: dict[frozenset[str], dict[str, RecordType]] = {}
+"""The descriptions of record types by the files that have them, for the stores that this process read last."""
 
 
 def newest(connection: Connection) -> tuple[int, datetime | None]:
@@ -68,7 +69,7 @@ def numbers(connection: Connection) -> tuple[int, int, int]:
     """Returns the numbers of accounts, batches and exports."""
     of = (("accounts", "account"), ("batches", "batch_id"), ("exports", "export_id"))
     accounts, batches, exports = (
-        connection.fetch_one(f"SELECT count(DISTINCT {key}) FROM {_rows(connection, name)}")[0] for name, key in of
+        connection.fetch_one(f"SELECT count(DISTINCT {key}) FROM {rows_of(connection, name)}")[0] for name, key in of
     )
     return accounts, batches, exports
 
@@ -91,24 +92,6 @@ def append_batch(transaction: Connection, seq: int, batch: Batch) -> None:
             "file_sha256": batch.file_sha256,
             **asdict(batch.counts),
             "detail": batch_detail.to_json(batch),
-        },
-    )
-
-
-def append_export(transaction: Connection, seq: int, manifest: ExportManifest) -> None:
-    """Record that the export was published."""
-    written = manifest.to_dict()
-    detail = {name: written[name] for name in _EXPORT_DETAIL}
-    append_rows(
-        transaction,
-        "exports",
-        {
-            "seq": seq,
-            "recorded_at": manifest.at,
-            **{name: getattr(manifest, name) for name in _EXPORT_VALUES},
-            "columns": list(manifest.columns),
-            "path": str(manifest.path),
-            "detail": json.dumps(detail, ensure_ascii=False),
         },
     )
 
@@ -146,7 +129,36 @@ def append_record_type(transaction: Connection, seq: int, at: datetime, record_t
 
 
 def record_types(connection: Connection) -> dict[str, RecordType]:
-    """Returns the latest description of each record type, by name."""
+    """Returns the latest description of each record type, by name.
+
+    A process reads the same files once. Their names are never used again, and a file never changes.
+    """
+    if not connection.is_present or "record_types" in connection.appended:
+        return _described(connection)
+    files = _description_files(connection)
+    if files not in _DESCRIBED:
+        described = _described(connection)
+        if not files or _description_files(connection) != files:  # another process has added some meanwhile
+            return described
+        while len(_DESCRIBED) >= _MOST_DESCRIBED:
+            _DESCRIBED.pop(next(iter(_DESCRIBED)), None)
+        _DESCRIBED[files] = described
+    return {**_DESCRIBED[files]}
+
+
+def _description_files(connection: Connection) -> frozenset[str]:
+    found = connection.of_catalog(
+        """
+        SELECT f.path FROM {catalog}.ducklake_data_file f
+        JOIN {catalog}.ducklake_table t ON t.table_id = f.table_id AND t.end_snapshot IS NULL
+        JOIN {catalog}.ducklake_schema s ON s.schema_id = t.schema_id AND s.end_snapshot IS NULL
+        WHERE s.schema_name = 'ledger' AND t.table_name = 'record_types' AND f.end_snapshot IS NULL
+        """
+    )
+    return frozenset(path for (path,) in connection.execute(f"SELECT path::VARCHAR FROM {found}").fetch_all())
+
+
+def _described(connection: Connection) -> dict[str, RecordType]:
     rows = connection.execute(
         "SELECT record_type, arg_max(description, seq) FROM lake.ledger.record_types GROUP BY ALL ORDER BY ALL"
     ).fetch_all()
@@ -156,7 +168,7 @@ def record_types(connection: Connection) -> dict[str, RecordType]:
 def presets(connection: Connection, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
     """Returns the presets that an account has saved for a type, by name."""
     rows = connection.execute(
-        f"SELECT name, arg_max(columns, seq) FROM {_of(connection, 'presets', account=account)} "
+        f"SELECT name, arg_max(columns, seq) FROM {rows_with(connection, 'presets', account=account)} "
         "WHERE account = ? AND record_type = ? "
         "GROUP BY name ORDER BY name",
         [account, record_type],
@@ -167,7 +179,7 @@ def presets(connection: Connection, account: str, record_type: str) -> dict[str,
 def accounts(connection: Connection) -> list[str]:
     """Returns the names of all accounts, sorted."""
     rows = connection.execute(
-        f"SELECT DISTINCT account FROM {_rows(connection, 'accounts')} ORDER BY account"
+        f"SELECT DISTINCT account FROM {rows_of(connection, 'accounts')} ORDER BY account"
     ).fetch_all()
     return [account for (account,) in rows]
 
@@ -175,7 +187,7 @@ def accounts(connection: Connection) -> list[str]:
 def has_account(connection: Connection, account: str) -> bool:
     """Returns whether there is an account with this name."""
     found = connection.execute(
-        f"SELECT 1 FROM {_of(connection, 'accounts', account=account)} WHERE account = ? LIMIT 1", [account]
+        f"SELECT 1 FROM {rows_with(connection, 'accounts', account=account)} WHERE account = ? LIMIT 1", [account]
     ).fetch_all()
     return bool(found)
 
@@ -183,7 +195,8 @@ def has_account(connection: Connection, account: str) -> bool:
 def batch(connection: Connection, batch_id: str, account: str | None = None) -> Batch | None:
     """Returns a batch in its present state; None if there is none, or if it belongs to another account."""
     rows = connection.execute(
-        f"SELECT {_BATCH_COLUMNS} FROM {_of(connection, 'batches', batch_id=batch_id)} WHERE batch_id = ? ORDER BY seq",
+        f"SELECT {_BATCH_COLUMNS} FROM {rows_with(connection, 'batches', batch_id=batch_id)} "
+        "WHERE batch_id = ? ORDER BY seq",
         [batch_id],
     ).fetch_all()
     found = _batch(rows[-1]) if rows else None
@@ -208,7 +221,7 @@ def batches(
     limit: int | None = None,
 ) -> list[Batch]:
     """Returns the batches that match every given filter, in their present state, newest first."""
-    filters, values = _filters(account=account, record_type=record_type)
+    filters, values = filters_of(account=account, record_type=record_type)
     state = "" if status is None else "WHERE status = ?"
     condition = None if account is None else is_among(connection, "account", [account])
     if limit is not None and record_type is None and status is None:
@@ -314,7 +327,7 @@ def earlier_commits(
     connection: Connection, account: str, record_type: str, file_sha256: str, header_row: str | None = None
 ) -> EarlierCommits:
     """Returns the account's last commits of a file with this content, with this header row, and with options."""
-    filters, values = _filters(account=account, record_type=record_type)
+    filters, values = filters_of(account=account, record_type=record_type)
     states = sorted(state.value for state in STANDING)
     rows = connection.execute(
         f"""
@@ -341,7 +354,7 @@ def arrivals(connection: Connection, bundle: str) -> dict[str, Batch]:
     rows = connection.execute(
         f"""
         SELECT arrival, {_BATCH_COLUMNS} FROM (
-            SELECT *, detail ->> '$.binding.arrival' AS arrival FROM {_rows(connection, "batches")}
+            SELECT *, detail ->> '$.binding.arrival' AS arrival FROM {rows_of(connection, "batches")}
         ) WHERE starts_with(arrival, ?) QUALIFY row_number() OVER (PARTITION BY arrival ORDER BY seq DESC) = 1
         """,
         [bundle],
@@ -352,7 +365,7 @@ def arrivals(connection: Connection, bundle: str) -> dict[str, Batch]:
 def rollback_of(connection: Connection, of: Batch) -> tuple[Batch, Undone]:
     """Returns the last rollback of the batch, and what it changed. There must be one."""
     rows = connection.execute(
-        f"SELECT {_BATCH_COLUMNS} FROM {_of(connection, 'batches', account=of.account)} "
+        f"SELECT {_BATCH_COLUMNS} FROM {rows_with(connection, 'batches', account=of.account)} "
         "WHERE detail ->> '$.undone.batch_id' = ? AND status = ? ORDER BY seq DESC LIMIT 1",
         [of.batch_id, BatchStatus.COMMITTED.value],
     ).fetch_all()
@@ -366,7 +379,7 @@ def rolled_back_since(connection: Connection, batch: Batch) -> list[Batch]:
     They are of the same account and type. Batches that come into force again with this rollback are left out. So is a
     rollback if its own batch is rolled back again, because the records are as that rollback left them.
     """
-    owned = _of(connection, "batches", account=batch.account)
+    owned = rows_with(connection, "batches", account=batch.account)
     rows = connection.execute(
         f"""
         WITH its AS MATERIALIZED (
@@ -401,82 +414,15 @@ def undone_by(connection: Connection, batch: Batch) -> list[Batch]:
     return found
 
 
-def exports(
-    connection: Connection,
-    *,
-    account: str | None = None,
-    record_type: str | None = None,
-    actor: str | None = None,
-    export_id: str | None = None,
-    sha256: str | None = None,
-    offset: int = 0,
-    limit: int | None = None,
-) -> list[ExportManifest]:
-    """Returns the exports that match every given filter, newest first."""
-    filters, values = _filters(
-        account=account, record_type=record_type, actor=actor, export_id=export_id, sha256=sha256
-    )
-    found = _of(connection, "exports", export_id=export_id, sha256=sha256, account=account)
-    rows = connection.execute(
-        f"SELECT {_EXPORT_COLUMNS} FROM {found} {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
-        [*values, limit, offset],
-    ).fetch_all()
-    return [_export(connection, row) for row in rows]
-
-
-def exports_with_columns(
-    connection: Connection, account: str, record_type: str, columns: Sequence[str]
-) -> list[tuple[str, ExportRequest]]:
-    """Returns id and request of exports in CSV with these columns: the newest for each way of writing them.
-
-    Reads few columns only, as `request_of_export` does.
-    """
-    rows = connection.execute(
-        f"""
-        SELECT export_id, detail FROM {_of(connection, "exports", account=account)}
-        WHERE columns = ?::VARCHAR[] AND account = ? AND record_type = ? AND (detail ->> '$.request.format') = 'csv'
-        QUALIFY row_number() OVER (
-            PARTITION BY detail ->> '$.request.encoding', detail ->> '$.request.escaped' ORDER BY export_id DESC
-        ) = 1
-        ORDER BY export_id DESC
-        """,
-        [list(columns), account, record_type],
-    ).fetch_all()
-    return [(export_id, ExportRequest.from_dict(json.loads(detail)["request"])) for export_id, detail in rows]
-
-
-def has_export(connection: Connection, export_id: str) -> bool:
-    """Returns whether there is an export with this id, of any account."""
-    found = connection.execute(
-        f"SELECT export_id FROM {_of(connection, 'exports', export_id=export_id)} WHERE export_id = ?", [export_id]
-    ).fetch_all()
-    return bool(found)
-
-
-def request_of_export(connection: Connection, sha256: str) -> ExportRequest | None:
-    """Returns the request of an export with these bytes, of any account; None if there is none."""
-    rows = connection.execute(
-        f"SELECT detail FROM {_of(connection, 'exports', sha256=sha256)} WHERE sha256 = ?", [sha256]
-    ).fetch_all()
-    requests = [ExportRequest.from_dict(json.loads(detail)["request"]) for (detail,) in rows if detail]
-    return next(iter(requests), None)
-
-
 def batches_after(connection: Connection, seq: int, limit: int | None) -> list[tuple[int, Batch]]:
     """Returns the transitions of batches after a row of the ledger, oldest first."""
-    rows = _after(connection, "batches", _BATCH_COLUMNS, seq, limit)
+    rows = rows_after(connection, "batches", _BATCH_COLUMNS, seq, limit)
     return [(row[0], _batch(row[1:])) for row in rows]
 
 
 def transitions_after(connection: Connection, seq: int) -> list[Batch]:
     """Returns all transitions of batches after a row of the ledger, oldest first."""
     return [batch for _, batch in batches_after(connection, seq, None)]
-
-
-def exports_after(connection: Connection, seq: int, limit: int) -> list[tuple[int, ExportManifest]]:
-    """Returns the exports after a row of the ledger, oldest first."""
-    rows = _after(connection, "exports", _EXPORT_COLUMNS, seq, limit)
-    return [(row[0], _export(connection, row[1:])) for row in rows]
 
 
 def _states(connection: Connection, filters: str, condition: str | None) -> str:
@@ -486,32 +432,9 @@ def _states(connection: Connection, filters: str, condition: str | None) -> str:
     table costs DuckLake several queries on the catalog (measured with DuckLake 1.0).
     """
     return f"""
-        transitions AS MATERIALIZED (SELECT * FROM {_rows(connection, "batches", condition)} {filters}),
+        transitions AS MATERIALIZED (SELECT * FROM {rows_of(connection, "batches", condition)} {filters}),
         states AS (SELECT * FROM transitions QUALIFY row_number() OVER (PARTITION BY batch_id ORDER BY seq DESC) = 1)
     """
-
-
-def _rows(connection: Connection, name: str, condition: str | None = None) -> str:
-    return ledger_rows.rows(connection, name, condition)
-
-
-def _of(connection: Connection, name: str, **wanted: str | None) -> str:
-    """Returns SQL, to follow FROM, for at least the rows with one of these values; the first that is given counts."""
-    column, value = next(((column, value) for column, value in wanted.items() if value is not None), ("", None))
-    return _rows(connection, name, None if value is None else is_among(connection, column, [value]))
-
-
-def _after(connection: Connection, name: str, columns: str, seq: int, limit: int | None) -> list[Any]:
-    return connection.execute(
-        f"SELECT seq, {columns} FROM {_rows(connection, name, f'seq > {seq:d}')} WHERE seq > ? ORDER BY seq LIMIT ?",
-        [seq, limit],
-    ).fetch_all()
-
-
-def _filters(**wanted: str | None) -> tuple[str, list[str]]:
-    given = {name: value for name, value in wanted.items() if value is not None}
-    where = " AND ".join(f"{name} = ?" for name in given)
-    return (f"WHERE {where}" if given else ""), list(given.values())
 
 
 def _batch(row: Iterable[Any]) -> Batch:
@@ -532,22 +455,3 @@ def _batch(row: Iterable[Any]) -> Batch:
         counts=Counts(*numbers),
         **details,
     )
-
-
-def _export(connection: Connection, row: Sequence[Any]) -> ExportManifest:
-    values = dict(zip(_EXPORT_COLUMNS.split(", "), row, strict=True))
-    values["at"] = values.pop("recorded_at")
-    values |= {"columns": tuple(values["columns"]), "path": _present_path(connection, values)}
-    detail = values.pop("detail")
-    if detail is None:  # an earlier version did not record it
-        return ExportManifest(**values)
-    details = json.loads(detail)
-    details |= {"request": ExportRequest.from_dict(details["request"]), "notes": tuple(details["notes"])}
-    return ExportManifest(**values, **details)
-
-
-def _present_path(connection: Connection, values: Mapping[str, Any]) -> Location:
-    """Returns the path of an export. The data of the store may have moved since it was made."""
-    own = f"{values['account']}/exports/{values['export_id']}"
-    folder, _, name = values["path"].rpartition("/")
-    return connection.accounts / own / name if folder.endswith(f"/accounts/{own}") else location(values["path"])

@@ -79,7 +79,7 @@ def is_newest(connection: Connection, account: str | None, number: int) -> str |
     return f"batch_id IN ({' UNION ALL '.join(halves)})"
 
 
-def rows(connection: Connection, name: str, condition: str | None) -> str:
+def rows(connection: Connection, name: str, condition: str | None = None) -> str:
     """Returns SQL, to follow FROM, for at least the rows of a table that fulfil a condition, with all its columns.
 
     condition: SQL that SQLite and PostgreSQL understand, from a function of this module; None for all rows.
@@ -92,6 +92,27 @@ def rows(connection: Connection, name: str, condition: str | None) -> str:
     asked = f"SELECT {listed} FROM {_whole(connection, table)} WHERE end_snapshot IS NULL AND {condition}"
     found = ", ".join(f"{connection.converted(column, kind)} AS {identifier(column)}" for column, kind in types.items())
     return f"(SELECT {found} FROM {connection.native(asked)})"
+
+
+def rows_with(connection: Connection, name: str, **wanted: str | None) -> str:
+    """Returns SQL, to follow FROM, for at least the rows with one of these values; the first that is given counts."""
+    column, value = next(((column, value) for column, value in wanted.items() if value is not None), ("", None))
+    return rows(connection, name, None if value is None else is_among(connection, column, [value]))
+
+
+def rows_after(connection: Connection, name: str, columns: str, seq: int, limit: int | None) -> list[Any]:
+    """Returns the number of each row after a number, with these columns, in order; at most `limit` rows."""
+    return connection.execute(
+        f"SELECT seq, {columns} FROM {rows(connection, name, f'seq > {seq:d}')} WHERE seq > ? ORDER BY seq LIMIT ?",
+        [seq, limit],
+    ).fetch_all()
+
+
+def filters_of(**wanted: str | None) -> tuple[str, list[str]]:
+    """Returns WHERE with a condition for each value that is given, as SQL, and these values."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    where = " AND ".join(f"{name} = ?" for name in given)
+    return (f"WHERE {where}" if given else ""), list(given.values())
 
 
 def append_rows(transaction: Connection, name: str, *rows: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from resources.record_store.databases import literal
 from resources.record_store.lake import Connection
 from schemas.record_type import RecordType
 
@@ -47,7 +48,18 @@ def commits_since(
     """Returns the commits after a snapshot that changed records of the type, of any account, newest first.
 
     Each is its snapshot, the batch that it names, its time and its author.
+
+    The catalog's database says first whether there may be any, because DuckLake reads all snapshots.
     """
+    changes = connection.of_catalog(
+        f"""
+        SELECT 1 AS one FROM {{catalog}}.ducklake_snapshot_changes c, {{catalog}}.ducklake_table t
+        WHERE c.snapshot_id > {snapshot:d} AND t.table_name = {literal(record_type.name)}
+            AND ',' || c.changes_made || ',' LIKE '%:' || t.table_id || ',%' LIMIT 1
+        """
+    )
+    if not connection.execute(f"FROM {changes}").fetch_all():
+        return []
     return connection.execute(
         f"""
         SELECT snapshot_id, commit_extra_info ->> 'batch_id', snapshot_time, author

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from resources.file_storage import is_local, make_folder
-from resources.record_store import lake_files, ledger, ledger_rows, tables
+from resources.record_store import lake_files, ledger, ledger_exports, ledger_rows, tables
 from resources.record_store.account_records import AccountRecords
 from resources.record_store.identity import (
     CatalogState,
@@ -282,23 +282,23 @@ class RecordStore(TransactionalStore):
     def exports(self, account: str | None = None, *, offset: int = 0, limit: int | None = None) -> list[ExportManifest]:
         """Returns the exports, newest first."""
         with self.reading() as connection:
-            return ledger.exports(connection, account=account, offset=offset, limit=limit)
+            return ledger_exports.exports(connection, account=account, offset=offset, limit=limit)
 
     def export(self, export_id: str) -> ExportManifest | None:
         """Returns the export with this id, of any account; None if there is none."""
         with self.reading() as connection:
-            return next(iter(ledger.exports(connection, export_id=export_id)), None)
+            return next(iter(ledger_exports.exports(connection, export_id=export_id)), None)
 
     def latest_exports(self, record_type: str) -> list[ExportManifest]:
         """Returns the last export of a type to each path, of all accounts."""
         with self.reading() as connection:
-            latest = {manifest.path: manifest for manifest in reversed(ledger.exports(connection))}
+            latest = {manifest.path: manifest for manifest in reversed(ledger_exports.exports(connection))}
         return [manifest for manifest in latest.values() if manifest.record_type == record_type]
 
     def exported(self, sha256: str) -> ExportRequest | None:
         """Returns the request of an export with these bytes, of any account; None if there is none."""
         with self.reading() as connection:
-            return ledger.request_of_export(connection, sha256)
+            return ledger_exports.request_of_export(connection, sha256)
 
     def presets(self, account: str, record_type: str) -> dict[str, tuple[str, ...]]:
         """Returns the columns of all presets by name: the type's own, and those that the account has saved."""
@@ -316,7 +316,7 @@ class RecordStore(TransactionalStore):
         with self.reading() as connection:
             rows: list[tuple[int, Batch | ExportManifest]] = [
                 *ledger.batches_after(connection, seq, limit),
-                *ledger.exports_after(connection, seq, limit),
+                *ledger_exports.exports_after(connection, seq, limit),
             ]
             rows.sort(key=lambda row: row[0])
             return LedgerNews(ledger.accounts(connection), rows[:limit])

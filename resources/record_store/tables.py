@@ -75,6 +75,16 @@ def table(record_type: str, database: str = "lake") -> str:
     return f"{database}.records.{identifier(record_type)}"
 
 
+def no_records(record_type: RecordType) -> str:
+    """Return SQL, to follow FROM, for a table without rows that has the columns of a type. It does not read the lake.
+
+    DuckLake loads all tables of its catalog for the first table that a process reads.
+    """
+    columns = [f"NULL::VARCHAR AS {name}" for name in OWN_COLUMNS]
+    columns += [f"NULL::{sql_type(field.type)} AS {identifier(field.name)}" for field in record_type.fields]
+    return f"(SELECT {', '.join(columns)} WHERE false)"
+
+
 def create_ledger(connection: Connection, record_types: Iterable[RecordType], store_format: int) -> set[str]:
     """Create the ledger's tables, and with them the tables of the record types. Returns the names of these types.
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from resources.record_store import ledger
+from resources.record_store import ledger, ledger_exports
 from resources.record_store.lake import Connection
 from resources.record_store.refusals import no_such_batch, no_such_export
 from resources.record_store.snapshots import snapshots_of
@@ -49,7 +49,7 @@ def snapshot_of(connection: Connection, account: str, meant: str | None) -> Snap
     id_ = _ID.fullmatch(meant)
     condition, value = "snapshot_id = ?", None
     if id_ and id_["kind"] == "e":
-        export = next(iter(ledger.exports(connection, export_id=meant, account=account)), None)
+        export = next(iter(ledger_exports.exports(connection, export_id=meant, account=account)), None)
         if export is None:
             raise no_such_export(meant)
         value = export.snapshot

@@ -5,17 +5,17 @@ The next sweep completes one that was killed. Files go into the trash first.
 """
 
 import re
-from collections.abc import Iterator
+import secrets
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from resources.clock import BATCH_ID, file_time
-from resources.file_storage import entries, files_below, remove, usage
+from resources.file_storage import entries, files_below, names_in, remove, usage
 from resources.inbox.bundles import WHY
 from resources.record_store import RecordStore
 from resources.trash import Trash
 from schemas.batches import Batch, BatchStatus
-from schemas.location import Location
 from schemas.maintenance import Removed
 
 _OF_BATCH = re.compile(rf"{BATCH_ID.pattern}|\.{BATCH_ID.pattern}\.[0-9a-f]{{8}}\.partial")
@@ -29,16 +29,30 @@ STAGED_FOR = timedelta(hours=24)
 """How long staged records are kept after their commit."""
 
 
-def sweep_batches(store: RecordStore) -> Removed:
+_OTHER_ACCOUNTS = 500
+"""How many accounts without recent batches one sweep looks at."""
+
+
+def sweep_batches(store: RecordStore, recent: Collection[str]) -> Removed:
     """Remove staged records, reports and rejects that no batch needs. Returns what was removed.
 
     Also removes the files that killed processes left in this machine's scratch folder.
+
+    recent: the accounts with batches that are open, or were closed a short time ago. Of other accounts, which only a
+    killed process can have left something in, a part is looked at, another one each time. So a sweep takes no longer
+    with more accounts.
     """
+    accounts = _accounts(store, recent)
     now, window, trash = store.retention_time(), store.settings.rollback_window, Trash(store.settings)
     removed = Removed()
     for kind in ("staging", "reports", "rejects"):
         # A folder that the store did not make has another name.
-        found = [(account, folder) for account, folder in _folders(store, kind) if _OF_BATCH.fullmatch(folder.name)]
+        found = [
+            (account, store.settings.folder(account, kind) / name)
+            for account in accounts
+            for name in names_in(store.settings.folder(account, kind))
+            if _OF_BATCH.fullmatch(name)
+        ]
         batches = store.batches_named({folder.name for _, folder in found})
         for account, folder in found:
             batch = batches.get(folder.name)
@@ -87,10 +101,11 @@ def is_needed(kind: str, batch: Batch, now: datetime, window: timedelta) -> bool
     return batch.status is not BatchStatus.EXPIRED
 
 
-def _folders(store: RecordStore, kind: str) -> Iterator[tuple[str, Location]]:
-    """Yield each account and folder of a kind. A killed first preview leaves an account unknown to the ledger."""
-    for account in entries(store.settings.accounts):
-        yield from ((account.name, folder) for folder in entries(account / kind))
+def _accounts(store: RecordStore, recent: Collection[str]) -> list[str]:
+    """Return the accounts to look at. A killed first preview leaves an account unknown to the ledger."""
+    others = [name for name in names_in(store.settings.accounts) if name not in recent]
+    parts = max(1, -(-len(others) // _OTHER_ACCOUNTS))
+    return [*recent, *others[secrets.randbelow(parts) :: parts]]
 
 
 def _sweep_scratch(scratch: Path) -> Removed:

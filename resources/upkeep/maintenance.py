@@ -41,12 +41,14 @@ class Maintenance:
 
     def expire(self) -> ExpiryReport:
         """Expire the batches that are past their time, and remove the files that batches no longer need."""
+        recent = {batch.account for batch in self._store.unsettled()}
         ended = self._store.expire_batches(self._actor, self._run_id)
         self._store.settle()
         return ExpiryReport(
             expired=tuple(batch.batch_id for batch in ended if batch.status is BatchStatus.EXPIRED),
             discarded=tuple(batch.batch_id for batch in ended if batch.status is BatchStatus.DISCARDED),
-            removed=sweep_batches(self._store) + Uploads(self._store.settings).sweep(self._store.retention_time()),
+            removed=sweep_batches(self._store, recent)
+            + Uploads(self._store.settings).sweep(self._store.retention_time()),
         )
 
     def maintain(self) -> MaintenanceReport:

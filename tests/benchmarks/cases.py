@@ -74,6 +74,10 @@ def _contacts_file(folder: Path) -> None:
     write_contacts(folder / "contacts.csv", _CONTACTS)
 
 
+def _few_contacts_file(folder: Path) -> None:
+    write_contacts(folder / "contacts.csv", 100)
+
+
 def _small_and_large_contacts_file(folder: Path) -> None:
     _contacts_file(folder)
     write_contacts(folder / "five-times.csv", 5 * _CONTACTS)
@@ -267,6 +271,13 @@ CASES = (
             prepare=_new_store,
         ),
         targets=(Target("seconds", _CONTACTS / 170_000), Target("largest", 700e6)),
+    ),
+    Case(
+        name="import 100 contacts",
+        rows=100,
+        setup=_few_contacts_file,
+        a=_import_contacts("contacts.csv", 100),
+        targets=(Target("seconds", 1.0),),
     ),
     Case(
         name="import 1,000,000 contacts",

@@ -5,8 +5,6 @@ import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from faker import Faker
-
 from resources.file_reader.delimited.encoding import detect_encoding
 from schemas.counts import numbered
 
@@ -45,6 +43,8 @@ class Found:
 
 def text(language: str, rows: int, seed: int, encoding: str) -> str:
     """Return a CSV file of names, places, and companies or sentences, without characters that the encoding lacks."""
+    from faker import Faker  # which takes as long to import as the tests of encodings
+
     fake = Faker(language)
     fake.seed_instance(seed)
     written = io.StringIO(newline="")
