@@ -356,7 +356,7 @@ def earlier_commits(
 
 def arrivals(connection: Connection, bundle: str, accounts: Collection[str]) -> dict[str, Batch]:
     """Returns the last batch of each file of a bundle that arrived for these accounts, by the arrival's id."""
-    found = {}
+    found: dict[str, Batch] = {}
     for account in sorted(accounts):
         condition = is_any_of(connection, account, Having("arrival", bundle))
         rows = connection.execute(
