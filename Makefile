@@ -47,6 +47,7 @@ pages: .venv/.ready
 faults: .venv/.ready
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SHARE),--share $(SHARE)) \
 	  $(if $(CASE),--case '$(CASE)') $(if $(TABLE),--table)
+	$(if $(ONLY)$(CASE),,$(BIN)/python -m tests.faults.killed_pages)
 
 bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks

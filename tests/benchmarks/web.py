@@ -325,6 +325,7 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=500, metavar="N", help="of the upload")
     parser.add_argument("--batches", type=int, default=100_000, metavar="N", help="of the long history")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no server is left behind
     runs = options.runs
     print("| What | Measured | Target |\n| --- | --- | --- |", flush=True)
     with tempfile.TemporaryDirectory(prefix="records-") as name:
