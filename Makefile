@@ -53,12 +53,14 @@ faults: .venv/.ready
 	$(BIN)/python -m tests.faults $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(SHARE),--share $(SHARE)) \
 	  $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(CASE),--case '$(CASE)') $(if $(TABLE),--table)
+	$(if $(ONLY)$(CASE),,$(BIN)/python -m tests.faults.killed_pages)
 
 bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.dagster_instance
 	$(BIN)/python -m tests.benchmarks.server
 	$(BIN)/python -m tests.benchmarks.history
+	$(BIN)/python -m tests.benchmarks.web
 
 # The benchmark compares imports with dlt. dlt has its own environment, because nothing else needs it.
 .venv/bench/.ready: tests/benchmarks/dlt.txt

@@ -60,7 +60,7 @@ class Piece:
     file: BinaryIO
     left: int
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray) -> None:
         """Write bytes at the end. Raises InvalidRequest if the file would be longer than was said."""
         if len(data) > self.left:
             raise InvalidRequest("The file is longer than was said.", "Upload it again.")

@@ -934,13 +934,13 @@ def test_two_processes_that_finish_one_export_publish_one_whole_file(
     kind, turn = type(FORMATS[name]), threading.Barrier(2)
     assemble = kind.assemble
 
-    def assembled(self: Any, plan: Any, parts: Iterator[Path], to: Path) -> str:
+    def assembled(self: Any, plan: Any, parts: Iterator[Path], to: Path, placed: Any) -> str:
         def met() -> Iterator[Path]:
             for part in parts:
                 turn.wait(timeout=60)
                 yield part
 
-        return assemble(self, plan, met(), to)
+        return assemble(self, plan, met(), to, placed)
 
     monkeypatch.setattr(kind, "assemble", assembled)
     # The threads stand for processes, which do not wait for each other to name a folder for temporary files.

@@ -4,13 +4,20 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from resources.export_writer import ExportWriter
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore, ledger
+from resources.record_store.lake import Connection
+from resources.record_store.value_mappings import known_values
 from schemas import load_record_types
+from schemas.arrivals import Arrival, CommitPolicy
 from schemas.batches import BatchStatus, OnInvalid
+from schemas.exports import ExportRequest
+from schemas.reading import DateOrder
 from tests.benchmarks.history_store import fill
 from tests.records import contact, contacts_of, write_csv
 
@@ -74,3 +81,51 @@ def test_a_store_without_indexes_reads_the_same_and_gets_them(history: RecordSto
     history.initialise(load_record_types())
     assert indexes() == made
     assert made
+
+
+@pytest.mark.runs_on("laptop", "postgres")
+def test_searches_for_parts_of_batches_agree_with_and_without_the_rows_in_the_catalog(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    taught = importer.import_file(
+        contacts_of(write_csv(tmp_path / "a.csv", [contact(1), {**contact(2), "status": "x"}])), OnInvalid.SKIP
+    )
+    arrived = []
+    for number in range(2):
+        arrival = Arrival(f"a-20260101-00000000{number}-abcdef-people", CommitPolicy())
+        request = contacts_of(write_csv(tmp_path / f"{number}.csv", [contact(number)]))
+        arrived.append(importer.import_file(replace(request, arrival=arrival, date_order=DateOrder.DMY)).batch)
+    assert taught.rejects_file is not None
+    mended = tmp_path / "mended.csv"
+    mended.write_text(taught.rejects_file.read_text().replace(",x,", ",lead,"))
+    importer.import_file(contacts_of(mended))
+    importer.import_file(replace(contacts_of(write_csv(tmp_path / "a.csv", [contact(5)])), account="other"))
+
+    sha256, remembered = arrived[0].file_sha256, arrived[0].remembered
+    assert remembered is not None
+
+    def found(connection: Connection) -> tuple[Any, ...]:
+        return (
+            ledger.earlier_commits(connection, "ua", "contacts", sha256, remembered.header_row),
+            ledger.earlier_commits(connection, "ua", "contacts", "", "another"),
+            known_values(connection, "ua", "contacts"),
+            ledger.arrivals(connection, "a-20260101-000000001-abcdef", {"ua", "other"}),
+            ledger.arrived(connection, "ua", 2),
+            ledger.exports(connection, account="ua", limit=1),
+            ledger.latest_exports(connection, "contacts"),
+        )
+
+    for _ in range(2):
+        ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", path=tmp_path / "out.csv"))
+    with store.reading() as connection:
+        by_index = found(connection)
+        connection.is_present = False  # so that DuckLake reads all rows
+        assert found(connection) == by_index
+    like_it, with_options, values, of_bundle, last, exports, latest = by_index
+    assert (like_it.of_file, with_options.of_file) == (arrived[0], None)
+    assert [it.batch_id for it in with_options.with_options] == [arrived[1].batch_id]
+    assert [(it.mapping.text, it.mapping.value) for it in values] == [("x", "lead")]
+    assert of_bundle == {"a-20260101-000000001-abcdef-people": arrived[1]}
+    assert last == [arrived[1], arrived[0]]
+    assert [it.path for it in exports] == [tmp_path / "out.csv"]
+    assert latest == exports

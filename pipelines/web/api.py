@@ -99,6 +99,10 @@ class NewExport(_Body):
     pack: Packing | None = None
 
 
+class Cancelling(_Body):
+    """An empty object: the address says what to cancel."""
+
+
 @dataclass(frozen=True)
 class Operation:
     """One thing that a program can do: its address below `/api`, who may do it, and what it takes.
@@ -182,6 +186,12 @@ def _save(visit: Visit, body: Saving) -> Response:
     return JSONResponse(_state(draft_of(visit)), 202)
 
 
+def _cancel(visit: Visit, _: Cancelling) -> Response:
+    draft = draft_of(visit)
+    drafts.cancel(draft, visit.person.name)
+    return JSONResponse({"upload_id": draft.upload.upload_id, "step": "cancelled"})
+
+
 def _state(draft: Draft) -> dict[str, Any]:
     """Returns where an import is, and what is known of it."""
     task, failed = draft.task, draft.upload.failure
@@ -257,12 +267,25 @@ def _one_export(visit: Visit, _: None) -> Response:
     return JSONResponse(_export_state(visit, visit.request.path_params["export"]))
 
 
+def _cancel_export(visit: Visit, _: Cancelling) -> Response:
+    export_id = visit.request.path_params["export"]
+    if not export_views.end(visit, export_id):
+        raise Refused(f"The export {export_id} is done.", "Download its file, or leave it.")
+    return JSONResponse({"export_id": export_id, "status": "cancelled"})
+
+
 def _export_state(visit: Visit, export_id: str) -> dict[str, Any]:
     made = export_views.made(visit, export_id)
     if made.manifest is not None:
         return made.manifest.to_dict()
     assert made.plan is not None  # noqa: S101 - an export has a manifest or a plan
-    return {"export_id": export_id, "status": "making", "rows_done": made.rows_done, "rows": made.plan.rows}
+    return {
+        "export_id": export_id,
+        "status": "making",
+        "rows_done": made.rows_done,
+        "rows_placed": made.rows_placed,
+        "rows": made.plan.rows,
+    }
 
 
 def _file(visit: Visit, _: None) -> Response:
@@ -278,6 +301,14 @@ OPERATIONS: Sequence[Operation] = (
         "POST", f"{_OF}/imports/{{upload}}/choices", "Say how to read a file.", _choose, Role.IMPORTER, NewChoices
     ),
     Operation("POST", f"{_OF}/imports/{{upload}}/save", "Save what the preview shows.", _save, Role.IMPORTER, Saving),
+    Operation(
+        "POST",
+        f"{_OF}/imports/{{upload}}/cancel",
+        "Remove an upload that is not saved. Receiving and reading it ends.",
+        _cancel,
+        Role.IMPORTER,
+        Cancelling,
+    ),
     Operation("GET", f"{_OF}/batches", "List what was done, newest first.", _batches),
     Operation("GET", f"{_OF}/batches/{{batch}}", "Show one import or rollback.", _batch),
     Operation(
@@ -286,6 +317,14 @@ OPERATIONS: Sequence[Operation] = (
     Operation("GET", f"{_OF}/exports", "List exports, newest first.", _exports),
     Operation("POST", f"{_OF}/exports", "Export records.", _export, Role.IMPORTER, NewExport),
     Operation("GET", f"{_OF}/exports/{{export}}", "Say how far an export is.", _one_export),
+    Operation(
+        "POST",
+        f"{_OF}/exports/{{export}}/cancel",
+        "End an export that is being made.",
+        _cancel_export,
+        Role.IMPORTER,
+        Cancelling,
+    ),
     Operation("GET", f"{_OF}/files/{{of}}/{{what}}", "Download an export, a report or a rejects_file.", _file),
 )
 

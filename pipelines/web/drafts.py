@@ -218,21 +218,25 @@ def _preview(site: Site, upload: Upload, task: Task) -> None:
     Another request may have begun this too, and may be done by now. If the person has said something else meanwhile,
     the preview is discarded.
     """
-    upload = site.uploads.find(upload.account, upload.upload_id)
+    try:
+        upload = site.uploads.find(upload.account, upload.upload_id)
+    except NotFound:  # it was removed before its turn came
+        return
     if upload.batch_id is not None or upload.failure is not None:
         return
     file, batch_id, failure = site.uploads.file(upload), None, None
     try:
         with site.stores.lent() as store:
             report = Importer(store, upload.actor).preview(upload.request(file), task.progress)
+            batch_id = report.batch.batch_id
             keep_changes(store, report.batch, file)
-        batch_id = report.batch.batch_id
     except Exception as error:
         task.require_server()  # it may have ended what was being done
         failure = Failure.of(error_to_show(error, site.settings))
     known = None
     with suppress(NotFound):  # it was removed
-        known = site.uploads.change(upload, lambda it: _previewed(it, upload, batch_id, failure))
+        shown = None if failure else batch_id
+        known = site.uploads.change(upload, lambda it: _previewed(it, upload, shown, failure))
     if batch_id is not None and (known is None or known.batch_id != batch_id):
         with site.stores.lent() as store, suppress(RecordsError):
             Importer(store, upload.actor).discard(upload.account, batch_id)
@@ -242,6 +246,22 @@ def _previewed(known: Upload, read: Upload, batch_id: str | None, failure: Failu
     """Returns the upload with its preview, or its failure, unless the person has said something else meanwhile."""
     is_same = known.choices == read.choices and known.batch_id is None and known.failure is None
     return replace(known, batch_id=batch_id, failure=failure) if is_same else known
+
+
+def cancel(draft: Draft, actor: str) -> None:
+    """Remove an upload that is not saved, in whatever step it is. Reading ends, and a preview is discarded.
+
+    Raises Refused if it is saved, or is being saved.
+    """
+    site, upload = draft.site, draft.upload
+    if draft.step is Step.SAVED or (draft.step is Step.READING and upload.saved_by is not None):
+        raise Refused("This file is saved already, or is being saved.", "Look at it in the history.")
+    if draft.task is not None:
+        draft.task.cancelled = True
+    if draft.report is not None:
+        with site.stores.lent() as store:
+            Importer(store, actor).discard(upload.account, draft.report.batch.batch_id)
+    site.uploads.remove(upload)  # a preview that is made nevertheless finds no upload, and is discarded
 
 
 def keep_changes(store: RecordStore, batch: Batch, file: Path) -> None:

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from markupsafe import Markup
 
 from pipelines.web.texts import Texts
@@ -15,7 +16,8 @@ from resources.report_writer.visible import as_html
 
 STATIC = Path(__file__).parent / "static"
 _IN_BRACKETS = re.compile(r" ?\([^()]*(?:--[a-z]|RECORDS_[A-Z])[^()]*\)")
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s")
+_CLAUSE = re.compile(r"; [^;.]*?--[a-z][^;.]*(?=[;.]|$)")
+_SENTENCE_END = re.compile(r"(?<=\S[.!?])\s")
 _OF_TERMINALS = re.compile(r"(?<!\w)--[a-z]|\brecords [a-z-]+ |RECORDS_[A-Z]|\.yaml\b|deploy/")
 """What only somebody at a terminal of the server can use: options, commands, settings and files."""
 
@@ -34,7 +36,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["shown"] = lambda text: Markup("") if text is None else as_html(str(text))
-    made.filters["plain"] = lambda text: Markup("") if text is None else as_html(plain(str(text)))
+    made.filters["plain"] = _plain
     made.filters["time"] = time_element
     made.globals["asset"] = asset
     return made
@@ -52,9 +54,15 @@ def asset(name: str) -> str:
     return f"/static/{name}?v={digest}"
 
 
+@pass_context
+def _plain(context: Context, text: object) -> Markup:
+    """Returns a message as the page shows it: without what only helps at a terminal, in the reader's language."""
+    return Markup("") if text is None else as_html(context["t"].translated(plain(str(text))))
+
+
 def plain(text: str) -> str:
-    """Returns a message without its sentences for people at a terminal, which name options and commands."""
-    sentences = _SENTENCE_END.split(_IN_BRACKETS.sub("", text))
+    """Returns a message without what is for people at a terminal: parts and sentences with options and commands."""
+    sentences = _SENTENCE_END.split(_CLAUSE.sub("", _IN_BRACKETS.sub("", text)))
     return " ".join(it for it in sentences if not _OF_TERMINALS.search(it))
 
 

@@ -5,8 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from markupsafe import Markup, escape
-from ruamel.yaml import YAML
+
+from pipelines.web.sentences import LOADER, Sentences
 
 FOLDER = Path(__file__).parent / "texts"
 FIRST = "en"
@@ -22,8 +24,9 @@ class Texts:
 
     def __init__(self, language: str) -> None:
         self.language = language
-        content = YAML(typ="safe", pure=True).load((FOLDER / f"{language}.yaml").read_text("utf-8"))
+        content = yaml.load((FOLDER / f"{language}.yaml").read_text("utf-8"), LOADER)  # noqa: S506 - a safe one
         self._texts = dict(_flat(content))
+        self.translated = Sentences(language, self._texts["format.thousands"])
 
     def __call__(self, name: str, /, **values: Any) -> Markup:
         """Returns a text of HTML with the values in their places, escaped. Raises KeyError for an unknown name.

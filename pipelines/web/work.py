@@ -22,6 +22,10 @@ class ServerEnds(BaseException):
     """The server ends, so a task must end too. It is no error: the next server does the task again."""
 
 
+class Cancelled(BaseException):
+    """A person has cancelled the task. It is no error: what was begun is cleared away."""
+
+
 @dataclass
 class Task:
     """Something in the works. `records` of about `expected` are done; it has begun at `began`, a monotonic time.
@@ -38,8 +42,15 @@ class Task:
     future: "Future[None] | None" = None
 
     def progress(self, records: int, expected: int | None) -> None:
-        """Take the number of records done, and an estimate of all. Raises ServerEnds if the server ends."""
+        """Take the number of records done, and an estimate of all.
+
+        Raises ServerEnds if the server ends, and Cancelled if a person wants the task to end.
+        """
         self.require_server()
+        if self.cancelled:
+            raise Cancelled
+        if records < self.records:  # another stage of the work, with a rate of its own
+            self.began = time.monotonic()
         self.records, self.expected = records, expected
 
     def require_server(self) -> None:
@@ -106,7 +117,7 @@ class Work:
     def _run(self, key: Hashable, task: Task, function: Callable[[Task], None]) -> None:
         try:
             function(task)
-        except ServerEnds:
+        except (ServerEnds, Cancelled):
             pass
         except Exception as error:
             keep_details(error, self._home)

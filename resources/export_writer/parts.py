@@ -15,6 +15,7 @@ from resources.file_storage import FileStorage, entries, is_local, size_of
 from resources.record_store.export_source import ExportSource
 from schemas.errors import Unaccounted
 
+_PLACED = "placed"
 _ATTEMPT = re.compile(r"\.([0-9]{6})\.[0-9a-f]{8}")
 """The name of a part that is being written."""
 
@@ -76,6 +77,19 @@ def rows_done(plan: ExportPlan) -> int:
                 part = plan.parts[int(attempt[1])]
                 attempts[attempt[1]] = min(part.rows, int(place.stat().st_size * rows / size))
     return min(rows + sum(attempts.values()), plan.rows)
+
+
+def note_placed(plan: ExportPlan, rows: int) -> None:
+    """Write down how many records are in the file that is being put together, for `rows_placed`."""
+    (plan.work / _PLACED).write_text(str(rows), "ascii")
+
+
+def rows_placed(plan: ExportPlan) -> int | None:
+    """Return how many records are in the file that some process of this machine puts together; None if none does."""
+    try:
+        return int((plan.work / _PLACED).read_text("ascii"))
+    except (OSError, ValueError):  # it is being written just now
+        return None
 
 
 def make_part(plan: ExportPlan, number: int, source: ExportSource) -> Part:

@@ -13,8 +13,8 @@ from resources.clock import new_id
 from resources.export_writer.allowed import require_allowed, require_replaceable
 from resources.export_writer.concurrent_parts import Progress, write_parts
 from resources.export_writer.formats import checked, format_named
-from resources.export_writer.formats.export_format import ExportFormat
-from resources.export_writer.parts import Part, find_part, make_part, upload_part
+from resources.export_writer.formats.export_format import ExportFormat, Placed
+from resources.export_writer.parts import Part, find_part, make_part, note_placed, upload_part
 from resources.export_writer.plan import ExportPlan, PlannedPart, working_folder
 from resources.export_writer.publish import (
     destination,
@@ -172,10 +172,13 @@ class ExportWriter:
         finally:
             plan.delete_local_parts()
 
-    def finish(self, plan: ExportPlan, made: Callable[[int], None] | None = None) -> ExportManifest:
+    def finish(
+        self, plan: ExportPlan, made: Callable[[int], None] | None = None, placed: Placed | None = None
+    ) -> ExportManifest:
         """Put the parts together, publish the file, and return its manifest.
 
-        Parts that are missing or damaged are made first, and `made` is called with the number of each of those. An
+        Parts that are missing or damaged are made first, and `made` is called with the number of each of those. Then
+        `placed` is called with the number of records that are in the file. What they raise ends the work. An
         export that is already in the ledger is left as it is. Several processes may do this at the same time: one of
         them publishes its file, and all return its manifest.
         """
@@ -190,7 +193,14 @@ class ExportWriter:
                     self._complete(plan, made)
                 with writing_errors(plan.path.parent):
                     parts = map(plan.part_path, range(len(plan.parts)))
-                    sha256 = format_named(plan.request.format).assemble(plan, parts, partial)
+
+                    def noted(rows: int) -> None:
+                        note_placed(plan, rows)
+                        if placed is not None:
+                            placed(rows)
+
+                    noted(0)
+                    sha256 = format_named(plan.request.format).assemble(plan, parts, partial, noted)
                     manifest = self._publish(plan, WrittenFile(partial, sha256))
             except Exception:
                 manifest = self.published(account, plan.export_id)

@@ -63,7 +63,7 @@ class Arrivals:
         """
         policies = read_policies(self._store)
         with self._inbox.bundle(bundle) as files:
-            known = self._store.arrivals(bundle) if files else {}
+            known = self._store.arrivals(bundle, {file.account for file in files}) if files else {}
             return [
                 self._settled(file, policies.of(file.account, file.record_type), known.get(file.arrival_id))
                 for file in files

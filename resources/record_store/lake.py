@@ -105,6 +105,24 @@ class Connection:
         """Returns a text as the catalog's database has it in rows of the lake, as SQL of that database."""
         return literal(text) if self._catalog.inlined_text == "VARCHAR" else f"'\\x{text.encode().hex()}'::bytea"
 
+    def native_place(self, text: str, column: str) -> str:
+        """Returns SQL of the catalog's database for the place of a text in a column, from 1 on; 0 if it is not there.
+
+        The column has rows of the lake.
+        """
+        if self._catalog.inlined_text == "VARCHAR":
+            return f"instr({column}, {self.native_text(text)})"
+        return f"position({self.native_text(text)} in {column})"
+
+    def create_native_index(self, name: str, table: str, listed: str) -> None:
+        """Create an index of the catalog's database, unless it is there. It may list SQL of that database."""
+        what = f"CREATE INDEX IF NOT EXISTS {name} ON"
+        if self._catalog.inlined_text == "VARCHAR":  # DuckDB gives the SQL to SQLite as it is
+            self.execute(f"{what} {METADATA}.{identifier(self._catalog.schema)}.{table} ({listed})")
+        else:
+            native = f"{what} {identifier(self._catalog.schema)}.{table} ({listed})"
+            self.execute(f"CALL postgres_execute('{METADATA}', {literal(native)})")
+
     def converted(self, column: str, sql_type: str) -> str:
         """Returns SQL for a column of rows that the catalog keeps, as a value of the lake."""
         name = identifier(column)

@@ -11,9 +11,12 @@ from typing import Any
 from resources.record_store import batch_detail
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.ledger_rows import (
+    Having,
     append_rows,
     filters_of,
     is_among,
+    is_any_of,
+    is_last_arrived,
     is_newest,
     rows_after,
     rows_with,
@@ -33,6 +36,8 @@ OPEN = frozenset({BatchStatus.PREVIEWED, BatchStatus.COMMITTED})
 """The statuses of batches that a person can still commit or roll back."""
 
 _SETTLED = "records_settled"
+_REMEMBERED = 500
+"""How many commits with a header row, and with options, are searched for the last one that was not rolled back."""
 
 _MOST_DESCRIBED = 16
 _DESCRIBED: dict[frozenset[str], dict[str, RecordType]] = {}
@@ -315,7 +320,8 @@ class EarlierCommits:
     """The last commits of an account like another file, None if there is none. They were not rolled back since.
 
     of_file: of a file with the same content. of_header_row: of one with the same header row.
-    with_options: of each other header row for which a user said how the file is written, the newest first.
+    with_options: of each other header row for which a user said how the file is written, the newest first. Only the
+    last commits are searched.
     """
 
     of_file: Batch | None
@@ -328,10 +334,17 @@ def earlier_commits(
 ) -> EarlierCommits:
     """Returns the account's last commits of a file with this content, with this header row, and with options."""
     filters, values = filters_of(account=account, record_type=record_type)
-    states = sorted(state.value for state in STANDING)
+    states, committed = sorted(state.value for state in STANDING), BatchStatus.COMMITTED.value
+    like_it = is_any_of(
+        connection,
+        account,
+        Having("file_sha256", file_sha256),
+        Having("options", "{", committed, _REMEMBERED),
+        *([Having("header_row", header_row, committed, _REMEMBERED)] if header_row else []),
+    )
     rows = connection.execute(
         f"""
-        WITH {_states(connection, filters, is_among(connection, "account", [account]))}
+        WITH {_states(connection, filters, like_it)}
         SELECT file_sha256 = ? AS same_file, coalesce(detail ->> '$.binding.header_row' = ?, false) AS same_headers,
             CASE WHEN detail ->> '$.binding.options' <> '' THEN detail ->> '$.binding.header_row' END AS headers_said,
             {_BATCH_COLUMNS}
@@ -349,17 +362,36 @@ def earlier_commits(
     )
 
 
-def arrivals(connection: Connection, bundle: str) -> dict[str, Batch]:
-    """Returns the last batch of each file of a bundle that arrived, by the arrival's id."""
+def arrivals(connection: Connection, bundle: str, accounts: Collection[str]) -> dict[str, Batch]:
+    """Returns the last batch of each file of a bundle that arrived for these accounts, by the arrival's id."""
+    found: dict[str, Batch] = {}
+    for account in sorted(accounts):
+        condition = is_any_of(connection, account, Having("arrival", bundle))
+        rows = connection.execute(
+            f"""
+            SELECT arrival, {_BATCH_COLUMNS} FROM (
+                SELECT *, detail ->> '$.binding.arrival' AS arrival FROM {rows_of(connection, "batches", condition)}
+            ) WHERE account = ? AND starts_with(arrival, ?)
+            QUALIFY row_number() OVER (PARTITION BY arrival ORDER BY seq DESC) = 1
+            """,
+            [account, bundle],
+        ).fetch_all()
+        found |= {arrival: _batch(row) for arrival, *row in rows}
+    return found
+
+
+def arrived(connection: Connection, account: str, limit: int) -> list[Batch]:
+    """Returns the account's last files that arrived in the inbox, in their present state, newest first."""
     rows = connection.execute(
         f"""
-        SELECT arrival, {_BATCH_COLUMNS} FROM (
-            SELECT *, detail ->> '$.binding.arrival' AS arrival FROM {rows_of(connection, "batches")}
-        ) WHERE starts_with(arrival, ?) QUALIFY row_number() OVER (PARTITION BY arrival ORDER BY seq DESC) = 1
+        WITH {_states(connection, "WHERE account = ?", is_last_arrived(connection, account, limit))}
+        SELECT {_BATCH_COLUMNS} FROM states
+        WHERE (detail ->> '$.binding.arrival') IS NOT NULL AND (detail ->> '$.undone.batch_id') IS NULL
+        ORDER BY (detail ->> '$.binding.arrival') DESC, batch_id DESC LIMIT ?
         """,
-        [bundle],
+        [account, limit],
     ).fetch_all()
-    return {arrival: _batch(row) for arrival, *row in rows}
+    return [_batch(row) for row in rows]
 
 
 def rollback_of(connection: Connection, of: Batch) -> tuple[Batch, Undone]:

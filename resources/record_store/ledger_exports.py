@@ -6,7 +6,14 @@ from typing import Any
 
 from resources.file_storage import location
 from resources.record_store.lake import Connection
-from resources.record_store.ledger_rows import append_rows, filters_of, rows_after, rows_with
+from resources.record_store.ledger_rows import (
+    append_rows,
+    filters_of,
+    is_newest_export,
+    rows_after,
+    rows_with,
+)
+from resources.record_store.ledger_rows import rows as rows_of
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.location import Location
 
@@ -55,9 +62,25 @@ def exports(
         account=account, record_type=record_type, actor=actor, export_id=export_id, sha256=sha256
     )
     found = rows_with(connection, "exports", export_id=export_id, sha256=sha256, account=account)
+    if limit is not None and not any((record_type, actor, export_id, sha256)):
+        found = rows_of(connection, "exports", is_newest_export(connection, account, offset + limit))
     rows = connection.execute(
         f"SELECT {_EXPORT_COLUMNS} FROM {found} {filters} ORDER BY export_id DESC LIMIT ? OFFSET ?",
         [*values, limit, offset],
+    ).fetch_all()
+    return [_export(connection, row) for row in rows]
+
+
+def latest_exports(connection: Connection, record_type: str) -> list[ExportManifest]:
+    """Returns the last export to each path if it is of a type, of all accounts, oldest first."""
+    rows = connection.execute(
+        f"""
+        SELECT {_EXPORT_COLUMNS} FROM (
+            SELECT * FROM {rows_of(connection, "exports")}
+            QUALIFY row_number() OVER (PARTITION BY path ORDER BY export_id DESC) = 1
+        ) WHERE record_type = ? ORDER BY export_id
+        """,
+        [record_type],
     ).fetch_all()
     return [_export(connection, row) for row in rows]
 

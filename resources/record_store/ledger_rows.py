@@ -9,19 +9,27 @@ transaction has written to it, or if the lake is attached as of a snapshot.
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from resources.record_store.lake import METADATA, Connection, identifier
 from resources.record_store.tables import LEDGER
 
 _INDEXES = {
-    "batches": (("seq",), ("batch_id", "seq"), ("account", "batch_id")),
+    "batches": (("seq",), ("batch_id", "seq"), ("account", "batch_id"), ("file_sha256",)),
     "exports": (("seq",), ("export_id",), ("account", "export_id"), ("sha256",)),
     "files": (("path",), ("recorded_at",)),
     "accounts": (("account",),),
     "presets": (("account",),),
     "value_mappings": (("account",),),
 }
+
+_IN_DETAIL = {"header_row": ('"header_row": "', 64), "arrival": ('"arrival": "', 27), "options": ('"options": ', 1)}
+_IN_DETAIL |= {"learnt": ('"learnt": [', 1)}
+"""Parts of a batch's detail with an index: the text before a part, and how many characters it has.
+
+`{` is the first one of options that were said, and of mappings that were learnt. Other rows have something else there.
+"""
 
 _MOST = 500
 """How many values a condition names. For more, reading all rows takes about as long."""
@@ -42,6 +50,11 @@ def create_indexes(connection: Connection) -> None:
             index = identifier(f"records_{table}_{'_'.join(columns)}")
             place, listed = f"{METADATA}.{_whole(connection, table)}", ", ".join(map(identifier, columns))
             connection.execute(f"CREATE INDEX IF NOT EXISTS {index} ON {place} ({listed})")
+    table = connection.kept_in_catalog.get("batches")
+    for part in () if table is None else _IN_DETAIL:
+        index = identifier(f"records_{table}_detail_{part}")
+        listed = f"account, ({_in_detail(connection, part)}), status, seq"
+        connection.create_native_index(index, str(table), listed)
 
 
 def is_among(connection: Connection, column: str, values: Collection[str]) -> str | None:
@@ -77,6 +90,57 @@ def is_newest(connection: Connection, account: str | None, number: int) -> str |
         for side in ("<", ">=")
     ]
     return f"batch_id IN ({' UNION ALL '.join(halves)})"
+
+
+@dataclass(frozen=True)
+class Having:
+    """Batches with a row that has a text in a column, or in an indexed part of the detail.
+
+    status: the status of such a row; None for any. newest: how many rows count at most; None for all.
+    """
+
+    part: str
+    text: str
+    status: str | None = None
+    newest: int | None = None
+
+
+def is_any_of(connection: Connection, account: str, *wanted: Having) -> str | None:
+    """Returns the condition that a row is of one of these batches of an account."""
+    table, owned = connection.kept_in_catalog.get("batches"), is_among(connection, "account", [account])
+    if table is None or owned is None:
+        return None
+    found = []
+    for it in wanted:
+        column = f"({_in_detail(connection, it.part)})" if it.part in _IN_DETAIL else identifier(it.part)
+        status = "" if it.status is None else f"AND status = {connection.native_text(it.status)}"
+        last = "" if it.newest is None else f"ORDER BY seq DESC LIMIT {it.newest}"
+        query = f"SELECT batch_id FROM {_whole(connection, table)} WHERE {owned}"
+        found.append(f"SELECT * FROM ({query} AND {column} = {connection.native_text(it.text)} {status} {last}) n")
+    return f"batch_id IN ({' UNION ALL '.join(found)})"
+
+
+def is_last_arrived(connection: Connection, account: str, number: int) -> str | None:
+    """Returns the condition that a row is of one of the last files of an account that arrived in the inbox."""
+    table, owned = connection.kept_in_catalog.get("batches"), is_among(connection, "account", [account])
+    if table is None or owned is None:
+        return None
+    arrival, text = f"({_in_detail(connection, 'arrival')})", connection.native_text
+    return (
+        f"batch_id IN (SELECT batch_id FROM (SELECT DISTINCT {arrival} AS arrival, batch_id "
+        f"FROM {_whole(connection, table)} WHERE {owned} AND {arrival} >= {text('a-')} AND {arrival} < {text('a.')} "
+        f"ORDER BY arrival DESC LIMIT {number}) n)"
+    )
+
+
+def is_newest_export(connection: Connection, account: str | None, number: int) -> str | None:
+    """Returns the condition that a row is of one of an account's newest exports, or of all accounts."""
+    table = connection.kept_in_catalog.get("exports")
+    owned = "true" if account is None else is_among(connection, "account", [account])
+    if table is None or owned is None:
+        return None
+    newest = f"SELECT export_id FROM {_whole(connection, table)} WHERE {owned} ORDER BY export_id DESC LIMIT {number}"
+    return f"export_id IN (SELECT export_id FROM ({newest}) n)"
 
 
 def rows(connection: Connection, name: str, condition: str | None = None) -> str:
@@ -128,3 +192,9 @@ def append_rows(transaction: Connection, name: str, *rows: dict[str, Any]) -> No
 
 def _whole(connection: Connection, table: str) -> str:
     return f"{identifier(connection.catalog_schema)}.{table}"
+
+
+def _in_detail(connection: Connection, part: str) -> str:
+    """Returns SQL of the catalog's database for a part of a batch's detail."""
+    before, length = _IN_DETAIL[part]
+    return f"substr(detail, {connection.native_place(before, 'detail')} + {len(before)}, {length})"

@@ -239,10 +239,15 @@ class RecordStore(TransactionalStore):
             with self.catalog_change() as connection:
                 ledger.settle(connection, max(after, ledger.settled(connection)))
 
-    def arrivals(self, bundle: str) -> dict[str, Batch]:
-        """Returns the last batch of each file of a bundle that arrived, by the arrival's id."""
+    def arrivals(self, bundle: str, accounts: Collection[str]) -> dict[str, Batch]:
+        """Returns the last batch of each file of a bundle that arrived for these accounts, by the arrival's id."""
         with self.reading() as connection:
-            return ledger.arrivals(connection, bundle)
+            return ledger.arrivals(connection, bundle, accounts)
+
+    def arrived(self, account: str, limit: int) -> list[Batch]:
+        """Returns the account's last files that arrived in the inbox, in their present state, newest first."""
+        with self.reading() as connection:
+            return ledger.arrived(connection, account, limit)
 
     def over(self) -> list[Batch]:
         """Returns the batches that are past their time, but do not have the status for it yet."""
@@ -292,8 +297,7 @@ class RecordStore(TransactionalStore):
     def latest_exports(self, record_type: str) -> list[ExportManifest]:
         """Returns the last export of a type to each path, of all accounts."""
         with self.reading() as connection:
-            latest = {manifest.path: manifest for manifest in reversed(ledger_exports.exports(connection))}
-        return [manifest for manifest in latest.values() if manifest.record_type == record_type]
+            return ledger_exports.latest_exports(connection, record_type)
 
     def exported(self, sha256: str) -> ExportRequest | None:
         """Returns the request of an export with these bytes, of any account; None if there is none."""

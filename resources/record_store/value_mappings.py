@@ -62,7 +62,7 @@ def _decided(connection: Connection, account: str, record_type: str) -> list[tup
 
 def _learnt(connection: Connection, account: str, record_type: str) -> list[tuple[int, MappedValue]]:
     """Returns what the committed batches of the account teach, with the numbers of their rows."""
-    owned = ledger_rows.is_among(connection, "account", [account])
+    owned = ledger_rows.is_any_of(connection, account, ledger_rows.Having("learnt", "{"))
     rows = connection.execute(
         f"""
         SELECT min(seq) FILTER (status = 'committed'), arg_max(detail -> '$.learnt', seq)

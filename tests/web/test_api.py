@@ -7,10 +7,16 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from resources.export_writer import ExportWriter
+from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from schemas.batches import BatchStatus
+from schemas.exports import ExportRequest
 from tests.records import values
+from tests.serving import within
 
 OF = "/api/accounts/ua"
+CONTENT = b"external_id,status\nA,lead\n"
 
 
 def waited(client: TestClient, path: str, key: str, *until: str) -> Any:
@@ -48,6 +54,54 @@ def test_a_program_imports_exports_and_rolls_back(client: TestClient, store: Rec
     assert [it["batch_id"] for it in client.get(f"{OF}/batches").json()["items"]][-1] == batch
 
 
+def begun(client: TestClient, content: bytes, sent: int) -> dict[str, str]:
+    said = {"name": "p.csv", "bytes": len(content), "type": "contacts"}
+    started: dict[str, str] = client.post(f"{OF}/uploads", json=said).json()
+    headers = {"Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+    assert client.patch(started["upload"], content=content[:sent], headers=headers).status_code == 204
+    return started
+
+
+@pytest.mark.parametrize("part", [0.5, 1])
+def test_an_upload_that_is_received_or_read_is_cancelled(client: TestClient, store: RecordStore, part: float) -> None:
+    content = b"external_id,status\n" + b"".join(b"C-%d,lead\n" % row for row in range(40_000))
+    started = begun(client, content, int(len(content) * part))
+
+    cancelled = client.post(f"{started['import']}/cancel", json={})
+
+    assert cancelled.json() == {"upload_id": started["upload_id"], "step": "cancelled"}
+    assert client.get(started["import"]).status_code == 404
+    within(30, lambda: not list(store.settings.home.glob("accounts/*/staging/*")))
+    assert {it.status for it in store.batches()} <= {BatchStatus.DISCARDED}
+
+
+def test_what_is_saved_or_exported_is_not_cancelled(client: TestClient, store: RecordStore) -> None:
+    started = begun(client, CONTENT, len(CONTENT))
+    batch = waited(client, started["import"], "step", "previewed")["report"]["batch_id"]
+    client.post(f"{started['import']}/save", json={"batch_id": batch})
+    waited(client, started["import"], "step", "saved")
+    export = client.post(f"{OF}/exports", json={"type": "contacts"}).json()["export_id"]
+    waited(client, f"{OF}/exports/{export}", "status", "done")
+
+    for place in (started["import"], f"{OF}/exports/{export}"):
+        refused = client.post(f"{place}/cancel", json={})
+        assert (refused.status_code, refused.json()["code"]) == (409, "refused")
+
+    assert values(store, "status") == {"A": "lead"}
+    assert client.post(f"{OF}/exports/e-1/cancel", json={}).status_code == 404
+
+
+def test_an_export_that_is_not_done_is_cancelled(client: TestClient, store: RecordStore, importer: Importer) -> None:
+    store.add_account("ua", "tester")
+    plan = ExportWriter(store, "tester").plan(ExportRequest("ua", "contacts", format="excel"))
+    assert client.get(f"{OF}/exports/{plan.export_id}").json()["rows_placed"] is None
+
+    cancelled = client.post(f"{OF}/exports/{plan.export_id}/cancel", json={})
+
+    assert cancelled.json() == {"export_id": plan.export_id, "status": "cancelled"}
+    assert client.get(f"{OF}/exports/{plan.export_id}").status_code == 404
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "code"),
     [
@@ -73,4 +127,4 @@ def test_the_description_names_what_there_is(client: TestClient) -> None:
     references = set(json.dumps(described).split('"#/components/schemas/')[1:])
     assert {it.partition('"')[0] for it in references} <= described["components"]["schemas"].keys()
     assert described["openapi"].startswith("3.1")
-    assert len(described["paths"]) == 12
+    assert len(described["paths"]) == 14

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.web.work import Cancelled
+from resources.export_writer import ExportWriter
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from schemas.exports import ExportRequest
 from tests.records import contact, contacts_of, write_csv
 from tests.web.visitor import Visitor
 
@@ -95,3 +98,33 @@ def test_a_daily_export_that_was_not_made_is_shown(visitor: Visitor, store: Reco
     os.utime(file, (0, 0))
 
     assert "This file is missing. It was due" in visitor.get("scheduled").text
+
+
+def test_the_page_says_how_many_records_are_in_the_file_that_is_put_together(
+    visitor: Visitor, store: RecordStore
+) -> None:
+    writer, seen = ExportWriter(store, "tester"), []
+    plan = writer.plan(ExportRequest("ua", "contacts", format="excel", part_rows=20))
+
+    def placed(rows: int) -> None:
+        seen.append((rows, re.findall(r"(\d+) of 50 records (\w+)", visitor.get("export", plan.export_id).text)))
+
+    writer.finish(plan, None, placed)
+
+    assert seen == [(rows, [(str(rows), "are")]) for rows in (0, 16, 33, 50)]  # after each part
+    assert "50 of 50 records" not in visitor.get("export", plan.export_id).text
+
+
+def test_an_export_is_cancelled_while_its_file_is_put_together(store: RecordStore) -> None:
+    writer = ExportWriter(store, "tester")
+    plan = writer.plan(ExportRequest("ua", "contacts", format="excel"))
+
+    def placed(rows: int) -> None:
+        if rows:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        writer.finish(plan, None, placed)
+
+    assert store.exports("ua") == []
+    assert not list(store.settings.home.rglob("book-*"))

@@ -18,7 +18,7 @@ from resources.settings import Settings
 from resources.uploads import Uploads
 from tests.serving import COMMAND, children, environment, kill, within, words_of
 
-RECORDS = 300_000
+RECORDS = 100_000
 PIECE = {"Content-Type": "application/offset+octet-stream"}
 
 

@@ -3,7 +3,6 @@
 import re
 import unicodedata
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +16,7 @@ from pipelines.web.work import Task
 from resources.deliveries import Deliveries
 from resources.export_writer import ExportWriter
 from resources.export_writer.formats import FORMATS
-from resources.export_writer.parts import rows_done
+from resources.export_writer.parts import rows_done, rows_placed
 from resources.export_writer.plan import ExportPlan
 from resources.record_store import AccountRecords, RecordStore
 from resources.record_store.refusals import no_such_export
@@ -35,23 +34,19 @@ _FOR_SPREADSHEETS = "utf-8-sig"
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
 
 
-class _Cancelled(RecordsError):
-    """The person has cancelled the export."""
-
-    code = "cancelled"
-
-
 @dataclass(frozen=True)
 class Made:
     """An export and, if it is not made yet, its plan and what is being done.
 
-    task: what this server does. is_in_works: whether it, or a run of Dagster, makes the export.
+    task: what this server does. rows_placed: how many records are in the file, once it is being put together.
+    is_in_works: whether this server, or a run of Dagster, makes the export.
     """
 
     manifest: ExportManifest | None = None
     plan: ExportPlan | None = None
     task: Task | None = None
     rows_done: int = 0
+    rows_placed: int | None = None
     is_in_works: bool = False
 
 
@@ -183,22 +178,30 @@ def made(visit: Visit, export_id: str) -> Made:
 
 
 def cancel(visit: Visit) -> Response:
-    """Ends an export that is being made, by this server or by a run of Dagster."""
+    """Ends an export that is being made, and leads to the others; to its page if it is done."""
     export_id = visit.request.path_params["export"]
+    return visit.go("export") if end(visit, export_id) else visit.go("export", export_id)
+
+
+def end(visit: Visit, export_id: str) -> bool:
+    """End an export that is being made, by this server or by a run of Dagster. Returns False if it is done.
+
+    Raises NotFound if the account has none with this id.
+    """
     with visit.store() as store:
         try:
             plan = ExportWriter(store, visit.person.name).load(visit.account, export_id)
         except NotFound:
             if store.account(visit.account).export(export_id) is None:
                 raise no_such_export(export_id) from None
-            return visit.go("export", export_id)  # it is done
+            return False
     task = visit.site.work.of((visit.account, export_id))
     if task is not None:
         task.cancelled = True
     Deployment(visit.site.settings).cancel_export(export_id)
     if visit.site.work.of((visit.account, export_id)) is None:  # else the task deletes them when it ends
         plan.clear()
-    return visit.go("export")
+    return True
 
 
 def _made(site: Site, store: RecordStore, records: AccountRecords, export_id: str) -> Made:
@@ -211,7 +214,7 @@ def _made(site: Site, store: RecordStore, records: AccountRecords, export_id: st
         raise no_such_export(export_id) from None
     task = site.work.of((records.name, export_id))
     is_in_works = task is not None or Deployment(site.settings).is_exporting(export_id)
-    return Made(None, plan, task, rows_done(plan), is_in_works)
+    return Made(None, plan, task, rows_done(plan), rows_placed(plan), is_in_works)
 
 
 def _begin(site: Site, plan: ExportPlan) -> Task:
@@ -223,12 +226,9 @@ def _begin(site: Site, plan: ExportPlan) -> Task:
 
             def made(number: int) -> None:
                 task.progress(plan.rows_before(number + 1), plan.rows)
-                if task.cancelled:
-                    raise _Cancelled("The export was cancelled.")
 
             try:
-                with suppress(_Cancelled):
-                    writer.finish(plan, made)
+                writer.finish(plan, made, lambda rows: task.progress(rows, plan.rows))
             finally:
                 if task.cancelled and writer.published(plan.request.account, plan.export_id) is None:
                     plan.clear()

@@ -12,7 +12,6 @@ from pipelines.web.drafts import Draft, Step, draft_of
 from pipelines.web.questions import choices, header_rows, in_words, unnamed_sheet
 from pipelines.web.visit import Visit
 from pipelines.web.work import Task
-from resources.importing.importer import Importer
 from resources.importing.peek import Peek
 from resources.notifier import Notifier
 from schemas.blanks import Blank
@@ -260,14 +259,8 @@ def ask_for_approval(visit: Visit) -> Response:
 
 
 def remove(visit: Visit) -> Response:
-    """Removes an upload, and discards its preview."""
-    draft = draft_of(visit)
-    if draft.step is Step.READING:
-        raise Refused("The file is being read.", "Wait until that has ended.")
-    if draft.step is Step.PREVIEWED and draft.report is not None:
-        with visit.store() as store:
-            Importer(store, visit.person.name).discard(visit.account, draft.report.batch.batch_id)
-    visit.site.uploads.remove(draft.upload)
+    """Removes an upload, ends its reading, and discards its preview."""
+    drafts.cancel(draft_of(visit), visit.person.name)
     return visit.go("import")
 
 

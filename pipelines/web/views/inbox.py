@@ -22,16 +22,18 @@ _COPIED_AT_ONCE = 1 << 20
 def listed(visit: Visit) -> Response:
     """Lists the files that arrived, newest first."""
     with visit.store() as store:
-        found = store.batches(visit.account) if store.exists else []
-        arrived = [batch for batch in found if batch.arrival_id is not None and batch.undone is None][:_SHOWN]
-        by_id = {batch.batch_id: batch for batch in found}
+        arrived = store.arrived(visit.account, _SHOWN) if store.exists else []
         opened = {it.arrived: it for it in visit.site.uploads.listed(visit.account) if it.arrived}
-        shown = []
-        for batch in arrived:
-            upload = opened.get(batch.batch_id)
-            # What became of a file that somebody has opened and read otherwise is the state of its newest preview.
-            newest = batch if upload is None else by_id.get(upload.batch_id or "", batch)
-            shown.append((batch, newest, None if upload is None else upload.upload_id))
+        # What became of a file that somebody has opened and read otherwise is the state of its newest preview.
+        newest = store.batches_named({it.batch_id for it in opened.values() if it.batch_id})
+    shown = []
+    for batch in arrived:
+        upload = opened.get(batch.batch_id)
+        shown.append(
+            (batch, batch, None)
+            if upload is None
+            else (batch, newest.get(upload.batch_id or "", batch), upload.upload_id)
+        )
     return visit.page("inbox.html.jinja", batches=shown)
 
 

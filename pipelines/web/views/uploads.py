@@ -110,9 +110,9 @@ async def _received(site: Site, upload: Upload, request: Request) -> Response:
     part = await run_sync(receiving.__enter__)
     waiting = bytearray()
 
-    def written() -> bytes:
-        data = bytes(waiting)
-        waiting.clear()
+    def written() -> bytearray:
+        nonlocal waiting
+        data, waiting = waiting, bytearray()
         return data
 
     def end(error: BaseException) -> None:

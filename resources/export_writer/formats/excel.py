@@ -5,7 +5,7 @@ from pathlib import Path
 
 from resources.checksums import sha256_of
 from resources.export_writer.formats.counting import count_by_import
-from resources.export_writer.formats.export_format import ExportFormat
+from resources.export_writer.formats.export_format import ExportFormat, Placed
 from resources.export_writer.plan import ExportPlan
 from resources.file_reader import ReadOptions
 from resources.record_store.export_source import ExportSource
@@ -54,11 +54,11 @@ class Excel(ExportFormat):
             )
         return source.write_parquet(plan.parts[number].range, path)
 
-    def assemble(self, plan: ExportPlan, parts: Iterator[Path], path: Path) -> str:
+    def assemble(self, plan: ExportPlan, parts: Iterator[Path], path: Path, placed: Placed | None = None) -> str:
         """Write the rows of all parts to a workbook."""
         from resources.export_writer.formats.workbook import write_workbook  # numpy and pyarrow take 0.2 s to import
 
-        write_workbook(plan, parts, path)
+        write_workbook(plan, parts, path, placed)
         return sha256_of(path)
 
     def read_back(self, path: Path, manifest: ExportManifest) -> int:

@@ -1,7 +1,7 @@
 """`ExportFormat`: everything that the rest of the code asks of an output format."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,10 @@ OPTIONS = {
     "sheet_rows": "sheets",
 }
 """The fields of a request that only some formats support, and how messages call them."""
+
+
+Placed = Callable[[int], None]
+"""Called while a file is put together, with the number of records that are in it."""
 
 
 class ExportFormat(ABC):
@@ -82,8 +86,8 @@ class ExportFormat(ABC):
         """
 
     @abstractmethod
-    def assemble(self, plan: ExportPlan, parts: Iterator[Path], path: Path) -> str:
-        """Write the file from its parts, and return its SHA-256.
+    def assemble(self, plan: ExportPlan, parts: Iterator[Path], path: Path, placed: Placed | None = None) -> str:
+        """Write the file from its parts, and return its SHA-256. What `placed` raises ends the work.
 
         The parts come in order. If the format joins early, each part may be deleted when the next one is asked for.
         """
@@ -94,3 +98,11 @@ class ExportFormat(ABC):
 
         Raises RecordsError or duckdb.Error if the file cannot be read.
         """
+
+
+def each_placed(plan: ExportPlan, parts: Iterator[Path], placed: Placed | None) -> Iterator[Path]:
+    """Yield the parts, and report each one when the next is asked for."""
+    for number, part in enumerate(parts):
+        yield part
+        if placed is not None:
+            placed(plan.rows_before(number + 1))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from resources.checksums import sha256_of
 from resources.export_writer.formats.counting import count_by_duckdb
-from resources.export_writer.formats.export_format import ExportFormat
+from resources.export_writer.formats.export_format import ExportFormat, Placed, each_placed
 from resources.export_writer.plan import ExportPlan
 from resources.record_store.export_source import ExportSource
 from schemas.exports import ExportManifest
@@ -22,11 +22,11 @@ class Parquet(ExportFormat):
         """Write the part as Parquet."""
         return source.write_parquet(plan.parts[number].range, path)
 
-    def assemble(self, plan: ExportPlan, parts: Iterator[Path], path: Path) -> str:
+    def assemble(self, plan: ExportPlan, parts: Iterator[Path], path: Path, placed: Placed | None = None) -> str:
         """Write the rows of all parts to one file."""
         from resources.export_writer.formats.row_batches import write_parquet  # pyarrow takes 0.1 s to import
 
-        write_parquet(parts, path)
+        write_parquet(each_placed(plan, parts, placed), path)
         return sha256_of(path)
 
     def read_back(self, path: Path, manifest: ExportManifest) -> int:

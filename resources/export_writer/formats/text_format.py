@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
-from resources.export_writer.formats.export_format import ExportFormat
+from resources.export_writer.formats.export_format import ExportFormat, Placed, each_placed
 from resources.export_writer.plan import ExportPlan
 from resources.packing import pack, packed
 from resources.record_store.export_source import ExportSource
@@ -45,14 +45,14 @@ class TextFormat(ExportFormat):
             rewrite(path, lambda target: pack(path, target, packing))
         return rows
 
-    def assemble(self, plan: ExportPlan, parts: Iterator[Path], path: Path) -> str:
+    def assemble(self, plan: ExportPlan, parts: Iterator[Path], path: Path, placed: Placed | None = None) -> str:
         """Write the header, all parts and the footer."""
         header, footer = (
             packed(text, plan.request.packing) if text else b"" for text in (self.header(plan), self.footer(plan))
         )
         with _HashedFile(path) as file:
             file.write(header)
-            for part in parts:
+            for part in each_placed(plan, parts, placed):
                 file.append(part)
             file.write(footer)
             return file.sha256

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rustpy_xlsxwriter import FastExcel, Format
 
+from resources.export_writer.formats.export_format import Placed
 from resources.export_writer.formats.row_batches import batches, first_of, schema_of
 from resources.export_writer.formats.workbook_package import write_with_property
 from resources.export_writer.plan import ExportPlan
@@ -37,7 +38,7 @@ Row = dict[str, Any]
 Numbers = np.ndarray[Any, np.dtype[Any]]
 
 
-def write_workbook(plan: ExportPlan, parts: Iterator[Path], path: Path) -> None:
+def write_workbook(plan: ExportPlan, parts: Iterator[Path], path: Path, placed: Placed | None = None) -> None:
     """Write the rows of all parts. Each sheet begins with the names of the columns, bold and frozen.
 
     Raises RecordsError if the package fails.
@@ -47,7 +48,7 @@ def write_workbook(plan: ExportPlan, parts: Iterator[Path], path: Path) -> None:
     first, parts = first_of(parts)
     schema = schema_of(first)
     widths, formats = _widths(first, schema), _formats(schema)
-    rows = _rows(parts)
+    rows = _rows(parts, placed)
     with _working_file(plan.work) as made, temporary_files_in(plan.work), _panics_as_errors():
         book = FastExcel(str(made)).format(bold_headers=True).freeze(row=1)
         for number in range(1, sheets + 1):
@@ -107,11 +108,15 @@ def _formats(schema: pa.Schema) -> dict[str, Format]:
     return formats
 
 
-def _rows(parts: Iterator[Path]) -> Iterator[Row]:
+def _rows(parts: Iterator[Path], placed: Placed | None) -> Iterator[Row]:
+    done = 0
     for batch in batches(parts, _ROWS):
         names = batch.schema.names
         for values in zip(*map(_cells, batch.columns), strict=True):
             yield dict(zip(names, values, strict=True))
+        done += batch.num_rows
+        if placed is not None:
+            placed(done)
 
 
 def _cells(column: pa.Array) -> list[Any]:
