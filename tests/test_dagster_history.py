@@ -90,7 +90,9 @@ def test_what_was_erased_is_in_no_byte_of_dagster_and_its_history_can_be_read(
     events = {run_id: len(instance.all_logs(run_id)) for run_id, _ in runs}
     asset = dg.AssetKey(["records", "contacts"])
     assert len(places_with(dagster_home, WORDS)) > 5
-    unfinished = instance.create_run_for_job(_job, tags={"note": KEY}, status=dg.DagsterRunStatus.STARTED)
+    unfinished = instance.create_run_for_job(
+        _job, run_config={"ops": {"x": {"config": {}}}}, tags={"note": KEY}, status=dg.DagsterRunStatus.STARTED
+    )
 
     with dagster_history(store.settings) as history:
         planned = Eraser(store, "tester", history).plan(REQUEST)
@@ -118,9 +120,14 @@ def test_what_was_erased_is_in_no_byte_of_dagster_and_its_history_can_be_read(
     assert log.read_text("utf-8") == "ValueError: (erased)\nanother line\n"
 
 
+@dg.op(config_schema=dg.Permissive())
+def x(_: dg.OpExecutionContext) -> None:
+    """Do nothing, with any configuration."""
+
+
 @dg.job
 def _job() -> None:
-    pass
+    x()
 
 
 @pytest.mark.runs_on("laptop")
