@@ -7,7 +7,7 @@ from resources.health.check import StoreCheck
 from resources.record_store import RecordStore, lake_files
 from resources.record_store.identity import claim
 from resources.record_store.store_format import FORMAT
-from resources.record_store.tables import LEDGER
+from resources.record_store.tables import LEDGER, create_ledger
 from resources.settings import Settings
 from schemas import load_record_types
 from tests.faults.steps import run, settings_of
@@ -39,7 +39,9 @@ def _whole_format(store: RecordStore) -> int:
 def test_a_killed_change_leaves_a_whole_format(tmp_path: Path, quick_reading: None) -> None:
     unpack(FIRST, tmp_path / "older")
     with RecordStore(settings_of(tmp_path / "older")) as store, store._lake.attached() as connection:
+        create_ledger(connection, (), FORMAT)  # as `initialise` does before the changes: only DuckLake's settings
         claim(connection, store.settings, store._mark, store._times.observe(None))
+        assert store.state().format == 0
 
     def one(name: str) -> Settings:
         return settings_of(Path(shutil.copytree(tmp_path / "older", tmp_path / name)))
