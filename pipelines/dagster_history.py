@@ -234,7 +234,12 @@ def _rows(
     others = [name for name in ("run_id", "key") if name in table.c]
     last = 0
     while True:
-        query = sa.select(table.c["id", *others, *columns]).where(table.c.id > last).order_by(table.c.id).limit(500)
+        query = (
+            sa.select(*(table.c[name] for name in ("id", *others, *columns)))
+            .where(table.c.id > last)
+            .order_by(table.c.id)
+            .limit(500)
+        )
         rows = [row._asdict() for row in connection.execute(query)]
         for row in rows:
             if table.name in ("run_tags", "backfill_tags") and _DAGSTERS_OWN.match(row["key"] or ""):

@@ -120,7 +120,7 @@ def test_what_was_erased_is_in_no_byte_of_dagster_and_its_history_can_be_read(
     assert log.read_text("utf-8") == "ValueError: (erased)\nanother line\n"
 
 
-@dg.op(config_schema=dg.Permissive())
+@dg.op(config_schema=dict)
 def x(_: dg.OpExecutionContext) -> None:
     """Do nothing, with any configuration."""
 

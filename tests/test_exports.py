@@ -51,6 +51,7 @@ from schemas.exports import ExportManifest, ExportRequest, Packing
 from schemas.formulas import escape_formula
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.object_server import on_disk
+from tests.prepared import Prepared, an_empty_store, starts_with
 from tests.records import change, contact, contacts_of, put, write_csv
 from tests.timeline import execute_on_catalog
 
@@ -78,10 +79,21 @@ def writer(store: RecordStore) -> ExportWriter:
     return ExportWriter(store, "tester")
 
 
+def a_mixed_store(settings: Settings, _: Path) -> int:
+    """Make a store with a hundred contacts of account ua; returns the snapshot of their commit."""
+    an_empty_store(settings, settings.home)
+    with RecordStore(settings) as store:
+        return put(store, MIXED)
+
+
+from_mixed = starts_with(a_mixed_store)
+
+
 @pytest.fixture
-def mixed(store: RecordStore) -> int:
-    """Account ua has a hundred contacts; returns the snapshot of their commit."""
-    return put(store, MIXED)
+def mixed(beginning: Prepared) -> int:
+    """Return the snapshot of the hundred contacts. The tests of this fixture start from `a_mixed_store`."""
+    snapshot: int = beginning.value
+    return snapshot
 
 
 def rows_of(manifest: ExportManifest) -> list[dict[str, str]]:
@@ -121,6 +133,7 @@ def test_a_csv_is_as_rfc_4180_says(store: RecordStore, writer: ExportWriter) -> 
     )
 
 
+@from_mixed
 @pytest.mark.parametrize("part_rows", [1, 7, 99, 100, 1000])
 def test_parts_change_nothing_in_the_file(
     writer: ExportWriter, mixed: int, part_rows: int, monkeypatch: pytest.MonkeyPatch
@@ -136,6 +149,7 @@ def test_parts_change_nothing_in_the_file(
     assert sum(part.rows for part in plans[1].parts) == 100
 
 
+@from_mixed
 @by_duckdb
 @pytest.mark.parametrize(
     ("order_by", "expected"),
@@ -158,6 +172,7 @@ def test_any_order_holds_across_parts_and_nulls_come_last(
     assert {row["external_id"] for row in rows} == {f"C-{number:03}" for number in range(100)}
 
 
+@from_mixed
 @by_duckdb
 @pytest.mark.parametrize(
     ("filters", "expected"),
@@ -178,6 +193,7 @@ def test_filters_choose_records(writer: ExportWriter, mixed: int, filters: tuple
     assert set(numbers(writer.export(ask(filters=filters, part_rows=30)))) == expected
 
 
+@from_mixed
 @by_duckdb
 def test_what_a_filter_says_is_never_sql(writer: ExportWriter, store: RecordStore, mixed: int) -> None:
     quoted_text = "external_id = ' OR true; DROP TABLE lake.records.contacts; --"
@@ -186,6 +202,7 @@ def test_what_a_filter_says_is_never_sql(writer: ExportWriter, store: RecordStor
     assert writer.export(ask()).rows == 100
 
 
+@from_mixed
 @by_duckdb
 @pytest.mark.parametrize(
     ("options", "error", "message"),
@@ -218,6 +235,7 @@ def test_an_invalid_request_is_reported_and_leaves_nothing(
     assert not list(store.settings.data.glob("accounts/*/exports/*"))
 
 
+@from_mixed
 def test_presets_are_the_types_own_or_the_accounts(writer: ExportWriter, store: RecordStore, mixed: int) -> None:
     put(store, "SELECT 'D-1' AS external_id, 'lead' AS status", account="dl")
     store.account("ua").save_preset("contacts", "short", ("notes", "external_id"), "tester")
@@ -260,6 +278,7 @@ def test_ndjson_and_json_have_all_digits_and_every_null(store: RecordStore, writ
     assert json.loads(nothing.path.read_text()) == []
 
 
+@from_mixed
 @pytest.mark.parametrize("format_", ["csv", "json", "ndjson"])
 @pytest.mark.parametrize("packing", Packing)
 def test_text_is_packed_in_members_and_is_the_same_every_time(
@@ -310,6 +329,7 @@ def test_a_character_that_an_encoding_has_not_names_record_and_column(
     assert list(tmp_path.glob("*.csv*")) == []
 
 
+@from_mixed
 @by_duckdb
 def test_one_column_of_nulls_keeps_its_records(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
     manifest = writer.export(ask(columns=("amount",)))
@@ -318,6 +338,7 @@ def test_one_column_of_nulls_keeps_its_records(store: RecordStore, writer: Expor
         assert sum(1 for row in csv.reader(file) if row) == 101
 
 
+@from_mixed
 def test_parquet_has_types_and_the_same_bytes_every_time(writer: ExportWriter, mixed: int) -> None:
     columns = ("external_id", "amount", "birthday", "signed_up")
     first, second = (writer.export(ask(format="parquet", columns=columns, part_rows=30)) for _ in range(2))
@@ -379,6 +400,7 @@ def test_excel_has_as_text_every_integer_that_it_would_round(store: RecordStore,
     assert [row[0] for row in sheet.iter_rows(min_row=2, values_only=True)] == exact
 
 
+@from_mixed
 def test_excel_is_divided_into_sheets_and_equal_cell_by_cell(writer: ExportWriter, mixed: int) -> None:
     first, second = (writer.export(ask(format="excel", sheet_rows=40, part_rows=30)).path for _ in range(2))
 
@@ -391,6 +413,7 @@ def test_excel_is_divided_into_sheets_and_equal_cell_by_cell(writer: ExportWrite
     assert [row[0] for rows in cells for row in rows[1:]] == [f"C-{number:03}" for number in range(100)]
 
 
+@from_mixed
 @by_duckdb
 def test_excel_without_records_has_its_header(writer: ExportWriter, mixed: int) -> None:
     path = writer.export(ask(format="excel", filters=("external_id = X",))).path
@@ -495,6 +518,7 @@ def test_a_request_that_contradicts_itself_is_refused(options: dict[str, Any], m
 # Time travel
 
 
+@from_mixed
 def test_as_of_a_batch_or_a_timestamp_is_the_state_of_then(
     store: RecordStore, writer: ExportWriter, mixed: int
 ) -> None:
@@ -509,6 +533,7 @@ def test_as_of_a_batch_or_a_timestamp_is_the_state_of_then(
     assert {row["amount"] for row in rows_of(writer.export(ask()))} == {"0.00"}
 
 
+@from_mixed
 def test_an_export_is_a_time_too_and_exact(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
     then = writer.export(ask(columns=("external_id",)))
     change(store, f"DELETE FROM {TABLE} WHERE external_id = 'C-001'")
@@ -524,6 +549,7 @@ def test_an_export_is_a_time_too_and_exact(store: RecordStore, writer: ExportWri
             writer.export(replace(ask(changed_since=export_id), account=account))
 
 
+@from_mixed
 def test_a_column_that_came_later_is_null_before(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
     with store.reading() as connection:
         (at,) = connection.fetch_one("SELECT max(snapshot_time) FROM ducklake_snapshots('lake')")
@@ -536,6 +562,7 @@ def test_a_column_that_came_later_is_null_before(store: RecordStore, writer: Exp
     assert {row["notes"][:5] for row in rows_of(then)} == {"note,"}
 
 
+@from_mixed
 def test_a_time_that_is_not_kept_is_refused_with_the_oldest_there_is(
     store: RecordStore, writer: ExportWriter, mixed: int
 ) -> None:
@@ -560,6 +587,7 @@ def test_a_time_that_is_not_kept_is_refused_with_the_oldest_there_is(
     assert "The records as of 2024-05-31 have expired" in full.notes[0]
 
 
+@from_mixed
 @pytest.mark.parametrize("part_rows", [3, 1000])
 def test_changed_since_has_what_was_created_updated_and_deleted(
     store: RecordStore, writer: ExportWriter, mixed: int, part_rows: int
@@ -648,6 +676,7 @@ def sql_text(text: str) -> str:
 # Publication
 
 
+@from_mixed
 def test_the_manifest_has_the_request_and_the_result(
     store: RecordStore, writer: ExportWriter, mixed: int, tmp_path: Path
 ) -> None:
@@ -692,6 +721,7 @@ def small_files(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@from_mixed
 @pytest.mark.parametrize("format_", FORMATS)
 def test_a_full_disk_leaves_an_older_file_as_it_was(
     store: RecordStore, writer: ExportWriter, older: Path, format_: str
@@ -706,6 +736,7 @@ def test_a_full_disk_leaves_an_older_file_as_it_was(
     assert not list(store.settings.data.glob("accounts/ua/exports/*"))
 
 
+@from_mixed
 @pytest.mark.parametrize("elsewhere", [False, True], ids=["one store", "two stores"])
 def test_two_exports_to_one_path_never_mix_file_and_manifest(
     store: RecordStore, mixed: int, tmp_path: Path, elsewhere: bool
@@ -746,6 +777,7 @@ def test_two_exports_to_one_path_never_mix_file_and_manifest(
     assert {each for each in tmp_path.iterdir() if "out" in each.name} == {path, manifest}
 
 
+@from_mixed
 def test_an_export_waits_for_another_to_its_folder_and_is_then_refused(store: RecordStore, older: Path) -> None:
     with RecordStore(replace(store.settings, lock_seconds=0.1)) as impatient:
         with store.folder_lock(older.parent), pytest.raises(StoreBusy) as refused:
@@ -754,6 +786,7 @@ def test_an_export_waits_for_another_to_its_folder_and_is_then_refused(store: Re
         assert ExportWriter(impatient, "tester").export(ask(path=older.with_name("another.csv"))).rows == 100
 
 
+@from_mixed
 @pytest.mark.runs_on("postgres")
 def test_an_export_waits_for_another_machine_of_its_store(store: RecordStore, older: Path) -> None:
     """The other machine has the folder by a network. A lock of its kernel is not seen here, a lock of the server is."""
@@ -766,6 +799,7 @@ def test_an_export_waits_for_another_machine_of_its_store(store: RecordStore, ol
         ExportWriter(impatient, "tester").export(ask(path=older))
 
 
+@from_mixed
 @pytest.mark.parametrize("renamed", [0, 1])
 def test_an_export_that_dies_leaves_no_file_with_the_manifest_of_another(
     writer: ExportWriter, mixed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: int
@@ -792,6 +826,7 @@ def test_an_export_that_dies_leaves_no_file_with_the_manifest_of_another(
         assert after == before
 
 
+@from_mixed
 def test_a_file_that_misses_its_last_bytes_is_never_published(
     store: RecordStore, writer: ExportWriter, older: Path
 ) -> None:
@@ -803,6 +838,7 @@ def test_a_file_that_misses_its_last_bytes_is_never_published(
         writer.write(plan, source)
 
 
+@from_mixed
 def test_a_disk_without_room_is_refused_before_the_work(
     store: RecordStore, writer: ExportWriter, older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -815,6 +851,7 @@ def test_a_disk_without_room_is_refused_before_the_work(
     assert not list(store.settings.data.glob("accounts/ua/exports/*"))
 
 
+@from_mixed
 @pytest.mark.parametrize("path", ["/proc/out.csv", "/dev/null", "/nowhere/out.csv"])
 def test_a_destination_that_cannot_be_written_is_refused_before_the_work(
     writer: ExportWriter, mixed: int, path: str, monkeypatch: pytest.MonkeyPatch
@@ -828,6 +865,7 @@ def test_a_destination_that_cannot_be_written_is_refused_before_the_work(
     assert "-o PATH" in error.value.hint
 
 
+@from_mixed
 def test_fewer_records_than_planned_are_never_published(
     writer: ExportWriter, older: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -854,6 +892,7 @@ def test_texts_with_a_nul_divide_parts_and_meet_filters(writer: ExportWriter, st
     assert reported[1] == [{"external_id": "C-3\0x"}]
 
 
+@from_mixed
 def test_a_part_is_made_once_and_made_again_only_when_it_is_damaged(writer: ExportWriter, mixed: int) -> None:
     undisturbed = writer.export(ask(part_rows=30))
     plan = writer.plan(ask(part_rows=30))
@@ -872,6 +911,7 @@ def test_a_part_is_made_once_and_made_again_only_when_it_is_damaged(writer: Expo
     assert len(writer._store.exports("ua")) == 2
 
 
+@from_mixed
 def test_a_part_in_the_place_of_another_is_made_again(writer: ExportWriter, mixed: int) -> None:
     undisturbed = writer.export(ask(part_rows=30))
     plan, other = writer.plan(ask(part_rows=30)), writer.plan(ask(part_rows=30, filters=("external_id != C-000001",)))
@@ -886,6 +926,7 @@ def test_a_part_in_the_place_of_another_is_made_again(writer: ExportWriter, mixe
     assert writer.finish(plan).sha256 == undisturbed.sha256
 
 
+@from_mixed
 def test_parts_that_are_there_are_left_alone(writer: ExportWriter, mixed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = writer.plan(ask(part_rows=30))
     writer.make_part(plan, 0)
@@ -924,6 +965,7 @@ def test_a_step_that_outlives_its_run_changes_nothing_of_what_another_has_publis
     assert not any(store.settings.scratch.glob(".e-*"))
 
 
+@from_mixed
 @pytest.mark.parametrize(("name", "own"), [("csv", True), ("excel", True), ("excel", False)])
 def test_two_processes_that_finish_one_export_publish_one_whole_file(
     store: RecordStore, mixed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, own: bool
@@ -961,6 +1003,7 @@ def test_two_processes_that_finish_one_export_publish_one_whole_file(
     assert not [each for each in on_disk(one.path).parent.iterdir() if "partial" in each.name or "parts" in each.name]
 
 
+@from_mixed
 def test_the_records_are_compared_once_for_all_parts(
     writer: ExportWriter, mixed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -977,6 +1020,7 @@ def test_the_records_are_compared_once_for_all_parts(
     assert len(finished) <= 2 * len(set(finished))  # for the plan, and for all of its parts
 
 
+@from_mixed
 def test_a_plan_survives_the_disk(writer: ExportWriter, mixed: int) -> None:
     plan = writer.plan(
         ask(
@@ -990,6 +1034,7 @@ def test_a_plan_survives_the_disk(writer: ExportWriter, mixed: int) -> None:
     assert writer.load("ua", plan.export_id) == plan
 
 
+@from_mixed
 @pytest.mark.parametrize("export_id", ["e-20260101-000000000-000000", "../../dl/exports/e-1", ""])
 def test_another_accounts_plan_is_not_there(
     writer: ExportWriter, store: RecordStore, mixed: int, export_id: str
@@ -1002,6 +1047,7 @@ def test_another_accounts_plan_is_not_there(
             writer.load("ua", wanted)
 
 
+@from_mixed
 def test_imports_a_rollback_and_maintenance_during_an_export_do_not_show_in_it(
     store: RecordStore, writer: ExportWriter, importer: Importer, mixed: int, tmp_path: Path
 ) -> None:
@@ -1025,6 +1071,7 @@ def test_imports_a_rollback_and_maintenance_during_an_export_do_not_show_in_it(
     assert writer.export(ask(part_rows=30)).sha256 != undisturbed.sha256
 
 
+@from_mixed
 def test_progress_is_reported_after_every_part(writer: ExportWriter, mixed: int) -> None:
     reported: list[tuple[int, int]] = []
 
@@ -1035,6 +1082,7 @@ def test_progress_is_reported_after_every_part(writer: ExportWriter, mixed: int)
     assert reported[-1] == (100, 100)
 
 
+@from_mixed
 def test_a_cancelled_export_leaves_nothing(writer: ExportWriter, older: Path, store: RecordStore) -> None:
     def cancel(done: int, total: int) -> None:
         raise KeyboardInterrupt
@@ -1045,6 +1093,7 @@ def test_a_cancelled_export_leaves_nothing(writer: ExportWriter, older: Path, st
     assert not list(store.settings.data.glob("accounts/ua/exports/*"))
 
 
+@from_mixed
 def test_parts_that_are_made_at_once_stand_in_their_order_whichever_is_ready_first(
     writer: ExportWriter, mixed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1064,6 +1113,7 @@ def test_parts_that_are_made_at_once_stand_in_their_order_whichever_is_ready_fir
     assert writer.export(ask(part_rows=30)).sha256 == whole.sha256
 
 
+@from_mixed
 def test_a_cancelled_export_stops_the_parts_that_are_being_made(
     writer: ExportWriter, mixed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1089,6 +1139,7 @@ def test_a_cancelled_export_stops_the_parts_that_are_being_made(
     assert writer.export(ask(part_rows=30)).rows == 100
 
 
+@from_mixed
 @by_duckdb
 def test_an_export_leaves_duckdb_its_cores(store: RecordStore, writer: ExportWriter, mixed: int) -> None:
     def cores() -> tuple[int]:
@@ -1115,6 +1166,7 @@ def test_parts_of_long_records_have_fewer(
     assert [part.rows for part in plan.parts] == [4, 4, 4, 4, 4]
 
 
+@from_mixed
 def test_a_file_can_be_read_by_others_as_the_umask_says(writer: ExportWriter, mixed: int, tmp_path: Path) -> None:
     manifest = writer.export(ask(path=tmp_path / "out.csv"))
 
@@ -1132,6 +1184,7 @@ def aged(path: Path, to: datetime) -> None:
         os.utime(each, (to.timestamp(), to.timestamp()))
 
 
+@from_mixed
 def test_parts_are_swept_after_24_hours_and_files_after_their_days(
     writer: ExportWriter, store: RecordStore, mixed: int, tmp_path: Path
 ) -> None:

@@ -111,8 +111,8 @@ def test_searches_for_parts_of_batches_agree_with_and_without_the_rows_in_the_ca
             known_values(connection, "ua", "contacts"),
             ledger.arrivals(connection, "a-20260101-000000001-abcdef", {"ua", "other"}),
             ledger.arrived(connection, "ua", 2),
-            ledger.exports(connection, account="ua", limit=1),
-            ledger.latest_exports(connection, "contacts"),
+            ledger_exports.exports(connection, account="ua", limit=1),
+            ledger_exports.latest_exports(connection, "contacts"),
         )
 
     for _ in range(2):

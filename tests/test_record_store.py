@@ -17,6 +17,7 @@ from resources.importing.importer import Importer
 from resources.record_store import Databases, RecordStore, ledger
 from resources.record_store import databases as databases_module
 from resources.record_store.lake import METADATA, Connection
+from resources.record_store.snapshots import images_of, snapshots_of
 from resources.settings import Settings
 from schemas import load_model, load_record_types
 from schemas.counts import Counts
@@ -24,6 +25,7 @@ from schemas.errors import InvalidRequest, NotFound, StoreBusy, StoreNotReady
 from schemas.model import Integer, RecordModel, Text, field
 from schemas.record_type import Field, RecordType
 from tests.conftest import StoppedClock
+from tests.items import Items
 from tests.object_server import on_disk
 from tests.records import change, contact, contacts_of, put, stored, write_csv
 
@@ -73,6 +75,43 @@ def test_only_a_table_that_never_had_rows_is_not_read(store: RecordStore) -> Non
     change(store, "DELETE FROM lake.records.contacts")
     with store.reading() as connection:
         assert is_read(connection) == (True, True)
+
+
+@pytest.mark.runs_on("laptop", "postgres")
+def test_descriptions_are_read_once_and_again_when_another_process_has_added_one(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Connection] = []
+    described = ledger._described
+
+    def observed(connection: Connection) -> dict[str, RecordType]:
+        read.append(connection)
+        return described(connection)
+
+    monkeypatch.setattr(ledger, "_described", observed)
+    monkeypatch.setattr(ledger, "_DESCRIBED", {})
+    before = store.record_types()
+    assert (store.record_types(), len(read)) == (before, 1)
+    with RecordStore(store.settings) as other:
+        other.initialise([Items.record_type()])
+    read.clear()
+    after = store.record_types()
+    assert after == before | {"items": Items.record_type()}
+    assert (store.record_types(), len(read)) == (after, 1)
+
+
+@pytest.mark.runs_on("laptop", "postgres")
+def test_the_snapshot_of_each_batch_is_found_among_many(store: RecordStore) -> None:
+    made = {
+        name: put(store, f"SELECT 'C-{name}' AS external_id, 's' AS status", batch_id=name)
+        for name in ("b-0", "b-1", "b-2")
+    }
+    put(store, "SELECT 'C-4' AS external_id, 's' AS status")
+    with store.reading() as connection:
+        wanted = ["b-0", "b-2", "b-none", *(f"b-{number:04}" for number in range(1_200))]
+        assert snapshots_of(connection, wanted) == {name: made[name] for name in ("b-0", "b-2")}
+        assert images_of(connection, "b-1") == (made["b-1"] - 1, made["b-1"])
+        assert images_of(connection, "b-none") is None
 
 
 def test_a_refusal_leaves_the_lake_attached_and_nothing_written(store: RecordStore) -> None:

@@ -1,11 +1,14 @@
 """Reads the snapshots of the lake: the commit that made each, what it changed, and which are kept."""
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 
 from resources.record_store.databases import literal
-from resources.record_store.lake import Connection
+from resources.record_store.lake import Connection, identifier
 from schemas.record_type import RecordType
+
+_BATCHES_AT_ONCE = 500
 
 _CHANGES_OF_RECORDS = """
     list_filter(map_entries(changes), it -> it.key NOT IN ('merge_adjacent', 'rewrite_delete'))
@@ -20,15 +23,27 @@ def current_number(connection: Connection) -> int:
 
 
 def snapshots_of(connection: Connection, batch_ids: Sequence[str]) -> dict[str, int]:
-    """Returns the snapshots that the commits of these batches made, by batch, as far as they are kept."""
-    rows = connection.execute(
-        """
-        SELECT commit_extra_info ->> 'batch_id' AS batch_id, snapshot_id FROM ducklake_snapshots('lake')
-        WHERE list_contains(?::VARCHAR[], commit_extra_info ->> 'batch_id')
-        """,
-        [list(batch_ids)],
-    ).fetch_all()
-    return dict(rows)
+    """Returns the snapshots that the commits of these batches made, by batch, as far as they are kept.
+
+    The catalog's database finds them. DuckLake would give all snapshots with all that they changed.
+    """
+    found: dict[str, int] = {}
+    schema = identifier(connection.catalog_schema)
+    for first in range(0, len(batch_ids), _BATCHES_AT_ONCE):
+        named = ", ".join(literal(commit_info(batch_id)) for batch_id in batch_ids[first : first + _BATCHES_AT_ONCE])
+        snapshots = connection.native(
+            f"SELECT c.commit_extra_info AS info, s.snapshot_id AS number FROM {schema}.ducklake_snapshot s "
+            f"JOIN {schema}.ducklake_snapshot_changes c ON c.snapshot_id = s.snapshot_id "
+            f"WHERE c.commit_extra_info IN ({named})"
+        )
+        rows = connection.execute(f"SELECT info::VARCHAR, number::BIGINT FROM {snapshots}").fetch_all()
+        found |= {json.loads(info)["batch_id"]: number for info, number in rows}
+    return found
+
+
+def commit_info(batch_id: str | None) -> str:
+    """Returns what the store adds to a commit: the batch that it is of, as JSON."""
+    return json.dumps({} if batch_id is None else {"batch_id": batch_id})
 
 
 def images_of(connection: Connection, batch_id: str) -> tuple[int, int] | None:
@@ -36,10 +51,11 @@ def images_of(connection: Connection, batch_id: str) -> tuple[int, int] | None:
     after = snapshots_of(connection, [batch_id]).get(batch_id)
     if after is None:
         return None
-    (is_kept,) = connection.fetch_one(
-        "SELECT count(*) > 0 FROM ducklake_snapshots('lake') WHERE snapshot_id = ?", [after - 1]
+    kept = connection.of_catalog(
+        f"SELECT count(*) AS number FROM {{catalog}}.ducklake_snapshot WHERE snapshot_id = {after - 1:d}"
     )
-    return (after - 1, after) if is_kept else None
+    (number,) = connection.fetch_one(f"SELECT number::BIGINT FROM {kept}")
+    return (after - 1, after) if number else None
 
 
 def commits_since(

@@ -1,6 +1,5 @@
 """Reads and writes a store. Every change of the lake and its ledger is one transaction under the write lock."""
 
-import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -22,6 +21,7 @@ from resources.record_store.lake import Connection, Lake
 from resources.record_store.pending_files import PendingFiles
 from resources.record_store.refusals import not_ready
 from resources.record_store.second_names import SecondNames
+from resources.record_store.snapshots import commit_info
 from resources.record_store.store_format import FORMAT, require_format
 from resources.record_store.store_mark import Mark, StoreMark, Writing
 from resources.record_store.timekeeper import Timekeeper
@@ -347,8 +347,8 @@ class TransactionalStore:
 
     def _commit(self, transaction: Transaction, message: str, actor: str, batch_id: str | None = None) -> None:
         connection = transaction.connection
-        extra = json.dumps({} if batch_id is None else {"batch_id": batch_id})
-        connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", [actor, message, extra])
+        values = [actor, message, commit_info(batch_id)]
+        connection.execute("CALL lake.set_commit_message(?, ?, extra_info => ?)", values)
         self._execute_commit(connection)
         (transaction.snapshot,) = connection.fetch_one("SELECT id FROM ducklake_last_committed_snapshot('lake')")
 
