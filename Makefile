@@ -52,6 +52,7 @@ bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.dagster_instance
 	$(BIN)/python -m tests.benchmarks.server
+	$(BIN)/python -m tests.benchmarks.machines --records $(or $(RECORDS),10000000) --files $(or $(FILES),1000)
 
 # The benchmark compares imports with dlt. dlt has its own environment, because nothing else needs it.
 .venv/bench/.ready: tests/benchmarks/dlt.txt

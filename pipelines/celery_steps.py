@@ -17,11 +17,10 @@ from dagster._core.execution.retries import RetryMode
 from dagster._grpc.types import ExecuteStepArgs
 from dagster._serdes import pack_value
 from dagster_celery import celery_executor
-from dagster_celery.config import dict_wrapper
+from dagster_celery.config import TASK_EXECUTE_PLAN_NAME, dict_wrapper
 from dagster_celery.core_execution_loop import core_celery_execution_loop
 from dagster_celery.executor import CeleryExecutor
 from dagster_celery.make_app import make_app
-from dagster_celery.tasks import create_task
 
 from pipelines.celery_settings import celery_settings
 from resources.machines.claims import Claim, Claims, StepKey
@@ -87,14 +86,19 @@ class _Celery(CeleryExecutor):
 
         def send(app: Celery, context: Any, step: Any, queue: str, priority: int, known_state: Any) -> "_SentStep":
             attempt = known_state.get_retry_state().get_attempt_count(step.key)
-            packed = pack_value(_arguments(context, step.key, known_state))
-            signature = create_task(app).si(
-                execute_step_args_packed=packed, executable_dict=context.reconstructable_job.to_dict()
-            )
+            message = {
+                "execute_step_args_packed": pack_value(_arguments(context, step.key, known_state)),
+                "executable_dict": context.reconstructable_job.to_dict(),
+            }
 
             def publish() -> None:
-                signature.apply_async(
-                    priority=priority, queue=queue, routing_key=f"{queue}.execute_plan", headers={FILES: files}
+                app.send_task(
+                    TASK_EXECUTE_PLAN_NAME,
+                    kwargs=message,
+                    priority=priority,
+                    queue=queue,
+                    routing_key=f"{queue}.execute_plan",
+                    headers={FILES: files},
                 )
 
             return _SentStep(StepKey(run_id, step.key, attempt), board, publish)

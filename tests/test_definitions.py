@@ -80,7 +80,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "roll_back_batch": {
         "roll_back": {"account": "", "batch_id": "", "on_modified": "stop", "dry_run": False, "actor": ""}
     },
-    "import_arrivals": {"import_bundle": {"bundle": ""}},
+    "import_arrivals": {"open_bundle": {"bundle": ""}},
     "expire_batches": {"expire": {"actor": ""}},
     "maintain_store": {"maintain": {"actor": ""}},
     "check_store": {"compare_store": {"fast": False, "actor": ""}},
@@ -152,7 +152,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
 
 def test_every_config_field_is_described(repository: dg.RepositoryDefinition) -> None:
     for name in JOBS:
-        (op,) = repository.get_job(name).nodes
+        op, *_ = repository.get_job(name).nodes
         definition = op.definition
         mapping = definition.config_mapping if isinstance(definition, dg.GraphDefinition) else None
         schema = definition.config_schema if mapping is None else mapping.config_schema

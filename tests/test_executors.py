@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 import pytest
 import yaml
 from dagster._config import process_config, resolve_to_config_type
@@ -126,7 +125,7 @@ def test_the_values_for_kubernetes_fit_the_config_schema_of_dagster() -> None:
         "postgres_password_secret": values["global"]["postgresqlSecretName"],
         "job_namespace": "default",
     }
-    schema = resolve_to_config_type(dg.Shape(K8sRunLauncher.config_type()))
+    schema = resolve_to_config_type(dict(K8sRunLauncher.config_type()))
     checked = process_config(schema, config)
     assert checked.success, checked.errors
     assert not process_config(schema, config | {"no_such_setting": 1}).success

@@ -2,16 +2,13 @@
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,20 +121,27 @@ class Cluster:
 
     def launch(self, job: str, config: Mapping[str, Any], account: str = "") -> "tuple[str, Future[Any]]":
         """Start a run in a thread; return its id and its result to come."""
+        run_id = self._created(job, config, account)
+        return run_id, self.threads.submit(_execute, job, run_id)
+
+    def _created(self, job: str, config: Mapping[str, Any], account: str) -> str:
         tags = {"dagster/partition": account} if account else {}
+        definition, origin = _job(job).get_definition(), _job(job).get_python_origin()
         with dg.DagsterInstance.get() as instance:
-            run = instance.create_run_for_job(
-                _job(job).get_definition(),
-                run_config=dict(config),
-                tags=tags,
-                job_code_origin=_job(job).get_python_origin(),
-            )
-        return run.run_id, self.threads.submit(_execute, job, run.run_id)
+            run = instance.create_run_for_job(definition, run_config=dict(config), tags=tags, job_code_origin=origin)
+        return run.run_id
+
+    def launch_apart(self, job: str, config: Mapping[str, Any], account: str) -> "tuple[str, subprocess.Popen[bytes]]":
+        """Start a run in a process of its own, as a code server does. Return its id and its process."""
+        run_id = self._created(job, config, account)
+        code = f"from tests.machines.cluster import _execute; _execute({job!r}, {run_id!r})"
+        command = [sys.executable, "-W", "ignore", "-c", code]
+        return run_id, subprocess.Popen(command, cwd=ROOT, env=dict(self.environment), stderr=subprocess.DEVNULL)
 
     def run(self, job: str, config: Mapping[str, Any], account: str = "") -> str:
         """Execute a run to its end; it must succeed. Return its id."""
         run_id, result = self.launch(job, config, account)
-        assert result.result(60), self.messages(run_id)
+        assert result.result(240), self.messages(run_id)
         return run_id
 
     def again(self, run_id: str) -> "tuple[str, Future[Any]]":
@@ -160,7 +164,7 @@ class Cluster:
     def held_at(self, name: str) -> int:
         """Return the process that waits at a place such as `before-make_part`."""
         file = self.hold / f"at-{name}"
-        assert within(30, file.exists, every=0.02), self.logs()
+        assert within(120, file.exists, every=0.02), self.logs()
         return within(5, lambda: int(file.read_text() or 0), every=0.02)
 
     @contextmanager
@@ -183,7 +187,7 @@ class Cluster:
         for machine in self.machines:
             if machine.process is None:
                 machine.start()
-        assert within(60, lambda: all(it.is_ready() for it in self.machines), every=0.05), self.logs()
+        assert within(120, lambda: all(it.is_ready() for it in self.machines), every=0.05), self.logs()
 
     def claims(self, run_id: str) -> dict[StepKey, Claim]:
         tables = WorkTables(self.settings)
@@ -289,6 +293,3 @@ def _machine(folder: Path, name: str, shared: Mapping[str, str], user: int) -> M
             os.chown(each, user, user)
     environment = {**shared, "RECORDS_HOME": str(home), "DAGSTER_HOME": str(dagster), "HOME": str(place)}
     return Machine(name, environment, place, user, log)
-
-
-_ = (partial, signal, time)

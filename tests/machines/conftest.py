@@ -1,8 +1,10 @@
 """The cluster, which the tests of this folder share."""
 
 import os
+import shutil
 from collections.abc import Iterator
 
+import dagster as dg
 import pytest
 from dagster_celery import core_execution_loop
 
@@ -18,6 +20,8 @@ from tests.records import put
 @pytest.fixture(scope="session")
 def cluster(postgres: Postgres, objects: ObjectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two workers with a process each, and this process as the machine that has the runs."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("redis-server is not installed")
     folder = tmp_path_factory.mktemp("machines")
     for each in (postgres.folder, folder, *list(folder.parents)[:2]):  # other users must come through
         each.chmod(0o755)
@@ -47,8 +51,6 @@ def cluster(postgres: Postgres, objects: ObjectServer, tmp_path_factory: pytest.
                     "SELECT 'C-' || i AS external_id, 'lead' AS status, i AS amount FROM range(1, 1201) t(i)",
                     "ex",
                 )
-            import dagster as dg
-
             with dg.DagsterInstance.get():
                 pass  # the workers find Dagster's tables ready
             made.ready()
