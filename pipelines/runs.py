@@ -56,6 +56,7 @@ def fail_lost_runs(instance: dg.DagsterInstance, settings: Settings, watch: Watc
         claims = Claims(tables)
         try:
             lost = lost_processes(runs, beats_of(tables, runs), watch)
+            claims.sweep()
         except RecordsError:
             watch.forget()
             tables.close()

@@ -23,7 +23,9 @@ def test_each_limit_is_full_where_the_model_says() -> None:
     costs = saved_costs()
     for limit in limits(costs, Load()):
         if limit.name != "daemon and code server":  # its ticks do not grow with the imports
-            full = next(it for it in limits(costs, replace(Load(), imports=int(limit.full_at))) if it.name == limit.name)
+            full = next(
+                it for it in limits(costs, replace(Load(), imports=int(limit.full_at))) if it.name == limit.name
+            )
             assert full.share == pytest.approx(1, rel=0.05), limit.name
     shares = [it.share for it in limits(costs, Load())]
     assert shares == sorted(shares, reverse=True)

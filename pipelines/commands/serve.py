@@ -12,7 +12,7 @@ from pipelines.commands import options
 from pipelines.commands.options import open_store, print_json
 from resources.file_storage import replace_text
 from resources.process_state import name_home
-from resources.settings import CELERY, Settings
+from resources.settings import CELERY, K8S, Settings
 from schemas.errors import InvalidRequest
 
 _PORTS = {"code": 4000, "dagster": 3000, "web": 3001}
@@ -62,7 +62,7 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
     name_home(settings.home, dagster=prepare_dagster_home(settings))
     socket = code or str(settings.home / "code.sock")
     log = ("--log-format", "json") if settings.log == "json" else ()
-    if role in ("code", "worker"):
+    if role in ("code", "worker") and settings.executor in (CELERY, K8S):
         from pipelines.executors import require_reachable
 
         require_reachable(settings)

@@ -64,6 +64,14 @@ class Claims:
         """Let the processes that execute steps of a run end."""
         self._tables.execute(f"UPDATE {SCHEMA}.steps SET is_revoked = true WHERE run_id = %s", [run_id])
 
+    def sweep(self) -> None:
+        """Remove what runs and processes have left more than eight days ago. A run may last one day.
+
+        A wrong clock of the server does no harm: a process counts again, and a step without a claim is sent again.
+        """
+        for table, column in (("steps", "claimed_at"), ("processes", "beaten_at")):
+            self._tables.execute(f"DELETE FROM {SCHEMA}.{table} WHERE {column} < clock_timestamp() - interval '8 days'")
+
     def of_run(self, run_id: str) -> dict[StepKey, Claim]:
         """Returns the claims of a run's steps."""
         rows = self._tables.execute(

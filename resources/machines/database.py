@@ -16,7 +16,11 @@ SCHEMA = "records_work"
 _LOCK = 0x7265636F726474
 _TABLES = f"""
     CREATE SCHEMA IF NOT EXISTS {SCHEMA};
-    CREATE TABLE IF NOT EXISTS {SCHEMA}.processes (process text PRIMARY KEY, beat bigint NOT NULL);
+    CREATE TABLE IF NOT EXISTS {SCHEMA}.processes (
+        process text PRIMARY KEY,
+        beat bigint NOT NULL,
+        beaten_at timestamptz NOT NULL DEFAULT clock_timestamp()
+    );
     CREATE TABLE IF NOT EXISTS {SCHEMA}.steps (
         run_id text NOT NULL,
         step text NOT NULL,
@@ -26,8 +30,7 @@ _TABLES = f"""
         is_revoked boolean NOT NULL DEFAULT false,
         claimed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         PRIMARY KEY (run_id, step, attempt)
-    );
-    DELETE FROM {SCHEMA}.steps WHERE claimed_at < clock_timestamp() - interval '8 days'
+    )
 """
 
 

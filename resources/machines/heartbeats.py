@@ -124,8 +124,9 @@ def _beat_until(ended: threading.Event, tables: WorkTables, process: str, second
 def _beat(tables: WorkTables, process: str) -> bool:
     """Count one up. Returns whether a step of the process is revoked."""
     ((is_revoked,),) = tables.execute(
-        f"WITH counted AS (INSERT INTO {SCHEMA}.processes VALUES (%(process)s, 1) "
-        f"ON CONFLICT (process) DO UPDATE SET beat = {SCHEMA}.processes.beat + 1 RETURNING 1) "
+        f"WITH counted AS (INSERT INTO {SCHEMA}.processes (process, beat) VALUES (%(process)s, 1) "
+        f"ON CONFLICT (process) DO UPDATE SET beat = {SCHEMA}.processes.beat + 1, "
+        "beaten_at = clock_timestamp() RETURNING 1) "
         f"SELECT EXISTS (SELECT FROM {SCHEMA}.steps WHERE process = %(process)s AND is_revoked AND outcome IS NULL) "
         "FROM counted",
         {"process": process},  # type: ignore[arg-type]

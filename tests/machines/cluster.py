@@ -187,7 +187,7 @@ class Cluster:
         for machine in self.machines:
             if machine.process is None:
                 machine.start()
-        assert within(120, lambda: all(it.is_ready() for it in self.machines), every=0.05), self.logs()
+        assert within(240, lambda: all(it.is_ready() for it in self.machines), every=0.05), self.logs()
 
     def claims(self, run_id: str) -> dict[StepKey, Claim]:
         tables = WorkTables(self.settings)
@@ -197,14 +197,13 @@ class Cluster:
             tables.close()
 
     def messages(self, run_id: str) -> str:
+        """Return what Dagster and the workers have logged, for the message of a failed test."""
         with dg.DagsterInstance.get() as instance:
-            logged = [
-                f"{it.step_key or ''} {it.user_message or it.get_dagster_event().message}"
-                if it.is_dagster_event
-                else it.user_message
-                for it in instance.all_logs(run_id)
-            ]
-        return "\n".join([*logged, self.logs()])
+            logged = instance.all_logs(run_id)
+        events = [it.get_dagster_event() for it in logged if it.is_dagster_event]
+        failures = [it.step_failure_data.user_failure_data for it in events if it.is_step_failure]
+        places = [str(it.metadata["where"].value) for it in failures if it is not None and "where" in it.metadata]
+        return "\n".join([*(f"{it.step_key} {it.message}" for it in events), *places, self.logs()])
 
     def logs(self) -> str:
         return "\n".join(it.log.read_text(errors="replace")[-6000:] for it in self.machines)
@@ -238,7 +237,8 @@ def _execute(job: str, run_id: str) -> bool:
 def _as_user(user: int, name: str) -> list[str]:
     """Return the words before a command that give it a user and a machine's name of its own; none without root.
 
-    Some Pythons lie where only root may read. So the user may read everything, but write only what is its own.
+    Some Pythons lie where only root may read. So the user may read everything, but write only what is its own. DuckDB
+    asks with `access`, which knows nothing of that right: the folders of a store must be open to others.
     """
     if os.geteuid() != 0:
         return []

@@ -12,18 +12,19 @@ from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
 from tests.machines.cluster import Cluster, running
+from tests.memory import volatile_folder
 from tests.object_server import ObjectServer
 from tests.postgres import Postgres
 from tests.records import put
 
 
 @pytest.fixture(scope="session")
-def cluster(postgres: Postgres, objects: ObjectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(postgres: Postgres, objects: ObjectServer) -> Iterator[Cluster]:
     """Two workers with a process each, and this process as the machine that has the runs."""
     if shutil.which("redis-server") is None:
         pytest.skip("redis-server is not installed")
-    folder = tmp_path_factory.mktemp("machines")
-    for each in (postgres.folder, folder, *list(folder.parents)[:2]):  # other users must come through
+    folder = volatile_folder("machines-")
+    for each in (postgres.folder, folder):  # other users must come through: pytest's own folders are for one user
         each.chmod(0o755)
     catalog, dagster, bucket = postgres.create(), postgres.create(), objects.create()
     given = {"RECORDS_CATALOG": postgres.address(catalog), "RECORDS_DATA": f"{bucket}/data"}
@@ -55,3 +56,4 @@ def cluster(postgres: Postgres, objects: ObjectServer, tmp_path_factory: pytest.
                 pass  # the workers find Dagster's tables ready
             made.ready()
             yield made
+    shutil.rmtree(folder, ignore_errors=True)

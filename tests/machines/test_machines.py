@@ -4,7 +4,6 @@ import hashlib
 import os
 import signal
 import time
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -55,11 +54,9 @@ def require_whole(cluster: Cluster, run_id: str, sha256: str) -> None:
     assert hashlib.sha256(read(manifest.path)).hexdigest() == sha256
 
 
-def config_of(folder: Path, account: str) -> dict[str, Any]:
+def config_of(cluster: Cluster, account: str) -> dict[str, Any]:
     """Return the config that imports a file of 50 contacts for an account. Every user can read the file."""
-    for each in (folder, folder.parent, folder.parent.parent):
-        each.chmod(0o755)
-    path = write_csv(folder / f"{account}.csv", [contact(number) for number in range(50)])
+    path = write_csv(cluster.hold / f"{account}.csv", [contact(number) for number in range(50)])
     path.chmod(0o644)
     return {"account": account, "record_type": "contacts", "path": str(path)}
 
@@ -70,11 +67,11 @@ def committed(cluster: Cluster, account: str) -> list[tuple[str, int]]:
 
 
 def test_an_import_a_rollback_and_an_export_are_executed_by_workers_with_other_users(
-    ready: Cluster, undisturbed: str, tmp_path: Path
+    ready: Cluster, undisturbed: str
 ) -> None:
     with RecordStore(ready.settings) as store:
         store.add_account("im", "tester")
-    ready.run("import_records", config_of(tmp_path, "im"))
+    ready.run("import_records", config_of(ready, "im"))
     with RecordStore(ready.settings) as store:
         (batch,) = store.batches("im")
         assert (batch.status.value, batch.counts.created, len(values(store, "amount", account="im"))) == (
@@ -135,11 +132,11 @@ def test_a_killed_step_of_an_export_starts_again_at_once_and_the_file_is_the_sam
     require_whole(ready, run_id, undisturbed)
 
 
-def test_an_import_that_was_killed_after_its_commit_is_not_made_twice(ready: Cluster, tmp_path: Path) -> None:
+def test_an_import_that_was_killed_after_its_commit_is_not_made_twice(ready: Cluster) -> None:
     with RecordStore(ready.settings) as store:
         store.add_account("once", "tester")
     with ready.holding("after-import_file"):
-        run_id, result = ready.launch("import_records", config_of(tmp_path, "once"))
+        run_id, result = ready.launch("import_records", config_of(ready, "once"))
         os.kill(ready.held_at("after-import_file"), signal.SIGKILL)
     assert result.result(SECONDS), ready.messages(run_id)
     assert committed(ready, "once") == [("committed", 50)]
