@@ -61,6 +61,7 @@ bench: .venv/.ready .venv/bench/.ready
 	$(BIN)/python -m tests.benchmarks.server
 	$(BIN)/python -m tests.benchmarks.history
 	$(BIN)/python -m tests.benchmarks.web
+	$(BIN)/python -m tests.benchmarks.machines --records $(or $(RECORDS),10000000) --files $(or $(FILES),1000)
 
 # The benchmark compares imports with dlt. dlt has its own environment, because nothing else needs it.
 .venv/bench/.ready: tests/benchmarks/dlt.txt

@@ -5,8 +5,9 @@ has the imported files, so none is imported twice.
 """
 
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +22,10 @@ from resources.inbox.arrivals import ACTOR, Arrivals, read_policies
 from schemas.arrivals import PART, Arrived, Look, Outcome, complete
 from schemas.retries import next_attempt
 
+POOL = "arrivals"
+"""The pool of the steps that import files of the inbox, of all runs together."""
+
+_SLOTS = 8
 _OF_BUNDLE = f"{HIDDEN}bundle"
 _MOST_RUNS = 10
 _FAILURES = 3
@@ -36,12 +41,28 @@ class BundleConfig(dg.Config):
     bundle: str = Field(default="", description="A folder in processing/, as file_arrival names it. Required.")
 
 
-@dg.op(retry_policy=RETRIES)
-def import_bundle(context: dg.OpExecutionContext, config: BundleConfig, records: RecordsResource) -> None:
-    """Import each file of the bundle. It is committed, waits for approval, or goes to quarantine beside the reason."""
+@dg.op(retry_policy=RETRIES, out={"bundle": dg.Out(str), "folders": dg.DynamicOut(str)})
+def open_bundle(
+    context: dg.OpExecutionContext, config: BundleConfig, records: RecordsResource
+) -> Iterator[dg.Output[str] | dg.DynamicOutput[str]]:
+    """List the folders of the bundle. Files of one account and type depend on each other, and others do not."""
     with records.open() as store:
         tag_run(context, actor=ACTOR, bundle=config.bundle)
-        arrived = Arrivals(store, context.run_id).import_bundle(config.bundle)
+        folders = Arrivals(store, context.run_id).folders(config.bundle)
+    yield dg.Output(config.bundle, output_name="bundle")
+    for number, folder in enumerate(folders):
+        key = re.sub(r"\W", "_", folder, flags=re.ASCII)
+        yield dg.DynamicOutput(folder, mapping_key=f"{number + 1:03}_{key}", output_name="folders")
+
+
+@dg.op(retry_policy=RETRIES, pool=POOL)
+def import_folder(context: dg.OpExecutionContext, records: RecordsResource, bundle: str, folder: str) -> None:
+    """Import the bundle's files of one account and type, in their order.
+
+    Each file is committed, waits for approval, or goes to quarantine beside the reason.
+    """
+    with records.open() as store:
+        arrived = Arrivals(store, context.run_id).import_bundle(bundle, folder)
     postponed = [each for each in arrived if each.outcome is Outcome.POSTPONED]
     if postponed:
         raise Refusal(
@@ -52,10 +73,11 @@ def import_bundle(context: dg.OpExecutionContext, config: BundleConfig, records:
     context.add_output_metadata(_metadata(arrived))
 
 
-@dg.job(config=flat(import_bundle.name, BundleConfig))
+@dg.job(config=flat(open_bundle.name, BundleConfig))
 def import_arrivals() -> None:
-    """Import the files of a bundle, and move each to the archive or to quarantine."""
-    import_bundle()
+    """Import the files of a bundle, and move each to the archive or to quarantine: a step for each account and type."""
+    bundle, folders = open_bundle()
+    folders.map(lambda folder: import_folder(bundle, folder))
 
 
 @dg.sensor(
@@ -81,11 +103,22 @@ def file_arrival(context: dg.SensorEvaluationContext, records: RecordsResource) 
     failures = inbox.take(ready, look, accounts, record_types, now)
     waiting = {path: look[path] for path in look.keys() - set(ready)}
     requests = _requests(context.instance, inbox, now)
+    if requests:
+        _limit_pool(context.instance)
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else _reason(waiting, failures, len(inbox.bundles())),
         cursor=json.dumps(look if failures else waiting),
     )
+
+
+def _limit_pool(instance: dg.DagsterInstance) -> None:
+    """Give the pool its slots, unless an operator has given it others."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
+    if POOL not in {limit.name for limit in storage.get_pool_limits() if not limit.from_default}:
+        storage.set_concurrency_slots(POOL, _SLOTS)
 
 
 def _requests(instance: dg.DagsterInstance, inbox: Inbox, now: datetime) -> list[dg.RunRequest]:

@@ -19,6 +19,7 @@ from pipelines.maintenance import maintain_store, nightly_maintenance
 from pipelines.notices import run_failures
 from pipelines.rollback import roll_back_batch
 from pipelines.runs import lost_runs
+from pipelines.step_results import StepResults
 from pipelines.store_resource import RecordsResource
 from resources.process_state import keep_files_private
 from resources.settings import Settings
@@ -31,18 +32,17 @@ def defs() -> dg.Definitions:
     keep_files_private()  # Dagster calls this once in each process that runs our code
     log_as_set()
     record_types = load_record_types()
-    export_executor = executor_of(Settings.from_environment().export_processes)
     return dg.Definitions(
         assets=[*map(records_asset, record_types), *map(export_asset, record_types)],
         asset_checks=[*map(balance_check, record_types), *chain.from_iterable(map(export_checks, record_types))],
         jobs=[
             *(preview_import, commit_batch, import_records, roll_back_batch, expire_batches, maintain_store),
             *(import_arrivals, check_store),
-            *(export_job(record_type, export_executor) for record_type in record_types),
+            *map(export_job, record_types),
             *(check_export, deliver_exports),
         ],
         sensors=[file_arrival, ledger_events, batch_expiry, run_failures, lost_runs],
         schedules=[daily_exports, nightly_maintenance, nightly_check],
-        resources={"records": RecordsResource()},
-        executor=executor_of(1),
+        resources={"records": RecordsResource(), "io_manager": StepResults()},
+        executor=executor_of(Settings.from_environment()),
     )

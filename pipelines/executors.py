@@ -1,12 +1,17 @@
-"""Executors: they choose the processes for the steps of a run, and tag the run with its own process."""
+"""Executors: they choose the processes for the steps of a run, and note which process has the run."""
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import dagster as dg
 
 from pipelines.runs import tag_process
+from resources.file_storage import is_local, local
+from resources.machines.heartbeats import beating, process_name
+from resources.settings import CELERY, IN_PROCESS, K8S, MULTIPROCESS, Settings
 from schemas import load_model, record_type_names
+from schemas.errors import InvalidRequest
 
 _PRELOADED = (
     *("pipelines.definitions", "resources.export_writer", "resources.record_store.account_records"),
@@ -14,26 +19,77 @@ _PRELOADED = (
 )
 """Modules that each step of an export imports, besides the record types. The fork server imports them once."""
 
+_EXTRAS = {CELERY: "dagster_celery", K8S: "dagster_k8s"}
 
-def executor_of(processes: int) -> dg.ExecutorDefinition:
-    """Returns an executor with one process for all steps, or with one for each step and so many at a time.
+
+def executor_of(settings: Settings) -> dg.ExecutorDefinition:
+    """Returns the executor that RECORDS_EXECUTOR names. Raises InvalidRequest if it cannot work with these settings.
 
     DuckDB already uses all cores, and a process for each step costs seconds. So several processes pay off for long
     steps only.
     """
-    if processes <= 1:
+    require_workable(settings)
+    if settings.executor == IN_PROCESS:
         return _wrapped(dg.in_process_executor, _InProcess)
+    if settings.executor == CELERY:
+        from pipelines.celery_steps import celery_executor_of
+
+        return _wrapped(celery_executor_of(settings), _Noted)
+    if settings.executor == K8S:
+        from dagster_k8s import k8s_job_executor
+
+        return _wrapped(k8s_job_executor.configured({"max_concurrent": settings.processes}, name=K8S), _Noted)
     modules = {load_model(name).__module__ for name in record_type_names()}
     forkserver = {"preload_modules": [*_PRELOADED, *sorted(modules)]}
-    config = {"max_concurrent": processes, "start_method": {"forkserver": forkserver}}
-    return _wrapped(dg.multiprocess_executor.configured(config, name="multiprocess"), _Tagging)
+    config = {"max_concurrent": settings.processes, "start_method": {"forkserver": forkserver}}
+    return _wrapped(dg.multiprocess_executor.configured(config, name=MULTIPROCESS), _Noted)
 
 
-class _Tagging(dg.Executor):
-    """An executor that tags the run with its process before the first step."""
+def require_workable(settings: Settings) -> None:
+    """Raise InvalidRequest if the executor cannot work with the other settings, with what to do about it."""
+    if settings.executor not in _EXTRAS:
+        return
+    setting = f"RECORDS_EXECUTOR is {settings.executor}"
+    if find_spec(_EXTRAS[settings.executor]) is None:
+        raise InvalidRequest(
+            f"{setting}, but the package {_EXTRAS[settings.executor].replace('_', '-')} is not installed.",
+            f"Install it: pip install 'records-exchange[{settings.executor}]'.",
+        )
+    if settings.postgres is None:
+        raise InvalidRequest(
+            f"{setting}, but the catalog is SQLite, which other machines cannot reach.",
+            "Name a PostgreSQL database in RECORDS_CATALOG. records migrate copies a store there.",
+        )
+    if is_local(settings.data) and local(settings.data).is_relative_to(settings.home):
+        raise InvalidRequest(
+            f"{setting}, but RECORDS_DATA is in RECORDS_HOME, which belongs to this machine.",
+            "Give s3://BUCKET/PREFIX, or a folder that all machines see under the same path.",
+        )
+    if settings.executor == CELERY and settings.broker is None:
+        raise InvalidRequest(
+            f"{setting}, but RECORDS_BROKER is not set.",
+            "Give the address of a Redis server: redis://:PASSWORD@HOST:PORT/DATABASE.",
+        )
+
+
+def require_reachable(settings: Settings) -> None:
+    """Raise StoreUnreachable if the executor needs a broker, and the broker does not answer."""
+    require_workable(settings)
+    if settings.executor == CELERY:
+        from pipelines.celery_steps import require_broker
+
+        require_broker(settings)
+
+
+class _Noted(dg.Executor):
+    """An executor that notes the run's process before the first step, and lets it beat until the last one."""
 
     def __init__(self, executor: dg.Executor) -> None:
         self._executor = executor
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns what Dagster's libraries ask of their own executors."""
+        return getattr(self._executor, name)
 
     @property
     def retries(self) -> Any:
@@ -41,12 +97,13 @@ class _Tagging(dg.Executor):
         return self._executor.retries
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
-        """Tag the run with its process and execute the steps."""
+        """Note the process of the run and execute the steps."""
         tag_process(plan_context.instance, plan_context.dagster_run.run_id)
-        yield from self._executor.execute(plan_context, execution_plan)
+        with beating(Settings.from_environment(), process_name()):
+            yield from self._executor.execute(plan_context, execution_plan)
 
 
-class _InProcess(_Tagging):
+class _InProcess(_Noted):
     """An executor that ends the run on an interrupt, for example when a user cancels it.
 
     Dagster itself takes the interrupt for a failure of the step. It would retry the step, and the run would succeed.
@@ -68,7 +125,7 @@ def _is_interrupted(event: dg.DagsterEvent) -> bool:
     return cause is not None and cause.cls_name in ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
-def _wrapped(executor: dg.ExecutorDefinition, wrapper: type[_Tagging]) -> dg.ExecutorDefinition:
+def _wrapped(executor: dg.ExecutorDefinition, wrapper: type[_Noted]) -> dg.ExecutorDefinition:
     create: Any = executor.executor_creation_fn
     schema: Any = executor.config_schema
     return dg.ExecutorDefinition(

@@ -12,7 +12,7 @@ from pydantic import Field, create_model
 from pipelines.export_checks import evaluations
 from pipelines.imports import OWNER, column_schema
 from pipelines.partitions import ACCOUNTS
-from pipelines.runs import tag_run
+from pipelines.runs import HIDDEN, tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
 from resources.export_writer import ExportWriter
 from resources.export_writer.formats import FORMATS, supporting
@@ -25,6 +25,8 @@ from schemas.counts import numbered
 from schemas.errors import InvalidRequest
 from schemas.exports import SHEET_ROWS, ExportManifest, ExportRequest, Packing
 from schemas.record_type import RecordType
+
+_PLAN = f"{HIDDEN}plan"
 
 
 class ExportConfig(dg.Config):
@@ -122,17 +124,21 @@ class PlanConfig(ExportConfig):
 def plan_export(
     context: dg.OpExecutionContext, config: PlanConfig, records: RecordsResource
 ) -> Iterator[dg.Output[str] | dg.DynamicOutput[int]]:
-    """Plan the export: choose a snapshot, and divide its records into parts by ranges of the order."""
+    """Plan the export: choose a snapshot, and divide its records into parts by ranges of the order.
+
+    A step that repeats a killed one continues with the killed one's plan.
+    """
     with records.open() as store:
         account = _account(context)
         tag_run(context, account=account, type=config.record_type)
         writer = _writer(context, store, config.actor)
         plan = (
-            writer.load(account, config.export_id)
-            if config.export_id
+            writer.load(account, planned)
+            if (planned := config.export_id or planned_before(context))
             else writer.plan(config.request(account, config.record_type))
         )
         tag_run(context, actor=plan.actor, export=plan.export_id)
+        context.instance.add_run_tags(context.run_id, {_PLAN: f"{context.run_id}@{plan.export_id}"})
     yield dg.Output(
         plan.export_id,
         output_name="export_id",
@@ -204,14 +210,13 @@ def export_asset(record_type: RecordType) -> dg.AssetsDefinition:
     return export
 
 
-def export_job(record_type: RecordType, executor: dg.ExecutorDefinition) -> Any:
+def export_job(record_type: RecordType) -> Any:
     """Return the job that exports one account's records of a type."""
     return dg.define_asset_job(
         f"export_{record_type.name}",
         # The run evaluates the checks itself, for this export. As steps they would check every account's file.
         selection=dg.AssetSelection.assets(["exports", record_type.name]).without_checks(),
         description=f"Write an account's {record_type.name} to a file, in key order, with a manifest beside it.",
-        executor_def=executor,
     )
 
 
@@ -277,6 +282,13 @@ class _Progress:
             )
         )
         self._started = time.monotonic()
+
+
+def planned_before(context: dg.OpExecutionContext) -> str:
+    """Return the export that this run has planned; empty if it has not. A retry has the tags of the first run."""
+    run = context.instance.get_run_by_id(context.run_id)
+    run_id, _, export_id = (run.tags.get(_PLAN, "") if run is not None else "").partition("@")
+    return export_id if run_id == context.run_id else ""
 
 
 @lru_cache(maxsize=1)

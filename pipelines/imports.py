@@ -26,7 +26,7 @@ from resources.record_store import RecordStore
 from resources.running_ui import RunningUi, page_of
 from schemas import record_type_names
 from schemas.batches import Batch, BatchStatus, ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
-from schemas.errors import InvalidRequest
+from schemas.errors import AlreadyImported, InvalidRequest
 from schemas.footers import Footer
 from schemas.reading import DateOrder, ShortRows
 from schemas.record_type import RecordType
@@ -170,9 +170,14 @@ def preview(context: dg.OpExecutionContext, config: PreviewConfig, records: Reco
 
 @dg.op(retry_policy=RETRIES)
 def commit(context: dg.OpExecutionContext, config: CommitConfig, records: RecordsResource) -> str:
-    """Write what was previewed: exactly that, or nothing."""
+    """Write what was previewed: exactly that, or nothing.
+
+    A step that repeats a killed one reports what the killed one has committed.
+    """
     with records.open() as store:
         importer = _importer(context, store, config)
+        if any(batch.batch_id == config.batch_id for batch in _committed_before(context, store, config.account)):
+            return _reported(context, store, store.account(config.account).report(config.batch_id))
         return _reported(context, store, importer.commit(config.account, config.batch_id, OnInvalid(config.on_invalid)))
 
 
@@ -180,15 +185,22 @@ def commit(context: dg.OpExecutionContext, config: CommitConfig, records: Record
 def import_file(context: dg.OpExecutionContext, config: ImportConfig, records: RecordsResource) -> str:
     """Preview the file and commit it. If records change in between, preview it again.
 
-    A run that repeats a killed run reports the batch that the killed run has committed.
+    A step that repeats a killed one reports the batch that the killed one has committed, also meanwhile: it may have
+    been executed on a machine that only seemed to be gone.
     """
     with records.open() as store:
         importer = _importer(context, store, config)
-        done = next((batch for batch in _of_run(store, config.account, context.run.parent_run_id)), None)
-        if done is not None:
-            return _reported(context, store, store.account(config.account).report(done.batch_id))
-        on_invalid = OnInvalid(config.on_invalid)
-        return _reported(context, store, importer.import_file(config.request(), on_invalid, _Logged(context.log)))
+        done = _committed_before(context, store, config.account)
+        if not done:
+            on_invalid = OnInvalid(config.on_invalid)
+            try:
+                report = importer.import_file(config.request(), on_invalid, _Logged(context.log))
+                return _reported(context, store, report)
+            except AlreadyImported:
+                done = _committed_before(context, store, config.account)
+                if not done:
+                    raise
+        return _reported(context, store, store.account(config.account).report(done[0].batch_id))
 
 
 @dg.job(config=flat(preview.name, PreviewConfig))
@@ -262,11 +274,10 @@ def _importer(context: dg.OpExecutionContext, store: RecordStore, config: Previe
     return Importer(store, actor, context.run_id)
 
 
-def _of_run(store: RecordStore, account: str, run_id: str | None) -> list[Batch]:
-    """Returns the batches of an account that a run has committed."""
-    return [
-        batch for batch in store.batches(account, status=BatchStatus.COMMITTED) if run_id and batch.run_id == run_id
-    ]
+def _committed_before(context: dg.OpExecutionContext, store: RecordStore, account: str) -> list[Batch]:
+    """Returns the batches of the account that this run has committed, or the run that it repeats."""
+    runs = {context.run_id, context.run.parent_run_id}
+    return [batch for batch in store.batches(account, status=BatchStatus.COMMITTED) if batch.run_id in runs]
 
 
 def _reported(context: dg.OpExecutionContext, store: RecordStore, report: ImportReport) -> str:

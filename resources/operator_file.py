@@ -1,5 +1,6 @@
 """Reads the YAML files in the home that an operator edits, and says in a sentence what is wrong with one."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,6 +39,15 @@ def read_operator_file(path: Path, model: type[_Model]) -> _Model:
         return model.model_validate({} if content is None else content)
     except ValidationError as error:
         raise _invalid(path, error) from None
+
+
+def digests_of(home: Path) -> dict[str, str]:
+    """Returns the SHA-256 of each operator's file that steps of runs read; a missing file counts as an empty one."""
+    contents = {name: home / name for name in ("inbox.yaml", "quotas.yaml", "exports.yaml")}
+    return {
+        name: hashlib.sha256(path.read_bytes() if path.is_file() else b"").hexdigest()
+        for name, path in contents.items()
+    }
 
 
 def checked_entries(

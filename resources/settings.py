@@ -23,6 +23,14 @@ _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 _BETWEEN = re.compile(r"\s*,\s*(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")
 """The separator of addresses. A comma can also be part of an address."""
 
+IN_PROCESS, MULTIPROCESS, CELERY, K8S = EXECUTORS = ("in_process", "multiprocess", "celery", "k8s")
+"""Where steps are executed: in the run's process, in a process each, by Celery's workers, or in pods of Kubernetes."""
+
+
+def _cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -56,8 +64,12 @@ class Settings:
     """RECORDS_UPLOAD_MB: the size of a file that can be uploaded in a browser, in 10⁶ bytes."""
     background_rows: int = 10_000
     """RECORDS_BACKGROUND_ROWS: a running deployment makes an export of this many records or more."""
-    export_processes: int = 1
-    """RECORDS_EXPORT_PROCESSES: how many processes of a run make an export's parts at a time. 1: the run itself."""
+    executor: str = IN_PROCESS
+    """RECORDS_EXECUTOR: where the steps of Dagster's runs are executed, one of EXECUTORS."""
+    processes: int = field(default_factory=_cores)
+    """RECORDS_PROCESSES: how many steps at a time: of a run (multiprocess, k8s) or of a worker (celery)."""
+    broker: str | None = field(default=None, repr=False)
+    """RECORDS_BROKER: the address of the Redis that passes steps to Celery's workers. It may contain a password."""
     dagster_url: str | None = None
     """RECORDS_DAGSTER_URL: the address of the deployment. Default: what `records ui` wrote to ui.json."""
     web_url: str | None = None
@@ -94,7 +106,9 @@ class Settings:
             lock_seconds=_number(environment, "RECORDS_LOCK_SECONDS", cls.lock_seconds, "seconds"),
             upload_mb=int(_number(environment, "RECORDS_UPLOAD_MB", cls.upload_mb, "megabytes")),
             background_rows=int(_number(environment, "RECORDS_BACKGROUND_ROWS", cls.background_rows, "records")),
-            export_processes=int(_number(environment, "RECORDS_EXPORT_PROCESSES", cls.export_processes, "processes")),
+            executor=_one_of(environment, "RECORDS_EXECUTOR", EXECUTORS),
+            processes=_processes(environment),
+            broker=_broker(environment.get("RECORDS_BROKER") or None),
             dagster_url=(environment.get("RECORDS_DAGSTER_URL") or "").rstrip("/") or None,
             web_url=(environment.get("RECORDS_WEB_URL") or "").rstrip("/") or None,
             notify=tuple(filter(None, _BETWEEN.split(environment.get("RECORDS_NOTIFY", "").strip(" ,\t\r\n")))),
@@ -162,6 +176,11 @@ class Settings:
         return self.data / "erasures"
 
     @property
+    def steps(self) -> Location:
+        """Returns the folder of what steps of Dagster's runs pass on to each other."""
+        return self.data / "steps"
+
+    @property
     def trash(self) -> Location:
         """Returns the folder of files that the store no longer needs."""
         return self.data / "trash"
@@ -226,6 +245,26 @@ def _postgres(address: str | None) -> str | None:
     return address
 
 
+def _broker(address: str | None) -> str | None:
+    """Returns the address unchanged. No message quotes it, because it may contain a password."""
+    if address is not None and not address.startswith(("redis://", "rediss://")):
+        raise InvalidRequest(
+            "RECORDS_BROKER is not the address of a Redis server.",
+            "Give redis://:PASSWORD@HOST:PORT/DATABASE, or rediss:// for TLS.",
+        )
+    return address
+
+
+def _processes(environment: Mapping[str, str]) -> int:
+    number = _number(environment, "RECORDS_PROCESSES", _cores(), "processes")
+    if number < 1 or number != int(number):
+        raise InvalidRequest(
+            f"RECORDS_PROCESSES is {environment['RECORDS_PROCESSES']!r}.",
+            "Give a whole number of processes, 1 or more.",
+        )
+    return int(number)
+
+
 def _listed(environment: Mapping[str, str], name: str, separator: str) -> Iterator[str]:
     return filter(None, map(str.strip, environment.get(name, "").split(separator)))
 
@@ -254,7 +293,7 @@ def _one_of(environment: Mapping[str, str], name: str, valid: Sequence[str]) -> 
     """Returns the text of a setting; the first valid one is the default."""
     text = environment.get(name) or valid[0]
     if text not in valid:
-        raise InvalidRequest(f"{name} is {text!r}.", f"Give {' or '.join(valid)}.")
+        raise InvalidRequest(f"{name} is {text!r}.", f"Give {', '.join(valid[:-1])} or {valid[-1]}.")
     return text
 
 

@@ -1,7 +1,8 @@
 """The code location has the pinned names, with descriptions, and its jobs open ready to launch."""
 
 import importlib
-import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from pipelines.definitions import defs
 from resources.export_writer.formats import FORMATS
+from resources.settings import EXECUTORS
 from schemas.exports import Packing
 
 # Dagster 1.13 reads pydantic's `__fields__` wherever a resource is made.
@@ -78,7 +80,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     "roll_back_batch": {
         "roll_back": {"account": "", "batch_id": "", "on_modified": "stop", "dry_run": False, "actor": ""}
     },
-    "import_arrivals": {"import_bundle": {"bundle": ""}},
+    "import_arrivals": {"open_bundle": {"bundle": ""}},
     "expire_batches": {"expire": {"actor": ""}},
     "maintain_store": {"maintain": {"actor": ""}},
     "check_store": {"compare_store": {"fast": False, "actor": ""}},
@@ -150,7 +152,7 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
 
 def test_every_config_field_is_described(repository: dg.RepositoryDefinition) -> None:
     for name in JOBS:
-        (op,) = repository.get_job(name).nodes
+        op, *_ = repository.get_job(name).nodes
         definition = op.definition
         mapping = definition.config_mapping if isinstance(definition, dg.GraphDefinition) else None
         schema = definition.config_schema if mapping is None else mapping.config_schema
@@ -182,14 +184,28 @@ def test_the_launchpad_opens_with_a_complete_config(name: str, repository: dg.Re
     assert {op: given["config"] for op, given in complete["ops"].items() if given["config"]} == DEFAULTS[name]
 
 
-@pytest.mark.parametrize(("processes", "of_exports"), [("", "in_process"), ("1", "in_process"), ("4", "multiprocess")])
-def test_the_executor_is_in_process_but_for_exports_in_a_deployment_that_says_so(
-    monkeypatch: pytest.MonkeyPatch, processes: str, of_exports: str
-) -> None:
-    monkeypatch.setenv("RECORDS_EXPORT_PROCESSES", processes)
+@pytest.mark.parametrize("executor", EXECUTORS)
+def test_the_same_definitions_load_under_each_executor(monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
+    given = {"CATALOG": "postgresql://records@db/records", "DATA": "s3://bucket/data", "BROKER": "redis://redis/0"}
+    for name, value in {**given, "EXECUTOR": executor, "PROCESSES": "3"}.items():
+        monkeypatch.setenv(f"RECORDS_{name}", value)
+
     repository = defs().get_repository_def()
-    executors = {name: repository.get_job(name).executor_def.name for name in JOBS}
-    assert executors == {name: of_exports if re.match("export_", name) else "in_process" for name in JOBS}
+
+    assert {repository.get_job(name).executor_def.name for name in JOBS} == {executor}
+    assert {key.to_user_string() for key in repository.asset_graph.materializable_asset_keys} == {
+        "exports/contacts",
+        "exports/flights",
+    }
+
+
+def test_without_their_setting_neither_celery_nor_kubernetes_is_imported() -> None:
+    code = (
+        "import sys; from pipelines.definitions import defs; defs(); "
+        "print([it for it in sys.modules if it.split('.')[0] in ('celery', 'kombu', 'redis', 'kubernetes')])"
+    )
+    found = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"
 
 
 def test_workspace_and_dg_load_the_same_module() -> None:

@@ -28,7 +28,9 @@ from tests.http_receiver import receiving
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
-UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+UNITS = sorted(
+    [*(DEPLOY / "systemd").glob("*.service"), DEPLOY / "celery" / "records-worker.service"], key=lambda it: it.name
+)
 TIMERS = sorted((DEPLOY / "systemd").glob("*.timer"))
 BIN = Path(sys.executable).parent
 ROLES = next(it for it in serve.params if it.name == "role").type.choices  # type: ignore[attr-defined]
@@ -40,6 +42,7 @@ systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="sy
 def units(tmp_path: Path) -> Path:
     """A copy of the units that starts the command of this environment, which systemd requires to exist."""
     copied = Path(shutil.copytree(DEPLOY / "systemd", tmp_path / "units"))
+    shutil.copy(DEPLOY / "celery" / "records-worker.service", copied)
     for unit in copied.glob("*.service"):
         unit.write_text(unit.read_text().replace("/opt/records/bin", str(BIN)))
     return copied
@@ -57,7 +60,7 @@ def test_there_is_a_unit_and_a_container_for_each_role() -> None:
         f"records-{role}": f"records serve --role {role}" for role in ROLES
     }
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
-    for role in ROLES:
+    for role in set(ROLES) - {"worker"}:  # the containers are on one machine, which needs none
         assert services[role]["command"][:3] == ["serve", "--role", role]
         assert services[role]["read_only"] is True
 
@@ -161,7 +164,8 @@ def test_the_files_of_deploy_name_only_settings_and_files_that_exist() -> None:
     page = (ROOT / "pipelines" / "README.md").read_text()
     known = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
     named = set()
-    for file in (DEPLOY / "compose.yaml", DEPLOY / "Containerfile", *(DEPLOY / "server").glob("*.example")):
+    others = (DEPLOY / "compose.yaml", DEPLOY / "Containerfile", DEPLOY / "kubernetes" / "values.yaml")
+    for file in (*others, DEPLOY / "celery" / "celery.yaml", *(DEPLOY / "server").glob("*.example")):
         named |= set(re.findall(r"\b(?:RECORDS|DAGSTER)_[A-Z_]+\b", file.read_text()))
     assert named - known <= {"DAGSTER_POSTGRES_URL"}
     configs = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["configs"]

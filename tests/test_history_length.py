@@ -10,7 +10,7 @@ import pytest
 
 from resources.export_writer import ExportWriter
 from resources.importing.importer import Importer
-from resources.record_store import RecordStore, ledger
+from resources.record_store import RecordStore, ledger, ledger_exports
 from resources.record_store.lake import Connection
 from resources.record_store.value_mappings import known_values
 from schemas import load_record_types

@@ -125,7 +125,8 @@ def test_a_file_is_taken_once_it_was_the_same_at_two_looks_and_imported_by_a_run
     assert done.success
     (batch,) = inbox_store.batches()
     assert (batch.actor, batch.run_id) == ("inbox", done.run_id)
-    (output,) = [event for event in done.all_events if event.event_type_value == "STEP_OUTPUT"]
+    outputs = [event for event in done.all_events if event.event_type_value == "STEP_OUTPUT"]
+    (output,) = [event for event in outputs if event.step_key == "import_folder[001_ua_contacts]"]
     shown: dict[str, Any] = {name: value.value for name, value in output.step_output_data.metadata.items()}
     (entry,) = shown.pop("files").records
     assert shown == {"committed": 0, "waits": 0, "quarantined": 1, "postponed": 0}

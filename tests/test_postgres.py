@@ -313,4 +313,4 @@ def test_every_variable_of_the_server_is_in_its_example() -> None:
     assert named <= set(given)
     settings = Settings.from_environment(given)
     assert settings.postgres == given["RECORDS_CATALOG"]
-    assert settings.export_processes == 1
+    assert (settings.executor, settings.processes) == ("multiprocess", 4)

@@ -12,7 +12,7 @@ from pipelines.commands import options
 from pipelines.commands.options import notice, open_store, print_json
 from resources.file_storage import replace_text
 from resources.process_state import name_home
-from resources.settings import Settings
+from resources.settings import CELERY, K8S, Settings
 from schemas.errors import InvalidRequest
 
 _PORTS = {"code": 4000, "dagster": 3000, "web": 3001}
@@ -23,11 +23,14 @@ _LOCATION = "records"
 @click.command()
 @click.option(
     "--role",
-    type=click.Choice(("code", "dagster", "daemon", "web")),
+    type=click.Choice(("code", "dagster", "daemon", "web", "worker")),
     required=True,
-    help="code: the definitions and runs. dagster: its pages. daemon: schedules and sensors. web: the web pages.",
+    help="code: the definitions and runs. dagster: its pages. daemon: schedules and sensors. web: the web pages. "
+    "worker: steps of runs, with Celery.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to answer at, of all but daemon.")
+@click.option(
+    "--host", default="127.0.0.1", show_default=True, help="The address to answer at, of code, dagster and web."
+)
 @click.option(
     "--port", type=click.IntRange(1, 65535), help="The port.  [default: code a socket, dagster 3000, web 3001]"
 )
@@ -59,6 +62,18 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
     name_home(settings.home, dagster=prepare_dagster_home(settings))
     socket = code or str(settings.home / "code.sock")
     log = ("--log-format", settings.log_format)
+    if role in ("code", "worker") and settings.executor in (CELERY, K8S):
+        from pipelines.executors import require_reachable
+
+        require_reachable(settings)
+    if role == "worker":
+        if settings.executor != CELERY:
+            raise InvalidRequest(
+                f"RECORDS_EXECUTOR is {settings.executor}, which has no workers of this kind.",
+                "Set RECORDS_EXECUTOR=celery here and for the code server.",
+            )
+        ready("no address")
+        _become("pipelines.celery_worker:main")
     if role == "code":
         place = ["--socket", socket] if port is None else ["--host", host, "--port", str(port)]
         if port is None:

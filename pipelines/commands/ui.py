@@ -21,7 +21,7 @@ from pipelines.web.identity import FILE, is_loopback
 from pipelines.web.serving import serving
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi
-from resources.settings import Settings
+from resources.settings import CELERY, K8S, Settings
 from schemas import record_type_names
 from schemas.errors import InvalidRequest, RecordsError
 
@@ -45,6 +45,10 @@ def run_ui(store: RecordStore, port: int, ready: Callable[[str, str], None]) -> 
     settings, watch = store.settings, HomeWatch(store)
     _print(watch.operator_notices())
     record_type_names()  # raises InvalidRequest if one cannot be loaded
+    if settings.executor in (CELERY, K8S):
+        from pipelines.executors import require_reachable
+
+        require_reachable(settings)
     port = _free_port(port)
     _require_alone(settings)
     with closing(_listener(port + 1)) as listener, _interruptible(), _started(settings, port, "ui.log") as ui:

@@ -8,7 +8,7 @@ from resources.checksums import sha256_of
 from resources.defects import defect
 from resources.importing.importer import Importer, rejects_found
 from resources.inbox import BundledFile, inbox_of
-from resources.inbox.bundles import rejects_name
+from resources.inbox.bundles import checked_bundle, rejects_name
 from resources.operator_file import read_operator_file
 from resources.record_store import RecordStore
 from resources.system_errors import system_error
@@ -55,14 +55,19 @@ class Arrivals:
         self._inbox = inbox_of(store)
         self._importer = Importer(store, ACTOR, run_id)
 
-    def import_bundle(self, bundle: str) -> list[Arrived]:
-        """Import each file of the bundle. Returns what became of each.
+    def folders(self, bundle: str) -> list[str]:
+        """Return the folders `<account>/<type>` of a bundle that have files. Raises InvalidRequest for another name."""
+        return self._inbox.bundles().get(checked_bundle(bundle), [])
 
+    def import_bundle(self, bundle: str, folder: str = "") -> list[Arrived]:
+        """Import each file of the bundle, or of one folder of it. Returns what became of each.
+
+        Files of one account and type depend on each other: they are imported one after another, in their order.
         A file is committed, waits for approval, or goes into quarantine beside a text with the reason. If the file is
         not the cause of a failure (for example, a full disk), it stays in processing and is retried later.
         """
         policies = read_policies(self._store)
-        with self._inbox.bundle(bundle) as files:
+        with self._inbox.bundle(bundle, folder) as files:
             known = self._store.arrivals(bundle, {file.account for file in files}) if files else {}
             return [
                 self._settled(file, policies.of(file.account, file.record_type), known.get(file.arrival_id))

@@ -52,9 +52,10 @@ class Inbox(Protocol):
         """Return the bundles in processing, oldest first, each with its folders `<account>/<type>`."""
         ...
 
-    def bundle(self, bundle: str) -> AbstractContextManager[list[BundledFile]]:
+    def bundle(self, bundle: str, folder: str = "") -> AbstractContextManager[list[BundledFile]]:
         """Lock the bundle for this process and yield its files, oldest modification first.
 
+        folder: lock and yield those of one `<account>/<type>` only, so that several processes share the bundle.
         Yields no files if another process has the lock, or if all files are done.
         """
         ...

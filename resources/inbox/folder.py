@@ -88,23 +88,24 @@ class FolderInbox:
         return found
 
     @contextmanager
-    def bundle(self, bundle: str) -> Iterator[list[BundledFile]]:
+    def bundle(self, bundle: str, folder: str = "") -> Iterator[list[BundledFile]]:
         """Lock the bundle for this process and yield its files, oldest modification first. Then remove it if empty.
 
+        folder: lock and yield those of one `<account>/<type>` only, so that several processes share the bundle.
         Yields no files if another process has the lock, or if all files are done.
         """
-        folder = self._processing / checked_bundle(bundle)
-        with _locked(folder) as is_ours:
+        root = self._processing / checked_bundle(bundle)
+        with _locked(root / folder) as is_ours:
             if not is_ours:
                 yield []
                 return
             files = []
-            for path in sorted(folder.glob("*/*/*"), key=lambda path: (path.lstat().st_mtime_ns, path)):
-                account, record_type, name = path.relative_to(folder).parts
+            for path in sorted(root.glob(f"{folder or '*/*'}/*"), key=lambda path: (path.lstat().st_mtime_ns, path)):
+                account, record_type, name = path.relative_to(root).parts
                 arrival_id = f"{bundle}-{digest(account, record_type, name)}"
                 files.append(BundledFile(arrival_id, account, record_type, path))
             yield files
-            _remove_empty(folder)
+            _remove_empty(root)
 
     @contextmanager
     def opened(self, file: BundledFile) -> Iterator[Path | None]:

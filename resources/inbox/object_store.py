@@ -87,19 +87,22 @@ class ObjectInbox:
         return {bundle: sorted(found[bundle]) for bundle in sorted(found)}
 
     @contextmanager
-    def bundle(self, bundle: str) -> Iterator[list[BundledFile]]:
+    def bundle(self, bundle: str, folder: str = "") -> Iterator[list[BundledFile]]:
         """Lock the bundle for this process and yield its files, oldest modification first.
 
+        folder: lock and yield those of one `<account>/<type>` only, so that several processes share the bundle.
         Yields no files if another process has the lock, or if all files are done.
         """
         with ExitStack() as held:
             try:
-                held.enter_context(self._lock(checked_bundle(bundle), 0.0))
+                held.enter_context(self._lock(f"{checked_bundle(bundle)}/{folder}", 0.0))
             except StoreBusy:
                 yield []
                 return
             files = []
-            for each, key in sorted(self._bundled(bundle), key=lambda found: found[1]["order"]):
+            for each, key in sorted(
+                self._bundled(f"{bundle}/{folder}".rstrip("/")), key=lambda found: found[1]["order"]
+            ):
                 account, record_type = key["place"].split("/")
                 arrival_id = f"{bundle}-{digest(account, record_type, key['name'])}"
                 files.append(BundledFile(arrival_id, account, record_type, self._processing.at(each.key)))

@@ -22,6 +22,10 @@ _OF_BATCH = re.compile(rf"{BATCH_ID.pattern}|\.{BATCH_ID.pattern}\.[0-9a-f]{{8}}
 """The name of a folder of a batch, or of one that is still being made."""
 
 _OF_QUARANTINE = re.compile("[aq]-")
+_OF_RUN = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+STEPS_FOR = timedelta(days=7)
+"""How long a failed run can be executed again from its failure."""
+
 UNKNOWN_FOR = timedelta(hours=24)
 """The age from which a folder without a batch in the ledger is a leftover. A folder still being made is younger."""
 
@@ -81,6 +85,18 @@ def sweep_archive(store: RecordStore) -> Removed:
                     removed += trash.put(file.place, now)
             elif file.place.name == WHY and _OF_QUARANTINE.match(file.place.parent.name):
                 removed += trash.put(file.place.parent, now)
+    return removed
+
+
+def sweep_steps(store: RecordStore) -> Removed:
+    """Remove what steps of Dagster's runs have passed on, a week after the last one. Returns what was removed."""
+    removed, now = Removed(), store.retention_time()
+    for folder in entries(store.settings.steps):
+        if _OF_RUN.fullmatch(folder.name):
+            found = usage(folder)
+            if (found.at or now) + STEPS_FOR <= now:
+                remove(folder)
+                removed += Removed(1, found.bytes)
     return removed
 
 

@@ -9,7 +9,7 @@ from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE
 from resources.record_store.snapshots import superseded
 from resources.trash import Trash
-from resources.upkeep.leftovers import UNKNOWN_FOR, sweep_archive, sweep_batches
+from resources.upkeep.leftovers import UNKNOWN_FOR, sweep_archive, sweep_batches, sweep_steps
 from resources.uploads import Uploads
 from schemas.batches import BatchStatus
 from schemas.errors import DamagedFile
@@ -48,6 +48,7 @@ class Maintenance:
             expired=tuple(batch.batch_id for batch in ended if batch.status is BatchStatus.EXPIRED),
             discarded=tuple(batch.batch_id for batch in ended if batch.status is BatchStatus.DISCARDED),
             removed=sweep_batches(self._store, recent)
+            + sweep_steps(self._store)
             + Uploads(self._store.settings).sweep(self._store.retention_time()),
         )
 

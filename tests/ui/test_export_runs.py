@@ -7,7 +7,6 @@ import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +16,11 @@ import pytest
 from starlette.testclient import TestClient
 
 from pipelines.deployment import Deployment
-from pipelines.runs import _is_alive, is_lost
+from pipelines.runs import lost_processes
 from pipelines.web.application import application
 from resources.export_writer import ExportWriter
 from resources.export_writer.plan import ExportPlan
+from resources.machines.heartbeats import Watch
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from schemas import load_record_types
@@ -29,7 +29,6 @@ from schemas.exports import ExportRequest
 from tests.forked_commands import COMMAND_LINE
 from tests.records import put
 from tests.serving import COMMAND, Server, environment, kill, serving, within
-from tests.test_runs import NOW, record
 
 pytestmark = pytest.mark.xdist_group("ui")
 
@@ -176,7 +175,7 @@ def made(plan: ExportPlan) -> list[int]:
 @pytest.fixture(scope="module")
 def parallel(folder: Path) -> Iterator[Server]:
     """A deployment of the same home, used instead of the shared one; each part has a process of its own."""
-    with serving(folder, RECORDS_EXPORT_PROCESSES="2") as server:
+    with serving(folder, RECORDS_EXECUTOR="multiprocess", RECORDS_PROCESSES="2") as server:
         yield server
 
 
@@ -202,13 +201,14 @@ def test_a_killed_export_with_a_process_for_each_part_ends_whole_when_it_is_star
     tags = dict(run.tags)  # the web server hides this one
     assert tags[".dagster/records-process"].startswith(f"{run_id}@")
     assert tags[".dagster/records-process"].split(":")[1] == str(worker.pid)
-    assert not is_lost(record(timedelta(hours=1), run_id, **tags), NOW, _is_alive)
+    name = tags[".dagster/records-process"].partition("@")[2]
+    assert lost_processes([name], None, Watch()) == []
     steps = worker.children(recursive=True)
     worker.kill()
     again = started_again(parallel, run_id)
     assert ended(parallel, again) == "SUCCESS"
     assert ended(parallel, run_id) == "FAILURE"
-    assert is_lost(record(timedelta(0), run_id, **tags), NOW, _is_alive)
+    assert lost_processes([name], None, Watch()) == [name]
     assert [step for step in steps if step.is_running()]  # they live on
     obstacle.open()
     assert psutil.wait_procs(steps, timeout=60)[1] == []
