@@ -1,7 +1,8 @@
 """Numbers such as 1.234: the point is a decimal point, or it stands between thousands.
 
 Without `--decimal` they are read with a decimal point. A file that writes any other number with a point, such as 12.5
-or 0.125, has decimal points. In all others a user must say which it is. In a workbook, only cells of text are unclear.
+or 0.125, has decimal points. In all others a user must say which it is. In formats with numbers of their own, only
+texts are unclear.
 """
 
 import re
@@ -23,6 +24,11 @@ _OF_A_CHUNK = 200
 """How many numbers of a column are kept from each chunk."""
 _SHOWN = 10
 _NO_ROWS = pa.array([], pa.int64())
+
+
+def has_unclear_point(texts: pa.Array) -> pa.Array:
+    """Returns which texts are numbers such as 1.234, if they are numbers."""
+    return pc.match_substring_regex(texts, _UNCLEAR)
 
 
 class UnclearPoints:
@@ -57,7 +63,7 @@ class UnclearPoints:
             has_point = pc.and_(pc.match_substring(column, "."), pc.is_valid(values))
             if not pc.any(has_point).as_py():
                 continue
-            unclear = pc.and_(has_point, pc.match_substring_regex(column, _UNCLEAR))
+            unclear = pc.and_(has_point, has_unclear_point(column))
             if pc.any(pc.and_not(has_point, unclear)).as_py():
                 self._names, self._numbers, self.cells = [], 0, {}
                 return
@@ -81,5 +87,5 @@ class UnclearPoints:
         of = f"{numbered(self._numbers, 'number')} like {values[0].texts[0]}"
         sentence = f"{of} can have a decimal point, or a point between thousands. They are read with a decimal point."
         if not self._can_be_said:
-            return Question(f"{sentence} These cells are text: if that is wrong, make them numbers.")
+            return Question(f"{sentence} They are texts in the file: if that is wrong, make them numbers there.")
         return Question(sentence, "decimal", (POINT, COMMA), values)

@@ -1,6 +1,7 @@
 """Nobody says how a table is written: then each value is read right, or it is rejected, or the file is asked about."""
 
 import csv
+import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -259,5 +260,45 @@ def test_an_export_of_ours_has_decimal_points(importer: Importer, items: RecordS
     importer.import_file(ImportRequest(path, "ua", "items", decimal="."))
     export = ExportWriter(items, "tester").export(ExportRequest("ua", "items"))
     assert "1.125" in Path(str(export.path)).read_text()
+    report = importer.import_file(ImportRequest(Path(str(export.path)), "ua", "items"))
+    assert (report.batch.counts.unchanged, report.batch.questions) == (1, ())
+
+
+_TEXTS_AND_NUMBERS: tuple[tuple[list[Any], bool], ...] = (
+    (["1.000"], True),
+    (["1.000", "12.5"], False),
+    ([1000], False),
+    ([1.125], False),
+)
+
+
+@pytest.mark.parametrize(
+    ("format_", "quantities", "asks"),
+    [
+        *((name, texts, asks) for name in ("json", "parquet") for texts, asks in _TEXTS_AND_NUMBERS),
+        ("json", ["1.000", 12.5], True),
+    ],
+)
+def test_texts_in_formats_with_numbers_are_asked_about_too(
+    importer: Importer, items: RecordStore, tmp_path: Path, format_: str, quantities: list[Any], asks: bool
+) -> None:
+    path = tmp_path / f"in.{format_}"
+    rows = [{"sku": f"S-{at}", "weight": it} for at, it in enumerate(quantities)]
+    if format_ == "json":
+        path.write_text(json.dumps(rows))
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    questions = importer.preview(ImportRequest(path, "ua", "items")).batch.questions
+    assert [it.sentence.split(" can have")[0] for it in questions] == ["1 number like 1.000"] * asks
+
+
+@pytest.mark.parametrize("format_", ["json", "parquet"])
+def test_an_export_of_ours_with_numbers_is_not_asked_about(
+    importer: Importer, items: RecordStore, tmp_path: Path, format_: Any
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text("sku,weight\nS-1,1.125\n")
+    importer.import_file(ImportRequest(path, "ua", "items", decimal="."))
+    export = ExportWriter(items, "tester").export(ExportRequest("ua", "items", format=format_))
     report = importer.import_file(ImportRequest(Path(str(export.path)), "ua", "items"))
     assert (report.batch.counts.unchanged, report.batch.questions) == (1, ())

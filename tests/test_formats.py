@@ -65,6 +65,8 @@ class CardsFile:
     questions = ()
     number_formats = None
     float_columns = ()
+    text_columns = ()
+    mixed_columns = ()
     used = ReadOptions()
 
     def __init__(self, text: str) -> None:

@@ -128,6 +128,8 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         "used": asdict(opened.used),
         "questions": [asdict(question) for question in opened.questions],
         "float_columns": opened.float_columns,
+        "text_columns": opened.text_columns,
+        "mixed_columns": opened.mixed_columns,
         "number_formats": opened.number_formats or (),
         "outline": format_.outline(opened),
         "first_rows": [(number, _shortened(row)) for number, row in format_.first_rows(opened)],

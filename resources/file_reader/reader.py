@@ -133,6 +133,16 @@ class FileReader:
         """The columns that are floating-point numbers in the file, from 0."""
         return tuple(self._first_answer()["float_columns"])
 
+    @property
+    def text_columns(self) -> frozenset[int]:
+        """The columns, from 0, that have only texts, in a format with numbers of its own."""
+        return frozenset(self._first_answer()["text_columns"])
+
+    @property
+    def mixed_columns(self) -> frozenset[int]:
+        """The columns, from 0, that have texts and other values, if no chunk says which cells are texts."""
+        return frozenset(self._first_answer()["mixed_columns"])
+
     def _first_answer(self) -> dict[str, Any]:
         if self._first is None:
             line = self._answers.readline()

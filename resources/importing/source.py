@@ -117,7 +117,8 @@ class Source:
     def decimal_is_known(self) -> bool:
         """Returns whether a user or our export says which decimal sign its numbers have. A cell of text may differ."""
         is_ours = self.origin is not None and self.origin.is_certain
-        return self.decimal is not None or (is_ours and self.reader.format.numbers_are_text)
+        are_as_written = self.reader.format.numbers_are_text or (self.origin is not None and self.origin.is_unchanged)
+        return self.decimal is not None or (is_ours and are_as_written)
 
     @property
     def options_if_committed(self) -> ReadOptions:

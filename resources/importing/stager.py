@@ -350,6 +350,7 @@ def _stage(
     schema = _schema(model.record_type(), staging.fields)
     reader = source.reader
     positions = [mapping.fields[name] for name in staging.fields]
+    numbers = {name: mapping.fields[name] for name in staging.fields if model.record_type().field(name).is_number}
     staged, examples = 0, None
     with _RecordFile(staging.records, schema) as file:
         for chunk in chunks:
@@ -369,7 +370,7 @@ def _stage(
                 decimal=checks.decimals.sign,
                 cleaned=checks.cleaned,
             )
-            checks.add(texts, typed, chunk.records, rows_of_texts(chunk, mapping.fields))
+            checks.add(texts, typed, chunk.records, rows_of_texts(chunk, numbers, reader))
             failures = (
                 [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
             )

@@ -100,6 +100,14 @@ class OpenedFile(Protocol):
     def float_columns(self) -> Sequence[int]:
         """The columns of floating-point numbers, from 0: the text of 1001.0 is 1001. A text file has none."""
 
+    @property
+    def text_columns(self) -> Sequence[int]:
+        """The columns, from 0, that have only texts, in a format with numbers of its own. See also `mixed_columns`."""
+
+    @property
+    def mixed_columns(self) -> Sequence[int]:
+        """The columns, from 0, that have texts and other values, if no chunk says which cells are texts."""
+
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all its records, in order. Call it once."""
 

@@ -14,8 +14,13 @@ Row = dict[str, Any]
 """A record as Python values: str, bytes (the text of a number), int, True, False, None, UnfitValue."""
 
 
-def text_columns(rows: list[Row]) -> tuple[dict[str, pa.Array], list[tuple[int, str, UnfitValue]]]:
-    """Returns the values as text by name, "" if a record lacks one; and the values without a text: row, name, value."""
+def text_columns(
+    rows: list[Row], kinds: dict[str, set[type]]
+) -> tuple[dict[str, pa.Array], list[tuple[int, str, UnfitValue]]]:
+    """Returns the values as text by name, "" if a record lacks one; and the values without a text: row, name, value.
+
+    Adds the types of the values to `kinds`, by name.
+    """
     shapes = set(map(tuple, rows))
     columns: dict[str, Sequence[Any]]
     if len(shapes) == 1:
@@ -26,11 +31,15 @@ def text_columns(rows: list[Row]) -> tuple[dict[str, pa.Array], list[tuple[int, 
         names = dict.fromkeys(chain.from_iterable(shapes))
         columns = {name: [row.get(name) for row in rows] for name in names}
     unfit: list[tuple[int, str, UnfitValue]] = []
-    return {name: _texts(column, name, unfit) for name, column in columns.items()}, unfit
+    texts = {}
+    for name, column in columns.items():
+        found = set(map(type, column))
+        kinds.setdefault(name, set()).update(found)
+        texts[name] = _texts(column, name, found, unfit)
+    return texts, unfit
 
 
-def _texts(values: Sequence[Any], name: str, unfit: list[tuple[int, str, UnfitValue]]) -> pa.Array:
-    kinds = set(map(type, values))
+def _texts(values: Sequence[Any], name: str, kinds: set[type], unfit: list[tuple[int, str, UnfitValue]]) -> pa.Array:
     empty = type(None) in kinds
     kinds.discard(type(None))
     if kinds == {int}:

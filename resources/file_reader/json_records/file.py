@@ -66,10 +66,11 @@ class JsonFile:
             self._spool = Spool()
             copies.callback(self._spool.close)
             records = Records(text, name, limits, arranged)
+            kinds: dict[str, set[type]] = {}
             for rows, lines, size in records.batches():
                 step = max(1, _CHUNK_CELLS // max(1, len(records.names)))
                 for start in range(0, len(rows), step):
-                    columns, unfit = text_columns(rows[start : start + step])
+                    columns, unfit = text_columns(rows[start : start + step], kinds)
                     self._spool.put(Block(columns, pa.array(lines[start : start + step], pa.int64()), unfit))
                 self._largest_block = max(self._largest_block, size)
                 self._fewest_rows = min(self._fewest_rows, len(rows) * _CHUNK_BYTES // max(1, size))
@@ -83,6 +84,11 @@ class JsonFile:
         self._records = records.read
         self.kind = records.kind
         self.headers = records.names
+        with_texts = [
+            (at, kinds[name] - {str, type(None)}) for at, name in enumerate(self.headers) if str in kinds[name]
+        ]
+        self.text_columns = tuple(at for at, others in with_texts if not others)
+        self.mixed_columns = tuple(at for at, others in with_texts if others)
         self.notes = records.notes
 
     def __enter__(self) -> "JsonFile":

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from resources.file_reader.chunk import CellProblem, TextChunk
 from resources.file_reader.parquet.cross_check import ParquetCrossCheck
 from resources.file_reader.parquet.limits import ParquetLimits
-from resources.file_reader.parquet.texts import enum_column, text_column, value_lengths
+from resources.file_reader.parquet.texts import enum_column, is_text, text_column, value_lengths
 from schemas.errors import UnreadableFile
 from schemas.reading import Question, ReadOptions
 
@@ -41,6 +41,7 @@ class ParquetFile:
     understood = (("Format", "Parquet"),)
     questions: tuple[Question, ...] = ()
     number_formats: None = None
+    mixed_columns: tuple[int, ...] = ()
     used = ReadOptions()
 
     def __init__(
@@ -75,6 +76,7 @@ class ParquetFile:
             raise self._unreadable(error) from error
         self.headers = tuple(schema.names)
         self.float_columns = tuple(at for at, kind in enumerate(schema.types) if pa.types.is_floating(kind))
+        self.text_columns = tuple(at for at, kind in enumerate(schema.types) if is_text(kind))
 
     def __enter__(self) -> "ParquetFile":
         """Returns the reader itself."""
