@@ -304,12 +304,14 @@ def _shown_changes(staged: "StagedPreview") -> tuple[ChangedValue, ...]:
 def uncertain(batch: Batch) -> Uncertain:
     """Returns the error for a batch that is not written, because its file can be read in several ways."""
     first = batch.questions[0]
-    choices = " or ".join(first.flags)
-    say = f"Say which: {choices}; or" if choices else "To"
-    skip = " --on-invalid skip" if 0 < batch.counts.rejected < batch.counts.read else ""
+    ways = [f"Say which: {' or '.join(first.flags)}"] if first.flags else []
+    if _can_be_committed(batch):
+        skip = " --on-invalid skip" if batch.counts.rejected else ""
+        ways.append(f"{'or accept' if ways else 'To accept'} what it shows: records commit {batch.batch_id}{skip}")
+    ways = ways or ["Every record is rejected: correct the file and import it again"]
     return Uncertain(
         f"{batch.file_name} can be read in several ways, so nothing was written. {first.sentence}",
-        f"See them: records show {batch.batch_id}. {say} accept what it shows: records commit {batch.batch_id}{skip}.",
+        f"See them: records show {batch.batch_id}. {'; '.join(ways)}.",
     )
 
 
@@ -317,9 +319,17 @@ def rejects_found(batch: Batch) -> RejectsFound:
     """Returns the error for a batch that is not written because of its rejected records."""
     rules = [f"{problem.field or 'record'} {problem.expected} ({problem.records:,})" for problem in batch.problems]
     shown = "; ".join(rules[:3]) + ("; …" if len(rules) > 3 else "")
-    is_all = batch.counts.rejected == batch.counts.read
     return RejectsFound(
         f"{batch.counts.rejection}, so nothing was written: {shown}.",
         f"See them: records show {batch.batch_id}. Correct the file and import it again"
-        + ("." if is_all else f", or leave them out: records commit {batch.batch_id} --on-invalid skip."),
+        + (
+            f", or leave them out: records commit {batch.batch_id} --on-invalid skip."
+            if _can_be_committed(batch)
+            else "."
+        ),
     )
+
+
+def _can_be_committed(batch: Batch) -> bool:
+    """Returns whether a commit would do something: not every record is rejected."""
+    return not 0 < batch.counts.rejected == batch.counts.read
