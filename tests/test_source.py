@@ -22,7 +22,7 @@ from schemas.exports import ExportRequest
 from schemas.footers import Footer
 from schemas.reading import DateOrder, Differing, Question, ReadOptions, is_answered
 from tests.forked_commands import COMMAND_LINE
-from tests.records import stored
+from tests.records import contacts_of, stored
 
 COMMAND = str(Path(sys.executable).with_name("records"))
 NAMES = ("Núñez", "Ibáñez", "Peña", "Muñoz", "Gómez", "Pérez", "Avendaño", "Zúñiga")
@@ -570,3 +570,14 @@ def on_a_terminal(arguments: list[str], answers: dict[str, str], columns: int = 
                 os.write(ours, answers.pop(question).encode())
     os.close(ours)
     return shown.decode(), process.returncode
+
+
+def test_a_file_of_which_every_record_is_rejected_is_not_said_to_be_acceptable(
+    importer: Importer, tmp_path: Path
+) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes("external_id,email,last_name\nK-1,ann,Müller\n".encode("cp1252"))
+    with pytest.raises(Uncertain) as refused:
+        importer.import_file(contacts_of(path))
+    assert "Say which: --encoding cp1252" in refused.value.hint
+    assert "records commit" not in refused.value.hint
