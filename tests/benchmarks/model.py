@@ -217,13 +217,21 @@ def measured_costs(imports: int) -> Costs:
                 found[str(processes)] = processes * imports / (time.monotonic() - began)
         number = imports + sum(processes * (1 + imports) for processes in (2, 4))
         growth = [(b - a) / number for a, b in zip(before[0], _grown(postgres, database), strict=True)]
+        catalog_bytes, snapshots, files = growth
+        run_cpu, run_events, run_bytes = _run_costs(postgres, folder)
+        tick, listing = _listings(objects)
         return Costs(
-            cpu,
-            lock,
-            max(seconds - cpu - lock, 0.0),
-            *growth,
-            *_run_costs(postgres, folder),
-            *_listings(objects),
+            cpu=cpu,
+            lock=lock,
+            wait=max(seconds - cpu - lock, 0.0),
+            catalog_bytes=catalog_bytes,
+            snapshots=snapshots,
+            files=files,
+            run_cpu=run_cpu,
+            run_events=run_events,
+            run_bytes=run_bytes,
+            tick=tick,
+            listing=listing,
             cores=len(os.sched_getaffinity(0)),
             measured=found,
         )
