@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from pipelines.step_results import StepResults
-from resources.file_storage import read
+from resources.file_storage import local, read
 from resources.record_store import RecordStore
 from resources.upkeep.leftovers import sweep_steps
 from tests.conftest import StoppedClock
@@ -34,7 +34,7 @@ def test_a_result_is_written_as_json_below_the_data_and_read_again(store: Record
 def test_results_of_old_runs_are_removed_and_nothing_else(store: RecordStore, clock: StoppedClock) -> None:
     old = datetime.now(UTC) - timedelta(days=8)
     for name, at in ((RUN, old), (RUN.replace("1", "2"), datetime.now(UTC)), ("notes", old)):
-        folder = store.settings.steps / name
+        folder = local(store.settings.steps) / name
         folder.mkdir(parents=True)
         file = folder / "plan.result"
         file.write_text("1")
@@ -43,4 +43,4 @@ def test_results_of_old_runs_are_removed_and_nothing_else(store: RecordStore, cl
 
     assert sweep_steps(store).number == 1
 
-    assert {it.name for it in store.settings.steps.iterdir()} == {RUN.replace("1", "2"), "notes"}
+    assert {it.name for it in local(store.settings.steps).iterdir()} == {RUN.replace("1", "2"), "notes"}

@@ -107,8 +107,8 @@ def _cluster(folder: Path) -> Iterator[Cluster]:
             os.environ.update({name: it for name, it in cluster.environment.items() if name.startswith(("RE", "DAG"))})
             with RecordStore(settings) as store:
                 store.initialise(load_record_types())
-            with dg.DagsterInstance.get():
-                pass
+            with dg.DagsterInstance.get() as instance:
+                instance.add_dynamic_partitions("accounts", ["all"])
             cluster.ready()
             yield cluster
 

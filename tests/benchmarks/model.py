@@ -206,7 +206,6 @@ def measured_costs(imports: int) -> Costs:
         before = _grown(postgres, database), _processor(servers)
         first = _imports(folder, 0, imports)
         after = _grown(postgres, database), _processor(servers)
-        growth = [(b - a) / imports for a, b in zip(before[0], after[0], strict=True)]
         cpu = median(it["cpu"] for it in first) + (after[1] - before[1]) / imports
         lock, seconds = median(it["lock"] for it in first), median(it["seconds"] for it in first)
         found = {"1": 1 / seconds}
@@ -216,13 +215,23 @@ def measured_costs(imports: int) -> Costs:
                 began = time.monotonic()
                 pool.starmap(_imports, [(folder, number, imports) for number in range(processes)])
                 found[str(processes)] = processes * imports / (time.monotonic() - began)
+        number = imports + sum(processes * (1 + imports) for processes in (2, 4))
+        growth = [(b - a) / number for a, b in zip(before[0], _grown(postgres, database), strict=True)]
+        catalog_bytes, snapshots, files = growth
+        run_cpu, run_events, run_bytes = _run_costs(postgres, folder)
+        tick, listing = _listings(objects)
         return Costs(
-            cpu,
-            lock,
-            max(seconds - cpu - lock, 0.0),
-            *growth,
-            *_run_costs(postgres, folder),
-            *_listings(objects),
+            cpu=cpu,
+            lock=lock,
+            wait=max(seconds - cpu - lock, 0.0),
+            catalog_bytes=catalog_bytes,
+            snapshots=snapshots,
+            files=files,
+            run_cpu=run_cpu,
+            run_events=run_events,
+            run_bytes=run_bytes,
+            tick=tick,
+            listing=listing,
             cores=len(os.sched_getaffinity(0)),
             measured=found,
         )

@@ -52,8 +52,8 @@ def cluster(postgres: Postgres, objects: ObjectServer) -> Iterator[Cluster]:
                     "SELECT 'C-' || i AS external_id, 'lead' AS status, i AS amount FROM range(1, 1201) t(i)",
                     "ex",
                 )
-            with dg.DagsterInstance.get():
-                pass  # the workers find Dagster's tables ready
+            with dg.DagsterInstance.get() as instance:  # the workers find Dagster's tables ready
+                instance.add_dynamic_partitions("accounts", ["ex"])
             made.ready()
             yield made
     shutil.rmtree(folder, ignore_errors=True)
