@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import yaml
 from click.testing import CliRunner
 
@@ -101,6 +102,14 @@ def test_a_failed_unit_sends_a_notice_to_the_receivers(monkeypatch: pytest.Monke
         assert run(condition, receiver.url) == 0
         assert run(command, receiver.url) == 0
     assert receiver.titles == ["records-backup.service has failed on host"]
+
+
+def test_dagster_gets_an_address_of_its_database_with_the_driver_that_is_installed() -> None:
+    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["x-records"]["environment"]["DAGSTER_POSTGRES_URL"]
+    (server,) = re.findall(r"DAGSTER_POSTGRES_URL='(.+)'", (DEPLOY / "server" / "environment.example").read_text())
+    values = yaml.safe_load((DEPLOY / "kubernetes" / "values.yaml").read_text())["postgresql"]
+    for address in (compose.replace("${POSTGRES_PASSWORD:?}", "x"), server, f"{values['postgresqlScheme']}://u:p@h/d"):
+        assert sa.create_engine(address).driver == "psycopg2"
 
 
 @systemd
