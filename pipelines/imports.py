@@ -276,7 +276,7 @@ def _importer(context: dg.OpExecutionContext, store: RecordStore, config: Previe
 
 def _committed_before(context: dg.OpExecutionContext, store: RecordStore, account: str) -> list[Batch]:
     """Returns the batches of the account that this run has committed, or the run that it repeats."""
-    runs = {context.run_id, context.run.parent_run_id}
+    runs = {context.run_id, context.run.parent_run_id} - {None}  # batches of the command have no run
     return [batch for batch in store.batches(account, status=BatchStatus.COMMITTED) if batch.run_id in runs]
 
 
