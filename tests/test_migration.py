@@ -168,11 +168,11 @@ def content(store: RecordStore) -> list[Any]:
 
 
 def files(home: Path) -> dict[str, str]:
-    """Return the SHA-256 of each file of a home, except the files of open databases and locks."""
+    """Return the SHA-256 of each file of a home, except files of open databases, locks, and what monitoring reads."""
     return {
         str(path.relative_to(home)): sha256(path.read_bytes()).hexdigest()
         for path in sorted(home.rglob("*"))
-        if path.is_file() and not path.name.endswith(("-wal", "-shm", ".lock"))
+        if path.is_file() and not path.name.endswith(("-wal", "-shm", ".lock", "measurements.json"))
     }
 
 
