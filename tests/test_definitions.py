@@ -152,11 +152,13 @@ def test_everything_is_described(repository: dg.RepositoryDefinition) -> None:
 
 def test_every_config_field_is_described(repository: dg.RepositoryDefinition) -> None:
     for name in JOBS:
-        op, *_ = repository.get_job(name).nodes
-        definition = op.definition
-        mapping = definition.config_mapping if isinstance(definition, dg.GraphDefinition) else None
-        schema = definition.config_schema if mapping is None else mapping.config_schema
-        fields = schema.config_type.fields  # type: ignore[union-attr]
+        fields: dict[str, Any] = {}
+        for op in repository.get_job(name).nodes:
+            definition = op.definition
+            mapping = definition.config_mapping if isinstance(definition, dg.GraphDefinition) else None
+            schema = definition.config_schema if mapping is None else mapping.config_schema
+            fields |= getattr(schema.config_type, "fields", {})  # type: ignore[union-attr]
+        assert fields
         assert {field for field, what in fields.items() if not what.description} == set()
 
 
