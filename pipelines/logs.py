@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from resources.clock import SystemClock
+from resources.process_state import name_log_format
 from schemas.errors import RecordsError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def log_as_set() -> None:
     from dagster import _loggers
     from dagster._utils import log
 
-    os.environ["DAGSTER_CLI_API_GRPC_LOG_FORMAT"] = "json"
+    name_log_format("json")
     log.get_structlog_json_formatter = _formatter_of_dagster
     _loggers.create_console_logger = _logger_of_runs  # type: ignore[attr-defined]  # Dagster does not export it
     handler = _log_as_json()

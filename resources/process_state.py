@@ -68,6 +68,11 @@ class _Without:
             raise ModuleNotFoundError(f"This process does not use {name}.", name=name)
 
 
+def name_log_format(log_format: str) -> None:
+    """Name the format of logs in the environment, for the processes that Dagster starts to load our code."""
+    os.environ["DAGSTER_CLI_API_GRPC_LOG_FORMAT"] = log_format
+
+
 def name_home(home: Path, dagster: Path | None = None) -> None:
     """Name the home of the store, and Dagster's, for this process and for those that it starts."""
     os.environ["RECORDS_HOME"] = str(home.absolute())

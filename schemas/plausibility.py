@@ -32,7 +32,7 @@ _MISREAD = (
 """What a program leaves that read the text in a wrong encoding: U+FFFD, or UTF-8 read as cp1252 or cp1251."""
 _IN_ALL = {
     WarningCode.SCIENTIFIC_NOTATION: r"^-?[0-9]([.,][0-9]+([eE][+-]?[0-9]{2,3}|E[0-9])|[eE][+-][0-9]{2,3})$",
-    WarningCode.EQUALS_QUOTED: r"""^=("[^"]*"|[0-9]+)$|^'(0[0-9]+|[0-9]{4,})$""",
+    WarningCode.EQUALS_QUOTED: r"""^=("[^"]*"|0[0-9]+|[0-9]{4,})$|^'(0[0-9]+|[0-9]{4,})$""",
     WarningCode.WRONG_ENCODING: _MISREAD,
     WarningCode.IN_QUOTES: r"""^"([^"]|"")*"$|^'([^']|'')*'$""",
     WarningCode.ESCAPED_FORMULA: ESCAPED,
