@@ -140,7 +140,9 @@ def test_the_page_alone_leads_to_a_running_server_and_back_from_its_backup(
         for name, value in machine.settings().items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("RECORDS_DAGSTER_URL", "")  # Dagster's own parts are tested elsewhere
-        with TestClient(application(Settings.from_environment()), client=("127.0.0.1", 50_000)) as client:
+        with TestClient(
+            application(Settings.from_environment()), "http://127.0.0.1", client=("127.0.0.1", 50_000)
+        ) as client:
             assert client.get("/readyz").text == "catalog: ok\ndata: ok\ndaemon: ok\ndisk: ok\n"
             assert "records_last_backup_timestamp_seconds 0.0" not in client.get("/metrics").text
     finally:
