@@ -27,9 +27,9 @@ _DAGSTER = ("dagster", "dagit", "dagster-webserver")
 """The loggers that Dagster's commands give handlers of their own."""
 
 
-def are_json(environment: Mapping[str, str] = os.environ) -> bool:
+def are_json() -> bool:
     """Returns whether the environment asks for logs as JSON. Another value than json or text is refused elsewhere."""
-    return environment.get("RECORDS_LOG") == "json"
+    return os.environ.get("RECORDS_LOG") == "json"
 
 
 def line(event: str, level: str = "info", **more: object) -> str:

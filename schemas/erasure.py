@@ -1,5 +1,6 @@
 """Erasures as values: what to erase, what was found, and the receipt."""
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -54,6 +55,19 @@ class Erasure:
         what = "The account was deleted" if self.record_type is None else f"Records of {self.record_type} were erased"
         done = "" if self.status is ErasureStatus.DONE else ", which is not complete: run the same command again"
         return f"{what} on {self.at:%Y-%m-%d %H:%M} UTC by {self.actor} ({self.erasure_id}){done}."
+
+
+def sentence_of_receipt(receipt: bytes) -> str | None:
+    """Returns what the receipt of an erasure is about, as a sentence; None for a file that is no receipt."""
+    try:
+        found = json.loads(receipt)
+        erasure = Erasure(
+            *(found["erasure_id"], found["account"], found["record_type"], ErasureStatus.DONE, found["actor"]),
+            datetime.fromisoformat(found["at"]),
+        )
+        return erasure.message()
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def is_erased_since(erasures: Iterable[Erasure], account: str, record_type: str, since: datetime) -> bool:

@@ -66,7 +66,7 @@ def put_canaries(store: RecordStore, instance: dg.DagsterInstance, folder: Path)
     change(store, f"UPDATE lake.records.contacts SET phone = '+49309999' WHERE external_id = '{KEY}'")
     results.append(run(instance, "roll_back_batch", {"account": "ua", "batch_id": batch_id}))
     Importer(store, "tester").import_file(
-        contacts_of(write_csv(folder / f"{KEYS[1]}.csv", [person(1, company="The last canary")], COLUMNS)),
+        contacts_of(write_csv(folder / f"{KEYS[1]}.csv", [person(1, company="The last canary")], COLUMNS[::-1])),
         OnInvalid.SKIP,
     )
     for event in news(instance).asset_events:

@@ -50,7 +50,7 @@ child.main()
 TRYING = """
 import ctypes, json, os, platform
 from resources.file_reader import child
-def refused(name, *arguments):
+def call(name, *arguments):
     number = child.confinement._MACHINES[platform.machine()].refused[name]
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.syscall(number, *map(ctypes.c_long, arguments)) < 0:
@@ -88,11 +88,11 @@ ATTEMPTS = {
     "spawn a program": "os.posix_spawn('/bin/true', ['true'], {{}})",
     "signal its parent": "os.kill(os.getppid(), 0)",
     "change its user": "os.setuid(0)",
-    "trace its parent": "refused('ptrace', 16, os.getppid(), 0, 0)",
-    "read its parent's memory": "refused('process_vm_readv', os.getppid(), 0, 0, 0, 0, 0)",
-    "make a namespace": "refused('unshare', 0x10000000)",
-    "make an io_uring": "refused('io_uring_setup', 1, 0)",
-    "load a program into the kernel": "refused('bpf', 0, 0, 0)",
+    "trace its parent": "call('ptrace', 16, os.getppid(), 0, 0)",
+    "read its parent's memory": "call('process_vm_readv', os.getppid(), 0, 0, 0, 0, 0)",
+    "make a namespace": "call('unshare', 0x10000000)",
+    "make an io_uring": "call('io_uring_setup', 1, 0)",
+    "load a program into the kernel": "call('bpf', 0, 0, 0)",
 }
 """What the reading process must not be able to do, as code."""
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from resources.backup.place import AT_ONCE, BackupPlace
 from resources.disk_space import require_disk_space
-from resources.erasure.receipts import sentence_of
 from resources.file_storage import (
     FileStorage,
     checksum,
@@ -38,6 +37,7 @@ from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.settings import Settings
 from resources.store_files import put_blocks, roots
 from schemas.backups import CATALOG, HOME, BackupFile, Contents, Manifest, RestoreReport
+from schemas.erasure import sentence_of_receipt
 from schemas.errors import DamagedFile, DiskFull, InvalidRequest, Refused, Unaccounted
 from schemas.location import Location
 
@@ -255,10 +255,10 @@ class Restore:
                     for file in self._place.manifest(each).files:
                         if file.path.startswith(_RECEIPTS) and file.path not in seen:
                             seen.add(file.path)
-                            yield sentence_of(b"".join(self._place.content(file))) or file.path
+                            yield sentence_of_receipt(b"".join(self._place.content(file))) or file.path
         for place in entries(self._target.erasures):
             if self._target.path_below_data(place) not in seen:
-                yield sentence_of(read(place)) or str(place)
+                yield sentence_of_receipt(read(place)) or str(place)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

@@ -1,30 +1,16 @@
 """The receipt of an erasure: a file that says what was searched and changed, by whom and when, without any value."""
 
 import json
-from datetime import datetime
 
 from resources.file_storage import FileStorage
 from resources.settings import Settings
-from schemas.erasure import Erasure, ErasureReport, ErasureStatus
+from schemas.erasure import ErasureReport
 from schemas.location import Location
 
 
 def receipt_place(settings: Settings, erasure_id: str) -> Location:
     """Returns where the receipt of an erasure lies, beside the store's other files."""
     return settings.erasures / f"{erasure_id}.json"
-
-
-def sentence_of(receipt: bytes) -> str | None:
-    """Returns what a receipt is about, as a sentence; None for a file that is no receipt."""
-    try:
-        found = json.loads(receipt)
-        erasure = Erasure(
-            *(found["erasure_id"], found["account"], found["record_type"], ErasureStatus.DONE, found["actor"]),
-            datetime.fromisoformat(found["at"]),
-        )
-        return erasure.message()
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def write_receipt(files: FileStorage, place: Location, report: ErasureReport) -> None:

@@ -205,6 +205,11 @@ class Cluster:
         places = [str(it.metadata["where"].value) for it in failures if it is not None and "where" in it.metadata]
         return "\n".join([*(f"{it.step_key} {it.message}" for it in events), *places, self.logs()])
 
+    def said(self, run_id: str) -> str:
+        """Return the messages of a run that are no events of Dagster."""
+        with dg.DagsterInstance.get() as instance:
+            return "\n".join(it.user_message for it in instance.all_logs(run_id) if not it.is_dagster_event)
+
     def logs(self) -> str:
         return "\n".join(it.log.read_text(errors="replace")[-6000:] for it in self.machines)
 

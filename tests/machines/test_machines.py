@@ -153,7 +153,7 @@ def test_the_steps_of_a_machine_that_is_gone_are_executed_by_another_one(
     require_whole(ready, run_id, undisturbed)
     done_by = {it.process.split(":")[0] for it in ready.claims(run_id).values() if it.process}
     if os.geteuid() == 0:
-        assert f"{gone.name} gives no sign of life" in ready.messages(run_id)
+        assert f"{gone.name} gives no sign of life" in ready.said(run_id)
         assert done_by
 
 
