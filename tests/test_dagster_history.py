@@ -76,7 +76,7 @@ def put_canaries(store: RecordStore, instance: dg.DagsterInstance, folder: Path)
     instance.add_run_tags(run_id, {"records/note": f"about {KEY}"})
     instance.run_storage.set_cursor_values({"cursor": f'{{"{KEY}.csv": 1}}'})
     logs = Path(instance.storage_directory()) / run_id / "compute_logs"
-    logs.mkdir(parents=True)
+    logs.mkdir(parents=True, exist_ok=True)
     (logs / "step.err").write_text(f"ValueError: {KEYS[2]}\nanother line\n", "utf-8")
     return [(result.run_id, result.success) for result in results]
 
