@@ -1,5 +1,6 @@
 """`records serve`: one part of a deployment, as a process that a service manager or a container runs."""
 
+import fcntl
 import json
 import os
 import sys
@@ -13,7 +14,7 @@ from pipelines.commands.options import notice, open_store, print_json
 from resources.file_storage import replace_text
 from resources.process_state import name_home
 from resources.settings import CELERY, K8S, Settings
-from schemas.errors import InvalidRequest
+from schemas.errors import InvalidRequest, StoreUnreachable
 
 _PORTS = {"code": 4000, "dagster": 3000, "web": 3001}
 _MODULE = "pipelines.definitions"
@@ -59,7 +60,14 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
         return
     from pipelines.commands.ui import prepare_dagster_home
 
-    name_home(settings.home, dagster=prepare_dagster_home(settings))
+    dagster_home = prepare_dagster_home(settings)
+    name_home(settings.home, dagster=dagster_home)
+
+    def start(at: str, *command: str) -> None:
+        _make_storage(dagster_home)
+        ready(at)
+        _become(*command)
+
     socket = code or str(settings.home / "code.sock")
     log = ("--log-format", settings.log_format)
     if role in ("code", "worker") and settings.executor in (CELERY, K8S):
@@ -72,22 +80,43 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
                 f"RECORDS_EXECUTOR is {settings.executor}, which has no workers of this kind.",
                 "Set RECORDS_EXECUTOR=celery here and for the code server.",
             )
-        ready("no address")
-        _become("pipelines.celery_worker:main")
+        start("no address", "pipelines.celery_worker:main")
     if role == "code":
         place = ["--socket", socket] if port is None else ["--host", host, "--port", str(port)]
         if port is None:
             _remove_socket(Path(socket))
-        ready(socket if port is None else f"{host}:{port}")
-        _become("dagster._cli:cli", "code-server", "start", "-m", _MODULE, "--location-name", _LOCATION, *place, *log)
+        command = ("dagster._cli:cli", "code-server", "start", "-m", _MODULE, "--location-name", _LOCATION)
+        start(socket if port is None else f"{host}:{port}", *command, *place, *log)
     workspace = str(_workspace(settings, role, socket))
     if role == "daemon":
-        ready("no address")
-        _become("dagster._daemon.cli:cli", "run", "--workspace", workspace, *log)
+        start("no address", "dagster._daemon.cli:cli", "run", "--workspace", workspace, *log)
     port = port or _PORTS[role]
-    ready(f"http://{host}:{port}")
     own = ("--workspace", workspace, "--host", host, "--port", str(port), "--without-daemon")
-    _become("pipelines.web.server:main", *own)
+    start(f"http://{host}:{port}", "pipelines.web.server:main", *own)
+
+
+def _make_storage(dagster_home: Path) -> None:
+    """Make the tables of Dagster's storage if they are missing: one process of this machine at a time.
+
+    Parts that start together would all make them. Then the record of their version is double, and no code is loaded.
+    Raises StoreUnreachable if the storage does not open.
+    """
+    import dagster as dg
+
+    turn = os.open(dagster_home, os.O_RDONLY)
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+            instance.get_runs(limit=1)
+            instance.all_instigator_state()
+            instance.get_asset_keys(limit=1)
+    except Exception as error:
+        raise StoreUnreachable(
+            f"The storage of Dagster in {dagster_home} cannot be opened: {type(error).__name__}.",
+            "Check dagster.yaml there, DAGSTER_POSTGRES_URL, and that its database answers.",
+        ) from error
+    finally:
+        os.close(turn)
 
 
 def _remove_socket(path: Path) -> None:
