@@ -149,14 +149,14 @@ class Cluster:
         with dg.DagsterInstance.get() as instance:
             run = instance.get_run_by_id(run_id)
             assert run is not None
-            state = _known_state(instance, run)
+            steps, state = _left_of(instance, run)
             again = instance.create_run_for_job(
                 _job(run.job_name).get_definition(),
                 run_config=run.run_config,
                 tags=dict(run.tags),
                 parent_run_id=run_id,
                 root_run_id=run_id,
-                execution_plan=_plan(run, state),
+                execution_plan=_plan(run, state, steps),
                 job_code_origin=_job(run.job_name).get_python_origin(),
             )
         return again.run_id, self.threads.submit(_execute, run.job_name, again.run_id)
@@ -218,16 +218,19 @@ def _job(name: str) -> ReconstructableJob:
     return ReconstructableJob(ReconstructableRepository(ModuleCodePointer("pipelines.definitions", "defs", None)), name)
 
 
-def _plan(run: dg.DagsterRun, state: Any) -> Any:
+def _plan(run: dg.DagsterRun, state: Any, steps: Any = None) -> Any:
     from dagster._core.execution.api import create_execution_plan
 
-    return create_execution_plan(_job(run.job_name), run.run_config, known_state=state, tags=run.tags)
+    return create_execution_plan(
+        _job(run.job_name), run.run_config, step_keys_to_execute=steps, known_state=state, tags=run.tags
+    )
 
 
-def _known_state(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Any:
+def _left_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Any:
+    """Return the steps that a run has left, and what is known of the others."""
     from dagster._core.execution.plan.state import KnownExecutionState
 
-    return KnownExecutionState.build_resume_retry_reexecution(instance, run)[1]
+    return KnownExecutionState.build_resume_retry_reexecution(instance, run)
 
 
 def _execute(job: str, run_id: str) -> bool:
