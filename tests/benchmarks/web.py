@@ -289,14 +289,14 @@ def long_history(folder: Path, runs: int, batches: int, accounts: int) -> Iterat
             *(f"/a/{history_store.OWN}/{it}" for it in ("import", "history", "export", "scheduled", "inbox")),
         ]
         places += ["/a/account-00000/history?page=2", f"/a/{history_store.OWN}/history/{preview}"]
-        base = sum(len(pages.client.get(it).content) for it in _assets(pages.get("import").text))
+        base = sum(pages.client.get(it).num_bytes_downloaded for it in _assets(pages.get("import").text))
         for place in places:
             seconds, size = [], 0
             for _ in range(max(5 * runs, 5)):
                 began = time.perf_counter()
                 answer = pages.client.get(place)
                 seconds.append(time.perf_counter() - began)
-                size = base + len(answer.content)
+                size = base + answer.num_bytes_downloaded
                 if answer.status_code != 200:
                     raise BenchmarkError(f"{place} answers {answer.status_code}")
             found = statistics.median(seconds)
