@@ -26,8 +26,8 @@ test: .venv/.ready
 	$(call beside_types,$(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup)
 
 # For use while working, within a minute: style, types, and the tests of the most used parts, with local stores alone.
-QUICK := layout errors definitions parsing mapping validation filters dates record_type progress report_writer \
-  record_store importer export_commands planted_errors
+QUICK := layout errors definitions parsing mapping validation filters dates record_type report_writer \
+  record_store importer export_commands
 quick: .venv/.ready
 	$(style)
 	$(call beside_types,$(BIN)/pytest --quiet --numprocesses logical --dist loadgroup -k "not postgres and not server" \
