@@ -21,7 +21,7 @@ _FIELDS = {"a": "account", "t": "record_type", "map": "column_map", "value": "va
 _FLAGS = ("again", "dry_run", "unescape", "as_shown", "raw")
 _CHOICE = "abort|skip|stop|keep|merge|overwrite|dmy|mdy|ymd|insert|update|upsert|reject|first|last|clear|fill"
 _WORDS = r"(?!(?:out|reads|says)\b)(?:'[^']*'|\S+?(?=[.,;:)]*(?:\s|$)))"
-"""What follows an option whose value can be any text, and is not a word of the sentence."""
+"""What follows an option that takes any text, and is not a word of the sentence."""
 _OPTION = (
     rf"(?:-(?:a|t) [\w-]+|--(?:encoding|delimiter|sheet|at|decimal|time-zone) {_WORDS}"
     rf"|--[a-z][a-z-]+(?: (?:'[^']*'|\d{{4}}-[\d:.TZ-]*[\dZ]|\d+\b|(?:{_CHOICE})\b))?)"

@@ -80,5 +80,5 @@ def quick_databases(databases: Databases, settings: Settings, catalog: Catalog) 
     """Open a database this way, in place of `Databases._open`."""
     is_alike = not catalog.preparation and databases.objects(settings) is None  # as all stores in a folder
     opener = Databases(quick(databases._connect, kept=is_alike and databases._connect is duckdb.connect))
-    opener._objects = databases._objects  # whose copies the store compares
+    opener._objects = databases._objects  # the store compares its copies
     return ORDINARY(opener, settings, catalog)

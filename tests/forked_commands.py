@@ -12,7 +12,7 @@ from tests.forks import Forked, ForkServer
 
 class _Commands(ForkServer):
     def Popen(self, command: Sequence[str], **options: Any) -> Forked:  # noqa: N802 - as in subprocess
-        """Start the command, whose first word is the installed program."""
+        """Start the command. Its first word is the installed program."""
         return super().Popen([command[0], FORKED.address, *command[1:]], **options)
 
 
