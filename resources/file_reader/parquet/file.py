@@ -24,7 +24,7 @@ _CHUNK_BYTES = 64 << 20
 _CHUNK_CELLS = 4_000_000
 _FEW_RECORDS = 1_000_000
 _BUFFER = 1 << 20
-_ROWS_OF_TEXT = 4_096  # of a batch whose texts are not in dictionaries
+_ROWS_OF_TEXT = 4_096  # of a batch with texts that are not in dictionaries
 _SHOWN = 3
 _WIDE = 1_000
 """With more columns, the file is confirmed some columns at a time."""
