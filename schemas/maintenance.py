@@ -53,6 +53,7 @@ class MaintenanceReport:
     orphans: files of killed writers that were moved to the trash.
     archived: archived files that were old enough to be moved to the trash.
     exports: exports that were deleted because they were old or unfinished.
+    steps: what runs of Dagster have passed on between their steps, deleted a week later.
     trash: files that were deleted because they had been in the trash long enough.
     unknown: files in the lake's folder that the store did not write. They are left alone.
     storage: the size of the lake afterwards.
@@ -67,6 +68,7 @@ class MaintenanceReport:
     orphans: Removed
     exports: Removed
     archived: Removed
+    steps: Removed
     trash: Removed
     unknown: tuple[str, ...]
     storage: Storage
@@ -74,7 +76,7 @@ class MaintenanceReport:
     @property
     def reclaimed(self) -> int:
         """Returns the bytes that are free now, or will be free when the trash is emptied."""
-        return (self.expiry.removed + self.old_files + self.orphans + self.exports + self.archived).bytes
+        return (self.expiry.removed + self.old_files + self.orphans + self.exports + self.archived + self.steps).bytes
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys that the command prints for maintain."""

@@ -35,6 +35,7 @@ def print_maintenance(report: MaintenanceReport) -> None:
     done.add_row("files of killed writers", *_removed(report.orphans))
     done.add_row("old exports, and unfinished ones", *_removed(report.exports))
     done.add_row("old archived and quarantined files", *_removed(report.archived))
+    done.add_row("what old runs passed on between steps", *_removed(report.steps))
     done.add_row("emptied from the trash", *_removed(report.trash))
     out.print(done)
     if report.unknown:

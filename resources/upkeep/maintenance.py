@@ -48,7 +48,6 @@ class Maintenance:
             expired=tuple(batch.batch_id for batch in ended if batch.status is BatchStatus.EXPIRED),
             discarded=tuple(batch.batch_id for batch in ended if batch.status is BatchStatus.DISCARDED),
             removed=sweep_batches(self._store, recent)
-            + sweep_steps(self._store)
             + Uploads(self._store.settings).sweep(self._store.retention_time()),
         )
 
@@ -88,6 +87,7 @@ class Maintenance:
             orphans=orphans,
             exports=Removed(exports.unfinished + exports.files, exports.bytes),
             archived=archived,
+            steps=sweep_steps(self._store),
             trash=trash,
             unknown=tuple(unknown),
             storage=storage,

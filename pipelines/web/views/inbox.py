@@ -25,7 +25,8 @@ def listed(visit: Visit) -> Response:
         arrived = store.arrived(visit.account, _SHOWN) if store.exists else []
         opened = {it.arrived: it for it in visit.site.uploads.listed(visit.account) if it.arrived}
         # What became of a file that somebody has opened and read otherwise is the state of its newest preview.
-        newest = store.batches_named({it.batch_id for it in opened.values() if it.batch_id})
+        read = {it.batch_id for it in opened.values() if it.batch_id}
+        newest = store.batches_named(read) if read else {}
     shown = []
     for batch in arrived:
         upload = opened.get(batch.batch_id)
