@@ -33,6 +33,7 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
 
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
 _OFFSET = r"(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)"
+_ZERO = r"^-?[0.]+([eE]|$)"
 _FORMS = {
     "integer": r"^-?0*[0-9]{1,19}$",
     "float": r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$",
@@ -153,7 +154,9 @@ def _convert(texts: pa.Array, field: Field) -> pa.Array:
         return pc.if_else(known, pc.is_in(lowered, pa.array(_TRUE)), pa.scalar(None, pa.bool_()))
     values = _cast(texts, arrow_type(field))
     if field.type == "float":
-        return pc.if_else(pc.is_finite(values), values, pa.scalar(None, pa.float64()))
+        # 1e400 would be infinite, and 1e-400 would be zero.
+        is_held = pc.and_(pc.is_finite(values), pc.or_(pc.not_equal(values, 0), pc.match_substring_regex(texts, _ZERO)))
+        return pc.if_else(is_held, values, pa.scalar(None, pa.float64()))
     if field.type in ("date", "timestamp"):
         # Python and the exported file allow the years 1 to 9999. An offset can lead to another year.
         exists = pc.and_(pc.greater_equal(pc.year(values), 1), pc.less_equal(pc.year(values), 9999))

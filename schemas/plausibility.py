@@ -46,6 +46,15 @@ _IN_KEYS = {
     WarningCode.PERCENTAGE: r"^-?[0-9.,]+ ?%$",
     WarningCode.LOOK_ALIKE: rf"^[ -~{_LOOK_ALIKES}]*[{_LOOK_ALIKES}][ -~{_LOOK_ALIKES}]*$",
 }
+_MONTHS = (
+    "jan|feb|mar|apr|may|jun[ei]?|jul[iy]?|aug|sept?|oct|nov|dec|jän|mär|märz|mrz|mai|okt|dez|janv|févr|mars|avr|juin"
+    "|juil|août|déc|ene|abr|ago|dic|gen|mag|giu|lug|set|ott|fev|out|mrt|mei"
+)
+_DATE = (
+    rf"(?i)^([0-9]{{1,2}}\.?[- ]({_MONTHS})\.?|({_MONTHS})\.?[- ][0-9]{{2}})$"
+    r"|^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]00:00(:00)?)?$"
+)
+"""What a spreadsheet shows or stores of a text such as 12-5 or SEPT2, of which it has made a date."""
 _IN_OTHERS = {WarningCode.LOOKS_LIKE_FLOAT: r"^-?[0-9]{4,}\.0$"}
 _NOT_SEEN = {
     WarningCode.EDGE_SPACE: EDGE_SPACE,
@@ -56,6 +65,7 @@ _EXPONENT = r"^\s*[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\s*$"
 
 _HAVE = {
     WarningCode.LOOKS_LIKE_FLOAT: ".0 at the end, as if a program had read them as numbers",
+    WarningCode.LOOKS_LIKE_DATE: "the form of a date, as if a spreadsheet had made dates of them",
     WarningCode.SCIENTIFIC_NOTATION: "scientific notation, so digits may be lost",
     WarningCode.PERCENTAGE: "a percent sign, as a number format shows it",
     WarningCode.EQUALS_QUOTED: 'the form ="…", =… or \'…, which keeps zeros in a spreadsheet',
@@ -79,6 +89,8 @@ _FIRST, _LAST = np.zeros((2, 256), np.uint8)
 _FIRST[[*range(0x21), *b"\"'=#\\Nn(<u"]] = _EDGE
 _LAST[[*range(0x21), *b"%"]] = _EDGE
 _FIRST[[*b"-0123456789"]] = _LAST[[*b"0123456789"]] = _DIGIT
+_DIGITS = _LAST == _DIGIT
+_LENGTHS_OF_DAYS = (10, 16, 19)
 
 
 @dataclass
@@ -107,6 +119,7 @@ class Plausibility:
     ) -> None:
         self._found: dict[tuple[str, WarningCode], _Found] = {}
         self._key = record_type.key[0]
+        self._keys = dict.fromkeys(record_type.key, 0)
         self.floats = floats
         types = {name: record_type.field(name).type for name in fields}
         self._exact = [name for name, type_ in types.items() if type_ == "integer" or type_.startswith("decimal")]
@@ -121,7 +134,13 @@ class Plausibility:
     def add(self, texts: pa.Table, typed: pa.Table) -> None:
         """Count the values of a chunk. `typed` has the values that were read from the texts."""
         for name, tests in self._tests.items():
-            suspects = _suspects(typed[name].combine_chunks())
+            values = typed[name].combine_chunks()
+            if name in self._keys:
+                self._keys[name] += len(values) - values.null_count
+                dates = _like_dates(values)
+                found = dates.filter(pc.match_substring_regex(dates, _DATE))
+                self._count(name, WarningCode.LOOKS_LIKE_DATE, found)
+            suspects = _suspects(values)
             suspects = suspects.filter(pc.match_substring_regex(suspects, "|".join(tests.values())))
             if len(suspects):
                 for code, pattern in tests.items():
@@ -150,6 +169,8 @@ class Plausibility:
         stored: how many keys that look like floating-point numbers match a stored key, without `.0` at their end.
         """
         for (name, code), found in self._found.items():
+            if code is WarningCode.LOOKS_LIKE_DATE and found.records == self._keys[name]:
+                continue
             has = "value has" if found.records == 1 else "values have"
             is_float = code is WarningCode.LOOKS_LIKE_FLOAT and name in self.floats
             what, more = _OF_FLOATS if is_float else _HAVE[code], ""
@@ -172,13 +193,30 @@ def _has_exponent(texts: pa.Array) -> bool:
     return b"e" in content or b"E" in content
 
 
-def _suspects(texts: pa.Array) -> pa.Array:
-    """Returns the texts that may look like mistakes: by first and last byte, and by bytes that are not plain."""
+def _bytes_of(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the bytes of texts, and where each begins and the last one ends."""
     _, offsets, buffer = texts.buffers()
     if buffer is None or not len(texts):
-        return texts[:0]
+        return np.zeros(0, np.uint8), np.zeros(len(texts) + 1, np.int32)
     ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    data = np.frombuffer(buffer, np.uint8)
+    return np.frombuffer(buffer, np.uint8), ends
+
+
+def _like_dates(texts: pa.Array) -> pa.Array:
+    """Returns the texts that may be dates: by their length, and by the bytes at their ends."""
+    data, ends = _bytes_of(texts)
+    lengths = np.diff(ends)
+    if not lengths.any():
+        return texts[:0]
+    first, last = (_DIGITS.take(data.take(at, mode="clip")) for at in (ends[:-1], ends[1:] - 1))
+    is_spelled = (first != last) & (lengths >= 5) & (lengths <= 10)
+    is_day = first & last & np.isin(lengths, _LENGTHS_OF_DAYS) & (data.take(ends[:-1] + 4, mode="clip") == ord("-"))
+    return texts.filter(pa.array(is_spelled | is_day))
+
+
+def _suspects(texts: pa.Array) -> pa.Array:
+    """Returns the texts that may look like mistakes: by first and last byte, and by bytes that are not plain."""
+    data, ends = _bytes_of(texts)
     used = data[ends[0] : ends[-1]]
     if not len(used):
         return texts[:0]

@@ -12,6 +12,7 @@ class WarningCode(StrEnum):
     DATE_ORDER = "date_order"
     DECIMAL_STYLE = "decimal_style"
     LOOKS_LIKE_FLOAT = "looks_like_float"
+    LOOKS_LIKE_DATE = "looks_like_date"
     SCIENTIFIC_NOTATION = "scientific_notation"
     PERCENTAGE = "percentage"
     LEADING_ZEROS = "leading_zeros"

@@ -496,6 +496,7 @@ def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
     ("content", "sentence"),
     [
         ("1,Ann,a@ex.org\n2,Bo,b@ex.org\n3,Cy,c@ex.org\n", "The first line looks like a record"),
+        ("id,name\nIdentifier,Full name\nK-1,Ann\nK-2,Bob\n", "like a second header row"),
         ("id,day,note\n(no.),(date),(text)\n1,2024-01-01,x\n2,2024-01-02,y\n", "like a second header row"),
         ("id,day\n" + "1,2024-01-01\n" * 10 + "\nno.,date\n3,2024-01-03\n", "Line 13 looks like the header of another"),
         ("Contacts\nname,town\nAnn,Rome\nBo,Oslo\n", "Line 2 is perhaps not the header: 1 line above it is left out."),

@@ -10,7 +10,7 @@ from typing import Any
 import openpyxl
 import pytest
 
-from resources.file_reader.header_row import find_header_row
+from resources.file_reader.header_row import SECOND_HEADER, HeaderRow, find_header_row
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, OnInvalid
@@ -19,6 +19,13 @@ from schemas.reading import DateOrder
 from tests.records import stored
 
 NAMES = ["", "Customer ID", "First name", "Phone", "Status", "Date of birth", "", "Revenue"]
+
+
+def test_a_row_of_names_below_the_header_row_is_asked_about() -> None:
+    rows = (("id", "name"), ("Identifier", "Full name"), ("K-1", "Ann"), ("K-2", "Bob"))
+    header = find_header_row(enumerate(rows, 1))
+    assert header == HeaderRow(1, 0, (SECOND_HEADER,))
+    assert find_header_row(enumerate((rows[0], *rows[2:]), 1)) == HeaderRow(1)
 
 
 def test_a_header_row_is_found_by_the_columns_that_it_names() -> None:

@@ -15,7 +15,7 @@ from resources.record_store import RecordStore, batch_detail
 from schemas.batches import OnInvalid
 from schemas.characters import code_points
 from schemas.contacts import Contacts
-from schemas.plausibility import _IN_ALL, _IN_KEYS, _IN_OTHERS, _NOT_SEEN, Plausibility, _suspects
+from schemas.plausibility import _DATE, _IN_ALL, _IN_KEYS, _IN_OTHERS, _NOT_SEEN, Plausibility, _like_dates, _suspects
 from schemas.validation import fields_with, validate
 from schemas.warnings import BatchWarning, WarningCode
 from tests.records import contact, contacts_of, put, write_csv
@@ -39,6 +39,11 @@ def found(field: str, *values: str) -> dict[str, tuple[int, tuple[str, ...]]]:
         ("phone", "301234.0", "looks_like_float"),
         ("external_id", "4.91701E+11", "scientific_notation"),
         ("phone", "5e-05", "scientific_notation"),
+        ("external_id", "05-Dec", "looks_like_date"),
+        ("external_id", "2-Sep", "looks_like_date"),
+        ("external_id", "Dez 05", "looks_like_date"),
+        ("external_id", "2026-12-05", "looks_like_date"),
+        ("external_id", "2026-12-05 00:00:00", "looks_like_date"),
         ("external_id", '="00123"', "equals_quoted"),
         ("phone", '="+4917012345"', "equals_quoted"),
         ("external_id", "15 %", "percentage"),
@@ -116,6 +121,12 @@ def test_a_value_that_is_rejected_for_such_a_character_gives_no_warning() -> Non
     assert found("status", "lead\xa0") == found("email", "a@ex.org\xa0") == found("external_id", "K\xa0") == {}
 
 
+def test_keys_that_are_all_dates_give_no_warning() -> None:
+    assert (
+        found("external_id", "2026-12-05", "2026-12-06") == found("external_id", "05-ABC", "ABC-05", "1-May-be") == {}
+    )
+
+
 def test_keys_of_another_alphabet_give_no_warning() -> None:
     assert found("external_id", "\u041a\u0438\u0440\u0438\u043b\u043b-1", "\u5c71-1") == {}
 
@@ -128,6 +139,18 @@ def test_every_value_that_a_pattern_finds_is_suspect(values: list[str]) -> None:
     for pattern in {**_IN_ALL, **_IN_OTHERS, **_NOT_SEEN}.values(), _IN_KEYS.values():
         for one in pattern:
             assert set(texts.filter(pa.compute.match_substring_regex(texts, one)).to_pylist()) <= suspects
+
+
+@given(
+    st.lists(
+        st.one_of(st.from_regex(_DATE, fullmatch=True, alphabet=st.characters(codec="utf-8")), st.text(max_size=9))
+    )
+)
+def test_every_date_is_looked_at(values: list[str]) -> None:
+    texts = pa.array(["sliced off", *values], pa.string())[1:]
+    assert {*texts.filter(pa.compute.match_substring_regex(texts, _DATE)).to_pylist()} <= {
+        *_like_dates(texts).to_pylist()
+    }
 
 
 def test_keys_are_compared_with_stored_ones(importer: Importer, store: RecordStore, tmp_path: Path) -> None:

@@ -1,27 +1,24 @@
 """`Draft`: an uploaded file on its way to an import, and the step that it has reached."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-import duckdb
-
+from pipelines.web import changed_values
 from pipelines.web.visit import Site, Visit, error_to_show
 from pipelines.web.work import Task
 from resources.importing.corrections import Corrections, Progress
 from resources.importing.importer import Importer
 from resources.importing.peek import Peek, peek
 from resources.record_store import RecordStore
-from resources.record_store.databases import literal
-from schemas.batches import Batch, BatchStatus, ChangedValue, ImportReport, OnInvalid
+from schemas.batches import BatchStatus, ImportReport, OnInvalid
 from schemas.errors import AlreadyImported, CommitUnknown, NotFound, PreviewOutdated, RecordsError, Refused
 from schemas.people import Role
 from schemas.uploads import Choices, Failure, Upload
 from schemas.warnings import WarningCode
 
-_CHANGES = "changes.parquet"
 _OF_READING = {WarningCode.DATE_ORDER: "date_order", WarningCode.DECIMAL_STYLE: "decimal"}
 """Warnings of values that another way of reading would read, and the option that says which way."""
 
@@ -34,16 +31,6 @@ class Step(StrEnum):
     FAILED = "failed"
     PREVIEWED = "previewed"
     SAVED = "saved"
-
-
-@dataclass(frozen=True)
-class Page:
-    """A part of a long list: its entries, its number from 1, and how many entries and pages there are."""
-
-    entries: Sequence[ChangedValue]
-    number: int
-    of: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -110,21 +97,6 @@ class Draft:
         """Returns the beginning of the file. Raises what reading it raises."""
         with self.site.stores.lent() as store:
             return peek(store, self.upload.request(self.file))
-
-    def changes(self, number: int, size: int, containing: str = "") -> Page:
-        """Returns a page of the changed values: all, or those that contain a text."""
-        path = self.file.parent.parent / _CHANGES
-        if not path.exists():
-            return Page((), 1, 1, 0)
-        condition = "WHERE contains(lower(concat_ws(' ', key, field, old, new)), lower(?))" if containing else ""
-        values = [containing] if containing else []
-        with duckdb.connect() as connection:
-            rows = f"FROM read_parquet({literal(path)}) {condition}"
-            (total,) = connection.execute(f"SELECT count(*) {rows}", values).fetchone() or (0,)
-            pages = max(1, -(-total // size))
-            number = min(max(number, 1), pages)
-            found = connection.execute(f"SELECT * {rows} LIMIT {size} OFFSET {(number - 1) * size}", values).fetchall()
-        return Page([ChangedValue(*row) for row in found], number, pages, total)
 
 
 def draft_of(visit: Visit) -> Draft:
@@ -229,7 +201,7 @@ def _preview(site: Site, upload: Upload, task: Task) -> None:
         with site.stores.lent() as store:
             report = Importer(store, upload.actor).preview(upload.request(file), task.progress)
             batch_id = report.batch.batch_id
-            keep_changes(store, report.batch, file)
+            changed_values.keep(store, report.batch, file)
     except Exception as error:
         task.require_server()  # it may have ended what was being done
         failure = Failure.of(error_to_show(error, site.settings))
@@ -262,14 +234,6 @@ def cancel(draft: Draft, actor: str) -> None:
         with site.stores.lent() as store:
             Importer(store, actor).discard(upload.account, draft.report.batch.batch_id)
     site.uploads.remove(upload)  # a preview that is made nevertheless finds no upload, and is discarded
-
-
-def keep_changes(store: RecordStore, batch: Batch, file: Path) -> None:
-    """Write all changed values of a preview beside the uploaded file."""
-    changes = file.parent.parent / _CHANGES
-    changes.unlink(missing_ok=True)
-    if batch.counts.updated:
-        store.account(batch.account).write_changes(batch.batch_id, changes)
 
 
 def save(draft: Draft, actor: str) -> None:

@@ -12,6 +12,7 @@ from itertools import islice
 from schemas.counts import numbered
 from schemas.reading import Differing, Question
 
+SECOND_HEADER = Question("The first record looks like a second header row.")
 MOST_ABOVE = 20
 """How many lines or rows above the header are recognised."""
 FIRST_ROWS = 30
@@ -55,7 +56,8 @@ def find_header_row(rows: Iterable[tuple[int, Sequence[str]]], noun: str = "row"
         return None
     chosen, is_certain = _chosen(filled)
     if is_certain:
-        return HeaderRow(filled[chosen][0], chosen)
+        is_second = chosen + 1 < len(filled) and not _names(filled, chosen) and _names(filled, chosen + 1)
+        return HeaderRow(filled[chosen][0], chosen, (SECOND_HEADER,) if is_second else ())
     first = _first_of_several(filled)
     candidates = [chosen, *dict.fromkeys(at for at in (first, 0) if at != chosen)]
     numbers, texts = zip(*((filled[at][0], beginning(filled[at][1])) for at in candidates), strict=True)

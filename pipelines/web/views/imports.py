@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.responses import Response
 
-from pipelines.web import drafts
+from pipelines.web import changed_values, drafts
 from pipelines.web.drafts import Draft, Step, draft_of
 from pipelines.web.questions import choices, header_rows, in_words, unnamed_sheet
 from pipelines.web.visit import Visit
@@ -20,7 +20,7 @@ from schemas.errors import InvalidRequest, NotFound, RecordsError, Refused
 from schemas.notices import asking
 from schemas.reading import NO, SAID, TAB, YES, ReadOptions
 from schemas.record_type import RecordType
-from schemas.uploads import Choices, Failure
+from schemas.uploads import Choices, Failure, Upload
 from schemas.values import MappedValue, joined, value_map
 
 _CHANGES = 50
@@ -206,19 +206,37 @@ def say_columns(visit: Visit) -> Response:
 
 
 def preview(visit: Visit) -> Response:
-    """Shows what would happen. Nothing is saved yet."""
+    """Shows what would happen. Nothing is saved yet. To a page that asks for a part, it shows the changed values."""
+    if visit.is_fragment:
+        return _changes(visit)
     draft = draft_of(visit)
     if draft.step is not Step.PREVIEWED or draft.report is None:
         return visit.go("import", draft.upload.upload_id)
-    number, text = _number(visit.request.query_params.get("page", "1")), visit.request.query_params.get("find", "")
-    changes = draft.changes(number, _CHANGES, text)
-    values: dict[str, Any] = {"draft": draft, "report": draft.report, "changes": changes, "find": text}
-    if visit.is_fragment:
-        return visit.page("_changes.html.jinja", **values)
-    values["meanings"] = _meanings(_record_type(visit, draft), draft)
     fixed = draft.fixed
-    left = draft.report.batch.counts.rejected - (fixed.ready if fixed else 0)
-    return visit.page("preview.html.jinja", fixed=fixed, open=left, **values)
+    return visit.page(
+        "preview.html.jinja",
+        draft=draft,
+        report=draft.report,
+        meanings=_meanings(_record_type(visit, draft), draft),
+        fixed=fixed,
+        open=draft.report.batch.counts.rejected - (fixed.ready if fixed else 0),
+        **_changed_values(visit, draft.upload),
+    )
+
+
+def _changes(visit: Visit) -> Response:
+    """Shows a page of the changed values. Many people page at once, so it asks no store."""
+    upload = visit.site.uploads.find(visit.account, visit.request.path_params["upload"])
+    if upload.batch_id is None:
+        return visit.go("import", upload.upload_id)
+    return visit.page("_changes.html.jinja", **_changed_values(visit, upload))
+
+
+def _changed_values(visit: Visit, upload: Upload) -> dict[str, Any]:
+    """Returns what the table of changed values shows: the page and the text that the address asks for."""
+    number, text = _number(visit.request.query_params.get("page", "1")), visit.request.query_params.get("find", "")
+    found = changed_values.page(visit.site.uploads.file(upload), number, _CHANGES, text)
+    return {"changes": found, "find": text, "address": visit.path("import", upload.upload_id, "preview")}
 
 
 def save(visit: Visit) -> Response:

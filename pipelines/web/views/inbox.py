@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from starlette.responses import Response
 
-from pipelines.web.drafts import keep_changes
+from pipelines.web import changed_values
 from pipelines.web.views.history import require_own
 from pipelines.web.visit import Visit
 from resources.inbox.arrivals import read_policies
@@ -71,7 +71,7 @@ def _as_upload(visit: Visit, store: RecordStore, batch: Batch) -> str:
                 part.write(block)
     is_open = batch.status is BatchStatus.PREVIEWED
     if is_open:
-        keep_changes(store, batch, uploads.file(upload))
+        changed_values.keep(store, batch, uploads.file(upload))
     batch_id = batch.batch_id if is_open else None
     uploads.change(upload, lambda it: replace(it, choices=choices, batch_id=batch_id, arrived=batch.batch_id))
     return upload.upload_id

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from resources.file_reader.delimited.by_line import is_marked
-from resources.file_reader.header_row import columns_of, has_sign, kind_of, kind_of_all
+from resources.file_reader.header_row import SECOND_HEADER, are_names, columns_of, has_sign, kind_of, kind_of_all
 from schemas.counts import numbered
 from schemas.errors import UnreadableFile
 from schemas.reading import Question
@@ -110,9 +110,8 @@ def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[st
         return (Question("The first line looks like a record: the file seems to have no header row."),)
     kinds = [kind_of_all(values) for values in columns_of(rows[1:], len(names))]
     second = [value for value, kind in zip(rows[0], kinds, strict=False) if kind]
-    if len(rows) > 2 and len(second) > 1 and names_another_table(second):
-        return (Question("The first record looks like a second header row."),)
-    return ()
+    is_second = len(rows) > 2 and len(second) > 1 and names_another_table(second)
+    return (SECOND_HEADER,) if is_second or are_names(rows[0], rows[1:]) else ()
 
 
 def _are_marked(names: Sequence[str]) -> bool:
