@@ -169,7 +169,7 @@ class Plausibility:
         stored: how many keys that look like floating-point numbers match a stored key, without `.0` at their end.
         """
         for (name, code), found in self._found.items():
-            if code is WarningCode.LOOKS_LIKE_DATE and found.records == self._keys[name]:
+            if code is WarningCode.LOOKS_LIKE_DATE and found.records == self._keys.get(name):
                 continue
             has = "value has" if found.records == 1 else "values have"
             is_float = code is WarningCode.LOOKS_LIKE_FLOAT and name in self.floats

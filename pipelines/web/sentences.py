@@ -73,7 +73,8 @@ class Sentences:
             return text
         body, end = (text[:-1], ".") if text.endswith(".") else (text, "")
         if with_reason := _WITH_REASON.fullmatch(body):
-            first, reason = self._whole(with_reason[1]), self._whole(with_reason[2])
+            name = None if " " in with_reason[1] else with_reason[1]
+            first, reason = self._whole(with_reason[1]) or name, self._whole(with_reason[2])
             if first is not None and reason is not None:
                 return f"{first} ({reason}){end}"
         for pattern, other in self._known:

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.web.rendering import plain
 from pipelines.web.texts import languages
+from resources.file_reader import FileReader
 from schemas import load_record_types, plausibility
 from schemas.cleaning import CleanedValues
 from schemas.dates import DateOrders
@@ -97,6 +98,19 @@ def test_every_rule_has_a_german_sentence() -> None:
 
     assert len(found) > 60
     assert {it for it in found if not GERMAN.has(it)} == set()
+
+
+def test_how_a_file_is_read_is_said_in_german(tmp_path: Path) -> None:
+    rows = "id;name\n1;Zo\xeb\n2;Bj\xf6rn\n"
+    contents = {
+        "a.csv": rows.encode("cp1252"), "b.csv": rows.encode("utf-16"), "c.csv": ("Contacts\n\n" + rows).encode(),
+        "d.json": b'[{"id": 1}]', "e.json": b'{"results": [{"id": 1}, {"id": 2}]}', "f.json": b'{"id": 1}\n{"id": 2}\n',
+    }  # fmt: skip
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with FileReader(tmp_path / name) as reader:
+            found = [part for said in reader.understood for part in said if part.strip('"') and not part.isdigit()]
+        assert {it for it in found if not GERMAN.has(it)} == set()
 
 
 def test_every_warning_has_a_german_sentence() -> None:
