@@ -15,7 +15,8 @@ test quick soak: export GLIBC_TUNABLES := \
 
 style = $(BIN)/ruff format --check . && $(BIN)/ruff check .
 
-# Checks the types while other tests run, and prints what it found after them. Fails if either does.
+# Checks the types while quick tests run, and prints what it found after them. Fails if either does. Tests of servers
+# would wait too long beside it.
 beside_types = $(BIN)/mypy >.venv/types 2>&1 & types=$$!; $(1); tests=$$?; \
   wait $$types; types=$$?; cat .venv/types; exit $$((tests + types > 0))
 
@@ -23,7 +24,8 @@ beside_types = $(BIN)/mypy >.venv/types 2>&1 & types=$$!; $(1); tests=$$?; \
 # Tests that share one of these run in one process.
 test: .venv/.ready
 	$(style)
-	$(call beside_types,$(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup)
+	$(BIN)/mypy
+	$(BIN)/pytest --numprocesses $$(($$(nproc) + 1)) --dist loadgroup
 
 # For use while working, within a minute: style, types, and the tests of the most used parts, with local stores alone.
 QUICK := layout errors definitions parsing mapping validation filters dates record_type report_writer \

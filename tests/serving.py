@@ -20,6 +20,8 @@ from tests.forked_commands import COMMAND_LINE
 
 COMMAND = str(Path(sys.executable).with_name("records"))
 T = TypeVar("T")
+PATIENCE = 4
+"""How many times as long as on a quiet machine a test waits: other machines of this size share their cores."""
 
 MATERIALISATIONS = """
 query ($key: AssetKeyInput!, $account: String!) {
@@ -87,8 +89,11 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def within(seconds: float, what: Callable[[], T], *, every: float = 0.5) -> T:
-    """Return the first answer that is not empty, or the last one when the time is up."""
-    deadline = time.monotonic() + seconds
+    """Return the first answer that is not empty, or the last one when the time is up.
+
+    The seconds are those of a quiet machine.
+    """
+    deadline = time.monotonic() + PATIENCE * seconds
     while not (answer := what()) and time.monotonic() < deadline:
         time.sleep(every)
     return answer
@@ -143,7 +148,7 @@ def require_end(server: Server, killed: str) -> None:
     (victim,) = (each for each in started if killed in words_of(each))
     victim.kill()
 
-    assert server.process.wait(timeout=60) == 1
-    _, alive = psutil.wait_procs(started, timeout=5)
+    assert server.process.wait(timeout=PATIENCE * 60) == 1
+    _, alive = psutil.wait_procs(started, timeout=PATIENCE * 5)
     assert alive == []
     assert not (server.home / "ui.json").exists()

@@ -26,7 +26,7 @@ from schemas import record_type_names
 from schemas.errors import InvalidRequest, RecordsError
 
 _HOST = "127.0.0.1"
-_STARTUP_SECONDS = 120.0
+_STARTUP_SECONDS = 300.0
 _WATCH_SECONDS = 2.0
 _END_SECONDS = 2.0
 _WEB_SERVER = (sys.executable, "-W", "ignore", "-m", "pipelines.dagster_process", "pipelines.web.server:main")

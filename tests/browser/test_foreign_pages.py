@@ -16,7 +16,7 @@ from resources.record_store import RecordStore
 from tests.records import contact, write_csv
 from tests.serving import Server
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("servers")
 
 RUNS = "{ runsOrError { ... on Runs { results { runId } } } }"
 SELECTOR = '{repositoryLocationName: "records", repositoryName: "__repository__", pipelineName: "preview_import"}'

@@ -14,9 +14,9 @@ from playwright.sync_api import TimeoutError as NotShown
 from resources.record_store import RecordStore
 from schemas.batches import Batch, BatchStatus
 from tests.records import Row, contact, write_csv
-from tests.serving import Server, require_end, within
+from tests.serving import PATIENCE, Server, require_end, within
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("servers")
 
 PICTURES = Path(os.environ.get("RECORDS_PICTURES", Path(__file__).parents[2] / "test-pictures"))
 JOBS = "locations/__repository__@records/jobs"
@@ -31,7 +31,7 @@ query ($key: AssetKeyInput!) {
 }
 fragment Texts on DisplayableEvent { metadataEntries { label ... on TextMetadataEntry { text } } }
 """
-LOADED = 60_000
+LOADED = PATIENCE * 60_000
 """Milliseconds that the first page of a server, or a run, may take."""
 
 

@@ -16,12 +16,13 @@ from resources.settings import Settings
 from schemas import load_record_types
 from tests.inbox import arrive, lands
 from tests.records import contact, values
+from tests.serving import PATIENCE
 
 playwright = pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 from playwright.sync_api import Browser, Page, expect, sync_playwright  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("servers")
 
 SHOTS = os.environ.get("RECORDS_SCREENSHOTS")
 """A folder for pictures of each page, if somebody wants to look at them."""
@@ -81,7 +82,7 @@ class Reader:
 
     def settles(self) -> None:
         """Wait until the file has been read, and the next page is there."""
-        self.page.wait_for_url(STEP, timeout=90_000)
+        self.page.wait_for_url(STEP, timeout=PATIENCE * 90_000)
         self.page.wait_for_load_state("networkidle")
 
 
@@ -102,7 +103,7 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     store, address = pages
     context = browser.new_context(accept_downloads=True, locale="en-GB", timezone_id="Europe/Berlin")
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE * 60_000)
     reader = Reader(page)
     page.goto(address)
     reader.looks()
@@ -208,7 +209,7 @@ def test_every_other_screen_is_clean(browser: Browser, pages: tuple[RecordStore,
     os.utime(store.settings.home / "exports.yaml", (0, 0))
     context = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin")
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE * 60_000)
     reader = Reader(page, "other-")
     page.goto(f"{address}/a/acme/import")
     book = Workbook()

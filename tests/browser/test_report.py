@@ -21,7 +21,7 @@ playwright = pytest.importorskip("playwright.sync_api")
 from axe_playwright_python.sync_playwright import Axe  # noqa: E402
 from playwright.sync_api import Browser, BrowserContext, Dialog, Page, sync_playwright  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = pytest.mark.xdist_group("servers")
 
 ROOT = Path(__file__).parent.parent.parent
 CORPORA = Path(os.environ.get("RECORDS_CORPORA", ROOT.parent / "shared" / "corpora"))

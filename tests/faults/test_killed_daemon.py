@@ -13,7 +13,7 @@ from tests.faults.daemon import daemons
 from tests.inbox import kinds, lands
 from tests.records import contact, stored
 
-pytestmark = pytest.mark.xdist_group("daemon")
+pytestmark = pytest.mark.xdist_group("servers")
 
 
 @pytest.fixture(scope="module")

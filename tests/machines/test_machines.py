@@ -23,7 +23,7 @@ from tests.records import contact, values, write_csv
 from tests.serving import within
 
 pytestmark = [
-    pytest.mark.xdist_group("machines"),
+    pytest.mark.xdist_group("servers"),
     # Dagster 1.13 reads pydantic's `__fields__` wherever a resource is made.
     pytest.mark.filterwarnings("ignore:The `__fields__` attribute is deprecated"),
 ]

@@ -30,7 +30,7 @@ from tests.forked_commands import COMMAND_LINE
 from tests.records import put
 from tests.serving import COMMAND, Server, environment, kill, serving, within
 
-pytestmark = pytest.mark.xdist_group("ui")
+pytestmark = pytest.mark.xdist_group("servers")
 
 LAUNCH = """
 mutation ($params: ExecutionParams!) {

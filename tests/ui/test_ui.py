@@ -21,7 +21,7 @@ from schemas import load_record_types
 from tests.records import contact, write_csv
 from tests.serving import COMMAND, Server, children, environment, require_end, serving, within, words_of
 
-pytestmark = pytest.mark.xdist_group("ui")
+pytestmark = pytest.mark.xdist_group("servers")
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -228,7 +228,7 @@ def test_viewers_see_what_there_is_and_can_change_nothing(
 
     viewer.process.send_signal(signal.SIGTERM)
 
-    assert viewer.process.wait(timeout=25) == 0
+    assert viewer.process.wait(timeout=28) == 0
     _, alive = psutil.wait_procs(started, timeout=5)
     assert alive == []
     assert (server.home / "ui.json").read_text() == served
