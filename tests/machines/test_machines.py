@@ -12,6 +12,7 @@ import pytest
 from pipelines.runs import fail_lost_runs
 from resources.export_writer import ExportWriter
 from resources.file_storage import read
+from resources.importing.importer import Importer
 from resources.inbox import inbox_of
 from resources.machines import heartbeats
 from resources.machines.heartbeats import Watch
@@ -19,7 +20,7 @@ from resources.record_store import RecordStore
 from schemas.exports import ExportManifest, ExportRequest
 from tests.inbox import kinds, lands, take
 from tests.machines.cluster import Cluster, are_apart
-from tests.records import contact, values, write_csv
+from tests.records import contact, contacts_of, values, write_csv
 from tests.serving import within
 
 pytestmark = [
@@ -36,6 +37,12 @@ def undisturbed(cluster: Cluster) -> str:
     """The SHA-256 of the export that is made here, without workers."""
     with RecordStore(cluster.settings) as store:
         return ExportWriter(store, "tester").export(ExportRequest("ex", "contacts")).sha256
+
+
+@pytest.fixture
+def soon_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a process count as gone after three beats that did not come, so that tests wait less."""
+    monkeypatch.setattr(Watch.__init__, "__defaults__", (3.0 * heartbeats.BEAT_SECONDS, time.monotonic))
 
 
 @pytest.fixture
@@ -120,9 +127,11 @@ def test_files_of_a_bundle_are_imported_side_by_side_and_those_of_one_account_in
 
 
 @pytest.mark.parametrize("place", ["after-plan_export", "before-make_part", "after-publish_export"])
-def test_a_killed_step_of_an_export_starts_again_at_once_and_the_file_is_the_same(
-    ready: Cluster, undisturbed: str, place: str
+def test_a_killed_step_of_an_export_starts_again_and_the_file_is_the_same(
+    ready: Cluster, undisturbed: str, place: str, request: pytest.FixtureRequest
 ) -> None:
+    if place != "before-make_part":  # one waits as long as users do
+        request.getfixturevalue("soon_gone")
     with ready.holding(place):
         run_id, result = ready.launch("export_contacts", EXPORT, "ex")
         os.kill(ready.held_at(place), signal.SIGKILL)
@@ -132,7 +141,7 @@ def test_a_killed_step_of_an_export_starts_again_at_once_and_the_file_is_the_sam
     require_whole(ready, run_id, undisturbed)
 
 
-def test_an_import_that_was_killed_after_its_commit_is_not_made_twice(ready: Cluster) -> None:
+def test_an_import_that_was_killed_after_its_commit_is_not_made_twice(ready: Cluster, soon_gone: None) -> None:
     with RecordStore(ready.settings) as store:
         store.add_account("once", "tester")
     with ready.holding("after-import_file"):
@@ -142,10 +151,62 @@ def test_an_import_that_was_killed_after_its_commit_is_not_made_twice(ready: Clu
     assert committed(ready, "once") == [("committed", 50)]
 
 
+@pytest.mark.parametrize("place", ["before-roll_back", "after-roll_back"])
+def test_a_rollback_that_was_killed_is_made_once(ready: Cluster, place: str, soon_gone: None) -> None:
+    account = place.replace("_", "-")
+    with RecordStore(ready.settings) as store:
+        store.add_account(account, "tester")
+        path = write_csv(ready.hold / f"{account}.csv", [contact(number) for number in range(50)])
+        batch = Importer(store, "tester").import_file(contacts_of(path, account)).batch
+    with ready.holding(place):
+        run_id, result = ready.launch("roll_back_batch", {"account": account, "batch_id": batch.batch_id})
+        os.kill(ready.held_at(place), signal.SIGKILL)
+    assert result.result(SECONDS), ready.messages(run_id)
+    with RecordStore(ready.settings) as store:
+        assert values(store, "amount", account=account) == {}
+        assert [it.undone.batch_id for it in store.batches(account) if it.undone] == [batch.batch_id]
+
+
+@pytest.mark.parametrize("place", ["after-open_bundle", "before-import_folder", "after-import_folder"])
+def test_arrivals_whose_step_was_killed_are_imported_once(ready: Cluster, place: str, soon_gone: None) -> None:
+    account = place.replace("_", "-")
+    with RecordStore(ready.settings) as store:
+        store.add_account(account, "tester")
+        lands(store, f"{account}.csv", [contact(number) for number in range(50)], f"{account}/contacts")
+        take(store)
+        (bundle,) = inbox_of(store).bundles()
+    with ready.holding(place):
+        run_id, result = ready.launch("import_arrivals", {"bundle": bundle})
+        os.kill(ready.held_at(place), signal.SIGKILL)
+    assert result.result(SECONDS), ready.messages(run_id)
+    assert committed(ready, account) == [("committed", 50)]
+    with RecordStore(ready.settings) as store:
+        assert kinds(store)[f"{account}.csv"] == ["archive"]
+
+
+def test_a_cancelled_run_ends_its_steps_and_begins_no_other(ready: Cluster) -> None:
+    with ready.holding("before-make_part"):
+        run_id, process = ready.launch_apart("export_contacts", EXPORT, "ex")
+        held = ready.held_at("before-make_part")
+        with dg.DagsterInstance.get() as instance:
+            run = instance.get_run_by_id(run_id)
+            assert run is not None
+            instance.report_run_canceling(run)  # as the launcher does before it sends the signal
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) is not None
+        assert within(30, lambda: not any(it.has(held) for it in ready.machines)), "the step goes on"
+    with dg.DagsterInstance.get() as instance:
+        run = instance.get_run_by_id(run_id)
+        assert run is not None
+        assert run.status is dg.DagsterRunStatus.CANCELED, ready.messages(run_id)
+    with RecordStore(ready.settings) as store:
+        assert run_id not in {it.run_id for it in store.exports("ex")}
+    assert "publish_export" not in " ".join(key.step for key in ready.claims(run_id))
+
+
 def test_the_steps_of_a_machine_that_is_gone_are_executed_by_another_one(
-    ready: Cluster, undisturbed: str, monkeypatch: pytest.MonkeyPatch
+    ready: Cluster, undisturbed: str, soon_gone: None
 ) -> None:
-    monkeypatch.setattr(Watch.__init__, "__defaults__", (3.0 * heartbeats.BEAT_SECONDS, time.monotonic))
     with ready.holding("after-make_part"):
         run_id, result = ready.launch("export_contacts", EXPORT, "ex")
         gone = ready.kill_machine_of(ready.held_at("after-make_part"))
