@@ -17,7 +17,7 @@ from schemas.errors import StoreUnreachable
 from tests.canaries import COLUMNS, KEYS, WORDS, other, person
 from tests.every_byte import places_with
 from tests.postgres import Postgres
-from tests.records import change, contacts_of, write_csv
+from tests.records import change, contacts_of, put, write_csv
 from tests.test_jobs import run
 from tests.test_ledger_events import news
 
@@ -85,6 +85,7 @@ def put_canaries(store: RecordStore, instance: dg.DagsterInstance, folder: Path)
 def test_what_was_erased_is_in_no_byte_of_dagster_and_its_history_can_be_read(
     store: RecordStore, dagster_home: Path, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
+    put(store, "SELECT 'N-' || i AS external_id, 'lead' AS status FROM range(100000) t(i)", account="ua")
     runs = put_canaries(store, instance, tmp_path)
     assert {succeeded for _, succeeded in runs} == {True, False}
     events = {run_id: len(instance.all_logs(run_id)) for run_id, _ in runs}

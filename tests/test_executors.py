@@ -12,7 +12,9 @@ from dagster_k8s import K8sRunLauncher
 
 from pipelines import executors
 from pipelines.celery_settings import celery_settings
+from pipelines.celery_worker import _refusal
 from pipelines.executors import require_reachable, require_workable
+from resources.operator_file import digests_of
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, StoreUnreachable
 
@@ -134,3 +136,18 @@ def test_the_values_for_kubernetes_fit_the_config_schema_of_dagster() -> None:
     assert Settings.from_environment(WORKING | environment).executor == "k8s"
     assert code["volumeMounts"][0]["mountPath"] == environment["RECORDS_HOME"]
     assert "AS kubernetes" in (DEPLOY / "Containerfile").read_text("utf-8")
+
+
+def test_a_worker_with_other_files_of_the_operator_refuses_the_steps_that_read_them(settings: Settings) -> None:
+    settings.home.mkdir(parents=True, exist_ok=True)
+    of_the_run = digests_of(settings.home)
+    assert _refusal(settings, "import_arrivals", of_the_run) is None
+    (settings.home / "inbox.yaml").write_text("defaults: {on_invalid: skip}\n")
+
+    refusal = _refusal(settings, "import_arrivals", of_the_run)
+
+    assert refusal is not None
+    assert refusal["error"].startswith(f"inbox.yaml in {settings.home} of ")
+    assert refusal["error"].endswith("Give all machines the same files, then execute the run again.")
+    assert _refusal(settings, "deliver_exports", of_the_run) is None, "it does not read inbox.yaml"
+    assert _refusal(settings, "import_arrivals", {}) is None, "a run of an earlier version sends none"
