@@ -14,11 +14,11 @@ from pipelines.imports import OWNER, column_schema
 from pipelines.partitions import ACCOUNTS
 from pipelines.runs import HIDDEN, tag_run
 from pipelines.store_resource import RETRIES, RecordsResource
+from resources.checksums import Checksums
 from resources.export_writer import ExportWriter
 from resources.export_writer.formats import FORMATS, supporting
 from resources.export_writer.inspection import masked_manifest, preview_of
 from resources.export_writer.plan import ExportPlan
-from resources.file_storage import Checksums
 from resources.record_store import RecordStore
 from resources.running_ui import RunningUi, page_of
 from schemas.counts import numbered

@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +18,6 @@ from importlib import import_module
 from io import BufferedReader
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
-
-import xxhash
 
 from schemas.errors import DamagedFile, DiskFull, StoreUnreachable
 from schemas.location import Location
@@ -245,64 +243,6 @@ def move(place: Location, target: Location) -> None:
                 place.fs.rm_file(path)
     else:
         raise TypeError(f"{place} and {target} are not in one kind of storage")
-
-
-class Checksum:
-    """A checksum, computed block by block. Its text is `xxh3:` and 32 hexadecimal digits.
-
-    XXH3 is faster than a disk, and finds accidental changes. It does not protect against forgery.
-    """
-
-    def __init__(self) -> None:
-        self._digest = xxhash.xxh3_128()
-
-    def update(self, block: bytes) -> None:
-        """Add the next bytes."""
-        self._digest.update(block)
-
-    def __str__(self) -> str:
-        """Return the checksum of all bytes so far."""
-        return f"xxh3:{self._digest.hexdigest()}"
-
-
-def checksum(place: Location) -> str:
-    """Return the checksum of a whole file. Raises FileNotFoundError if it is missing."""
-    return checksum_of(blocks_of(place))
-
-
-def checksum_of(blocks: Iterable[bytes]) -> str:
-    """Return the checksum of bytes."""
-    digest = Checksum()
-    for block in blocks:
-        digest.update(block)
-    return str(digest)
-
-
-class Checksums:
-    """The checksums of the files that one operation has read. It reads a file again only if its size or times differ.
-
-    A bit that flips on a disk changes neither. So no operation may use the checksums of an earlier one.
-    """
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[object, ...], str] = {}
-
-    def of(self, place: Location) -> str:
-        """Return the checksum of a whole file. Raises FileNotFoundError if it is missing."""
-        version = place, *_state(place)
-        if version not in self._known:
-            self._known[version] = checksum(place)
-        return self._known[version]
-
-
-def _state(place: Location) -> tuple[object, ...]:
-    """Return values of which at least one changes if the file is written to or replaced."""
-    if is_local(place):
-        status = place.stat()
-        return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-    with object_store_errors():
-        info = place.fs.info(place.path)
-    return info["size"], info["LastModified"], info.get("ETag")
 
 
 @contextmanager

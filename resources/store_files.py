@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from resources.checksums import Checksum
 from resources.export_writer.plan import PLAN
 from resources.file_storage import (
-    Checksum,
     FileStorage,
     ListedFile,
     blocks,

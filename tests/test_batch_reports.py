@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from resources.file_storage import FileStorage, checksum, read
+from resources.checksums import checksum
+from resources.file_storage import FileStorage, read
 from resources.importing.importer import Importer
 from resources.record_store import AccountRecords, RecordStore
 from schemas.batches import ImportReport, OnInvalid

@@ -26,11 +26,12 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
+from resources.checksums import checksum
 from resources.export_writer import ExportWriter, SweptExports, sweep_exports
 from resources.export_writer.formats import FORMATS, checked, choose_format
 from resources.export_writer.formats.csv import Csv
 from resources.export_writer.parts import make_part
-from resources.file_storage import checksum, entries, exists, usage
+from resources.file_storage import entries, exists, usage
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
 from resources.record_store.export_source import ExportSource, Range

@@ -16,7 +16,8 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.types import Receive, Scope, Send
 
 from pipelines.web.visit import Site, Visit
-from resources.file_storage import blocks, checksum_of, opened
+from resources.checksums import checksum_of
+from resources.file_storage import blocks, opened
 from resources.record_store import RecordStore
 from resources.record_store.refusals import no_such_export
 from resources.report_writer.page import Link

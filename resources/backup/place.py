@@ -17,11 +17,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import Any
 
+from resources.checksums import checksum, checksum_of
 from resources.file_storage import (
     FileStorage,
     blocks_of,
-    checksum,
-    checksum_of,
     entries,
     files_below,
     is_local,

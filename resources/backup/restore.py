@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from resources.backup.place import AT_ONCE, BackupPlace
+from resources.checksums import checksum
 from resources.disk_space import require_disk_space
 from resources.file_storage import (
     FileStorage,
-    checksum,
     entries,
     exists,
     files_below,

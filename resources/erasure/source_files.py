@@ -6,10 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from resources.checksums import checksum
 from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.file_cutter import cut
 from resources.erasure.source_search import FoundRecords, SourceSearch
-from resources.file_storage import checksum, entries, exists, files_below, is_local, read, remove
+from resources.file_storage import entries, exists, files_below, is_local, read, remove
 from resources.inbox.bundles import WHY, why_name
 from resources.record_store import RecordStore
 from schemas.batches import Batch

@@ -9,7 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from resources.file_storage import FileStorage, checksum_of, is_local, location, read, remove
+from resources.checksums import checksum_of
+from resources.file_storage import FileStorage, is_local, location, read, remove
 from resources.record_store.export_source import Bound, Range, Selection
 from schemas.errors import DamagedFile, NotFound
 from schemas.exports import ExportRequest

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
-from resources.file_storage import Checksum, blocks_of, is_local, size_of
+from resources.checksums import Checksum
+from resources.file_storage import blocks_of, is_local, size_of
 from resources.health.inventory import Wanted
 from resources.importing.progress import Progress
 from schemas.checks import Finding, Kind

@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 
 import duckdb
 
-from resources.file_storage import blocks_of, checksum, size_of
+from resources.checksums import checksum
+from resources.file_storage import blocks_of, size_of
 from resources.health.comparing import Comparison
 from resources.health.inventory import Inventory, Wanted, batch_of, present_files, take_inventory
 from resources.health.sources import SHA256, Source, TrashSource

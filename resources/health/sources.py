@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from resources.backup import BackupPlace
-from resources.file_storage import blocks_of, checksum, entries, size_of
+from resources.checksums import checksum
+from resources.file_storage import blocks_of, entries, size_of
 from resources.settings import Settings
 from schemas.errors import DamagedFile
 from schemas.files import StoredFile

@@ -1,6 +1,5 @@
 """Staging a file: read it, map its columns, check it, compare it with the records, count the outcomes."""
 
-import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,9 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from resources.file_reader import CellProblem, FileReader, Malformed, TextChunk
+from resources.file_reader import FileReader, TextChunk
 from resources.file_reader.formats import options_of_others
 from resources.importing.change_column import ChangeColumn
+from resources.importing.failed_rows import cell_failures, elsewhere, malformed_rows, problem_rows, unread, valid
 from resources.importing.last_lines import LastLines
 from resources.importing.lessons import Lessons
 from resources.importing.progress import Progress, observed_chunks
@@ -24,7 +24,7 @@ from resources.importing.source import Source
 from resources.importing.used_values import UsedValues
 from resources.record_store import Comparison, RecordStore, Staging
 from resources.record_store.comparison import StagedFile
-from resources.record_store.problems import PROBLEMS, ProblemFile, proposed_values, summarise
+from resources.record_store.problems import ProblemFile, proposed_values, summarise
 from resources.record_store.refusals import outdated_type
 from schemas import load_model
 from schemas.batches import ChangedValue, ImportRequest, ProblemCount, Remembered, RowProblem
@@ -43,7 +43,7 @@ from schemas.plausibility import Plausibility
 from schemas.reading import SAID, Question, ReadOptions
 from schemas.record_type import Field, RecordType
 from schemas.unclear_points import UnclearPoints
-from schemas.validation import Failures, fields_with, validate
+from schemas.validation import fields_with, validate
 from schemas.values import Cleaned, MappedValue
 from schemas.warnings import BatchWarning, WarningCode
 
@@ -354,7 +354,7 @@ def _stage(
     staged, examples = 0, None
     with _RecordFile(staging.records, schema) as file:
         for chunk in chunks:
-            problems.add_all(_malformed(chunk, len(reader.headers)))
+            problems.add_all(malformed_rows(chunk, len(reader.headers)))
             if not len(chunk.records):
                 continue
             examples = examples or _first_values(chunk)
@@ -372,7 +372,7 @@ def _stage(
             )
             checks.add(texts, typed, chunk.records, rows_of_texts(chunk, numbers, reader))
             failures = (
-                [*_cell_failures(chunk, mapping), *_elsewhere(failures, chunk, mapping)] if chunk.cells else failures
+                [*cell_failures(chunk, mapping), *elsewhere(failures, chunk, mapping)] if chunk.cells else failures
             )
             failures = [
                 *(it for it in failures if it.rule != "required" or it.field not in checks.may_be_empty),
@@ -380,12 +380,12 @@ def _stage(
                 *checks.last_lines.failures(chunk),
             ]
             checks.lessons.add(chunk, texts, typed, failures)
-            problems.add_all(_problem_rows(failure, chunk) for failure in failures)
+            problems.add_all(problem_rows(failure, chunk) for failure in failures)
             columns = [
                 chunk.records,
                 chunk.lines,
-                _valid(len(chunk.records), failures),
-                _unread(len(chunk.records), failures),
+                valid(len(chunk.records), failures),
+                unread(len(chunk.records), failures),
                 *typed.columns,
             ]
             file.write(pa.table(columns, schema=schema))
@@ -441,82 +441,6 @@ class _RecordFile:
 def _unescaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Returns the texts without their escapes: what schemas.formulas.unescape_formula does, a column at a time."""
     return pc.replace_substring_regex(texts, ESCAPED, r"\1")
-
-
-def _cell_failures(chunk: TextChunk, mapping: Mapping) -> list[Failures]:
-    """Returns the cells of mapped columns that the reader could not read as a value."""
-    fields = {position: name for name, position in mapping.fields.items()}
-    found: dict[tuple[str, str, str], list[CellProblem]] = {}
-    for cell in chunk.cells:
-        if cell.column in fields:
-            found.setdefault((fields[cell.column], cell.rule, cell.expected), []).append(cell)
-    return [
-        Failures(*broken, pa.array([cell.row for cell in cells], pa.uint64()), pa.array([cell.value for cell in cells]))
-        for broken, cells in found.items()
-    ]
-
-
-def _elsewhere(failures: list[Failures], chunk: TextChunk, mapping: Mapping) -> list[Failures]:
-    """Returns the failures without those of cells that the reader has already reported."""
-    known: dict[str | None, list[int]] = {}
-    fields = {position: name for name, position in mapping.fields.items()}
-    for cell in chunk.cells:
-        known.setdefault(fields.get(cell.column, ""), []).append(cell.row)
-    kept = []
-    for failure in failures:
-        new = pc.invert(pc.is_in(failure.rows, pa.array(known.get(failure.field, []), pa.uint64())))
-        kept.append(replace(failure, rows=failure.rows.filter(new), values=failure.values.filter(new)))
-    return [failure for failure in kept if len(failure.rows)]
-
-
-def _malformed(chunk: TextChunk, expected: int) -> list[pa.RecordBatch]:
-    texts = {
-        Malformed.FIELD_COUNT: f"must have {expected:,} fields, as the header has",
-        Malformed.QUOTATION_MARK: "must have quotation marks only around whole fields",
-        Malformed.REPEATED_HEADER: "must not be the header again",
-    }
-    found = {Malformed.QUOTATION_MARK: "one elsewhere", Malformed.REPEATED_HEADER: "the names of the columns"}
-    rows = [
-        {
-            "record": bad.record,
-            "line": bad.line,
-            "field": None,
-            "rule": bad.why.value,
-            "expected": texts[bad.why],
-            "value": found.get(bad.why, f"{bad.fields:,} fields"),
-        }
-        for bad in chunk.malformed
-    ]
-    return [pa.RecordBatch.from_pylist(rows, PROBLEMS)] if rows else []
-
-
-def _problem_rows(failure: Failures, chunk: TextChunk) -> pa.RecordBatch:
-    size = len(failure.rows)
-    columns = [
-        chunk.records.take(failure.rows),
-        chunk.lines.take(failure.rows),
-        pa.repeat(failure.field, size),
-        pa.repeat(failure.rule, size),
-        pa.repeat(failure.expected, size),
-        failure.values,
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=PROBLEMS)
-
-
-def _valid(size: int, failures: list[Failures]) -> pa.Array:
-    if not failures:
-        return pa.repeat(True, size)
-    failed = pa.concat_arrays([failure.rows for failure in failures])
-    return pc.invert(pc.is_in(pa.array(range(size), pa.uint64()), failed))
-
-
-def _unread(size: int, failures: list[Failures]) -> pa.Array:
-    """Returns for each record its texts that break a rule. They distinguish records with values that were not read."""
-    found: list[str | None] = [None] * size
-    for failure in failures:
-        for row, value in zip(failure.rows.to_pylist(), failure.values.to_pylist(), strict=True):
-            found[row] = json.dumps([found[row], failure.field, value])
-    return pa.array(found, pa.string())
 
 
 def _balanced(read: int, malformed: int, comparison: Comparison) -> Counts:

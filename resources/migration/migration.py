@@ -12,17 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from resources.checksums import checksum
 from resources.disk_space import require_disk_space
-from resources.file_storage import (
-    OBJECTS,
-    FileStorage,
-    blocks_of,
-    checksum,
-    files_below,
-    is_local,
-    remove,
-    size_of,
-)
+from resources.file_storage import OBJECTS, FileStorage, blocks_of, files_below, is_local, remove, size_of
 from resources.importing.progress import Progress
 from resources.migration.catalog_copy import CatalogCopy
 from resources.migration.catalog_rows import STAGED

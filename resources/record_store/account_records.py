@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resources.checksums import Checksums
 from resources.file_reader import no_such_file
-from resources.file_storage import Checksums, entries, files_below
+from resources.file_storage import entries, files_below
 from resources.record_store import lake_files, ledger, ledger_exports, ledger_files
 from resources.record_store.access import is_foreign
 from resources.record_store.account_rollbacks import AccountRollbacks

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.file_storage import checksum, checksum_of, entries, exists, read, remove
+from resources.checksums import checksum, checksum_of
+from resources.file_storage import entries, exists, read, remove
 from resources.record_store import ledger, ledger_files
 from resources.record_store.lake import Connection
 from resources.record_store.refusals import no_such_batch

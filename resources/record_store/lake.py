@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 import duckdb
 
-from resources.file_storage import Checksums
+from resources.checksums import Checksums
 from resources.process_state import pandas_hidden
 from resources.record_store.catalog import Catalog
 from resources.record_store.databases import Databases, literal

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from resources.file_storage import checksum, is_local, names_matching, size_of, sync
+from resources.checksums import checksum
+from resources.file_storage import is_local, names_matching, size_of, sync
 from resources.record_store import ledger, ledger_files
 from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection

@@ -21,16 +21,8 @@ from typing import IO, Any
 
 from fsspec import AbstractFileSystem  # type: ignore[import-untyped]
 
-from resources.file_storage import (
-    OBJECTS,
-    blocks,
-    checksum,
-    checksum_of,
-    is_local,
-    object_store_errors,
-    put_object,
-    unreachable,
-)
+from resources.checksums import checksum, checksum_of
+from resources.file_storage import OBJECTS, blocks, is_local, object_store_errors, put_object, unreachable
 from resources.settings import Settings
 from schemas.errors import DamagedFile
 from schemas.location import Location

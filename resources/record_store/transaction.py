@@ -10,8 +10,9 @@ from typing import Any, Self
 
 import duckdb
 
+from resources.checksums import Checksums
 from resources.clock import Clock
-from resources.file_storage import Checksums, FileStorage, usage
+from resources.file_storage import FileStorage, usage
 from resources.measurements import Measurements
 from resources.record_store import lake_files, ledger, ledger_files
 from resources.record_store.catalog import catalog_of
