@@ -128,6 +128,8 @@ class ReadOptions:
 
 _OF_ENCODING = ("or_encodings", "not_encodings")
 """The names of the options that belong to the encoding."""
+OF_FORM = (*_OF_ENCODING, "encoding", "delimiter", "sheet", "header_row", "at")
+"""The names of the options that say in which form a file has its records, and nothing about its values."""
 SAID = tuple(each.name for each in fields(ReadOptions) if each.name not in (*_OF_ENCODING, "likely_encoding", "of"))
 """The names of the options that a user says."""
 

@@ -13,7 +13,7 @@ from resources.record_store import RecordStore
 from schemas.batches import STANDING, Batch, ImportRequest
 from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.mapping import REJECTS_COLUMNS, header_row
-from schemas.reading import Question, ReadOptions, is_answered
+from schemas.reading import OF_FORM, Question, ReadOptions, is_answered
 from schemas.values import as_pairs
 
 Ask = Callable[[Question], str | None]
@@ -125,10 +125,11 @@ class Source:
         """Returns what was said, and how a user who commits the preview answers the open questions."""
         used = self.reader.used
         header_row = None if self.options.header_row is None else used.header_row
-        if self.parent is not None and self.parent.remembered is not None:
-            header_row = self.parent.remembered.options.header_row  # a rejects file has no titles
         delimiter = None if self.options.delimiter is None else used.delimiter
         said = replace(self.options, delimiter=delimiter, header_row=header_row, **dict.fromkeys(self.unsure))
+        if self.parent is not None and self.parent.remembered is not None:  # a rejects file has another form
+            its = self.parent.remembered.options
+            said = replace(said, **{name: getattr(its, name) for name in OF_FORM})
         return said.with_answers({it: it.proposed for it in self.questions if it.option is not None})
 
 

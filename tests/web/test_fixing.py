@@ -108,3 +108,24 @@ def test_rows_are_corrected_in_a_workbook_and_uploaded(visitor: Visitor, store: 
     visitor.step(second)
     assert [str(value) for value in values(store, "amount").values()] == ["1.50"]
     assert store.account("ua").batch(batch[1]).parent is not None
+
+
+def test_a_file_like_a_corrected_one_is_read_in_its_form(visitor: Visitor) -> None:
+    """The corrected rows are saved in UTF-8 with commas: that says nothing about the next file."""
+    text = "external_id;status;notes\nA;lead;Zoë\nB;Kunnde;Núñez\n"
+    upload = visitor.upload(text.encode("cp1252"))
+    visitor.step(upload)
+    visitor.post("import", upload, "reading", data={"encoding": "cp1252"})
+    visitor.step(upload)
+    visitor.post("import", upload, "fix", data={"action": "repair", "field": "status", "kind": "mapping"})
+    page = visitor.get("import", upload, "preview").text
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    left = re.search(r'name="leave_out" value="(\d+)"', page)
+    visitor.post("import", upload, "save", data={"batch": batch[1], "leave_out": left[1] if left else "0"})
+    visitor.step(upload)
+    assert "corrected.csv" in visitor.get("history").text
+
+    again = visitor.upload(text.replace("A;", "C;").replace("B;Kunnde", "D;lead").encode("cp1252"))
+
+    assert visitor.step(again) == f"import/{again}/preview"
