@@ -26,9 +26,6 @@ from resources.record_store.pending_files import PENDING
 from resources.settings import Settings
 from schemas.location import Location
 
-OPERATORS = ("exports.yaml", "inbox.yaml", "quotas.yaml", "web.yaml")
-"""The files that an operator writes into the home."""
-
 
 @dataclass(frozen=True)
 class OwnFile:

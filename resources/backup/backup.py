@@ -23,8 +23,8 @@ from resources.record_store.lake import Connection
 from resources.record_store.lake_files import NamedFile, known_files, needed, record_numbers
 from resources.record_store.refusals import damaged, no_checksum, not_ready
 from resources.record_store.snapshots import current_number
-from resources.settings import Settings
-from resources.store_files import OPERATORS, OwnFile, own_blocks, own_files
+from resources.settings import OPERATORS, Settings
+from resources.store_files import OwnFile, own_blocks, own_files
 from schemas.arrivals import PART
 from schemas.backups import CATALOG, HOME, BackupFile, BackupReport, Contents, LastBackup, Manifest
 from schemas.errors import DamagedFile, DiskFull, NotFound, Refused, StoreBusy, Unaccounted

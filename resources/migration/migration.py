@@ -24,8 +24,8 @@ from resources.record_store.identity import state_of
 from resources.record_store.refusals import damaged, not_ready
 from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.running_ui import RunningUi
-from resources.settings import Settings
-from resources.store_files import OPERATORS, own_files, put_blocks, roots
+from resources.settings import OPERATORS, Settings
+from resources.store_files import own_files, put_blocks, roots
 from schemas.errors import DamagedFile, DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
 from schemas.files import StoredFile
 from schemas.location import Location
