@@ -325,6 +325,31 @@ def test_the_header_again_is_no_record(file: Write, monkeypatch: pytest.MonkeyPa
     assert whole.records == [1, 3, 4]
 
 
+@pytest.mark.parametrize(
+    ("content", "records"),
+    [
+        ("id,n,price\nC-1,1,5.0\nid,price,n\nC-2,6.0,2\n", 2),
+        ("id,n,note\nC-1,1,x\nID,Note,\nC-2,y,\n", 2),
+        ("n,id\n1,C-1\nid,n\nC-2,2\n", 2),
+        ("id,note\nC-1,Ann\n\nid,code\nC-2,A\n", 3),
+    ],
+)
+def test_the_header_of_another_table_is_asked_about(file: Write, content: str, records: int) -> None:
+    whole = Whole(file(content))
+    assert len(whole.rows) == records
+    assert [it for it in whole.questions if "looks like the header of another table" in str(it)]
+
+
+@pytest.mark.parametrize("mark", ["#", "# ", "//", ";", "-- ", "REM "])
+def test_a_record_that_may_be_a_comment_is_asked_about(file: Write, mark: str) -> None:
+    def questions(content: str) -> list[object]:
+        return [it for it in Whole(file(content)).questions if "may be a comment" in str(it)]
+
+    assert questions(f"sku,note\nC-1,x\n{mark}C-2,y\nC-3,z\n")
+    assert questions(f"#sku,note\nC-1,x\n{mark}C-2,y\nC-3,z\n")
+    assert bool(questions(f"sku,note\n{mark}1,x\n{mark}2,y\n")) == (mark[-1] == " "), "all keys begin so"
+
+
 @pytest.mark.usefixtures("small_blocks")
 def test_a_byte_order_mark_where_a_block_begins_is_a_character(file: Write) -> None:
     assert Whole(file("id,name\n" + "\ufeffx,y\n" * 3000)).rows == [("\ufeffx", "y")] * 3000
@@ -496,6 +521,10 @@ def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
     ("content", "sentence"),
     [
         ("1,Ann,a@ex.org\n2,Bo,b@ex.org\n3,Cy,c@ex.org\n", "The first line looks like a record"),
+        ("id,name\nstring,string\nA,Ann\nB,Bob\n", "like a second header row"),
+        ("id,name\nVARCHAR(20),TEXT\nA,Ann\n", "like a second header row"),
+        ("id,name\ne.g. A,e.g. Ann\nA,Ann\n", "like a second header row"),
+        ("id,name,status\n(required),(optional),lead\nA,Ann,lead\n", "like a second header row"),
         ("id,name\nIdentifier,Full name\nK-1,Ann\nK-2,Bob\n", "like a second header row"),
         ("id,day,note\n(no.),(date),(text)\n1,2024-01-01,x\n2,2024-01-02,y\n", "like a second header row"),
         ("id,day\n" + "1,2024-01-01\n" * 10 + "\nno.,date\n3,2024-01-03\n", "Line 13 looks like the header of another"),

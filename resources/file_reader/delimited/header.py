@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from resources.file_reader.delimited.by_line import is_marked
-from resources.file_reader.header_row import SECOND_HEADER, are_names, columns_of, has_sign, kind_of, kind_of_all
+from resources.file_reader.header_row import (
+    SECOND_HEADER,
+    are_names,
+    columns_of,
+    describes_columns,
+    has_sign,
+    kind_of,
+    kind_of_all,
+)
 from schemas.counts import numbered
 from schemas.errors import UnreadableFile
 from schemas.reading import Question
@@ -103,6 +111,8 @@ def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[st
         return (
             Question("Below the header is a ruled line, as in a table for people. Spaces in its columns are kept."),
         )
+    if rows and describes_columns(rows[0]):
+        return (SECOND_HEADER,)
     if len(rows) < 2:
         return ()
     typed = [(kind_of(name), kind, name) for name, kind in zip(names, kinds, strict=False) if kind]
