@@ -30,7 +30,7 @@ _KINDS = {
 _DESCRIPTION = re.compile(
     r"(string|text|n?varchar2?|char|int(eger)?|bigint|number|numeric|decimal|float|double|real|date(time)?|time(stamp)?|"
     r"bool(ean)?|uuid|enum)(\s*\([\d, ]+\))?|"
-    r"\(?(required|optional|mandatory|unique|key|primary key|not null|null(able)?|pflicht(feld)?)\)?|"
+    r"\(?(required|optional|mandatory|unique|key|primary key|not null|null(able)?|pflicht\w*)\)?|"
     r"(e\.g\.|z\. ?b\.|p\. ?ex\.|examples?:|beispiel:) ?.+",
     re.IGNORECASE,
 )
