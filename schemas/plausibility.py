@@ -28,9 +28,11 @@ _LOOK_ALIKES = (
 
 _MISREAD = (
     r"\x{FFFD}|Ã[\x{A0}-\x{BF}„‰‡šœ€ƒ]|Â[\x{A0}-\x{BF}]|â€[™œ¢¦“”]"
+    r"|[ĂĹ][€‚„…†‡‰Š‹ŚŤŽŹ‘’“”•–—™š›śťžźˇ˘Ł¤Ą¦§¨©Ş«¬®Ż°±˛ł´µ¶·¸ąş»Ľ˝ľż]|[├┬┼√¬≈][^\x00-\x7f]"  # noqa: RUF001
     r"|([ÐÑ][^\x00-\x7fÐÑ]){3}|([РС][^\x00-\x7fА-Яа-я]){3}"  # noqa: RUF001  # of Cyrillic letters
 )
-"""What a program leaves that read the text in a wrong encoding: U+FFFD, or UTF-8 read as cp1252 or cp1251."""
+"""What a program leaves that read the text in a wrong encoding: U+FFFD, or UTF-8 read as cp1252, cp1250, cp1251, cp437
+or Mac Roman."""
 _IN_ALL = {
     WarningCode.SCIENTIFIC_NOTATION: r"^-?[0-9]([.,][0-9]+([eE][+-]?[0-9]{2,3}|E[0-9])|[eE][+-][0-9]{2,3})$",
     WarningCode.EQUALS_QUOTED: r"""^=("[^"]*"|0[0-9]+|[0-9]{4,})$|^'(0[0-9]+|[0-9]{4,})$""",

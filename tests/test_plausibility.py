@@ -114,6 +114,10 @@ def test_a_value_that_looks_like_a_mistake_is_warned_of(field: str, bad: str, co
             (it.encode().decode("cp1252"), "wrong_encoding", it.encode().decode("cp1252"))
             for it in ("José", "50 °", "\u2019")
         ),
+        *(
+            (it.encode().decode(codec), "wrong_encoding", it.encode().decode(codec))
+            for it, codec in (("żółw", "cp1250"), ("Zoë", "mac_roman"), ("Zoë", "cp437"), ("Łódź", "mac_roman"))
+        ),
         ("Иван".encode().decode("cp1251", "replace"), "wrong_encoding", "Иван".encode().decode("cp1251", "replace")),
         ("Üb".encode().decode("cp1252"), "wrong_encoding", "Üb".encode().decode("cp1252")),
     ],
@@ -137,6 +141,9 @@ def test_a_character_that_is_not_seen_is_kept_and_warned_of(bad: str, code: str,
         "SÃO",
         "Â",
         "РЎ",
+        "PĂIUŞ",
+        "√2",
+        "a ≈ b",
         "'68",
     ],
 )
