@@ -234,8 +234,8 @@ def test_rejects_beyond_the_policy_lie_in_quarantine_and_can_be_corrected(inbox_
     assert "1 of 2 records is rejected" in why
     assert "In this inbox files are committed when at most 40% of their records are rejected." in why
     assert f"records commit {waiting.batch_id} --on-invalid skip" in why
-    beside = inbox_store.settings.data / folder / "many.rejects.csv"
-    command = f"records import {beside if isinstance(beside, Path) else beside.name} -a ua -t contacts"
+    there = inbox_store.settings.data / folder / "many.rejects.csv"
+    command = f"records import {there if isinstance(there, Path) else there.name} -a ua -t contacts"
     assert f"Or import it yourself: {command}" in why
 
     Importer(inbox_store, "tester").commit("ua", waiting.batch_id, OnInvalid.SKIP)

@@ -250,8 +250,8 @@ def test_each_way_of_damage_is_found_in_each_kind_of_file(
     assert len(touched) >= 6
     (rejects,) = (name for name in touched if ".rejects." in name)
     report = checked(world.store)
-    found = {Path(it.path).name for it in report.findings if it.kind is Kind.DAMAGED and it.path}
-    assert found == touched - {rejects}, "a rejects file is the user's to edit"
+    damaged = {Path(it.path).name for it in report.findings if it.kind is Kind.DAMAGED and it.path}
+    assert damaged == touched - {rejects}, "a rejects file is the user's to edit"
     assert [it.path and Path(it.path).name for it in report.notes if it.kind is Kind.EDITED] == [rejects]
 
 

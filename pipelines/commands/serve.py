@@ -47,7 +47,7 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
     `records ui` runs all parts on one machine. The code server has no login: only a socket, or a network of its own.
     """
 
-    def ready(at: str) -> None:
+    def ready(at: str | None) -> None:
         print_json({"role": role, "at": at}) if as_json else notice(
             f"Serving {role} at {at}." if at else f"Serving {role}, which needs no address."
         )

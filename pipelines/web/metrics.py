@@ -34,7 +34,7 @@ class Metrics:
         self._settings = settings
         self._turn = Lock()
         self._reached: int | None = None
-        disable_created_metrics()  # a second number for each counter: when this process made it
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second number for each counter: when this process made it
         self._registry = registry = CollectorRegistry()
         registry.register(_Measured(Measurements(settings.home)))
         labels = ("account",) if settings.metrics_accounts else ()
