@@ -565,8 +565,10 @@ def test_numbers_of_two_decimal_signs_stay_as_they_are_and_are_asked_about() -> 
 def test_a_row_of_labels_below_the_header_of_a_workbook_is_no_example(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
-    for row in (["cust_no", "umsatz"], ["Kundennummer", "Umsatz EUR"], *([f"K-{n}", n * 1.5] for n in range(5))):
-        sheet.append(row)
+    sheet.append(["cust_no", "umsatz"])
+    sheet.append(["Kundennummer", "Umsatz EUR"])
+    for number in range(5):
+        sheet.append([f"K-{number}", number * 1.5])
     book.save(tmp_path / "sales.xlsx")
     drafted = draft(tmp_path / "sales.xlsx")
     assert re.findall(r"(\w+): (\w+) = field", drafted.module) == [("cust_no", "Text"), ("umsatz", "Float")]
