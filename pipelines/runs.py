@@ -8,7 +8,7 @@ from resources.machines.claims import Claims
 from resources.machines.database import WorkTables
 from resources.machines.heartbeats import Watch, beats_of, is_running, machine_of, process_name
 from resources.settings import Settings
-from schemas.errors import RecordsError
+from schemas.errors import RecordsError, StoreNotReady
 
 ACCOUNT, BATCH = "records/account", "records/batch"
 HIDDEN = ".dagster/records-"
@@ -38,10 +38,14 @@ def tag_process(instance: dg.DagsterInstance, run_id: str) -> None:
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Fail runs that have lost their process or its machine. The deployment's run_retries start them again.
 
-    With PostgreSQL, each process counts upwards in the catalog's database. Without it, there is one machine only.
+    With PostgreSQL, each process counts upwards in the catalog's database. Without it, there is one machine only. If
+    the user may make no tables there, this says so: an error at each tick would hide other errors.
     """
     found = {record.dagster_run.run_id: record.dagster_run for record in _running(context.instance)}
-    lost = fail_lost_runs(context.instance, Settings.from_environment(), _WATCH)
+    try:
+        lost = fail_lost_runs(context.instance, Settings.from_environment(), _WATCH)
+    except StoreNotReady as error:
+        return dg.SkipReason(str(error))
     return dg.SkipReason(f"{len(lost)} of {len(found)} running runs were lost." if lost else "No run is lost.")
 
 

@@ -130,7 +130,11 @@ class RecordModel(pandera.DataFrameModel):
         presets = {preset: tuple(columns) for preset, columns in metadata.get("presets", {}).items()}
         record_type = RecordType(schema.name, (cls.__doc__ or "").strip(), tuple(fields), key, presets)
         required = {field.name for field in fields if field.required}
-        if not key or not required.issuperset(key):
+        if not key:
+            raise TypeError(
+                f"{cls.__name__}.Config.metadata['key'] is empty: name the required fields that identify a record"
+            )
+        if not required.issuperset(key):
             raise TypeError(f"{cls.__name__}.Config.metadata['key'] must name one or more required fields; it is {key}")
         meant = {field.name: field.name for field in fields}
         for spelling, name in [(alias, field.name) for field in fields for alias in field.aliases]:

@@ -497,6 +497,9 @@ def test_a_place_that_is_not_this_stores_is_refused_and_left_alone(
     restore(bk, there.settings, new_id=True)
     with RecordStore(there.settings) as second, pytest.raises(Refused, match="has the backups of another store"):
         back_up(second, bk)
+    for empty in ("", " "):
+        with pytest.raises(InvalidRequest, match=r"No place of the backups is given: it is empty\."):
+            back_up(store, empty)
     with pytest.raises(InvalidRequest, match="The place of the backups is 'ftp://x'"):
         back_up(store, "ftp://x")
     with pytest.raises(NotFound, match="There are no backups in"):

@@ -28,7 +28,7 @@ from schemas.rollbacks import OnModified, RollbackRequest
 from tests.object_server import on_disk
 from tests.prepared import Prepared, an_empty_store, starts_with
 from tests.records import contact, contacts_of, stored, write_csv
-from tests.test_damage import World, flip, two_imports_and_a_preview
+from tests.test_damage import World, two_imports_and_a_preview
 
 pytestmark = [pytest.mark.runs_on("laptop", "postgres", "server"), starts_with(two_imports_and_a_preview)]
 
@@ -112,10 +112,10 @@ def test_no_backup_brings_an_erased_record_back(store: RecordStore, importer: Im
     assert rejects is not None
     Backup(store, BackupPlace(place, store.settings)).run()
     Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", (contact(2)["external_id"],)))
-    flip(rejects)
+    on_disk(rejects).unlink()
     done = StoreRepair(store, "mender", sources=[BackupSource(place, store.settings)]).run()
-    assert remedies(done) == [Remedy.NONE]
-    assert contact(2)["external_id"].encode() not in on_disk(rejects).read_bytes()
+    assert remedies(done) == []
+    assert not on_disk(rejects).exists()
 
 
 def lake_path(place: object) -> str:

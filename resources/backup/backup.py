@@ -24,7 +24,7 @@ from resources.record_store.lake_files import NamedFile, known_files, needed, re
 from resources.record_store.refusals import damaged, no_checksum, not_ready
 from resources.record_store.snapshots import current_number
 from resources.settings import OPERATORS, Settings
-from resources.store_files import OwnFile, own_blocks, own_files
+from resources.store_files import OwnFile, closed_folders, is_readable, own_blocks, own_files
 from schemas.arrivals import PART
 from schemas.backups import CATALOG, HOME, BackupFile, BackupReport, Contents, LastBackup, Manifest
 from schemas.errors import DamagedFile, DiskFull, NotFound, Refused, StoreBusy, Unaccounted
@@ -52,6 +52,7 @@ class _Copied:
     present: set[str]
     files: dict[str, BackupFile] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
     bytes: int = 0
 
 
@@ -113,6 +114,7 @@ class Backup:
             seconds=round(time.monotonic() - started, 2),
             lock_seconds=round(lock_seconds, 3),
             left_out=tuple(sorted(self._copied.left_out)),
+            unreadable=tuple(sorted(self._copied.unreadable)),
             pruned=pruned,
             freed=freed,
         )
@@ -204,6 +206,7 @@ class Backup:
         """
         for _ in range(_TRIES):
             self._copied.left_out.clear()
+            self._copied.unreadable = {*closed_folders(self._settings)}
             files = own_files(self._settings)
             now = file_time(self._settings.scratch)
             files = [file for file in files if not self._is_arriving(file, now)]
@@ -211,7 +214,7 @@ class Backup:
                 copied = [*threads.map(self._copy_own_file, files)]
             self._progress(self._copied.bytes)
             if all(copied):
-                return [self._copied.files[file.path] for file in files if file.path not in self._copied.left_out]
+                return [self._copied.files[file.path] for file in files if file.path not in self._copied.unreadable]
         raise StoreBusy("Files of the store moved all the time while they were copied.", "Run the command again later.")
 
     def _is_arriving(self, file: OwnFile, now: datetime | None) -> bool:
@@ -242,9 +245,9 @@ class Backup:
         except FileNotFoundError:
             return False
         except PermissionError:
-            if not file.path.startswith("inbox/"):
+            if is_readable(self._settings.data / file.path):  # the place of the backups refuses
                 raise
-            copied.left_out.add(file.path)
+            copied.unreadable.add(file.path)
             return True
         if made.bytes != file.bytes:
             return False

@@ -15,6 +15,7 @@ from resources.export_writer.plan import EXPORT_ID, PLAN
 from resources.export_writer.sweeping import remove_partial
 from resources.file_storage import entries, files_below, is_local, read, usage
 from resources.record_store import RecordStore
+from resources.record_store.ledger_erasure import Values
 from resources.settings import Settings
 from resources.uploads import Uploads
 from schemas.batches import Batch
@@ -70,8 +71,16 @@ def report_folders(
     for batch in batches:
         folder = settings.folder(account, "reports") / batch.batch_id
         files = entries(folder)
-        if files and (batch.batch_id in touched or any(map(values.has, _texts_of(files)))):
+        if files and (batch.batch_id in touched or _shows(files, values)):
             yield folder
+
+
+def _shows(files: Collection[Location], values: Values) -> bool:
+    """Returns whether files show an erased value. They may, if this user may not read them."""
+    try:
+        return any(map(values.has, _texts_of(files)))
+    except PermissionError:
+        return True
 
 
 def beyond_reach(settings: Settings) -> Iterator[str]:

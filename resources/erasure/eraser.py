@@ -114,6 +114,7 @@ class Eraser:
             touched.append(self._erase_from_lake(request, found))
             touched.append(self._erase_from_runs(found))  # what a sensor has written meanwhile
         self._store.rebuild_history()
+        found.beyond += [it for it in files.beyond if it not in found.beyond]
         found.beyond += self._store.vacuum()
         return self._finish(self._report(erasure_id, request, touched, found, discarded))
 
@@ -146,6 +147,7 @@ class Eraser:
         found.staged = [*derived_files.staged_batches(self._store, request.account, batches, erased, folder)]
         touched |= {it.batch_id for it in found.staged} | {it.batch_id for it in found.sources if it.batch_id}
         self._search_derived(request, found, touched, sources, folder)
+        found.beyond += sources.beyond
         return found
 
     def _search_derived(

@@ -1,8 +1,8 @@
 """The files of an account that were imported or wait for it, and how erased records leave them."""
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from resources.erasure.source_search import FoundRecords, SourceSearch
 from resources.file_storage import entries, exists, files_below, is_local, read, remove
 from resources.inbox.bundles import WHY, why_name
 from resources.record_store import RecordStore
+from resources.store_files import closed_folders
 from schemas.batches import Batch
 from schemas.erasure import Found, Touched
 from schemas.errors import NotAccessible, NotFound, Refused
@@ -60,6 +61,16 @@ class SourceFiles:
         self._erased = erased
         self._folder = folder
         self._search = SourceSearch(store, account, erased)
+        self._unreadable: set[str] = set()
+
+    @property
+    def beyond(self) -> list[str]:
+        """Returns, as sentences, the files and folders of the account that this user may not read."""
+        return [
+            f"{folder}/{self._erased.values.masked(name)} may not be read by this user, so it was not searched. "
+            "It may have the records: let this user read it, then erase again."
+            for folder, _, name in (path.rpartition("/") for path in sorted(self._unreadable))
+        ]
 
     def find(self, batches: Sequence[Batch]) -> list[SourceFile]:
         """Returns the files with erased records: rejects, inbox, archive and quarantine."""
@@ -80,6 +91,14 @@ class SourceFiles:
                             found.append(SourceFile(kind, place, records, after is not None, batch_id))
             except (FileNotFoundError, NotFound):  # it was moved or removed meanwhile
                 continue
+            except PermissionError:
+                self._unreadable.add(str(place))
+        own = re.compile(
+            rf"(accounts/{self._account}(/rejects.*)?)|"
+            rf"(inbox|processing/[^/]+|archive|quarantine)/{self._account}(/{re.escape(self._type)}.*)?"
+        )
+        settings = self._store.settings
+        self._unreadable |= {str(settings.data / it) for it in closed_folders(settings) if own.fullmatch(it)}
         return found
 
     def finds_in(self, path: Path) -> bool:
@@ -88,8 +107,13 @@ class SourceFiles:
 
     def finds_in_place(self, place: Location) -> bool:
         """Returns whether a file of the store has erased records; False if it was removed meanwhile."""
-        with suppress(FileNotFoundError, NotFound), self._store.files.fetched(place, self._folder) as path:
-            return self._search.find(path).has_any
+        try:
+            with self._store.files.fetched(place, self._folder) as path:
+                return self._search.find(path).has_any
+        except PermissionError:
+            self._unreadable.add(str(place))
+        except (FileNotFoundError, NotFound):
+            pass
         return False
 
     def require_exact(self, files: Sequence[SourceFile]) -> None:
@@ -141,7 +165,11 @@ class SourceFiles:
         for listed in files_below(self._store.settings.quarantine / self._account / self._type):
             if listed.place.name not in _REASONS:
                 continue
-            text = read(listed.place).decode("utf-8", "replace")
+            try:
+                text = read(listed.place).decode("utf-8", "replace")
+            except PermissionError:
+                self._unreadable.add(str(listed.place))
+                continue
             masked = values.masked(text)
             if masked != text:
                 with self._store.files.making(listed.place) as made:
@@ -159,16 +187,24 @@ class SourceFiles:
 
     def _places(self, known: "dict[str, Batch]") -> Iterator[tuple[Found, Location, str | None]]:
         settings = self._store.settings
-        for folder in entries(settings.folder(self._account, "rejects")):
+        for folder in _readable(settings.folder(self._account, "rejects")):
             if folder.name in known:
-                yield from ((Found.REJECTS, place, folder.name) for place in entries(folder))
-        for place in entries(settings.inbox / self._account / self._type):
+                yield from ((Found.REJECTS, place, folder.name) for place in _readable(folder))
+        for place in _readable(settings.inbox / self._account / self._type):
             yield Found.INBOX, place, None
-        for bundle in entries(settings.processing):
-            for place in entries(bundle / self._account / self._type):
+        for bundle in _readable(settings.processing):
+            for place in _readable(bundle / self._account / self._type):
                 yield Found.INBOX, place, None
         for listed in files_below(settings.archive / self._account / self._type):
             yield Found.ARCHIVE, listed.place, listed.place.parent.name
         for listed in files_below(settings.quarantine / self._account / self._type):
             if listed.place.name not in _REASONS:
                 yield Found.QUARANTINE, listed.place, None
+
+
+def _readable(folder: Location) -> Sequence[Location]:
+    """Returns the files and folders in a folder; none if this user may not read it."""
+    try:
+        return entries(folder)
+    except PermissionError:
+        return ()

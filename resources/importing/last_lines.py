@@ -53,6 +53,11 @@ class LastLines:
         return len(self._found) if self._choice is Footer.SKIP else 0
 
     @property
+    def lines(self) -> list[int]:
+        """Returns on which lines they are; complete after the last chunk."""
+        return [it.line for it in self._found]
+
+    @property
     def understood(self) -> tuple[tuple[str, str], ...]:
         """Returns what is left out, as label and value."""
         if not self.skipped:
