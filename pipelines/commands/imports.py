@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipelines.commands import options
-from pipelines.commands.options import open_store, owner, print_json, progress
+from pipelines.commands.options import notice, open_store, owner, print_json, progress
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, Uncertain
@@ -130,8 +130,10 @@ def _preview_options(command: _Function) -> _Function:
 def preview(file: Path, show_values: bool, as_json: bool, **choices: Any) -> None:
     """Read and check the whole FILE, and compare it with the records. Writes no records."""
     with _importer() as (store, importer):
+        is_new = store.require_meant(choices["account"])
         with progress(f"Reading {file.name}", as_json) as bar:
             report = importer.preview(_request(file, **choices), bar, _ask(bar), _choose(bar))
+        _print_new(report, is_new, as_json)
         print_report(store, report, show_values, as_json)
         if report.batch.questions:
             from resources.importing.importer import uncertain
@@ -174,8 +176,10 @@ def discard(batch_id: str, account: str | None, as_json: bool) -> None:
 def import_file(file: Path, on_invalid: OnInvalid, show_values: bool, as_json: bool, **choices: Any) -> None:
     """Preview FILE, then commit it. If its records change in between, preview it again."""
     with _importer() as (store, importer):
+        is_new = store.require_meant(choices["account"])
         with progress(f"Reading {file.name}", as_json) as bar:
             report = importer.import_file(_request(file, **choices), on_invalid, bar, _ask(bar), _choose(bar))
+        _print_new(report, is_new, as_json)
         print_report(store, report, show_values, as_json)
 
 
@@ -190,6 +194,12 @@ def print_report(store: RecordStore, report: ImportReport, show_values: bool, as
 
         personal = frozenset() if show_values else frozenset(it.name for it in record_type.fields if it.personal)
         print_for_people(shown, personal, store.clock.now())
+
+
+def _print_new(report: ImportReport, is_new: bool, as_json: bool) -> None:
+    """Say that an account is new, because a name with a mistake would be one too."""
+    if is_new and not as_json:
+        notice(f"{report.batch.account} is a new account.")
 
 
 @contextmanager

@@ -65,12 +65,13 @@ class Importer:
         choose: asks a user which proposed values to map. If there are some, the file is read once more.
 
         If a preview fails, nothing is left of it. Raises AlreadyImported if the same content has been imported and
-        `again` is not set; QuotaExceeded if the account would have more than it may; NotFound, UnreadableFile,
-        DiskFull, InvalidRequest or StoreNotReady if the file cannot be previewed; Unaccounted if the counts do not
-        balance.
+        `again` is not set; QuotaExceeded if the account would have more than it may; NotFound if there is no
+        such account and one with a name like it; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady if
+        the file cannot be previewed; Unaccounted if the counts do not balance.
         """
         records = self._store.account(request.account)
         if request.arrival is None:  # the inbox has already found the account of its files
+            self._store.require_meant(request.account)
             records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))

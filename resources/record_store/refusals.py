@@ -43,6 +43,14 @@ def check_account(name: str | None) -> str:
     return name
 
 
+def no_such_account(name: str, meant: str) -> NotFound:
+    """Returns the error for a file of an account that does not exist, with a name like that of another account."""
+    return NotFound(
+        f"There is no account {name!r}. Did you mean {meant!r}?",
+        f"Nothing was read. If it is another account, make it first: records accounts add {name}.",
+    )
+
+
 def not_ready(settings: Settings) -> StoreNotReady:
     """Returns the error for a store that does not exist."""
     return StoreNotReady(
