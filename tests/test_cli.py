@@ -601,8 +601,8 @@ def test_a_remembered_mapping_names_its_batch_and_can_be_overruled() -> None:
     printed = run("preview", second, *options).stdout
     other = done("preview", second, *options, "--map", "id=external_id", "--map", "Kundennr=")
 
-    remembered = "'Kundennr' to external_id, 'id' ignored, 'Stand' to status"
-    assert f"\nRead as in {batch_id}: {remembered}\n" in printed
+    remembered = "  'Kundennr' to external_id\n  'id' ignored\n  'Stand' to status"
+    assert f"\nRead as in {batch_id}:\n{remembered}\n" in printed
     assert (other["remembered_from"], other["created"]) == (batch_id, 1), "Stand is remembered still"
     done("commit", other["batch_id"])
     assert [it["external_id"] for it in exported()] == ["C-1", "X-2"]
@@ -614,7 +614,8 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     batch_id = printed.split()[0]
     lines = [line.rstrip() for line in printed.splitlines()]
     assert lines[:2] == [f"{batch_id}  previewed", "mixed.csv as contacts of ua, by tester"]
-    assert lines[2].startswith("Read as Delimited text; encoding utf-8 (certain")
+    assert lines[2] == "Read as Delimited text"
+    assert lines[3].startswith("  encoding utf-8 (certain")
     start = next(at for at, line in enumerate(lines) if line.startswith("read "))
     assert [line.split()[:2] for line in lines[start : start + 6]] == [
         [name, number] for name, number in zip(COUNTS, "611121", strict=True)
@@ -686,7 +687,8 @@ def test_a_rollback_is_listed_with_what_it_did() -> None:
 @pytest.mark.runs_on("laptop")
 def test_a_preview_without_a_valid_record_offers_no_commit() -> None:
     shown = run("preview", contacts("bad.csv", "id,status\nC-1,none\n"), "-a", "ua", "-t", "contacts").stdout
-    assert shown.endswith("there is nothing to commit. Correct the records and import them.\n")
+    repeat = "Or read the file otherwise, with other options: records preview bad.csv -a ua -t contacts\n"
+    assert shown.endswith(f"there is nothing to commit. Correct the records and import them.\n{repeat}")
     assert "records commit" not in shown
     refused = run("commit", shown.split()[0])
     assert (refused.exit_code, "skip" in refused.stderr) == (3, False)

@@ -127,13 +127,13 @@ def export(
                     return
             with _progress(plan.request.record_type, as_json) as progress:
                 written = writer.write(plan, source, progress)
-        manifest = writer.publish(plan, written)
+        manifest, known = writer.publish(plan, written), plan.selection.record_type
     if as_json:
         print_json(manifest.to_dict())
     else:
         from pipelines.commands.export_texts import print_export
 
-        print_export(manifest)
+        print_export(manifest, known)
 
 
 def _submitted(settings: Settings, plan: "ExportPlan") -> "SubmittedRun | None":
