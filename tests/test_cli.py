@@ -728,10 +728,17 @@ def test_the_help_lists_the_commands_in_groups_with_whole_summaries() -> None:
         (["commit"], "records commit"),
         (["accounts", "add"], "records accounts add"),
         (["import", "a.csv", "--mode", "guess"], "records import"),
+        (["serve", "--role"], "records serve"),
+        (["accounts", "reader", "--role"], "records accounts reader"),
     ],
 )
 def test_a_hint_names_the_help_of_the_command(arguments: list[str], command: str) -> None:
     assert run(*arguments).stderr.endswith(f"See the help: {command} --help.\n")
+
+
+@pytest.mark.parametrize("group", ["mappings", "presets", "accounts", "types", "accept"])
+def test_the_help_of_a_group_cuts_no_sentence(group: str) -> None:
+    assert "..." not in run(group, "--help").stdout.replace("ARGS]...", "")
 
 
 def test_lists_for_people_are_tables() -> None:
@@ -932,3 +939,21 @@ def test_the_ui_begins_with_what_is_wrong_in_what_the_operator_wrote(
     refused = run("ui", "--port", "0")
     assert (refused.exit_code, "canary" in refused.output) == (2, False)
     assert "RECORDS_NOTIFY, address 1 (nonsense), cannot be read." in refused.stderr
+
+
+def test_an_erasure_names_the_keys_that_are_not_there_and_says_what_it_counts() -> None:
+    of = ("-a", "acme", "-t", "contacts")
+    done("import", contacts("people.csv", "external_id,status\nC-1,lead\nC-2,lead\n"), *of)
+
+    planned = run("erase", "C-1", "C-9", *of, "--dry-run").stdout.splitlines()
+    receipt = done("erase", "C-1", "C-9", *of, "--yes")
+    again = run("erase", "C-9", *of, "--yes")
+
+    assert planned[0] == "Not found: C-9"
+    assert "A record counts once for each of its versions, and for each file that has it." in planned
+    assert "Mappings of values that they had would be forgotten: a later preview asks again." in planned
+    assert receipt["not_found"] == ["C-9"]
+    assert (again.exit_code, again.stdout) == (
+        0,
+        "Not found: C-9\nNothing of this was found, and nothing was changed.\n",
+    )

@@ -76,7 +76,8 @@ _PREVIEW_OPTIONS = (
     click.option(
         "--short-rows",
         type=click.Choice(ShortRows, case_sensitive=False),
-        help="For records of delimited text with fewer fields than the header: reject, or fill with empty ones.",
+        help="For records of delimited text with fewer fields than the header: reject (the default), or fill with "
+        "empty ones.",
     ),
     click.option(
         "--footer",
@@ -87,12 +88,14 @@ _PREVIEW_OPTIONS = (
     click.option(
         "--unescape/--no-unescape",
         default=None,
-        help="Remove the ' before texts such as =1+1. Our exports put it there.",
+        help="Remove the ' before texts such as =1+1, or keep it. Our exports put it there. Default: removed from our "
+        "exports and rejects files, kept in others.",
     ),
     click.option(
         "--as-shown/--no-as-shown",
         default=None,
-        help="Read a number of a workbook in a field of text as the workbook shows it, for example 00042.",
+        help="Read a number of a workbook in a field of text as the workbook shows it, for example 00042, or as it is "
+        "stored. Default: as stored.",
     ),
     click.option(
         "--of",
