@@ -167,7 +167,8 @@ class RowProblem:
         subject = f"`{self.field}`" if self.field else "The record"
         found = "nothing" if not self.value else masked_value(self.value, self.expected) if masked else self.value
         have = "has" if self.records == 1 else f"and {self.records - 1:,} more have"
-        return f"{subject} {self.expected}; record {self.record:,} ({place} {self.line:,}) {have} {found}"
+        where = "" if self.line < self.record else f" ({place} {self.line:,})"  # JSON can have all records in one line
+        return f"{subject} {self.expected}; record {self.record:,}{where} {have} {found}"
 
 
 @dataclass(frozen=True)

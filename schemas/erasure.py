@@ -114,6 +114,7 @@ class ErasureReport:
     discarded: the ids of previews that were discarded, because they had the records.
     beyond: what the erasure cannot reach, as sentences.
     receipt: where the receipt lies; None for a dry run.
+    not_found: the given keys of which nothing was found. The receipt has no key, so it leaves them out.
     """
 
     erasure_id: str | None
@@ -125,6 +126,7 @@ class ErasureReport:
     discarded: tuple[str, ...] = ()
     beyond: tuple[str, ...] = ()
     receipt: str | None = None
+    not_found: tuple[str, ...] = ()
 
     @property
     def records(self) -> int:
@@ -137,7 +139,7 @@ class ErasureReport:
         return not any(it.rewritten or it.removed or it.records for it in self.touched)
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the keys of the receipt, which are those that the command prints."""
+        """Returns the keys of the receipt. The command prints them too."""
         return {
             "erasure_id": self.erasure_id,
             "account": self.account,

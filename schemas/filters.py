@@ -14,6 +14,8 @@ OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "contains", "starts", "is-nu
 _FORM = re.compile(
     r"\s*(?P<field>\w+)\s*(?P<operator>!=|<=|>=|=|<|>|\s[a-z-]+)(?:\s+|(?<=[=<>])|$)(?P<value>.*)", re.DOTALL
 )
+_DOUBLE = re.compile(r"\s*\w+\s*==")
+"""What other languages write for `=`. It would look for a value that begins with `=`."""
 _OF_TEXT = ("contains", "starts")
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
@@ -53,6 +55,12 @@ def parse_filter(text: str, record_type: RecordType) -> Filter:
             f"{text!r} is not a filter.", f'Write "field op value", where op is one of {" ".join(OPERATORS)}.'
         )
     field = field_of(found["field"], record_type)
+    if _DOUBLE.match(text):
+        rest = text.partition("==")[2].strip()
+        raise InvalidRequest(
+            f"{text!r} has two equals signs.",
+            f'Write "{field.name} = {rest}". A value that begins with = is in double quotes: {field.name} = "={rest}".',
+        )
     operator, value = found["operator"].strip(), found["value"].strip()
     if operator not in OPERATORS:
         raise InvalidRequest(f"{operator!r} is not an operator.", f"The operators: {', '.join(OPERATORS)}.")

@@ -601,8 +601,8 @@ def test_a_remembered_mapping_names_its_batch_and_can_be_overruled() -> None:
     printed = run("preview", second, *options).stdout
     other = done("preview", second, *options, "--map", "id=external_id", "--map", "Kundennr=")
 
-    remembered = "'Kundennr' to external_id, 'id' ignored, 'Stand' to status"
-    assert f"\nRead as in {batch_id}: {remembered}\n" in printed
+    remembered = "  'Kundennr' to external_id\n  'id' ignored\n  'Stand' to status"
+    assert f"\nRead as in {batch_id}:\n{remembered}\n" in printed
     assert (other["remembered_from"], other["created"]) == (batch_id, 1), "Stand is remembered still"
     done("commit", other["batch_id"])
     assert [it["external_id"] for it in exported()] == ["C-1", "X-2"]
@@ -614,7 +614,8 @@ def test_a_report_for_people_says_what_became_of_the_file_and_what_to_do() -> No
     batch_id = printed.split()[0]
     lines = [line.rstrip() for line in printed.splitlines()]
     assert lines[:2] == [f"{batch_id}  previewed", "mixed.csv as contacts of ua, by tester"]
-    assert lines[2].startswith("Read as Delimited text; encoding utf-8 (certain")
+    assert lines[2] == "Read as Delimited text"
+    assert lines[3].startswith("  encoding utf-8 (certain")
     start = next(at for at, line in enumerate(lines) if line.startswith("read "))
     assert [line.split()[:2] for line in lines[start : start + 6]] == [
         [name, number] for name, number in zip(COUNTS, "611121", strict=True)
@@ -686,7 +687,8 @@ def test_a_rollback_is_listed_with_what_it_did() -> None:
 @pytest.mark.runs_on("laptop")
 def test_a_preview_without_a_valid_record_offers_no_commit() -> None:
     shown = run("preview", contacts("bad.csv", "id,status\nC-1,none\n"), "-a", "ua", "-t", "contacts").stdout
-    assert shown.endswith("there is nothing to commit. Correct the records and import them.\n")
+    repeat = "Or read the file otherwise, with other options: records preview bad.csv -a ua -t contacts\n"
+    assert shown.endswith(f"there is nothing to commit. Correct the records and import them.\n{repeat}")
     assert "records commit" not in shown
     refused = run("commit", shown.split()[0])
     assert (refused.exit_code, "skip" in refused.stderr) == (3, False)
@@ -726,10 +728,17 @@ def test_the_help_lists_the_commands_in_groups_with_whole_summaries() -> None:
         (["commit"], "records commit"),
         (["accounts", "add"], "records accounts add"),
         (["import", "a.csv", "--mode", "guess"], "records import"),
+        (["serve", "--role"], "records serve"),
+        (["accounts", "reader", "--role"], "records accounts reader"),
     ],
 )
 def test_a_hint_names_the_help_of_the_command(arguments: list[str], command: str) -> None:
     assert run(*arguments).stderr.endswith(f"See the help: {command} --help.\n")
+
+
+@pytest.mark.parametrize("group", ["mappings", "presets", "accounts", "types", "accept"])
+def test_the_help_of_a_group_cuts_no_sentence(group: str) -> None:
+    assert "..." not in run(group, "--help").stdout.replace("ARGS]...", "")
 
 
 def test_lists_for_people_are_tables() -> None:
@@ -930,3 +939,21 @@ def test_the_ui_begins_with_what_is_wrong_in_what_the_operator_wrote(
     refused = run("ui", "--port", "0")
     assert (refused.exit_code, "canary" in refused.output) == (2, False)
     assert "RECORDS_NOTIFY, address 1 (nonsense), cannot be read." in refused.stderr
+
+
+def test_an_erasure_names_the_keys_that_are_not_there_and_says_what_it_counts() -> None:
+    of = ("-a", "acme", "-t", "contacts")
+    done("import", contacts("people.csv", "external_id,status\nC-1,lead\nC-2,lead\n"), *of)
+
+    planned = run("erase", "C-1", "C-9", *of, "--dry-run").stdout.splitlines()
+    receipt = done("erase", "C-1", "C-9", *of, "--yes")
+    again = run("erase", "C-9", *of, "--yes")
+
+    assert planned[0] == "Not found: C-9"
+    assert "A record counts once for each of its versions, and for each file that has it." in planned
+    assert "Mappings of values that they had would be forgotten: a later preview asks again." in planned
+    assert receipt["not_found"] == ["C-9"]
+    assert (again.exit_code, again.stdout) == (
+        0,
+        "Not found: C-9\nNothing of this was found, and nothing was changed.\n",
+    )

@@ -118,7 +118,7 @@ def test_nothing_is_written_if_nothing_is_found(store: RecordStore) -> None:
     seen = store.batches()
     report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("nobody",)))
     assert report.is_empty
-    assert report.erasure_id is None
+    assert (report.erasure_id, report.not_found) == (None, ("nobody",))
     assert store.batches() == seen
     assert catalog_of(store.settings).exists()
     assert all(batch.status is not BatchStatus.DISCARDED for batch in store.batches())
@@ -149,7 +149,9 @@ def test_a_file_keeps_every_other_byte(store: RecordStore, importer: Importer, t
     archived = Path(str(store.settings.archive)) / "ua" / "contacts" / batch.batch_id / "file.csv"
     archived.parent.mkdir(parents=True)
     archived.write_bytes(content.encode("utf-8-sig"))
-    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("A-1",)))
+    report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("A-1", "A-4")))
+    assert report.not_found == ("A-4",)
+    assert "A-4" not in json.dumps(report.to_dict())
     assert archived.read_bytes() == content.replace('A-1;lead;"two\r\nlines"\r\n', "").encode("utf-8-sig")
     Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", (), {"notes": 'a "quoted" end'}))
     assert archived.read_bytes() == "external_id;status;notes\r\nA-2;lead;ä\r\n".encode("utf-8-sig")

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipelines.commands.cli import main
+from pipelines.commands.export_texts import print_export
 from resources.record_store import RecordStore
 from tests.records import change, put
 
@@ -111,11 +114,32 @@ def test_the_summary_says_rows_size_time_rate_and_place() -> None:
     shown = export("-o", "out.csv").stdout
 
     first, second, third, *notes = shown.splitlines()
-    assert "5 contacts of ua in " in first
-    assert first.endswith(" rows/s")
+    assert re.search(r"5 contacts of ua in [0-9.]+ s$", first), "no rate of a short export"
     assert second == f"{Path('out.csv').absolute()}  ({Path('out.csv').stat().st_size} bytes)"
     assert third.startswith("Snapshot ")
     assert notes == ["Texts that a spreadsheet would compute have a ' before them: notes (5)."]
+
+
+def test_an_export_without_a_match_says_so_and_names_the_values() -> None:
+    shown = export("--where", "status = custmer", "--where", "amount > 1").stdout.splitlines()
+
+    assert shown[-2:] == [
+        "No record matches: status = custmer; amount > 1.",
+        "The values of status: lead, prospect, customer, churned.",
+    ]
+    assert "No record matches" not in export("--where", "status = lead").stdout
+
+
+@pytest.mark.parametrize("seconds", [2.9, 3.1])
+def test_a_rate_is_shown_of_an_export_of_some_seconds(
+    store: RecordStore, capsys: pytest.CaptureFixture[str], seconds: float
+) -> None:
+    export("-o", "out.csv")
+    (manifest,) = store.exports("ua")
+
+    print_export(replace(manifest, seconds=seconds), store.record_type("contacts"))
+
+    assert (" rows/s\n" in capsys.readouterr().out) == (seconds > 3)
 
 
 @pytest.mark.parametrize(

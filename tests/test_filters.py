@@ -22,6 +22,8 @@ def contacts() -> RecordType:
     [
         ("status = lead", "status", "=", ("lead",)),
         ("status=lead", "status", "=", ("lead",)),
+        ('notes = "=1+1"', "notes", "=", ("=1+1",)),
+        ("notes contains ==", "notes", "contains", ("==",)),
         ("status != lead", "status", "!=", ("lead",)),
         ("amount >= 100", "amount", ">=", (Decimal(100),)),
         ("amount<-1.5", "amount", "<", (Decimal("-1.5"),)),
@@ -55,6 +57,12 @@ def test_a_filter_is_typed_by_its_field(
         ("birthday = 31/12/1980", "'31/12/1980' is not a value of birthday, which is of type date.", "1985-12-10"),
         ("amount contains 5", "contains is for text, and amount is of type decimal(18,2).", "Compare it with"),
         ("amount between 5", "'amount between 5' does not have two values.", "between LOW and HIGH"),
+        (
+            "status == lead",
+            "'status == lead' has two equals signs.",
+            'Write "status = lead". A value that begins with =',
+        ),
+        ("amount==5", "'amount==5' has two equals signs.", 'Write "amount = 5".'),
         ("status =", "'status =' has no value.", '"status is-null"'),
         ("status is-null maybe", "'status is-null maybe' is not a filter.", '"status is-null"'),
     ],

@@ -170,6 +170,18 @@ EXPORTS = {
         "Business Phone 2": None, "Mobile Phone": None, "Primary Phone": None, "Company": "company",
         "Home Country/Region": "country", "Business Country/Region": None, "Birthday": "birthday", "Notes": "notes",
     },
+    "a program in German": {
+        "Kundennummer": "external_id", "Vorname": "first_name", "Nachname": "last_name", "Name": None,
+        "Firma": "company", "Land": "country", "Bundesland": None, "Umsatz": "amount", "Umsatz Vorjahr": None,
+        "Geburtsdatum": "birthday", "Notizen": "notes", "Telefon": "phone", "Telefax": None, "Handy": None,
+        "Mobiltelefon": None, "E-Mail": "email", "Status": "status", "Kreditlimit": "credit_limit",
+        "Erstellt am": "signed_up", "Geändert am": None, "Straße": None, "PLZ": None, "Ort": None, "Anrede": None,
+    },
+    "another program in German": {
+        "Kunden-Nr.": "external_id", "VORNAME": "first_name", "Familienname": "last_name", "Unternehmen": "company",
+        "E-Mail-Adresse": "email", "Telefonnummer": "phone", "Faxnummer": None, "Gesamtumsatz": "amount",
+        "Geburtstag": "birthday", "Bemerkungen": "notes", "Rechnungsnummer": None, "Kundengruppe": None,
+    },
 }  # fmt: skip
 
 
@@ -177,6 +189,17 @@ EXPORTS = {
 def test_an_export_of_a_known_program_is_mapped(fields: dict[str, str | None]) -> None:
     key = {} if "external_id" in fields.values() else {"Key": "external_id"}  # address books have no ids
     assert fields_of(map_headers([*fields, *key], CONTACTS, key)) == {**fields, **key}
+
+
+@pytest.mark.parametrize("name", ["Name", "Kunde", "Kontakt"])
+def test_a_german_header_that_can_mean_several_fields_is_not_mapped(name: str) -> None:
+    (_, column) = map_headers(["Kundennummer", name], CONTACTS).columns
+    assert (column.field, column.reason) == (None, "ignored")
+
+
+def test_two_german_headers_of_one_field_are_asked_about() -> None:
+    with pytest.raises(InvalidRequest, match="'Telefon' and 'Telefonnummer' both stand for phone"):
+        map_headers(["Kundennummer", "Telefon", "Telefonnummer"], CONTACTS)
 
 
 def test_a_fields_own_name_wins_over_its_aliases_also_where_both_are_spelt_otherwise() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import select
 import sys
 from dataclasses import asdict
@@ -509,8 +510,8 @@ def test_the_command_asks_on_a_terminal(ready: None, tmp_path: Path, command: st
     shown, code = on_a_terminal(arguments, answers={"Which encoding": answer})
     assert code == 0
     assert "Núñez" in shown
-    candidates = "1 cp1252, 2 cp1257, 3 cp1250, 4 mac_roman"
-    assert f"Which encoding: its name or number ({candidates}): {answer.strip()}" in shown
+    candidates = "1 for cp1252, 2 for cp1257, 3 for cp1250, 4 for mac_roman"
+    assert f"Which encoding is right? ({candidates}): {answer.strip()}" in shown
     assert "encoding cp1250" in shown
 
 
@@ -519,7 +520,9 @@ def test_a_narrow_terminal_shows_whole_ids_and_says_what_it_leaves_out(ready: No
     done = COMMAND_LINE.run([COMMAND, *arguments], capture_output=True, text=True, check=True)
     shown, _ = on_a_terminal(["batches"], {}, columns=80)
     assert f"\n {json.loads(done.stdout)['batch_id']} " in shown
-    assert "Left out, because the terminal is too narrow: By, Duplicate, Unchanged, " in shown
+    left_out = "By, Duplicate, Unchanged, Since (UTC), Read, Type, Account, Time left"
+    assert f"Left out, because the terminal is too narrow: {left_out}\r\n" in shown
+    assert re.search(r" Status +File +Created +Updated +Rejected", re.sub(r"\x1b\[[0-9]*m", "", shown))
     assert "Left out" not in on_a_terminal(["batches"], {}, columns=220)[0]
     narrow = {**os.environ, "COLUMNS": "80"}
     piped = COMMAND_LINE.run([COMMAND, "batches"], capture_output=True, text=True, check=True, env=narrow)
@@ -540,12 +543,15 @@ def test_the_command_ends_with_3_where_nobody_can_be_asked(ready: None, tmp_path
 
 def test_a_terminal_asks_about_proposed_values_and_reads_the_file_as_answered(ready: None, tmp_path: Path) -> None:
     file = tmp_path / "in.csv"
-    file.write_text("id,status\nC-1,Kunde\nC-2,lead\n")
+    file.write_text("id,status\nC-1,Kunde\nC-2,lead\nC-3,custmer\n")
     arguments = ["import", str(file), "-a", "ua", "-t", "contacts"]
-    shown, code = on_a_terminal(arguments, {"Is each of them right?": "n\n"})
-    assert (code, "--value status:Kunde=customer  1 record, 100% alike" in shown) == (3, True)
-    shown, code = on_a_terminal(arguments, {"Is each of them right?": "y\n"})
-    assert (code, "Cleaned: 1 status: mapped to another value" in shown) == (0, True)
+    shown, code = on_a_terminal(arguments, {"Which of them are right?": "none\n"})
+    assert code == 3
+    assert re.search(r"\n +1 +--value status:Kunde=customer +1 record, a name of the value", shown), shown
+    shown, code = on_a_terminal(arguments, {"Which of them are right?": "1, 2-3\n", "The numbers go": "2\n"})
+    assert (code, "1 of 3 records is rejected" in shown) == (3, True)
+    shown, code = on_a_terminal(arguments, {"Which of them are right?": "all\n"})
+    assert (code, "Cleaned: 2 status: mapped to another value" in shown) == (0, True)
 
 
 def on_a_terminal(arguments: list[str], answers: dict[str, str], columns: int = 160) -> tuple[str, int]:

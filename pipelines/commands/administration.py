@@ -248,7 +248,12 @@ def ui(port: int | None, read_only: bool, as_json: bool) -> None:
 
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=3001, show_default=True, help="0: any free port.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to answer at. Others need web.yaml.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to answer at. Any that other machines reach needs web.yaml, which lists who may sign in.",
+)
 @options.as_json
 def web(port: int, host: str, as_json: bool) -> None:
     """Run the web pages alone until Ctrl-C: import, roll back and export in the browser."""

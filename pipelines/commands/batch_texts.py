@@ -1,10 +1,9 @@
-"""Prints batches and rollbacks for people, and asks what a file leaves open. Values of personal fields are masked."""
+"""Prints batches and rollbacks for people. Values of personal fields are masked."""
 
 import shlex
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 
-import click
 from rich.console import Console
 from rich.table import Table
 
@@ -12,9 +11,9 @@ from pipelines.commands.terminal import Listing, console, escape, print_list, ta
 from schemas.batches import STANDING, BatchStatus, ImportReport
 from schemas.columns import Column
 from schemas.counts import numbered
-from schemas.reading import YES, Question
+from schemas.reading import Question
 from schemas.rollbacks import DECISIONS, OnModified, RollbackCounts, RollbackReport, modified_lines
-from schemas.values import MappedValue, ValueMap, as_map, as_pairs
+from schemas.values import MappedValue, as_pairs
 
 _OUTCOMES = {"created": "green", "updated": "cyan", "unchanged": "dim", "rejected": "red", "duplicate": "yellow"}
 _BAR = 30
@@ -25,13 +24,16 @@ The report has all.
 """
 _LEARNT = 10
 """How many learnt mappings are printed; `records mappings list` has all."""
+Repeat = Callable[..., str]
+"""Returns the command that is running, with further words."""
+
 _WHY = {"given": "as you said", "remembered": "as said earlier"}
 
 
-def print_report(report: ImportReport, personal: Collection[str], now: datetime) -> None:
+def print_report(report: ImportReport, personal: Collection[str], now: datetime, repeat: Repeat | None = None) -> None:
     """Print a batch: its outcomes as bars, its problems, its ignored columns, and what to do next.
 
-    personal: the fields with values that are masked.
+    personal: the fields with values that are masked. repeat: set if the command has read the file.
     """
     out, batch, counts = console(), report.batch, report.batch.counts
     out.print(f"[bold]{batch.batch_id}[/]  {batch.status.value}")
@@ -46,13 +48,14 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(escape(batch.failure))
         return
     if batch.understood:
-        how = [value if label == "Format" else f"{label.lower()} {value}" for label, value in batch.understood]
-        out.print(f"Read as {escape('; '.join(how))}")
+        how = [value if label == "Format" else f"  {label.lower()} {value}" for label, value in batch.understood]
+        out.print("Read as " + "\n".join(map(escape, how)))
     if batch.remembered is not None and batch.remembered.remembered_from:
         remembered = [_mapped(column) for column in report.columns if column.reason == "remembered"]
         remembered += [it.option for it in as_pairs(batch.remembered.value_map)]
-        listed = "; ".join(filter(None, (" ".join(batch.remembered.from_earlier.flags), ", ".join(remembered))))
-        out.print(f"Read as in {batch.remembered.remembered_from}{escape(listed and f': {listed}')}")
+        flags = " ".join(batch.remembered.from_earlier.flags)
+        listed = [f"  {escape(it)}" for it in ([flags] if flags else []) + remembered]
+        out.print("\n".join([f"Read as in {batch.remembered.remembered_from}{':' if listed else ''}", *listed]))
     if batch.parent is not None:
         out.print(f"Corrects rejected records of {batch.parent}")
     _print_columns(report.columns, out)
@@ -81,13 +84,11 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         problems = table("Field", "Rule", "What it must be", "Records", numbers=["Records"])
         for problem in batch.problems:
             problems.add_row(problem.field or "", problem.rule, escape(problem.expected), f"{problem.records:,}")
-        out.print()
         out.print(problems)
     for sample in report.samples:
         out.print(escape(sample.message(masked=sample.field in personal, place=batch.place)))
     if report.proposals:
-        out.print("\nTexts that are no values. To read them as values, import again with the options that are right:")
-        print_proposals(report.proposals, out)
+        _print_unread_texts(report, out, repeat)
     for learnt in batch.learnt[:_LEARNT]:
         accept = shlex.join(
             ["records", "mappings", "accept", learnt.pair, "-a", batch.account, "-t", batch.record_type]
@@ -103,7 +104,18 @@ def print_report(report: ImportReport, personal: Collection[str], now: datetime)
         out.print(f"When they are corrected: {escape(report.rejects_command or '')}")
     if report.report_file is not None:
         out.print(f"\nThe report as a page: {escape(str(report.report_file))}")
-    _print_what_next(report, now)
+    _print_what_next(report, now, repeat)
+
+
+def _print_unread_texts(report: ImportReport, out: Console, repeat: Repeat | None) -> None:
+    """Print the texts that are no values, and the options that map them. `repeat`: the command with all options."""
+    again = "read the file again" if repeat is None else "repeat the command"
+    out.print(f"\nTexts that are no values. To read them as values, {again} with the options that are right:")
+    print_proposals(report.proposals, out)
+    pairs = [it.pair for it in report.proposals if it.value is not None]
+    if repeat is not None and pairs:
+        written = ["--again"] if report.batch.status in STANDING else []
+        out.print(escape(f"With all of them: {repeat(*written, *(it for pair in pairs for it in ('--value', pair)))}"))
 
 
 def _print_columns(columns: Sequence[Column], out: Console) -> None:
@@ -153,44 +165,17 @@ def print_question(question: Question, out: Console) -> None:
     out.print(values)
 
 
-def print_proposals(proposals: Sequence[MappedValue], out: Console) -> None:
+def print_proposals(proposals: Sequence[MappedValue], out: Console, *, are_numbered: bool = False) -> None:
     """Print the options that map texts to values, how often each text stands in the file, and how like it is."""
     options = Table(box=None, pad_edge=False, show_header=False)
-    for proposal in proposals:
-        like = "like no value" if proposal.value is None else f"{proposal.score}% alike"
-        options.add_row(f"  {escape(proposal.option)}", f"{numbered(proposal.records, 'record')}, {like}")
+    for at, proposal in enumerate(proposals, 1):
+        number = f"{at:>3}" if are_numbered else ""
+        records = numbered(proposal.records, "record")
+        options.add_row(f"{number}  {escape(proposal.option)}", f"{records}, {_likeness(proposal)}")
     out.print(options)
 
 
-def asked(question: Question) -> str | None:
-    """Ask on the terminal which candidate is right, and return the answer.
-
-    If there is nothing to choose, ask whether the file may be read so. Returns the only candidate or "yes", or None.
-    """
-    print_question(question, Console(stderr=True, highlight=False))
-    if len(question.candidates) < 2:
-        is_right = click.confirm("Is it right to read it so?", err=True)
-        return None if not is_right else question.proposed if question.candidates else "yes"
-    numbers = {str(at): it for at, it in enumerate(question.candidates, 1) if str(at) not in question.candidates}
-    shown = [f"{at} {it}" for at, it in numbers.items()] or question.candidates
-    what = "Your answer" if YES in question.candidates else f"Which {question.option}: its name or number"
-    choices = click.Choice([*question.candidates, *numbers])
-    answer: str = click.prompt(f"{what} ({', '.join(shown)})", type=choices, show_choices=False, err=True)
-    return numbers.get(answer, answer)
-
-
-def asked_values(proposals: Sequence[MappedValue]) -> ValueMap:
-    """Ask on the terminal whether to read texts as the proposed values. Returns these mappings, or none."""
-    proposed = [it for it in proposals if it.value is not None]
-    if not proposed:
-        return {}
-    out = Console(stderr=True, highlight=False)
-    out.print("\nTexts that are no values, and the values that they are like:")
-    print_proposals(proposed, out)
-    return as_map(proposed) if click.confirm("Is each of them right? Then the file is read so", err=True) else {}
-
-
-def _print_what_next(report: ImportReport, now: datetime) -> None:
+def _print_what_next(report: ImportReport, now: datetime, repeat: Repeat | None = None) -> None:
     """Print what can be done with the batch, and until when."""
     batch, left = report.batch, _in_words(report.open_until, now)
     if not left:
@@ -201,6 +186,8 @@ def _print_what_next(report: ImportReport, now: datetime) -> None:
         out.print(f"\nYou can roll it back {until}: records rollback {batch.batch_id}")
     elif batch.counts.rejected == batch.counts.read > 0:
         out.print("\nEvery record is rejected, so there is nothing to commit. Correct the records and import them.")
+        if repeat is not None:
+            out.print(escape(f"Or read the file otherwise, with other options: {repeat()}"))
     else:
         skip = " --on-invalid skip" if batch.counts.rejected else ""
         out.print(f"\nNothing is written yet. You can commit it {until}: records commit {batch.batch_id}{skip}")
@@ -267,8 +254,8 @@ def print_batches(reports: Sequence[ImportReport], now: datetime, following: int
         )
         rows.append([*about_batch, *numbers])
     columns = ("Batch", "Account", "Type", "Status", "Since (UTC)", "Time left", "By", "File", *counts)
-    expendable = ("By", "Duplicate", "Unchanged", "Type", "Account", "Since (UTC)", *counts)
-    shown = Listing(columns, rows, counts, expendable)
+    expendable = ("By", "Duplicate", "Unchanged", "Since (UTC)", "Read", "Type", "Account", "Time left", "Status")
+    shown = Listing(columns, rows, counts, (*expendable, "Updated", "Rejected", "Created"), broken="File")
     print_list(shown, "There is no batch: records import FILE.", following)
     _print_erased(sentence for report in reports for sentence in report.erased)
 
@@ -288,6 +275,13 @@ def _in_words(until: datetime | None, now: datetime) -> str:
     hours, minutes = divmod(int((until - now).total_seconds()) // 60, 60)
     shown = [numbered(hours, "hour")] if hours else []
     return " and ".join([*shown, *([numbered(minutes, "minute")] if minutes or not hours else [])])
+
+
+def _likeness(proposal: MappedValue) -> str:
+    """Returns in words how like the value, or a name of it, the text is."""
+    if proposal.value is None:
+        return "no value is like it"
+    return "a name of the value" if proposal.score == 100 else f"{proposal.score}% alike"
 
 
 def _proposal(question: Question) -> str:

@@ -38,7 +38,8 @@ def erase(
 ) -> None:
     """Erase the records with these keys for good: from records, all earlier versions, files and history.
 
-    No rollback brings them back. A later import of the same key is a new record. The receipt has no value of them.
+    If the key of the type has several fields, name each with --matching in place of KEY. No rollback brings the records
+    back. A later import of the same key is a new record. The receipt has no value of them.
     """
     from pipelines.dagster_history import dagster_history
     from resources.erasure.eraser import Eraser
@@ -110,12 +111,14 @@ def _confirmed(
 
 def _show(report: ErasureReport, as_json: bool) -> None:
     if as_json:
-        print_json(report.to_dict())
+        print_json(report.to_dict() | {"not_found": list(report.not_found)})
         return
     from pipelines.commands.terminal import console, escape, table
 
     out = console()
     is_plan = report.erasure_id is None
+    if report.not_found:
+        out.print(escape(f"Not found: {', '.join(report.not_found)}"))
     if report.is_empty:
         out.print("Nothing of this was found, and nothing was changed.")
     else:
@@ -129,6 +132,10 @@ def _show(report: ErasureReport, as_json: bool) -> None:
             if it.rewritten or it.removed or it.records:
                 shown.add_row(it.place.value, *(f"{number:,}" for number in (it.rewritten, it.removed, it.records)))
         out.print(shown)
+        out.print("A record counts once for each of its versions, and for each file that has it.")
+        if record_type is not None:
+            forgotten = "would be forgotten" if is_plan else "are forgotten"
+            out.print(f"Mappings of values that they had {forgotten}: a later preview asks again.")
     if report.discarded:
         out.print(f"Previews to make again: {', '.join(report.discarded)}")
     out.print("\nNot reached:")

@@ -7,17 +7,31 @@ from rich import filesize
 
 from pipelines.commands.terminal import Listing, console, escape, print_list
 from schemas.exports import ExportManifest
+from schemas.filters import parse_filter
+from schemas.record_type import RecordType
+
+_RATED_SECONDS = 3
+"""An export that takes less time shows no rate, because starting takes most of it."""
 
 
-def print_export(manifest: ExportManifest) -> None:
+def print_export(manifest: ExportManifest, record_type: RecordType) -> None:
     """Print what an export holds, how long it took, where its file is, and its notes."""
     out = console()
-    rate = "" if manifest.rate is None else f" in {manifest.seconds:.1f} s, {manifest.rate:,.0f} rows/s"
-    out.print(f"[bold]{manifest.export_id}[/]  {manifest.rows:,} {manifest.record_type} of {manifest.account}{rate}")
+    took = "" if manifest.seconds is None else f" in {manifest.seconds:.1f} s"
+    if manifest.rate is not None and (manifest.seconds or 0) >= _RATED_SECONDS:
+        took += f", {manifest.rate:,.0f} rows/s"
+    out.print(f"[bold]{manifest.export_id}[/]  {manifest.rows:,} {manifest.record_type} of {manifest.account}{took}")
     out.print(f"{escape(str(manifest.path))}  ({filesize.decimal(manifest.bytes)})")
     out.print(f"Snapshot {manifest.snapshot} of {manifest.snapshot_at:%Y-%m-%d %H:%M:%S} UTC; sha256 {manifest.sha256}")
     for note in manifest.notes:
         out.print(escape(note))
+    filters = manifest.request.filters if manifest.request is not None else ()
+    if filters and not manifest.rows:
+        out.print(escape(f"No record matches: {'; '.join(filters)}."))
+        for name in dict.fromkeys(parse_filter(each, record_type).field for each in filters):
+            choices = record_type.field(name).choices
+            if choices:
+                out.print(escape(f"The values of {name}: {', '.join(choices)}."))
 
 
 def print_exports(manifests: Sequence[ExportManifest], following: int | None) -> None:

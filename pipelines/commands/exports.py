@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipelines.commands import options
+from pipelines.commands.group import Subcommands
 from pipelines.commands.options import PAGE, notice, open_store, print_json
 from resources.export_writer import ExportWriter
 from resources.export_writer.formats import FORMATS, choose_format, supporting
@@ -73,7 +74,8 @@ _TIME = "A time such as 2024-05-31T09:30:00Z, or the id of a batch or an export"
 @click.option(
     "--background/--foreground",
     default=None,
-    help="Export by a Dagster run, or in this process. Default: in this process below RECORDS_BACKGROUND_ROWS records.",
+    help="Export by a Dagster run, which needs a running `records ui`, or in this process. Default: in this process "
+    "below RECORDS_BACKGROUND_ROWS records.",
 )
 @options.as_json
 def export(
@@ -127,13 +129,13 @@ def export(
                     return
             with _progress(plan.request.record_type, as_json) as progress:
                 written = writer.write(plan, source, progress)
-        manifest = writer.publish(plan, written)
+        manifest, known = writer.publish(plan, written), plan.selection.record_type
     if as_json:
         print_json(manifest.to_dict())
     else:
         from pipelines.commands.export_texts import print_export
 
-        print_export(manifest)
+        print_export(manifest, known)
 
 
 def _submitted(settings: Settings, plan: "ExportPlan") -> "SubmittedRun | None":
@@ -175,7 +177,7 @@ def exports(account: str | None, page: int, as_json: bool) -> None:
         print_exports(found[:PAGE], following)
 
 
-@click.group()
+@click.group(cls=Subcommands)
 def presets() -> None:
     """Save and list presets of columns."""
 
@@ -201,7 +203,7 @@ def save_preset(name: str, account: str, record_type: str, columns: str, as_json
 @click.option("-t", "--type", "record_type", help="Only presets of this record type.")
 @options.as_json
 def list_presets(account: str, record_type: str | None, as_json: bool) -> None:
-    """List the presets that an account can use: those of the record types, and its own."""
+    """List the presets of an account: its own, and those of the record types."""
     with open_store() as store:
         types = list(store.record_types()) if record_type is None else [record_type]
         found = [

@@ -19,7 +19,21 @@ _WHOLE = 1_000
 """Characters of a summary in the help: all of them."""
 
 
-class Commands(click.Group):
+class _Group(click.Group):
+    """A group in which each wrong usage knows its command, so that the hint names the help of that command."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command. An option without its argument has no context of its own in click."""
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            if error.ctx is None and command is not None:
+                error.ctx = click.Context(command, parent=ctx, info_name=command.name)
+            raise
+
+
+class Commands(_Group):
     """A group of commands in sections.
 
     A failure prints a sentence and a hint on standard error, or an object on stdout with `--json`. Then the process
@@ -69,7 +83,7 @@ class Commands(click.Group):
             _fail(arguments, shown.code, message, shown.hint, shown.exit_code)
 
 
-class Subcommands(click.Group):
+class Subcommands(_Group):
     """A group inside a command. Its help has whole summaries too."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pipelines.commands import options
-from pipelines.commands.options import open_store, owner, print_json, progress
+from pipelines.commands.options import given_command, notice, open_store, owner, print_json, progress
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
-from schemas.errors import InvalidRequest, Uncertain
+from schemas.errors import InvalidRequest, RejectsFound, Uncertain
 from schemas.reading import Question
 from schemas.values import MappedValue, ValueMap, value_map
 
 if TYPE_CHECKING:
+    from pipelines.commands.batch_texts import Repeat
     from pipelines.commands.terminal import ProgressBar
     from resources.importing.importer import Choose, Importer
     from resources.importing.source import Ask
@@ -62,12 +63,14 @@ _PREVIEW_OPTIONS = (
     click.option(
         "--unescape/--no-unescape",
         default=None,
-        help="Remove the ' before texts such as =1+1. Our exports put it there.",
+        help="Remove the ' before texts such as =1+1, or keep it. Our exports put it there. Default: removed from our "
+        "exports and rejects files, kept in others.",
     ),
     click.option(
         "--as-shown/--no-as-shown",
         default=None,
-        help="Read a number of a workbook in a field of text as the workbook shows it, for example 00042.",
+        help="Read a number of a workbook in a field of text as the workbook shows it, for example 00042, or as it is "
+        "stored. Default: as stored.",
     ),
     click.option(
         "--of",
@@ -105,10 +108,12 @@ def _preview_options(command: _Function) -> _Function:
 @options.as_json
 def preview(file: Path, show_values: bool, as_json: bool, **choices: Any) -> None:
     """Read and check the whole FILE, and compare it with the records. Writes no records."""
-    with _importer() as (store, importer):
+    with _importer() as (store, importer), _to_repeat():
+        is_new = store.require_meant(choices["account"])
         with progress(f"Reading {file.name}", as_json) as bar:
             report = importer.preview(_request(file, **choices), bar, _ask(bar), _choose(bar))
-        print_report(store, report, show_values, as_json)
+        _print_new(report, is_new, as_json)
+        print_report(store, report, show_values, as_json, given_command)
         if report.batch.questions:
             from resources.importing.importer import uncertain
 
@@ -149,14 +154,21 @@ def discard(batch_id: str, account: str | None, as_json: bool) -> None:
 @options.as_json
 def import_file(file: Path, on_invalid: OnInvalid, show_values: bool, as_json: bool, **choices: Any) -> None:
     """Preview FILE, then commit it. If its records change in between, preview it again."""
-    with _importer() as (store, importer):
+    with _importer() as (store, importer), _to_repeat():
+        is_new = store.require_meant(choices["account"])
         with progress(f"Reading {file.name}", as_json) as bar:
             report = importer.import_file(_request(file, **choices), on_invalid, bar, _ask(bar), _choose(bar))
-        print_report(store, report, show_values, as_json)
+        _print_new(report, is_new, as_json)
+        print_report(store, report, show_values, as_json, given_command)
 
 
-def print_report(store: RecordStore, report: ImportReport, show_values: bool, as_json: bool) -> None:
-    """Print the outcome of a batch. Personal values are masked unless `show_values` is set."""
+def print_report(
+    store: RecordStore, report: ImportReport, show_values: bool, as_json: bool, repeat: "Repeat | None" = None
+) -> None:
+    """Print the outcome of a batch. Personal values are masked unless `show_values` is set.
+
+    repeat: returns the command that is running, if it has read the file.
+    """
     record_type = store.record_type(report.batch.record_type)
     shown = report if show_values else report.masked(record_type)
     if as_json:
@@ -165,7 +177,13 @@ def print_report(store: RecordStore, report: ImportReport, show_values: bool, as
         from pipelines.commands.batch_texts import print_report as print_for_people
 
         personal = frozenset() if show_values else frozenset(it.name for it in record_type.fields if it.personal)
-        print_for_people(shown, personal, store.clock.now())
+        print_for_people(shown, personal, store.clock.now(), repeat)
+
+
+def _print_new(report: ImportReport, is_new: bool, as_json: bool) -> None:
+    """Say that an account is new, because a name with a mistake would be one too."""
+    if is_new and not as_json:
+        notice(f"{report.batch.account} is a new account.")
 
 
 @contextmanager
@@ -176,6 +194,16 @@ def _importer() -> Iterator["tuple[RecordStore, Importer]"]:
         yield store, Importer(store, store.settings.actor)
 
 
+@contextmanager
+def _to_repeat() -> Iterator[None]:
+    """Add the whole command to the hint of an error after which it can be repeated with other options."""
+    try:
+        yield
+    except (RejectsFound, Uncertain) as error:
+        hint = f"{error.hint} The command to repeat with other options: {given_command()}"
+        raise type(error)(error.message, hint, error.quoted) from error
+
+
 def _ask(bar: "ProgressBar | None") -> "Ask | None":
     """Returns what asks the user; None without a terminal, where a progress bar is shown."""
     if bar is None or not sys.stdin.isatty():
@@ -184,7 +212,7 @@ def _ask(bar: "ProgressBar | None") -> "Ask | None":
     answers: dict[Question, str | None] = {}  # a file can be read twice
 
     def ask(question: Question) -> str | None:
-        from pipelines.commands.batch_texts import asked
+        from pipelines.commands.questions import asked
 
         if question not in answers:
             with bar.paused():
@@ -200,7 +228,7 @@ def _choose(bar: "ProgressBar | None") -> "Choose | None":
         return None
 
     def choose(proposals: Sequence[MappedValue]) -> ValueMap:
-        from pipelines.commands.batch_texts import asked_values
+        from pipelines.commands.questions import asked_values
 
         with bar.paused():
             return asked_values(proposals)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import click
 
 from pipelines.commands import options
+from pipelines.commands.group import Subcommands
 from pipelines.commands.options import open_store, print_json
 from resources.record_store import RecordStore
 from schemas.values import KnownValue, value_map
@@ -12,7 +13,7 @@ from schemas.values import KnownValue, value_map
 _pairs = click.argument("pairs", metavar="FIELD:TEXT=VALUE...", nargs=-1, required=True)
 
 
-@click.group()
+@click.group(cls=Subcommands)
 def mappings() -> None:
     """List, accept and forget mappings of values, such as status:Kunde=customer."""
 
@@ -22,9 +23,10 @@ def mappings() -> None:
 @click.option("-t", "--type", "record_type", help="Only mappings of this record type.")
 @options.as_json
 def list_mappings(account: str, record_type: str | None, as_json: bool) -> None:
-    """List the mappings that an account has accepted, and those learnt from its corrected rejects files.
+    """List the mappings of an account.
 
-    A learnt mapping is used once it is accepted.
+    Some were accepted, and others were learnt from its corrected rejects files. A learnt one is used once it is
+    accepted.
     """
     with open_store() as store:
         _print(store, account, list(store.record_types()) if record_type is None else [record_type], as_json)
@@ -50,7 +52,7 @@ def accept_mappings(pairs: Sequence[str], account: str, record_type: str, as_jso
 @options.record_type
 @options.as_json
 def forget_mappings(texts: Sequence[str], account: str, record_type: str, as_json: bool) -> None:
-    """Use mappings of these texts no longer, and forget what was learnt of them."""
+    """Forget the mappings of these texts, and what was learnt of them."""
     from resources.importing.value_mappings import forget_values
 
     with open_store() as store:

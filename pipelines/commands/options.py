@@ -7,9 +7,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from pipelines import logs
 from resources.record_store import RecordStore
@@ -78,7 +79,8 @@ how_it_is_written = {
     "short_rows": click.option(
         "--short-rows",
         type=click.Choice(ShortRows, case_sensitive=False),
-        help="For records of delimited text with fewer fields than the header: reject, or fill with empty ones.",
+        help="For records of delimited text with fewer fields than the header: reject (the default), or fill with "
+        "empty ones.",
     ),
     "footer": click.option(
         "--footer",
@@ -132,6 +134,28 @@ def progress(
 def owner(store: RecordStore, batch_id: str, account: str | None) -> str:
     """Returns the given account, even if it is empty by mistake. Without one, returns the batch's account."""
     return store.owner_of(batch_id) if account is None else account
+
+
+def given_command(*more: str) -> str:
+    """Returns the command that is running with all options that were given and `more` words, quoted for a shell."""
+    context = click.get_current_context()
+    home = context.find_root().params.get("home")
+    words = ["records", *(["--home", str(home)] if home else []), *context.command_path.split()[1:]]
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            words += _as_given(parameter, context.params[name])
+    return shlex.join([*words, *more])
+
+
+def _as_given(parameter: click.Parameter, value: Any) -> list[str]:
+    """Returns the words that give a parameter its value."""
+    if not isinstance(parameter, click.Option):
+        return [str(value)]
+    if parameter.is_flag:
+        return [parameter.opts[0] if value else parameter.secondary_opts[0]]
+    values = value if parameter.multiple else [value]
+    return [word for each in values for word in (parameter.opts[0], str(each))]
 
 
 def print_json(value: object) -> None:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from rich import box, filesize
@@ -16,6 +16,8 @@ _BAR = 30
 _WIDTH_OF_A_FILE = 240
 _WIDEST = 1_000
 """A width in which every table has room."""
+_BROKEN = 8
+"""How many characters a line has at least of a text that is broken into lines."""
 
 
 def console() -> Console:
@@ -39,21 +41,35 @@ def table(*columns: str, numbers: Iterable[str] = ()) -> Table:
 
 @dataclass(frozen=True)
 class Listing:
-    """Rows to print as a table. `expendable` columns are left out in this order if the terminal is too narrow."""
+    """Rows to print as a table. `expendable` columns are left out in this order if the terminal is too narrow.
+
+    broken: the column with texts that may be broken into lines; none of the others is then.
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     numbers: Sequence[str] = ()
     expendable: Sequence[str] = ()
+    broken: str = ""
 
     def table(self, left_out: Collection[str]) -> Table:
         """Returns the table without some columns."""
         kept = [position for position, column in enumerate(self.columns) if column not in left_out]
         made = table(*(self.columns[at] for at in kept), numbers=self.numbers)
+        made.padding = (0, 1, 0, 0)
         made.columns[0].no_wrap = True
+        for column in made.columns if self.broken else ():
+            column.no_wrap = column.header != self.broken
         for row in self.rows:
             made.add_row(*(row[at] for at in kept))
         return made
+
+    def least_width(self, left_out: Collection[str], out: Console) -> int:
+        """Returns how wide the table is at least, without some columns."""
+        is_broken = [name == self.broken for name in self.columns]
+        rows = [[text[:_BROKEN] if at else text for text, at in zip(row, is_broken, strict=True)] for row in self.rows]
+        options = out.options.update(max_width=_WIDEST)
+        return Measurement.get(out, options, replace(self, rows=rows).table(left_out)).maximum
 
 
 def print_list(shown: Listing, nothing: str, following: int | None) -> None:
@@ -61,7 +77,7 @@ def print_list(shown: Listing, nothing: str, following: int | None) -> None:
     out = console()
     left_out: list[str] = []
     for column in shown.expendable if out.is_terminal else ():
-        if Measurement.get(out, out.options.update(max_width=_WIDEST), shown.table(left_out)).maximum <= out.width:
+        if shown.least_width(left_out, out) <= out.width:
             break
         left_out.append(column)
     out.print(shown.table(left_out) if shown.rows else nothing)

@@ -83,7 +83,10 @@ def accept_catalog(yes: bool, as_json: bool) -> None:
 @accept.command("clock")
 @options.as_json
 def accept_clock(as_json: bool) -> None:
-    """Accept the clock of this machine after a long time without writing to the store."""
+    """Accept the clock of this machine after a long time without writing to the store.
+
+    It is needed when a command has refused to write, because the clock seems to be wrong, and it is right.
+    """
     with open_store() as store:
         at = store.accept_clock()
     if as_json:

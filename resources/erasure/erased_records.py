@@ -30,6 +30,7 @@ class ErasedRecords:
         self._wanted = {tuple(map(_form, key)) for key in self.keys}
         self._wanted_values = tuple(map(_form, self._conditions.values()))
         self._texts: set[str] = set()
+        self._seen: set[tuple[str | None, ...]] = set()
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -42,8 +43,13 @@ class ErasedRecords:
         keys = {text for key in self.keys for text in map(_text, key) if text}
         return Values(self._texts, keys if len(self.record_type.key) == 1 else ())
 
+    def has_seen(self, key: Row) -> bool:
+        """Returns whether a record with this key was found anywhere."""
+        return tuple(map(_form, key)) in self._seen
+
     def add_version(self, version: Mapping[str, Any]) -> None:
         """Take the values of a version of a record among the texts, without values that many records share."""
+        self._seen.add(tuple(_form(version[name]) for name in self.record_type.key))
         for field in self.record_type.fields:
             value = version.get(field.name)
             if value is not None and not field.is_coded and not isinstance(value, bool):
@@ -63,7 +69,9 @@ class ErasedRecords:
         key = self.record_type.key
         if all(name in rows for name in key):
             forms = zip(*(map(_form, rows[name]) for name in key), strict=True)
-            found |= {at for at, form in enumerate(forms) if form in self._wanted}
+            wanted = {at: form for at, form in enumerate(forms) if form in self._wanted}
+            found |= wanted.keys()
+            self._seen |= {*wanted.values()}
         if self._conditions and all(name in rows for name in self._conditions):
             forms = zip(*(map(_form, rows[name]) for name in self._conditions), strict=True)
             found |= {at for at, form in enumerate(forms) if form == self._wanted_values}
@@ -77,14 +85,17 @@ class ErasedRecords:
     def is_in_malformed(self, values: Sequence[str]) -> bool:
         """Returns whether a record that has no certain fields has a key, alone or inside of a longer text."""
         if len(self.record_type.key) == 1:
-            wanted = {form for (form,) in self._wanted}
-            if wanted.intersection(map(_form, values)):
+            found = self._wanted.intersection((_form(value),) for value in values)
+            self._seen |= found
+            if found:
                 return True
         return self.is_in_bytes("\x1f".join(values).encode())
 
     def is_in_bytes(self, content: bytes) -> bool:
         """Returns whether bytes have all parts of a key, in any usual encoding, not as part of a longer word."""
-        return any(all(_found(part, content) for part in map(_text, key)) for key in self.keys)
+        found = {tuple(map(_form, key)) for key in self.keys if all(_found(part, content) for part in map(_text, key))}
+        self._seen |= found
+        return bool(found)
 
 
 def _form(value: Any) -> str | None:

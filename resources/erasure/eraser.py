@@ -342,6 +342,7 @@ class Eraser:
             tuple(it.batch_id for it in found.previews) if discarded is None else discarded,
             (*found.beyond, *derived_files.beyond_reach(self._settings)),
             None if erasure_id is None else str(receipt_place(self._settings, erasure_id)),
+            tuple(text for text in request.keys if not found.erased.has_seen((_key(text, found.erased.record_type),))),
         )
 
 
@@ -381,6 +382,11 @@ def _asked(request: ErasureRequest, record_type: RecordType) -> tuple[set[tuple[
         raise InvalidRequest("No record is named.", "Give keys, or --matching FIELD=VALUE.")
     if not all((*request.keys, *request.matching.values())):
         raise InvalidRequest("A key or a value is empty.", "Give keys and values with at least one character.")
-    keys = {(parse_value(text, record_type.field(record_type.key[0])),) for text in request.keys}
+    keys = {(_key(text, record_type),) for text in request.keys}
     conditions = {name: parse_value(text, record_type.field(name)) for name, text in request.matching.items()}
     return keys, conditions
+
+
+def _key(text: str, record_type: RecordType) -> Any:
+    """Returns the key of a type with one key field, as a value. Raises InvalidRequest if the text is none."""
+    return parse_value(text, record_type.field(record_type.key[0]))

@@ -28,7 +28,7 @@ from schemas.counts import Counts
 from schemas.errors import AlreadyImported, PreviewOutdated, RejectsFound, Uncertain, UnreadableFile
 from schemas.reading import Question
 from schemas.values import MappedValue, ValueMap, joined
-from schemas.warnings import BatchWarning
+from schemas.warnings import BatchWarning, WarningCode
 
 if TYPE_CHECKING:
     from resources.importing.progress import Progress
@@ -38,6 +38,8 @@ Choose = Callable[[Sequence[MappedValue]], ValueMap]
 """Asks a user which proposed values to map, and returns them."""
 
 _PREVIEWS_PER_IMPORT = 5
+_OF_READING = (WarningCode.DECIMAL_STYLE, WarningCode.DATE_ORDER)
+"""The warnings that name an option with which rejected values can be read."""
 _SHOWN_CHANGES = 10
 
 
@@ -65,12 +67,13 @@ class Importer:
         choose: asks a user which proposed values to map. If there are some, the file is read once more.
 
         If a preview fails, nothing is left of it. Raises AlreadyImported if the same content has been imported and
-        `again` is not set; QuotaExceeded if the account would have more than it may; NotFound, UnreadableFile,
-        DiskFull, InvalidRequest or StoreNotReady if the file cannot be previewed; Unaccounted if the counts do not
-        balance.
+        `again` is not set; QuotaExceeded if the account would have more than it may; NotFound if there is no
+        such account and one with a name like it; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady if
+        the file cannot be previewed; Unaccounted if the counts do not balance.
         """
         records = self._store.account(request.account)
         if request.arrival is None:  # the inbox has already found the account of its files
+            self._store.require_meant(request.account)
             records.require_source(request.path)
         batch_id = new_id("b", self._store.clock.now())
         require_room(request.path, self._store.files.disk(records.folder("staging")))
@@ -319,9 +322,10 @@ def rejects_found(batch: Batch) -> RejectsFound:
     """Returns the error for a batch that is not written because of its rejected records."""
     rules = [f"{problem.field or 'record'} {problem.expected} ({problem.records:,})" for problem in batch.problems]
     shown = "; ".join(rules[:3]) + ("; …" if len(rules) > 3 else "")
+    other_ways = "".join(f"{it.sentence} " for it in batch.warnings if it.code in _OF_READING)
     return RejectsFound(
         f"{batch.counts.rejection}, so nothing was written: {shown}.",
-        f"See them: records show {batch.batch_id}. Correct the file and import it again"
+        f"{other_ways}See them: records show {batch.batch_id}. Correct the file and import it again"
         + (
             f", or leave them out: records commit {batch.batch_id} --on-invalid skip."
             if _can_be_committed(batch)

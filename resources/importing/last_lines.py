@@ -17,6 +17,7 @@ _MOST = 5
 _COMPARED = 50
 """How many records above the last ones are compared with them."""
 _LONGEST, _SHOWN, _MOST_TOTALS = 60, 3, 10_000
+_RULE = "footer"
 _EXPECTED = "must be no total or note at the end; --footer skip leaves it out, --footer keep reads it"
 
 
@@ -90,7 +91,7 @@ class LastLines:
         if not len(rows):
             return []
         values = [texts[record] for record in chunk.records.take(rows).to_pylist()]
-        return [Failures(None, "footer", _EXPECTED, rows.cast(pa.uint64()), pa.array(values))]
+        return [Failures(None, _RULE, _EXPECTED, rows.cast(pa.uint64()), pa.array(values))]
 
     def warnings(self) -> Iterator[BatchWarning]:
         """Yields a warning about those that a user has said nothing about."""
@@ -148,6 +149,22 @@ class LastLines:
         at = next(iter(self._key), 0)
         keys = above.column(at).to_pylist() if above.num_columns > at else []
         return [text for text in keys if text and not is_figure(text)]
+
+
+def without_others(failures: list[Failures]) -> list[Failures]:
+    """Returns the failures of a chunk. Of a last line that looks like no record, this alone is a problem."""
+    last = next((it.rows for it in failures if it.rule == _RULE), None)
+    if last is None:
+        return failures
+    kept = []
+    for failure in failures:
+        of_records = pc.invert(pc.is_in(failure.rows, last))
+        if failure.rule == _RULE:
+            kept.append(failure)
+        elif pc.any(of_records).as_py():
+            rows, values = failure.rows.filter(of_records), failure.values.filter(of_records)
+            kept.append(replace(failure, rows=rows, values=values))
+    return kept
 
 
 def _size(chunk: TextChunk) -> int:

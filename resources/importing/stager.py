@@ -15,7 +15,7 @@ from resources.file_reader import FileReader, TextChunk
 from resources.file_reader.formats import options_of_others
 from resources.importing.change_column import ChangeColumn
 from resources.importing.failed_rows import cell_failures, elsewhere, malformed_rows, problem_rows, unread, valid
-from resources.importing.last_lines import LastLines
+from resources.importing.last_lines import LastLines, without_others
 from resources.importing.lessons import Lessons
 from resources.importing.progress import Progress, observed_chunks
 from resources.importing.resemblance import Resemblance
@@ -380,7 +380,7 @@ def _stage(
                 *checks.last_lines.failures(chunk),
             ]
             checks.lessons.add(chunk, texts, typed, failures)
-            problems.add_all(problem_rows(failure, chunk) for failure in failures)
+            problems.add_all(problem_rows(failure, chunk) for failure in without_others(failures))
             columns = [
                 chunk.records,
                 chunk.lines,

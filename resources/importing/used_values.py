@@ -9,7 +9,7 @@ from schemas.model import RecordModel
 from schemas.validation import are_values, invalid_values
 from schemas.values import MappedValue, ValueMap, as_map, as_pairs, folded, joined
 
-_SHOWN = 5
+_SHOWN = 20
 
 
 class UsedValues:
@@ -37,9 +37,9 @@ class UsedValues:
     def understood(self, mapped: Sequence[MappedValue]) -> Iterator[tuple[str, str]]:
         """Yields the mappings that were used, as label and value, without texts of personal fields."""
         shown = [it for it in mapped if it.field not in self._personal]
-        if shown:
-            more = f"; and {numbered(len(shown) - _SHOWN, 'other mapping')}" if len(shown) > _SHOWN else ""
-            yield "Values", "; ".join(map(self._in_words, shown[:_SHOWN])) + more
+        yield from (("Value", self._in_words(it)) for it in shown[:_SHOWN])
+        if len(shown) > _SHOWN:
+            yield "Values", f"and {numbered(len(shown) - _SHOWN, 'other mapping')}"
 
     def _in_words(self, mapping: MappedValue) -> str:
         source = "as said" if (mapping.field, folded(mapping.text)) in self._said else "as accepted"

@@ -43,6 +43,14 @@ def check_account(name: str | None) -> str:
     return name
 
 
+def no_such_account(name: str, meant: str) -> NotFound:
+    """Returns the error for a file of an account that does not exist, with a name like that of another account."""
+    return NotFound(
+        f"There is no account {name!r}. Did you mean {meant!r}?",
+        f"Nothing was read. If it is another account, make it first: records accounts add {name}.",
+    )
+
+
 def not_ready(settings: Settings) -> StoreNotReady:
     """Returns the error for a store that does not exist."""
     return StoreNotReady(
@@ -156,7 +164,7 @@ def not_writable(account: str, path: Path) -> InvalidRequest:
 def not_committed(batch: Batch) -> Refused:
     """Returns the error for a rollback of a batch that is not committed."""
     return Refused(
-        f"Batch {batch.batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
+        f"Batch {batch.batch_id} is {batch.status.value.replace('_', ' ')} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
         "only a committed batch can be rolled back."
     )
 
@@ -164,7 +172,7 @@ def not_committed(batch: Batch) -> Refused:
 def not_previewed(batch: Batch, wanted: str) -> Refused:
     """Returns the error for a batch that is not previewed. wanted: `committed` or `discarded`."""
     return Refused(
-        f"Batch {batch.batch_id} is {batch.status.value} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
+        f"Batch {batch.batch_id} is {batch.status.value.replace('_', ' ')} since {batch.at:%Y-%m-%d %H:%M:%S} UTC; "
         f"only a previewed batch can be {wanted}."
     )
 

@@ -21,6 +21,7 @@ from resources.record_store.ledger_erasure import erased_since
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import (
     check_account,
+    no_such_account,
     no_such_batch,
     not_ready,
 )
@@ -34,6 +35,7 @@ from resources.record_store.store_format import (
     require_known_format,
 )
 from resources.record_store.transaction import TransactionalStore
+from schemas.account_names import most_alike
 from schemas.batches import Batch, BatchStatus, ImportReport
 from schemas.errors import InvalidRequest, StoreNotReady
 from schemas.exports import ExportManifest, ExportRequest
@@ -150,6 +152,20 @@ class RecordStore(TransactionalStore):
         """Returns the names of all accounts, sorted."""
         with self.reading() as connection:
             return ledger.accounts(connection)
+
+    def require_meant(self, account: str) -> bool:
+        """Raises NotFound if there is no such account, and one with a name like it: a mistake in typing.
+
+        Returns whether the account is new, so that a preview makes it.
+        """
+        checked = check_account(account)
+        with self.reading() as connection:
+            if ledger.has_account(connection, checked):
+                return False
+            meant = most_alike(checked, ledger.accounts(connection))
+        if meant is not None:
+            raise no_such_account(checked, meant)
+        return True
 
     def add_account(self, account: str, actor: str) -> bool:
         """Create an account; returns whether it is new. Raises InvalidRequest if the name is not valid."""

@@ -87,7 +87,7 @@ class Reader:
 
 
 def kunden(path: Path) -> Path:
-    rows = ["Kundennr;Vorname;Nachname;E-Mail;Status;Umsatz;Geburtstag"]
+    rows = ["Nr;Vorname;Nachname;E-Mail;Status;Umsatz;Geburtstag"]
     for number in range(1, 61):
         status = "Kunde" if number % 6 == 0 else "lead"
         mail = "keine" if number in (7, 8) else f"p{number}@example.org"
@@ -119,7 +119,7 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     page.wait_for_url("**/columns")
     expect(page.get_by_role("heading", level=1)).to_be_focused()
     for header, field in {
-        "Kundennr": "external_id", "Vorname": "first_name", "Nachname": "last_name", "Umsatz": "amount",
+        "Nr": "external_id", "Vorname": "first_name", "Nachname": "last_name", "Umsatz": "amount",
         "Geburtstag": "birthday",
     }.items():  # fmt: skip
         page.get_by_label(header, exact=True).select_option(field)

@@ -20,7 +20,7 @@ _ROWS = (
     "K-4;Ada;ada@example.org;Kunnde;12,00;16/11/1980",
 )
 _FIELDS = {
-    "Kundennr": "external_id", "Vorname": "first_name", "E-Mail": "email", "Status": "status", "Umsatz": "amount",
+    "Nr": "external_id", "Vorname": "first_name", "E-Mail": "email", "Status": "status", "Umsatz": "amount",
     "Geburtstag": "birthday",
 }  # fmt: skip
 _PAGE = (

@@ -15,15 +15,15 @@ from tests.web.conftest import ORIGIN
 from tests.web.visitor import Visitor
 
 GERMAN = (
-    "Kundennr;Vorname;E-Mail;Status;Umsatz;Geburtstag\n"
+    "Nr;Vorname;E-Mail;Status;Umsatz;Geburtstag\n"
     "K-1;José;a@example.org;lead;1.234,50;13/11/1980\n"
     "K-2;Müller;b@example.org;lead;7,25;14/11/1980\n"
     "K-3;Zoë;no-address;lead;8,00;15/11/1980\n"
 ).encode("cp1252")
 COLUMNS = {
-    "header": ["Kundennr", "Vorname", "E-Mail", "Status", "Umsatz", "Geburtstag"],
+    "header": ["Nr", "Vorname", "E-Mail", "Status", "Umsatz", "Geburtstag"],
     "field": ["external_id", "first_name", "email", "status", "amount", "birthday"],
-    "proposed": ["", "", "email", "status", "", ""],
+    "proposed": ["", "first_name", "email", "status", "amount", "birthday"],
 }
 
 

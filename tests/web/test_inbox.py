@@ -40,7 +40,7 @@ def test_a_file_that_could_not_be_read_opens_the_steps(visitor: Visitor, store: 
     store.add_account("ua", "tester")
     folder = on_disk(store.settings.inbox / "ua/contacts")
     folder.mkdir(parents=True)
-    (folder / "in.csv").write_text("Kundennr,status\nA,lead\n", "utf-8")
+    (folder / "in.csv").write_text("Nr,status\nA,lead\n", "utf-8")
     arrive(store)
     (batch,) = store.batches("ua")
     page = visitor.get("inbox").text
@@ -49,7 +49,7 @@ def test_a_file_that_could_not_be_read_opens_the_steps(visitor: Visitor, store: 
 
     upload = visitor.post("inbox", batch.batch_id).headers["location"].rpartition("/")[2]
     assert visitor.step(upload) == f"import/{upload}/columns"
-    form = {"header": ["Kundennr", "status"], "field": ["external_id", "status"], "proposed": ["", "status"]}
+    form = {"header": ["Nr", "status"], "field": ["external_id", "status"], "proposed": ["", "status"]}
     visitor.post("import", upload, "columns", data=form)
 
     assert visitor.step(upload) == f"import/{upload}/preview"

@@ -40,7 +40,7 @@ def test_no_page_has_a_word_of_machinery(store: RecordStore, visitor: Visitor, l
     visitor.client.headers["Accept-Language"] = language
     store.add_account("ua", "tester")
     lands(store, "in.csv", [contact(1, email="a@example.org"), contact(2, email="no address")])
-    lands(store, "wrong.csv", [{"Kundennr": "A"}])
+    lands(store, "wrong.csv", [{"Nr": "A"}])
     arrive(store)
     rows = "A;Kunnde;1,50;31/12/1980;x\nB;lead;7.961,39;12/13/1980;x\nB;lead;2;12/11/1980;y\nTotal;;9;;\n"
     upload = visitor.upload(f"external_id;status;amount;birthday;notes\n{rows}".encode())
