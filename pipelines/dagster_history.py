@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.partitions import ACCOUNTS
-from pipelines.runs import ACCOUNT
+from pipelines.runs import ACCOUNT, TAGS
 from resources.erasure.run_history import InHistory
 from resources.record_store.ledger_erasure import Values
 from resources.settings import Settings
@@ -44,17 +44,27 @@ _COLUMNS = {
 }
 """The columns of Dagster's tables that have texts of people or of records. The others have names and numbers."""
 
-_FREE_COLUMNS = ("value", "tags")
-"""The columns of which the whole text is free."""
+_FREE_COLUMNS = {"value": "tags", "tags": "tags"}
+"""The columns of which the whole text is free, with the field that they have in Dagster's objects."""
 
+_CURSOR, _PATHS = "cursor", "paths in a cursor"
+_CONFIG = ("run_config", "run_config_data")
+_MAPS = ("column_map", "value_map")
 _FREE = (
-    *("metadata", "metadata_entries", "run_config", "run_config_yaml", "run_config_data", "tags", "description"),
-    *("user_message", "message", "error", "error_info", "errors", "cursor", "skip_reason", "label", "failure_data"),
-    *("user_failure_data", "stack", "cause", "context"),
+    *_CONFIG,
+    *("metadata", "metadata_entries", "run_config_yaml", "tags", "description", "user_message", "message"),
+    *("error", "error_info", "errors", _CURSOR, "skip_reason", "label", "failure_data", "user_failure_data"),
+    *("stack", "cause", "context"),
 )
 """The fields of Dagster's objects below which texts are free. What the others have, Dagster needs to find things."""
 
 _KEPT = ("__class__", "__enum__")
+_NAMES = (
+    *("account", "record_type", "actor", "batch_id", "export_id", "bundle", "names", "preset", "columns", "order_by"),
+    *("mode", "on_invalid", "on_duplicate", "on_modified", "format", "pack", "encoding", "delimiter", "due_at"),
+)
+"""The fields of run configurations that have names of the store and its choices. A run needs them to run again."""
+
 _DAGSTERS_OWN = re.compile(r"\.?dagster/")
 _SQLITE = b"SQLite format 3\0"
 _LOGS = (".err", ".out")
@@ -105,9 +115,7 @@ class DagsterHistory:
             for table, columns in _tables(connection):
                 for key, run_id, texts in _rows(connection, table, columns):
                     masked = {
-                        name: _masked(text, values, is_free=name in _FREE_COLUMNS)
-                        for name, text in texts.items()
-                        if text
+                        name: _masked(text, values, _field(table.name, name)) for name, text in texts.items() if text
                     }
                     masked = {name: text for name, text in masked.items() if text != texts[name]}
                     if masked and run_id in open_runs:
@@ -228,7 +236,7 @@ def _tables(connection: "sa.Connection") -> "Iterator[tuple[sa.Table, tuple[str,
 def _rows(
     connection: "sa.Connection", table: "sa.Table", columns: tuple[str, ...]
 ) -> Iterator[tuple[int, str | None, dict[str, str | None]]]:
-    """Yields the id, the run and the texts of each row, without tags that are Dagster's own."""
+    """Yields the id, the run and the texts of each row, without tags of Dagster and of the store."""
     import sqlalchemy as sa
 
     others = [name for name in ("run_id", "key") if name in table.c]
@@ -242,7 +250,8 @@ def _rows(
         )
         rows = [row._asdict() for row in connection.execute(query)]
         for row in rows:
-            if table.name in ("run_tags", "backfill_tags") and _DAGSTERS_OWN.match(row["key"] or ""):
+            tag = row["key"] or "" if table.name in ("run_tags", "backfill_tags") else ""
+            if tag in TAGS or _DAGSTERS_OWN.match(tag):
                 continue
             yield row["id"], row.get("run_id"), {name: row[name] for name in columns}
         if not rows:
@@ -250,28 +259,51 @@ def _rows(
         last = rows[-1]["id"]
 
 
-def _masked(text: str, values: Values, *, is_free: bool) -> str:
-    """Returns a text of Dagster with masks in place of the values; the same text if it has none."""
+def _field(table: str, column: str) -> str | None:
+    """Returns the free field that is the whole column; None if only some fields of its objects are free."""
+    return _CURSOR if table == "kvs" else _FREE_COLUMNS.get(column)
+
+
+def _masked(text: str, values: Values, field: str | None) -> str:
+    """Returns a text of Dagster with masks in place of the values; the same text if it has none.
+
+    field: the free field that has the text. None if only some fields of the text's object are free.
+    """
     if text.lstrip()[:1] in ("{", "["):
         with suppress(ValueError):
             found = json.loads(text)
-            masked = _masked_object(found, values, is_free=is_free)
+            masked = _masked_object(found, values, _PATHS if field == _CURSOR else field)
             return text if masked == found else json.dumps(masked)
+    if field == _CURSOR:  # a number, such as 57:57, which can look like a value
+        return text
     masked_text: str = values.masked(text)
     return masked_text
 
 
-def _masked_object(value: Any, values: Values, *, is_free: bool) -> Any:
+def _masked_object(value: Any, values: Values, field: str | None) -> Any:
     if isinstance(value, dict):
+        is_of_people = field is not None and field not in _CONFIG and "__class__" not in value
         return {
-            values.masked(name) if is_free and name not in _KEPT else name: each
-            if name in _KEPT or _DAGSTERS_OWN.match(name)
-            else _masked_object(each, values, is_free=is_free or name in _FREE)
+            _masked_leaf(name, values, field) if is_of_people and not _is_kept(name, field) else name: each
+            if _is_kept(name, field)
+            else _masked_object(each, values, name if name in _FREE or (field in _CONFIG and name in _MAPS) else field)
             for name, each in value.items()
         }
     if isinstance(value, list):
-        return [_masked_object(each, values, is_free=is_free) for each in value]
-    return _masked(value, values, is_free=True) if isinstance(value, str) and is_free else value
+        return [_masked_object(each, values, field) for each in value]
+    return _masked_leaf(value, values, field) if isinstance(value, str) and field is not None else value
+
+
+def _is_kept(name: str, field: str | None) -> bool:
+    """Returns whether a name and its value are Dagster's own or the store's, in the given field."""
+    is_of_config = field in _CONFIG and name in _NAMES
+    return is_of_config or name in _KEPT or name in TAGS or bool(_DAGSTERS_OWN.match(name))
+
+
+def _masked_leaf(text: str, values: Values, field: str | None) -> str:
+    """Returns a text of a free field with masks. Of a path in a cursor, only the last name is free."""
+    masked: str = values.masked_name(text) if field == _PATHS else _masked(text, values, field)
+    return masked
 
 
 def _delete_partition(connection: "sa.Connection", account: str) -> int:

@@ -63,6 +63,11 @@ class Values:
             return value
         return MASK if value.casefold() in self._texts or self._inside is None else self._inside.sub(MASK, value)
 
+    def masked_name(self, path: str) -> str:
+        """Returns a path with masks in its last name. Its folders are of the store or of the machine, so they stay."""
+        folder, slash, name = path.rpartition("/")
+        return f"{folder}{slash}{self.masked(name)}"
+
 
 def masked_detail(detail: str, values: Values) -> str:
     """Returns the detail of a batch without examples of values and mappings of erased texts, its sentences masked.
