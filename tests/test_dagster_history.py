@@ -160,8 +160,8 @@ def test_values_that_look_like_what_dagster_needs_are_masked_only_where_people_w
     store: RecordStore, importer: Importer, dagster_home: Path, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     """A record has the numbers of cursors, the name of its account, and words of configurations and classes."""
-    record = other(1, amount="0", credit_limit="57", company="ua", notes="account", first_name="text")
-    record |= {"last_name": "Uaville", "phone": "skip", "email": ""}
+    words = {"notes": "account", "first_name": "text", "last_name": "Uaville", "phone": "skip", "email": ""}
+    record = person(1, external_id="E-1", amount="0", credit_limit="57", company="ua", **words)
     importer.import_file(contacts_of(write_csv(tmp_path / "uaville.csv", [record], COLUMNS)))
     config = {"account": "ua", "path": "/in/Uaville.csv", "on_invalid": "skip", "value_map": {"status": {"text": "x"}}}
     done = instance.create_run_for_job(

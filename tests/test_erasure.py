@@ -1,6 +1,7 @@
 """Erasures: no byte of a store has what was erased, and everything else is as it was."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from resources.record_store import RecordStore, lake_files
 from resources.record_store.catalog import catalog_of
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
-from schemas.batches import BatchStatus, OnInvalid
+from schemas.batches import BatchStatus, ImportRequest, OnInvalid
 from schemas.erasure import ErasureRequest, Found
 from schemas.errors import InvalidRequest, NotFound, Refused
 from schemas.exports import ExportRequest
@@ -24,7 +25,7 @@ from tests.canaries import COLUMNS, KEYS, WORDS, open_previews, other, person, p
 from tests.every_byte import places_with
 from tests.object_server import on_disk
 from tests.postgres import Postgres, database_of
-from tests.records import contact, contacts_of, stored, values, write_csv
+from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
 REQUEST = ErasureRequest("ua", "contacts", KEYS[:2], {"external_id": KEYS[2]})
 
@@ -81,7 +82,7 @@ def test_what_was_erased_is_in_no_byte_and_all_else_is_as_it_was(
     assert StoreCheck(store).run().wrong == ()
     places = {it.place: it for it in report.touched}
     assert [it.place for it in plan.touched if it.removed + it.rewritten] == [
-        it.place for it in report.touched if it.removed + it.rewritten and it.place is not Found.LEDGER
+        it.place for it in report.touched if it.removed + it.rewritten
     ]
     assert places[Found.ARCHIVE].rewritten == 7
     assert places[Found.ARCHIVE].removed == 2, "a list within an object, and a damaged file"
@@ -155,6 +156,61 @@ def test_a_file_keeps_every_other_byte(store: RecordStore, importer: Importer, t
     assert archived.read_bytes() == "external_id;status;notes\r\nA-2;lead;ä\r\n".encode("utf-8-sig")
     Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("A-2",)))
     assert not archived.exists(), "it had nothing else"
+
+
+@pytest.mark.runs_on("laptop", "postgres")
+def test_a_value_that_looks_like_the_account_leaves_its_files_where_the_ledger_finds_them(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    def imported(name: str, *rows: Row) -> ImportRequest:
+        return contacts_of(write_csv(tmp_path / name, rows), "contoso")
+
+    importer.import_file(imported("1.csv", contact(1), contact(2)))
+    export = ExportWriter(store, "tester").export(ExportRequest("contoso", "contacts"))
+    importer.import_file(imported("2.csv", contact(3, company="Contoso", notes="contacts", city="exports")))
+    other_rejects = importer.import_file(imported("of Contoso.csv", contact(4), contact(5, amount="x")), OnInvalid.SKIP)
+    preview = importer.preview(imported("3.csv", contact(9))).batch
+    outside = tmp_path / "contoso" / "to Contoso.csv"
+    outside.parent.mkdir()
+    ExportWriter(store, "tester").export(ExportRequest("contoso", "contacts", path=outside))
+    report = Eraser(store, "tester").erase(ErasureRequest("contoso", "contacts", (contact(3)["external_id"],)))
+
+    assert StoreCheck(store).run().wrong == ()
+    delivered, own = store.exports("contoso")
+    assert own.path == export.path
+    assert str(delivered.path) == str(outside.parent / "to (erased).csv")
+    assert any("to Contoso.csv" in sentence for sentence in report.beyond)
+    assert importer.commit("contoso", preview.batch_id).batch.status is BatchStatus.COMMITTED
+    renamed = store.account("contoso").report(other_rejects.batch.batch_id)
+    assert renamed.rejects_file is not None
+    assert renamed.rejects_file.name == "of (erased).rejects.csv"
+    assert (
+        importer.import_file(contacts_of(on_disk(renamed.rejects_file), "contoso"), OnInvalid.SKIP).batch.parent
+        is not None
+    )
+
+
+def test_what_only_the_ledger_has_is_erased(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
+    """A record that was rejected, in a batch without files any more, has left its key in the name of the file."""
+    importer.import_file(
+        contacts_of(write_csv(tmp_path / "first.csv", [contact(1, company="w"), contact(2, company="x")]))
+    )
+    named = write_csv(
+        tmp_path / "complaint of C-000777.csv", [contact(2, company="y"), contact(777, company="z", amount="canary")]
+    )
+    importer.import_file(contacts_of(named), OnInvalid.SKIP)
+    for kind in ("staging", "rejects", "reports"):
+        shutil.rmtree(on_disk(store.settings.folder("ua", kind)))
+    eraser, request = Eraser(store, "tester"), ErasureRequest("ua", "contacts", ("C-000777",))
+    seen = store.batches("ua")
+    assert eraser.plan(ErasureRequest("ua", "contacts", ("C-000778",))).is_empty
+    assert not eraser.plan(request).is_empty
+    assert eraser.erase(ErasureRequest("ua", "contacts", ("C-000778",))).erasure_id is None
+    assert store.batches("ua") == seen, "nothing was written"
+    assert eraser.erase(request).erasure_id is not None
+    assert store.batches("ua")[0].file_name == "complaint of (erased).csv"
+    assert places_with(store.settings.home, [b"C-000777"]) == []
+    assert eraser.plan(request).is_empty
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from resources.export_writer.plan import EXPORT_ID, PLAN
 from resources.export_writer.sweeping import remove_partial
 from resources.file_storage import entries, files_below, is_local, read, usage
 from resources.record_store import RecordStore
+from resources.record_store.ledger_erasure import strings_of
 from resources.settings import Settings
 from resources.uploads import Uploads
 from schemas.batches import Batch
@@ -96,15 +97,8 @@ def _texts_of(files: Collection[Location]) -> Iterator[str]:
         text = read(file).decode("utf-8", "replace")
         if file.name.endswith(".json"):
             with suppress(ValueError):
-                yield from _strings(json.loads(text))
+                yield from strings_of(json.loads(text))
         yield html.unescape(text)
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _strings(each)
 
 
 def export_folders(

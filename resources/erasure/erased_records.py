@@ -30,6 +30,7 @@ class ErasedRecords:
         self._wanted = {tuple(map(_form, key)) for key in self.keys}
         self._wanted_values = tuple(map(_form, self._conditions.values()))
         self._texts: set[str] = set()
+        self.add_version(self._conditions)
 
     @property
     def fields(self) -> tuple[str, ...]:

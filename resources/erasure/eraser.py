@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from resources.clock import new_id
@@ -18,11 +18,13 @@ from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.receipts import receipt_place, write_receipt
 from resources.erasure.run_history import InHistory, RunHistory
 from resources.erasure.source_files import SourceFile, SourceFiles, remove_certainly
-from resources.file_storage import entries, remove
+from resources.file_storage import entries, exists, remove
 from resources.record_store import RecordStore, lake_files, ledger, ledger_exports
 from resources.record_store.compaction import forget
 from resources.record_store.erasure import LakeFile, RecordsErasure, oldest_snapshot
+from resources.record_store.lake import Connection
 from resources.record_store.ledger_erasure import (
+    LedgerChanges,
     append_erasure,
     erasures,
     forget_statistics,
@@ -53,6 +55,7 @@ class _Plan:
     folders: dict[Found, list[Location]] = field(default_factory=dict)
     beyond: list[str] = field(default_factory=list)
     runs: InHistory = field(default_factory=InHistory)
+    ledger: LedgerChanges = field(default_factory=LedgerChanges)
 
     @property
     def previews(self) -> list[Batch]:
@@ -64,7 +67,7 @@ class _Plan:
     def is_empty(self) -> bool:
         """Returns whether nothing was found. The folders are searched only if something was."""
         found = [*self.files, *self.superfluous, *self.sources, *self.staged]
-        return not found and not self.folders and not self.runs.number
+        return not found and not self.folders and not self.runs.number and not self.ledger.having
 
 
 class Eraser:
@@ -159,6 +162,8 @@ class Eraser:
         is_elsewhere = uploads or lost or self._is_in_trash(request, found, trash, sources)
         if self._runs is not None:
             found.runs = self._runs.find(found.erased.values)
+        with self._store.reading() as connection:
+            found.ledger = self._mask_rows(connection, request, found, changes=False)
         if found.is_empty and not is_elsewhere:
             return
         may_have = {it.export_id for it in found.exports}
@@ -222,12 +227,25 @@ class Eraser:
         return tuple(discarded)
 
     def _mask_ledger(self, request: ErasureRequest, found: _Plan, erasure_id: str) -> Touched:
-        values = found.erased.values
         begun = self._erasure(request.account, request.record_type, erasure_id, ErasureStatus.BEGUN)
         with self._store.rewriting("erase: ledger", self._actor, request.account, (), begun) as connection:
-            changes = mask_rows(connection, request.account, request.record_type, values)
+            changes = self._mask_rows(connection, request, found)
             forget_statistics(connection)
         return Touched(Found.LEDGER, rewritten=changes.changed, removed=changes.removed)
+
+    def _mask_rows(
+        self, connection: Connection, request: ErasureRequest, found: _Plan, *, changes: bool = True
+    ) -> LedgerChanges:
+        """Mask the ledger's rows, or count those that it would mask."""
+        goes = {self._settings.path_below_data(it.place) for it in found.sources}
+        goes |= {self._settings.path_below_data(it) for places in found.folders.values() for it in places}
+
+        def is_left(path: str) -> bool:
+            parents = map(str, PurePosixPath(path).parents)
+            return path not in goes and goes.isdisjoint(parents) and exists(self._settings.data / path)
+
+        values = found.erased.values
+        return mask_rows(connection, request.account, request.record_type, values, is_left, changes=changes)
 
     def _erase_from_runs(self, found: _Plan) -> Touched:
         """Mask the values in the history of runs. The lake goes after it, because it has the values to look for."""
@@ -319,6 +337,8 @@ class Eraser:
             Touched(Found.RECORDS, len(found.files), len(found.superfluous), sum(found.files.values())),
             *(Touched(it.kind, int(it.is_exact), int(not it.is_exact), len(it.found.records)) for it in found.sources),
         ]
+        if not found.is_empty:
+            planned.append(Touched(Found.LEDGER, found.ledger.changed, found.ledger.removed))
         planned.append(Touched(Found.RUNS, rewritten=found.runs.number))
         return [*planned, *(Touched(kind, removed=len(places)) for kind, places in found.folders.items())]
 

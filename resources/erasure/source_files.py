@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +62,12 @@ class SourceFiles:
         self._search = SourceSearch(store, account, erased)
 
     def find(self, batches: Sequence[Batch]) -> list[SourceFile]:
-        """Returns the files with erased records: rejects, inbox, archive and quarantine."""
+        """Returns the files with erased records: rejects, inbox, archive and quarantine.
+
+        A rejects file with a value in its name alone is among them, because it gets another name.
+        """
         known = {batch.batch_id: batch for batch in batches}
-        found = []
+        found, others = [], []
         for kind, place, batch_id in self._places(known):
             if is_local(place) and not (place.is_file() and not place.is_symlink()):
                 continue
@@ -78,9 +81,12 @@ class SourceFiles:
                     if records.has_any:
                         with cut(path, records, self._folder) as after:
                             found.append(SourceFile(kind, place, records, after is not None, batch_id))
+                    elif kind is Found.REJECTS:
+                        others.append(SourceFile(kind, place, records, True, batch_id))
             except (FileNotFoundError, NotFound):  # it was moved or removed meanwhile
                 continue
-        return found
+        values = self._erased.values
+        return found + [file for file in others if values.has(file.place.name)]
 
     def finds_in(self, path: Path) -> bool:
         """Returns whether a file of this machine has erased records."""
@@ -113,7 +119,7 @@ class SourceFiles:
         try:
             with (
                 self._store.files.fetched(file.place, self._folder) as path,
-                cut(path, file.found, self._folder) as after,
+                cut(path, file.found, self._folder) if file.found.has_any else nullcontext(path) as after,
             ):
                 if after is None:
                     remove_certainly(file.place)
