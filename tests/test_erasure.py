@@ -213,6 +213,33 @@ def test_what_only_the_ledger_has_is_erased(store: RecordStore, importer: Import
     assert eraser.plan(request).is_empty
 
 
+def test_another_record_of_a_similar_key_stays(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
+    rows = [person(1, external_id=key, notes=key) for key in ("abc", "ABC", "'abc", "=abc")]
+    importer.import_file(contacts_of(write_csv(tmp_path / "first.csv", rows, COLUMNS)))
+    waiting = Path(str(store.settings.inbox)) / "ua" / "contacts" / "waits.csv"
+    waiting.parent.mkdir(parents=True)
+    write_csv(waiting, rows, COLUMNS)
+    before = waiting.read_text()
+    malformed = "ABC,lead\n"
+    waiting.write_text(before + malformed)
+    report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("abc", "=abc")))
+    assert sorted(values(store, "notes")) == ["'abc", "ABC"]
+    kept = before.splitlines(keepends=True)
+    assert waiting.read_text() == "".join([kept[0], kept[2], kept[3], malformed])
+    assert [it for it in report.beyond if it.startswith(f"{waiting} has a row without a valid key")]
+
+
+def test_a_rejects_file_has_its_keys_escaped(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
+    rows = [person(number, external_id=key, amount="x") for number, key in ((1, "=abc"), (2, "=def"))]
+    rejected = importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", rows, COLUMNS)), OnInvalid.SKIP)
+    assert rejected.rejects_file is not None
+    path = on_disk(rejected.rejects_file)
+    assert "'=abc" in path.read_text("utf-8-sig")
+    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("=abc",)))
+    assert "=abc" not in path.read_text("utf-8-sig")
+    assert "'=def" in path.read_text("utf-8-sig")
+
+
 @pytest.mark.parametrize(
     ("keys", "matching", "message"),
     [

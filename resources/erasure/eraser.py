@@ -149,6 +149,7 @@ class Eraser:
         found.staged = [*derived_files.staged_batches(self._store, request.account, batches, erased, folder)]
         touched |= {it.batch_id for it in found.staged} | {it.batch_id for it in found.sources if it.batch_id}
         self._search_derived(request, found, touched, sources, folder)
+        found.beyond += sources.beyond
         return found
 
     def _search_derived(

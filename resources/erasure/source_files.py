@@ -60,6 +60,16 @@ class SourceFiles:
         self._erased = erased
         self._folder = folder
         self._search = SourceSearch(store, account, erased)
+        self._similar: set[str] = set()
+
+    @property
+    def beyond(self) -> list[str]:
+        """Returns, as sentences, the files with rows that may be erased records. They are left as they are."""
+        return [
+            f"{self._erased.values.masked_name(path)} has a row without a valid key that may be of the records: look "
+            "at it."
+            for path in sorted(self._similar)
+        ]
 
     def find(self, batches: Sequence[Batch]) -> list[SourceFile]:
         """Returns the files with erased records: rejects, inbox, archive and quarantine.
@@ -78,6 +88,8 @@ class SourceFiles:
             try:
                 with self._store.files.fetched(place, self._folder) as path:
                     records = self._search.find(path, batch)
+                    if records.has_similar:
+                        self._similar.add(str(place))
                     if records.has_any:
                         with cut(path, records, self._folder) as after:
                             found.append(SourceFile(kind, place, records, after is not None, batch_id))
