@@ -2,17 +2,21 @@
 
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from resources.erasure.account_deletion import AccountDeletion
+from resources.erasure.derived_files import lists_of_lost_keys
+from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.eraser import Eraser
 from resources.export_writer import ExportWriter
 from resources.file_storage import size_of
 from resources.health.check import StoreCheck
 from resources.importing.importer import Importer
-from resources.record_store import RecordStore, lake_files
+from resources.record_store import RecordStore, lake_files, ledger
 from resources.record_store.catalog import catalog_of
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
@@ -238,6 +242,32 @@ def test_a_rejects_file_has_its_keys_escaped(store: RecordStore, importer: Impor
     Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("=abc",)))
     assert "=abc" not in path.read_text("utf-8-sig")
     assert "'=def" in path.read_text("utf-8-sig")
+
+
+def test_lists_of_lost_keys_are_read_by_type_and_damaged_lines_are_searched(store: RecordStore) -> None:
+    """A list has the keys as DuckDB writes them: 2013-01-01T10:00:00.000000Z, for example."""
+    store.add_account("ua", "tester")
+    lost = on_disk(store.settings.folder("ua", "lost"))
+    lost.mkdir(parents=True)
+    for name, flight, more in (
+        ("with", 1545, ""),
+        ("without", 7, "5\n[]\n{\n"),
+        ("damaged", 7, '{"carrier": "UA", 2013'),
+    ):
+        key = f"TIMESTAMPTZ '2013-01-01 11:00:00+01' AS time_hour, 'UA' AS carrier, {flight} AS flight, 'EWR' AS origin"
+        duckdb.execute(f"COPY (SELECT {key}) TO '{lost / name}' (FORMAT json)")
+        with (lost / name).open("a", encoding="utf-8") as file:
+            file.write(more)
+    with store.reading() as connection:
+        record_type = ledger.record_types(connection)["flights"]
+    key = (datetime(2013, 1, 1, 10, tzinfo=UTC), "UA", 1545, "EWR")
+    found = lists_of_lost_keys(store.settings, "ua", ErasedRecords(record_type, [key], {}))
+    assert [place.name for place in found] == ["with"]
+    (lost / "damaged").write_text('{"external_id": "E-1", ', "utf-8")
+    with store.reading() as connection:
+        record_type = ledger.record_types(connection)["contacts"]
+    found = lists_of_lost_keys(store.settings, "ua", ErasedRecords(record_type, [("E-1",)], {}))
+    assert [place.name for place in found] == ["damaged"]
 
 
 @pytest.mark.parametrize(

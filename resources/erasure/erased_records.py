@@ -6,7 +6,7 @@ similar text. Such rows are named, and never removed.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -116,6 +116,8 @@ def _text(value: Any) -> str:
         return f"{value.normalize():f}"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(UTC)
     return value_text(value) if isinstance(value, date | bool) else str(value)
 
 
