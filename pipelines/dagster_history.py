@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,8 +100,9 @@ class DagsterHistory:
                 else:
                     beyond.append(_unfinished(run.run_id, "is of the account"))
         self._instance.delete_dynamic_partition(ACCOUNTS.name or "", account)
-        for connection in self._changing():
-            deleted += _delete_partition(connection, account)
+        for url in self._urls():
+            with _changing(url) as connection:
+                deleted += _delete_partition(connection, account)
         masked = self._masked(Values(file_names), changes=True)
         self._vacuum()
         return InHistory(deleted + masked.number, (*beyond, *masked.beyond))
@@ -111,19 +112,14 @@ class DagsterHistory:
 
         open_runs = {run.run_id for run in self._instance.get_runs(dg.RunsFilter(statuses=_unfinished_statuses()))}
         number, waiting = 0, set[str]()
-        for connection in self._changing():
-            for table, columns in _tables(connection):
-                for key, run_id, texts in _rows(connection, table, columns):
-                    masked = {
-                        name: _masked(text, values, _field(table.name, name)) for name, text in texts.items() if text
-                    }
-                    masked = {name: text for name, text in masked.items() if text != texts[name]}
-                    if masked and run_id in open_runs:
-                        waiting.add(run_id)
-                    elif masked:
-                        number += 1
-                        if changes:
-                            connection.execute(table.update().where(table.c.id == key).values(masked))
+        for url in self._urls():
+            with _changing(url) as connection:
+                for table, columns in _tables(connection):
+                    for key, run_id, texts in _rows(connection, table, columns):
+                        if run_id not in open_runs:
+                            number += _mask_row(connection, table, key, texts, values, changes=changes)
+                        elif run_id is not None and _changes(table, texts, values):
+                            waiting.add(run_id)
         for path in self._logs():
             text = path.read_text("utf-8", "replace")
             if values.has(text):
@@ -140,46 +136,23 @@ class DagsterHistory:
         root = Path(self._instance.storage_directory())
         yield from (path for path in root.glob("*/compute_logs/*") if path.suffix in _LOGS and path.is_file())
 
-    def _engines(self) -> "Iterator[sa.Engine]":
-        import sqlalchemy as sa
-
-        urls = {getattr(it, "postgres_url", None) for it in self._storages()} - {None}
-        root = Path(self._instance.root_directory)
-        files = [path for path in sorted(root.rglob("*.db")) if path.is_file() and _is_sqlite(path)]
-        for url in [*urls, *(f"sqlite:///{path}" for path in files)]:
-            engine = sa.create_engine(str(url), poolclass=sa.NullPool)
-            try:
-                yield engine
-            except sa.exc.OperationalError as error:
-                raise StoreUnreachable(
-                    f"The storage of Dagster cannot be changed: {type(error.orig).__name__}.",
-                    "Check that its database answers, and stop runs that write to it for long. Then erase again.",
-                ) from None
-            finally:
-                engine.dispose()
-
-    def _storages(self) -> tuple[object, ...]:
-        storage = self._instance
-        return storage.run_storage, storage.event_log_storage, storage.schedule_storage
-
-    def _changing(self) -> "Iterator[sa.Connection]":
-        """Yields a transaction on each database."""
-        import sqlalchemy as sa
-
-        for engine in self._engines():
-            with engine.begin() as connection:
-                if engine.dialect.name == "sqlite":
-                    connection.execute(sa.text("PRAGMA secure_delete = ON"))
-                yield connection
+    def _urls(self) -> list[str]:
+        """Returns the addresses of the databases."""
+        storages = (self._instance.run_storage, self._instance.event_log_storage, self._instance.schedule_storage)
+        urls = {getattr(it, "postgres_url", None) for it in storages} - {None}
+        files = sorted(Path(self._instance.root_directory).rglob("*.db"))
+        return [*map(str, urls), *(f"sqlite:///{path}" for path in files if path.is_file() and _is_sqlite(path))]
 
     def _vacuum(self) -> None:
         """Write the tables anew, without the bytes of what was changed."""
         import sqlalchemy as sa
 
-        for engine in self._engines():
-            is_sqlite = engine.dialect.name == "sqlite"
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                if is_sqlite:
+        for url in self._urls():
+            with (
+                _engine(url) as engine,
+                engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+            ):
+                if engine.dialect.name == "sqlite":
                     connection.execute(sa.text("VACUUM"))
                     is_busy, *_ = connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)")).one()
                     if is_busy:
@@ -190,6 +163,34 @@ class DagsterHistory:
                 else:
                     for table, _ in _tables(connection):
                         connection.execute(sa.text(f"VACUUM (FULL, ANALYZE) {table.name}"))
+
+
+@contextmanager
+def _engine(url: str) -> "Iterator[sa.Engine]":
+    """Yields the engine of a database. Raises StoreUnreachable, without a text of a row, if the database refuses."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True)
+    try:
+        yield engine
+    except sa.exc.OperationalError as error:
+        raise StoreUnreachable(
+            f"The storage of Dagster cannot be changed: {type(error.orig).__name__}.",
+            "Check that its database answers, and stop runs that write to it for long. Then erase again.",
+        ) from None
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _changing(url: str) -> "Iterator[sa.Connection]":
+    """Yields a transaction on a database."""
+    import sqlalchemy as sa
+
+    with _engine(url) as engine, engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.execute(sa.text("PRAGMA secure_delete = ON"))
+        yield connection
 
 
 @contextmanager
@@ -257,6 +258,35 @@ def _rows(
         if not rows:
             return
         last = rows[-1]["id"]
+
+
+def _changes(table: "sa.Table", texts: Mapping[str, str | None], values: Values) -> dict[str, str]:
+    """Returns the texts of a row that have values, with masks."""
+    masked = {name: _masked(text, values, _field(table.name, name)) for name, text in texts.items() if text}
+    return {name: text for name, text in masked.items() if text != texts[name]}
+
+
+def _mask_row(
+    connection: "sa.Connection",
+    table: "sa.Table",
+    key: int,
+    texts: Mapping[str, str | None],
+    values: Values,
+    *,
+    changes: bool,
+) -> bool:
+    """Mask a row. If Dagster has changed it since it was read, it is read again. Returns whether it has values."""
+    import sqlalchemy as sa
+
+    while masked := _changes(table, texts, values):
+        if not changes:
+            return True
+        same = [table.c[name] == texts[name] for name in masked]
+        if connection.execute(table.update().where(table.c.id == key, *same).values(masked)).rowcount:
+            return True
+        row = connection.execute(sa.select(*(table.c[name] for name in texts)).where(table.c.id == key)).one_or_none()
+        texts = {} if row is None else row._asdict()
+    return False
 
 
 def _field(table: str, column: str) -> str | None:

@@ -1,7 +1,11 @@
 """Erasures in the storage of Dagster: no byte of it has what was erased, and its runs and events can still be read."""
 
+import sqlite3
+import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -13,12 +17,15 @@ from dagster._core.remote_origin import (
 )
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from sqlalchemy import Connection, Table
 
+from pipelines import dagster_history as dagster_history_module
 from pipelines.dagster_history import DagsterHistory, dagster_history
 from resources.erasure.account_deletion import AccountDeletion
 from resources.erasure.eraser import Eraser
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from resources.record_store.ledger_erasure import Values
 from schemas.batches import BatchStatus, OnInvalid
 from schemas.erasure import ErasureRequest, Found
 from schemas.errors import StoreUnreachable
@@ -193,6 +200,39 @@ def test_values_that_look_like_what_dagster_needs_are_masked_only_where_people_w
         "file": "(erased)",
         "rows": 57,
     }
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_row_that_dagster_changes_meanwhile_is_read_again(
+    dagster_home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance.run_storage.set_cursor_values({"a": f'{{"{KEY}.csv": 1}}'})
+    (database,) = dagster_home.rglob("runs.db")
+    read = dagster_history_module._rows
+
+    def rows(connection: Connection, table: Table, columns: tuple[str, ...]) -> Iterator[Any]:
+        for row in read(connection, table, columns):
+            if table.name == "kvs":
+                with sqlite3.connect(database) as other:
+                    other.execute("UPDATE kvs SET value = ?", [f'{{"{KEY}.csv": 2}}'])
+            yield row
+
+    monkeypatch.setattr(dagster_history_module, "_rows", rows)
+    assert DagsterHistory(instance).erase(Values([KEY])).number == 1
+    assert instance.run_storage.get_cursor_values({"a"}) == {"a": '{"(erased).csv": 2}'}
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_storage_that_is_locked_is_named_without_a_text_of_its_rows(
+    dagster_home: Path, instance: dg.DagsterInstance
+) -> None:
+    instance.run_storage.set_cursor_values({"a": f'{{"{KEY}.csv": 1}}'})
+    (database,) = dagster_home.rglob("runs.db")
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnreachable, match="cannot be changed") as caught:
+            DagsterHistory(instance).erase(Values([KEY]))
+    assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.runs_on("laptop")

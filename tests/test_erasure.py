@@ -254,8 +254,10 @@ def test_lists_of_lost_keys_are_read_by_type_and_damaged_lines_are_searched(stor
         ("without", 7, "5\n[]\n{\n"),
         ("damaged", 7, '{"carrier": "UA", 2013'),
     ):
-        key = f"TIMESTAMPTZ '2013-01-01 11:00:00+01' AS time_hour, 'UA' AS carrier, {flight} AS flight, 'EWR' AS origin"
-        duckdb.execute(f"COPY (SELECT {key}) TO '{lost / name}' (FORMAT json)")
+        columns = (
+            f"TIMESTAMPTZ '2013-01-01 11:00:00+01' AS time_hour, 'UA' AS carrier, {flight} AS flight, 'EWR' AS origin"
+        )
+        duckdb.execute(f"COPY (SELECT {columns}) TO '{lost / name}' (FORMAT json)")
         with (lost / name).open("a", encoding="utf-8") as file:
             file.write(more)
     with store.reading() as connection:
