@@ -1,5 +1,6 @@
 """Erasures: no byte of a store has what was erased, and everything else is as it was."""
 
+import csv
 import json
 import shutil
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from resources.erasure.account_deletion import AccountDeletion
 from resources.erasure.derived_files import lists_of_lost_keys
 from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.eraser import Eraser
+from resources.erasure.source_files import SourceFiles
 from resources.export_writer import ExportWriter
 from resources.file_storage import size_of
 from resources.health.check import StoreCheck
@@ -21,7 +23,7 @@ from resources.record_store.catalog import catalog_of
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas.batches import BatchStatus, ImportRequest, OnInvalid
-from schemas.erasure import ErasureRequest, Found
+from schemas.erasure import ErasureRequest, Found, Touched
 from schemas.errors import InvalidRequest, NotFound, Refused
 from schemas.exports import ExportRequest
 from schemas.rollbacks import OnModified, RollbackRequest
@@ -270,6 +272,40 @@ def test_lists_of_lost_keys_are_read_by_type_and_damaged_lines_are_searched(stor
         record_type = ledger.record_types(connection)["contacts"]
     found = lists_of_lost_keys(store.settings, "ua", ErasedRecords(record_type, [("E-1",)], {}))
     assert [place.name for place in found] == ["damaged"]
+
+
+def test_what_moves_or_is_previewed_after_the_search_is_erased_too(
+    store: RecordStore,
+    importer: Importer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """The sensor takes a file, and a person previews another one, while the erasure masks the ledger."""
+    importer.import_file(contacts_of(write_csv(tmp_path / "first.csv", [person(1), other(2)], COLUMNS)))
+    waiting = on_disk(store.settings.inbox) / "ua" / "contacts" / "waits.csv"
+    taken = on_disk(store.settings.processing) / "a-20260105-093000000-abcdef" / "ua" / "contacts" / "waits.csv"
+    nested = waiting.with_name("nested.json")
+    for place in (waiting, taken):
+        place.parent.mkdir(parents=True)
+    write_csv(waiting, [other(3), person(1, notes="the canary waits")], COLUMNS)
+    later = write_csv(tmp_path / "of CANARY-1.csv", [person(1, notes="a later canary"), other(4)], COLUMNS)
+    previewed = []
+
+    def mask_reasons(files: SourceFiles) -> Touched:
+        waiting.rename(taken)
+        previewed.append(importer.preview(contacts_of(later)).batch.batch_id)
+        nested.write_text(json.dumps({"data": {"items": [dict(person(1)), dict(other(3))]}}), "utf-8")
+        return Touched(Found.QUARANTINE)
+
+    monkeypatch.setattr(SourceFiles, "mask_reasons", mask_reasons)
+    report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", KEYS[:1]))
+    assert report.discarded == tuple(previewed)
+    with taken.open(encoding="utf-8", newline="") as file:
+        assert [row["external_id"] for row in csv.DictReader(file)] == [other(3)["external_id"]]
+    assert [it for it in report.beyond if it.startswith(f"{nested} came during the erasure")]
+    nested.unlink()
+    _require_no_canary(store, request)
 
 
 @pytest.mark.parametrize(
