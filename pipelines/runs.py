@@ -1,6 +1,7 @@
 """Tags of runs, and a sensor that fails runs without a process."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypedDict, Unpack
 
 import dagster as dg
 
@@ -9,6 +10,22 @@ from resources.machines.database import WorkTables
 from resources.machines.heartbeats import Watch, beats_of, is_running, machine_of, process_name
 from resources.settings import Settings
 from schemas.errors import RecordsError, StoreNotReady
+
+
+class RunTags(TypedDict, total=False):
+    """The tags of runs. They have names and ids of the store, never the name of a file or a value of a record."""
+
+    account: str
+    type: str
+    actor: str
+    batch: str
+    bundle: str
+    export: str
+    deliveries: str
+
+
+TAGS = frozenset(f"records/{name}" for name in RunTags.__annotations__)
+"""The tags of runs, with their whole names in Dagster."""
 
 ACCOUNT, BATCH = "records/account", "records/batch"
 HIDDEN = ".dagster/records-"
@@ -20,9 +37,11 @@ _WATCH = Watch()
 """What this code server has seen of the processes of runs, at the ticks so far."""
 
 
-def tag_run(context: dg.OpExecutionContext, **tags: str) -> None:
+def tag_run(context: dg.OpExecutionContext, **tags: Unpack[RunTags]) -> None:
     """Tag the run, so that people can search for it: records/account=ua."""
-    context.instance.add_run_tags(context.run_id, {f"records/{name}": value for name, value in tags.items() if value})
+    context.instance.add_run_tags(
+        context.run_id, {f"records/{name}": str(value) for name, value in tags.items() if value}
+    )
 
 
 def tag_process(instance: dg.DagsterInstance, run_id: str) -> None:

@@ -59,10 +59,10 @@ class _Copied:
 class Backup:
     """Makes a backup that equals a snapshot of the store, while other processes read and write.
 
-    The lake's files never change, and maintenance keeps each for a day after its last use. So they are copied without
-    the lock. Under it, a transaction on the catalog begins, which sees the catalog as it is then. Those files beside
-    the lake that have changed since they were copied are copied again. Then the lock is released, and the transaction
-    reads the catalog's rows.
+    The lake's files never change, and maintenance keeps each for a day after its last use. Only erasures remove files
+    at once, so none runs beside a backup. The files are copied without the write lock. Under it, a transaction on the
+    catalog begins, which sees the catalog as it is then. Those files beside the lake that have changed since they were
+    copied are copied again. Then the lock is released, and the transaction reads the catalog's rows.
     """
 
     def __init__(self, store: RecordStore, place: BackupPlace) -> None:
@@ -291,7 +291,7 @@ class Backup:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait until no other backup of this store runs, and no other process uses the place."""
+        """Wait until no other backup and no erasure of this store runs, and no other process uses the place."""
         self._place.make()
         with ExitStack() as locks:
             try:
@@ -299,7 +299,8 @@ class Backup:
                 locks.enter_context(self._place.lock())
             except StoreBusy:
                 raise StoreBusy(
-                    "Another backup of this store is running, or another process uses the place of the backups.",
+                    "Another backup or an erasure of this store is running, or another process uses the place of the "
+                    "backups.",
                     "Back up again when it has ended.",
                 ) from None
             yield

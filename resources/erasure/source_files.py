@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,20 +63,31 @@ class SourceFiles:
         self._folder = folder
         self._search = SourceSearch(store, account, erased)
         self._unreadable: set[str] = set()
+        self._similar: set[str] = set()
 
     @property
     def beyond(self) -> list[str]:
-        """Returns, as sentences, the files and folders of the account that this user may not read."""
+        """Returns, as sentences, the files with rows that may be erased records, and what this user may not read."""
+        masked = self._erased.values.masked_name
         return [
-            f"{folder}/{self._erased.values.masked(name)} may not be read by this user, so it was not searched. "
-            "It may have the records: let this user read it, then erase again."
-            for folder, _, name in (path.rpartition("/") for path in sorted(self._unreadable))
+            *(
+                f"{masked(path)} has a row without a valid key that may be of the records: look at it."
+                for path in sorted(self._similar)
+            ),
+            *(
+                f"{masked(path)} may not be read by this user, so it was not searched. "
+                "It may have the records: let this user read it, then erase again."
+                for path in sorted(self._unreadable)
+            ),
         ]
 
     def find(self, batches: Sequence[Batch]) -> list[SourceFile]:
-        """Returns the files with erased records: rejects, inbox, archive and quarantine."""
+        """Returns the files with erased records: rejects, inbox, archive and quarantine.
+
+        A rejects file with a value in its name alone is among them, because it gets another name.
+        """
         known = {batch.batch_id: batch for batch in batches}
-        found = []
+        found, others = [], []
         for kind, place, batch_id in self._places(known):
             if is_local(place) and not (place.is_file() and not place.is_symlink()):
                 continue
@@ -86,9 +98,13 @@ class SourceFiles:
             try:
                 with self._store.files.fetched(place, self._folder) as path:
                     records = self._search.find(path, batch)
+                    if records.has_similar:
+                        self._similar.add(str(place))
                     if records.has_any:
                         with cut(path, records, self._folder) as after:
                             found.append(SourceFile(kind, place, records, after is not None, batch_id))
+                    elif kind is Found.REJECTS:
+                        others.append(SourceFile(kind, place, records, True, batch_id))
             except (FileNotFoundError, NotFound):  # it was moved or removed meanwhile
                 continue
             except PermissionError:
@@ -97,9 +113,9 @@ class SourceFiles:
             rf"(accounts/{self._account}(/rejects.*)?)|"
             rf"(inbox|processing/[^/]+|archive|quarantine)/{self._account}(/{re.escape(self._type)}.*)?"
         )
-        settings = self._store.settings
+        settings, values = self._store.settings, self._erased.values
         self._unreadable |= {str(settings.data / it) for it in closed_folders(settings) if own.fullmatch(it)}
-        return found
+        return found + [file for file in others if values.has(file.place.name)]
 
     def finds_in(self, path: Path) -> bool:
         """Returns whether a file of this machine has erased records."""
@@ -137,7 +153,7 @@ class SourceFiles:
         try:
             with (
                 self._store.files.fetched(file.place, self._folder) as path,
-                cut(path, file.found, self._folder) as after,
+                cut(path, file.found, self._folder) if file.found.has_any else nullcontext(path) as after,
             ):
                 if after is None:
                     remove_certainly(file.place)
