@@ -28,7 +28,7 @@ from resources.checksums import sha256_of
 from resources.defects import defect
 from resources.disk_space import free_bytes
 from resources.file_reader import confinement, scratch
-from resources.file_reader.archive import ZIP_ERRORS, ZIP_SIGNATURE, only_file, open_archive
+from resources.file_reader.archive import ZIP_ERRORS, ZIP_SIGNATURE, is_encrypted, only_file, open_archive
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import recognise
 from resources.file_reader.formatted_cells import FORMATTED_CELLS
@@ -195,6 +195,11 @@ def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path
     member = None
     if start == ZIP_SIGNATURE and (member := only_file(path)) is not None:
         packing = "zip"
+        if is_encrypted(path, member):
+            raise UnreadableFile(
+                f"{name} is an encrypted ZIP archive.",
+                "Unpack it with its password, and import the file that is inside.",
+            )
     if packing is not None:
         path = _unpacked(path, name, packing, limits, member)
     if path.stat().st_size > limits.file_mb * 1_000_000:

@@ -53,8 +53,8 @@ class Candidate:
         return self.start.startswith((ZIP_SIGNATURE, EMPTY_ZIP_SIGNATURE))
 
     @cached_property
-    def members(self) -> frozenset[str] | None:
-        """The names in the ZIP archive; None if its directory cannot be read."""
+    def members(self) -> tuple[str, ...] | None:
+        """The names in the ZIP archive, equal ones too; None if its directory cannot be read."""
         return archive_members(self.path)
 
 
