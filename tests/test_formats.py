@@ -66,7 +66,6 @@ class CardsFile:
     number_formats = None
     float_columns = ()
     text_columns = ()
-    mixed_columns = ()
     used = ReadOptions()
 
     def __init__(self, text: str) -> None:

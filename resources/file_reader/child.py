@@ -129,11 +129,11 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         "questions": [asdict(question) for question in opened.questions],
         "float_columns": opened.float_columns,
         "text_columns": opened.text_columns,
-        "mixed_columns": opened.mixed_columns,
         "number_formats": opened.number_formats or (),
         "outline": format_.outline(opened),
         "first_rows": [(number, _shortened(row)) for number, row in format_.first_rows(opened)],
         "alternatives": format_.alternatives(opened),
+        "names_beside": format_.names_beside(opened),
         "packing": packing if member is None else None,
         "sha256": digest,
     }

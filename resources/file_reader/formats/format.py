@@ -102,11 +102,7 @@ class OpenedFile(Protocol):
 
     @property
     def text_columns(self) -> Sequence[int]:
-        """The columns, from 0, that have only texts, in a format with numbers of its own. See also `mixed_columns`."""
-
-    @property
-    def mixed_columns(self) -> Sequence[int]:
-        """The columns, from 0, that have texts and other values, if no chunk says which cells are texts."""
+        """The columns, from 0, that have only texts, in a format with numbers of its own."""
 
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all its records, in order. Call it once."""
@@ -174,6 +170,10 @@ class Format(ABC):
     def alternatives(self, opened: OpenedFile) -> Mapping[str, Sequence[str]]:
         """Returns what else options could say, by their names: the sheets of a workbook; {} in most formats."""
         return {}
+
+    def names_beside(self, opened: OpenedFile) -> Sequence[str]:
+        """Returns the names of values of the file that are no part of its records; () in most formats."""
+        return ()
 
     @abstractmethod
     def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:
