@@ -81,7 +81,7 @@ def _outcome(content: bytes) -> Any:
     records = Records(io.BytesIO(content), "f.json", JsonLimits())
     try:
         for found, their_lines, _ in records.batches():
-            columns, unfit = text_columns(found, {})
+            columns, unfit, _ = text_columns(found, {})
             cells += [(len(lines) + row, name, value) for row, name, value in unfit]
             tables.append(({name: column.to_pylist() for name, column in columns.items()}, len(found)))
             lines += their_lines

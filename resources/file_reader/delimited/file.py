@@ -52,7 +52,6 @@ class DelimitedFile:
     number_formats: None = None
     float_columns: tuple[int, ...] = ()
     text_columns: tuple[int, ...] = ()
-    mixed_columns: tuple[int, ...] = ()
 
     def __init__(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> None:
         self._path = path
