@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.web.drafts import Draft
 from pipelines.web.texts import Texts
+from resources.file_reader.header_row import SECOND_HEADER
 from resources.importing.peek import Peek
 from schemas.footers import Footer
 from schemas.reading import NO, TAB, YES, DateOrder, Question, ReadOptions
@@ -91,12 +92,20 @@ def unnamed_sheet(draft: Draft) -> Iterator[Choice]:
         yield Choice("sheet", (), draft.upload.choices.reading.sheet or "", True)
 
 
+def doubts(draft: Draft, found: Peek | None) -> Sequence[str]:
+    """Returns the sentences of questions with nothing to choose. The person accepts them, or reads other rows."""
+    asked = (*_late(draft), *(() if found is None else found.questions))
+    left = draft.upload.choices.leave_open(asked)
+    return tuple(dict.fromkeys(it.sentence for it in left if it.option is None))
+
+
 def header_rows(draft: Draft, found: Peek) -> tuple[Sequence[tuple[int, Sequence[str]]], bool]:
     """Returns the rows of which one names the columns, and whether the file leaves open which one."""
     if found.used.header_row is None:
         return (), False
     shown = [row for row in found.first_rows if row[0] <= found.used.header_row + _ROWS_BELOW]
-    is_open = any(it.option == HEADER_ROW for it in (*_late(draft), *found.questions))
+    asked = draft.upload.choices.leave_open((*_late(draft), *found.questions))
+    is_open = any(it.option == HEADER_ROW or it == SECOND_HEADER for it in asked)
     return (shown, is_open) if len(shown) > 1 else ((), False)
 
 

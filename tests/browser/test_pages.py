@@ -111,6 +111,7 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     page.get_by_role("button", name="Open").click()
     reader.looks()
 
+    page.get_by_label("Contacts").check()
     page.set_input_files("#file", kunden(tmp_path / "kunden.csv"))
     reader.settles()
     expect(page.get_by_text("Müñoz 1", exact=True).first).to_be_visible()
@@ -157,6 +158,7 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     later = tmp_path / "later.csv"
     later.write_text("external_id,status,last_name\nK-1,churned,Müñoz 1\n", "utf-8")
     page.get_by_role("link", name="Import", exact=True).click()
+    page.get_by_label("Contacts").check()
     page.set_input_files("#file", later)
     page.wait_for_url("**/preview")
     page.get_by_role("button", name="Save 1 record").click()
@@ -223,6 +225,7 @@ def test_every_other_screen_is_clean(browser: Browser, pages: tuple[RecordStore,
         sheet.append(row)
     book.create_sheet("Orders").append(["x"])
     book.save(tmp_path / "people.xlsx")
+    page.get_by_label("Contacts").check()
     page.set_input_files("#file", tmp_path / "people.xlsx")
     reader.settles()
     page.goto(re.sub(r"/(reading|columns|preview|fix).*", "/reading", page.url))
@@ -246,6 +249,25 @@ def test_every_other_screen_is_clean(browser: Browser, pages: tuple[RecordStore,
     page.goto(f"{address}/a/acme/history/b-none")
     reader.errors.clear()  # the browser logs the status 404
     reader.looks()
+    context.close()
+
+
+def test_a_file_that_is_chosen_before_its_type_waits_for_it(
+    browser: Browser, pages: tuple[RecordStore, str], tmp_path: Path
+) -> None:
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE * 60_000)
+    reader = Reader(page, "early-")
+    page.goto(f"{pages[1]}/a/early/import")
+    (tmp_path / "early.csv").write_text("external_id,status\nA,lead\n", "utf-8")
+    page.set_input_files("#file", tmp_path / "early.csv")
+    expect(page.get_by_role("alert")).to_contain_text("Say first what is in your file. early.csv")
+    reader.looks()
+
+    page.get_by_label("Contacts").check()
+    page.wait_for_url("**/preview")
+    assert reader.errors == []
     context.close()
 
 

@@ -108,3 +108,48 @@ def test_rows_are_corrected_in_a_workbook_and_uploaded(visitor: Visitor, store: 
     visitor.step(second)
     assert [str(value) for value in values(store, "amount").values()] == ["1.50"]
     assert store.account("ua").batch(batch[1]).parent is not None
+
+
+def test_what_is_fixed_and_left_out_is_counted_the_same_everywhere(visitor: Visitor, store: RecordStore) -> None:
+    mails = "".join(f"C-{number},lead,{'none' if number < 4 else 'a@example.org'}\n" for number in range(6))
+    upload = visitor.upload(f"external_id,status,email\n{mails}".encode())
+    visitor.step(upload)
+    assert "Fix 4 rows" in visitor.get("import", upload, "preview").text
+    visitor.post("import", upload, "fix", data={"record": "1", "column": "2", "text": "b@example.org", "action": "set"})
+    visitor.post("import", upload, "fix", data={"record": "2", "action": "leave_out"})
+
+    page = visitor.get("import", upload, "preview").text
+    assert numbers(page) == {"new": 2, "changed": 0, "unchanged": 0, "fixed": 1, "left out": 1, "need attention": 2}
+    assert "Fix 2 rows" in page
+    assert re.findall(r'<span class="state">(\d rows?)</span>', page) == ["2 rows"]
+    assert "Leave out 2 rows that need attention" in page
+    assert "Save 3 records" in page
+
+    visitor.post("import", upload, "fix", data={"action": "leave_out_open"})
+    page = visitor.get("import", upload, "preview").text
+    assert "Look at the fixed rows" in page
+    assert "3 rows were left out." in page
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    visitor.post("import", upload, "save", data={"batch": batch[1], "leave_out": "3"})
+    visitor.step(upload)
+
+    (second,) = store.account("ua").corrections_of(batch[1])
+    event = visitor.get("history", batch[1]).text
+    assert "2 new, 0 changed, 1 fixed later, 3 left out." in event
+    assert "In all 3 rows are saved." in event
+    assert f'href="/a/ua/history/{second.batch_id}">people.corrected.csv' in event
+    assert f'href="/a/ua/history/{batch[1]}">people.csv' in visitor.get("history", second.batch_id).text
+    assert f'href="/a/ua/history/{second.batch_id}">people.corrected.csv' in visitor.get("history").text
+    rollback = visitor.get("history", batch[1], "rollback").text
+    assert f'href="/a/ua/history/{second.batch_id}/rollback">people.corrected.csv' in rollback
+    assert "as they were before" not in rollback
+    assert f"/history/{batch[1]}/rollback" in visitor.get("history", second.batch_id, "rollback").text
+
+    visitor.post("history", batch[1], "rollback", data={})
+    assert "Undo of people.csv" in visitor.get("history").text
+
+
+def numbers(page: str) -> dict[str, int]:
+    """The numbers of a preview, by their words."""
+    return {words: int(n) for n, words in re.findall(r"<li[^>]*><strong>(\d+)</strong> ([a-z ]+)</li>", page)}

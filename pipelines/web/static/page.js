@@ -63,17 +63,27 @@ function prepareUpload(form) {
     bar.value = size ? (100 * sent) / size : 100;
     words.textContent = paused ? form.dataset.paused : form.dataset.sent.replace("{percent}", Math.floor(bar.value));
   };
+  let waiting = null;
+  const chosenType = () => form.querySelector("input[name=type]:checked, input[name=type][type=hidden]");
   async function begin(file) {
     if (form.dataset.continue && (file.size !== Number(form.dataset.bytes) || file.name !== form.dataset.name)) {
       area.hidden = false;
       words.textContent = form.dataset.other;
       return;
     }
+    if (!chosenType()) {  // it begins when the type is chosen
+      waiting = file;
+      form.querySelector("#say-type").hidden = false;
+      form.querySelector("#say-type .name").textContent = file.name;
+      form.querySelector("input[name=type]").focus();
+      return;
+    }
+    waiting = null;
     area.hidden = false;
     form.querySelector("button").disabled = true;
     let address = form.dataset.continue, page = form.dataset.page;
     if (!address) {
-      const type = form.querySelector("input[name=type]:checked, input[name=type][type=hidden]").value;
+      const type = chosenType().value;
       const answer = await fetch(form.dataset.start, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
@@ -88,6 +98,10 @@ function prepareUpload(form) {
   }
   form.addEventListener("submit", (event) => { event.preventDefault(); if (input.files[0]) begin(input.files[0]); });
   input.addEventListener("change", () => { if (input.files[0]) begin(input.files[0]); });
+  form.querySelectorAll("input[name=type]").forEach((type) => type.addEventListener("change", () => {
+    form.querySelector("#say-type").hidden = true;
+    if (waiting) begin(waiting);
+  }));
   for (const name of ["dragover", "dragleave", "drop"]) {
     form.addEventListener(name, (event) => {
       event.preventDefault();
