@@ -27,7 +27,7 @@ class Choice:
     """One question of the page, and its answers: value and words. `chosen` is the answer that counts now.
 
     Without answers, the person types one. is_open: the file leaves it open, so the person should answer.
-    examples: what texts of the file are under an answer.
+    examples: what texts of the file are under an answer. about: the texts that the question is about.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Choice:
     is_open: bool = False
     sentence: str = ""
     examples: Sequence[tuple[str, Sequence[str]]] = ()
+    about: Sequence[str] = ()
 
     @property
     def is_short(self) -> bool:
@@ -79,9 +80,10 @@ def choices(texts: Texts, draft: Draft, found: Peek) -> Iterator[Choice]:
         zone = said.time_zone or found.time_zone or ""
         yield Choice("time_zone", (), zone, not zone, sentence)
         asked.pop("time_zone", None)
-    if "footer" not in asked and (said.footer is not None or _has_footer(draft)):
+    footer = _footer(draft)
+    if "footer" not in asked and (said.footer is not None or footer):
         answers = [(it.value, _in_words(texts, "footer", it.value)) for it in Footer]
-        yield Choice("footer", answers, said.footer or "", said.footer is None)
+        yield Choice("footer", answers, said.footer or "", said.footer is None, about=footer)
     for option, question in asked.items():
         yield _asked(texts, option or "", question)
 
@@ -154,9 +156,10 @@ def _in_words(texts: Texts, option: str, answer: str) -> str:
     return str(texts(name)) if name in texts else answer
 
 
-def _has_footer(draft: Draft) -> bool:
+def _footer(draft: Draft) -> Sequence[str]:
+    """Returns how each of the last lines begins that look like no records."""
     warnings = () if draft.report is None else draft.report.batch.warnings
-    return any(it.code is WarningCode.FOOTER for it in warnings)
+    return [text for it in warnings if it.code is WarningCode.FOOTER for text in it.examples]
 
 
 def _only(answers: Sequence[tuple[str, str]]) -> str:

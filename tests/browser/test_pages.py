@@ -128,6 +128,7 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     page.get_by_role("button", name="Go on").click()
     page.wait_for_url("**/reading")
     expect(page.get_by_text("is 13 February 1980")).to_be_visible()
+    expect(page.get_by_text("one more answer is needed here")).to_be_visible()
     reader.looks()
     page.get_by_role("button", name="Read it like this").click()
     page.wait_for_url("**/preview")

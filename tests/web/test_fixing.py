@@ -136,6 +136,7 @@ def test_what_is_fixed_and_left_out_is_counted_the_same_everywhere(visitor: Visi
 
     (second,) = store.account("ua").corrections_of(batch[1])
     event = visitor.get("history", batch[1]).text
+    assert '<span class="state">4 rows</span></li>' in event
     assert "2 new, 0 changed, 1 fixed later, 3 left out." in event
     assert "In all 3 rows are saved." in event
     assert f'href="/a/ua/history/{second.batch_id}">people.corrected.csv' in event
@@ -153,3 +154,23 @@ def test_what_is_fixed_and_left_out_is_counted_the_same_everywhere(visitor: Visi
 def numbers(page: str) -> dict[str, int]:
     """The numbers of a preview, by their words."""
     return {words: int(n) for n, words in re.findall(r"<li[^>]*><strong>(\d+)</strong> ([a-z ]+)</li>", page)}
+
+
+def test_the_heading_and_the_filters_follow_each_fix(visitor: Visitor) -> None:
+    upload = previewed(visitor)
+    page = visitor.get("import", upload, "fix").text
+    headers = re.findall(r'<th scope="col">([^<]*)</th>', page)
+    assert headers == ["Row", "status", "country", "amount", "birthday", "external_id", "notes"]
+    place = f"/a/ua/import/{upload}/fix"
+    asked = {"HX-Request": "true", "HX-Current-URL": f"http://127.0.0.1{place}?rule=str_matches&field=country"}
+
+    said = {"record": "9", "column": "2", "text": "DE", "action": "set"}
+    answer = visitor.client.post(place, data=said, headers=asked).text
+
+    assert re.search(r'<h1 id="to-fix" hx-swap-oob="true">Fix 7 rows</h1>', answer)
+    assert re.search(r'<nav id="problems" class="filter" hx-swap-oob="true"', answer)
+    chip = re.search(r'<a [^>]*field=country"( aria-current="true")>[^<]*<span class="state">(\d)<', answer)
+    assert chip is not None
+    assert chip[2] == "1"
+    visitor.post("import", upload, "fix", data={"action": "leave_out_open"})
+    assert "No row needs fixing any more" in visitor.get("import", upload, "fix").text

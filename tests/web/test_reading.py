@@ -96,7 +96,9 @@ def test_times_without_a_zone_are_asked_about(visitor: Visitor) -> None:
 def test_the_first_rows_are_shown_as_they_are_understood(visitor: Visitor) -> None:
     upload = visitor.upload(b"external_id;status;amount;birthday\nA;Lead;7.961,39;13/11/1980\nB;lead;x;14/11/1980\n")
     visitor.step(upload)
-    assert "is no value here" in visitor.get("import", upload, "reading").text
+    page = visitor.get("import", upload, "reading").text
+    assert "is no value here" in page
+    assert '<input type="hidden" name="date_order" value="dmy"><p>13/11/1980 is 13 November 1980.</p>' in page
 
     visitor.post("import", upload, "reading", data={"decimal": ",", "date_order": "dmy"})
     visitor.step(upload)
@@ -121,7 +123,9 @@ def test_last_lines_that_are_no_rows_are_left_out_or_kept(visitor: Visitor) -> N
     rows = "".join(f"C-{number},lead,{number}\n" for number in range(5))
     upload = visitor.upload(f"external_id,status,amount\n{rows}Total,,10\n".encode())
     visitor.step(upload)
-    assert "What about the last lines?" in visitor.get("import", upload, "reading").text
+    page = visitor.get("import", upload, "reading").text
+    assert "What about the last lines?" in page
+    assert "<q>Total</q>" in page
 
     visitor.post("import", upload, "reading", data={"footer": "skip"})
     visitor.step(upload)

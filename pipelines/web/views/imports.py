@@ -96,6 +96,7 @@ def reading(visit: Visit) -> Response:
         doubts=list(doubts(draft, found)),
         asks_row=asks_row,
         is_as_said=is_as_said,
+        has_mapped=bool(draft.upload.choices.column_map),
         in_words=partial(in_words, visit.texts),
     )
 
