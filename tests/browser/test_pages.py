@@ -272,6 +272,41 @@ def test_a_file_that_is_chosen_before_its_type_waits_for_it(
     context.close()
 
 
+def test_a_reload_shows_the_same_page_of_the_changed_values(
+    browser: Browser, pages: tuple[RecordStore, str], tmp_path: Path
+) -> None:
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE * 60_000)
+    for what in ("old", "new"):
+        file = tmp_path / f"{what}.csv"
+        rows = "".join(f"C-{number},lead,{what} {number}\n" for number in range(120))
+        file.write_text(f"external_id,status,notes\n{rows}", "utf-8")
+        page.goto(f"{pages[1]}/a/many/import")
+        page.get_by_label("Contacts").check()
+        page.set_input_files("#file", file)
+        page.wait_for_url("**/preview")
+        if what == "old":
+            page.get_by_role("button", name="Save 120 records").click()
+            page.wait_for_url("**/history/*")
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_text("Page 2 of 3")).to_be_visible()
+    page.wait_for_url("**/preview?page=2&find=")
+    page.reload()
+    expect(page.get_by_text("Page 2 of 3")).to_be_visible()
+
+    page.get_by_label("Find").fill("new 77")
+    expect(page.get_by_text("1 value", exact=True)).to_be_visible()
+    page.wait_for_url("**/preview?page=1&find=new%2077")
+    page.reload()
+    expect(page.get_by_label("Find")).to_have_value("new 77")
+    expect(page.get_by_text("1 value", exact=True)).to_be_visible()
+    kept = page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+    assert "htmx-history-cache" not in kept
+    assert "C-77" not in kept
+    context.close()
+
+
 def test_an_export_that_is_done_in_another_tab_is_announced(browser: Browser, pages: tuple[RecordStore, str]) -> None:
     _, address = pages
     context = browser.new_context(locale="en-GB", permissions=["notifications"])

@@ -9,13 +9,17 @@ function showTimes(root) {
   const own = document.documentElement.lang;
   const lang = navigator.language.startsWith(own) ? navigator.language : own;
   const whole = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
+  const parts = { day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit" };
+  const withZone = new Intl.DateTimeFormat(lang, { ...parts, timeZoneName: "short" });
+  const zone = document.querySelector("#times");
+  if (zone) zone.textContent = zone.dataset.words.replace("{zone}", Intl.DateTimeFormat().resolvedOptions().timeZone);
   const hour = new Intl.DateTimeFormat(lang, { timeStyle: "short" });
   const day = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
   const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     const days = Math.round((midnight(at) - midnight(new Date())) / 86400000);
-    time.title = whole.format(at);
+    time.title = withZone.format(at);
     time.textContent = Math.abs(days) <= 1 ? `${day.format(days, "day")} ${hour.format(at)}` : whole.format(at);
   }
 }
@@ -138,6 +142,8 @@ function begin(root) {
   const upload = root.querySelector("form#drop");
   if (upload && !upload.dataset.ready) { upload.dataset.ready = "yes"; prepareUpload(upload); }
   root.querySelectorAll("ul.order").forEach((list) => { if (!list.dataset.ready) { list.dataset.ready = "yes"; prepareOrder(list); } });
+  const changes = root.querySelector("#changes");  // a reload shows the same page; htmx would keep a copy of it
+  if (changes) history.replaceState(history.state, "", location.pathname + changes.dataset.query);
   const go = root.querySelector("[data-go]");
   if (go) { sessionStorage.moved = "yes"; location.assign(go.dataset.go); }
   const making = root.querySelector("#exporting");

@@ -17,7 +17,7 @@ from resources.importing.peek import Peek
 from resources.notifier import Notifier
 from schemas.blanks import Blank
 from schemas.columns import Column
-from schemas.errors import InvalidRequest, NotFound, RecordsError, Refused
+from schemas.errors import AlreadyImported, InvalidRequest, NotFound, RecordsError, Refused
 from schemas.notices import asking
 from schemas.reading import NO, SAID, TAB, YES, ReadOptions
 from schemas.record_type import RecordType
@@ -85,6 +85,9 @@ def reading(visit: Visit) -> Response:
         found, _ = _peeked(draft)
     if draft.upload.failure is not None and (error is not None or not _is_of_columns(draft)):
         failure = draft.upload.failure
+    if failure is not None and failure.code == AlreadyImported.code:
+        earlier = None if found is None else found.same_file
+        return visit.page("already_imported.html.jinja", draft=draft, failure=failure, earlier=earlier)
     rows, asks_row = ((), False) if found is None else header_rows(draft, found)
     return visit.page(
         "reading.html.jinja",
