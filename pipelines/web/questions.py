@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from pipelines.web.drafts import Draft
@@ -70,7 +71,7 @@ def choices(texts: Texts, draft: Draft, found: Peek) -> Iterator[Choice]:
         asked.pop("date_order", None)
     if found.number is not None:
         answers = [
-            (sign, str(texts("reading.number_is", text=found.number.text, number=value)))
+            (sign, str(texts("reading.number_is", text=found.number.text, number=texts.decimal(value))))
             for sign, value in found.number.readings.items()
         ]
         yield Choice("decimal", answers, said.decimal or _only(answers), said.decimal is None)
@@ -117,6 +118,8 @@ def in_words(texts: Texts, value: Any) -> str:
         return str(texts("reading.yes" if value else "reading.no"))
     if type(value) is date:
         return _day(texts, value.isoformat())
+    if isinstance(value, Decimal | float):
+        return texts.decimal(str(value))
     return str(value).replace("+00:00", " UTC")
 
 

@@ -97,7 +97,7 @@ def test_the_first_rows_are_shown_as_they_are_understood(visitor: Visitor) -> No
     upload = visitor.upload(b"external_id;status;amount;birthday\nA;Lead;7.961,39;13/11/1980\nB;lead;x;14/11/1980\n")
     visitor.step(upload)
     page = visitor.get("import", upload, "reading").text
-    assert "is no value here" in page
+    assert "not understood" in page
     assert '<input type="hidden" name="date_order" value="dmy"><p>13/11/1980 is 13 November 1980.</p>' in page
 
     visitor.post("import", upload, "reading", data={"decimal": ",", "date_order": "dmy"})
