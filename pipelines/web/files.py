@@ -1,4 +1,4 @@
-"""Files for browsers: reports, rejected records and exports.
+"""Files for browsers: reports, rejected records, exports, and empty files to fill in.
 
 A person gets the files of their accounts. A secret address, which notices and Dagster's history have, gives one file to
 whoever knows it. The address of a batch's files is made with the batch. They are removed when its time has ended.
@@ -7,9 +7,11 @@ whoever knows it. The address of a batch's files is made with the batch. They ar
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from io import BufferedReader
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -23,6 +25,8 @@ from resources.record_store.refusals import no_such_export
 from resources.report_writer.page import Link
 from resources.running_ui import RunningUi, export_token
 from resources.settings import Settings
+from resources.template_writer import write_template
+from schemas import load_model
 from schemas.batches import Batch, ImportReport
 from schemas.errors import DamagedFile, DiskFull, NotFound, RecordsError, StoreUnreachable
 from schemas.exports import ExportManifest
@@ -70,6 +74,18 @@ def download(visit: Visit) -> Response:
                 )
             return _download(store, export.path, lambda file: _sha256(file) == export.sha256)
         return _of_batch(store, records.batch(of), what)
+
+
+def template(visit: Visit) -> Response:
+    """Returns an empty workbook with the columns of the record type that the address names."""
+    with visit.store() as store:
+        name = store.record_type(visit.request.query_params.get("type", "")).name
+    with tempfile.TemporaryDirectory(dir=visit.site.settings.scratch) as folder:
+        path = Path(folder) / f"{name}.xlsx"
+        write_template(load_model(name), path)
+        content = path.read_bytes()
+    headers = _HEADERS | {"Content-Disposition": f'attachment; filename="{path.name}"'}
+    return Response(content, media_type="application/octet-stream", headers=headers)
 
 
 def _answer(store: RecordStore, of: str, token: str, what: str) -> Response:

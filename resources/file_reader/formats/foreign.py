@@ -39,7 +39,7 @@ class _Kind:
 
 def refuse_foreign(candidate: Candidate) -> None:
     """Raises UnreadableFile, which says what the file is and what to do, if it is of a known other kind."""
-    for kind in _KINDS:
+    for kind in KINDS:
         if kind.recognises(candidate):
             raise UnreadableFile(f"{candidate.name} is {kind.what}. Its records cannot be read.", kind.hint)
 
@@ -126,7 +126,7 @@ def _dbf(candidate: Candidate) -> bool:
     return candidate.suffix == ".dbf" and b"\0" in candidate.start[:32]
 
 
-_KINDS = (
+KINDS = (
     _Kind(
         "a lock file that a spreadsheet keeps beside an open workbook",
         "Import the workbook itself. Its name is the same without ~$.",
