@@ -9,6 +9,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+from openpyxl.worksheet.worksheet import Worksheet
 
 from resources.file_reader.header_row import SECOND_HEADER, HeaderRow, find_header_row
 from resources.importing.importer import Importer
@@ -206,8 +207,9 @@ def test_a_header_row_that_comes_again_in_a_workbook_is_no_record(
 ) -> None:
     def imported(name: str, *rows: Sequence[str]) -> ImportReport:
         book = openpyxl.Workbook()
+        assert isinstance(book.active, Worksheet)
         for row in rows:
-            book.active.append(row)
+            book.active.append([*row])
         book.save(tmp_path / name)
         return importer.preview(ImportRequest(tmp_path / name, "ua", "contacts"))
 
