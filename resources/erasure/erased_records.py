@@ -34,7 +34,8 @@ class ErasedRecords:
         self._wanted = {tuple(map(_text, key)) for key in self.keys}
         self._wanted_values = tuple(map(_text, self._conditions.values()))
         self._texts: set[str] = set()
-        self.add_version(self._conditions)
+        if len(self._conditions) == 1:  # each of several is a value that many records can have
+            self.add_version(self._conditions)
 
     @property
     def fields(self) -> tuple[str, ...]:
