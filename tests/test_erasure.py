@@ -213,6 +213,8 @@ def test_what_only_the_ledger_has_is_erased(store: RecordStore, importer: Import
     seen = store.batches("ua")
     assert eraser.plan(ErasureRequest("ua", "contacts", ("C-000778",))).is_empty
     assert not eraser.plan(request).is_empty
+    assert not eraser.plan(ErasureRequest("ua", "contacts", (), {"notes": "complaint"})).is_empty
+    assert eraser.plan(ErasureRequest("ua", "contacts", (), {"notes": "complaint", "company": "v"})).is_empty
     assert eraser.erase(ErasureRequest("ua", "contacts", ("C-000778",))).erasure_id is None
     assert store.batches("ua") == seen, "nothing was written"
     assert eraser.erase(request).erasure_id is not None

@@ -35,7 +35,8 @@ class ErasedRecords:
         self._wanted_values = tuple(map(_text, self._conditions.values()))
         self._texts: set[str] = set()
         self._seen: set[tuple[str, ...]] = set()
-        self._take_texts(self._conditions)
+        if len(self._conditions) == 1:  # each of several is a value that many records can have
+            self._take_texts(self._conditions)
 
     @property
     def fields(self) -> tuple[str, ...]:
