@@ -18,6 +18,7 @@ from resources.file_storage import files_below
 from resources.health.check import StoreCheck
 from resources.health.repair import StoreRepair
 from resources.importing.importer import Importer
+from resources.migration import Migration
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
@@ -248,11 +249,7 @@ def test_each_way_of_damage_is_found_in_each_kind_of_file(
             found[0].write_bytes(damage(content, chance, other))
             touched.add(found[0].name)
     assert len(touched) >= 6
-    (rejects,) = (name for name in touched if ".rejects." in name)
-    report = checked(world.store)
-    damaged = {Path(it.path).name for it in report.findings if it.kind is Kind.DAMAGED and it.path}
-    assert damaged == touched - {rejects}, "a rejects file is the user's to edit"
-    assert [it.path and Path(it.path).name for it in report.notes if it.kind is Kind.EDITED] == [rejects]
+    assert {name for kind, name in wrong(world.store) if kind is Kind.DAMAGED} == touched
 
 
 def test_a_rejects_file_that_is_corrected_in_its_place_and_imported_is_no_damage(world: World) -> None:
@@ -272,6 +269,9 @@ def test_a_rejects_file_that_is_corrected_in_its_place_and_imported_is_no_damage
     Backup(world.store, BackupPlace(str(backups), world.store.settings)).run()
     Restore(BackupPlace(str(backups), there), there).run()
     assert (there.data / str(note.path)).read_text("utf-8") == place.read_text("utf-8")
+    moved = world.folder / "moved"
+    Migration(world.store, str(moved), str(moved)).run()
+    assert (moved / str(note.path)).read_text("utf-8") == place.read_text("utf-8")
     assert Eraser(world.store, "eraser").erase(ErasureRequest("ua", "contacts", (contact(300)["external_id"],))).touched
     assert b"C-000300" not in place.read_bytes()
     assert not [it for it in checked(world.store).findings if it.kind is Kind.EDITED or it.kind.is_wrong]

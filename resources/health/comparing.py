@@ -86,7 +86,7 @@ class Comparison:
                 self._progress(self.bytes, max(self._total, self.bytes))
 
     def _differs(self, wanted: Wanted, size: int) -> Finding:
-        if wanted.is_editable:
+        if wanted.known is not None and wanted.known.is_editable:
             return self._wrong(wanted, Kind.EDITED, "was edited since it was written")
         return self._wrong(wanted, Kind.DAMAGED, _difference(size, wanted.bytes))
 

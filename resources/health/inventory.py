@@ -56,11 +56,6 @@ class Wanted:
         """Returns whether its bytes can be compared."""
         return self.sha256 is not None or (self.known is not None and self.known.checksum is not None)
 
-    @property
-    def is_editable(self) -> bool:
-        """Returns whether a user may edit the file: a rejects file is corrected in its place, then imported."""
-        return self.path.startswith("accounts/") and self.path.split("/")[2] == "rejects"
-
 
 @dataclass(frozen=True)
 class Inventory:

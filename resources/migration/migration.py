@@ -107,9 +107,10 @@ class Migration:
         )
 
     def _with_checksums(self, files: Sequence[_File]) -> list[_File]:
-        """Return the files, each with its version that the ledger has recorded."""
+        """Return the files, each with its version that the ledger has recorded, unless a user may edit it."""
         with self._source.reading() as connection:
-            known = ledger_files.files(connection, [file.path for file in files])
+            found = ledger_files.files(connection, [file.path for file in files])
+        known = {path: file for path, file in found.items() if not file.is_editable}
         return [replace(file, known=known.get(file.path)) for file in files]
 
     def _mark(self, store: str) -> None:
