@@ -196,12 +196,25 @@ def test_what_is_not_csv_is_refused_with_its_line(
         ("na\u00efve,b\n".encode("latin-1"), "in line 1 the byte 0xef"),
         (b'a\r\n"x\r\ny"\r\n\xe9\r\n', "in line 4 the byte 0xe9"),
         (b"a,b\n" + b"1,2\n" * 9998 + b"\xe9,2\n", "in line 10,000 the byte 0xe9"),
-        (b"a,b\n1,\xc3", "in line 2 the byte 0xc3"),
     ],
 )
 def test_a_byte_that_is_not_of_the_encoding_is_named_with_its_line(file: Write, content: bytes, place: str) -> None:
     with pytest.raises(UnreadableFile, match=f"file.csv is not UTF-8: {place} is invalid"):
         Whole(file(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [(b"a,b\n1,\xc3", "utf-8"), ("a,b\n1,2".encode("utf-16")[:-1], "utf-16"), (b"a,b\n1,\x83", "shift_jis")],
+)
+def test_a_file_that_ends_inside_a_character_is_refused_as_that(file: Write, content: bytes, encoding: str) -> None:
+    with pytest.raises(UnreadableFile, match=f"ends inside a character of {encoding.upper()}, in line 2. Its end is"):
+        Whole(file(content), encoding=encoding)
+
+
+def test_a_missing_byte_order_mark_is_said(file: Write) -> None:
+    with pytest.raises(UnreadableFile, match="is not UTF-16: it has no byte order mark at its beginning"):
+        Whole(file(b"a,b\n1,2\n"), encoding="utf-16")
 
 
 @pytest.mark.usefixtures("small_blocks")
