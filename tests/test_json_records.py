@@ -235,6 +235,8 @@ def test_a_value_becomes_its_text(written: str, text: str) -> None:
     ("written", "rule", "shown"),
     [
         ("1e400", "number_out_of_range", "1e400"),
+        ("2e-324", "number_out_of_range", "2e-324"),
+        ("1.8e308", "number_out_of_range", "1.8e308"),
         ("1e1000000", "number_out_of_range", "1e1000000"),
         ("-1e-999999999999999999999", "number_out_of_range", "-1e-999999999999999999999"),
         ("[1, 2]", "nested_value", "[1, 2]"),

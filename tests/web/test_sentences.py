@@ -38,7 +38,7 @@ from schemas.plausibility import Plausibility
 from schemas.reading import DateOrder
 from schemas.record_type import RecordType
 from schemas.rules import _RULES, _length, _range
-from schemas.validation import NO_SIGN
+from schemas.validation import BEYOND, NO_SIGN
 from schemas.warnings import WarningCode
 
 ROOT = Path(__file__).parent.parent.parent
@@ -126,8 +126,10 @@ def rules() -> Iterator[str]:
         if field.type != "text":
             yield type_in_words(field)
             yield from (type_in_words(field, order) for order in DateOrder)
+            yield type_in_words(field, decimal=",")
         if field.type.startswith("decimal"):
             yield from (type_in_words(field) + more for more in NO_SIGN.values())
+    yield from BEYOND.values()
     for name in _IN_CODE:
         text = (ROOT / name).read_text("utf-8")
         yield from (it for it in _OF_CELLS.findall(text.replace("'must", '"must').replace("',", '",')) if " " in it)

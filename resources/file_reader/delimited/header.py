@@ -59,7 +59,7 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
         typed = tuple(at for at, kind in enumerate(kinds) if kind)
         return Header(names, 0, typed if len(typed) > 1 else (), _ask(names, rows, kinds), _nameless(names, rows))
     (width,) = widths
-    every = f"all of the first {numbered(len(rows), 'record')}"
+    every = "the first record" if len(rows) == 1 else f"all of the first {len(rows):,} records"
     if width > len(names):
         beyond = width - len(names)
         if not any(any(row[len(names) :]) for row in rows):
@@ -67,7 +67,10 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
             said = ("Beyond the header, left out", f"{fields} at the end of {every}")
             return Header((*names, *[""] * beyond), beyond, understood=(said,))
     elif sum(map(bool, names)) == width:
-        said = ("Columns without a name, left out", f"{len(names) - width:,}; {every} have {width:,} fields")
+        said = (
+            "Columns without a name, left out",
+            f"{len(names) - width:,}; {every} {'has' if len(rows) == 1 else 'have'} {numbered(width, 'field')}",
+        )
         doubt = f"The header has {len(names):,} fields, and {every} {width:,}. The empty names are left out."
         questions = () if all(names[:width]) else (Question(doubt),)
         return Header(tuple(filter(None, names)), questions=questions, understood=(said,))
