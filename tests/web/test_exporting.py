@@ -171,3 +171,13 @@ def test_an_example_is_an_empty_file_to_fill_in(visitor: Visitor) -> None:
     assert [cell.value for cell in sheet[1]][:2] == ["external_id", "first_name"]
     assert sheet.max_row == 1
     assert visitor.get("template", type="none").status_code == 404
+
+
+def test_a_daily_export_with_a_value_that_cannot_be_is_shown_at_its_condition(visitor: Visitor) -> None:
+    form = {"type": "contacts", "field_0": "amount", "value_0": "much", "at": "07:00", "time_zone": "UTC"}
+
+    answer = visitor.post("scheduled", data={**form, "action": "add"})
+
+    assert answer.status_code == 422
+    assert 'name="value_0" value="much" aria-label="Value" aria-invalid="true"' in answer.text
+    assert "No export is made every day yet." in visitor.get("scheduled").text

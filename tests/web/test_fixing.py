@@ -160,6 +160,7 @@ def test_what_is_fixed_and_left_out_is_counted_the_same_everywhere(visitor: Visi
     assert '<span class="state">4 rows</span></li>' in event
     assert "2 new, 0 changed, 1 fixed later, 3 left out." in event
     assert "In all 3 rows are saved." in event
+    assert "<h2>4 rows had mistakes</h2>" in event
     assert f'href="/a/ua/history/{second.batch_id}">people.corrected.csv' in event
     assert f'href="/a/ua/history/{batch[1]}">people.csv' in visitor.get("history", second.batch_id).text
     assert f'href="/a/ua/history/{second.batch_id}">people.corrected.csv' in visitor.get("history").text

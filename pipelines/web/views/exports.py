@@ -79,8 +79,9 @@ def _form(visit: Visit, said: Any, problem: Problem | None) -> Response:
             return _estimate(visit, store, said)
     chosen = presets.get(said.get("preset", ""), () if record_type is None else record_type.field_names)
     delivery, filled = None, None
-    if record_type is not None and said.get("delivery"):
-        delivery = own_delivery(visit, said["delivery"])
+    name = said.get("name" if said.get("action") == "replace" else "delivery", "")
+    if record_type is not None and name:
+        delivery = own_delivery(visit, name)
         chosen = tuple(delivery.columns or presets.get(delivery.preset or "", record_type.field_names))
         filled = conditions_of(delivery.where)
     if problem is not None:
@@ -150,10 +151,8 @@ def start(visit: Visit) -> Response:
         raise InvalidRequest("The form is empty.", "Choose what to export.")
     request = request_of(visit.account, form)
     name = plain_name(visit.said("save_as"))
-    with visit.store() as store:
-        problem = _problem(store.record_type(request.record_type), form)
-    if problem is not None:
-        return _form(visit, form, problem)
+    if (refused := with_problem(visit)) is not None:
+        return refused
     with visit.store() as store:
         records = store.account(visit.account)
         if name and request.columns is not None:
@@ -165,6 +164,13 @@ def start(visit: Visit) -> Response:
         plan = ExportWriter(store, visit.person.name).plan(request)
     make(visit.site, plan)
     return visit.go("export", plan.export_id)
+
+
+def with_problem(visit: Visit) -> Response | None:
+    """Returns the form with what is wrong, if one of its conditions cannot be used; None if all can."""
+    with visit.store() as store:
+        problem = _problem(store.record_type(visit.said("type")), visit.form or {})
+    return None if problem is None else _form(visit, visit.form, problem)
 
 
 def plain_name(text: str) -> str:
