@@ -230,7 +230,10 @@ def _like_dates(texts: pa.Array) -> pa.Array:
     is_divided = np.zeros(len(lengths), np.bool_)
     for at in (1, 2, 3, 4):
         is_divided |= _BETWEEN.take(data.take(ends[:-1] + at, mode="clip"))
-    may_be = (lengths >= 4) & (lengths <= 19) & ((first != last) | (first & last & is_divided))
+    third = data.take(ends[:-1] + 2, mode="clip")
+    is_word = ~(_DIGITS.take(third) | _BETWEEN.take(third))
+    may_be = (first & ~last) | (~first & last & is_word) | (first & last & is_divided)
+    may_be &= (lengths >= 4) & (lengths <= 19)
     return texts.filter(pa.array(may_be))
 
 
