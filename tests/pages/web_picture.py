@@ -60,6 +60,7 @@ def _steps(page: Page, address: str, file: Path, folder: Path) -> list[Path]:
         page.screenshot(path=str(shots[-1]))
 
     page.goto(address)
+    page.get_by_label("Contacts").check()
     page.set_input_files("#file", file)
     page.wait_for_url("**/reading")
     page.get_by_role("button", name="Read it like this").click()
