@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent.parent
 GERMAN = languages()["de"].translated
 _OF_CELLS = re.compile(r'"(must (?:[^"{}\\]|\\.)*)"')
 _IN_CODE = (
-    "schemas/validation.py", "schemas/contacts.py", "resources/importing/stager.py",
+    "schemas/validation.py", "schemas/contacts.py", "resources/importing/failed_rows.py",
     "resources/importing/last_lines.py", "resources/importing/change_column.py",
     "resources/file_reader/json_records/walk.py", "resources/file_reader/parquet/texts.py",
     "resources/file_reader/excel/cells.py", "resources/file_reader/excel/dates.py",
