@@ -10,13 +10,13 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.partitions import ACCOUNTS
-from pipelines.runs import ACCOUNT
+from pipelines.runs import ACCOUNT, TAGS
 from resources.erasure.run_history import InHistory
 from resources.record_store.ledger_erasure import Values
 from resources.settings import Settings
@@ -44,17 +44,27 @@ _COLUMNS = {
 }
 """The columns of Dagster's tables that have texts of people or of records. The others have names and numbers."""
 
-_FREE_COLUMNS = ("value", "tags")
-"""The columns of which the whole text is free."""
+_FREE_COLUMNS = {"value": "tags", "tags": "tags"}
+"""The columns of which the whole text is free, with the field that they have in Dagster's objects."""
 
+_CURSOR, _PATHS = "cursor", "paths in a cursor"
+_CONFIG = ("run_config", "run_config_data")
+_MAPS = ("column_map", "value_map")
 _FREE = (
-    *("metadata", "metadata_entries", "run_config", "run_config_yaml", "run_config_data", "tags", "description"),
-    *("user_message", "message", "error", "error_info", "errors", "cursor", "skip_reason", "label", "failure_data"),
-    *("user_failure_data", "stack", "cause", "context"),
+    *_CONFIG,
+    *("metadata", "metadata_entries", "run_config_yaml", "tags", "description", "user_message", "message"),
+    *("error", "error_info", "errors", _CURSOR, "skip_reason", "label", "failure_data", "user_failure_data"),
+    *("stack", "cause", "context"),
 )
 """The fields of Dagster's objects below which texts are free. What the others have, Dagster needs to find things."""
 
 _KEPT = ("__class__", "__enum__")
+_NAMES = (
+    *("account", "record_type", "actor", "batch_id", "export_id", "bundle", "names", "preset", "columns", "order_by"),
+    *("mode", "on_invalid", "on_duplicate", "on_modified", "format", "pack", "encoding", "delimiter", "due_at"),
+)
+"""The fields of run configurations that have names of the store and its choices. A run needs them to run again."""
+
 _DAGSTERS_OWN = re.compile(r"\.?dagster/")
 _SQLITE = b"SQLite format 3\0"
 _LOGS = (".err", ".out")
@@ -90,8 +100,9 @@ class DagsterHistory:
                 else:
                     beyond.append(_unfinished(run.run_id, "is of the account"))
         self._instance.delete_dynamic_partition(ACCOUNTS.name or "", account)
-        for connection in self._changing():
-            deleted += _delete_partition(connection, account)
+        for url in self._urls():
+            with _changing(url) as connection:
+                deleted += _delete_partition(connection, account)
         masked = self._masked(Values(file_names), changes=True)
         self._vacuum()
         return InHistory(deleted + masked.number, (*beyond, *masked.beyond))
@@ -101,21 +112,14 @@ class DagsterHistory:
 
         open_runs = {run.run_id for run in self._instance.get_runs(dg.RunsFilter(statuses=_unfinished_statuses()))}
         number, waiting = 0, set[str]()
-        for connection in self._changing():
-            for table, columns in _tables(connection):
-                for key, run_id, texts in _rows(connection, table, columns):
-                    masked = {
-                        name: _masked(text, values, is_free=name in _FREE_COLUMNS)
-                        for name, text in texts.items()
-                        if text
-                    }
-                    masked = {name: text for name, text in masked.items() if text != texts[name]}
-                    if masked and run_id in open_runs:
-                        waiting.add(run_id)
-                    elif masked:
-                        number += 1
-                        if changes:
-                            connection.execute(table.update().where(table.c.id == key).values(masked))
+        for url in self._urls():
+            with _changing(url) as connection:
+                for table, columns in _tables(connection):
+                    for key, run_id, texts in _rows(connection, table, columns):
+                        if run_id not in open_runs:
+                            number += _mask_row(connection, table, key, texts, values, changes=changes)
+                        elif run_id is not None and _changes(table, texts, values):
+                            waiting.add(run_id)
         for path in self._logs():
             text = path.read_text("utf-8", "replace")
             if values.has(text):
@@ -132,46 +136,23 @@ class DagsterHistory:
         root = Path(self._instance.storage_directory())
         yield from (path for path in root.glob("*/compute_logs/*") if path.suffix in _LOGS and path.is_file())
 
-    def _engines(self) -> "Iterator[sa.Engine]":
-        import sqlalchemy as sa
-
-        urls = {getattr(it, "postgres_url", None) for it in self._storages()} - {None}
-        root = Path(self._instance.root_directory)
-        files = [path for path in sorted(root.rglob("*.db")) if path.is_file() and _is_sqlite(path)]
-        for url in [*urls, *(f"sqlite:///{path}" for path in files)]:
-            engine = sa.create_engine(str(url), poolclass=sa.NullPool)
-            try:
-                yield engine
-            except sa.exc.OperationalError as error:
-                raise StoreUnreachable(
-                    f"The storage of Dagster cannot be changed: {type(error.orig).__name__}.",
-                    "Check that its database answers, and stop runs that write to it for long. Then erase again.",
-                ) from None
-            finally:
-                engine.dispose()
-
-    def _storages(self) -> tuple[object, ...]:
-        storage = self._instance
-        return storage.run_storage, storage.event_log_storage, storage.schedule_storage
-
-    def _changing(self) -> "Iterator[sa.Connection]":
-        """Yields a transaction on each database."""
-        import sqlalchemy as sa
-
-        for engine in self._engines():
-            with engine.begin() as connection:
-                if engine.dialect.name == "sqlite":
-                    connection.execute(sa.text("PRAGMA secure_delete = ON"))
-                yield connection
+    def _urls(self) -> list[str]:
+        """Returns the addresses of the databases."""
+        storages = (self._instance.run_storage, self._instance.event_log_storage, self._instance.schedule_storage)
+        urls = {getattr(it, "postgres_url", None) for it in storages} - {None}
+        files = sorted(Path(self._instance.root_directory).rglob("*.db"))
+        return [*map(str, urls), *(f"sqlite:///{path}" for path in files if path.is_file() and _is_sqlite(path))]
 
     def _vacuum(self) -> None:
         """Write the tables anew, without the bytes of what was changed."""
         import sqlalchemy as sa
 
-        for engine in self._engines():
-            is_sqlite = engine.dialect.name == "sqlite"
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                if is_sqlite:
+        for url in self._urls():
+            with (
+                _engine(url) as engine,
+                engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+            ):
+                if engine.dialect.name == "sqlite":
                     connection.execute(sa.text("VACUUM"))
                     is_busy, *_ = connection.execute(sa.text("PRAGMA wal_checkpoint(TRUNCATE)")).one()
                     if is_busy:
@@ -182,6 +163,34 @@ class DagsterHistory:
                 else:
                     for table, _ in _tables(connection):
                         connection.execute(sa.text(f"VACUUM (FULL, ANALYZE) {table.name}"))
+
+
+@contextmanager
+def _engine(url: str) -> "Iterator[sa.Engine]":
+    """Yields the engine of a database. Raises StoreUnreachable, without a text of a row, if the database refuses."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True)
+    try:
+        yield engine
+    except sa.exc.OperationalError as error:
+        raise StoreUnreachable(
+            f"The storage of Dagster cannot be changed: {type(error.orig).__name__}.",
+            "Check that its database answers, and stop runs that write to it for long. Then erase again.",
+        ) from None
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _changing(url: str) -> "Iterator[sa.Connection]":
+    """Yields a transaction on a database."""
+    import sqlalchemy as sa
+
+    with _engine(url) as engine, engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            connection.execute(sa.text("PRAGMA secure_delete = ON"))
+        yield connection
 
 
 @contextmanager
@@ -228,7 +237,7 @@ def _tables(connection: "sa.Connection") -> "Iterator[tuple[sa.Table, tuple[str,
 def _rows(
     connection: "sa.Connection", table: "sa.Table", columns: tuple[str, ...]
 ) -> Iterator[tuple[int, str | None, dict[str, str | None]]]:
-    """Yields the id, the run and the texts of each row, without tags that are Dagster's own."""
+    """Yields the id, the run and the texts of each row, without tags of Dagster and of the store."""
     import sqlalchemy as sa
 
     others = [name for name in ("run_id", "key") if name in table.c]
@@ -242,7 +251,8 @@ def _rows(
         )
         rows = [row._asdict() for row in connection.execute(query)]
         for row in rows:
-            if table.name in ("run_tags", "backfill_tags") and _DAGSTERS_OWN.match(row["key"] or ""):
+            tag = row["key"] or "" if table.name in ("run_tags", "backfill_tags") else ""
+            if tag in TAGS or _DAGSTERS_OWN.match(tag):
                 continue
             yield row["id"], row.get("run_id"), {name: row[name] for name in columns}
         if not rows:
@@ -250,28 +260,80 @@ def _rows(
         last = rows[-1]["id"]
 
 
-def _masked(text: str, values: Values, *, is_free: bool) -> str:
-    """Returns a text of Dagster with masks in place of the values; the same text if it has none."""
+def _changes(table: "sa.Table", texts: Mapping[str, str | None], values: Values) -> dict[str, str]:
+    """Returns the texts of a row that have values, with masks."""
+    masked = {name: _masked(text, values, _field(table.name, name)) for name, text in texts.items() if text}
+    return {name: text for name, text in masked.items() if text != texts[name]}
+
+
+def _mask_row(
+    connection: "sa.Connection",
+    table: "sa.Table",
+    key: int,
+    texts: Mapping[str, str | None],
+    values: Values,
+    *,
+    changes: bool,
+) -> bool:
+    """Mask a row. If Dagster has changed it since it was read, it is read again. Returns whether it has values."""
+    import sqlalchemy as sa
+
+    while masked := _changes(table, texts, values):
+        if not changes:
+            return True
+        same = [table.c[name] == texts[name] for name in masked]
+        if connection.execute(table.update().where(table.c.id == key, *same).values(masked)).rowcount:
+            return True
+        row = connection.execute(sa.select(*(table.c[name] for name in texts)).where(table.c.id == key)).one_or_none()
+        texts = {} if row is None else row._asdict()
+    return False
+
+
+def _field(table: str, column: str) -> str | None:
+    """Returns the free field that is the whole column; None if only some fields of its objects are free."""
+    return _CURSOR if table == "kvs" else _FREE_COLUMNS.get(column)
+
+
+def _masked(text: str, values: Values, field: str | None) -> str:
+    """Returns a text of Dagster with masks in place of the values; the same text if it has none.
+
+    field: the free field that has the text. None if only some fields of the text's object are free.
+    """
     if text.lstrip()[:1] in ("{", "["):
         with suppress(ValueError):
             found = json.loads(text)
-            masked = _masked_object(found, values, is_free=is_free)
+            masked = _masked_object(found, values, _PATHS if field == _CURSOR else field)
             return text if masked == found else json.dumps(masked)
+    if field == _CURSOR:  # a number, such as 57:57, which can look like a value
+        return text
     masked_text: str = values.masked(text)
     return masked_text
 
 
-def _masked_object(value: Any, values: Values, *, is_free: bool) -> Any:
+def _masked_object(value: Any, values: Values, field: str | None) -> Any:
     if isinstance(value, dict):
+        is_of_people = field is not None and field not in _CONFIG and "__class__" not in value
         return {
-            values.masked(name) if is_free and name not in _KEPT else name: each
-            if name in _KEPT or _DAGSTERS_OWN.match(name)
-            else _masked_object(each, values, is_free=is_free or name in _FREE)
+            _masked_leaf(name, values, field) if is_of_people and not _is_kept(name, field) else name: each
+            if _is_kept(name, field)
+            else _masked_object(each, values, name if name in _FREE or (field in _CONFIG and name in _MAPS) else field)
             for name, each in value.items()
         }
     if isinstance(value, list):
-        return [_masked_object(each, values, is_free=is_free) for each in value]
-    return _masked(value, values, is_free=True) if isinstance(value, str) and is_free else value
+        return [_masked_object(each, values, field) for each in value]
+    return _masked_leaf(value, values, field) if isinstance(value, str) and field is not None else value
+
+
+def _is_kept(name: str, field: str | None) -> bool:
+    """Returns whether a name and its value are Dagster's own or the store's, in the given field."""
+    is_of_config = field in _CONFIG and name in _NAMES
+    return is_of_config or name in _KEPT or name in TAGS or bool(_DAGSTERS_OWN.match(name))
+
+
+def _masked_leaf(text: str, values: Values, field: str | None) -> str:
+    """Returns a text of a free field with masks. Of a path in a cursor, only the last name is free."""
+    masked: str = values.masked_name(text) if field == _PATHS else _masked(text, values, field)
+    return masked
 
 
 def _delete_partition(connection: "sa.Connection", account: str) -> int:

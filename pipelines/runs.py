@@ -1,6 +1,7 @@
 """Tags of runs, and a sensor that fails runs without a process."""
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypedDict, Unpack
 
 import dagster as dg
 
@@ -8,7 +9,23 @@ from resources.machines.claims import Claims
 from resources.machines.database import WorkTables
 from resources.machines.heartbeats import Watch, beats_of, is_running, machine_of, process_name
 from resources.settings import Settings
-from schemas.errors import RecordsError
+from schemas.errors import RecordsError, StoreNotReady
+
+
+class RunTags(TypedDict, total=False):
+    """The tags of runs. They have names and ids of the store, never the name of a file or a value of a record."""
+
+    account: str
+    type: str
+    actor: str
+    batch: str
+    bundle: str
+    export: str
+    deliveries: str
+
+
+TAGS = frozenset(f"records/{name}" for name in RunTags.__annotations__)
+"""The tags of runs, with their whole names in Dagster."""
 
 ACCOUNT, BATCH = "records/account", "records/batch"
 HIDDEN = ".dagster/records-"
@@ -20,9 +37,11 @@ _WATCH = Watch()
 """What this code server has seen of the processes of runs, at the ticks so far."""
 
 
-def tag_run(context: dg.OpExecutionContext, **tags: str) -> None:
+def tag_run(context: dg.OpExecutionContext, **tags: Unpack[RunTags]) -> None:
     """Tag the run, so that people can search for it: records/account=ua."""
-    context.instance.add_run_tags(context.run_id, {f"records/{name}": value for name, value in tags.items() if value})
+    context.instance.add_run_tags(
+        context.run_id, {f"records/{name}": str(value) for name, value in tags.items() if value}
+    )
 
 
 def tag_process(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -38,10 +57,14 @@ def tag_process(instance: dg.DagsterInstance, run_id: str) -> None:
 def lost_runs(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Fail runs that have lost their process or its machine. The deployment's run_retries start them again.
 
-    With PostgreSQL, each process counts upwards in the catalog's database. Without it, there is one machine only.
+    With PostgreSQL, each process counts upwards in the catalog's database. Without it, there is one machine only. If
+    the user may make no tables there, this says so: an error at each tick would hide other errors.
     """
     found = {record.dagster_run.run_id: record.dagster_run for record in _running(context.instance)}
-    lost = fail_lost_runs(context.instance, Settings.from_environment(), _WATCH)
+    try:
+        lost = fail_lost_runs(context.instance, Settings.from_environment(), _WATCH)
+    except StoreNotReady as error:
+        return dg.SkipReason(str(error))
     return dg.SkipReason(f"{len(lost)} of {len(found)} running runs were lost." if lost else "No run is lost.")
 
 

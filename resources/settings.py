@@ -32,6 +32,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+OPERATORS = ("exports.yaml", "inbox.yaml", "quotas.yaml", "web.yaml")
+"""The files that an operator writes into the home."""
+NOTES = ("last-backup.json", "last-check.json", "last-space.json", "measurements.json", "ui.json")
+"""The files in the home that say what was found or done last, or what runs."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """The places of a store, the actor, and the limits.

@@ -1,5 +1,6 @@
 """The files of a store beside its lake, as a copy of the store needs them, and how bytes get into a file."""
 
+import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -25,9 +26,6 @@ from resources.file_storage import (
 from resources.record_store.pending_files import PENDING
 from resources.settings import Settings
 from schemas.location import Location
-
-OPERATORS = ("exports.yaml", "inbox.yaml", "quotas.yaml", "web.yaml")
-"""The files that an operator writes into the home."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +108,30 @@ def own_blocks(place: Location) -> Iterator[bytes]:
         return
     with opened(place, links=False) as file:
         yield from blocks(file)
+
+
+def is_readable(place: Location) -> bool:
+    """Return whether this user may read a file or a folder. One that is gone can be read, and so can an object."""
+    if not is_local(place):
+        return True
+    try:
+        os.close(os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except PermissionError:
+        return False
+    except OSError:  # it was moved meanwhile, or is a link or a socket
+        pass
+    return True
+
+
+def closed_folders(settings: Settings) -> list[str]:
+    """Return the folders with these files that this user may not read, by path below the data."""
+    closed: list[str] = []
+    for root in roots(settings):
+        if is_local(root):
+            for folder, folders, _ in os.walk(root):
+                paths = (Path(folder) / name for name in folders)
+                closed += [settings.path_below_data(it) for it in paths if not it.is_symlink() and not is_readable(it)]
+    return sorted(closed)
 
 
 def _own_file(settings: Settings, file: ListedFile) -> OwnFile | None:

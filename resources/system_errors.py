@@ -32,6 +32,8 @@ _HINTS = {
 }
 _BY_TEXT = {os.strerror(number): number for number in (*_FULL, *_HINTS)}
 _PATH = re.compile(r'"(/[^"]+)"')
+_ARROWS_PATH = re.compile(r"^(?:\[Errno \d+\] )?Failed to \w+ local file '(/[^']+)'")
+"""How Arrow names the file in its errors. They are Python's, and lack the name in its place."""
 
 
 def system_error(error: BaseException, *places: Location) -> RecordsError | None:
@@ -88,7 +90,8 @@ def _file(error: BaseException) -> Path | None:
     named = getattr(error, "filename2", None) or getattr(error, "filename", None)
     if isinstance(named, str | bytes | os.PathLike):
         return Path(os.fsdecode(named)).absolute()
-    found = None if isinstance(error, OSError) and error.errno is not None else _PATH.search(str(error))
+    is_pythons = isinstance(error, OSError) and error.errno is not None
+    found = (_ARROWS_PATH if is_pythons else _PATH).search(str(error))
     return None if found is None else Path(found[1])
 
 

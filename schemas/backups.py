@@ -100,7 +100,7 @@ class BackupReport:
     """What a backup has, what was new in it, and what was left out.
 
     lock_seconds: how long writers had to wait at most.
-    left_out: files of the inbox that were still arriving, or that could not be read.
+    left_out: files of the inbox that were still arriving. unreadable: files and folders that this user may not read.
     pruned: the earlier backups that were removed. freed: the bytes of the files that only they had.
     """
 
@@ -116,12 +116,14 @@ class BackupReport:
     seconds: float
     lock_seconds: float
     left_out: tuple[str, ...]
+    unreadable: tuple[str, ...]
     pruned: tuple[str, ...]
     freed: int
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys that the command prints for backup."""
-        return asdict(self) | {"at": self.at.isoformat(), "left_out": [*self.left_out], "pruned": [*self.pruned]}
+        lists = {name: [*getattr(self, name)] for name in ("left_out", "unreadable", "pruned")}
+        return asdict(self) | {"at": self.at.isoformat()} | lists
 
 
 @dataclass(frozen=True)

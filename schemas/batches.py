@@ -10,6 +10,7 @@ from typing import Any
 
 from schemas.arrivals import Arrival
 from schemas.blanks import Blanks
+from schemas.characters import shown
 from schemas.columns import Column
 from schemas.counts import Counts
 from schemas.errors import InvalidRequest
@@ -165,7 +166,9 @@ class RowProblem:
         place: what `line` counts; see `Batch.place`.
         """
         subject = f"`{self.field}`" if self.field else "The record"
-        found = "nothing" if not self.value else masked_value(self.value, self.expected) if masked else self.value
+        found = (
+            "nothing" if not self.value else masked_value(self.value, self.expected) if masked else shown(self.value)
+        )
         have = "has" if self.records == 1 else f"and {self.records - 1:,} more have"
         where = "" if self.line < self.record else f" ({place} {self.line:,})"  # JSON can have all records in one line
         return f"{subject} {self.expected}; record {self.record:,}{where} {have} {found}"

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     UNKNOWN_CHECKSUM = "unknown_checksum"
     """A file that the store needs has no recorded checksum."""
     UNREADABLE = "unreadable"
-    """A part of the store cannot be read, so it was not checked."""
+    """A part of the store, or a file, cannot be read, so it was not checked."""
     GAP = "gap"
     """The numbers of the ledger's rows have a gap or a number twice."""
     UNBALANCED = "unbalanced"
@@ -35,6 +35,8 @@ class Kind(StrEnum):
     """An erasure was interrupted. The same command again completes it."""
     MISPLACED = "misplaced"
     """A file that arrived is in more than one place, or in none."""
+    EDITED = "edited"
+    """A rejects file was edited since it was written. A user corrects it there, and the import reads it as it is."""
     SUPERFLUOUS = "superfluous"
     """A file is among those of the store, and the store does not know it or does not need it."""
     LEFTOVER = "leftover"
@@ -49,7 +51,10 @@ class Kind(StrEnum):
     @property
     def is_wrong(self) -> bool:
         """Returns whether somebody must do something about it. The others are notes."""
-        return self not in (Kind.SUPERFLUOUS, Kind.LEFTOVER, Kind.LOST, Kind.OLDER_FORMAT, Kind.DEPLOYMENT)
+        return self not in _NOTES
+
+
+_NOTES = (Kind.EDITED, Kind.SUPERFLUOUS, Kind.LEFTOVER, Kind.LOST, Kind.OLDER_FORMAT, Kind.DEPLOYMENT)
 
 
 @dataclass(frozen=True)

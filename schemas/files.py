@@ -20,6 +20,11 @@ class StoredFile:
     batches: tuple[str, ...] = ()
     earlier: tuple[str, ...] = ()
 
+    @property
+    def is_editable(self) -> bool:
+        """Returns whether a user may edit the file: a rejects file is corrected in its place, then imported."""
+        return self.path.startswith("accounts/") and self.path.split("/")[2] == "rejects"
+
     def has_version(self, checksum: str) -> bool:
         """Returns whether the store has written a version of the file with this checksum."""
         return checksum == self.checksum or checksum in self.earlier

@@ -70,7 +70,7 @@ def parse_filter(text: str, record_type: RecordType) -> Filter:
         return Filter(field.name, operator, (value.lower() not in _FALSE,))
     if operator in _OF_TEXT and field.type != "text":
         raise InvalidRequest(
-            f"{operator} is for text, and {field.name} is of type {field.type}.", "Compare it with =, <, >, between."
+            f"{operator} is for text, and {field.name} holds no text.", "Compare it with =, <, >, between."
         )
     if not value:
         raise InvalidRequest(f"{text!r} has no value.", f'To find empty values: "{field.name} is-null".')
@@ -108,8 +108,10 @@ def parse_value(text: str, field: Field) -> Any:
     try:
         return _parsed(text, field.type)
     except (ValueError, DecimalException):
+        from schemas.parsing import type_in_words  # imports PyArrow
+
         raise InvalidRequest(
-            f"{text!r} is not a value of {field.name}, which is of type {field.type}.",
+            f"{text!r} is not a value of {field.name}, which {type_in_words(field)}.",
             f"Write it as {field.example}." if field.example else "See records types.",
         ) from None
 

@@ -7,6 +7,7 @@ next one begins. So a header with the exact name of a field always gets it, even
 
 import hashlib
 import json
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,6 +35,7 @@ _SHORT = 4
 """A header with fewer letters and digits is similar to too many fields."""
 _LONG = 60
 """The most characters of a header that a message shows."""
+_BETWEEN_FIELDS = re.compile(r"[;,|\t]| {2,}")
 _HEADERS_SHOWN, _CANDIDATES_SHOWN = 20, 3
 
 
@@ -176,6 +178,12 @@ def _no_key(
     missing: Sequence[str], headers: Sequence[str], unused: Sequence[str], record_type: RecordType
 ) -> InvalidRequest:
     in_words = [(_words(text), field) for text, field in _spellings(record_type)]
+    if len(headers) == 1 and _is_whole_row(headers[0], in_words):
+        return InvalidRequest(
+            f"No column stands for {', '.join(missing)}, which identifies {record_type.name}. The file has one column.",
+            "Its name looks like a whole header row. Say what is between the fields (--delimiter), or save it as CSV.",
+            f"The column is {_quoted(headers)}.",
+        )
     nearest = {name: _candidates(name, unused, in_words) for name in missing}
     options = "; and ".join(", or ".join(_option(it, name) for it in found) for name, found in nearest.items() if found)
     unlike = ", ".join(name for name, found in nearest.items() if not found)
@@ -187,6 +195,13 @@ def _no_key(
         + (f"; none is like {unlike}" if unlike else "")
         + ".",
     )
+
+
+def _is_whole_row(header: str, in_words: Sequence[tuple[list[str], str]]) -> bool:
+    """Returns whether a header has the names of several fields, with delimiters or several spaces between them."""
+    words = _words(header)
+    fields = {field for name, field in in_words if name and set(name).issubset(words)}
+    return len(fields) > 1 and _BETWEEN_FIELDS.search(header) is not None
 
 
 def _check_given(given: MappingOf[str, str], headers: Sequence[str], record_type: RecordType) -> None:

@@ -18,6 +18,8 @@ Float = Series[Annotated[pd.ArrowDtype, pa.float64()]]
 Boolean = Series[Annotated[pd.ArrowDtype, pa.bool_()]]
 Date = Series[Annotated[pd.ArrowDtype, pa.date32()]]
 Timestamp = Series[Annotated[pd.ArrowDtype, pa.timestamp("us", "UTC")]]
+RESERVED = ("file_row_number", "filename", "rowid", "snapshot_id")
+"""Names that no field can have: DuckDB and DuckLake give tables columns of these names."""
 Money = Series[Annotated[pd.ArrowDtype, pa.decimal128(18, 2)]]
 """A decimal of 18 digits, 2 of them after the point. Define another precision in the same way."""
 
@@ -87,8 +89,8 @@ class RecordModel(pandera.DataFrameModel):
         """Returns the model as plain data.
 
         Raises TypeError if the key is missing or has a field that is not required. Raises it too if a field is not made
-        with `field`, or its name begins with `_`. Raises it for a name or alias of two fields, and for a check across
-        fields. Raises InvalidRequest if a preset names an unknown field.
+        with `field`, or its name begins with `_` or is reserved. Raises it for a name or alias of two fields, and for a
+        check across fields. Raises InvalidRequest if a preset names an unknown field.
         """
         schema = cls.to_schema()
         metadata: Mapping[str, Any] = cls.__config__.metadata or {} if cls.__config__ else {}
@@ -102,6 +104,8 @@ class RecordModel(pandera.DataFrameModel):
         for name in [*annotated, *schema.columns]:  # pandera ignores an annotation with "_" silently
             if name.startswith("_"):
                 raise TypeError(f"{cls.__name__}.{name} begins with '_', which is reserved for columns of the store")
+            if name in RESERVED:
+                raise TypeError(f"{cls.__name__}.{name} has the name of a column that DuckDB adds to each table")
         key = tuple(metadata.get("key", ()))
         fields = []
         for name, column in schema.columns.items():
@@ -126,7 +130,11 @@ class RecordModel(pandera.DataFrameModel):
         presets = {preset: tuple(columns) for preset, columns in metadata.get("presets", {}).items()}
         record_type = RecordType(schema.name, (cls.__doc__ or "").strip(), tuple(fields), key, presets)
         required = {field.name for field in fields if field.required}
-        if not key or not required.issuperset(key):
+        if not key:
+            raise TypeError(
+                f"{cls.__name__}.Config.metadata['key'] is empty: name the required fields that identify a record"
+            )
+        if not required.issuperset(key):
             raise TypeError(f"{cls.__name__}.Config.metadata['key'] must name one or more required fields; it is {key}")
         meant = {field.name: field.name for field in fields}
         for spelling, name in [(alias, field.name) for field in fields for alias in field.aliases]:

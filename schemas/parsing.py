@@ -8,13 +8,13 @@ Values of all types but text may have white space around them; white space alone
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from schemas.dates import ISO_DATE, as_iso
-from schemas.reading import DateOrder
+from schemas.reading import COMMA, DateOrder
 from schemas.record_type import Field
 from schemas.spellings import respelled, with_point
 from schemas.time_zones import local_in_utc
@@ -32,7 +32,8 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
 }
 
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
-_OFFSET = r"(Z|[+-]([01][0-9]|2[0-3])(:?[0-5][0-9])?)"
+_OFFSET = r"(Z|\+(0[0-9]|1[0-3])(:?[0-5][0-9])?|\+14(:?00)?|-(0[0-9]|1[01])(:?[0-5][0-9])?|-12(:?00)?)"
+"""From -12:00 to +14:00, as time zones have."""
 _ZERO = r"^-?[0.]+([eE]|$)"
 _FORMS = {
     "integer": r"^-?0*[0-9]{1,19}$",
@@ -59,8 +60,10 @@ def arrow_type(field: Field) -> pa.DataType:
     return pa.decimal128(int(decimal[1]), int(decimal[2])) if decimal else _ARROW_TYPES[field.type]
 
 
-def type_in_words(field: Field, date_order: DateOrder | None = None) -> str:
+def type_in_words(field: Field, date_order: DateOrder | None = None, decimal: str | None = None) -> str:
     """Returns the form of a value of this field's type: "must be …"."""
+    if decimal == COMMA and field.type == "float":
+        return "must be a number, with a comma for the decimals"
     if date_order is not None and field.type == "date":
         return f"must be a date, written {_BY_ORDER[date_order]} or 2024-05-31"
     if date_order is not None and field.type == "timestamp":
@@ -117,6 +120,19 @@ def parse_column(
 
 def _without_markers(texts: pa.Array, markers: Sequence[str]) -> pa.Array:
     return pc.if_else(pc.is_in(texts, pa.array(["", *markers], pa.string())), pa.scalar(None, pa.string()), texts)
+
+
+def beyond_floats(texts: pa.Array, decimal: str | None = None) -> Iterator[tuple[str, pa.Array]]:
+    """Yields "large" and "small", and which texts are numbers too large or too small for 64 bits.
+
+    texts: none of them is a value of a field of floating-point numbers.
+    """
+    numbers = pc.utf8_trim_whitespace(texts)
+    numbers = respelled(numbers if decimal is None else with_point(numbers, decimal), "float")
+    numbers = pc.if_else(pc.match_substring_regex(numbers, _FORMS["float"]), numbers, pa.scalar(None, pa.string()))
+    values = _cast(numbers, pa.float64())
+    yield "large", pc.fill_null(pc.is_inf(values), False)
+    yield "small", pc.fill_null(pc.equal(values, 0), False)
 
 
 def needs_zone(texts: pa.Array) -> pa.Array:

@@ -3,6 +3,7 @@
 Nearly all values look right. So most tests are made on the few values that a look at their bytes makes suspect.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
@@ -27,9 +28,11 @@ _LOOK_ALIKES = (
 
 _MISREAD = (
     r"\x{FFFD}|Ã[\x{A0}-\x{BF}„‰‡šœ€ƒ]|Â[\x{A0}-\x{BF}]|â€[™œ¢¦“”]"
+    r"|[ĂĹ][€‚„…†‡‰Š‹ŚŤŽŹ‘’“”•–—™š›śťžźˇ˘Ł¤Ą¦§¨©Ş«¬®Ż°±˛ł´µ¶·¸ąş»Ľ˝ľż]|[├┬┼√¬≈][^\x00-\x7f]"  # noqa: RUF001
     r"|([ÐÑ][^\x00-\x7fÐÑ]){3}|([РС][^\x00-\x7fА-Яа-я]){3}"  # noqa: RUF001  # of Cyrillic letters
 )
-"""What a program leaves that read the text in a wrong encoding: U+FFFD, or UTF-8 read as cp1252 or cp1251."""
+"""What a program leaves that read the text in a wrong encoding: U+FFFD, or UTF-8 read as cp1252, cp1250, cp1251, cp437
+or Mac Roman."""
 _IN_ALL = {
     WarningCode.SCIENTIFIC_NOTATION: r"^-?[0-9]([.,][0-9]+([eE][+-]?[0-9]{2,3}|E[0-9])|[eE][+-][0-9]{2,3})$",
     WarningCode.EQUALS_QUOTED: r"""^=("[^"]*"|0[0-9]+|[0-9]{4,})$|^'(0[0-9]+|[0-9]{4,})$""",
@@ -50,11 +53,13 @@ _MONTHS = (
     "jan|feb|mar|apr|may|jun[ei]?|jul[iy]?|aug|sept?|oct|nov|dec|jän|mär|märz|mrz|mai|okt|dez|janv|févr|mars|avr|juin"
     "|juil|août|déc|ene|abr|ago|dic|gen|mag|giu|lug|set|ott|fev|out|mrt|mei"
 )
+_DAY = rf"(?i)^([0-9]{{1,2}}\.?[- /]?({_MONTHS})\.?|({_MONTHS})\.?[- /]?[0-9]{{1,2}}|[0-9]{{1,2}}\.[0-9]{{1,2}}\.)$"
+"""What a spreadsheet shows of a text such as 12-5 or SEPT2, of which it has made a date: a day without its year."""
 _DATE = (
-    rf"(?i)^([0-9]{{1,2}}\.?[- ]({_MONTHS})\.?|({_MONTHS})\.?[- ][0-9]{{2}})$"
-    r"|^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ]00:00(:00)?)?$"
+    rf"(?i)^[0-9]{{1,2}}\.?[- /]({_MONTHS})\.?[- /]([0-9]{{2}}|[0-9]{{4}})$|^[0-9]{{1,2}}:[0-9]{{2}}(:[0-9]{{2}})?$"
+    r"|^[0-9]{1,2}[./-][0-9]{1,2}[./-][0-9]{4}$|^[0-9]{4}[-/][0-9]{1,2}[-/][0-9]{1,2}([T ]00:00(:00)?)?$"
 )
-"""What a spreadsheet shows or stores of a text such as 12-5 or SEPT2, of which it has made a date."""
+"""What it stores or shows of a date or a time."""
 _IN_OTHERS = {WarningCode.LOOKS_LIKE_FLOAT: r"^-?[0-9]{4,}\.0$"}
 _NOT_SEEN = {
     WarningCode.EDGE_SPACE: EDGE_SPACE,
@@ -66,6 +71,7 @@ _EXPONENT = r"^\s*[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\s*$"
 _HAVE = {
     WarningCode.LOOKS_LIKE_FLOAT: ".0 at the end, as if a program had read them as numbers",
     WarningCode.LOOKS_LIKE_DATE: "the form of a date, as if a spreadsheet had made dates of them",
+    WarningCode.DIGITS_LOST: "16 digits or more, of which the last ones are zeros: a spreadsheet keeps 15",
     WarningCode.SCIENTIFIC_NOTATION: "scientific notation, so digits may be lost",
     WarningCode.PERCENTAGE: "a percent sign, as a number format shows it",
     WarningCode.EQUALS_QUOTED: 'the form ="…", =… or \'…, which keeps zeros in a spreadsheet',
@@ -90,7 +96,10 @@ _FIRST[[*range(0x21), *b"\"'=#\\Nn(<u"]] = _EDGE
 _LAST[[*range(0x21), *b"%"]] = _EDGE
 _FIRST[[*b"-0123456789"]] = _LAST[[*b"0123456789"]] = _DIGIT
 _DIGITS = _LAST == _DIGIT
-_LENGTHS_OF_DAYS = (10, 16, 19)
+_BETWEEN = np.isin(np.arange(256), [*b"-/.: "])
+"""What stands between the parts of a date or a time."""
+_LONG = 16
+"""How many digits a spreadsheet cannot keep in a number."""
 
 
 @dataclass
@@ -120,6 +129,7 @@ class Plausibility:
         self._found: dict[tuple[str, WarningCode], _Found] = {}
         self._key = record_type.key[0]
         self._keys = dict.fromkeys(record_type.key, 0)
+        self._days, self._long = Counter[str](), Counter[str]()
         self.floats = floats
         types = {name: record_type.field(name).type for name in fields}
         self._exact = [name for name, type_ in types.items() if type_ == "integer" or type_.startswith("decimal")]
@@ -138,8 +148,14 @@ class Plausibility:
             if name in self._keys:
                 self._keys[name] += len(values) - values.null_count
                 dates = _like_dates(values)
-                found = dates.filter(pc.match_substring_regex(dates, _DATE))
+                days = pc.match_substring_regex(dates, _DAY)
+                self._days[name] += pc.sum(days).as_py() or 0
+                found = dates.filter(pc.or_(days, pc.match_substring_regex(dates, _DATE)))
                 self._count(name, WarningCode.LOOKS_LIKE_DATE, found)
+            numbers = _long_numbers(values)
+            self._long[name] += len(numbers)
+            rounded = pc.match_substring_regex(numbers, "^[1-9][0-9]{0,15}0+$")
+            self._count(name, WarningCode.DIGITS_LOST, numbers.filter(rounded))
             suspects = _suspects(values)
             suspects = suspects.filter(pc.match_substring_regex(suspects, "|".join(tests.values())))
             if len(suspects):
@@ -169,7 +185,9 @@ class Plausibility:
         stored: how many keys that look like floating-point numbers match a stored key, without `.0` at their end.
         """
         for (name, code), found in self._found.items():
-            if code is WarningCode.LOOKS_LIKE_DATE and found.records == self._keys.get(name):
+            if code is WarningCode.LOOKS_LIKE_DATE and found.records == self._keys.get(name) and not self._days[name]:
+                continue
+            if code is WarningCode.DIGITS_LOST and found.records < self._long[name]:
                 continue
             has = "value has" if found.records == 1 else "values have"
             is_float = code is WarningCode.LOOKS_LIKE_FLOAT and name in self.floats
@@ -209,9 +227,22 @@ def _like_dates(texts: pa.Array) -> pa.Array:
     if not lengths.any():
         return texts[:0]
     first, last = (_DIGITS.take(data.take(at, mode="clip")) for at in (ends[:-1], ends[1:] - 1))
-    is_spelled = (first != last) & (lengths >= 5) & (lengths <= 10)
-    is_day = first & last & np.isin(lengths, _LENGTHS_OF_DAYS) & (data.take(ends[:-1] + 4, mode="clip") == ord("-"))
-    return texts.filter(pa.array(is_spelled | is_day))
+    is_divided = np.zeros(len(lengths), np.bool_)
+    for at in (1, 2, 3, 4):
+        is_divided |= _BETWEEN.take(data.take(ends[:-1] + at, mode="clip"))
+    may_be = (lengths >= 4) & (lengths <= 19) & ((first != last) | (first & last & is_divided))
+    return texts.filter(pa.array(may_be))
+
+
+def _long_numbers(texts: pa.Array) -> pa.Array:
+    """Returns the texts that are whole numbers of so many digits that a spreadsheet cannot keep them."""
+    data, ends = _bytes_of(texts)
+    is_long = np.diff(ends) >= _LONG
+    if not is_long.any():
+        return texts[:0]
+    is_long &= _DIGITS.take(data.take(ends[:-1], mode="clip")) & _DIGITS.take(data.take(ends[1:] - 1, mode="clip"))
+    long = texts.filter(pa.array(is_long))
+    return long.filter(pc.match_substring_regex(long, "^[1-9][0-9]+$"))
 
 
 def _suspects(texts: pa.Array) -> pa.Array:

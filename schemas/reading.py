@@ -50,6 +50,7 @@ class ReadOptions:
     or_encodings: encodings that gave the file the same text as `encoding`, when a user chose that text.
     not_encodings: encodings that gave it another text, which the user saw and did not choose.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
+    likely_at: the list of a JSON file with the names of fields. It counts only if nothing is said.
     of: the id of an export of ours that the file says it is. Anybody can write an id into a file.
     """
 
@@ -69,6 +70,7 @@ class ReadOptions:
     or_encodings: tuple[str, ...] | None = None
     not_encodings: tuple[str, ...] | None = None
     likely_encoding: str | None = None
+    likely_at: str | None = None
     of: str | None = None
 
     @classmethod
@@ -128,7 +130,10 @@ class ReadOptions:
 
 _OF_ENCODING = ("or_encodings", "not_encodings")
 """The names of the options that belong to the encoding."""
-SAID = tuple(each.name for each in fields(ReadOptions) if each.name not in (*_OF_ENCODING, "likely_encoding", "of"))
+_UNSAID = (*_OF_ENCODING, "likely_encoding", "likely_at", "of")
+OF_FORM = (*_OF_ENCODING, "encoding", "delimiter", "sheet", "header_row", "at")
+"""The names of the options that say in which form a file has its records, and nothing about its values."""
+SAID = tuple(each.name for each in fields(ReadOptions) if each.name not in _UNSAID)
 """The names of the options that a user says."""
 
 

@@ -24,7 +24,7 @@ def with_point(texts: pa.Array, decimal: str) -> pa.Array:
     """Returns numbers with a decimal point and without thousands separators, as they are written with a decimal sign.
 
     decimal: a comma or a point. The thousands separator is a space, an apostrophe, or the other of the two. It stands
-        before every third digit, and no 0 begins such a number.
+        before every third digit, and no 0 begins such a number. A number with an exponent has none.
 
     A text of another form becomes one that is no number, because 1.234 is 1234 or 1.234.
     """
@@ -32,7 +32,8 @@ def with_point(texts: pa.Array, decimal: str) -> pa.Array:
     thousands = "|".join(
         f"[1-9][0-9]{{0,2}}({mark}[0-9]{{3}})+" for mark in (f"[{other}]", "[ \u00a0\u202f]", "['\u2019]")
     )
-    written_so = pc.match_substring_regex(texts, rf"^[-+]?({thousands}|[0-9]*)([{decimal}][0-9]*)?$")
+    exponent = rf"[0-9]+([{decimal}][0-9]*)?[eE][-+]?[0-9]+"
+    written_so = pc.match_substring_regex(texts, rf"^[-+]?(({thousands}|[0-9]*)([{decimal}][0-9]*)?|{exponent})$")
     plain = pc.replace_substring_regex(texts, rf"[{other} \x{{a0}}\x{{202f}}'\x{{2019}}]", "")
     return pc.if_else(written_so, pc.replace_substring(plain, decimal, "."), pa.scalar(NO_NUMBER))
 

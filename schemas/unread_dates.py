@@ -15,6 +15,7 @@ NEEDS_ORDER = "in another order of day, month and year only with --date-order"
 NEEDS_ZONE = "without an offset only with --time-zone"
 NO_SUCH_DAY = "there is no such day"
 NO_SUCH_TIME = "clocks skip this local time"
+NO_SUCH_OFFSET = "no time zone has this offset"
 TWICE = "this local time exists twice, because clocks are set back"
 
 _LOCAL = r"^\s*[0-9/.\-]+([T ][0-9:.]+)?\s*$"
@@ -41,7 +42,12 @@ def reasons(
         texts = as_iso(pc.utf8_trim_whitespace(texts), date_order)
     missing = pc.and_(rest, _is_no_day(texts))
     yield NO_SUCH_DAY, missing
-    rest = pc.and_(pc.and_not(rest, missing), needs_zone(texts) if type_ == "timestamp" else _all(texts, False))
+    rest = pc.and_not(rest, missing)
+    if type_ == "timestamp":
+        offset = pc.and_(rest, _has_impossible_offset(texts))
+        yield NO_SUCH_OFFSET, offset
+        rest = pc.and_not(rest, offset)
+    rest = pc.and_(rest, needs_zone(texts) if type_ == "timestamp" else _all(texts, False))
     if time_zone is None:
         yield NEEDS_ZONE, rest
     else:
@@ -60,6 +66,12 @@ def _is_no_day(texts: pa.Array) -> pa.Array:
     exists = pc.and_(pc.and_(pc.greater_equal(month, 1), pc.less_equal(month, 12)), pc.greater_equal(day, 1))
     exists = pc.and_(pc.and_(exists, pc.less_equal(day, days)), pc.greater_equal(year, 1))
     return pc.fill_null(pc.invert(exists), False)
+
+
+def _has_impossible_offset(texts: pa.Array) -> pa.Array:
+    """Returns which texts are timestamps but for their offset."""
+    local = pc.replace_substring_regex(texts, r" ?[+-][0-9]{2}(:?[0-9]{2})?\s*$", "")
+    return pc.and_(pc.and_(pc.not_equal(local, texts), pc.match_substring(local, ":")), needs_zone(local))
 
 
 def _divides(number: int, years: pa.Array) -> pa.Array:

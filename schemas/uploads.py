@@ -1,6 +1,6 @@
 """Uploads as values: a file that a person sends from a browser, and what the person has said about it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -8,13 +8,16 @@ from typing import Any, Self
 
 from schemas.batches import ImportRequest, Mode, OnDuplicate
 from schemas.errors import RecordsError
-from schemas.reading import SAID, ReadOptions
+from schemas.reading import SAID, Question, ReadOptions
 from schemas.values import ValueMap
 
 
 @dataclass(frozen=True)
 class Choices:
-    """What a person has said about a file: the same as the options of the command."""
+    """What a person has said about a file: the same as the options of the command.
+
+    accepted: the sentences of questions with nothing to choose, after which the file is to be read as it is.
+    """
 
     reading: ReadOptions = field(default_factory=ReadOptions)
     column_map: Mapping[str, str] = field(default_factory=dict)
@@ -22,6 +25,11 @@ class Choices:
     mode: Mode = Mode.UPSERT
     on_duplicate: OnDuplicate = OnDuplicate.REJECT
     again: bool = False
+    accepted: tuple[str, ...] = ()
+
+    def leave_open(self, questions: Iterable[Question]) -> tuple[Question, ...]:
+        """Returns the questions that the person has not accepted."""
+        return tuple(it for it in questions if it.option is not None or it.sentence not in self.accepted)
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Self:
@@ -33,6 +41,7 @@ class Choices:
             Mode(saved["mode"]),
             OnDuplicate(saved["on_duplicate"]),
             bool(saved["again"]),
+            tuple(saved.get("accepted", ())),
         )
 
 

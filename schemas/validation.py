@@ -15,7 +15,7 @@ from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 from schemas.characters import shown, unseen_in_keys, unseen_in_patterns
 from schemas.cleaning import CleanedValues, Variant, candidates, first_valid, signs_in, variants
 from schemas.model import RecordModel
-from schemas.parsing import parse_column, type_in_words
+from schemas.parsing import beyond_floats, parse_column, type_in_words
 from schemas.reading import DateOrder, ReadOptions
 from schemas.record_type import Field, RecordType
 from schemas.rules import rule_in_words
@@ -25,6 +25,10 @@ from schemas.values import Cleaning, MappedValue, ValueMap, as_pairs
 NOT_EMPTY = "must not be empty"
 SEEN_KEY = "must have no white space at its edges, and no invisible or control character"
 SEEN = "must have no invisible or control character"
+BEYOND = {
+    "large": "must not be too large for a number of 64 bits",
+    "small": "must not be too small for a number of 64 bits",
+}
 NO_SIGN = {"currency": ", without a currency sign", "percent": ", without a percent sign"}
 
 
@@ -104,7 +108,7 @@ class _Rules:
             )
             if len(bad):
                 unparsed[name] = bad
-                failures += _unparsed(field, bad, column.take(bad), said.date_order, said.time_zone)
+                failures += _unparsed(field, bad, column.take(bad), said)
             if field.type == "text":
                 failures += _unseen(self.model, field, column)
         table = pa.table(typed)
@@ -184,22 +188,25 @@ def _without(failure: Failures, repaired: Mapping[str, tuple[pa.Array, pa.Array]
     return replace(failure, rows=failure.rows.filter(kept), values=failure.values.filter(kept))
 
 
-def _unparsed(
-    field: Field, rows: pa.Array, values: pa.Array, date_order: DateOrder | None, time_zone: str | None
-) -> Iterator[Failures]:
-    """Yields the failures of texts that are not values of the field's type. Those of dates say why."""
-    expected = type_in_words(field, date_order)
+def _unparsed(field: Field, rows: pa.Array, values: pa.Array, said: ReadOptions) -> Iterator[Failures]:
+    """Yields the failures of texts that are not values of the field's type. Those of dates and numbers say why."""
+    expected = type_in_words(field, said.date_order, said.decimal)
     if field.type in ("date", "timestamp"):
         others = pc.is_valid(values)
-        for reason, which in reasons(values, field.type, date_order, time_zone):
+        for reason, which in reasons(values, field.type, said.date_order, said.time_zone):
             yield from _of(field, f"{expected} ({reason})", rows, values, which)
             others = pc.and_not(others, which)
         rows, values = rows.filter(others), values.filter(others)
     if field.is_number:
         others = pc.is_valid(values)
+        allowed = {"currency": field.currency, "percent": field.percent}
         for sign, signed in signs_in(values).items():
-            yield from _of(field, f"{expected}{NO_SIGN[sign]}", rows, values, signed)
-            others = pc.and_not(others, signed)
+            if not allowed[sign]:
+                yield from _of(field, f"{expected}{NO_SIGN[sign]}", rows, values, signed)
+                others = pc.and_not(others, signed)
+        for beyond, which in beyond_floats(values, said.decimal) if field.type == "float" else ():
+            yield from _of(field, BEYOND[beyond], rows, values, pc.and_(others, which))
+            others = pc.and_not(others, which)
         rows, values = rows.filter(others), values.filter(others)
     yield from _of(field, expected, rows, values, pc.is_valid(values))
 

@@ -13,6 +13,7 @@ class WarningCode(StrEnum):
     DECIMAL_STYLE = "decimal_style"
     LOOKS_LIKE_FLOAT = "looks_like_float"
     LOOKS_LIKE_DATE = "looks_like_date"
+    DIGITS_LOST = "digits_lost"
     SCIENTIFIC_NOTATION = "scientific_notation"
     PERCENTAGE = "percentage"
     LEADING_ZEROS = "leading_zeros"

@@ -276,7 +276,9 @@ _TEXTS_AND_NUMBERS: tuple[tuple[list[Any], bool], ...] = (
     ("format_", "quantities", "asks"),
     [
         *((name, texts, asks) for name in ("json", "parquet") for texts, asks in _TEXTS_AND_NUMBERS),
-        ("json", ["1.000", 12.5], True),
+        ("json", ["1.000", 12.5], True),  # a number shows nothing about texts
+        ("json", [1.125, "5"], False),
+        ("json", ["1.000", "x"] + [None] * 9 + [2.25, "12.5"], False),
     ],
 )
 def test_texts_in_formats_with_numbers_are_asked_about_too(

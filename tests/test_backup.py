@@ -20,7 +20,8 @@ from resources.backup import Backup, BackupPlace, Restore, backup, last_backup
 from resources.backup import place as place_module
 from resources.backup import restore as restore_module
 from resources.backup.restore import INCOMPLETE
-from resources.erasure.eraser import Eraser
+from resources.erasure.account_deletion import AccountDeletion
+from resources.erasure.eraser import Eraser, without_backups
 from resources.export_writer import ExportWriter
 from resources.file_storage import files_below
 from resources.health.check import StoreCheck
@@ -28,6 +29,7 @@ from resources.importing.importer import Importer
 from resources.migration.catalog_rows import unload
 from resources.record_store import RecordStore, lake_files, ledger, ledger_files
 from resources.record_store.lake import Connection
+from resources.record_store.ledger_erasure import erasures
 from resources.settings import Settings
 from resources.store_files import own_files
 from resources.upkeep.maintenance import Maintenance
@@ -42,6 +44,7 @@ from schemas.errors import (
     InvalidRequest,
     NotFound,
     Refused,
+    StoreBusy,
     StoreNotReady,
     StoreUnreachable,
     Unaccounted,
@@ -497,6 +500,9 @@ def test_a_place_that_is_not_this_stores_is_refused_and_left_alone(
     restore(bk, there.settings, new_id=True)
     with RecordStore(there.settings) as second, pytest.raises(Refused, match="has the backups of another store"):
         back_up(second, bk)
+    for empty in ("", " "):
+        with pytest.raises(InvalidRequest, match=r"No place of the backups is given: it is empty\."):
+            back_up(store, empty)
     with pytest.raises(InvalidRequest, match="The place of the backups is 'ftp://x'"):
         back_up(store, "ftp://x")
     with pytest.raises(NotFound, match="There are no backups in"):
@@ -528,6 +534,21 @@ def test_a_damaged_or_missing_file_of_the_store_makes_no_backup(store: RecordSto
         back_up(store, bk)
     assert BackupPlace(str(bk), store.settings).ids() == []
     assert last_backup(store.settings) is None
+
+
+def test_a_backup_and_an_erasure_wait_for_each_other(store: RecordStore, bk: Path) -> None:
+    request = ErasureRequest("ua", "contacts", (contact(1)["external_id"],))
+    with RecordStore(replace(store.settings, lock_seconds=0.1)) as impatient:
+        with without_backups(store), pytest.raises(StoreBusy, match="or an erasure of this store is running"):
+            back_up(impatient, bk)
+        with store.lock("backup", 1.0):
+            with pytest.raises(StoreBusy, match="A backup of this store is running"):
+                Eraser(impatient, "tester").erase(request)
+            with pytest.raises(StoreBusy, match="A backup of this store is running"):
+                AccountDeletion(impatient, "ua", "tester").delete()
+        with store.reading() as connection:
+            assert erasures(connection) == []
+        Eraser(impatient, "tester").plan(request)
 
 
 def test_what_still_arrives_is_left_out(store: RecordStore, bk: Path) -> None:

@@ -12,13 +12,20 @@ import pytest
 from click.testing import CliRunner
 
 from pipelines.commands.cli import main
+from resources.backup import Backup, BackupPlace, Restore
+from resources.erasure.eraser import Eraser
 from resources.file_storage import files_below
 from resources.health.check import StoreCheck
+from resources.health.repair import StoreRepair
 from resources.importing.importer import Importer
+from resources.migration import Migration
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
+from schemas.batches import OnInvalid
 from schemas.checks import CheckReport, Kind
+from schemas.erasure import ErasureRequest
+from tests.any_user import as_any_user
 from tests.faults.harness import damage as damages
 from tests.inbox import arrive, lands
 from tests.object_server import on_disk
@@ -243,6 +250,87 @@ def test_each_way_of_damage_is_found_in_each_kind_of_file(
             touched.add(found[0].name)
     assert len(touched) >= 6
     assert {name for kind, name in wrong(world.store) if kind is Kind.DAMAGED} == touched
+
+
+def test_a_rejects_file_that_is_corrected_in_its_place_and_imported_is_no_damage(world: World) -> None:
+    path = write_csv(world.folder / "rejected.csv", [contact(n, status="unknown") for n in (300, 301)])
+    rejects = world.importer.import_file(contacts_of(path), OnInvalid.SKIP).rejects_file
+    assert rejects is not None
+    place = on_disk(rejects)
+    place.write_text(place.read_text("utf-8").replace("unknown", "lead"), "utf-8")
+    assert world.importer.import_file(contacts_of(place)).batch.counts.created == 2
+    for fast in (False, True):
+        report = checked(world.store, fast=fast)
+        assert report.wrong == ()
+        (note,) = (it for it in report.notes if it.kind is Kind.EDITED)
+        assert note.sentence == f"{note.path} was edited since it was written."
+    assert StoreRepair(world.store, "mender").run().repairs == ()
+    backups, there = world.folder / "backups", Settings(world.folder / "there", world.folder / "there", "restorer")
+    Backup(world.store, BackupPlace(str(backups), world.store.settings)).run()
+    Restore(BackupPlace(str(backups), there), there).run()
+    assert (there.data / str(note.path)).read_text("utf-8") == place.read_text("utf-8")
+    moved = world.folder / "moved"
+    Migration(world.store, str(moved), str(moved)).run()
+    assert (moved / str(note.path)).read_text("utf-8") == place.read_text("utf-8")
+    assert Eraser(world.store, "eraser").erase(ErasureRequest("ua", "contacts", (contact(300)["external_id"],))).touched
+    assert b"C-000300" not in place.read_bytes()
+    assert not [it for it in checked(world.store).findings if it.kind is Kind.EDITED or it.kind.is_wrong]
+
+
+def test_a_file_that_this_user_may_not_read_is_named_and_stops_no_backup_and_no_erasure(world: World) -> None:
+    Importer(world.store, "tester").import_file(contacts_of(write_csv(world.folder / "in.csv", [contact(300)])))
+    settings, backups = world.store.settings, world.folder / "backups"
+    folder = Path(str(settings.quarantine)) / "ua" / "contacts" / "a-20260101-000000000-000000"
+    closed, opened = folder / "C-000300.csv", folder / "other.csv"
+    folder.mkdir(parents=True)
+    for file in (closed, opened):
+        write_csv(file, [contact(300), contact(301)])
+    closed.chmod(0)
+    path = settings.path_below_data(closed)
+    with as_any_user():
+        (finding,) = checked(world.store).wrong
+        assert (finding.kind, finding.path) == (Kind.UNREADABLE, path)
+        assert "may not be read by this user" in finding.sentence
+        report = Backup(world.store, BackupPlace(str(backups), settings)).run()
+        assert (report.unreadable, report.left_out) == ((path,), ())
+        done = CliRunner().invoke(main, ["backup", str(backups)])
+        assert (done.exit_code, path in done.stdout.replace("\n", "")) == (3, True)
+        assert StoreRepair(world.store, "mender").run().repairs == ()
+        erased = Eraser(world.store, "eraser").erase(ErasureRequest("ua", "contacts", ("C-000300",)))
+        assert any("so it was not searched" in sentence and "a-2026" in sentence for sentence in erased.beyond)
+        assert erased.receipt is not None
+        receipt = Path(erased.receipt).read_text("utf-8")
+        assert "so it was not searched" in receipt
+        assert "C-000300" not in receipt
+        nothing = Eraser(world.store, "eraser").plan(ErasureRequest("ua", "contacts", ("C-999",)))
+        assert any("so it was not searched" in sentence for sentence in nothing.beyond)
+    assert b"C-000300" in closed.read_bytes()
+    assert b"C-000300" not in opened.read_bytes()
+    restored = BackupPlace(str(backups), settings).chosen(None)
+    assert settings.path_below_data(opened) in {file.path for file in restored.files}
+
+
+@pytest.mark.parametrize("root", ["quarantine", "inbox"])
+def test_a_folder_that_this_user_may_not_read_is_named_too(world: World, root: str) -> None:
+    folder = Path(str(world.store.settings.data)) / root / "ua" / "contacts"
+    folder.mkdir(parents=True)
+    folder.chmod(0)
+    path, place = f"{root}/ua/contacts", BackupPlace(str(world.folder / "backups"), world.store.settings)
+    with as_any_user():
+        assert [(it.kind, it.path) for it in checked(world.store).wrong] == [(Kind.UNREADABLE, path)]
+        assert Backup(world.store, place).run().unreadable == (path,)
+        plan = Eraser(world.store, "eraser").plan(ErasureRequest("ua", "contacts", (contact(1)["external_id"],)))
+        assert any(f"{path} may not be read" in sentence for sentence in plan.beyond)
+    folder.chmod(0o700)
+
+
+def test_a_rejects_file_that_cannot_be_read_is_damaged(world: World) -> None:
+    path = write_csv(world.folder / "rejected.csv", [contact(1, status="unknown")])
+    rejects = world.importer.preview(contacts_of(path)).rejects_file
+    assert rejects is not None
+    on_disk(rejects).chmod(0)
+    with as_any_user():
+        assert wrong(world.store) == [(Kind.DAMAGED, rejects.name)]
 
 
 def test_the_commands_print_one_object_and_end_with_3_while_something_is_wrong(world: World) -> None:

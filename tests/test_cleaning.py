@@ -135,6 +135,23 @@ def test_signs_that_a_field_may_not_have_are_named() -> None:
     assert validate(Orders, pa.table({"tax": ["€ 5"]}))[1][0].expected.endswith(", without a currency sign")
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "decimal", "expected"),
+    [
+        ("price", "€ 1.234", None, "must be a number of at most 16 digits and 2 decimals"),
+        ("tax", "1,5 %", None, "must be a number, with a point for the decimals"),
+        ("tax", "1.5", ",", "must be a number, with a comma for the decimals"),
+        ("rate", "1e400", None, "must not be too large for a number of 64 bits"),
+        ("rate", "1,5e400", ",", "must not be too large for a number of 64 bits"),
+        ("rate", "-1e-324", None, "must not be too small for a number of 64 bits"),
+        ("rate", "0x1", None, "must be a number, with a point for the decimals"),
+    ],
+)
+def test_the_reason_that_is_named_is_the_right_one(name: str, text: str, decimal: str | None, expected: str) -> None:
+    failures = validate(Orders, pa.table({name: [text]}), decimal=decimal)[1]
+    assert [it.expected for it in failures] == [expected]
+
+
 def test_several_currencies_in_a_column_are_a_warning() -> None:
     counts = cleaned("price", "€ 5", "$ 5", "7 €")[2]
     assert [(it.code, it.records) for it in counts.warnings()] == [(WarningCode.SEVERAL_CURRENCIES, 3)]

@@ -1,16 +1,31 @@
 """Erasures in the storage of Dagster: no byte of it has what was erased, and its runs and events can still be read."""
 
+import sqlite3
+import traceback
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.run_request import InstigatorType
+from dagster._core.remote_origin import (
+    ManagedGrpcPythonEnvCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
+from dagster._core.scheduler.instigation import InstigatorState, InstigatorStatus, SensorInstigatorData
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from sqlalchemy import Connection, Table
 
+from pipelines import dagster_history as dagster_history_module
 from pipelines.dagster_history import DagsterHistory, dagster_history
 from resources.erasure.account_deletion import AccountDeletion
 from resources.erasure.eraser import Eraser
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore
+from resources.record_store.ledger_erasure import Values
 from schemas.batches import BatchStatus, OnInvalid
 from schemas.erasure import ErasureRequest, Found
 from schemas.errors import StoreUnreachable
@@ -73,7 +88,7 @@ def put_canaries(store: RecordStore, instance: dg.DagsterInstance, folder: Path)
         if isinstance(event, dg.AssetMaterialization | dg.AssetObservation | dg.AssetCheckEvaluation):
             instance.report_runless_asset_event(event)
     run_id = results[0].run_id
-    instance.add_run_tags(run_id, {"records/note": f"about {KEY}"})
+    instance.add_run_tags(run_id, {"team/note": f"about {KEY}"})
     instance.run_storage.set_cursor_values({"cursor": f'{{"{KEY}.csv": 1}}'})
     logs = Path(instance.storage_directory()) / run_id / "compute_logs"
     logs.mkdir(parents=True, exist_ok=True)
@@ -129,6 +144,95 @@ def x(_: dg.OpExecutionContext) -> None:
 @dg.job
 def _job() -> None:
     x()
+
+
+CURSORS = {
+    "run_failures": "0",
+    "ledger_events": '57:57 {"mail": [57, 0, null]}',
+    "file_arrival": '{"ua/contacts/a contact of Uaville.csv": [57, 1, 2]}',
+}
+
+
+def put_cursors(instance: dg.DagsterInstance) -> None:
+    """Keep a cursor of each sensor, as its ticks do."""
+    module = ManagedGrpcPythonEnvCodeLocationOrigin(LoadableTargetOrigin(module_name="pipelines.definitions"))
+    for name, cursor in CURSORS.items():
+        origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(module, "__repository__"), name)
+        data = SensorInstigatorData(cursor=cursor, min_interval=15)
+        instance.add_instigator_state(InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, data))
+
+
+@pytest.mark.runs_on("laptop")
+def test_values_that_look_like_what_dagster_needs_are_masked_only_where_people_write(
+    store: RecordStore, importer: Importer, dagster_home: Path, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """A record has the numbers of cursors, the name of its account, and words of configurations and classes."""
+    words = {"notes": "account", "first_name": "text", "last_name": "Uaville", "phone": "skip", "email": ""}
+    record = person(1, external_id="E-1", amount="0", credit_limit="57", company="ua", **words)
+    importer.import_file(contacts_of(write_csv(tmp_path / "uaville.csv", [record], COLUMNS)))
+    config = {"account": "ua", "path": "/in/Uaville.csv", "on_invalid": "skip", "value_map": {"status": {"text": "x"}}}
+    done = instance.create_run_for_job(
+        _job, run_config={"ops": {"x": {"config": config}}}, tags={"records/account": "ua", "note": "ua"}
+    )
+    instance.report_run_canceled(done)
+    put_cursors(instance)
+    shown = {"file": dg.MetadataValue.text("Uaville"), "rows": dg.MetadataValue.int(57)}
+    instance.report_runless_asset_event(dg.AssetMaterialization("records", partition="ua", metadata=shown))
+    with dagster_history(store.settings) as history:
+        Eraser(store, "tester", history).erase(ErasureRequest("ua", "contacts", (record["external_id"],)))
+
+    found = {it.instigator_name: it.instigator_data for it in instance.all_instigator_state()}
+    kept = {name: it.cursor for name, it in found.items() if isinstance(it, SensorInstigatorData)}
+    assert kept == CURSORS | {"file_arrival": '{"ua/contacts/a contact of (erased).csv": [57, 1, 2]}'}
+    again = instance.get_run_by_id(done.run_id)
+    assert again is not None
+    masked = {"path": "/in/(erased).csv", "value_map": {"status": {"(erased)": "x"}}}
+    assert again.run_config == {"ops": {"x": {"config": config | masked}}}
+    assert (again.tags["records/account"], again.tags["note"]) == ("ua", "(erased)")
+    assert instance.get_run_tags(tag_keys=["records/account", "note"]) == [
+        ("note", {"(erased)"}),
+        ("records/account", {"ua"}),
+    ]
+    event = instance.get_latest_materialization_event(dg.AssetKey("records"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert {name: it.value for name, it in event.asset_materialization.metadata.items()} == {
+        "file": "(erased)",
+        "rows": 57,
+    }
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_row_that_dagster_changes_meanwhile_is_read_again(
+    dagster_home: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    instance.run_storage.set_cursor_values({"a": f'{{"{KEY}.csv": 1}}'})
+    (database,) = dagster_home.rglob("runs.db")
+    read = dagster_history_module._rows
+
+    def rows(connection: Connection, table: Table, columns: tuple[str, ...]) -> Iterator[Any]:
+        for row in read(connection, table, columns):
+            if table.name == "kvs":
+                with sqlite3.connect(database) as other:
+                    other.execute("UPDATE kvs SET value = ?", [f'{{"{KEY}.csv": 2}}'])
+            yield row
+
+    monkeypatch.setattr(dagster_history_module, "_rows", rows)
+    assert DagsterHistory(instance).erase(Values([KEY])).number == 1
+    assert instance.run_storage.get_cursor_values({"a"}) == {"a": '{"(erased).csv": 2}'}
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_storage_that_is_locked_is_named_without_a_text_of_its_rows(
+    dagster_home: Path, instance: dg.DagsterInstance
+) -> None:
+    instance.run_storage.set_cursor_values({"a": f'{{"{KEY}.csv": 1}}'})
+    (database,) = dagster_home.rglob("runs.db")
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnreachable, match="cannot be changed") as caught:
+            DagsterHistory(instance).erase(Values([KEY]))
+    assert KEY not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.runs_on("laptop")

@@ -51,6 +51,11 @@ def test_the_sign_decides_what_a_number_is() -> None:
     ]
     assert read(",", *texts) == right
     assert read(",", "0.123", "000.123", "012.345", "0,95") == [None, None, None, Decimal("0.95")]
+    assert read(",", "1e3", "1,5E+2", "25e-1", "1.234e1", "1.5e1") == [
+        *map(Decimal, ("1000", "150", "2.5")),
+        None,
+        None,
+    ]
     turned = [text.translate(str.maketrans(",.", ".,")) for text in texts]
     assert read(".", *turned) == [*right[:8], *([None] * 3)]
     assert read(None, *texts) == [None] * 5 + [None, None, Decimal(5), Decimal("1234.50"), None, None]

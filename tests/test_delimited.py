@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 import resources.file_reader.delimited.structure
-from resources.file_reader import Malformed, MalformedRecord, ReadLimits, ReadOptions
+from resources.file_reader import Malformed, MalformedRecord, ReadLimits, ReadOptions, TextChunk
 from resources.file_reader.delimited import DelimitedFile
 from resources.file_reader.delimited.dialect import Dialect
 from resources.file_reader.delimited.structure import RecordFinder, _Structure
+from resources.importing.failed_rows import malformed_rows
 from schemas.errors import InvalidRequest, UnreadableFile
 from tests.examples import tried
 
@@ -196,12 +197,25 @@ def test_what_is_not_csv_is_refused_with_its_line(
         ("na\u00efve,b\n".encode("latin-1"), "in line 1 the byte 0xef"),
         (b'a\r\n"x\r\ny"\r\n\xe9\r\n', "in line 4 the byte 0xe9"),
         (b"a,b\n" + b"1,2\n" * 9998 + b"\xe9,2\n", "in line 10,000 the byte 0xe9"),
-        (b"a,b\n1,\xc3", "in line 2 the byte 0xc3"),
     ],
 )
 def test_a_byte_that_is_not_of_the_encoding_is_named_with_its_line(file: Write, content: bytes, place: str) -> None:
     with pytest.raises(UnreadableFile, match=f"file.csv is not UTF-8: {place} is invalid"):
         Whole(file(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("content", "encoding"),
+    [(b"a,b\n1,\xc3", "utf-8"), ("a,b\n1,2".encode("utf-16")[:-1], "utf-16"), (b"a,b\n1,\x83", "shift_jis")],
+)
+def test_a_file_that_ends_inside_a_character_is_refused_as_that(file: Write, content: bytes, encoding: str) -> None:
+    with pytest.raises(UnreadableFile, match=f"ends inside a character of {encoding.upper()}, in line 2. Its end is"):
+        Whole(file(content), encoding=encoding)
+
+
+def test_a_missing_byte_order_mark_is_said(file: Write) -> None:
+    with pytest.raises(UnreadableFile, match="is not UTF-16: it has no byte order mark at its beginning"):
+        Whole(file(b"a,b\n1,2\n"), encoding="utf-16")
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -323,6 +337,31 @@ def test_the_header_again_is_no_record(file: Write, monkeypatch: pytest.MonkeyPa
     assert whole.rows == [("1", "x"), ("id", "x"), ("2", "y")]
     assert whole.malformed == [MalformedRecord(2, 3, 2, ("", "", f"{mark}id,name"), Malformed.REPEATED_HEADER)]
     assert whole.records == [1, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("content", "records"),
+    [
+        ("id,n,price\nC-1,1,5.0\nid,price,n\nC-2,6.0,2\n", 2),
+        ("id,n,note\nC-1,1,x\nID,Note,\nC-2,y,\n", 2),
+        ("n,id\n1,C-1\nid,n\nC-2,2\n", 2),
+        ("id,note\nC-1,Ann\n\nid,code\nC-2,A\n", 3),
+    ],
+)
+def test_the_header_of_another_table_is_asked_about(file: Write, content: str, records: int) -> None:
+    whole = Whole(file(content))
+    assert len(whole.rows) == records
+    assert [it for it in whole.questions if "looks like the header of another table" in str(it)]
+
+
+@pytest.mark.parametrize("mark", ["#", "# ", "//", ";", "-- ", "REM "])
+def test_a_record_that_may_be_a_comment_is_asked_about(file: Write, mark: str) -> None:
+    def questions(content: str) -> list[object]:
+        return [it for it in Whole(file(content)).questions if "may be a comment" in str(it)]
+
+    assert questions(f"sku,note\nC-1,x\n{mark}C-2,y\nC-3,z\n")
+    assert questions(f"#sku,note\nC-1,x\n{mark}C-2,y\nC-3,z\n")
+    assert bool(questions(f"sku,note\n{mark}1,x\n{mark}2,y\n")) == (mark[-1] == " "), "all keys begin so"
 
 
 @pytest.mark.usefixtures("small_blocks")
@@ -496,6 +535,10 @@ def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
     ("content", "sentence"),
     [
         ("1,Ann,a@ex.org\n2,Bo,b@ex.org\n3,Cy,c@ex.org\n", "The first line looks like a record"),
+        ("id,name\nstring,string\nA,Ann\nB,Bob\n", "like a second header row"),
+        ("id,name\nVARCHAR(20),TEXT\nA,Ann\n", "like a second header row"),
+        ("id,name\ne.g. A,e.g. Ann\nA,Ann\n", "like a second header row"),
+        ("id,name,status\n(required),(optional),lead\nA,Ann,lead\n", "like a second header row"),
         ("id,name\nIdentifier,Full name\nK-1,Ann\nK-2,Bob\n", "like a second header row"),
         ("id,day,note\n(no.),(date),(text)\n1,2024-01-01,x\n2,2024-01-02,y\n", "like a second header row"),
         ("id,day\n" + "1,2024-01-01\n" * 10 + "\nno.,date\n3,2024-01-03\n", "Line 13 looks like the header of another"),
@@ -507,11 +550,23 @@ def test_a_width_that_all_records_share_is_one_finding(file: Write) -> None:
         ("a,b,c,d\n1,2\n1,2,3,4,5\n1\n", "The delimiter is probably the comma: 25% of the first records"),
         ("a^b\n1^2\n3^4\n", "The delimiter is probably the '^': 100% of the first records"),
         ("a,b;c\n1,2;3\n4,5;6\n", "The delimiter is probably the comma: 100% of the first records"),
+        ("a,b;c\n1,2;3\n", "The delimiter is probably the comma: 100% of the first records"),
+        ("a;b,c;d,e;f\n1;2,3;4,5;6\n", "The delimiter is probably the semicolon: 100% of the first records"),
+        (
+            "sep=,\na;b\n1;2\n3;4,5\n",
+            "The first line says that the delimiter is the comma, but the header row has none.",
+        ),
     ],
 )
 def test_a_header_row_or_delimiter_in_doubt_is_asked_about(file: Write, content: str, sentence: str) -> None:
     (asked, *_) = Whole(file(content)).questions
     assert sentence in asked
+
+
+@pytest.mark.parametrize("content", ["a;b,c\n1;2,3\n4;5\n", "a;b, c;d\n1;2, 3;4\n5;6, 7;8\n", "a;b,c;d\n"])
+def test_a_delimiter_that_may_stand_within_a_value_is_not_asked_about(file: Write, content: str) -> None:
+    whole = Whole(file(content))
+    assert (whole.dialect.delimiter, whole.questions) == (";", [])
 
 
 def test_a_delimiter_that_no_header_has_is_refused_with_the_one_that_fits(file: Write) -> None:
@@ -649,6 +704,24 @@ def test_no_record_is_taken_for_a_line_above_the_header_where_another_delimiter_
 def test_a_line_that_names_the_delimiter_is_obeyed_and_left_out(file: Write) -> None:
     whole = Whole(file("sep=;\na;b\n1,2;3\n"))
     assert (whole.headers, whole.rows, whole.lines) == (("a", "b"), [("1,2", "3")], [3])
+
+
+@pytest.mark.parametrize("given", [None, ","])
+def test_a_line_that_names_a_delimiter_of_no_line_proposes_the_one_that_fits(file: Write, given: str | None) -> None:
+    whole = Whole(file("sep=,\na;b\n1;2\n3;4,5\n"), delimiter=given)
+    assert whole.headers == (("a", "b") if given is None else ("a;b",))
+    assert Whole(file("sep=,\na\n1;2\n")).headers == ("a",)
+
+
+def test_one_record_is_spoken_of_as_one(file: Write) -> None:
+    assert Whole(file("a,b,c\n1,2\n3,4,5\n")).notes == (
+        "1 record has fewer fields than the header, in line 2. If it lacks only empty cells: --short-rows fill",
+    )
+    assert Whole(file("a,b\n1,2,3\n")).notes[0].startswith("The header has 2 fields, and the first record 3.")
+    nothing = pa.array([], pa.int64())
+    (batch,) = malformed_rows(TextChunk(pa.table({}), nothing, nothing, (MalformedRecord(2, 3, 1),)), 1)
+    (row,) = batch.to_pylist()
+    assert (row["expected"], row["value"]) == ("must have 1 field, as the header has", "1 field")
 
 
 def test_lines_above_the_header_are_left_out_and_counted(file: Write) -> None:

@@ -182,6 +182,25 @@ def test_the_files_of_deploy_name_only_settings_and_files_that_exist() -> None:
     assert {file for file in files if not (DEPLOY / file).exists()} == {"web.yaml"}  # who runs it writes it
 
 
+def test_the_command_of_a_server_stays_in_the_folder_in_which_it_is_called(tmp_path: Path) -> None:
+    home, programs = tmp_path / "home", tmp_path / "programs"
+    for folder in (home, programs):
+        folder.mkdir()
+    (tmp_path / "environment").write_text(f"RECORDS_HOME='{home}'\n")
+    (programs / "setpriv").write_text('#!/bin/sh\npwd; for it; do echo "$it"; done; echo "$HOME $RECORDS_ACTOR"\n')
+    (programs / "setpriv").chmod(0o755)
+    command = (DEPLOY / "server" / "records").read_text().replace("/etc/records", str(tmp_path))
+    done = subprocess.run(
+        ["sh", "-c", command, "records", "import", "a file.json"],
+        cwd=tmp_path,
+        env={"PATH": f"{programs}:/usr/bin:/bin", "SUDO_USER": "ada"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert (done[0], done[-3:]) == (str(tmp_path), ["import", "a file.json", f"{home} ada"])
+
+
 @pytest.mark.parametrize("code", ["nowhere", "host:", ":4000", "host:port"])
 def test_an_address_that_is_none_is_refused(code: str, ready: None) -> None:
     refused = CliRunner().invoke(main, ["serve", "--role", "daemon", "--code", code, "--json"])
@@ -207,7 +226,15 @@ def test_the_parts_find_each_other_by_a_socket_that_only_the_user_can_use(
         assert all(it["healthy"] for it in answer["instance"]["daemonHealth"]["allDaemonStatuses"] if it["required"])
     for role in ("code", "dagster", "daemon"):
         logged = [json.loads(line) for line in (settings.home / f"{role}.log").read_text().splitlines()]
-        assert logged[0]["event"].startswith(f"Serving {role} at "), "each line is an object, from start to end"
+        assert logged[0]["event"].startswith(_SERVING[role]), "each line is an object, from start to end"
+
+
+_SERVING = {
+    "code": "Serving code at /",
+    "dagster": "Serving dagster at http://127.0.0.1:13720.",
+    "daemon": "Serving daemon, which needs no address.",
+}
+"""The beginning of the first line that a part logs."""
 
 
 @contextmanager

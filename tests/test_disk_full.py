@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -21,6 +22,7 @@ from resources.record_store import RecordStore
 from resources.settings import Settings
 from resources.system_errors import system_error
 from schemas.errors import CommitUnknown, DiskFull, NotAccessible, OutOfMemory, RecordsError, StoreBusy, StoreNotReady
+from tests.any_user import as_any_user
 from tests.full_disk import Disk, small_disk
 from tests.records import stored
 
@@ -127,6 +129,7 @@ def test_a_store_that_cannot_be_made_on_a_full_disk_can_be_made_later(
         (OSError(errno.ENAMETOOLONG, "", "/data/x"), NotAccessible, "File name too long"),
         (NotADirectoryError(errno.ENOTDIR, "", b"/data/x"), NotAccessible, "/data/x .* Not a directory"),
         (PermissionError(errno.EACCES, ""), NotAccessible, "A file or folder cannot .* Permission denied"),
+        (PermissionError(errno.EACCES, "'/of/a/file'"), NotAccessible, "A file or folder cannot .* Permission denied"),
         (duckdb.IOException('IO Error: Could not write file "/d/x": No space left on device'), DiskFull, "in /d: the"),
         (duckdb.IOException('IO Error: Cannot open file "/d/x": Permission denied'), NotAccessible, "/d/x cannot"),
         (duckdb.OutOfMemoryException("Out of Memory Error: no (1/2 used)"), OutOfMemory, "more memory than"),
@@ -149,6 +152,15 @@ def test_what_the_system_refuses_has_a_kind_and_a_place(
     assert type(translated) is kind
     assert re.search(message, translated.message)
     assert translated.hint
+
+
+def test_a_file_that_arrow_may_not_open_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "records.parquet"
+    file.touch(0)
+    with as_any_user(), pytest.raises(PermissionError) as refused:
+        pq.ParquetFile(file)
+    assert refused.value.filename is None
+    assert str(system_error(refused.value)).startswith(f"{file} cannot be read or written: Permission denied.")
 
 
 @pytest.mark.parametrize(

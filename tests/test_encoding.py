@@ -49,6 +49,25 @@ def test_a_file_that_ends_inside_a_character_is_refused(missing: int) -> None:
         detected("id,name\nX-1,山田太郎\nX-2,山田太".encode()[:-missing])
 
 
+@pytest.mark.parametrize("end", ["\u00e9", "\u6f22", "\U0001f600"])
+@pytest.mark.parametrize("before", ["b,", "b,X"])
+def test_a_file_that_ends_inside_its_only_character_is_refused(end: str, before: str) -> None:
+    for cut in range(1, len(end.encode())):
+        with pytest.raises(UnreadableFile, match="ends inside a character of UTF-8, in line 2") as refused:
+            detected(b"id,name\n" + before.encode() + end.encode()[:cut])
+        assert refused.value.hint.endswith("If it is not UTF-8, name its encoding (--encoding).")
+
+
+def test_a_last_letter_that_may_be_of_another_encoding_is_asked_about() -> None:
+    assert detect_encoding(io.BytesIO(b"id,name\n1,Jos\xe9"), "in.csv").candidates[0] == "cp1252"
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32-le"])
+def test_ascii_with_wide_characters_behind_it_is_refused_as_that(encoding: str) -> None:
+    with pytest.raises(UnreadableFile, match=r"in.csv is ASCII up to line 2, and UTF-16 or UTF-32 follows\."):
+        detected(b"id,name\n1,Ada\n" + "2,Al\n3,Bo\n".encode(encoding))
+
+
 def test_a_last_line_of_half_a_character_is_counted_once() -> None:
     with pytest.raises(UnreadableFile, match="ends inside a character of UTF-8, in line 3"):
         detected("id\n山田太郎\n山".encode()[:-1])

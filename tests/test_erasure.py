@@ -1,22 +1,29 @@
 """Erasures: no byte of a store has what was erased, and everything else is as it was."""
 
+import csv
 import json
+import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from resources.erasure.account_deletion import AccountDeletion
+from resources.erasure.derived_files import lists_of_lost_keys
+from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.eraser import Eraser
+from resources.erasure.source_files import SourceFiles
 from resources.export_writer import ExportWriter
 from resources.file_storage import size_of
 from resources.health.check import StoreCheck
 from resources.importing.importer import Importer
-from resources.record_store import RecordStore, lake_files
+from resources.record_store import RecordStore, lake_files, ledger
 from resources.record_store.catalog import catalog_of
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
-from schemas.batches import BatchStatus, OnInvalid
-from schemas.erasure import ErasureRequest, Found
+from schemas.batches import BatchStatus, ImportRequest, OnInvalid
+from schemas.erasure import ErasureRequest, Found, Touched
 from schemas.errors import InvalidRequest, NotFound, Refused
 from schemas.exports import ExportRequest
 from schemas.rollbacks import OnModified, RollbackRequest
@@ -24,7 +31,7 @@ from tests.canaries import COLUMNS, KEYS, WORDS, open_previews, other, person, p
 from tests.every_byte import places_with
 from tests.object_server import on_disk
 from tests.postgres import Postgres, database_of
-from tests.records import contact, contacts_of, stored, values, write_csv
+from tests.records import Row, contact, contacts_of, stored, values, write_csv
 
 REQUEST = ErasureRequest("ua", "contacts", KEYS[:2], {"external_id": KEYS[2]})
 
@@ -81,7 +88,7 @@ def test_what_was_erased_is_in_no_byte_and_all_else_is_as_it_was(
     assert StoreCheck(store).run().wrong == ()
     places = {it.place: it for it in report.touched}
     assert [it.place for it in plan.touched if it.removed + it.rewritten] == [
-        it.place for it in report.touched if it.removed + it.rewritten and it.place is not Found.LEDGER
+        it.place for it in report.touched if it.removed + it.rewritten
     ]
     assert places[Found.ARCHIVE].rewritten == 7
     assert places[Found.ARCHIVE].removed == 2, "a list within an object, and a damaged file"
@@ -157,6 +164,152 @@ def test_a_file_keeps_every_other_byte(store: RecordStore, importer: Importer, t
     assert archived.read_bytes() == "external_id;status;notes\r\nA-2;lead;ä\r\n".encode("utf-8-sig")
     Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("A-2",)))
     assert not archived.exists(), "it had nothing else"
+
+
+@pytest.mark.runs_on("laptop", "postgres")
+def test_a_value_that_looks_like_the_account_leaves_its_files_where_the_ledger_finds_them(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    def imported(name: str, *rows: Row) -> ImportRequest:
+        return contacts_of(write_csv(tmp_path / name, rows), "contoso")
+
+    importer.import_file(imported("1.csv", contact(1), contact(2)))
+    export = ExportWriter(store, "tester").export(ExportRequest("contoso", "contacts"))
+    importer.import_file(imported("2.csv", contact(3, company="Contoso", notes="contacts", city="exports")))
+    other_rejects = importer.import_file(imported("of Contoso.csv", contact(4), contact(5, amount="x")), OnInvalid.SKIP)
+    preview = importer.preview(imported("3.csv", contact(9))).batch
+    outside = tmp_path / "contoso" / "to Contoso.csv"
+    outside.parent.mkdir()
+    ExportWriter(store, "tester").export(ExportRequest("contoso", "contacts", path=outside))
+    report = Eraser(store, "tester").erase(ErasureRequest("contoso", "contacts", (contact(3)["external_id"],)))
+
+    assert StoreCheck(store).run().wrong == ()
+    delivered, own = store.exports("contoso")
+    assert own.path == export.path
+    assert str(delivered.path) == str(outside.parent / "to (erased).csv")
+    assert any("to Contoso.csv" in sentence for sentence in report.beyond)
+    assert importer.commit("contoso", preview.batch_id).batch.status is BatchStatus.COMMITTED
+    renamed = store.account("contoso").report(other_rejects.batch.batch_id)
+    assert renamed.rejects_file is not None
+    assert renamed.rejects_file.name == "of (erased).rejects.csv"
+    assert (
+        importer.import_file(contacts_of(on_disk(renamed.rejects_file), "contoso"), OnInvalid.SKIP).batch.parent
+        is not None
+    )
+
+
+def test_what_only_the_ledger_has_is_erased(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
+    """A record that was rejected, in a batch without files any more, has left its key in the name of the file."""
+    importer.import_file(
+        contacts_of(write_csv(tmp_path / "first.csv", [contact(1, company="w"), contact(2, company="x")]))
+    )
+    named = write_csv(
+        tmp_path / "complaint of C-000777.csv", [contact(2, company="y"), contact(777, company="z", amount="canary")]
+    )
+    importer.import_file(contacts_of(named), OnInvalid.SKIP)
+    for kind in ("staging", "rejects", "reports"):
+        shutil.rmtree(on_disk(store.settings.folder("ua", kind)))
+    eraser, request = Eraser(store, "tester"), ErasureRequest("ua", "contacts", ("C-000777",))
+    seen = store.batches("ua")
+    assert eraser.plan(ErasureRequest("ua", "contacts", ("C-000778",))).is_empty
+    assert not eraser.plan(request).is_empty
+    assert not eraser.plan(ErasureRequest("ua", "contacts", (), {"notes": "complaint"})).is_empty
+    assert eraser.plan(ErasureRequest("ua", "contacts", (), {"notes": "complaint", "company": "v"})).is_empty
+    assert eraser.erase(ErasureRequest("ua", "contacts", ("C-000778",))).erasure_id is None
+    assert store.batches("ua") == seen, "nothing was written"
+    assert eraser.erase(request).erasure_id is not None
+    assert store.batches("ua")[0].file_name == "complaint of (erased).csv"
+    assert places_with(store.settings.home, [b"C-000777"]) == []
+    assert eraser.plan(request).is_empty
+
+
+def test_another_record_of_a_similar_key_stays(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
+    rows = [person(1, external_id=key, notes=key) for key in ("abc", "ABC", "'abc", "=abc")]
+    importer.import_file(contacts_of(write_csv(tmp_path / "first.csv", rows, COLUMNS)))
+    waiting = Path(str(store.settings.inbox)) / "ua" / "contacts" / "waits.csv"
+    waiting.parent.mkdir(parents=True)
+    write_csv(waiting, rows, COLUMNS)
+    before = waiting.read_text()
+    malformed = "ABC,lead\n"
+    waiting.write_text(before + malformed)
+    report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("abc", "=abc")))
+    assert sorted(values(store, "notes")) == ["'abc", "ABC"]
+    kept = before.splitlines(keepends=True)
+    assert waiting.read_text() == "".join([kept[0], kept[2], kept[3], malformed])
+    assert [it for it in report.beyond if it.startswith(f"{waiting} has a row without a valid key")]
+
+
+def test_a_rejects_file_has_its_keys_escaped(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
+    rows = [person(number, external_id=key, amount="x") for number, key in ((1, "=abc"), (2, "=def"))]
+    rejected = importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", rows, COLUMNS)), OnInvalid.SKIP)
+    assert rejected.rejects_file is not None
+    path = on_disk(rejected.rejects_file)
+    assert "'=abc" in path.read_text("utf-8-sig")
+    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("=abc",)))
+    assert "=abc" not in path.read_text("utf-8-sig")
+    assert "'=def" in path.read_text("utf-8-sig")
+
+
+def test_lists_of_lost_keys_are_read_by_type_and_damaged_lines_are_searched(store: RecordStore) -> None:
+    """A list has the keys as DuckDB writes them: 2013-01-01T10:00:00.000000Z, for example."""
+    store.add_account("ua", "tester")
+    lost = on_disk(store.settings.folder("ua", "lost"))
+    lost.mkdir(parents=True)
+    for name, flight, more in (
+        ("with", 1545, ""),
+        ("without", 7, "5\n[]\n{\n"),
+        ("damaged", 7, '{"carrier": "UA", 2013'),
+    ):
+        columns = (
+            f"TIMESTAMPTZ '2013-01-01 11:00:00+01' AS time_hour, 'UA' AS carrier, {flight} AS flight, 'EWR' AS origin"
+        )
+        duckdb.execute(f"COPY (SELECT {columns}) TO '{lost / name}' (FORMAT json)")
+        with (lost / name).open("a", encoding="utf-8") as file:
+            file.write(more)
+    with store.reading() as connection:
+        record_type = ledger.record_types(connection)["flights"]
+    key = (datetime(2013, 1, 1, 10, tzinfo=UTC), "UA", 1545, "EWR")
+    found = lists_of_lost_keys(store.settings, "ua", ErasedRecords(record_type, [key], {}))
+    assert [place.name for place in found] == ["with"]
+    (lost / "damaged").write_text('{"external_id": "E-1", ', "utf-8")
+    with store.reading() as connection:
+        record_type = ledger.record_types(connection)["contacts"]
+    found = lists_of_lost_keys(store.settings, "ua", ErasedRecords(record_type, [("E-1",)], {}))
+    assert [place.name for place in found] == ["damaged"]
+
+
+def test_what_moves_or_is_previewed_after_the_search_is_erased_too(
+    store: RecordStore,
+    importer: Importer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> None:
+    """The sensor takes a file, and a person previews another one, while the erasure masks the ledger."""
+    importer.import_file(contacts_of(write_csv(tmp_path / "first.csv", [person(1), other(2)], COLUMNS)))
+    waiting = on_disk(store.settings.inbox) / "ua" / "contacts" / "waits.csv"
+    taken = on_disk(store.settings.processing) / "a-20260105-093000000-abcdef" / "ua" / "contacts" / "waits.csv"
+    nested = waiting.with_name("nested.json")
+    for place in (waiting, taken):
+        place.parent.mkdir(parents=True)
+    write_csv(waiting, [other(3), person(1, notes="the canary waits")], COLUMNS)
+    later = write_csv(tmp_path / "of CANARY-1.csv", [person(1, notes="a later canary"), other(4)], COLUMNS)
+    previewed = []
+
+    def mask_reasons(files: SourceFiles) -> Touched:
+        waiting.rename(taken)
+        previewed.append(importer.preview(contacts_of(later)).batch.batch_id)
+        nested.write_text(json.dumps({"data": {"items": [dict(person(1)), dict(other(3))]}}), "utf-8")
+        return Touched(Found.QUARANTINE)
+
+    monkeypatch.setattr(SourceFiles, "mask_reasons", mask_reasons)
+    report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", KEYS[:1]))
+    assert report.discarded == tuple(previewed)
+    with taken.open(encoding="utf-8", newline="") as file:
+        assert [row["external_id"] for row in csv.DictReader(file)] == [other(3)["external_id"]]
+    assert [it for it in report.beyond if it.startswith(f"{nested} came during the erasure")]
+    nested.unlink()
+    _require_no_canary(store, request)
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,15 @@ def test_the_path_dies_with_the_batch(
     assert ask(links["rejects_file"]).status == 200
 
 
+def test_a_rejects_file_that_a_user_has_edited_is_saved_as_it_is(
+    ask: Ask, report: ImportReport, links: dict[str, str]
+) -> None:
+    assert isinstance(report.rejects_file, Path)
+    report.rejects_file.write_bytes(report.rejects_file.read_bytes() + b"edited")
+    answer = ask(links["rejects_file"])
+    assert (answer.status, answer.body) == (200, report.rejects_file.read_bytes())
+
+
 def test_a_served_report_links_to_the_history_while_the_ui_runs(
     ask: Ask, links: dict[str, str], store: RecordStore
 ) -> None:

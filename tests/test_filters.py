@@ -53,9 +53,17 @@ def test_a_filter_is_typed_by_its_field(
         ("amount", "'amount' is not a filter.", 'Write "field op value", where op is one of = != < <= > >= in'),
         ("height > 2", "contacts has no field 'height'.", "Its fields: external_id, first_name"),
         ("amount like 2", "'like' is not an operator.", "The operators: =, !=, <, <=, >, >=, in, contains, starts"),
-        ("amount > much", "'much' is not a value of amount, which is of type decimal(18,2).", "Write it as 1250.00."),
-        ("birthday = 31/12/1980", "'31/12/1980' is not a value of birthday, which is of type date.", "1985-12-10"),
-        ("amount contains 5", "contains is for text, and amount is of type decimal(18,2).", "Compare it with"),
+        (
+            "amount > much",
+            "'much' is not a value of amount, which must be a number of at most 16 digits and 2 decimals.",
+            "Write it as 1250.00.",
+        ),
+        (
+            "birthday = 31/12/1980",
+            "'31/12/1980' is not a value of birthday, which must be a date, written 2024-05-31.",
+            "1985-12-10",
+        ),
+        ("amount contains 5", "contains is for text, and amount holds no text.", "Compare it with"),
         ("amount between 5", "'amount between 5' does not have two values.", "between LOW and HIGH"),
         (
             "status == lead",

@@ -6,6 +6,7 @@ import hashlib
 import io
 import lzma
 import sqlite3
+import struct
 import tarfile
 import zipfile
 from pathlib import Path
@@ -68,6 +69,7 @@ FOREIGN = {
     "scan.png": (b"\x89PNG\r\n\x1a\n" + bytes(64), "is an image (PNG)."),
     "scan.jpg": (b"\xff\xd8\xff\xe0" + bytes(64), "is an image (JPEG)."),
     "page.xls": (b"\xef\xbb\xbf \n<HTML><body><table><tr><td>external_id", "is an HTML page."),
+    "meta.xls": (b"\xef\xbb\xbf\n <meta charset=utf-8><table><tr><td>external_id", "is an HTML page."),
     "page.csv": (b"<!DOCTYPE html>\n<html>", "is an HTML page."),
     "old.xls": (
         b'<?xml version="1.0"?><Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet">',
@@ -125,7 +127,13 @@ def test_the_only_file_of_an_archive_is_read_and_named(name: str, others: dict[s
 @pytest.mark.usefixtures("quick_reading")
 def test_an_archive_of_several_files_a_damaged_one_and_a_bomb_are_refused(tmp_path: Path) -> None:
     several = zipped(tmp_path / "several.zip", {"a.csv": b"a\n", "b.csv": b"a\n"})
-    assert "is a ZIP archive with 2 files, not an Excel workbook" in refusal(several).message
+    assert "is a ZIP archive with 2 files. Only an archive of one file is read." in refusal(several).message
+    equal = zipped(tmp_path / "equal.zip", {"a.csv": b"a\n1\n", "b.csv": b"a\n2\n"})
+    equal.write_bytes(equal.read_bytes().replace(b"b.csv", b"a.csv"))
+    assert "is a ZIP archive with 2 files." in refusal(equal).message
+    within = zipped(tmp_path / "within.zip", {"in.zip": zipped(tmp_path / "in.zip", {"a.csv": b"a\n"}).read_bytes()})
+    assert refusal(within).message.startswith("in.zip is packed twice, the second time as .zip.")
+    assert "is a ZIP archive without a file." in refusal(zipped(tmp_path / "empty.zip", {"folder/": b""})).message
     bomb = zipped(tmp_path / "bomb.zip", {"a.csv": bytes(64 << 20)})
     assert "is a ZIP bomb" in refusal(bomb).message
     packed = zipped(tmp_path / "packed.zip", {"a.csv.gz": gzip.compress(b"a,b\n", mtime=0)})
@@ -134,6 +142,20 @@ def test_an_archive_of_several_files_a_damaged_one_and_a_bomb_are_refused(tmp_pa
     damaged[40:44] = b"\xff\xff\xff\xff"
     (tmp_path / "damaged.zip").write_bytes(damaged)
     assert "is damaged: it cannot be unpacked with ZIP" in refusal(tmp_path / "damaged.zip").message
+
+
+@pytest.mark.parametrize(("version", "method"), [(20, zipfile.ZIP_STORED), (51, 99)], ids=["ZipCrypto", "AES"])
+@pytest.mark.usefixtures("quick_reading")
+def test_an_encrypted_archive_is_refused_as_that(version: int, method: int, tmp_path: Path) -> None:
+    path = zipped(tmp_path / "in.zip", {"a.csv": b"a\n"})
+    content = bytearray(path.read_bytes())
+    for signature, place in ((b"PK\3\4", 4), (b"PK\1\2", 6)):
+        start = content.index(signature) + place
+        content[start : start + 6] = struct.pack("<HHH", version, 1, method)
+    path.write_bytes(content)
+    error = refusal(path)
+    assert error.message == "in.zip is an encrypted ZIP archive."
+    assert error.hint == "Unpack it with its password, and import the file that is inside."
 
 
 def refusal(path: Path) -> UnreadableFile:

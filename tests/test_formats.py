@@ -66,7 +66,6 @@ class CardsFile:
     number_formats = None
     float_columns = ()
     text_columns = ()
-    mixed_columns = ()
     used = ReadOptions()
 
     def __init__(self, text: str) -> None:
@@ -259,9 +258,9 @@ def test_the_content_decides_and_not_the_name(tmp_path: Path, name: str) -> None
 @pytest.mark.parametrize(
     ("content", "message", "quoted"),
     [
-        (_zip({"b.csv": b"", "a.csv": b"", "folder/": b""}), "a.xlsx is a ZIP archive with 2 files, not an", "'b.csv'"),
+        (_zip({"b.csv": b"", "a.csv": b"", "folder/": b""}), "a.xlsx is a ZIP archive with 2 files. Only", "'b.csv'"),
         (_zip({f"{n}.csv": b"" for n in range(9)}), "a.xlsx is a ZIP archive with 9 files", "'4.csv', …."),
-        (_zip({}), "a.xlsx is a ZIP archive with 0 files, not an Excel workbook.", ""),
+        (_zip({}), "a.xlsx is a ZIP archive without a file.", ""),
         (_zip({"[Content_Types].xml": b"", "word/document.xml": b""}), "a.xlsx is a Word document.", ""),
         (_zip({"[Content_Types].xml": b"", "ppt/presentation.xml": b""}), "a.xlsx is a PowerPoint presentation.", ""),
         (_zip({"mimetype": b"", "META-INF/manifest.xml": b""}), "a.xlsx is an OpenDocument file, as .ods.", ""),

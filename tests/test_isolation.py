@@ -545,7 +545,7 @@ def _require_foreign(store: RecordStore, path: Path) -> None:
     "place",
     [
         *("dagster/dagster.yaml", "dagster.yaml", "exports.yaml", "inbox.yaml", "ui.json", "tmp/x"),
-        *("links.key", "errors/x.txt"),
+        *("links.key", "errors/x.txt", "quotas.yaml", "last-check.json", "measurements.json", "erasures/x", "steps/x"),
     ],
 )
 def test_the_stores_own_places_are_no_accounts(store: RecordStore, place: str) -> None:

@@ -81,7 +81,7 @@ def _outcome(content: bytes) -> Any:
     records = Records(io.BytesIO(content), "f.json", JsonLimits())
     try:
         for found, their_lines, _ in records.batches():
-            columns, unfit = text_columns(found, {})
+            columns, unfit, _ = text_columns(found, {})
             cells += [(len(lines) + row, name, value) for row, name, value in unfit]
             tables.append(({name: column.to_pylist() for name, column in columns.items()}, len(found)))
             lines += their_lines
@@ -235,6 +235,8 @@ def test_a_value_becomes_its_text(written: str, text: str) -> None:
     ("written", "rule", "shown"),
     [
         ("1e400", "number_out_of_range", "1e400"),
+        ("2e-324", "number_out_of_range", "2e-324"),
+        ("1.8e308", "number_out_of_range", "1.8e308"),
         ("1e1000000", "number_out_of_range", "1e1000000"),
         ("-1e-999999999999999999999", "number_out_of_range", "-1e-999999999999999999999"),
         ("[1, 2]", "nested_value", "[1, 2]"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+from openpyxl.worksheet.worksheet import Worksheet
 
 from resources.file_reader.header_row import SECOND_HEADER, HeaderRow, find_header_row
 from resources.importing.importer import Importer
@@ -25,6 +26,7 @@ def test_a_row_of_names_below_the_header_row_is_asked_about() -> None:
     rows = (("id", "name"), ("Identifier", "Full name"), ("K-1", "Ann"), ("K-2", "Bob"))
     header = find_header_row(enumerate(rows, 1))
     assert header == HeaderRow(1, 0, (SECOND_HEADER,))
+    assert find_header_row(enumerate((rows[0], ("text", "text"), ("a", "b")), 1)) == header
     assert find_header_row(enumerate((rows[0], *rows[2:]), 1)) == HeaderRow(1)
 
 
@@ -90,7 +92,8 @@ def test_a_workbook_with_titles_and_totals_is_imported_as_proposed_and_next_week
     assert preview.batch.questions == ()
     assert (preview.batch.counts.read, preview.batch.counts.rejected) == (5002, 2)
     assert [sample.line for sample in preview.samples if sample.field == "status"] == [5005]
-    (warning,) = preview.batch.warnings
+    warning, footer = preview.batch.warnings
+    assert (footer.code, footer.records, footer.examples) == ("footer", 2, ("Total", "Average"))
     assert (warning.code, warning.field, warning.records) == ("shown_otherwise", "phone", 5000)
     assert "--as-shown" in warning.sentence
 
@@ -102,7 +105,7 @@ def test_a_workbook_with_titles_and_totals_is_imported_as_proposed_and_next_week
     path = workbook(tmp_path / "week2.xlsx", [["Customers"], *title], 5000, seed=1)
     second = importer.import_file(request(path), OnInvalid.SKIP)
     assert (second.batch.counts.updated, second.batch.counts.rejected) == (5000, 2)
-    assert second.batch.warnings == ()
+    assert [it.code for it in second.batch.warnings] == ["footer"]
     assert second.rejects_file is not None
     again = importer.preview(request(Path(str(second.rejects_file))))
     assert (again.batch.parent, again.batch.counts.read) == (second.batch.batch_id, 2)
@@ -197,3 +200,22 @@ def test_an_export_of_a_crm_is_imported_as_proposed_and_next_week_with_no_option
     assert (second.batch.questions, second.batch.warnings) == ((), ())
     with Path(str(second.rejects_file)).open(encoding="utf-8-sig", newline="") as file:
         assert next(csv.reader(file, delimiter=";"))[:40] == CRM_HEADERS
+
+
+def test_a_header_row_that_comes_again_in_a_workbook_is_no_record(
+    importer: Importer, store: RecordStore, tmp_path: Path
+) -> None:
+    def imported(name: str, *rows: Sequence[str]) -> ImportReport:
+        book = openpyxl.Workbook()
+        assert isinstance(book.active, Worksheet)
+        for row in rows:
+            book.active.append([*row])
+        book.save(tmp_path / name)
+        return importer.preview(ImportRequest(tmp_path / name, "ua", "contacts"))
+
+    names = ("external_id", "status", "company")
+    same = imported("same.xlsx", names, ("A-1", "lead", "x"), names, ("A-2", "lead", "#N/A"))
+    assert (same.batch.counts.created, same.batch.counts.rejected, same.batch.questions) == (1, 2, ())
+    assert {it.line: it.rule for it in same.samples} == {3: "repeated_header", 4: "error_cell"}
+    other = imported("other.xlsx", names, ("A-1", "lead", "x"), names[::-1], ("y", "lead", "A-2"))
+    assert [it.sentence for it in other.questions] == ["Row 3 looks like the header of another table."]

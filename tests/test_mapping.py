@@ -448,3 +448,12 @@ def test_the_option_of_a_hint_can_be_pasted_into_a_shell() -> None:
         map_headers(["it's $(id) `no`"], TYPE)
     (_, option) = shlex.split(refusal.value.quoted.rpartition("the nearest: ")[2].removesuffix("."))
     assert option == "it's $(id) `no`=id"
+
+
+@pytest.mark.parametrize("header", ["id;first name;status", "id  first name   status", "id\tfirst name"])
+def test_a_whole_header_row_is_proposed_for_no_field(header: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        map_headers([header], CONTACTS)
+    assert "The file has one column." in refused.value.message
+    assert "--delimiter" in str(refused.value.hint)
+    assert "--map" not in str(refused.value)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from schemas.batches import RowProblem
 from schemas.masking import masked_value, safe_hint
 
 ADDRESS, NUMBER = "must be an e-mail address", "must be a whole number, at most 9223372036854775807"
@@ -25,3 +26,8 @@ ADDRESS, NUMBER = "must be an e-mail address", "must be a whole number, at most 
 def test_a_hint_says_what_is_wrong_and_quotes_nothing(value: str, expected: str, hint: str) -> None:
     assert safe_hint(value, expected) == hint
     assert masked_value(value, expected) == (f"••• ({hint})" if hint else "•••")
+
+
+def test_a_value_is_shown_with_its_unseen_characters() -> None:
+    found = RowProblem(1, 2, "status", "isin", "must be one of A", "A\u200b\xa0 ")
+    assert found.message() == "`status` must be one of A; record 1 (line 2) has A[U+200B][U+00A0]␣"

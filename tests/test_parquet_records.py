@@ -87,6 +87,7 @@ SECONDS = int(datetime(2024, 5, 31, 9, 30, tzinfo=UTC).timestamp())
         (pa.array([Decimal("9" * 70)], pa.decimal256(76, 0)), ["9" * 70]),
         (pa.array([0.1, 1e22, 1e-7, 5e-324, None]), ["0.1", "1" + "0" * 22, "0.0000001", "0." + "0" * 323 + "5", ""]),
         (pa.array([0.1, 16777216.0], pa.float32()), ["0.1", "16777216"]),
+        (pa.array([0.1, 65504.0, None], pa.float16()), ["0.0999755859375", "65504", ""]),
         (pa.array([date(1, 1, 1), None, date(9999, 12, 31)]), ["0001-01-01", "", "9999-12-31"]),
         (
             _timestamps(SECONDS * 10**6, None, SECONDS * 10**6 + 500_000, zone="Europe/Berlin"),

@@ -15,7 +15,17 @@ from resources.record_store import RecordStore, batch_detail
 from schemas.batches import OnInvalid
 from schemas.characters import code_points
 from schemas.contacts import Contacts
-from schemas.plausibility import _DATE, _IN_ALL, _IN_KEYS, _IN_OTHERS, _NOT_SEEN, Plausibility, _like_dates, _suspects
+from schemas.plausibility import (
+    _DATE,
+    _DAY,
+    _IN_ALL,
+    _IN_KEYS,
+    _IN_OTHERS,
+    _NOT_SEEN,
+    Plausibility,
+    _like_dates,
+    _suspects,
+)
 from schemas.validation import fields_with, validate
 from schemas.warnings import BatchWarning, WarningCode
 from tests.records import contact, contacts_of, put, write_csv
@@ -44,6 +54,23 @@ def found(field: str, *values: str) -> dict[str, tuple[int, tuple[str, ...]]]:
         ("external_id", "Dez 05", "looks_like_date"),
         ("external_id", "2026-12-05", "looks_like_date"),
         ("external_id", "2026-12-05 00:00:00", "looks_like_date"),
+        *(
+            ("external_id", text, "looks_like_date")
+            for text in (
+                "Sep-2",
+                "Mar 1",
+                "1-Mar-24",
+                "05-Dec-2024",
+                "1/2/2024",
+                "05.12.2024",
+                "2024/12/05",
+                "02.09.",
+                "10:30:00",
+                "9:05",
+            )
+        ),
+        ("external_id", "1234567890123456000", "digits_lost"),
+        ("phone", "4917012345678900", "digits_lost"),
         ("external_id", '="00123"', "equals_quoted"),
         ("phone", '="+4917012345"', "equals_quoted"),
         ("external_id", "15 %", "percentage"),
@@ -87,6 +114,10 @@ def test_a_value_that_looks_like_a_mistake_is_warned_of(field: str, bad: str, co
             (it.encode().decode("cp1252"), "wrong_encoding", it.encode().decode("cp1252"))
             for it in ("José", "50 °", "\u2019")
         ),
+        *(
+            (it.encode().decode(codec), "wrong_encoding", it.encode().decode(codec))
+            for it, codec in (("żółw", "cp1250"), ("Zoë", "mac_roman"), ("Zoë", "cp437"), ("Łódź", "mac_roman"))
+        ),
         ("Иван".encode().decode("cp1251", "replace"), "wrong_encoding", "Иван".encode().decode("cp1251", "replace")),
         ("Üb".encode().decode("cp1252"), "wrong_encoding", "Üb".encode().decode("cp1252")),
     ],
@@ -110,6 +141,9 @@ def test_a_character_that_is_not_seen_is_kept_and_warned_of(bad: str, code: str,
         "SÃO",
         "Â",
         "РЎ",
+        "PĂIUŞ",
+        "√2",
+        "a ≈ b",
         "'68",
     ],
 )
@@ -121,10 +155,15 @@ def test_a_value_that_is_rejected_for_such_a_character_gives_no_warning() -> Non
     assert found("status", "lead\xa0") == found("email", "a@ex.org\xa0") == found("external_id", "K\xa0") == {}
 
 
-def test_keys_that_are_all_dates_give_no_warning() -> None:
+def test_keys_that_are_all_dates_with_years_give_no_warning() -> None:
     assert (
         found("external_id", "2026-12-05", "2026-12-06") == found("external_id", "05-ABC", "ABC-05", "1-May-be") == {}
     )
+    assert found("external_id", "05-Dec", "2-Sep") == {"looks_like_date": (2, ("05-Dec", "2-Sep"))}
+
+
+def test_long_numbers_that_do_not_all_end_in_zeros_give_no_warning() -> None:
+    assert found("external_id", "1234567890123450", "1234567890123456") == found("external_id", "123456789012340") == {}
 
 
 def test_keys_of_another_alphabet_give_no_warning() -> None:
@@ -141,16 +180,15 @@ def test_every_value_that_a_pattern_finds_is_suspect(values: list[str]) -> None:
             assert set(texts.filter(pa.compute.match_substring_regex(texts, one)).to_pylist()) <= suspects
 
 
-@given(
-    st.lists(
-        st.one_of(st.from_regex(_DATE, fullmatch=True, alphabet=st.characters(codec="utf-8")), st.text(max_size=9))
-    )
-)
+_DATES = st.one_of(*(st.from_regex(it, fullmatch=True, alphabet=st.characters(codec="utf-8")) for it in (_DATE, _DAY)))
+
+
+@given(st.lists(st.one_of(_DATES, st.text(max_size=9))))
 def test_every_date_is_looked_at(values: list[str]) -> None:
     texts = pa.array(["sliced off", *values], pa.string())[1:]
-    assert {*texts.filter(pa.compute.match_substring_regex(texts, _DATE)).to_pylist()} <= {
-        *_like_dates(texts).to_pylist()
-    }
+    for pattern in _DATE, _DAY:
+        dates = texts.filter(pa.compute.match_substring_regex(texts, pattern))
+        assert {*dates.to_pylist()} <= {*_like_dates(texts).to_pylist()}
 
 
 def test_keys_are_compared_with_stored_ones(importer: Importer, store: RecordStore, tmp_path: Path) -> None:

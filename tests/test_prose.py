@@ -57,5 +57,5 @@ def test_nothing_is_misspelt() -> None:
     assert done.stdout == "", done.stdout
 
 
-_CODES = "cachable,vor,notin,nd,somme,cliente,potentiel,potencial,falso"
+_CODES = "cachable,ende,vor,notin,nd,somme,cliente,potentiel,potencial,falso"
 """Names in libraries and words of other languages that look like spelling mistakes."""

@@ -252,7 +252,7 @@ def _numpy_integer() -> type[RecordModel]:
 @pytest.mark.parametrize(
     ("invalid", "message"),
     [
-        (_no_key, r"must name one or more required fields; it is \(\)"),
+        (_no_key, "is empty: name the required fields that identify a record"),
         (_key_of_a_field_that_may_be_null, r"must name one or more required fields; it is \('size',\)"),
         (_key_of_no_field, r"must name one or more required fields; it is \('colour',\)"),
         (_unknown_metadata, r"unknown entries \['keys'\]"),

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 
+import dagster as dg
 import duckdb
 import psycopg2
 import pytest
 
+from pipelines.runs import lost_runs
 from resources.record_store import RecordStore, ledger
 from resources.record_store.server_errors import commit_error, refused_connection, server_error
 from resources.record_store.write_lock import _KEY
@@ -143,6 +145,21 @@ def test_a_user_without_rights_gets_an_error(store: RecordStore, settings: Setti
         for ask in (other.accounts, lambda: other.add_account("canary", "tester")):
             with refused(StoreNotReady, "may not use the store's tables"):
                 ask()
+
+
+def test_the_sensor_of_lost_runs_says_that_its_user_may_make_no_schema(
+    store: RecordStore, settings: Settings, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = _as_joe(postgres, settings).postgres
+    assert address is not None
+    monkeypatch.setenv("RECORDS_CATALOG", address)
+    with dg.DagsterInstance.ephemeral() as instance:
+        skipped = lost_runs(dg.build_sensor_context(instance=instance))
+        assert isinstance(skipped, dg.SkipReason)
+        assert str(skipped.skip_message).startswith("The user of RECORDS_CATALOG may not make or use the schema")
+        assert settings.postgres is not None
+        monkeypatch.setenv("RECORDS_CATALOG", settings.postgres)
+        assert lost_runs(dg.build_sensor_context(instance=instance)) == dg.SkipReason("No run is lost.")
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["psycopg2", "DuckDB"])

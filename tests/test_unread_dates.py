@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.reading import DateOrder
-from schemas.unread_dates import NEEDS_ORDER, NEEDS_ZONE, NO_SUCH_DAY, NO_SUCH_TIME, TWICE, reasons
+from schemas.unread_dates import NEEDS_ORDER, NEEDS_ZONE, NO_SUCH_DAY, NO_SUCH_OFFSET, NO_SUCH_TIME, TWICE, reasons
 
 BOTH = f"{NEEDS_ORDER}, and {NEEDS_ZONE}"
 
@@ -27,6 +27,8 @@ def why(text: str, type_: str = "timestamp", order: DateOrder | None = None, zon
         ("2024-05-31 09:30", NEEDS_ZONE),
         ("2023-02-29 09:30", NO_SUCH_DAY),
         ("2024-13-01T09:30:00Z", NO_SUCH_DAY),
+        ("2024-05-31T09:30:00+15:00", NO_SUCH_OFFSET),
+        ("2024-05-31 09:30 -1230", NO_SUCH_OFFSET),
     ],
 )
 def test_what_is_missing_and_what_does_not_exist_is_said(text: str, reason: str) -> None:

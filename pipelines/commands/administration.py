@@ -11,10 +11,10 @@ import click
 
 from pipelines.commands import options
 from pipelines.commands.group import Subcommands
-from pipelines.commands.options import open_store, print_json
+from pipelines.commands.options import notice, open_store, print_json
 from resources.record_store import RecordStore
 from schemas import load_record_types
-from schemas.errors import Refused
+from schemas.errors import Refused, Uncertain
 from schemas.reading import ReadOptions
 
 if TYPE_CHECKING:
@@ -165,15 +165,22 @@ def _how_it_is_written(command: Callable[..., Any]) -> Callable[..., Any]:
 @_how_it_is_written
 @options.as_json
 def draft_type(file: Path, name: str | None, as_json: bool, **written: Any) -> None:
-    """Print the module of a record type that fits all of FILE. Read it, correct it, and save it."""
+    """Print the module of a record type that fits all of FILE. Read it, correct it, and save it.
+
+    What nobody has said is read in the likeliest way. The module and standard error say so, and the exit code is 3.
+    """
     from resources.settings import Settings
     from resources.type_drafter import draft
 
-    module = draft(file, name, ReadOptions(**written), Settings.from_environment().limits)
+    drafted = draft(file, name, ReadOptions(**written), Settings.from_environment().limits)
     if as_json:
-        print_json({"module": module})
+        print_json({"module": drafted.module, "unsaid": [*drafted.unsaid]})
     else:
-        click.echo(module, nl=False)
+        click.echo(drafted.module, nl=False)
+        for sentence in drafted.unsaid:
+            notice(sentence)
+    if drafted.unsaid:
+        sys.exit(Uncertain.exit_code)
 
 
 @click.command()

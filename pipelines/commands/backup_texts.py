@@ -21,7 +21,9 @@ def print_backup(report: BackupReport) -> None:
         f"{report.seconds:,.1f} s, of which writers waited at most {report.lock_seconds:.2f} s."
     )
     for path in report.left_out:
-        out.print(f"Not in the backup, because it still arrives or cannot be read: {escape(path)}")
+        out.print(f"Not in the backup, because it still arrives: {escape(path)}")
+    for path in report.unreadable:
+        out.print(f"[bold red]Not in the backup[/], because this user may not read it: {escape(path)}")
     if report.pruned:
         out.print(
             f"Removed: {numbered(len(report.pruned), 'earlier backup')} and {filesize.decimal(report.freed)} of files."

@@ -17,7 +17,8 @@ def backup(place: str, keep: int | None, as_json: bool) -> None:
     """Back the store up to PLACE, a folder or s3://BUCKET/PREFIX, while others read and write.
 
     Only new files are copied, and each is read back. The backup equals the store at one point in time. If the command
-    is interrupted, run it again: it continues.
+    is interrupted, run it again: it continues. If this user may not read a file, the backup has all others, and the
+    exit code is 3.
     """
     from resources.backup import Backup, BackupPlace
 
@@ -36,6 +37,8 @@ def backup(place: str, keep: int | None, as_json: bool) -> None:
         from pipelines.commands.backup_texts import print_backup
 
         print_backup(report)
+    if report.unreadable:
+        sys.exit(3)
 
 
 @click.command()

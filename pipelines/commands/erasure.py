@@ -121,22 +121,21 @@ def _show(report: ErasureReport, as_json: bool) -> None:
         out.print(escape(f"Not found: {', '.join(report.not_found)}"))
     if report.is_empty:
         out.print("Nothing of this was found, and nothing was changed.")
-        return
-    what = (
-        f"the account {report.account}" if report.record_type is None else f"{report.record_type} of {report.account}"
-    )
-    out.print(
-        escape(f"Would be erased: {what}") if is_plan else f"[bold]{report.erasure_id}[/]  erased: {escape(what)}"
-    )
-    shown = table("Searched", "Rewritten", "Removed", "Records", numbers=("Rewritten", "Removed", "Records"))
-    for it in report.touched:
-        if it.rewritten or it.removed or it.records:
-            shown.add_row(it.place.value, *(f"{number:,}" for number in (it.rewritten, it.removed, it.records)))
-    out.print(shown)
-    out.print("A record counts once for each of its versions, and for each file that has it.")
-    if report.record_type is not None:
-        forgotten = "would be forgotten" if is_plan else "are forgotten"
-        out.print(f"Mappings of values that they had {forgotten}: a later preview asks again.")
+    else:
+        account, record_type = report.account, report.record_type
+        what = f"the account {account}" if record_type is None else f"{record_type} of {account}"
+        out.print(
+            escape(f"Would be erased: {what}") if is_plan else f"[bold]{report.erasure_id}[/]  erased: {escape(what)}"
+        )
+        shown = table("Searched", "Rewritten", "Removed", "Records", numbers=("Rewritten", "Removed", "Records"))
+        for it in report.touched:
+            if it.rewritten or it.removed or it.records:
+                shown.add_row(it.place.value, *(f"{number:,}" for number in (it.rewritten, it.removed, it.records)))
+        out.print(shown)
+        out.print("A record counts once for each of its versions, and for each file that has it.")
+        if record_type is not None:
+            forgotten = "would be forgotten" if is_plan else "are forgotten"
+            out.print(f"Mappings of values that they had {forgotten}: a later preview asks again.")
     if report.discarded:
         out.print(f"Previews to make again: {', '.join(report.discarded)}")
     out.print("\nNot reached:")

@@ -5,7 +5,7 @@ from datetime import timedelta
 from rich import filesize
 
 from pipelines.commands.terminal import console, escape, table
-from schemas.checks import CheckReport, Finding, Remedy, RepairReport, listed
+from schemas.checks import CheckReport, Finding, Kind, Remedy, RepairReport, listed
 from schemas.counts import numbered
 from schemas.space import SpaceReport
 
@@ -31,7 +31,8 @@ def print_check(report: CheckReport) -> None:
     if report.wrong:
         out.print(f"{numbered(len(report.wrong), 'thing')} to mend. See what can be done: records repair --dry-run")
     else:
-        out.print("Everything is there and as it was written." if not report.fast else "Every file is there.")
+        is_as_written = not report.fast and all(finding.kind is not Kind.EDITED for finding in report.notes)
+        out.print("Everything is there and as it was written." if is_as_written else "Every file is there.")
 
 
 def print_repair(report: RepairReport) -> None:
@@ -49,7 +50,7 @@ def print_repair(report: RepairReport) -> None:
         out.print("There is nothing to mend.")
     elif report.dry_run:
         out.print("Nothing was changed. To do it: records repair")
-    else:
+    elif any(repair.remedy is not Remedy.NONE for repair in report.repairs):
         out.print("Damaged files are in the trash. Compare the store again: records check")
 
 

@@ -13,8 +13,7 @@ from pipelines.commands.options import given_command, notice, open_store, owner,
 from resources.record_store import RecordStore
 from schemas.batches import ImportReport, ImportRequest, Mode, OnDuplicate, OnInvalid
 from schemas.errors import InvalidRequest, RejectsFound, Uncertain
-from schemas.footers import Footer
-from schemas.reading import Question, ShortRows
+from schemas.reading import Question
 from schemas.values import MappedValue, ValueMap, value_map
 
 if TYPE_CHECKING:
@@ -54,36 +53,12 @@ _PREVIEW_OPTIONS = (
     ),
     *options.how_it_is_written.values(),
     click.option(
-        "--at",
-        metavar="PATH",
-        help="The list that has the records of a JSON file, for example results or data.items. "
-        "A point is the object itself. Default: found.",
-    ),
-    click.option(
         "--blank",
         "blanks",
         multiple=True,
         metavar="clear|keep|fill",
         help="What an empty cell does to a stored value. clear (the default) removes it; keep leaves it. fill only "
         "adds values where the store has none. For one field: --blank notes=keep.",
-    ),
-    click.option(
-        "--header-row",
-        type=click.IntRange(min=1),
-        metavar="N",
-        help="The line or row that names the columns, from 1. Default: detected.",
-    ),
-    click.option(
-        "--short-rows",
-        type=click.Choice(ShortRows, case_sensitive=False),
-        help="For records of delimited text with fewer fields than the header: reject (the default), or fill with "
-        "empty ones.",
-    ),
-    click.option(
-        "--footer",
-        type=click.Choice(Footer, case_sensitive=False),
-        help="Last lines that look like no records, such as a total: leave them out, or read them as records. Without "
-        "it they are rejected.",
     ),
     click.option(
         "--unescape/--no-unescape",

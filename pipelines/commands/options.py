@@ -15,7 +15,8 @@ from click.core import ParameterSource
 from pipelines import logs
 from resources.record_store import RecordStore
 from resources.settings import Settings
-from schemas.reading import COMMA, POINT, DateOrder
+from schemas.footers import Footer
+from schemas.reading import COMMA, POINT, DateOrder, ShortRows
 
 if TYPE_CHECKING:
     from pipelines.commands.terminal import ProgressBar
@@ -62,6 +63,30 @@ how_it_is_written = {
     ),
     "delimiter": click.option(
         "--delimiter", help="The character between fields, for example ; or tab. Default: detected."
+    ),
+    "at": click.option(
+        "--at",
+        metavar="PATH",
+        help="The list that has the records of a JSON file, for example results or data.items. "
+        "A point is the object itself. Default: found.",
+    ),
+    "header_row": click.option(
+        "--header-row",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="The line or row that names the columns, from 1. Default: detected.",
+    ),
+    "short_rows": click.option(
+        "--short-rows",
+        type=click.Choice(ShortRows, case_sensitive=False),
+        help="For records of delimited text with fewer fields than the header: reject (the default), or fill with "
+        "empty ones.",
+    ),
+    "footer": click.option(
+        "--footer",
+        type=click.Choice(Footer, case_sensitive=False),
+        help="Last lines that look like no records, such as a total: leave them out, or read them as records. Without "
+        "it they are rejected.",
     ),
 }
 """What a user says about how a file is written, for commands that read one. Each sets the option of ReadOptions."""

@@ -47,8 +47,10 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
     `records ui` runs all parts on one machine. The code server has no login: only a socket, or a network of its own.
     """
 
-    def ready(at: str) -> None:
-        print_json({"role": role, "at": at}) if as_json else notice(f"Serving {role} at {at}.")
+    def ready(at: str | None) -> None:
+        print_json({"role": role, "at": at}) if as_json else notice(
+            f"Serving {role} at {at}." if at else f"Serving {role}, which needs no address."
+        )
 
     with open_store() as store:
         store.accounts()  # raises StoreNotReady if the home has no store
@@ -63,7 +65,7 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
     dagster_home = prepare_dagster_home(settings)
     name_home(settings.home, dagster=dagster_home)
 
-    def start(at: str, *command: str) -> None:
+    def start(at: str | None, *command: str) -> None:
         _make_storage(dagster_home)
         ready(at)
         _become(*command)
@@ -80,7 +82,7 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
                 f"RECORDS_EXECUTOR is {settings.executor}, which has no workers of this kind.",
                 "Set RECORDS_EXECUTOR=celery here and for the code server.",
             )
-        start("no address", "pipelines.celery_worker:main")
+        start(None, "pipelines.celery_worker:main")
     if role == "code":
         place = ["--socket", socket] if port is None else ["--host", host, "--port", str(port)]
         if port is None:
@@ -89,7 +91,7 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
         start(socket if port is None else f"{host}:{port}", *command, *place, *log)
     workspace = str(_workspace(settings, role, socket))
     if role == "daemon":
-        start("no address", "dagster._daemon.cli:cli", "run", "--workspace", workspace, *log)
+        start(None, "dagster._daemon.cli:cli", "run", "--workspace", workspace, *log)
     port = port or _PORTS[role]
     own = ("--workspace", workspace, "--host", host, "--port", str(port), "--without-daemon")
     start(f"http://{host}:{port}", "pipelines.web.server:main", *own)

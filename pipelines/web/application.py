@@ -108,6 +108,7 @@ def routes(site: Site) -> list[Route | Mount]:
         page(f"{of_account}/import", uploads.send_form, role=importer, methods=post),
         page(f"{of_account}/uploads", uploads.start, role=importer, methods=post),
         Route(f"{of_account}/uploads/{{upload}}", uploads.piece(site), methods=["HEAD", "PATCH"]),
+        page(f"{of_account}/template", files.template),
         page(of_upload, imports.overview),
         page(f"{of_upload}/reading", imports.reading),
         page(f"{of_upload}/reading", imports.say_reading, role=importer, methods=post),

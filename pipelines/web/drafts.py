@@ -16,6 +16,7 @@ from resources.record_store import RecordStore
 from schemas.batches import BatchStatus, ImportReport, OnInvalid
 from schemas.errors import AlreadyImported, CommitUnknown, NotFound, PreviewOutdated, RecordsError, Refused
 from schemas.people import Role
+from schemas.reading import Question
 from schemas.uploads import Choices, Failure, Upload
 from schemas.warnings import WarningCode
 
@@ -56,7 +57,12 @@ class Draft:
         remembered = self.report.batch.remembered
         said = {} if remembered is None else remembered.options.said()
         warned = {_OF_READING[it.code] for it in self.report.batch.warnings if it.code in _OF_READING}
-        return bool(self.report.questions) or not warned <= said.keys()
+        return bool(self.open_questions) or not warned <= said.keys()
+
+    @property
+    def open_questions(self) -> tuple[Question, ...]:
+        """Returns the questions of the preview that the person has neither answered nor accepted."""
+        return () if self.report is None else self.upload.choices.leave_open(self.report.questions)
 
     @property
     def needs_columns(self) -> bool:
@@ -78,15 +84,21 @@ class Draft:
         return self.file.parent.parent / f"{batch_id}.corrections"
 
     @property
-    def fixed(self) -> Progress | None:
-        """Returns how many rows a person has corrected, also in an earlier preview; None if nobody has begun."""
+    def corrected(self) -> Corrections | None:
+        """Returns the rejected rows that a person corrects, also in an earlier preview; None if nobody has begun."""
         if self.report is None or not any(self.corrections.parent.glob(f"*{self.corrections.suffix}")):
             return None
         if not self.may_work and not self.corrections.exists():  # it would be made first
             return None
         with self.site.stores.lent() as store, suppress(Refused):  # of too many
-            return Corrections(store, self.report, self.corrections).progress()
+            return Corrections(store, self.report, self.corrections)
         return None
+
+    @property
+    def fixed(self) -> Progress | None:
+        """Returns how many rows a person has corrected, also in an earlier preview; None if nobody has begun."""
+        corrected = self.corrected
+        return None if corrected is None else corrected.progress()
 
     @property
     def file(self) -> Path:
@@ -182,6 +194,16 @@ def choose(draft: Draft, choices: Choices, actor: str) -> None:
                 if _is_committed(store, upload):  # by another request, just now
                     raise is_busy from None
     draft.site.uploads.change(upload, lambda known: known.chosen(choices))
+
+
+def accept(draft: Draft, choices: Choices) -> None:
+    """Save that a person accepts how the file is read. It is read so already, so its preview stays."""
+    if draft.step not in (Step.PREVIEWED, Step.FAILED):
+        raise Refused("This file is saved already, or is being read.", "Look at its page again.")
+    draft.site.uploads.change(
+        draft.upload,
+        lambda known: replace(known, choices=replace(known.choices, accepted=choices.accepted)),
+    )
 
 
 def _preview(site: Site, upload: Upload, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""Files for browsers: reports, rejected records and exports.
+"""Files for browsers: reports, rejected records, exports, and empty files to fill in.
 
 A person gets the files of their accounts. A secret address, which notices and Dagster's history have, gives one file to
 whoever knows it. The address of a batch's files is made with the batch. They are removed when its time has ended.
@@ -7,22 +7,25 @@ whoever knows it. The address of a batch's files is made with the batch. They ar
 import hashlib
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from io import BufferedReader
+from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from pipelines.web.visit import Site, Visit
-from resources.checksums import checksum_of
-from resources.file_storage import blocks, opened
+from resources.file_storage import opened
 from resources.record_store import RecordStore
 from resources.record_store.refusals import no_such_export
 from resources.report_writer.page import Link
 from resources.running_ui import RunningUi, export_token
 from resources.settings import Settings
+from resources.template_writer import write_template
+from schemas import load_model
 from schemas.batches import Batch, ImportReport
 from schemas.errors import DamagedFile, DiskFull, NotFound, RecordsError, StoreUnreachable
 from schemas.exports import ExportManifest
@@ -72,6 +75,18 @@ def download(visit: Visit) -> Response:
         return _of_batch(store, records.batch(of), what)
 
 
+def template(visit: Visit) -> Response:
+    """Returns an empty workbook with the columns of the record type that the address names."""
+    with visit.store() as store:
+        name = store.record_type(visit.request.query_params.get("type", "")).name
+    with tempfile.TemporaryDirectory(dir=visit.site.settings.scratch) as folder:
+        path = Path(folder) / f"{name}.xlsx"
+        write_template(load_model(name), path)
+        content = path.read_bytes()
+    headers = _HEADERS | {"Content-Disposition": f'attachment; filename="{path.name}"'}
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
 def _answer(store: RecordStore, of: str, token: str, what: str) -> Response:
     """Returns the file of a batch or an export. Raises NotFound, or DamagedFile if it was changed."""
     if what == "export":
@@ -88,10 +103,8 @@ def _of_batch(store: RecordStore, batch: Batch, what: str) -> Response:
         page = records.report_page(batch.batch_id, _links(store.settings, batch, files))
         if page is not None:
             return HTMLResponse(page, headers=_HEADERS)
-    if what == "rejects_file" and what in files:
-        known = records.stored_file(files[what])
-        if known is not None:
-            return _download(store, files[what], lambda file: known.has_version(checksum_of(blocks(file))))
+    if what == "rejects_file" and what in files and records.stored_file(files[what]) is not None:
+        return _download(store, files[what], lambda _: True)  # a user may have edited it
     raise NotFound(f"There is no {what!r} of {batch.batch_id}.")
 
 

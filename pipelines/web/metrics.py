@@ -8,7 +8,7 @@ locks are in no ledger: all processes of this machine add them to a file in the 
 from collections.abc import Iterator
 from threading import Lock
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
@@ -34,6 +34,7 @@ class Metrics:
         self._settings = settings
         self._turn = Lock()
         self._reached: int | None = None
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second number for each counter: when this process made it
         self._registry = registry = CollectorRegistry()
         registry.register(_Measured(Measurements(settings.home)))
         labels = ("account",) if settings.metrics_accounts else ()

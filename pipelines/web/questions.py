@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from pipelines.web.drafts import Draft
 from pipelines.web.texts import Texts
+from resources.file_reader.header_row import SECOND_HEADER
 from resources.importing.peek import Peek
 from schemas.footers import Footer
 from schemas.reading import NO, TAB, YES, DateOrder, Question, ReadOptions
@@ -26,7 +28,7 @@ class Choice:
     """One question of the page, and its answers: value and words. `chosen` is the answer that counts now.
 
     Without answers, the person types one. is_open: the file leaves it open, so the person should answer.
-    examples: what texts of the file are under an answer.
+    examples: what texts of the file are under an answer. about: the texts that the question is about.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Choice:
     is_open: bool = False
     sentence: str = ""
     examples: Sequence[tuple[str, Sequence[str]]] = ()
+    about: Sequence[str] = ()
 
     @property
     def is_short(self) -> bool:
@@ -68,7 +71,7 @@ def choices(texts: Texts, draft: Draft, found: Peek) -> Iterator[Choice]:
         asked.pop("date_order", None)
     if found.number is not None:
         answers = [
-            (sign, str(texts("reading.number_is", text=found.number.text, number=value)))
+            (sign, str(texts("reading.number_is", text=found.number.text, number=texts.decimal(value))))
             for sign, value in found.number.readings.items()
         ]
         yield Choice("decimal", answers, said.decimal or _only(answers), said.decimal is None)
@@ -78,9 +81,10 @@ def choices(texts: Texts, draft: Draft, found: Peek) -> Iterator[Choice]:
         zone = said.time_zone or found.time_zone or ""
         yield Choice("time_zone", (), zone, not zone, sentence)
         asked.pop("time_zone", None)
-    if "footer" not in asked and (said.footer is not None or _has_footer(draft)):
+    footer = _footer(draft)
+    if "footer" not in asked and (said.footer is not None or footer):
         answers = [(it.value, _in_words(texts, "footer", it.value)) for it in Footer]
-        yield Choice("footer", answers, said.footer or "", said.footer is None)
+        yield Choice("footer", answers, said.footer or "", said.footer is None, about=footer)
     for option, question in asked.items():
         yield _asked(texts, option or "", question)
 
@@ -91,12 +95,20 @@ def unnamed_sheet(draft: Draft) -> Iterator[Choice]:
         yield Choice("sheet", (), draft.upload.choices.reading.sheet or "", True)
 
 
+def doubts(draft: Draft, found: Peek | None) -> Sequence[str]:
+    """Returns the sentences of questions with nothing to choose. The person accepts them, or reads other rows."""
+    asked = (*_late(draft), *(() if found is None else found.questions))
+    left = draft.upload.choices.leave_open(asked)
+    return tuple(dict.fromkeys(it.sentence for it in left if it.option is None))
+
+
 def header_rows(draft: Draft, found: Peek) -> tuple[Sequence[tuple[int, Sequence[str]]], bool]:
     """Returns the rows of which one names the columns, and whether the file leaves open which one."""
     if found.used.header_row is None:
         return (), False
     shown = [row for row in found.first_rows if row[0] <= found.used.header_row + _ROWS_BELOW]
-    is_open = any(it.option == HEADER_ROW for it in (*_late(draft), *found.questions))
+    asked = draft.upload.choices.leave_open((*_late(draft), *found.questions))
+    is_open = any(it.option == HEADER_ROW or it == SECOND_HEADER for it in asked)
     return (shown, is_open) if len(shown) > 1 else ((), False)
 
 
@@ -106,6 +118,8 @@ def in_words(texts: Texts, value: Any) -> str:
         return str(texts("reading.yes" if value else "reading.no"))
     if type(value) is date:
         return _day(texts, value.isoformat())
+    if isinstance(value, Decimal | float):
+        return texts.decimal(str(value))
     return str(value).replace("+00:00", " UTC")
 
 
@@ -145,9 +159,10 @@ def _in_words(texts: Texts, option: str, answer: str) -> str:
     return str(texts(name)) if name in texts else answer
 
 
-def _has_footer(draft: Draft) -> bool:
+def _footer(draft: Draft) -> Sequence[str]:
+    """Returns how each of the last lines begins that look like no records."""
     warnings = () if draft.report is None else draft.report.batch.warnings
-    return any(it.code is WarningCode.FOOTER for it in warnings)
+    return [text for it in warnings if it.code is WarningCode.FOOTER for text in it.examples]
 
 
 def _only(answers: Sequence[tuple[str, str]]) -> str:

@@ -18,7 +18,11 @@ STATIC = Path(__file__).parent / "static"
 _IN_BRACKETS = re.compile(r" ?\([^()]*(?:--[a-z]|RECORDS_[A-Z])[^()]*\)")
 _CLAUSE = re.compile(r"; [^;.]*?--[a-z][^;.]*(?=[;.]|$)")
 _SENTENCE_END = re.compile(r"(?<=\S[.!?])\s")
-_OF_TERMINALS = re.compile(r"(?<!\w)--[a-z]|\brecords [a-z-]+ |RECORDS_[A-Z]|\.yaml\b|deploy/")
+_OF_TERMINALS = re.compile(
+    r"(?<!\w)--[a-z]|\brecords (?:accept|accounts|backups?|batches|check|commit|erase|exports?|expire|import|init|"
+    r"maintain|mappings|migrate|preview|repair|restore|rollback|show|space|types)\b|RECORDS_[A-Z]|\.yaml\b|deploy/|"
+    r"(?<!\w)-[ao] [A-Z]|/api/"
+)
 """What only somebody at a terminal of the server can use: options, commands, settings and files."""
 
 

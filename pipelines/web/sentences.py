@@ -17,7 +17,11 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _PLACE = re.compile(r"\\\{(\w+)\\\}")
 _OF_PLACES = {"n": "[0-9,]+", "word": r"\S+"}
-"""What stands in a place of these names. Others have any text."""
+"""What stands in a place of these names. Others have any text within a sentence."""
+
+_WITHIN = r"(?:(?![.!?]\s).)+?"
+_KIND = "kind"
+"""What stands in a place of this name has a translation of its own."""
 
 _OF_FIELD = re.compile(r"(`[^`]+`: )(.+)", re.DOTALL)
 _WITH_REASON = re.compile(r"(.+) \(([^()]+)\)", re.DOTALL)
@@ -80,6 +84,10 @@ class Sentences:
         for pattern, other in self._known:
             if found := pattern.fullmatch(body):
                 values = {name: self._number(value) for name, value in found.groupdict().items()}
+                if _KIND in values:
+                    if (kind := self._whole(values[_KIND])) is None:
+                        continue
+                    values[_KIND] = kind
                 return other.format(**values) + end
         return None
 
@@ -89,4 +97,4 @@ class Sentences:
 
 def _pattern(place: re.Match[str]) -> str:
     name = place[1]
-    return f"(?P<{name}>{_OF_PLACES.get(name, '.+?')})"
+    return f"(?P<{name}>{_OF_PLACES.get(name, _WITHIN)})"

@@ -62,6 +62,10 @@ class Texts:
         """Returns a number as the language writes it: 1,234 or 1.234."""
         return f"{number:,}".replace(",", self._texts["format.thousands"])
 
+    def decimal(self, text: str) -> str:
+        """Returns a number with a decimal point as the language writes it: 1234.50 or 1234,50."""
+        return text.replace(".", self._texts["format.point"])
+
     def bytes(self, number: int) -> str:
         """Returns a size in words: 12 kB or 1.2 MB."""
         size, unit = float(number), "B"

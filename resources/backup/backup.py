@@ -23,8 +23,8 @@ from resources.record_store.lake import Connection
 from resources.record_store.lake_files import NamedFile, known_files, needed, record_numbers
 from resources.record_store.refusals import damaged, no_checksum, not_ready
 from resources.record_store.snapshots import current_number
-from resources.settings import Settings
-from resources.store_files import OPERATORS, OwnFile, own_blocks, own_files
+from resources.settings import OPERATORS, Settings
+from resources.store_files import OwnFile, closed_folders, is_readable, own_blocks, own_files
 from schemas.arrivals import PART
 from schemas.backups import CATALOG, HOME, BackupFile, BackupReport, Contents, LastBackup, Manifest
 from schemas.errors import DamagedFile, DiskFull, NotFound, Refused, StoreBusy, Unaccounted
@@ -52,16 +52,17 @@ class _Copied:
     present: set[str]
     files: dict[str, BackupFile] = field(default_factory=dict)
     left_out: set[str] = field(default_factory=set)
+    unreadable: set[str] = field(default_factory=set)
     bytes: int = 0
 
 
 class Backup:
     """Makes a backup that equals a snapshot of the store, while other processes read and write.
 
-    The lake's files never change, and maintenance keeps each for a day after its last use. So they are copied without
-    the lock. Under it, a transaction on the catalog begins, which sees the catalog as it is then. Those files beside
-    the lake that have changed since they were copied are copied again. Then the lock is released, and the transaction
-    reads the catalog's rows.
+    The lake's files never change, and maintenance keeps each for a day after its last use. Only erasures remove files
+    at once, so none runs beside a backup. The files are copied without the write lock. Under it, a transaction on the
+    catalog begins, which sees the catalog as it is then. Those files beside the lake that have changed since they were
+    copied are copied again. Then the lock is released, and the transaction reads the catalog's rows.
     """
 
     def __init__(self, store: RecordStore, place: BackupPlace) -> None:
@@ -113,6 +114,7 @@ class Backup:
             seconds=round(time.monotonic() - started, 2),
             lock_seconds=round(lock_seconds, 3),
             left_out=tuple(sorted(self._copied.left_out)),
+            unreadable=tuple(sorted(self._copied.unreadable)),
             pruned=pruned,
             freed=freed,
         )
@@ -204,6 +206,7 @@ class Backup:
         """
         for _ in range(_TRIES):
             self._copied.left_out.clear()
+            self._copied.unreadable = {*closed_folders(self._settings)}
             files = own_files(self._settings)
             now = file_time(self._settings.scratch)
             files = [file for file in files if not self._is_arriving(file, now)]
@@ -211,7 +214,7 @@ class Backup:
                 copied = [*threads.map(self._copy_own_file, files)]
             self._progress(self._copied.bytes)
             if all(copied):
-                return [self._copied.files[file.path] for file in files if file.path not in self._copied.left_out]
+                return [self._copied.files[file.path] for file in files if file.path not in self._copied.unreadable]
         raise StoreBusy("Files of the store moved all the time while they were copied.", "Run the command again later.")
 
     def _is_arriving(self, file: OwnFile, now: datetime | None) -> bool:
@@ -242,9 +245,9 @@ class Backup:
         except FileNotFoundError:
             return False
         except PermissionError:
-            if not file.path.startswith("inbox/"):
+            if is_readable(self._settings.data / file.path):  # the place of the backups refuses
                 raise
-            copied.left_out.add(file.path)
+            copied.unreadable.add(file.path)
             return True
         if made.bytes != file.bytes:
             return False
@@ -288,7 +291,7 @@ class Backup:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
-        """Wait until no other backup of this store runs, and no other process uses the place."""
+        """Wait until no other backup and no erasure of this store runs, and no other process uses the place."""
         self._place.make()
         with ExitStack() as locks:
             try:
@@ -296,7 +299,8 @@ class Backup:
                 locks.enter_context(self._place.lock())
             except StoreBusy:
                 raise StoreBusy(
-                    "Another backup of this store is running, or another process uses the place of the backups.",
+                    "Another backup or an erasure of this store is running, or another process uses the place of the "
+                    "backups.",
                     "Back up again when it has ended.",
                 ) from None
             yield

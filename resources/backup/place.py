@@ -343,9 +343,12 @@ class BackupPlace:
 
 
 def _location(text: str) -> Location:
+    if not text.strip():  # as a setting, it would mean the default place of a store
+        raise InvalidRequest(
+            "No place of the backups is given: it is empty.",
+            "Give a folder, or s3://BUCKET/PREFIX. On a server, set BACKUP_PLACE in /etc/records/environment.",
+        )
     try:
-        if not text.strip():  # as a setting, it would mean the default place of a store
-            raise InvalidRequest("")
         return Settings.from_environment({"RECORDS_DATA": text}).data
     except InvalidRequest:
         raise InvalidRequest(

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from resources.clock import new_id
 from resources.erasure import derived_files
-from resources.erasure.eraser import summed, working
+from resources.erasure.eraser import summed, without_backups, working
 from resources.erasure.receipts import receipt_place, write_receipt
 from resources.erasure.run_history import RunHistory
 from resources.erasure.source_files import remove_certainly
@@ -54,7 +54,10 @@ class AccountDeletion:
         return self._report(None, planned, self._beyond())
 
     def delete(self) -> ErasureReport:
-        """Delete the account. Returns the receipt. Raises NotFound if there is no such account."""
+        """Delete the account. Returns the receipt. Raises NotFound if there is no such account.
+
+        Raises StoreBusy if another erasure or a backup runs for long.
+        """
         with self._store.reading() as connection:
             known = erasures(connection, self._account)
             if not any(it.record_type is None and it.status is ErasureStatus.BEGUN for it in known):
@@ -62,9 +65,9 @@ class AccountDeletion:
             types = ledger.record_types(connection)
         beyond, erasure_id = self._beyond(), new_id("x", self._store.clock.now())
         begun = self._erasure(erasure_id, ErasureStatus.BEGUN)
-        with self._store.transaction("delete account: begun", self._actor, writes=()) as transaction:
-            begun(transaction)
-        with working(self._store) as folder:
+        with working(self._store) as folder, without_backups(self._store):
+            with self._store.transaction("delete account: begun", self._actor, writes=()) as transaction:
+                begun(transaction)
             touched = []
             for kind, places in self._folders().items():
                 touched.append(Touched(kind, removed=_files_in(places)))

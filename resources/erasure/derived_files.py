@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from resources.backup import last_backup
 from resources.clock import file_time
@@ -15,11 +16,15 @@ from resources.export_writer.plan import EXPORT_ID, PLAN
 from resources.export_writer.sweeping import remove_partial
 from resources.file_storage import entries, files_below, is_local, read, usage
 from resources.record_store import RecordStore
+from resources.record_store.ledger_erasure import Values, strings_of
 from resources.settings import Settings
 from resources.uploads import Uploads
 from schemas.batches import Batch
+from schemas.errors import InvalidRequest
 from schemas.exports import ExportManifest
+from schemas.filters import parse_value
 from schemas.location import Location
+from schemas.record_type import Field
 
 _RESTING = timedelta(minutes=10)
 """How long a temporary file must be unchanged before it counts as left behind, if no process has it open."""
@@ -70,8 +75,16 @@ def report_folders(
     for batch in batches:
         folder = settings.folder(account, "reports") / batch.batch_id
         files = entries(folder)
-        if files and (batch.batch_id in touched or any(map(values.has, _texts_of(files)))):
+        if files and (batch.batch_id in touched or _shows(files, values)):
             yield folder
+
+
+def _shows(files: Collection[Location], values: Values) -> bool:
+    """Returns whether files show an erased value. They may, if this user may not read them."""
+    try:
+        return any(map(values.has, _texts_of(files)))
+    except PermissionError:
+        return True
 
 
 def beyond_reach(settings: Settings) -> Iterator[str]:
@@ -84,11 +97,25 @@ def beyond_reach(settings: Settings) -> Iterator[str]:
 
 def lists_of_lost_keys(settings: Settings, account: str, erased: ErasedRecords) -> Iterator[Location]:
     """Yields the lists of lost records, which a repair wrote, that have a key of an erased record."""
+    record_type = erased.record_type
     for place in entries(settings.folder(account, "lost")):
-        lines = read(place).decode("utf-8", "replace").splitlines()
-        keys = [key for line in lines if isinstance(key := json.loads(line), dict)]
-        if erased.among({name: [key.get(name) for key in keys] for name in erased.record_type.key}):
+        keys, damaged = [], []
+        for line in read(place).decode("utf-8", "replace").splitlines():
+            try:
+                key = json.loads(line, parse_int=str, parse_float=str)
+                keys.append({name: _value(key.get(name), record_type.field(name)) for name in record_type.key})
+            except (ValueError, AttributeError):  # no JSON, or no object
+                damaged.append(line.encode())
+        found = erased.among({name: [key[name] for key in keys] for name in record_type.key})
+        if found or any(map(erased.is_in_bytes, damaged)):
             yield place
+
+
+def _value(text: str | bool | None, field: Field) -> Any:
+    """Returns a value of JSON as a value of the field's type; None if it is not one."""
+    with suppress(InvalidRequest):
+        return parse_value(str(text), field) if text is not None else None
+    return None
 
 
 def _texts_of(files: Collection[Location]) -> Iterator[str]:
@@ -96,15 +123,8 @@ def _texts_of(files: Collection[Location]) -> Iterator[str]:
         text = read(file).decode("utf-8", "replace")
         if file.name.endswith(".json"):
             with suppress(ValueError):
-                yield from _strings(json.loads(text))
+                yield from strings_of(json.loads(text))
         yield html.unescape(text)
-
-
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _strings(each)
 
 
 def export_folders(

@@ -1,8 +1,12 @@
-"""Tells which rows of a file are erased records: by the text or the value of their key, or by given values."""
+"""Tells which rows of a file are erased records: by the value of their key, or by given values.
+
+Keys are compared exactly, because `abc` and `ABC` are two records. A row without a valid key may be a record of a
+similar text. Such rows are named, and never removed.
+"""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -27,10 +31,12 @@ class ErasedRecords:
         self.record_type = record_type
         self.keys = {tuple(key) for key in keys}
         self._conditions = dict(conditions)
-        self._wanted = {tuple(map(_form, key)) for key in self.keys}
-        self._wanted_values = tuple(map(_form, self._conditions.values()))
+        self._wanted = {tuple(map(_text, key)) for key in self.keys}
+        self._wanted_values = tuple(map(_text, self._conditions.values()))
         self._texts: set[str] = set()
-        self._seen: set[tuple[str | None, ...]] = set()
+        self._seen: set[tuple[str, ...]] = set()
+        if len(self._conditions) == 1:  # each of several is a value that many records can have
+            self._take_texts(self._conditions)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -45,11 +51,14 @@ class ErasedRecords:
 
     def has_seen(self, key: Row) -> bool:
         """Returns whether a record with this key was found anywhere."""
-        return tuple(map(_form, key)) in self._seen
+        return tuple(map(_text, key)) in self._seen
 
     def add_version(self, version: Mapping[str, Any]) -> None:
         """Take the values of a version of a record among the texts, without values that many records share."""
-        self._seen.add(tuple(_form(version[name]) for name in self.record_type.key))
+        self._seen.add(tuple(_text(version[name]) for name in self.record_type.key))
+        self._take_texts(version)
+
+    def _take_texts(self, version: Mapping[str, Any]) -> None:
         for field in self.record_type.fields:
             value = version.get(field.name)
             if value is not None and not field.is_coded and not isinstance(value, bool):
@@ -64,18 +73,31 @@ class ErasedRecords:
                 self._texts |= {text, text.strip().lstrip("'")}
 
     def among(self, rows: Mapping[str, Sequence[Any]]) -> list[int]:
-        """Returns the positions of the erased records among rows, given by field as texts or as values."""
+        """Returns the positions of the erased records among rows of values, given by field."""
+        found = sorted(self._matches(rows, lambda value: None if value is None else _text(value)))
+        keys = (self.key_at(rows, at) for at in found)
+        self._seen |= {tuple(map(_text, key)) for key in keys if key is not None}
+        return found
+
+    def similar(self, texts: Mapping[str, Sequence[str | None]], values: Mapping[str, Sequence[Any]]) -> list[int]:
+        """Returns the positions of rows that may be erased records: without a valid key, and with similar texts.
+
+        texts, values: the same rows, as texts and as what was read of them, by field.
+        """
+        return [at for at in sorted(self._matches(texts, _form)) if self.key_at(values, at) is None]
+
+    def _matches(self, rows: Mapping[str, Sequence[Any]], form: Callable[[Any], str | None]) -> set[int]:
+        """Returns the positions of rows with a key or with all given values, if all are compared in a form."""
         found: set[int] = set()
-        key = self.record_type.key
-        if all(name in rows for name in key):
-            forms = zip(*(map(_form, rows[name]) for name in key), strict=True)
-            wanted = {at: form for at, form in enumerate(forms) if form in self._wanted}
-            found |= wanted.keys()
-            self._seen |= {*wanted.values()}
-        if self._conditions and all(name in rows for name in self._conditions):
-            forms = zip(*(map(_form, rows[name]) for name in self._conditions), strict=True)
-            found |= {at for at, form in enumerate(forms) if form == self._wanted_values}
-        return sorted(found)
+        for names, wanted in (
+            (self.record_type.key, self._wanted),
+            (tuple(self._conditions), {self._wanted_values} if self._conditions else set()),
+        ):
+            if wanted and all(name in rows for name in names):
+                forms = {tuple(map(form, each)) for each in wanted}
+                compared = zip(*(map(form, rows[name]) for name in names), strict=True)
+                found |= {at for at, each in enumerate(compared) if each in forms}
+        return found
 
     def key_at(self, rows: Mapping[str, Sequence[Any]], position: int) -> tuple[Any, ...] | None:
         """Returns the key of a row of values; None if a part of it is missing."""
@@ -84,25 +106,25 @@ class ErasedRecords:
 
     def is_in_malformed(self, values: Sequence[str]) -> bool:
         """Returns whether a record that has no certain fields has a key, alone or inside of a longer text."""
-        if len(self.record_type.key) == 1:
-            found = self._wanted.intersection((_form(value),) for value in values)
-            self._seen |= found
-            if found:
-                return True
-        return self.is_in_bytes("\x1f".join(values).encode())
+        alone = {(value,) for value in values} if len(self.record_type.key) == 1 else set()
+        self._seen |= self._wanted & alone
+        return not self._wanted.isdisjoint(alone) or self.is_in_bytes("\x1f".join(values).encode())
+
+    def is_similar(self, values: Sequence[str]) -> bool:
+        """Returns whether a record that has no certain fields has a text like a key."""
+        forms = {form for key in self._wanted for form in map(_form, key)}
+        return len(self.record_type.key) == 1 and not forms.isdisjoint(map(_form, values))
 
     def is_in_bytes(self, content: bytes) -> bool:
         """Returns whether bytes have all parts of a key, in any usual encoding, not as part of a longer word."""
-        found = {tuple(map(_form, key)) for key in self.keys if all(_found(part, content) for part in map(_text, key))}
+        found = {tuple(map(_text, key)) for key in self.keys if all(_found(part, content) for part in map(_text, key))}
         self._seen |= found
         return bool(found)
 
 
-def _form(value: Any) -> str | None:
-    """Returns a text or a value in the form in which both are compared."""
-    if value is None:
-        return None
-    return _text(value).strip().lstrip("'").casefold()
+def _form(text: str | None) -> str | None:
+    """Returns a text in the form in which similar ones are the same."""
+    return None if text is None else text.strip().lstrip("'").casefold()
 
 
 def _text(value: Any) -> str:
@@ -110,6 +132,8 @@ def _text(value: Any) -> str:
         return f"{value.normalize():f}"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        value = value.astimezone(UTC)
     return value_text(value) if isinstance(value, date | bool) else str(value)
 
 

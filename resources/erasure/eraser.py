@@ -7,9 +7,9 @@ A file is written anew beside the old one, flushed, and put into its place. So n
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from resources.clock import new_id
@@ -18,11 +18,13 @@ from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.receipts import receipt_place, write_receipt
 from resources.erasure.run_history import InHistory, RunHistory
 from resources.erasure.source_files import SourceFile, SourceFiles, remove_certainly
-from resources.file_storage import entries, remove
+from resources.file_storage import entries, exists, remove
 from resources.record_store import RecordStore, lake_files, ledger, ledger_exports
 from resources.record_store.compaction import forget
 from resources.record_store.erasure import LakeFile, RecordsErasure, oldest_snapshot
+from resources.record_store.lake import Connection
 from resources.record_store.ledger_erasure import (
+    LedgerChanges,
     append_erasure,
     erasures,
     forget_statistics,
@@ -32,11 +34,14 @@ from resources.record_store.selection import known_type, require_account
 from resources.record_store.transaction import Transaction
 from schemas.batches import Batch, BatchStatus
 from schemas.erasure import Erasure, ErasureReport, ErasureRequest, ErasureStatus, Found, Touched
-from schemas.errors import InvalidRequest, Refused
+from schemas.errors import InvalidRequest, Refused, StoreBusy
 from schemas.exports import ExportManifest
 from schemas.filters import parse_value
 from schemas.location import Location
 from schemas.record_type import RecordType
+
+_ROUNDS = 10
+"""How often files are searched again for what came during an erasure."""
 
 
 @dataclass
@@ -53,6 +58,7 @@ class _Plan:
     folders: dict[Found, list[Location]] = field(default_factory=dict)
     beyond: list[str] = field(default_factory=list)
     runs: InHistory = field(default_factory=InHistory)
+    ledger: LedgerChanges = field(default_factory=LedgerChanges)
 
     @property
     def previews(self) -> list[Batch]:
@@ -61,10 +67,16 @@ class _Plan:
         return [it for it in self.batches if it.status is BatchStatus.PREVIEWED and it.batch_id in had]
 
     @property
+    def sources_left(self) -> list[SourceFile]:
+        """Returns the files that stay, without their records: those of open previews are removed."""
+        gone = {preview.batch_id for preview in self.previews}
+        return [it for it in self.sources if it.kind is not Found.REJECTS or it.batch_id not in gone]
+
+    @property
     def is_empty(self) -> bool:
         """Returns whether nothing was found. The folders are searched only if something was."""
         found = [*self.files, *self.superfluous, *self.sources, *self.staged]
-        return not found and not self.folders and not self.runs.number
+        return not found and not self.folders and not self.runs.number and not self.ledger.having
 
 
 class Eraser:
@@ -86,14 +98,15 @@ class Eraser:
         """Erase the records. Returns the receipt.
 
         Raises NotFound for an unknown account or type, and InvalidRequest if the request names no records. Raises
-        Refused, before any change, if a file that waits for its import cannot be written without them.
+        Refused, before any change, if a file that waits for its import cannot be written without them. Raises StoreBusy
+        if another erasure or a backup runs for long.
         """
         with self._store.reading() as connection:
             is_begun = any(
                 it.status is ErasureStatus.BEGUN and it.record_type == request.record_type
                 for it in erasures(connection, request.account, request.record_type)
             )
-        with working(self._store) as folder:
+        with working(self._store) as folder, without_backups(self._store):
             found = self._search(request, folder)
             files = SourceFiles(self._store, request.account, found.erased, folder)
             files.require_exact(found.sources)
@@ -102,18 +115,21 @@ class Eraser:
             erasure_id = new_id("x", self._store.clock.now())
             discarded = self._discard(found)
             touched = [self._mask_ledger(request, found, erasure_id)]
-            for kind, places in found.folders.items():
-                for place in places:
-                    if kind is Found.EXPORTS:
-                        derived_files.remove_beside_destination(place)
-                    remove_certainly(place)
-                touched.append(Touched(kind, removed=len(places)))
+            touched += self._remove_folders(found)
             touched.append(files.mask_reasons())
             touched += [files.erase(file, self._actor) for file in found.sources]
             touched.append(self._erase_from_runs(found))
-            touched.append(self._erase_from_lake(request, found))
+            for number in range(_ROUNDS):
+                came, previews = self._erase_what_came(request, found, erasure_id, files, folder)
+                discarded += previews
+                if number and not came:
+                    break
+                touched += [*came, self._erase_from_lake(request, found)]
+            else:
+                found.beyond.append("Files with the records arrived during the whole erasure: erase again.")
             touched.append(self._erase_from_runs(found))  # what a sensor has written meanwhile
         self._store.rebuild_history()
+        found.beyond += [it for it in files.beyond if it not in found.beyond]
         found.beyond += self._store.vacuum()
         return self._finish(self._report(erasure_id, request, touched, found, discarded))
 
@@ -146,6 +162,7 @@ class Eraser:
         found.staged = [*derived_files.staged_batches(self._store, request.account, batches, erased, folder)]
         touched |= {it.batch_id for it in found.staged} | {it.batch_id for it in found.sources if it.batch_id}
         self._search_derived(request, found, touched, sources, folder)
+        found.beyond += sources.beyond
         return found
 
     def _search_derived(
@@ -159,6 +176,8 @@ class Eraser:
         is_elsewhere = uploads or lost or self._is_in_trash(request, found, trash, sources)
         if self._runs is not None:
             found.runs = self._runs.find(found.erased.values)
+        with self._store.reading() as connection:
+            found.ledger = self._mask_rows(connection, request, found, changes=False)
         if found.is_empty and not is_elsewhere:
             return
         may_have = {it.export_id for it in found.exports}
@@ -182,11 +201,7 @@ class Eraser:
         for preview in found.previews:  # its files would be of no use without it
             places = [rejects / preview.batch_id, staging / preview.batch_id]
             found.folders[Found.PREVIEWS] += [it for it in places if entries(it)]
-        found.sources = [
-            it
-            for it in found.sources
-            if it.kind is not Found.REJECTS or it.batch_id not in {preview.batch_id for preview in found.previews}
-        ]
+        found.sources = found.sources_left
         found.beyond += [
             f"An export that may have the records: {each}." for each in derived_files.delivered(settings, found.exports)
         ]
@@ -221,13 +236,68 @@ class Eraser:
             discarded.append(preview.batch_id)
         return tuple(discarded)
 
+    def _remove_folders(self, found: _Plan) -> Iterator[Touched]:
+        for kind, places in found.folders.items():
+            for place in places:
+                if kind is Found.EXPORTS:
+                    derived_files.remove_beside_destination(place)
+                remove_certainly(place)
+            yield Touched(kind, removed=len(places))
+
+    def _erase_what_came(
+        self, request: ErasureRequest, found: _Plan, erasure_id: str, files: SourceFiles, folder: Path
+    ) -> tuple[list[Touched], tuple[str, ...]]:
+        """Erase from files that were moved, and from batches that were recorded, since the search.
+
+        Returns what was done, and the discarded previews. A file that cannot be cut any more is left, and named.
+        """
+        account = request.account
+        with self._store.reading() as connection:
+            batches = ledger.batches(connection, account=account, record_type=request.record_type)
+        came = _Plan(found.erased, batches, {}, [], [], sources=files.find(batches))
+        came.staged = [*derived_files.staged_batches(self._store, account, batches, found.erased, folder)]
+        waiting = [it for it in came.sources if it.is_waiting and not it.is_exact]
+        named = [
+            f"{found.erased.values.masked_name(str(it.place))} came during the erasure and has the records: import or "
+            "remove it, then erase again."
+            for it in waiting
+        ]
+        found.beyond += [it for it in (*named, *files.beyond) if it not in found.beyond]
+        came.sources = [it for it in came.sources if it not in waiting]
+        if not came.sources and not came.staged:
+            return [], ()
+        touched = {it.batch_id for it in came.staged} | {it.batch_id for it in came.sources if it.batch_id}
+        previews = [it.batch_id for it in came.previews]
+        kinds = [(Found.PREVIEWS, "rejects", previews), (Found.STAGED, "staging", [it.batch_id for it in came.staged])]
+        came.folders = {kind: [self._settings.folder(account, name) / it for it in ids] for kind, name, ids in kinds}
+        came.folders[Found.REPORTS] = [
+            *derived_files.report_folders(self._settings, account, batches, touched, found.erased)
+        ]
+        came.sources = came.sources_left
+        discarded = self._discard(came)
+        done = [self._mask_ledger(request, came, erasure_id), *self._remove_folders(came)]
+        return [*done, *(files.erase(file, self._actor) for file in came.sources)], discarded
+
     def _mask_ledger(self, request: ErasureRequest, found: _Plan, erasure_id: str) -> Touched:
-        values = found.erased.values
         begun = self._erasure(request.account, request.record_type, erasure_id, ErasureStatus.BEGUN)
         with self._store.rewriting("erase: ledger", self._actor, request.account, (), begun) as connection:
-            changes = mask_rows(connection, request.account, request.record_type, values)
+            changes = self._mask_rows(connection, request, found)
             forget_statistics(connection)
         return Touched(Found.LEDGER, rewritten=changes.changed, removed=changes.removed)
+
+    def _mask_rows(
+        self, connection: Connection, request: ErasureRequest, found: _Plan, *, changes: bool = True
+    ) -> LedgerChanges:
+        """Mask the ledger's rows, or count those that it would mask."""
+        goes = {self._settings.path_below_data(it.place) for it in found.sources}
+        goes |= {self._settings.path_below_data(it) for places in found.folders.values() for it in places}
+
+        def is_left(path: str) -> bool:
+            parents = map(str, PurePosixPath(path).parents)
+            return path not in goes and goes.isdisjoint(parents) and exists(self._settings.data / path)
+
+        values = found.erased.values
+        return mask_rows(connection, request.account, request.record_type, values, is_left, changes=changes)
 
     def _erase_from_runs(self, found: _Plan) -> Touched:
         """Mask the values in the history of runs. The lake goes after it, because it has the values to look for."""
@@ -319,6 +389,8 @@ class Eraser:
             Touched(Found.RECORDS, len(found.files), len(found.superfluous), sum(found.files.values())),
             *(Touched(it.kind, int(it.is_exact), int(not it.is_exact), len(it.found.records)) for it in found.sources),
         ]
+        if not found.is_empty:
+            planned.append(Touched(Found.LEDGER, found.ledger.changed, found.ledger.removed))
         planned.append(Touched(Found.RUNS, rewritten=found.runs.number))
         return [*planned, *(Touched(kind, removed=len(places)) for kind, places in found.folders.items())]
 
@@ -357,6 +429,20 @@ def working(store: RecordStore) -> Iterator[Path]:
                 yield folder
         finally:
             remove(folder)
+
+
+@contextmanager
+def without_backups(store: RecordStore) -> Iterator[None]:
+    """Let no backup run meanwhile. Raises StoreBusy if one runs for long: it copies files that would be removed."""
+    with ExitStack() as locks:
+        try:
+            locks.enter_context(store.lock("backup", store.settings.lock_seconds))
+        except StoreBusy:
+            raise StoreBusy(
+                "A backup of this store is running. An erasure would remove files that it copies.",
+                "Nothing was erased. Give the same command again when the backup has ended.",
+            ) from None
+        yield
 
 
 def summed(touched: list[Touched]) -> tuple[Touched, ...]:

@@ -1,8 +1,9 @@
 """The files of an account that were imported or wait for it, and how erased records leave them."""
 
+import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from resources.erasure.source_search import FoundRecords, SourceSearch
 from resources.file_storage import entries, exists, files_below, is_local, read, remove
 from resources.inbox.bundles import WHY, why_name
 from resources.record_store import RecordStore
+from resources.store_files import closed_folders
 from schemas.batches import Batch
 from schemas.erasure import Found, Touched
 from schemas.errors import NotAccessible, NotFound, Refused
@@ -60,11 +62,32 @@ class SourceFiles:
         self._erased = erased
         self._folder = folder
         self._search = SourceSearch(store, account, erased)
+        self._unreadable: set[str] = set()
+        self._similar: set[str] = set()
+
+    @property
+    def beyond(self) -> list[str]:
+        """Returns, as sentences, the files with rows that may be erased records, and what this user may not read."""
+        masked = self._erased.values.masked_name
+        return [
+            *(
+                f"{masked(path)} has a row without a valid key that may be of the records: look at it."
+                for path in sorted(self._similar)
+            ),
+            *(
+                f"{masked(path)} may not be read by this user, so it was not searched. "
+                "It may have the records: let this user read it, then erase again."
+                for path in sorted(self._unreadable)
+            ),
+        ]
 
     def find(self, batches: Sequence[Batch]) -> list[SourceFile]:
-        """Returns the files with erased records: rejects, inbox, archive and quarantine."""
+        """Returns the files with erased records: rejects, inbox, archive and quarantine.
+
+        A rejects file with a value in its name alone is among them, because it gets another name.
+        """
         known = {batch.batch_id: batch for batch in batches}
-        found = []
+        found, others = [], []
         for kind, place, batch_id in self._places(known):
             if is_local(place) and not (place.is_file() and not place.is_symlink()):
                 continue
@@ -75,12 +98,24 @@ class SourceFiles:
             try:
                 with self._store.files.fetched(place, self._folder) as path:
                     records = self._search.find(path, batch)
+                    if records.has_similar:
+                        self._similar.add(str(place))
                     if records.has_any:
                         with cut(path, records, self._folder) as after:
                             found.append(SourceFile(kind, place, records, after is not None, batch_id))
+                    elif kind is Found.REJECTS:
+                        others.append(SourceFile(kind, place, records, True, batch_id))
             except (FileNotFoundError, NotFound):  # it was moved or removed meanwhile
                 continue
-        return found
+            except PermissionError:
+                self._unreadable.add(str(place))
+        own = re.compile(
+            rf"(accounts/{self._account}(/rejects.*)?)|"
+            rf"(inbox|processing/[^/]+|archive|quarantine)/{self._account}(/{re.escape(self._type)}.*)?"
+        )
+        settings, values = self._store.settings, self._erased.values
+        self._unreadable |= {str(settings.data / it) for it in closed_folders(settings) if own.fullmatch(it)}
+        return found + [file for file in others if values.has(file.place.name)]
 
     def finds_in(self, path: Path) -> bool:
         """Returns whether a file of this machine has erased records."""
@@ -88,8 +123,13 @@ class SourceFiles:
 
     def finds_in_place(self, place: Location) -> bool:
         """Returns whether a file of the store has erased records; False if it was removed meanwhile."""
-        with suppress(FileNotFoundError, NotFound), self._store.files.fetched(place, self._folder) as path:
-            return self._search.find(path).has_any
+        try:
+            with self._store.files.fetched(place, self._folder) as path:
+                return self._search.find(path).has_any
+        except PermissionError:
+            self._unreadable.add(str(place))
+        except (FileNotFoundError, NotFound):
+            pass
         return False
 
     def require_exact(self, files: Sequence[SourceFile]) -> None:
@@ -113,7 +153,7 @@ class SourceFiles:
         try:
             with (
                 self._store.files.fetched(file.place, self._folder) as path,
-                cut(path, file.found, self._folder) as after,
+                cut(path, file.found, self._folder) if file.found.has_any else nullcontext(path) as after,
             ):
                 if after is None:
                     remove_certainly(file.place)
@@ -141,7 +181,11 @@ class SourceFiles:
         for listed in files_below(self._store.settings.quarantine / self._account / self._type):
             if listed.place.name not in _REASONS:
                 continue
-            text = read(listed.place).decode("utf-8", "replace")
+            try:
+                text = read(listed.place).decode("utf-8", "replace")
+            except PermissionError:
+                self._unreadable.add(str(listed.place))
+                continue
             masked = values.masked(text)
             if masked != text:
                 with self._store.files.making(listed.place) as made:
@@ -159,16 +203,24 @@ class SourceFiles:
 
     def _places(self, known: "dict[str, Batch]") -> Iterator[tuple[Found, Location, str | None]]:
         settings = self._store.settings
-        for folder in entries(settings.folder(self._account, "rejects")):
+        for folder in _readable(settings.folder(self._account, "rejects")):
             if folder.name in known:
-                yield from ((Found.REJECTS, place, folder.name) for place in entries(folder))
-        for place in entries(settings.inbox / self._account / self._type):
+                yield from ((Found.REJECTS, place, folder.name) for place in _readable(folder))
+        for place in _readable(settings.inbox / self._account / self._type):
             yield Found.INBOX, place, None
-        for bundle in entries(settings.processing):
-            for place in entries(bundle / self._account / self._type):
+        for bundle in _readable(settings.processing):
+            for place in _readable(bundle / self._account / self._type):
                 yield Found.INBOX, place, None
         for listed in files_below(settings.archive / self._account / self._type):
             yield Found.ARCHIVE, listed.place, listed.place.parent.name
         for listed in files_below(settings.quarantine / self._account / self._type):
             if listed.place.name not in _REASONS:
                 yield Found.QUARANTINE, listed.place, None
+
+
+def _readable(folder: Location) -> Sequence[Location]:
+    """Returns the files and folders in a folder; none if this user may not read it."""
+    try:
+        return entries(folder)
+    except PermissionError:
+        return ()

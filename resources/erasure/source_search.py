@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from resources.erasure.erased_records import ErasedRecords
 from resources.file_reader import FileReader, TextChunk
 from resources.importing.source import Opener, Source
+from resources.importing.stager import reason_to_unescape, unescaped
 from resources.record_store import RecordStore
 from schemas import load_model
 from schemas.batches import Batch, ImportRequest
@@ -33,6 +34,7 @@ class FoundRecords:
     records: their numbers, from 1. lines: the lines on which each begins and the next record begins; None for the end.
     total: the number of all records. None if the file cannot be read as records, and has a key anyway.
     form, packing, used: the name of the file's format, its packing, and how it was read.
+    has_similar: whether other rows may be erased records. They have no valid key, and a text like that of a record.
     """
 
     records: frozenset[int] = frozenset()
@@ -41,6 +43,7 @@ class FoundRecords:
     form: str = ""
     packing: str | None = None
     used: ReadOptions = field(default_factory=ReadOptions)
+    has_similar: bool = False
 
     @property
     def has_any(self) -> bool:
@@ -66,12 +69,12 @@ class SourceSearch:
         try:
             request = ImportRequest(path, self._account, self._type.name, **said)
             with Opener(self._store, request) as opener:
-                return self._searched(opener.source(), maps)
+                return self._searched(request, opener.source(), maps)
         except (InvalidRequest, UnreadableFile):
             is_there = any(map(self._erased.is_in_bytes, _unpacked(path)))
             return FoundRecords(total=None) if is_there else FoundRecords()
 
-    def _searched(self, source: Source, maps: Mapping[str, str]) -> FoundRecords:
+    def _searched(self, request: ImportRequest, source: Source, maps: Mapping[str, str]) -> FoundRecords:
         reader = source.reader
         earlier = source.earlier.remembered if source.earlier else None
         fields = map_headers(
@@ -81,10 +84,12 @@ class SourceSearch:
             raise InvalidRequest("No column has what tells the records apart.", "")
         gone: set[int] = set()
         lines: list[tuple[int, int | None]] = []
-        total, opened = 0, None
+        total, opened, has_similar = 0, None, False
+        unescapes = reason_to_unescape(source, request) is not None
         for chunk in reader.chunks():
-            erased = self._in_chunk(source, chunk, fields)
+            erased, are_similar = self._in_chunk(source, chunk, fields, unescapes=unescapes)
             gone |= erased
+            has_similar |= are_similar
             for record, line in _in_order(chunk):
                 total += 1
                 if opened is not None:
@@ -94,36 +99,43 @@ class SourceSearch:
                     opened = line
         if opened is not None:
             lines.append((opened, None))
-        return FoundRecords(frozenset(gone), tuple(lines), total, reader.format.name, reader.packing, reader.used)
+        form, packing, used = reader.format.name, reader.packing, reader.used
+        return FoundRecords(frozenset(gone), tuple(lines), total, form, packing, used, has_similar)
 
-    def _in_chunk(self, source: Source, chunk: TextChunk, fields: Mapping[str, int]) -> set[int]:
-        """Returns the numbers of the erased records of a chunk."""
+    def _in_chunk(
+        self, source: Source, chunk: TextChunk, fields: Mapping[str, int], *, unescapes: bool
+    ) -> tuple[set[int], bool]:
+        """Returns the numbers of the erased records of a chunk, and whether others may be erased records.
+
+        unescapes: whether an import takes the ' from texts such as '=1+1.
+        """
         import pyarrow as pa
 
         found = {it.record for it in chunk.malformed if self._erased.is_in_malformed(it.values)}
+        has_similar = any(it.record not in found and self._erased.is_similar(it.values) for it in chunk.malformed)
         for malformed in chunk.malformed:
             if malformed.record in found:
                 ours = len(REJECTS_COLUMNS) if set(REJECTS_COLUMNS) <= set(source.reader.headers) else 0
                 self._erased.add_texts({}, malformed.values[: len(malformed.values) - ours])
         if not len(chunk.records):
-            return found
+            return found, has_similar
         columns = chunk.values.columns
         texts = {name: columns[fields[name]] for name in self._erased.fields if name in fields}
         typed, _ = validate(
             self._model,
-            pa.table(texts),
+            pa.table({name: unescaped(column) if unescapes else column for name, column in texts.items()}),
             time_zone=source.time_zone,
             date_order=source.options.date_order,
             decimal=source.decimal,
         )
-        rows: set[int] = set()
-        for table in (texts, {name: typed[name] for name in typed.column_names}):
-            rows |= set(self._erased.among({name: column.to_pylist() for name, column in table.items()}))
+        values = {name: typed[name].to_pylist() for name in typed.column_names}
+        rows = self._erased.among(values)
+        similar = self._erased.similar({name: column.to_pylist() for name, column in texts.items()}, values)
         own = {at for at, header in enumerate(source.reader.headers) if header in REJECTS_COLUMNS}
         for at in rows:
             row = ["" if number in own else column[at].as_py() or "" for number, column in enumerate(columns)]
             self._erased.add_texts(fields, row)
-        return found | {chunk.records[at].as_py() for at in rows}
+        return found | {chunk.records[at].as_py() for at in rows}, has_similar or not {*rows}.issuperset(similar)
 
 
 def has_the_others(before: Path, after: Path, found: FoundRecords) -> bool:

@@ -3,11 +3,13 @@
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
 ZIP_SIGNATURE = b"PK\x03\x04"
 EMPTY_ZIP_SIGNATURE = b"PK\x05\x06"
+_ENCRYPTED = 0x1  # a flag of a file, with every kind of encryption
 DIRECTORY_BYTES = 4 << 20
 """The largest directory of an archive."""
 ZIP_ERRORS = (
@@ -28,23 +30,31 @@ def open_archive(file: BinaryIO, directory_bytes: int = DIRECTORY_BYTES) -> zipf
     return zipfile.ZipFile(cast(BinaryIO, _LimitedReads(file, directory_bytes)))
 
 
-def archive_members(path: Path) -> frozenset[str] | None:
-    """Returns the names in an archive; None if its directory is damaged or too large."""
+def archive_members(path: Path) -> tuple[str, ...] | None:
+    """Returns the names in an archive, equal ones too; None if its directory is damaged or too large."""
     try:
         with path.open("rb") as file, open_archive(file) as archive:
-            return frozenset(archive.namelist())
+            return tuple(archive.namelist())
     except (DirectoryTooLarge, *ZIP_ERRORS):
         return None
 
 
-def only_file(path: Path) -> str | None:
-    """Returns the name of the only file in an archive; None if it has others, or none, or is a document of an office.
+def files_of(members: Iterable[str]) -> list[str]:
+    """Returns those names in an archive that are files, sorted, without what macOS adds."""
+    names = [it for it in members if not it.endswith("/") and not it.startswith("__MACOSX/")]
+    return sorted(it for it in names if PurePosixPath(it).name != ".DS_Store")
 
-    What macOS adds is not counted.
-    """
-    names = [it for it in archive_members(path) or () if not it.endswith("/") and not it.startswith("__MACOSX/")]
-    names = [it for it in names if PurePosixPath(it).name != ".DS_Store"]
+
+def only_file(path: Path) -> str | None:
+    """Returns the name of the only file in an archive; None if it has others, or none."""
+    names = files_of(archive_members(path) or ())
     return names[0] if len(names) == 1 else None
+
+
+def is_encrypted(path: Path, member: str) -> bool:
+    """Returns whether a file in an archive needs a password."""
+    with path.open("rb") as file, open_archive(file) as archive:
+        return bool(archive.getinfo(member).flag_bits & _ENCRYPTED)
 
 
 class _LimitedReads:

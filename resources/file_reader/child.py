@@ -28,7 +28,7 @@ from resources.checksums import sha256_of
 from resources.defects import defect
 from resources.disk_space import free_bytes
 from resources.file_reader import confinement, scratch
-from resources.file_reader.archive import ZIP_ERRORS, ZIP_SIGNATURE, only_file, open_archive
+from resources.file_reader.archive import ZIP_ERRORS, ZIP_SIGNATURE, is_encrypted, only_file, open_archive
 from resources.file_reader.chunk import TextChunk
 from resources.file_reader.formats import recognise
 from resources.file_reader.formatted_cells import FORMATTED_CELLS
@@ -129,11 +129,11 @@ def _read(request: dict[str, Any], limits: ReadLimits, answer: BinaryIO) -> None
         "questions": [asdict(question) for question in opened.questions],
         "float_columns": opened.float_columns,
         "text_columns": opened.text_columns,
-        "mixed_columns": opened.mixed_columns,
         "number_formats": opened.number_formats or (),
         "outline": format_.outline(opened),
         "first_rows": [(number, _shortened(row)) for number, row in format_.first_rows(opened)],
         "alternatives": format_.alternatives(opened),
+        "names_beside": format_.names_beside(opened),
         "packing": packing if member is None else None,
         "sha256": digest,
     }
@@ -195,6 +195,11 @@ def _unpacked_if_packed(path: Path, name: str, limits: ReadLimits) -> tuple[Path
     member = None
     if start == ZIP_SIGNATURE and (member := only_file(path)) is not None:
         packing = "zip"
+        if is_encrypted(path, member):
+            raise UnreadableFile(
+                f"{name} is an encrypted ZIP archive.",
+                "Unpack it with its password, and import the file that is inside.",
+            )
     if packing is not None:
         path = _unpacked(path, name, packing, limits, member)
     if path.stat().st_size > limits.file_mb * 1_000_000:

@@ -27,6 +27,14 @@ _KINDS = {
     "date": re.compile(r"\d{1,4}([-/.:]\d{1,4})+([T ][\d:.+-]{0,20}Z?)?"),
     "address": re.compile(r"[^@\s]{1,99}@[^@\s]{1,99}\.[^@\s.]{1,20}"),
 }
+_DESCRIPTION = re.compile(
+    r"(string|text|n?varchar2?|char|int(eger)?|bigint|number|numeric|decimal|float|double|real|date(time)?|time(stamp)?|"
+    r"bool(ean)?|uuid|enum)(\s*\([\d, ]+\))?|"
+    r"\(?(required|optional|mandatory|unique|key|primary key|not null|null(able)?|pflicht\w*)\)?|"
+    r"(e\.g\.|z\. ?b\.|p\. ?ex\.|examples?:|beispiel:) ?.+",
+    re.IGNORECASE,
+)
+"""What a row below the header says of its columns: a type, whether a value must be there, or an example."""
 _Rows = Sequence[tuple[int, Sequence[str]]]
 
 
@@ -56,7 +64,9 @@ def find_header_row(rows: Iterable[tuple[int, Sequence[str]]], noun: str = "row"
         return None
     chosen, is_certain = _chosen(filled)
     if is_certain:
-        is_second = chosen + 1 < len(filled) and not _names(filled, chosen) and _names(filled, chosen + 1)
+        is_second = chosen + 1 < len(filled) and (
+            (not _names(filled, chosen) and _names(filled, chosen + 1)) or describes_columns(filled[chosen + 1][1])
+        )
         return HeaderRow(filled[chosen][0], chosen, (SECOND_HEADER,) if is_second else ())
     first = _first_of_several(filled)
     candidates = [chosen, *dict.fromkeys(at for at in (first, 0) if at != chosen)]
@@ -89,6 +99,13 @@ def beginning(row: Iterable[str]) -> str:
 def has_values(row: Sequence[str]) -> bool:
     """Returns whether a row of text is more than delimiters. A field alone is a value, though it is empty."""
     return len(row) == 1 or any(row)
+
+
+def describes_columns(row: Sequence[str]) -> bool:
+    """Returns whether a row describes the columns above which it could stand: most of its values are such words."""
+    filled = [text.strip() for text in row if text.strip()]
+    described = sum(_DESCRIPTION.fullmatch(text) is not None for text in filled)
+    return described > 1 and described * 2 > len(filled)
 
 
 def are_names(row: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

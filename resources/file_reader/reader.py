@@ -129,6 +129,11 @@ class FileReader:
         return found
 
     @property
+    def names_beside(self) -> tuple[str, ...]:
+        """The names of values of the file that are no part of its records, as beside the list of a JSON file."""
+        return tuple(self._first_answer()["names_beside"])
+
+    @property
     def float_columns(self) -> tuple[int, ...]:
         """The columns that are floating-point numbers in the file, from 0."""
         return tuple(self._first_answer()["float_columns"])
@@ -137,11 +142,6 @@ class FileReader:
     def text_columns(self) -> frozenset[int]:
         """The columns, from 0, that have only texts, in a format with numbers of its own."""
         return frozenset(self._first_answer()["text_columns"])
-
-    @property
-    def mixed_columns(self) -> frozenset[int]:
-        """The columns, from 0, that have texts and other values, if no chunk says which cells are texts."""
-        return frozenset(self._first_answer()["mixed_columns"])
 
     def _first_answer(self) -> dict[str, Any]:
         if self._first is None:

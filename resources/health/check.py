@@ -1,14 +1,14 @@
 """`StoreCheck`: compares a whole store with itself. It changes nothing, and runs beside writers."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 import duckdb
 
-from resources.file_storage import entries, usage
+from resources.file_storage import entries, is_local, usage
 from resources.health.arrived import foreign, misplaced
 from resources.health.comparing import Comparison
 from resources.health.inventory import Inventory, batch_of, is_partial, present_files, take_inventory
@@ -21,6 +21,7 @@ from resources.record_store.ledger_erasure import erased_since, erasures
 from resources.record_store.refusals import not_ready
 from resources.record_store.snapshots import snapshots_of
 from resources.record_store.store_mark import StoreMark, Writing
+from resources.store_files import closed_folders, is_readable
 from resources.upkeep.leftovers import UNKNOWN_FOR
 from schemas.batches import STANDING, Batch, BatchStatus
 from schemas.checks import CheckReport, Finding, Kind, listed
@@ -78,6 +79,7 @@ class StoreCheck:
         comparison = Comparison(self._settings.data, fast=self._fast, progress=progress, total=total)
         damaged = self._compare(inventory, comparison)
         self._findings += damaged.values()
+        self._findings += self._closed(inventory, damaged)
         self._findings += self._unknown(inventory)
         self._findings += self._arrivals(inventory)
         self._findings += self._leftovers(inventory)
@@ -137,6 +139,16 @@ class StoreCheck:
             again = take_inventory(self._settings, connection, inventory.present, self._now(connection))
         second = Comparison(self._settings.data, fast=self._fast)
         return second.findings(again.wanted[path] for path in suspects.keys() & again.wanted.keys())
+
+    def _closed(self, inventory: Inventory, damaged: Mapping[str, Finding]) -> Iterator[Finding]:
+        """Yield the files and folders that this user may not read, except arriving files."""
+        if not is_local(self._settings.data):
+            return
+        files = (it for it in inventory.present if it not in damaged and not it.startswith(f"{LAKE}/"))
+        for path in (*closed_folders(self._settings), *files):
+            if not is_readable(self._settings.data / path):
+                sentence = f"{path} may not be read by this user, so backups lack it and erasures cannot search it."
+                yield Finding(Kind.UNREADABLE, sentence, path)
 
     def _unknown(self, inventory: Inventory) -> Iterator[Finding]:
         """Yield the files of the lake that no snapshot needs. A transaction may be making some of them now."""

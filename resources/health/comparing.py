@@ -47,7 +47,7 @@ class Comparison:
         if self._fast:
             self._counted(size, files=1)
             if wanted.bytes is not None and size != wanted.bytes:
-                return self._wrong(wanted, Kind.DAMAGED, f"has {size:,} bytes, and {wanted.bytes:,} were written")
+                return self._differs(wanted, size)
             return None
         if not wanted.has_checksum:
             if (wanted.is_required and wanted.known is not None) or wanted.path.startswith("lake/"):
@@ -58,10 +58,10 @@ class Comparison:
         except FileNotFoundError:
             return self._wrong(wanted, Kind.MISSING, "is missing") if wanted.is_required else None
         except DamagedFile:
-            is_whole = False
+            return self._wrong(wanted, Kind.DAMAGED, _difference(size, wanted.bytes))
         except OSError as error:
             return self._wrong(wanted, Kind.DAMAGED, f"cannot be read: {error.strerror}")
-        return None if is_whole else self._wrong(wanted, Kind.DAMAGED, _difference(size, wanted.bytes))
+        return None if is_whole else self._differs(wanted, size)
 
     def _is_whole(self, place: Location, wanted: Wanted) -> bool:
         if wanted.sha256 is not None:
@@ -84,6 +84,11 @@ class Comparison:
             self.files += files
             if self._progress is not None:
                 self._progress(self.bytes, max(self._total, self.bytes))
+
+    def _differs(self, wanted: Wanted, size: int) -> Finding:
+        if wanted.known is not None and wanted.known.is_editable:
+            return self._wrong(wanted, Kind.EDITED, "was edited since it was written")
+        return self._wrong(wanted, Kind.DAMAGED, _difference(size, wanted.bytes))
 
     def _wrong(self, wanted: Wanted, kind: Kind, what: str) -> Finding:
         return Finding(kind, f"{wanted.path} {what}.", wanted.path, wanted.account, wanted.batches)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from resources.file_reader import CellProblem, Malformed, TextChunk
 from resources.record_store.problems import PROBLEMS
+from schemas.counts import numbered
 from schemas.mapping import Mapping
 from schemas.validation import Failures
 
@@ -41,7 +42,7 @@ def elsewhere(failures: list[Failures], chunk: TextChunk, mapping: Mapping) -> l
 def malformed_rows(chunk: TextChunk, expected: int) -> list[pa.RecordBatch]:
     """Returns the records that are no rows of the table, as problems. expected: how many fields a record has."""
     texts = {
-        Malformed.FIELD_COUNT: f"must have {expected:,} fields, as the header has",
+        Malformed.FIELD_COUNT: f"must have {numbered(expected, 'field')}, as the header has",
         Malformed.QUOTATION_MARK: "must have quotation marks only around whole fields",
         Malformed.REPEATED_HEADER: "must not be the header again",
     }
@@ -53,7 +54,7 @@ def malformed_rows(chunk: TextChunk, expected: int) -> list[pa.RecordBatch]:
             "field": None,
             "rule": bad.why.value,
             "expected": texts[bad.why],
-            "value": found.get(bad.why, f"{bad.fields:,} fields"),
+            "value": found.get(bad.why, numbered(bad.fields, "field")),
         }
         for bad in chunk.malformed
     ]

@@ -8,13 +8,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from resources.file_reader import TextChunk
-from schemas.footers import Footer, is_footer
+from schemas.footers import TOTALS, Footer, is_figure, is_footer, is_remark
 from schemas.validation import Failures
 from schemas.warnings import BatchWarning, WarningCode
 
 _MOST = 5
 """How many records at the end of a file are looked at."""
-_LONGEST = 60
+_COMPARED = 50
+"""How many records above the last ones are compared with them."""
+_LONGEST, _SHOWN, _MOST_TOTALS = 60, 3, 10_000
 _RULE = "footer"
 _EXPECTED = "must be no total or note at the end; --footer skip leaves it out, --footer keep reads it"
 
@@ -44,11 +46,17 @@ class LastLines:
         self._key = key
         self._width = width
         self._found: list[_LastLine] = []
+        self._totals: list[tuple[int, str]] = []
 
     @property
     def skipped(self) -> int:
         """Returns how many of them are left out; complete after the last chunk."""
         return len(self._found) if self._choice is Footer.SKIP else 0
+
+    @property
+    def lines(self) -> list[int]:
+        """Returns on which lines they are; complete after the last chunk."""
+        return [it.line for it in self._found]
 
     @property
     def understood(self) -> tuple[tuple[str, str], ...]:
@@ -62,6 +70,7 @@ class LastLines:
         """Yields the chunks, without the last lines if these are left out."""
         waiting: deque[TextChunk] = deque()
         for chunk in chunks:
+            self._note_totals(chunk)
             waiting.append(chunk)
             while len(waiting) > 1 and sum(map(_size, list(waiting)[1:])) >= _MOST:
                 yield waiting.popleft()
@@ -94,6 +103,23 @@ class LastLines:
                 f"To leave {'it' if number == 1 else 'them'} out: --footer skip."
             )
             yield BatchWarning(WarningCode.FOOTER, None, number, sentence, tuple(it.text for it in self._found))
+        known = {it.record for it in self._found}
+        totals = [text for record, text in self._totals if record not in known]
+        if totals and self._choice is not Footer.KEEP:
+            what = "record has" if len(totals) == 1 else "records have"
+            sentence = (
+                f"{len(totals):,} {what} a word for a total as key, and {'is' if len(totals) == 1 else 'are'} read."
+            )
+            yield BatchWarning(WarningCode.FOOTER, None, len(totals), sentence, tuple(dict.fromkeys(totals))[:_SHOWN])
+
+    def _note_totals(self, chunk: TextChunk) -> None:
+        """Note the records with a word for a total as key, wherever they stand."""
+        at = next(iter(self._key), None)
+        if at is None or not len(chunk.records) or len(self._totals) > _MOST_TOTALS:
+            return
+        keys = pc.utf8_trim_whitespace(chunk.values.column(at))
+        rows = pc.indices_nonzero(pc.is_in(pc.utf8_lower(keys), pa.array([*TOTALS])))
+        self._totals += zip(chunk.records.take(rows).to_pylist(), keys.take(rows).to_pylist(), strict=True)
 
     def _in(self, chunk: TextChunk) -> list[_LastLine]:
         """Returns the last lines of the chunk that look like no records, in order."""
@@ -106,12 +132,23 @@ class LastLines:
         )
         last = [_LastLine(record, line, tuple(it or "" for it in texts)) for record, line, texts in rows]
         last += [_LastLine(bad.record, bad.line, bad.values) for bad in chunk.malformed[-_MOST:]]
+        last = sorted(last, key=lambda it: it.record)[-_MOST:]
         found: list[_LastLine] = []
-        for line in sorted(last, key=lambda it: -it.record)[:_MOST]:
-            if not is_footer(line.texts, self._key, self._width):
+        for at in reversed(range(len(last))):  # a remark may stand between or below them
+            keys = self._keys(chunk, last[at].record)
+            texts = last[at].texts
+            if is_footer(texts, self._key, self._width, keys) or is_remark(texts, keys):
+                found = last[at:]
+            elif sum(1 for text in texts if text.strip()) > 1:
                 break
-            found.insert(0, line)
         return found
+
+    def _keys(self, chunk: TextChunk, before: int) -> list[str]:
+        """Returns the keys of the records above one, as far as they are looked at."""
+        above = _before(chunk, before).values.slice(max(len(chunk.records) - _COMPARED, 0))
+        at = next(iter(self._key), 0)
+        keys = above.column(at).to_pylist() if above.num_columns > at else []
+        return [text for text in keys if text and not is_figure(text)]
 
 
 def without_others(failures: list[Failures]) -> list[Failures]:

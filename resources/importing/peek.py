@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from resources.importing.source import Opener, Source
 from resources.record_store import RecordStore
 from schemas import load_model
-from schemas.batches import ImportRequest
+from schemas.batches import Batch, ImportRequest
 from schemas.cleaning import CleanedValues
 from schemas.columns import Column
 from schemas.dates import as_iso, needs_order
@@ -56,6 +56,7 @@ class Peek:
     time_zone: the zone of such times, as said or as the format has it; None if they are no values.
     first_rows: the first rows of the table, also those above the header, each with its number from 1.
     alternatives: what else options could say, by their names.
+    same_file: the last commit of the same content; None if there is none.
     """
 
     headers: tuple[str, ...]
@@ -74,6 +75,7 @@ class Peek:
     time_zone: str | None = None
     first_rows: tuple[tuple[int, tuple[str, ...]], ...] = ()
     alternatives: Mapping[str, list[str]] = field(default_factory=dict)
+    same_file: Batch | None = None
 
 
 def peek(store: RecordStore, request: ImportRequest) -> Peek:
@@ -122,6 +124,7 @@ def peek(store: RecordStore, request: ImportRequest) -> Peek:
             time_zone=source.time_zone,
             first_rows=reader.first_rows,
             alternatives=reader.alternatives,
+            same_file=source.same_file,
         )
 
 

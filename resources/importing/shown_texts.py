@@ -13,7 +13,6 @@ from resources.file_reader.chunk import TEXT_WITH_POINT
 from schemas.characters import shown
 from schemas.counts import numbered
 from schemas.number_formats import shown_numbers
-from schemas.unclear_points import has_unclear_point
 from schemas.warnings import BatchWarning, WarningCode
 
 _EXAMPLES = 3
@@ -101,19 +100,12 @@ class ShownTexts:
 
 
 def rows_of_texts(chunk: TextChunk, fields: Mapping[str, int], reader: FileReader) -> dict[str, pa.Array]:
-    """Returns by field the rows in which the cell is text and looks like a number. `fields` has their columns.
-
-    Of a column in which each cell can be a text or a number, these are the rows with an unclear point.
-    """
-    found = {}
-    for name, column in fields.items():
-        if column in reader.text_columns:
-            found[name] = pa.array(range(len(chunk.records)), pa.int64())
-        elif column in reader.mixed_columns:
-            found[name] = pc.indices_nonzero(has_unclear_point(chunk.values.column(column).combine_chunks()))
+    """Returns by field the rows in which the cell is text and looks like a number. `fields` has their columns."""
+    of_text = {name for name, column in fields.items() if column in reader.text_columns}
+    found = dict.fromkeys(of_text, pa.array(range(len(chunk.records)), pa.int64()))
     if chunk.formats is None or not len(chunk.formats.values):
         return found
     rows, cells = pc.list_parent_indices(chunk.formats), pc.list_flatten(chunk.formats)
     is_text = pc.equal(pc.struct_field(cells, "format"), TEXT_WITH_POINT)
     rows, columns = rows.filter(is_text), pc.struct_field(cells, "column").filter(is_text)
-    return found | {name: rows.filter(pc.equal(columns, column)) for name, column in fields.items()}
+    return {name: rows.filter(pc.equal(columns, column)) for name, column in fields.items()} | found

@@ -12,8 +12,8 @@ from resources.importing.origin import Origin, find_origin
 from resources.record_store import RecordStore
 from schemas.batches import STANDING, Batch, ImportRequest
 from schemas.errors import InvalidRequest, UnreadableFile
-from schemas.mapping import REJECTS_COLUMNS, header_row
-from schemas.reading import Question, ReadOptions, is_answered
+from schemas.mapping import REJECTS_COLUMNS, header_row, map_headers
+from schemas.reading import OF_FORM, Question, ReadOptions, is_answered
 from schemas.values import as_pairs
 
 Ask = Callable[[Question], str | None]
@@ -36,7 +36,7 @@ class Source:
     origin: the export of ours that it is, or comes from, if that is known.
     doubts: what to ask because the file can come from an export, or be like an earlier file.
     unsure: the options that only the header row suggests.
-    known: the options that the stored values show to be right, so that they are not asked about.
+    known: the options that the file or the stored values show to be right, so that they are not asked about.
     """
 
     request: ImportRequest
@@ -63,7 +63,7 @@ class Source:
 
     def with_known(self, options: Collection[str]) -> Self:
         """Returns the source with options that the stored values show to be right."""
-        return replace(self, known=frozenset(options), unsure=self.unsure.difference(options))
+        return replace(self, known=self.known.union(options), unsure=self.unsure.difference(options))
 
     @property
     def understood(self) -> tuple[tuple[str, str], ...]:
@@ -125,10 +125,11 @@ class Source:
         """Returns what was said, and how a user who commits the preview answers the open questions."""
         used = self.reader.used
         header_row = None if self.options.header_row is None else used.header_row
-        if self.parent is not None and self.parent.remembered is not None:
-            header_row = self.parent.remembered.options.header_row  # a rejects file has no titles
         delimiter = None if self.options.delimiter is None else used.delimiter
         said = replace(self.options, delimiter=delimiter, header_row=header_row, **dict.fromkeys(self.unsure))
+        if self.parent is not None and self.parent.remembered is not None:  # a rejects file has another form
+            its = self.parent.remembered.options
+            said = replace(said, **{name: getattr(its, name) for name in OF_FORM})
         return said.with_answers({it: it.proposed for it in self.questions if it.option is not None})
 
 
@@ -143,6 +144,7 @@ class Opener:
         self._request = request
         self._known = ReadOptions()
         self._readers: list[FileReader] = []
+        self._certain = frozenset[str]()
         self._reader = self._open(request.options)
 
     def __enter__(self) -> Self:
@@ -160,6 +162,7 @@ class Opener:
         """
         failure, sha256, headers = None, "", ""
         try:
+            self._find_list()
             sha256, headers = self._reader.sha256, header_row(self._reader.headers)
         except (InvalidRequest, UnreadableFile) as error:
             failure = error
@@ -191,10 +194,11 @@ class Opener:
         options = self._without_open(options, parent)
         self._put_first(commits.with_options)
         if ask is not None:
-            options = self._asked(options, ask, unsure)
+            options = self._asked(options, ask, unsure | self._certain)
         self._close(all_but=self._reader)
         doubts = (*self._doubts_about_export(origin, earlier), *self._doubts_of_parent(parent))
-        return Source(self._request, self._reader, options, earlier, commits.of_file, parent, origin, doubts, unsure)
+        same_file, certain = commits.of_file, self._certain
+        return Source(self._request, self._reader, options, earlier, same_file, parent, origin, doubts, unsure, certain)
 
     def _doubts_of_parent(self, parent: Batch | None) -> tuple[Question, ...]:
         """Returns whether to remove the ' before texts, if the preview of which it is the rejects file asks that.
@@ -274,6 +278,38 @@ class Opener:
                 if known_header_row in (None, header_row(self._reader.headers)):
                     return
             self._reader = first
+
+    def _find_list(self) -> None:
+        """Reads a JSON file from the list that has the key of the record type, if nothing is said.
+
+        The only list is certain, unless the object around it can be a record too.
+        """
+        names = self._reader.alternatives.get("at", [])
+        if not names or self._request.options.at is not None:
+            return
+        first = self._reader
+        others = [it for it in names if it != first.used.at]
+        while not self._has_key(self._reader) and others[:1] and len(self._readers) <= _TRIED:
+            self._reader = self._open(replace(self._request.options, likely_at=others.pop(0)))
+        if not self._has_key(self._reader):
+            self._reader = first
+        if len(names) == 2 and self._reader.used.at == names[0] and not self._feeds_key(self._reader.names_beside):
+            self._certain = frozenset({"at"})
+
+    def _has_key(self, reader: FileReader) -> bool:
+        """Returns whether columns of the file feed the key of the record type; a file without columns has it too."""
+        try:
+            return not reader.headers or self._feeds_key(reader.headers)
+        except (InvalidRequest, UnreadableFile):
+            return False
+
+    def _feeds_key(self, names: Sequence[str]) -> bool:
+        try:
+            given = {header: field for header, field in self._request.column_map.items() if header in names}
+            map_headers(names, self._store.record_type(self._request.record_type), given)
+        except InvalidRequest:
+            return False
+        return True
 
     def _put_first(self, batches: Sequence[Batch]) -> None:
         """Proposes an encoding that a user said for other files of the account, if the encoding is open."""

@@ -134,7 +134,7 @@ def stage_file(
     values = UsedValues(model, request, earlier, records.accepted_values(record_type.name))
     fields = tuple(name for name in record_type.field_names if name in mapping.fields)
     missing = [name for name in mapping.missing if record_type.field(name).required]
-    why_unescape = _why_unescape(source, request)
+    why_unescape = reason_to_unescape(source, request)
     unescape = why_unescape is not None
     texts = {mapping.fields[name]: name for name in fields if record_type.field(name).type == "text"}
     shown = ShownTexts(reader.number_formats, texts, taken=bool(source.options.as_shown))
@@ -269,7 +269,7 @@ def _mapped(reader: FileReader, record_type: RecordType, request: ImportRequest,
         raise InvalidRequest(" ".join([error.message, *doubts]), error.hint, quoted) from error
 
 
-def _why_unescape(source: Source, request: ImportRequest) -> str | None:
+def reason_to_unescape(source: Source, request: ImportRequest) -> str | None:
     """Returns why texts such as '=1+1 lose the '; None if they do not."""
     if request.unescape is not None:
         return "unescape is set" if request.unescape else None
@@ -361,7 +361,7 @@ def _stage(
             texts = chunk.values.select(positions).rename_columns(list(staging.fields))
             checks.resemblance.add(texts, chunk.records)
             if unescape:
-                texts = pa.table([_unescaped(column) for column in texts.columns], names=texts.column_names)
+                texts = pa.table([unescaped(column) for column in texts.columns], names=texts.column_names)
             typed, failures = validate(
                 model,
                 texts,
@@ -438,7 +438,7 @@ class _RecordFile:
             self._last.result()
 
 
-def _unescaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def unescaped(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     """Returns the texts without their escapes: what schemas.formulas.unescape_formula does, a column at a time."""
     return pc.replace_substring_regex(texts, ESCAPED, r"\1")
 

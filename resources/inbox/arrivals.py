@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from resources.checksums import sha256_of
 from resources.defects import defect
+from resources.file_storage import is_local
 from resources.importing.importer import Importer, rejects_found
 from resources.inbox import BundledFile, inbox_of
 from resources.inbox.bundles import checked_bundle, rejects_name
@@ -94,7 +95,7 @@ class Arrivals:
                 except RecordsError as error:
                     if error.transient or isinstance(error, _POSTPONING):
                         raise
-                    return self._failed(file, arrived, request, _sentences(error, request), error.quoted)
+                    return self._failed(file, arrived, request, self._sentences(error, file), error.quoted)
                 except Exception as error:
                     if system_error(error) is not None:
                         raise
@@ -125,7 +126,7 @@ class Arrivals:
             report = records.with_files(ImportReport(batch))
             error = rejects_found(batch)
             why = f"{error.message} In this inbox {policy}. {error.hint}"
-            return self._refused(file, arrived, why, _next_steps(report, file), report.rejects_file)
+            return self._refused(file, arrived, why, self._next_steps(report, file), report.rejects_file)
         self._inbox.archive(file, batch.batch_id)
         if batch.waits:
             sentence = f"It waits for approval{_why(batch, policy)}: records commit {batch.batch_id}."
@@ -153,11 +154,39 @@ class Arrivals:
         if _NOTHING_TO_DO not in why:
             text.append(
                 f"Put a corrected file into inbox/{file.account}/{file.record_type}. Or import it yourself, with the "
-                "options that it needs: "
-                + shlex.join(["records", "import", arrived.file, "-a", file.account, "-t", file.record_type])
+                "options that it needs: " + self._command(file)
             )
         self._inbox.quarantine(file, "\n\n".join(text), rejects)
         return replace(arrived, outcome=Outcome.QUARANTINED, sentence=why)
+
+    def _next_steps(self, report: ImportReport, file: BundledFile) -> str:
+        """Return what to do with a file that has rejected records."""
+        open_until = report.open_until
+        until = "" if open_until is None else f" The preview can be committed until {open_until:%Y-%m-%d %H:%M} UTC."
+        rejects = report.rejects_file
+        beside = "" if rejects is None else rejects_name(file.path.name, rejects.name)
+        command = report.batch.rejects_command(self._in_quarantine(file, beside))
+        return (
+            f"The rejected records are beside this text, each with its problems: {printable(beside)}. After the other "
+            f"records are committed, correct that file and put it into inbox/{file.account}/{file.record_type}.{until}"
+            f"\nOr import it yourself: {command}"
+        )
+
+    def _sentences(self, error: RecordsError, file: BundledFile) -> str:
+        """Return what was wrong and what to do, for the user who put the file into the inbox."""
+        if isinstance(error, AlreadyImported):
+            return f"{error.message} {_NOTHING_TO_DO} To import it once more: {self._command(file, '--again')}."
+        return str(error)
+
+    def _command(self, file: BundledFile, *more: str) -> str:
+        """Return the command that imports a file of the quarantine."""
+        place = self._in_quarantine(file, file.path.name)
+        return shlex.join(["records", "import", place, "-a", file.account, "-t", file.record_type, *more])
+
+    def _in_quarantine(self, file: BundledFile, name: str) -> str:
+        """Return the path of a file in quarantine. One of an object store must be fetched first: only its name."""
+        folder = self._store.settings.quarantine / file.account / file.record_type / file.arrival_id
+        return printable(str(folder / name) if is_local(folder) else name)
 
 
 def _why(batch: Batch, policy: CommitPolicy) -> str:
@@ -166,28 +195,6 @@ def _why(batch: Batch, policy: CommitPolicy) -> str:
         return ", because it can be read in several ways"
     stopping = ", ".join(policy.stopping(batch.warnings))
     return f" because of warnings ({stopping})" if stopping else ""
-
-
-def _next_steps(report: ImportReport, file: BundledFile) -> str:
-    """Return what to do with a file that has rejected records."""
-    open_until = report.open_until
-    until = "" if open_until is None else f" The preview can be committed until {open_until:%Y-%m-%d %H:%M} UTC."
-    rejects = report.rejects_file
-    beside = "" if rejects is None else printable(rejects_name(file.path.name, rejects.name))
-    return (
-        f"The rejected records are beside this text, each with its problems: {beside}. After the other records are "
-        f"committed, correct that file and put it into inbox/{file.account}/{file.record_type}.{until}\n"
-        f"Or import it yourself, in this folder: {report.batch.rejects_command(beside)}"
-    )
-
-
-def _sentences(error: RecordsError, request: ImportRequest) -> str:
-    """Return what was wrong and what to do, for the user who put the file into the inbox."""
-    if isinstance(error, AlreadyImported):
-        name = printable(request.path.name)
-        command = ["records", "import", name, "-a", request.account, "-t", request.record_type, "--again"]
-        return f"{error.message} {_NOTHING_TO_DO} To import it once more: {shlex.join(command)}."
-    return str(error)
 
 
 def _unexpected(error: Exception) -> str:

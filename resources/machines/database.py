@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from resources.record_store.catalog import PostgresCatalog
 from resources.record_store.server_errors import server_error
 from resources.settings import Settings
+from schemas.errors import StoreNotReady
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Session  # noqa: N812  # psycopg2 names its classes so
@@ -45,13 +46,23 @@ class WorkTables:
         self._session: Session | None = None
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Execute a statement and return its rows. Raises StoreUnreachable, or what else the server refuses."""
+        """Execute a statement and return its rows.
+
+        Raises StoreNotReady if the user may not make the tables, StoreUnreachable, or what else the server refuses.
+        """
         import psycopg2
 
         try:
             with self._connected().cursor() as cursor:
                 cursor.execute(statement, values)
                 return cursor.fetchall() if cursor.description else []
+        except psycopg2.errors.InsufficientPrivilege:
+            self.close()
+            raise StoreNotReady(
+                f"The user of RECORDS_CATALOG may not make or use the schema {SCHEMA} in the catalog's database. "
+                "So no run is found that has lost its process.",
+                "As the owner of the database, give it the right: GRANT CREATE ON DATABASE … TO …",
+            ) from None
         except psycopg2.Error as error:
             self.close()
             raise server_error(error) from None

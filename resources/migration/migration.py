@@ -24,8 +24,8 @@ from resources.record_store.identity import state_of
 from resources.record_store.refusals import damaged, not_ready
 from resources.record_store.store_mark import MARK, Mark, StoreMark
 from resources.running_ui import RunningUi
-from resources.settings import Settings
-from resources.store_files import OPERATORS, own_files, put_blocks, roots
+from resources.settings import OPERATORS, Settings
+from resources.store_files import own_files, put_blocks, roots
 from schemas.errors import DamagedFile, DiskFull, InvalidRequest, NotFound, RecordsError, Refused, Unaccounted
 from schemas.files import StoredFile
 from schemas.location import Location
@@ -107,9 +107,10 @@ class Migration:
         )
 
     def _with_checksums(self, files: Sequence[_File]) -> list[_File]:
-        """Return the files, each with its version that the ledger has recorded."""
+        """Return the files, each with its version that the ledger has recorded, unless a user may edit it."""
         with self._source.reading() as connection:
-            known = ledger_files.files(connection, [file.path for file in files])
+            found = ledger_files.files(connection, [file.path for file in files])
+        known = {path: file for path, file in found.items() if not file.is_editable}
         return [replace(file, known=known.get(file.path)) for file in files]
 
     def _mark(self, store: str) -> None:

@@ -6,19 +6,10 @@ from resources.file_storage import is_local
 from resources.record_store.pending_files import PENDING
 from resources.record_store.second_names import FOLDER
 from resources.record_store.store_mark import MARK
-from resources.settings import Settings
+from resources.settings import NOTES, OPERATORS, Settings
 
-_OF_HOME = (
-    "dagster",
-    "dagster.yaml",
-    "errors",
-    "exports.yaml",
-    "inbox.yaml",
-    "links.key",
-    "ui.json",
-    "web.yaml",
-    "workspace.yaml",
-)
+_OF_HOME = ("dagster", "dagster.yaml", "errors", "links.key", "workspace.yaml", *OPERATORS, *NOTES)
+_OF_DATA = (MARK, PENDING, FOLDER)
 
 
 def is_foreign(settings: Settings, account: str, path: Path) -> bool:
@@ -40,7 +31,8 @@ def is_foreign(settings: Settings, account: str, path: Path) -> bool:
             level = 1 if root == settings.processing else 0  # below a bundle
             return parts[level : level + 1] != (account,)
     of_data = filter(
-        is_local, [settings.lake, settings.trash, settings.data / MARK, settings.data / PENDING, settings.data / FOLDER]
+        is_local,
+        [settings.lake, settings.trash, settings.erasures, settings.steps, *(settings.data / it for it in _OF_DATA)],
     )
     owned = [*of_data, settings.scratch, *(settings.home / name for name in _OF_HOME)]
     folders = [folder.resolve() for folder in (settings.home, settings.data) if is_local(folder)]

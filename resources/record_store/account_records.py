@@ -33,7 +33,7 @@ from resources.record_store.staging import PROBLEMS, Staging
 from resources.record_store.tables import no_records, table
 from resources.record_store.transaction import TransactionalStore
 from resources.record_store.value_mappings import append_value_mapping, known_values
-from schemas.batches import Batch, BatchStatus, ImportReport
+from schemas.batches import STANDING, Batch, BatchStatus, ImportReport
 from schemas.exports import ExportManifest, ExportRequest
 from schemas.files import StoredFile
 from schemas.location import Location
@@ -83,6 +83,14 @@ class AccountRecords(AccountStore):
         """Returns the batch in its present state. Raises NotFound if the account has no such batch."""
         with self._store.reading() as connection:
             return self._batch(connection, batch_id)
+
+    def corrections_of(self, *batch_ids: str) -> list[Batch]:
+        """Returns the batches that have saved corrected rows of these batches, oldest first."""
+        if not batch_ids:
+            return []
+        with self._store.reading() as connection:
+            found = ledger.corrections_of(connection, self.name, batch_ids)
+        return [it for it in found if it.status in STANDING]
 
     def report(self, batch_id: str) -> ImportReport:
         """Returns the batch with its files, its snapshot, and all that its preview has found, as far as it is kept."""

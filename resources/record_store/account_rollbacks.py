@@ -144,7 +144,9 @@ class AccountRollbacks(AccountStore):
             raise images_gone(batch)
         earlier = []
         for other in ledger.rolled_back_since(connection, batch):
-            images = Images.of(connection, other)
+            images, loss = Images.of(connection, other), losses.touching(connection, other.batch_id)
+            if loss is not None:
+                raise records_lost(batch, loss.path)
             if images is None:
                 raise earlier_images_gone(batch, other)
             earlier.append(images)

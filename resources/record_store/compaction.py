@@ -12,7 +12,7 @@ from resources.file_storage import size_of
 from resources.record_store import ledger_files
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.lake_files import EVERYWHERE, LAKE, compare, existing, named, needed_by, retired, unknown
-from resources.record_store.tables import FILE_BYTES
+from resources.record_store.tables import FILE_BYTES, TABLE_ID
 from resources.record_store.time_travel import current
 from schemas.location import Location
 from schemas.maintenance import Storage
@@ -63,7 +63,7 @@ def rewrite_deleted(connection: Connection, data: Location, record_type: RecordT
         SELECT d.record_count, x.delete_count / d.record_count AS share
         FROM {METADATA}.ducklake_data_file d
         JOIN {METADATA}.ducklake_delete_file x USING (data_file_id)
-        WHERE d.table_id = (SELECT table_id FROM ducklake_table_info('lake') WHERE table_name = ?)
+        WHERE d.table_id = {TABLE_ID}
             AND d.end_snapshot IS NULL AND x.end_snapshot IS NULL AND share >= {_DELETED_SHARE}
         ORDER BY share DESC
         """,

@@ -86,14 +86,14 @@ class StagedFile:
         """
         known = " AND ".join(f"{identifier(name)} IS NOT NULL" for name in self._type.key)
         # If a hash occurs once, its key is not repeated. Counting hashes takes half the memory of counting keys.
-        self._connection.execute("CREATE TEMP TABLE suspects (hash UBIGINT)")
+        self._connection.execute("CREATE TEMP TABLE suspects (_hash UBIGINT)")
         (records,) = self._connection.fetch_one("SELECT count(*) FROM staged")
         slices = 1 + records // _HASHES_AT_ONCE
         for slice_ in range(slices):
             self._connection.execute(
                 f"""
-                INSERT INTO suspects SELECT hash({self._keys}) AS hash FROM staged
-                WHERE {known} AND hash % {slices} = {slice_} GROUP BY ALL HAVING count(*) > 1
+                INSERT INTO suspects SELECT hash({self._keys}) AS _hash FROM staged
+                WHERE {known} AND hash({self._keys}) % {slices} = {slice_} GROUP BY ALL HAVING count(*) > 1
                 """
             )
         chosen = {
@@ -106,7 +106,7 @@ class StagedFile:
             CREATE TEMP TABLE repeated AS
             SELECT {self._keys}, {chosen} AS _chosen, count(*) AS _members, min(_record, 2) AS _first,
                 false AS _conflict
-            FROM staged SEMI JOIN suspects ON hash({self._keys}) = suspects.hash WHERE {known}
+            FROM staged SEMI JOIN suspects ON hash({self._keys}) = suspects._hash WHERE {known}
             GROUP BY {self._keys} HAVING count(*) > 1
             """
         )

@@ -154,7 +154,7 @@ class RecordsErasure:
         connection = self._connection
         compare(connection, self._data, [file.path])
         connection.execute(
-            "CREATE OR REPLACE TEMP TABLE gone AS SELECT file_row_number AS pos "
+            "CREATE OR REPLACE TEMP TABLE gone AS SELECT file_row_number AS _pos "
             f"FROM {self._read([file.path], 'file_row_number = true')} WHERE ({self._key}) IN (FROM erased)"
         )
         (removed,) = connection.fetch_one("SELECT count(*) FROM gone")
@@ -167,7 +167,7 @@ class RecordsErasure:
         path = f"{self._folder}/_account={self._account}/ducklake-{secrets.token_hex(16)}.parquet"
         written = self._copy(
             f"SELECT * EXCLUDE (file_row_number) FROM {self._read([file.path], 'file_row_number = true', name=False)} "
-            "ANTI JOIN gone ON pos = file_row_number ORDER BY file_row_number",
+            "ANTI JOIN gone ON _pos = file_row_number ORDER BY file_row_number",
             path,
             file.path,
         )
@@ -212,8 +212,8 @@ class RecordsErasure:
         compare(self._connection, self._data, [old])
         left = (
             f"SELECT * REPLACE ({literal(self._address(records))} AS file_path, "
-            "pos - (SELECT count(*) FROM gone WHERE gone.pos < d.pos) AS pos) "
-            f"FROM {self._read([old], name=False)} d WHERE pos NOT IN (SELECT pos FROM gone) ORDER BY pos"
+            "pos - (SELECT count(*) FROM gone WHERE _pos < d.pos) AS pos) "
+            f"FROM {self._read([old], name=False)} d WHERE pos NOT IN (SELECT _pos FROM gone) ORDER BY pos"
         )
         (count,) = self._connection.fetch_one(f"SELECT count(*) FROM ({left})")
         if not count:

@@ -244,7 +244,9 @@ def compare_descriptions(connection: Connection, data: Location) -> None:
 
     Raises DamagedFile. Skips files with a commit of their checksums that is still to come.
     """
-    files = connection.of_catalog(f"SELECT DISTINCT path FROM ({_NAMED}) n WHERE table_name = 'record_types'")
+    files = connection.of_catalog(
+        f"SELECT DISTINCT path FROM ({_NAMED}) n WHERE schema_name = 'ledger' AND table_name = 'record_types'"
+    )
     rows = connection.execute(f"SELECT path::VARCHAR FROM {files}").fetch_all()
     known = ledger_files.files(connection, [path for (path,) in rows])
     _compare_known(connection, data, known, sorted(known), anew=False)
@@ -263,7 +265,8 @@ def needed_by(
     )
     files = connection.of_catalog(  # which filters by itself: DuckDB plans a query on all columns for 4 ms
         f"SELECT DISTINCT path FROM ({_NAMED}) n "
-        f"WHERE ({needed}) AND table_name = {literal(record_type)} AND {owned} AND ({condition})"
+        f"WHERE ({needed}) AND schema_name = 'records' AND table_name = {literal(record_type)} AND {owned} "
+        f"AND ({condition})"
     )
     rows = connection.execute(f"SELECT path::VARCHAR AS path FROM {files} ORDER BY path").fetch_all()
     return [path for (path,) in rows]

@@ -394,6 +394,16 @@ def arrived(connection: Connection, account: str, limit: int) -> list[Batch]:
     return [_batch(row) for row in rows]
 
 
+def corrections_of(connection: Connection, account: str, batch_ids: Collection[str]) -> list[Batch]:
+    """Returns the batches that corrected rows of these batches, in their present state, oldest first."""
+    like_it = is_any_of(connection, account, *(Having("parent", it) for it in batch_ids)) if batch_ids else None
+    query = f"""
+        WITH {_states(connection, "WHERE account = ?", like_it)} SELECT {_BATCH_COLUMNS} FROM states
+        WHERE list_contains(?::VARCHAR[], detail ->> '$.binding.parent') ORDER BY batch_id
+        """
+    return [_batch(row) for row in connection.execute(query, [account, list(batch_ids)]).fetch_all()]
+
+
 def rollback_of(connection: Connection, of: Batch) -> tuple[Batch, Undone]:
     """Returns the last rollback of the batch, and what it changed. There must be one."""
     rows = connection.execute(

@@ -8,7 +8,7 @@ stay, and so do all counts.
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,15 +26,21 @@ _LONG = 6
 """A value with at least so many characters is also found inside of longer texts."""
 _KEPT_STATISTICS = ("seq", "recorded_at")
 """The columns of which `ledger.newest` needs the greatest value."""
+_OWN_EXPORT = re.compile(r"/accounts/[^/]+/exports/[^/]+/[^/]+$")
+"""The path of an export in the store. Its account, id and type are in its names."""
 _OF_ACCOUNT = ("batches", "exports", "presets", "value_mappings", "accounts", "files", "losses")
 
 
 @dataclass(frozen=True)
 class LedgerChanges:
-    """How many rows of the ledger were changed and removed."""
+    """How many rows of the ledger were changed and removed.
+
+    having: how many of them have an erased value. The others only lose examples of values.
+    """
 
     changed: int = 0
     removed: int = 0
+    having: int = 0
 
 
 class Values:
@@ -63,6 +69,15 @@ class Values:
             return value
         return MASK if value.casefold() in self._texts or self._inside is None else self._inside.sub(MASK, value)
 
+    def masked_name(self, path: str) -> str:
+        """Returns a path with masks in its last name. Its folders are of the store or of the machine, so they stay."""
+        folder, slash, name = path.rpartition("/")
+        return f"{folder}{slash}{self.masked(name)}"
+
+
+_NOTHING = Values(())
+_Change = Callable[[Any, Values], str | None]
+
 
 def masked_detail(detail: str, values: Values) -> str:
     """Returns the detail of a batch without examples of values and mappings of erased texts, its sentences masked.
@@ -90,28 +105,47 @@ def masked_detail(detail: str, values: Values) -> str:
     return json.dumps(found, ensure_ascii=False)
 
 
-def mask_rows(connection: Connection, account: str, record_type: str, values: Values) -> LedgerChanges:
+def mask_rows(
+    connection: Connection,
+    account: str,
+    record_type: str,
+    values: Values,
+    is_left: Callable[[str], bool],
+    *,
+    changes: bool = True,
+) -> LedgerChanges:
     """Remove the values from the rows about an account's batches, exports and mappings of a type.
 
     Examples of values are removed from all of these batches: which record an example comes from is not known.
+    is_left: whether the file of a path below the data keeps its place and its name. Then its checksum stays, too.
+    changes: whether the rows are changed, or only counted.
     """
     of = [account, record_type]
-    changed = 0
+    changed = having = 0
     for table, columns in (
-        ("batches", {"file_name": values.masked, "detail": lambda text: masked_detail(text, values)}),
-        ("exports", {"path": values.masked, "detail": lambda text: _masked_request(text, values)}),
+        ("batches", {"file_name": _masked, "detail": masked_detail}),
+        ("exports", {"path": _masked_path, "detail": _masked_request}),
     ):
-        changed += _change(connection, table, columns, "account = ? AND record_type = ?", of)
-    rows = connection.execute(
+        rows = _changed(connection, table, columns, values, "account = ? AND record_type = ?", of)
+        changed += len(rows)
+        having += sum(row.has_values for row in rows)
+        for row in rows if changes else ():
+            _set(connection, table, row.seq, dict(zip(columns, row.after, strict=True)))
+    mappings = connection.execute(
         f"SELECT seq, text, value FROM {_rows(connection, 'value_mappings')} WHERE account = ? AND record_type = ?", of
     ).fetch_all()
-    removed = _remove(connection, "value_mappings", [seq for seq, *texts in rows if any(map(values.has, texts))])
     paths = connection.execute(
         f"SELECT seq, path FROM {_rows(connection, 'files')} WHERE account = ? AND starts_with(path, 'accounts/')",
         [account],
     ).fetch_all()
-    removed += _remove(connection, "files", [seq for seq, path in paths if values.has(path)])
-    return LedgerChanges(changed, removed)
+    superfluous = {
+        "value_mappings": [seq for seq, *texts in mappings if any(map(values.has, texts))],
+        "files": [seq for seq, path in paths if values.masked_name(path) != path and not is_left(path)],
+    }
+    for table, seqs in superfluous.items() if changes else ():
+        _remove(connection, table, seqs)
+    removed = sum(map(len, superfluous.values()))
+    return LedgerChanges(changed, removed, having + removed)
 
 
 def remove_account(connection: Connection, account: str) -> LedgerChanges:
@@ -186,35 +220,79 @@ def forget_statistics(connection: Connection) -> None:
     )
 
 
+def _masked(text: str | None, values: Values) -> str | None:
+    masked: str | None = values.masked(text)
+    return masked
+
+
+def _masked_path(path: str, values: Values) -> str:
+    """Returns the path of an export with masks in its last name, unless the store itself has named the file."""
+    return path if _OWN_EXPORT.search(path) else values.masked_name(path)
+
+
 def _masked_request(text: str | None, values: Values) -> str | None:
-    """Returns the detail of an export with masks in its filters and its path."""
+    """Returns the detail of an export with masks in its filters and in the name of its file."""
     if text is None:
         return None
     found = json.loads(text)
-    for name in ("filters", "path"):
-        if name in found["request"]:
-            found["request"][name] = values.masked(found["request"][name])
+    request = found["request"]
+    if "filters" in request:
+        request["filters"] = values.masked(request["filters"])
+    if request.get("path"):
+        request["path"] = values.masked_name(request["path"])
     return json.dumps(found, ensure_ascii=False)
 
 
-def _change(
-    connection: Connection, table: str, columns: Mapping[str, Callable[[Any], Any]], where: str, bound: Sequence[Any]
-) -> int:
-    """Change columns of the rows that match. Returns how many rows differ from before."""
+def _examples(detail: str) -> Iterator[str]:
+    """Yields the values of records that the detail of a batch or an export quotes as examples."""
+    found = json.loads(detail)
+    parts = [it.get("examples") for it in found.get("warnings", ()) if isinstance(it, dict)]
+    parts += [it.get("values") for it in found.get("questions", ())]
+    yield from strings_of([*parts, found.get("binding", {}).get("changes")])
+
+
+def strings_of(value: object) -> Iterator[str]:
+    """Yields all texts in a value of JSON, without the names of fields."""
+    if isinstance(value, str):
+        yield value
+    for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from strings_of(each)
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row that an erasure changes. after: its new texts. has_values: whether an erased value was in it."""
+
+    seq: int
+    after: list[str | None]
+    has_values: bool
+
+
+def _changed(
+    connection: Connection, table: str, columns: Mapping[str, _Change], values: Values, where: str, bound: Sequence[Any]
+) -> list[_Row]:
+    """Returns the rows that match and have something to remove."""
     rows = connection.execute(
         f"SELECT seq, {', '.join(columns)} FROM {_rows(connection, table)} WHERE {where}", bound
     ).fetch_all()
-    changed = 0
+    found = []
     for seq, *before in rows:
-        after = [change(value) for change, value in zip(columns.values(), before, strict=True)]
-        if all(map(_is_same, before, after)):
-            continue
-        changed += 1
-        for kept in _kept_in(connection, table):
-            texts = _text_columns(connection, kept)
-            set_to = ", ".join(f"{name} = {'encode(?)' if name not in texts else '?'}" for name in columns)
-            connection.execute(f"UPDATE {METADATA}.{kept} SET {set_to} WHERE seq = ?", [*after, seq])
-    return changed
+        after, bare = (
+            [change(text, them) for change, text in zip(columns.values(), before, strict=True)]
+            for them in (values, _NOTHING)
+        )
+        if not all(map(_is_same, before, after)):
+            quoted = [text for text in before if (text or "").startswith("{")]
+            has_values = after != bare or any(values.has(it) for text in quoted for it in _examples(text))
+            found.append(_Row(seq, after, has_values))
+    return found
+
+
+def _set(connection: Connection, table: str, seq: int, columns: Mapping[str, str | None]) -> None:
+    for kept in _kept_in(connection, table):
+        texts = _text_columns(connection, kept)
+        set_to = ", ".join(f"{name} = {'encode(?)' if name not in texts else '?'}" for name in columns)
+        connection.execute(f"UPDATE {METADATA}.{kept} SET {set_to} WHERE seq = ?", [*columns.values(), seq])
 
 
 def _is_same(before: str | None, after: str | None) -> bool:

@@ -25,7 +25,7 @@ _INDEXES = {
 }
 
 _IN_DETAIL = {"header_row": ('"header_row": "', 64), "arrival": ('"arrival": "', 27), "options": ('"options": ', 1)}
-_IN_DETAIL |= {"learnt": ('"learnt": [', 1)}
+_IN_DETAIL |= {"learnt": ('"learnt": [', 1), "parent": ('"parent": "', 27)}
 """Parts of a batch's detail with an index: the text before a part, and how many characters it has.
 
 `{` is the first one of options that were said, and of mappings that were learnt. Other rows have something else there.

@@ -31,8 +31,8 @@ from schemas.errors import Unaccounted
 from schemas.record_type import RecordType
 from schemas.rollbacks import Conflict, Decision, RollbackCounts
 
-_UNTOUCHED = "((left_by AND present AND same) OR (was_there AND NOT (left_by OR present)))"
-_GONE = "(NOT present AND (left_by OR NOT was_there))"
+_UNTOUCHED = "((_left_by AND _present AND _same) OR (_was_there AND NOT (_left_by OR _present)))"
+_GONE = "(NOT _present AND (_left_by OR NOT _was_there))"
 _MODIFIED = f"NOT ({_UNTOUCHED} OR {_GONE})"
 _COMMITS_SEARCHED = 50
 
@@ -84,8 +84,9 @@ class Rollback:
         """Compare the records before the batch, after it, and now. Returns itself.
 
         The temporary table `compared` has a row for each record that the batch changed, with these flags:
-        it `was_there` before the batch, was `left_by` the batch, is `present` now, and is the `same` as the batch left
-        it. A record `rests` if its image still has values of a batch that is left out.
+        it `_was_there` before the batch, was `_left_by` the batch, is `_present` now, and is the `_same` as the batch
+        left it. A record `_rests` if its image still has values of a batch that is left out. Fields cannot have such
+        names, so the flags are clear in every join.
 
         The temporary table `images` has the records that were there before, as they were.
 
@@ -100,10 +101,10 @@ class Rollback:
         """Return what becomes of the records with this decision. If it refuses, only unmodified records count."""
         row = self._connection.fetch_one(
             f"""
-            SELECT count(*) FILTER (NOT was_there AND {_UNTOUCHED}), count(*) FILTER (was_there AND {_UNTOUCHED}),
+            SELECT count(*) FILTER (NOT _was_there AND {_UNTOUCHED}), count(*) FILTER (_was_there AND {_UNTOUCHED}),
                 count(*) FILTER ({_MODIFIED}), count(*) FILTER ({_GONE}),
-                count(*) FILTER ({_MODIFIED} AND NOT was_there AND present),
-                count(*) FILTER (rests AND {_chosen(decision)})
+                count(*) FILTER ({_MODIFIED} AND NOT _was_there AND _present),
+                count(*) FILTER (_rests AND {_chosen(decision)})
             FROM compared
             """
         )
@@ -183,13 +184,13 @@ class Rollback:
             keys = ", ".join(map(identifier, self._type.key))
             (removed,) = self._connection.fetch_one(
                 f"DELETE FROM {table(self._type.name)} t WHERE _account = ? AND {still} AND ({keys}) IN "
-                f"(SELECT ({keys}) FROM compared WHERE NOT was_there AND present AND {chosen})",
+                f"(SELECT ({keys}) FROM compared WHERE NOT _was_there AND _present AND {chosen})",
                 [self._account],
             )
         if counts.restored:
-            updated = self._update(f"FROM {self._images_of(f'present AND {chosen}')}", "s._batch", still)
+            updated = self._update(f"FROM {self._images_of(f'_present AND {chosen}')}", "s._batch", still)
             if updated < counts.restored:
-                inserted = self._insert(self._images_of(f"NOT present AND {chosen}"))
+                inserted = self._insert(self._images_of(f"NOT _present AND {chosen}"))
         if counts.merged:
             merged = self._update("FROM merged", literal(rollback_id), "true")
         done = replace(counts, removed=removed, restored=updated + inserted, merged=merged)
@@ -225,10 +226,10 @@ class Rollback:
             [self._account, self._batch_id],
         )
         self._take_images("wrote")
-        was_there = self._was_there("(SELECT *, true AS left_by FROM wrote)")
+        touched = self._was_there("(SELECT *, true AS _left_by FROM wrote)")
         if not changed_since:
             self._connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE compared AS SELECT *, true AS present, true AS same FROM ({was_there})"
+                f"CREATE OR REPLACE TEMP TABLE compared AS SELECT *, true AS _present, true AS _same FROM ({touched})"
             )
             return
         self._connection.execute(
@@ -237,12 +238,12 @@ class Rollback:
             WITH c AS MATERIALIZED ({self._now_sql} AND _batch = ?),
                 lost AS MATERIALIZED (FROM wrote a ANTI JOIN c ON {same_key(self._type, "a", "c")}),
                 n AS (
-                    SELECT {listed}, true AS there
+                    SELECT {listed}, true AS _there
                     FROM ({self._now_sql}) n SEMI JOIN lost ON {same_key(self._type, "lost", "n")}
                 )
-            SELECT u.*, c._account IS NOT NULL OR n.there IS NOT NULL AS present,
-                c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS same
-            FROM ({was_there}) u
+            SELECT u.*, c._account IS NOT NULL OR n._there IS NOT NULL AS _present,
+                c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS _same
+            FROM ({touched}) u
             JOIN wrote a ON {same_key(self._type, "u", "a")}
             LEFT JOIN c ON {same_key(self._type, "u", "c")}
             LEFT JOIN n ON {same_key(self._type, "u", "n")}
@@ -256,7 +257,7 @@ class Rollback:
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE touched AS
-            SELECT {keys}, a._account IS NOT NULL AS left_by
+            SELECT {keys}, a._account IS NOT NULL AS _left_by
             FROM ({self._after_sql}) a FULL JOIN ({self._before_sql}) b ON {same_key(self._type, "a", "b")}
             WHERE a._account IS NULL OR b._account IS NULL OR {self._differs("a", "b")}
             """,
@@ -266,8 +267,8 @@ class Rollback:
         self._connection.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE compared AS
-            SELECT u.*, c._account IS NOT NULL AS present,
-                a._account IS NOT NULL AND c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS same
+            SELECT u.*, c._account IS NOT NULL AS _present,
+                a._account IS NOT NULL AND c._account IS NOT NULL AND NOT ({self._differs("a", "c")}) AS _same
             FROM ({self._was_there("touched")}) u
             LEFT JOIN ({self._after_sql}) a ON {same_key(self._type, "u", "a")}
             LEFT JOIN ({self._now_sql}) c ON {same_key(self._type, "u", "c")}
@@ -329,10 +330,10 @@ class Rollback:
         """Return SQL for the keys of a table, each with the flags of its image."""
         listed = ", ".join(map(identifier, self._type.key))
         return f"""
-            SELECT {", ".join(f"t.{identifier(name)}" for name in self._type.key)}, t.left_by,
-                b.there IS NOT NULL AS was_there, coalesce(b._rests, false) AS rests
+            SELECT {", ".join(f"t.{identifier(name)}" for name in self._type.key)}, t._left_by,
+                b._there IS NOT NULL AS _was_there, coalesce(b._rests, false) AS _rests
             FROM {touched} t
-            LEFT JOIN (SELECT {listed}, _rests, true AS there FROM images) b ON {same_key(self._type, "t", "b")}
+            LEFT JOIN (SELECT {listed}, _rests, true AS _there FROM images) b ON {same_key(self._type, "t", "b")}
         """
 
     def _differs(self, left: str, right: str) -> str:
@@ -375,19 +376,19 @@ class Rollback:
     def _images_of(self, condition: str) -> str:
         """Return SQL, to follow FROM, for the images `s` of records that were there and meet a condition."""
         keys = ", ".join(map(identifier, self._type.key))
-        wanted = f"SELECT {keys} FROM compared WHERE was_there AND {condition}"
+        wanted = f"SELECT {keys} FROM compared WHERE _was_there AND {condition}"
         return f"images s SEMI JOIN ({wanted}) u ON {same_key(self._type, 's', 'u')} WHERE true"
 
     def _merged_sql(self) -> str:
         """Return SQL for the modified records that can be merged, as they are after it. Binds the account twice."""
         keys = [f"u.{identifier(name)}" for name in self._type.key]
         merged = [f"CASE WHEN {test} THEN b.{it} ELSE c.{it} END AS {it}" for it, test in self._its_values("c").items()]
-        return f"SELECT {', '.join([*keys, *merged])} {self._modified_with_values_sql()} AND u.was_there"
+        return f"SELECT {', '.join([*keys, *merged])} {self._modified_with_values_sql()} AND u._was_there"
 
     def _modified_with_values(self) -> tuple[int, int]:
         """Count the modified records with values of the batch: those that were there before it, and all."""
         there, everywhere = self._connection.fetch_one(
-            f"SELECT count(*) FILTER (u.was_there), count(*) {self._modified_with_values_sql()}", [self._account] * 2
+            f"SELECT count(*) FILTER (u._was_there), count(*) {self._modified_with_values_sql()}", [self._account] * 2
         )
         return there, everywhere
 

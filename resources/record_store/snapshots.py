@@ -6,6 +6,7 @@ from datetime import datetime
 
 from resources.record_store.databases import literal
 from resources.record_store.lake import Connection, identifier
+from resources.record_store.tables import TABLE_ID
 from schemas.record_type import RecordType
 
 _BATCHES_AT_ONCE = 500
@@ -81,7 +82,7 @@ def commits_since(
         SELECT snapshot_id, commit_extra_info ->> 'batch_id', snapshot_time, author
         FROM ducklake_snapshots('lake') WHERE snapshot_id > ? AND list_contains(
             flatten(map_values(map_from_entries({_CHANGES_OF_RECORDS}))),
-            (SELECT table_id::VARCHAR FROM ducklake_table_info('lake') WHERE table_name = ?))
+            {TABLE_ID}::VARCHAR)
         ORDER BY snapshot_id DESC
         """,
         [snapshot, record_type.name],

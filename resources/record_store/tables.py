@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import METADATA, Connection, identifier
 from schemas.errors import StoreNotReady
 from schemas.record_type import RecordType
 
@@ -48,6 +48,12 @@ NOT_INLINED = "record_types"
 
 DuckLake makes a second table of inlined rows for a table that gets a comment, so no other one is used for that.
 """
+
+TABLE_ID = f"""
+    (SELECT t.table_id FROM {METADATA}.ducklake_table t JOIN {METADATA}.ducklake_schema s USING (schema_id)
+     WHERE s.schema_name = 'records' AND t.table_name = ? AND t.end_snapshot IS NULL)
+"""
+"""SQL for DuckLake's number of a record type's table. Binds its name, which a table of the ledger may have too."""
 
 FILE_BYTES = 64_000_000
 """The size of a file of records. Two smaller files are merged and sorted in one step, within seconds."""

@@ -236,12 +236,12 @@ class TransactionalStore:
             if patterns:
                 # This comes before any file is made. So a killed process leaves a mark that its files are this store's.
                 self._mark.write(replace(mark, writing=self._writing(mark, patterns)))
+            if mark.writing is not None:
+                self._second_names.restore()
             before = lake_files.existing(data, patterns)
             connection.execute("BEGIN")
             seq, newest = ledger.newest(connection)
             transaction = Transaction(connection, seq + 1, self._times.now(newest, mark))
-            if mark.writing is not None:
-                self._second_names.restore()
             known = self._unfinished(connection, mark)
             try:
                 yield transaction
@@ -308,9 +308,9 @@ class TransactionalStore:
             mark, data = self._require_one_store(connection), self.settings.data
             if writes:
                 self._mark.write(replace(mark, writing=self._writing(mark, writes)))
-            before = lake_files.existing(data, writes)
             if mark.writing is not None:
                 self._second_names.restore()
+            before = lake_files.existing(data, writes)
             connection.execute("BEGIN")
             known = self._unfinished(connection, mark)
             yield connection

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +22,7 @@ LONGEST_SHOWN = 40
 
 _TYPES = ("integer", "decimal(38,19)", "float", "boolean", "date", "timestamp")
 """In the order of preference. A column keeps the types that fit all its texts."""
-_NUMBERS = ("integer", "decimal(38,19)", "float")
+NUMBERS = ("integer", "decimal(38,19)", "float")
 _FLOAT_DIGITS = 17
 """A float keeps no more digits."""
 _FIRST_LOOK = 1_000
@@ -71,8 +72,13 @@ class Column:
     choices: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        if _STAYS_TEXT.fullmatch(snake_case(self.header)):
+        if self.is_text_by_header:
             self.types = []
+
+    @property
+    def is_text_by_header(self) -> bool:
+        """Returns whether the header names numbers that are text, such as phone numbers."""
+        return _STAYS_TEXT.fullmatch(snake_case(self.header)) is not None
 
     def add(self, texts: pa.Array, nested: int = 0) -> None:
         """Take more texts into account, and the number of lists and objects among the values."""
@@ -97,9 +103,9 @@ class Column:
     def _narrow(self, texts: pa.Array) -> None:
         trimmed = pc.utf8_trim_whitespace(texts)
         if pc.any(pc.match_substring_regex(trimmed, r"^-?0[0-9]|^-?[0-9]{16}")).as_py():
-            self.types = [kept for kept in self.types if kept not in _NUMBERS]
+            self.types = [kept for kept in self.types if kept not in NUMBERS]
         whole = "integer" in self.types and self._all_are("integer", texts)  # then they fit every type of number
-        self.types = [kept for kept in self.types if (whole and kept in _NUMBERS) or self._all_are(kept, texts)]
+        self.types = [kept for kept in self.types if (whole and kept in NUMBERS) or self._all_are(kept, texts)]
         if self.options.decimal is not None:
             trimmed = with_point(trimmed, self.options.decimal)
         if "decimal(38,19)" in self.types and "integer" not in self.types:
@@ -145,6 +151,14 @@ class Column:
             return "float"
         scale = max(self.scale, 2)
         return f"decimal({max(18, self.digits + scale)},{scale})"
+
+    @property
+    def shown_example(self) -> str:
+        """Returns the example as an import reads it without any option."""
+        if not self.example or self.type == "text" or self.options == ReadOptions():
+            return self.example
+        value = self.values(pa.array([self.example]))[0].as_py()
+        return value.isoformat() if isinstance(value, date) else str(value)
 
     @property
     def null_markers(self) -> tuple[str, ...]:

@@ -17,12 +17,15 @@ _CHOICES, _CHOICE_RECORDS = 12, 10
 """Most values of a text field that takes no others, and the fewest records for each of them."""
 _PREFIX = 20_000
 _KEY_COLUMNS = 16
-_IDENTIFYING = re.compile(r"(?:.+_)?(?:id|uuid|guid|key|code)")
+_IDENTIFYING = re.compile(r"(?:.+_)?(?:id|uuid|guid|key|code|no|nr|nummer|sku|ref|reference|ean|gtin|isbn)")
+"""Names of columns that identify a record, if their values are unique."""
+_CODE, _CAPITAL, _LETTER = "^[A-Za-z0-9][A-Za-z0-9_./:-]{0,39}$", "[A-Z0-9]", "[A-Za-z]"
+"""Short codes, such as C-1 or JFK: no space, and a capital letter or digit. Most of them have a letter."""
 
 
 @dataclass(frozen=True)
 class Key:
-    """The columns that identify a record; `note` says how they were found."""
+    """The columns that identify a record, or none if a person must name them; `note` says what was found."""
 
     columns: tuple[Column, ...]
     note: str
@@ -43,24 +46,34 @@ def find_choices(column: Column, database: duckdb.DuckDBPyConnection, typed: Pat
 
 
 def find_key(columns: Sequence[Column], database: duckdb.DuckDBPyConnection, typed: Path, once: Path) -> Key:
-    """Returns the fewest columns that identify a record. Equal records count once, as in an import."""
+    """Returns the column that identifies a record, if there is one with unique values that look like ids.
+
+    Without one the key has no column, and the note says which columns are unique together. Equal records count once,
+    as in an import.
+    """
     records = columns[0].records
     able = [column for column in columns if column.required and column.type in ("text", "integer", "date", "timestamp")]
     able = [column for column in able if not (column.type == "text" and column.markers)]
     able.sort(key=lambda column: (_key_rank(column, columns[0]), column.position))
     if able:
-        found = _smallest(able, database, typed, records)
+        ids = [column for column in able if _are_ids(column, database, typed)]
+        unique = Unique(database, typed, records)
+        note = f"{records:,} records of the file."
+        found = unique.single(ids)
+        if not found:
+            database.execute(f"COPY (SELECT DISTINCT * FROM {_from(typed)}) TO {literal(once)} (FORMAT parquet)")
+            distinct = _count(database, f"SELECT 1 FROM {_from(once)}")
+            if distinct < records:
+                unique = Unique(database, once, distinct)
+                note += f" Equal records count once; the file repeats {numbered(records - distinct, 'record')}."
+                found = unique.single(ids)
         if found:
-            return Key(found, f"Unique in all {records:,} records of the file.")
-        database.execute(f"COPY (SELECT DISTINCT * FROM {_from(typed)}) TO {literal(once)} (FORMAT parquet)")
-        distinct = _count(database, f"SELECT 1 FROM {_from(once)}")
-        found = _smallest(able, database, once, distinct) if distinct < records else ()
-        if found:
-            repeated = numbered(records - distinct, "record")
-            once_each = f"Equal records count once; the file repeats {repeated}."
-            return Key(found, f"Unique in all {records:,} records of the file. {once_each}")
-    fallback = tuple(column for column in columns if column in able) or (columns[0],)
-    return Key(fallback, f"No key was found in the {records:,} records of the file. Name what identifies a record.")
+            return Key(found, f"Unique in all {note}")
+        together = unique.smallest(able)
+        if together:
+            names = ", ".join(column.name for column in together)
+            return Key((), f"Perhaps by chance, {names} {'is' if len(together) == 1 else 'are'} unique in all {note}")
+    return Key((), f"No fields are unique in the {records:,} records of the file.")
 
 
 def _key_rank(column: Column, first: Column) -> int:
@@ -71,40 +84,63 @@ def _key_rank(column: Column, first: Column) -> int:
     return 1 if _IDENTIFYING.fullmatch(column.name) else 2 if column is first else 3
 
 
-def _smallest(
-    able: Sequence[Column], database: duckdb.DuckDBPyConnection, file: Path, records: int
-) -> tuple[Column, ...]:
-    """Returns the fewest columns that are unique together, in the file's order; empty if none are."""
-    database.execute(f"CREATE OR REPLACE TEMP TABLE prefix AS SELECT * FROM {_from(file)} LIMIT {_PREFIX}")
-    prefix = min(records, _PREFIX)
+def _are_ids(column: Column, database: duckdb.DuckDBPyConnection, typed: Path) -> bool:
+    """Returns whether values look like ids: by the name of their column, or because all are short codes."""
+    if column.personal or column.type not in ("text", "integer"):
+        return False
+    if _IDENTIFYING.fullmatch(column.name):
+        return True
+    if column.type != "text":
+        return False
+    name = identifier(column.name)
+    code, capital, letter = (f"regexp_matches({name}, {literal(it)})" for it in (_CODE, _CAPITAL, _LETTER))
+    are_codes = f"bool_and({code} AND {capital}) AND avg({letter}::INT) > 0.5"
+    return _count(database, f"SELECT 1 FROM {_from(typed)} HAVING {are_codes}") == 1
 
-    def unique(chosen: Sequence[Column]) -> bool:
+
+class Unique:
+    """Finds columns that are unique, alone or together, among so many records of a file."""
+
+    def __init__(self, database: duckdb.DuckDBPyConnection, file: Path, records: int) -> None:
+        self._database = database
+        self._file = file
+        self._records = records
+        self._prefix = min(records, _PREFIX)
+        database.execute(f"CREATE OR REPLACE TEMP TABLE prefix AS SELECT * FROM {_from(file)} LIMIT {_PREFIX}")
+
+    def single(self, columns: Sequence[Column]) -> tuple[Column, ...]:
+        """Returns the first column that is unique alone; none if there is none."""
+        return next(((column,) for column in columns if self._has([column])), ())
+
+    def smallest(self, able: Sequence[Column]) -> tuple[Column, ...]:
+        """Returns the fewest columns that are unique together, in the file's order; none if no columns are."""
+        alone = self.single(able)
+        if alone:
+            return alone
+        varied = [
+            column
+            for column in sorted(able, key=lambda column: column.type == "integer")  # texts and times vary most
+            if len(column.choices) > 1
+            or _count(self._database, f"SELECT DISTINCT {identifier(column.name)} FROM {_from(self._file)} LIMIT 2") > 1
+        ][:_KEY_COLUMNS]
+        for size in (2, 3):
+            for chosen in combinations(varied, size):
+                if self._has(chosen):
+                    return _in_order(chosen)
+        if not varied or not self._has(varied):
+            return ()
+        for column in reversed(varied):  # more than three: drop each one that is not needed
+            fewer = [other for other in varied if other is not column]
+            varied = fewer if self._has(fewer) else varied
+        return _in_order(varied)
+
+    def _has(self, chosen: Sequence[Column]) -> bool:
         """Returns whether the columns are unique together. Most choices fail in the prefix, which is fast."""
         names = ", ".join(identifier(column.name) for column in chosen)
         return (
-            _count(database, f"SELECT DISTINCT {names} FROM prefix") == prefix
-            and _count(database, f"SELECT DISTINCT {names} FROM {_from(file)}") == records
+            _count(self._database, f"SELECT DISTINCT {names} FROM prefix") == self._prefix
+            and _count(self._database, f"SELECT DISTINCT {names} FROM {_from(self._file)}") == self._records
         )
-
-    for column in able:
-        if unique([column]):
-            return (column,)
-    varied = [
-        column
-        for column in sorted(able, key=lambda column: column.type == "integer")  # texts and times vary most
-        if len(column.choices) > 1
-        or _count(database, f"SELECT DISTINCT {identifier(column.name)} FROM {_from(file)} LIMIT 2") > 1
-    ][:_KEY_COLUMNS]
-    for size in (2, 3):
-        for chosen in combinations(varied, size):
-            if unique(chosen):
-                return _in_order(chosen)
-    if not varied or not unique(varied):
-        return ()
-    for column in reversed(varied):  # more than three: drop each one that is not needed
-        fewer = [other for other in varied if other is not column]
-        varied = fewer if unique(fewer) else varied
-    return _in_order(varied)
 
 
 def _in_order(columns: Iterable[Column]) -> tuple[Column, ...]:

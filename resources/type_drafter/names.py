@@ -11,6 +11,13 @@ _TAKEN = frozenset({*dir(model.RecordModel), "field"})
 """Names that no field can have: they would hide a part of the model, or the function that makes fields."""
 
 
+def literal_of(text: str) -> str:
+    """Returns the text as a Python literal, in the quotes that need fewer backslashes, preferably double ones."""
+    quote = "'" if text.count('"') > text.count("'") else '"'
+    escaped = (f"\\{c}" if c in (quote, "\\") else c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return f"{quote}{''.join(escaped)}{quote}"
+
+
 def snake_case(text: str, *, ascii_only: bool = False) -> str:
     """Returns a name made from the text: "Ärztliche ID-Nr." gives arztliche_id_nr. Empty if no character fits."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))

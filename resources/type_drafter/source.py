@@ -3,12 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from resources.type_drafter.column import Column
 from resources.type_drafter.key import Key
-from resources.type_drafter.names import LONGEST_NAME
+from resources.type_drafter.names import LONGEST_NAME, literal_of
 from schemas import model
 from schemas.parsing import arrow_type
 from schemas.record_type import Field
@@ -40,12 +41,18 @@ class _Group:
 
 
 def source_of(
-    file: str, type_name: str, columns: Sequence[Column], nested: Sequence[Column], key: Key, malformed: int
+    file: str,
+    type_name: str,
+    columns: Sequence[Column],
+    nested: Sequence[Column],
+    key: Key,
+    malformed: int,
+    unsaid: Sequence[str] = (),
 ) -> str:
     """Returns the source of the module.
 
     nested: the columns that are left out because they hold lists or objects. malformed: how many records have another
-    number of fields than the header.
+    number of fields than the header. unsaid: what a person must still say, as sentences.
     """
     class_name = "".join(word.capitalize() for word in type_name.split("_"))
     if hasattr(model, class_name) or class_name == "Annotated":
@@ -58,8 +65,8 @@ def source_of(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"layout": _layout, "quoted": _quoted, "number": "{:,}".format}
-    names = _Group('"key": (', [_quoted(column.name) for column in key.columns], ")")
+    environment.filters |= {"layout": _layout, "quoted": literal_of, "number": "{:,}".format}
+    names = _Group('"key": (', [literal_of(column.name) for column in key.columns], ")")
     return environment.get_template("record_type.py.jinja").render(
         title=_plain(type_name.strip("_").replace("_", " ").capitalize()),
         file=_plain(file),
@@ -70,8 +77,8 @@ def source_of(
         class_name=class_name,
         fields=[(column, _field(column, required=column.required or column in key.columns)) for column in columns],
         nested=nested,
-        note=key.note,
-        unfilled=[column for column in key.columns if column.nulls],
+        key=key,
+        unsaid=[wrap(it, _WIDTH - len("#    "), break_on_hyphens=False) for it in unsaid],
         malformed=malformed,
         metadata=_Group("metadata = {", [names], "}"),
     )
@@ -84,19 +91,19 @@ def _class(type_: str) -> str:
 
 def _field(column: Column, *, required: bool) -> _Group:
     readable = column.name.strip("_").replace("_", " ")
-    arguments: list[str | _Group] = [_quoted(f"{readable[:1].upper()}{readable[1:]}.")]
+    arguments: list[str | _Group] = [literal_of(f"{readable[:1].upper()}{readable[1:]}.")]
     if column.example and not column.personal:  # personal data must not be in source code
-        arguments.append(f"example={_quoted(column.example)}")
+        arguments.append(f"example={literal_of(column.shown_example)}")
     if required:
         arguments.append("required=True")
     if column.personal:
         arguments.append("personal=True")
     if column.header != column.name:
-        arguments.append(_Group("aliases=(", [_quoted(column.header)], ")"))
+        arguments.append(_Group("aliases=(", [literal_of(column.header)], ")"))
     if column.null_markers:
-        arguments.append(_Group("null_markers=(", [*map(_quoted, column.null_markers)], ")"))
+        arguments.append(_Group("null_markers=(", [*map(literal_of, column.null_markers)], ")"))
     if column.choices:
-        arguments.append(_Group("isin=[", [*map(_quoted, column.choices)], "]"))
+        arguments.append(_Group("isin=[", [*map(literal_of, column.choices)], "]"))
     return _Group(f"{column.name}: {_class(column.type)} = field(", arguments, ")")
 
 
@@ -107,13 +114,6 @@ def _layout(part: "str | _Group", indent: int, end: str = "") -> str:
         return whole
     lines = [f"{' ' * (indent + 4)}{_layout(item, indent + 4, ',')}" for item in part.items]
     return "\n".join([part.opening, *lines, f"{' ' * indent}{part.closing}{end}"])
-
-
-def _quoted(text: str) -> str:
-    """Returns the text as a Python literal, in the quotes that need fewer backslashes, preferably double ones."""
-    quote = "'" if text.count('"') > text.count("'") else '"'
-    escaped = (f"\\{c}" if c in (quote, "\\") else c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return f"{quote}{''.join(escaped)}{quote}"
 
 
 def _plain(text: str) -> str:

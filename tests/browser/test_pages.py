@@ -111,6 +111,7 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     page.get_by_role("button", name="Open").click()
     reader.looks()
 
+    page.get_by_label("Contacts").check()
     page.set_input_files("#file", kunden(tmp_path / "kunden.csv"))
     reader.settles()
     expect(page.get_by_text("Müñoz 1", exact=True).first).to_be_visible()
@@ -127,6 +128,7 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     page.get_by_role("button", name="Go on").click()
     page.wait_for_url("**/reading")
     expect(page.get_by_text("is 13 February 1980")).to_be_visible()
+    expect(page.get_by_text("one more answer is needed here")).to_be_visible()
     reader.looks()
     page.get_by_role("button", name="Read it like this").click()
     page.wait_for_url("**/preview")
@@ -157,6 +159,7 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     later = tmp_path / "later.csv"
     later.write_text("external_id,status,last_name\nK-1,churned,Müñoz 1\n", "utf-8")
     page.get_by_role("link", name="Import", exact=True).click()
+    page.get_by_label("Contacts").check()
     page.set_input_files("#file", later)
     page.wait_for_url("**/preview")
     page.get_by_role("button", name="Save 1 record").click()
@@ -223,6 +226,7 @@ def test_every_other_screen_is_clean(browser: Browser, pages: tuple[RecordStore,
         sheet.append(row)
     book.create_sheet("Orders").append(["x"])
     book.save(tmp_path / "people.xlsx")
+    page.get_by_label("Contacts").check()
     page.set_input_files("#file", tmp_path / "people.xlsx")
     reader.settles()
     page.goto(re.sub(r"/(reading|columns|preview|fix).*", "/reading", page.url))
@@ -246,6 +250,60 @@ def test_every_other_screen_is_clean(browser: Browser, pages: tuple[RecordStore,
     page.goto(f"{address}/a/acme/history/b-none")
     reader.errors.clear()  # the browser logs the status 404
     reader.looks()
+    context.close()
+
+
+def test_a_file_that_is_chosen_before_its_type_waits_for_it(
+    browser: Browser, pages: tuple[RecordStore, str], tmp_path: Path
+) -> None:
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE * 60_000)
+    reader = Reader(page, "early-")
+    page.goto(f"{pages[1]}/a/early/import")
+    (tmp_path / "early.csv").write_text("external_id,status\nA,lead\n", "utf-8")
+    page.set_input_files("#file", tmp_path / "early.csv")
+    expect(page.get_by_role("alert")).to_contain_text("Say first what is in your file. early.csv")
+    reader.looks()
+
+    page.get_by_label("Contacts").check()
+    page.wait_for_url("**/preview")
+    assert reader.errors == []
+    context.close()
+
+
+def test_a_reload_shows_the_same_page_of_the_changed_values(
+    browser: Browser, pages: tuple[RecordStore, str], tmp_path: Path
+) -> None:
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE * 60_000)
+    for what in ("old", "new"):
+        file = tmp_path / f"{what}.csv"
+        rows = "".join(f"C-{number},lead,{what} {number}\n" for number in range(120))
+        file.write_text(f"external_id,status,notes\n{rows}", "utf-8")
+        page.goto(f"{pages[1]}/a/many/import")
+        page.get_by_label("Contacts").check()
+        page.set_input_files("#file", file)
+        page.wait_for_url("**/preview")
+        if what == "old":
+            page.get_by_role("button", name="Save 120 records").click()
+            page.wait_for_url("**/history/*")
+    page.get_by_role("link", name="Next").click()
+    expect(page.get_by_text("Page 2 of 3")).to_be_visible()
+    page.wait_for_url("**/preview?page=2&find=")
+    page.reload()
+    expect(page.get_by_text("Page 2 of 3")).to_be_visible()
+
+    page.get_by_label("Find").fill("new 77")
+    expect(page.get_by_text("1 value", exact=True)).to_be_visible()
+    page.wait_for_url("**/preview?page=1&find=new%2077")
+    page.reload()
+    expect(page.get_by_label("Find")).to_have_value("new 77")
+    expect(page.get_by_text("1 value", exact=True)).to_be_visible()
+    kept = page.evaluate("JSON.stringify({...localStorage, ...sessionStorage})")
+    assert "htmx-history-cache" not in kept
+    assert "C-77" not in kept
     context.close()
 
 

@@ -28,6 +28,7 @@ DEMO = "make demo"
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ID = re.compile(r"\b[ber]-\d{8}-\d{9}-[0-9a-f]{6}\b")
+_CHANGES_FOLDER = re.compile(r"(?:^|&& )cd (\S+)")
 _CHANGING = (
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?"), "<time>"),
     (re.compile(r"\b\d+ h \d+ min\b"), "<duration>"),
@@ -65,20 +66,27 @@ def comparable(output: str) -> str:
 class Session:
     """Runs commands in a folder, and replaces the new ids in their output by the ids of the page.
 
-        ids: the ids of the page, in the order in which they appear. The first new id of a batch stands for the
+    A command that ends with `cd` to another folder has the later ones run there.
+
+    ids: the ids of the page, in the order in which they appear. The first new id of a batch stands for the
     first one of the page, and so on. The same holds for exports and rollbacks.
     """
 
     folder: Path
     ids: list[str] = field(default_factory=list)
     _new_ids: dict[str, str] = field(default_factory=dict)
+    _here: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._here = self.folder
 
     def run(self, line: str) -> str:
         """Returns what the command prints, as the page shows it."""
         for new, shown in self._new_ids.items():
             line = line.replace(shown, new)
+        line = line.replace(FOLDER, str(self.folder))
         command, _, filters = line.partition(" | ")
-        with chdir(self.folder):
+        with chdir(self._here):
             if command.startswith("records "):
                 output = CliRunner().invoke(main, _words(command)[1:], prog_name="records").output
             else:
@@ -92,6 +100,8 @@ class Session:
                     stderr=subprocess.STDOUT,
                     check=False,  # a failure shows in the output
                 ).stdout
+                for place in _CHANGES_FOLDER.findall(filters):
+                    self._here = Path(place).expanduser().absolute()
         return self._shown(output)
 
     def demo(self) -> str:

@@ -1,5 +1,6 @@
 """Exports on the pages: saved choices, parts of files, and daily exports that are changed or missing."""
 
+import io
 import os
 import re
 import stat
@@ -7,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from openpyxl import load_workbook
 
 from pipelines.web.work import Cancelled
 from resources.export_writer import ExportWriter
@@ -128,3 +130,54 @@ def test_an_export_is_cancelled_while_its_file_is_put_together(store: RecordStor
 
     assert store.exports("ua") == []
     assert not list(store.settings.home.rglob("book-*"))
+
+
+def test_a_value_that_cannot_be_is_shown_at_its_condition(visitor: Visitor) -> None:
+    form = {
+        "type": "contacts", "format": "csv", "column": ["status", "external_id"], "field_0": "status",
+        "operator_0": "=", "value_0": "lead", "field_1": "amount", "operator_1": ">=", "value_1": "much",
+    }  # fmt: skip
+
+    answer = visitor.post("export", data=form)
+
+    assert answer.status_code == 422
+    assert re.search(
+        r'name="value_1" value="much"[^>]*aria-invalid="true"[^>]*> <span class="problem"[^>]*>'
+        r"&#39;much&#39; is not a value of amount, which must be a number of at most 16 digits and 2 decimals.",
+        answer.text,
+    )
+    assert 'name="value_0" value="lead"' in answer.text
+    assert 'value="csv" checked' in answer.text
+    assert re.findall(r'name="column" value="(\w+)" checked', answer.text) == ["status", "external_id"]
+
+
+def test_a_condition_that_no_record_fulfils_names_the_values(visitor: Visitor) -> None:
+    asked = {"type": "contacts", "field_0": "status", "value_0": "Kunde", "field_1": "country", "value_1": "Germany"}
+
+    answer = visitor.client.get("/a/ua/export", params=asked, headers={"HX-Request": "true"}).text
+
+    assert "0 records" in answer
+    assert "The values of status: lead, prospect, customer, churned" in answer
+    assert "country: must be two capital letters, as GB" in answer
+
+
+def test_an_example_is_an_empty_file_to_fill_in(visitor: Visitor) -> None:
+    assert '/a/ua/template?type=contacts"' in visitor.get("import").text
+
+    answer = visitor.get("template", type="contacts")
+
+    sheet = load_workbook(io.BytesIO(answer.content)).worksheets[0]
+    assert answer.headers["content-disposition"] == 'attachment; filename="contacts.xlsx"'
+    assert [cell.value for cell in sheet[1]][:2] == ["external_id", "first_name"]
+    assert sheet.max_row == 1
+    assert visitor.get("template", type="none").status_code == 404
+
+
+def test_a_daily_export_with_a_value_that_cannot_be_is_shown_at_its_condition(visitor: Visitor) -> None:
+    form = {"type": "contacts", "field_0": "amount", "value_0": "much", "at": "07:00", "time_zone": "UTC"}
+
+    answer = visitor.post("scheduled", data={**form, "action": "add"})
+
+    assert answer.status_code == 422
+    assert 'name="value_0" value="much" aria-label="Value" aria-invalid="true"' in answer.text
+    assert "No export is made every day yet." in visitor.get("scheduled").text

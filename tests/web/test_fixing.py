@@ -108,3 +108,91 @@ def test_rows_are_corrected_in_a_workbook_and_uploaded(visitor: Visitor, store: 
     visitor.step(second)
     assert [str(value) for value in values(store, "amount").values()] == ["1.50"]
     assert store.account("ua").batch(batch[1]).parent is not None
+
+
+def test_a_file_like_a_corrected_one_is_read_in_its_form(visitor: Visitor) -> None:
+    """The corrected rows are saved in UTF-8 with commas: that says nothing about the next file."""
+    text = "external_id;status;notes\nA;lead;Zoë\nB;Kunnde;Núñez\n"
+    upload = visitor.upload(text.encode("cp1252"))
+    visitor.step(upload)
+    visitor.post("import", upload, "reading", data={"encoding": "cp1252"})
+    visitor.step(upload)
+    visitor.post("import", upload, "fix", data={"action": "repair", "field": "status", "kind": "mapping"})
+    page = visitor.get("import", upload, "preview").text
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    left = re.search(r'name="leave_out" value="(\d+)"', page)
+    visitor.post("import", upload, "save", data={"batch": batch[1], "leave_out": left[1] if left else "0"})
+    visitor.step(upload)
+    assert "corrected.csv" in visitor.get("history").text
+
+    again = visitor.upload(text.replace("A;", "C;").replace("B;Kunnde", "D;lead").encode("cp1252"))
+
+    assert visitor.step(again) == f"import/{again}/preview"
+
+
+def test_what_is_fixed_and_left_out_is_counted_the_same_everywhere(visitor: Visitor, store: RecordStore) -> None:
+    mails = "".join(f"C-{number},lead,{'none' if number < 4 else 'a@example.org'}\n" for number in range(6))
+    upload = visitor.upload(f"external_id,status,email\n{mails}".encode())
+    visitor.step(upload)
+    assert "Fix 4 rows" in visitor.get("import", upload, "preview").text
+    visitor.post("import", upload, "fix", data={"record": "1", "column": "2", "text": "b@example.org", "action": "set"})
+    visitor.post("import", upload, "fix", data={"record": "2", "action": "leave_out"})
+
+    page = visitor.get("import", upload, "preview").text
+    assert numbers(page) == {"new": 2, "changed": 0, "unchanged": 0, "fixed": 1, "left out": 1, "need attention": 2}
+    assert "Fix 2 rows" in page
+    assert re.findall(r'<span class="state">(\d rows?)</span>', page) == ["2 rows"]
+    assert "Leave out 2 rows that need attention" in page
+    assert "Save 3 records" in page
+
+    visitor.post("import", upload, "fix", data={"action": "leave_out_open"})
+    page = visitor.get("import", upload, "preview").text
+    assert "Look at the fixed rows" in page
+    assert "3 rows were left out." in page
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    visitor.post("import", upload, "save", data={"batch": batch[1], "leave_out": "3"})
+    visitor.step(upload)
+
+    (second,) = store.account("ua").corrections_of(batch[1])
+    event = visitor.get("history", batch[1]).text
+    assert '<span class="state">4 rows</span></li>' in event
+    assert "2 new, 0 changed, 1 fixed later, 3 left out." in event
+    assert "In all 3 rows are saved." in event
+    assert "<h2>4 rows had mistakes</h2>" in event
+    assert f'href="/a/ua/history/{second.batch_id}">people.corrected.csv' in event
+    assert f'href="/a/ua/history/{batch[1]}">people.csv' in visitor.get("history", second.batch_id).text
+    assert f'href="/a/ua/history/{second.batch_id}">people.corrected.csv' in visitor.get("history").text
+    rollback = visitor.get("history", batch[1], "rollback").text
+    assert f'href="/a/ua/history/{second.batch_id}/rollback">people.corrected.csv' in rollback
+    assert "as they were before" not in rollback
+    assert f"/history/{batch[1]}/rollback" in visitor.get("history", second.batch_id, "rollback").text
+
+    visitor.post("history", batch[1], "rollback", data={})
+    assert "Undo of people.csv" in visitor.get("history").text
+
+
+def numbers(page: str) -> dict[str, int]:
+    """The numbers of a preview, by their words."""
+    return {words: int(n) for n, words in re.findall(r"<li[^>]*><strong>(\d+)</strong> ([a-z ]+)</li>", page)}
+
+
+def test_the_heading_and_the_filters_follow_each_fix(visitor: Visitor) -> None:
+    upload = previewed(visitor)
+    page = visitor.get("import", upload, "fix").text
+    headers = re.findall(r'<th scope="col">([^<]*)</th>', page)
+    assert headers == ["Row", "status", "country", "amount", "birthday", "external_id", "notes"]
+    place = f"/a/ua/import/{upload}/fix"
+    asked = {"HX-Request": "true", "HX-Current-URL": f"http://127.0.0.1{place}?rule=str_matches&field=country"}
+
+    said = {"record": "9", "column": "2", "text": "DE", "action": "set"}
+    answer = visitor.client.post(place, data=said, headers=asked).text
+
+    assert re.search(r'<h1 id="to-fix" hx-swap-oob="true">Fix 7 rows</h1>', answer)
+    assert re.search(r'<nav id="problems" class="filter" hx-swap-oob="true"', answer)
+    chip = re.search(r'<a [^>]*field=country"( aria-current="true")>[^<]*<span class="state">(\d)<', answer)
+    assert chip is not None
+    assert chip[2] == "1"
+    visitor.post("import", upload, "fix", data={"action": "leave_out_open"})
+    assert "No row needs fixing any more" in visitor.get("import", upload, "fix").text

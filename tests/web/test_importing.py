@@ -106,6 +106,8 @@ def test_what_would_change_is_paged_and_searched(visitor: Visitor) -> None:
     assert "<del>old 119</del>" in visitor.get("import", second, "preview", page="3").text
     found = visitor.get("import", second, "preview", find="new 77").text
     assert re.findall(r"<ins>(.*?)</ins>", found) == ["new 77"]
+    assert 'data-query="?page=1&amp;find=new%2077"' in found
+    assert 'data-query=""' in visitor.get("import", second, "preview").text
 
 
 def test_only_what_was_seen_is_saved(visitor: Visitor, store: RecordStore) -> None:
@@ -271,3 +273,64 @@ def test_a_file_that_waits_is_not_saved_while_it_can_be_read_in_several_ways(
     assert values(store, "status") == {}
     visitor.post("history", batch.batch_id, "save", data={"accept": "yes"})
     assert values(store, "notes") == {"A": "Müñoz"}
+
+
+def saved(visitor: Visitor, content: bytes, name: str = "people.csv") -> str:
+    """Upload a file and save it. Returns the id of its batch."""
+    upload = visitor.upload(content, name)
+    page = visitor.get(*visitor.step(upload).split("/")).text
+    batch = re.search(r'name="batch" value="([^"]+)"', page)
+    assert batch is not None
+    visitor.post("import", upload, "save", data={"batch": batch[1]})
+    visitor.step(upload)
+    return batch[1]
+
+
+def test_a_file_that_is_imported_already_leads_to_its_import_and_can_be_imported_again(visitor: Visitor) -> None:
+    batch = saved(visitor, b"external_id,status\nA,lead\n")
+    upload = visitor.upload(b"external_id,status\nA,lead\n", "again.csv")
+    assert visitor.step(upload) == f"import/{upload}/reading"
+    assert "Waits for your answer" in visitor.get("import").text
+    page = visitor.get("import", upload, "reading").text
+    assert "<h1>This file is imported already</h1>" in page
+    assert f'href="/a/ua/history/{batch}">people.csv' in page
+    assert "fieldset" not in page
+
+    visitor.post("import", upload, "reading", data={"again": "yes"})
+
+    assert visitor.step(upload) == f"import/{upload}/preview"
+
+
+def test_the_choices_for_records_that_were_new_contradict_nothing(visitor: Visitor) -> None:
+    first = saved(visitor, b"external_id,status\nA,lead\nB,lead\n")
+    later = saved(visitor, b"external_id,status\nA,customer\n", "later.csv")
+
+    page = visitor.get("history", first, "rollback").text
+    assert "These records were new with this import, so they stay as they are now." in page
+    assert "Its other values go back" not in page
+    page = visitor.get("history", later, "rollback").text
+    assert "1 record will be as it was before." in page
+    assert "will be removed" not in page
+
+
+def test_a_rolled_back_import_keeps_the_time_of_its_save(visitor: Visitor, store: RecordStore) -> None:
+    batch = saved(visitor, b"external_id,status\nA,lead\n")
+    at = store.account("ua").batch(batch).committed_at
+    visitor.post("history", batch, "rollback", data={})
+    assert at is not None
+
+    page = visitor.get("history").text
+
+    assert page.count(f'datetime="{at:%Y-%m-%dT%H:%M:%SZ}"') >= 1
+    assert re.search(
+        r">people.csv</a>\s*<span>by \S+ · contacts · <time datetime=\"" + f"{at:%Y-%m-%dT%H:%M:%SZ}", page
+    )
+    assert "Undo of people.csv" in page
+
+
+def test_a_preview_that_was_left_can_be_gone_on_with_and_removed(visitor: Visitor) -> None:
+    upload = visitor.upload(b"external_id,status\nA,lead\n")
+    visitor.step(upload)
+
+    assert re.search(f'class="button" href="/a/ua/import/{upload}">Go on', visitor.get("history").text)
+    assert f'action="/a/ua/import/{upload}/remove"' in visitor.get("import").text

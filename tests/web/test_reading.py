@@ -96,7 +96,9 @@ def test_times_without_a_zone_are_asked_about(visitor: Visitor) -> None:
 def test_the_first_rows_are_shown_as_they_are_understood(visitor: Visitor) -> None:
     upload = visitor.upload(b"external_id;status;amount;birthday\nA;Lead;7.961,39;13/11/1980\nB;lead;x;14/11/1980\n")
     visitor.step(upload)
-    assert "is no value here" in visitor.get("import", upload, "reading").text
+    page = visitor.get("import", upload, "reading").text
+    assert "not understood" in page
+    assert '<input type="hidden" name="date_order" value="dmy"><p>13/11/1980 is 13 November 1980.</p>' in page
 
     visitor.post("import", upload, "reading", data={"decimal": ",", "date_order": "dmy"})
     visitor.step(upload)
@@ -121,7 +123,9 @@ def test_last_lines_that_are_no_rows_are_left_out_or_kept(visitor: Visitor) -> N
     rows = "".join(f"C-{number},lead,{number}\n" for number in range(5))
     upload = visitor.upload(f"external_id,status,amount\n{rows}Total,,10\n".encode())
     visitor.step(upload)
-    assert "What about the last lines?" in visitor.get("import", upload, "reading").text
+    page = visitor.get("import", upload, "reading").text
+    assert "What about the last lines?" in page
+    assert "<q>Total</q>" in page
 
     visitor.post("import", upload, "reading", data={"footer": "skip"})
     visitor.step(upload)
@@ -160,3 +164,47 @@ def test_what_an_empty_cell_does_is_said_beside_the_columns(visitor: Visitor) ->
     assert visitor.step(upload) == f"import/{upload}/preview"
     assert "Save 1 record" in visitor.get("import", upload, "preview").text
     assert "keep" in chosen(visitor.get("import", upload, "columns").text)
+
+
+TWO_HEADERS = b"external_id,status,amount\nKunde,Stand,Umsatz\nA1,lead,1\nB2,lead,2\nC3,lead,3\n"
+
+
+def test_a_second_header_row_can_be_accepted_as_a_record(visitor: Visitor) -> None:
+    upload = visitor.upload(TWO_HEADERS)
+    assert visitor.step(upload) == f"import/{upload}/reading"
+    page = visitor.get("import", upload, "reading").text
+    assert "The first record looks like a second header row." in page
+    assert "Yes, this is how my file is to be read" in page
+    assert "Row 2 names the columns" in page
+
+    sentence = "The first record looks like a second header row."
+    visitor.post("import", upload, "reading", data={"accepted": sentence})
+    assert visitor.step(upload) == f"import/{upload}/reading"  # it was not confirmed
+    visitor.post("import", upload, "reading", data={"accepted": sentence, "sure": "yes"})
+
+    assert visitor.step(upload) == f"import/{upload}/preview"
+    assert "Yes, this is how my file is to be read" not in visitor.get("import", upload, "preview").text
+    visitor.post("import", upload, "reading", data={"footer": "keep"})
+    assert visitor.step(upload) == f"import/{upload}/preview"
+
+
+def test_another_row_names_the_columns_instead_of_the_accepted_one(visitor: Visitor) -> None:
+    rows = [["about", "these", "people"], ["external_id", "status", "amount"], ["A1", "lead", "1"], ["B2", "lead", "2"]]
+    upload = visitor.upload(workbook(People=rows), "people.xlsx")
+    assert visitor.step(upload) == f"import/{upload}/reading"
+
+    said = {"accepted": "The first record looks like a second header row.", "sure": "yes", "header_row": "2"}
+    visitor.post("import", upload, "reading", data=said)
+
+    assert visitor.step(upload) == f"import/{upload}/preview"
+    assert "Save 2 records" in visitor.get("import", upload, "preview").text
+
+
+def test_a_doubt_about_a_file_with_unknown_columns_leads_on(visitor: Visitor) -> None:
+    upload = visitor.upload(TWO_HEADERS.replace(b"external_id", b"Kundennr"))
+    assert visitor.step(upload) == f"import/{upload}/reading"
+
+    said = {"accepted": "The first record looks like a second header row.", "sure": "yes"}
+    visitor.post("import", upload, "reading", data=said)
+
+    assert visitor.step(upload) == f"import/{upload}/columns"

@@ -9,13 +9,17 @@ function showTimes(root) {
   const own = document.documentElement.lang;
   const lang = navigator.language.startsWith(own) ? navigator.language : own;
   const whole = new Intl.DateTimeFormat(lang, { dateStyle: "medium", timeStyle: "short" });
+  const parts = { day: "numeric", month: "short", year: "numeric", hour: "numeric", minute: "2-digit" };
+  const withZone = new Intl.DateTimeFormat(lang, { ...parts, timeZoneName: "short" });
+  const zone = document.querySelector("#times");
+  if (zone) zone.textContent = zone.dataset.words.replace("{zone}", Intl.DateTimeFormat().resolvedOptions().timeZone);
   const hour = new Intl.DateTimeFormat(lang, { timeStyle: "short" });
   const day = new Intl.RelativeTimeFormat(lang, { numeric: "auto" });
   const midnight = (date) => new Date(date.getFullYear(), date.getMonth(), date.getDate());
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     const days = Math.round((midnight(at) - midnight(new Date())) / 86400000);
-    time.title = whole.format(at);
+    time.title = withZone.format(at);
     time.textContent = Math.abs(days) <= 1 ? `${day.format(days, "day")} ${hour.format(at)}` : whole.format(at);
   }
 }
@@ -63,17 +67,27 @@ function prepareUpload(form) {
     bar.value = size ? (100 * sent) / size : 100;
     words.textContent = paused ? form.dataset.paused : form.dataset.sent.replace("{percent}", Math.floor(bar.value));
   };
+  let waiting = null;
+  const chosenType = () => form.querySelector("input[name=type]:checked, input[name=type][type=hidden]");
   async function begin(file) {
     if (form.dataset.continue && (file.size !== Number(form.dataset.bytes) || file.name !== form.dataset.name)) {
       area.hidden = false;
       words.textContent = form.dataset.other;
       return;
     }
+    if (!chosenType()) {  // it begins when the type is chosen
+      waiting = file;
+      form.querySelector("#say-type").hidden = false;
+      form.querySelector("#say-type .name").textContent = file.name;
+      form.querySelector("input[name=type]").focus();
+      return;
+    }
+    waiting = null;
     area.hidden = false;
     form.querySelector("button").disabled = true;
     let address = form.dataset.continue, page = form.dataset.page;
     if (!address) {
-      const type = form.querySelector("input[name=type]:checked, input[name=type][type=hidden]").value;
+      const type = chosenType().value;
       const answer = await fetch(form.dataset.start, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
@@ -88,6 +102,10 @@ function prepareUpload(form) {
   }
   form.addEventListener("submit", (event) => { event.preventDefault(); if (input.files[0]) begin(input.files[0]); });
   input.addEventListener("change", () => { if (input.files[0]) begin(input.files[0]); });
+  form.querySelectorAll("input[name=type]").forEach((type) => type.addEventListener("change", () => {
+    form.querySelector("#say-type").hidden = true;
+    if (waiting) begin(waiting);
+  }));
   for (const name of ["dragover", "dragleave", "drop"]) {
     form.addEventListener(name, (event) => {
       event.preventDefault();
@@ -124,6 +142,8 @@ function begin(root) {
   const upload = root.querySelector("form#drop");
   if (upload && !upload.dataset.ready) { upload.dataset.ready = "yes"; prepareUpload(upload); }
   root.querySelectorAll("ul.order").forEach((list) => { if (!list.dataset.ready) { list.dataset.ready = "yes"; prepareOrder(list); } });
+  const changes = root.querySelector("#changes");  // a reload shows the same page; htmx would keep a copy of it
+  if (changes) history.replaceState(history.state, "", location.pathname + changes.dataset.query);
   const go = root.querySelector("[data-go]");
   if (go) { sessionStorage.moved = "yes"; location.assign(go.dataset.go); }
   const making = root.querySelector("#exporting");

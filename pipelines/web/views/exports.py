@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
@@ -23,12 +24,16 @@ from resources.record_store.refusals import no_such_export
 from schemas.deliveries import Delivery
 from schemas.errors import InvalidRequest, NoDeployment, NotFound, RecordsError
 from schemas.exports import ExportManifest, ExportRequest, Packing
+from schemas.filters import parse_filter
+from schemas.record_type import RecordType
 
 OPERATORS = ("=", "!=", ">=", "<=", "contains", "starts", "in", "is-null", "is-null false")
 """The conditions of the page, as `schemas.filters` reads them."""
 _WITHOUT_VALUE = ("is-null", "is-null false")
 _CONDITIONS = 4
 _LISTED = 20
+_VALUES = 30
+"""How many values of a field are named if no record has the one that was asked for."""
 _FORMATS = ("excel", "csv", "json", "ndjson", "parquet")
 _FOR_SPREADSHEETS = "utf-8-sig"
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9_-]+")
@@ -50,9 +55,21 @@ class Made:
     is_in_works: bool = False
 
 
+@dataclass(frozen=True)
+class Problem:
+    """A condition that cannot be used: its number on the page, and why."""
+
+    condition: int
+    error: RecordsError
+
+
 def choose(visit: Visit) -> Response:
     """Shows what can be exported, how much it would be, and the last exports."""
-    said = visit.request.query_params
+    return _form(visit, visit.request.query_params, None)
+
+
+def _form(visit: Visit, said: Any, problem: Problem | None) -> Response:
+    """Shows the form; with what was said, and what is wrong, if a condition cannot be used."""
     with visit.store() as store:
         types = store.record_types() if store.exists else {}
         found = store.exports(visit.account, limit=_LISTED) if store.exists else []
@@ -62,10 +79,13 @@ def choose(visit: Visit) -> Response:
             return _estimate(visit, store, said)
     chosen = presets.get(said.get("preset", ""), () if record_type is None else record_type.field_names)
     delivery, filled = None, None
-    if record_type is not None and said.get("delivery"):
-        delivery = own_delivery(visit, said["delivery"])
+    name = said.get("name" if said.get("action") == "replace" else "delivery", "")
+    if record_type is not None and name:
+        delivery = own_delivery(visit, name)
         chosen = tuple(delivery.columns or presets.get(delivery.preset or "", record_type.field_names))
         filled = conditions_of(delivery.where)
+    if problem is not None:
+        chosen, filled = _columns(said) or (), _conditions(said)
     return visit.page(
         "export.html.jinja",
         types=list(types.values()),
@@ -77,6 +97,9 @@ def choose(visit: Visit) -> Response:
         conditions=range(_CONDITIONS),
         exports=found,
         said=said,
+        problem=problem,
+        format=said.get("format", "") or (delivery.format if delivery else ""),
+        status=HTTPStatus.OK if problem is None else HTTPStatus.UNPROCESSABLE_ENTITY,
         delivery=delivery,
         filled=filled or [("", "=", "")] * _CONDITIONS,
         keeps_conditions=delivery is not None and filled is None,
@@ -116,7 +139,9 @@ def _estimate(visit: Visit, store: RecordStore, said: QueryParams) -> Response:
             size *= FORMATS[request.format].file_ratio
     except RecordsError as error:
         return visit.page("_estimate.html.jinja", problem=error, rows=0, size=0)
-    return visit.page("_estimate.html.jinja", problem=None, rows=rows, size=round(size))
+    of = {name for name, _, _ in _conditions(said)} if not rows else set()
+    known = [it for it in store.record_type(request.record_type).fields if it.name in of and (it.choices or it.rules)]
+    return visit.page("_estimate.html.jinja", problem=None, rows=rows, size=round(size), known=known, most=_VALUES)
 
 
 def start(visit: Visit) -> Response:
@@ -126,6 +151,8 @@ def start(visit: Visit) -> Response:
         raise InvalidRequest("The form is empty.", "Choose what to export.")
     request = request_of(visit.account, form)
     name = plain_name(visit.said("save_as"))
+    if (refused := with_problem(visit)) is not None:
+        return refused
     with visit.store() as store:
         records = store.account(visit.account)
         if name and request.columns is not None:
@@ -137,6 +164,13 @@ def start(visit: Visit) -> Response:
         plan = ExportWriter(store, visit.person.name).plan(request)
     make(visit.site, plan)
     return visit.go("export", plan.export_id)
+
+
+def with_problem(visit: Visit) -> Response | None:
+    """Returns the form with what is wrong, if one of its conditions cannot be used; None if all can."""
+    with visit.store() as store:
+        problem = _problem(store.record_type(visit.said("type")), visit.form or {})
+    return None if problem is None else _form(visit, visit.form, problem)
 
 
 def plain_name(text: str) -> str:
@@ -274,11 +308,31 @@ def _columns(said: Any) -> tuple[str, ...] | None:
     return tuple(sorted(dict.fromkeys(ticked), key=place)) or None
 
 
+def _conditions(said: Any) -> list[tuple[str, str, str]]:
+    """Returns the conditions of the form: field, operator and value."""
+    return [
+        (said.get(f"field_{at}", ""), said.get(f"operator_{at}", "="), said.get(f"value_{at}", "").strip())
+        for at in range(_CONDITIONS)
+    ]
+
+
+def _filter(name: str, operator: str, value: str) -> str | None:
+    """Returns a condition as a filter; None if it says nothing."""
+    if not name or operator not in OPERATORS or not (value or operator in _WITHOUT_VALUE):
+        return None
+    return f"{name} {operator}" if operator in _WITHOUT_VALUE else f"{name} {operator} {value}"
+
+
 def _filters(said: Any) -> Sequence[str]:
-    found = []
-    for number in range(_CONDITIONS):
-        name, operator = said.get(f"field_{number}", ""), said.get(f"operator_{number}", "=")
-        value = said.get(f"value_{number}", "").strip()
-        if name and operator in OPERATORS and (value or operator in _WITHOUT_VALUE):
-            found.append(f"{name} {operator}" if operator in _WITHOUT_VALUE else f"{name} {operator} {value}")
-    return found
+    return [text for it in _conditions(said) if (text := _filter(*it)) is not None]
+
+
+def _problem(record_type: RecordType, said: Any) -> Problem | None:
+    """Returns the first condition of the form that cannot be used."""
+    for at, it in enumerate(_conditions(said)):
+        try:
+            if text := _filter(*it):
+                parse_filter(text, record_type)
+        except InvalidRequest as error:
+            return Problem(at, error)
+    return None

@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.responses import Response
 
@@ -21,10 +21,7 @@ def grid(visit: Visit) -> Response:
     draft = draft_of(visit)
     if draft.step is not Step.PREVIEWED or draft.report is None or not draft.report.batch.counts.rejected:
         return visit.go("import", draft.upload.upload_id)
-    said = visit.request.query_params
-    group = None
-    if said.get("rule"):
-        group = (said.get("field", ""), said["rule"])
+    said, group = visit.request.query_params, _group(visit)
     page = int(said["page"]) if said.get("page", "").isdigit() and len(said["page"]) < 8 else 1
     try:
         corrections = _corrections(visit, draft)
@@ -42,7 +39,7 @@ def grid(visit: Visit) -> Response:
         group=group,
         groups=corrections.groups(),
         progress=corrections.progress(),
-        columns=_shown_columns(corrections),
+        columns=_shown_columns(draft, corrections),
         repairs=corrections.repairs() if page <= 1 else [],  # they take longer than a page of rows
         examples=_EXAMPLES,
     )
@@ -88,7 +85,9 @@ def correct(visit: Visit) -> Response:
         draft=draft,
         corrections=corrections,
         row=corrections.row(record),
-        columns=_shown_columns(corrections),
+        columns=_shown_columns(draft, corrections),
+        group=_group(visit),
+        groups=corrections.groups(),
         progress=corrections.progress(),
     )
 
@@ -100,9 +99,18 @@ def _corrections(visit: Visit, draft: Draft) -> Corrections:
         return Corrections(store, draft.report, draft.corrections)
 
 
-def _shown_columns(corrections: Corrections) -> list[tuple[int, str, str]]:
-    """Returns the columns that feed a field: position, header and field."""
-    return sorted((at, corrections.headers[at], field) for field, at in corrections.fields.items())
+def _shown_columns(draft: Draft, corrections: Corrections) -> list[tuple[int, str, str]]:
+    """Returns the columns that feed a field: position, header and field. First those in which the file has mistakes."""
+    wrong = () if draft.report is None else {it.field for it in draft.report.batch.problems}
+    found = [(at, corrections.headers[at], field) for field, at in corrections.fields.items()]
+    return sorted(found, key=lambda it: (it[2] not in wrong, it))
+
+
+def _group(visit: Visit) -> tuple[str, str] | None:
+    """Returns the field and the rule by which the page shows rows; None if it shows all."""
+    shown = parse_qs(urlsplit(visit.request.headers.get("hx-current-url", "")).query)
+    said = visit.request.query_params or {name: values[0] for name, values in shown.items()}
+    return (said.get("field", ""), said["rule"]) if said.get("rule") else None
 
 
 def _number(text: str) -> int:

@@ -1,5 +1,6 @@
 """What was done with an account's records: imports, their details and their rollbacks."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -7,7 +8,7 @@ from starlette.responses import Response
 
 from pipelines.web.visit import NotAllowed, Visit
 from resources.importing.importer import Importer
-from schemas.batches import Batch, BatchStatus, ImportReport, OnInvalid
+from schemas.batches import STANDING, Batch, BatchStatus, ImportReport, OnInvalid
 from schemas.errors import ModifiedSince, Refused
 from schemas.people import Role
 from schemas.rollbacks import OnModified, RollbackReport, RollbackRequest
@@ -17,10 +18,32 @@ _PAGE = 30
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the history: a batch, and until when it can be rolled back or saved."""
+    """A line of the history: a batch, and until when it can be rolled back or saved.
+
+    name: the name of its file, or of that of the import that it rolled back. corrections: the batches that have saved
+    corrected rows of it. upload: the id of the upload that it is the preview of.
+    """
 
     batch: Batch
-    open_until: datetime | None
+    name: str
+    corrections: Sequence[Batch] = ()
+    open_until: datetime | None = None
+    upload: str | None = None
+
+    @property
+    def at(self) -> datetime:
+        """Returns when it was saved; if it was not, when it got its status."""
+        return self.batch.committed_at or self.batch.at
+
+    @property
+    def fixed(self) -> int:
+        """Returns how many of its rejected rows were corrected and saved."""
+        return sum(it.counts.read - it.counts.rejected for it in self.corrections)
+
+    @property
+    def left_out(self) -> int:
+        """Returns how many of its rows are not saved."""
+        return max(0, self.batch.counts.rejected - self.fixed)
 
 
 def listed(visit: Visit) -> Response:
@@ -31,14 +54,29 @@ def listed(visit: Visit) -> Response:
         found = store.batches(visit.account, offset=(number - 1) * _PAGE, limit=_PAGE + 1) if store.exists else []
         # Each new answer about a file discards a preview. These are no events to anybody.
         events = [batch for batch in found[:_PAGE] if batch.status is not BatchStatus.DISCARDED]
-        entries = [Entry(batch, batch.open_until(window)) for batch in events]
+        uploads = {it.batch_id: it.upload_id for it in visit.site.uploads.listed(visit.account)}
+        corrected = [it.batch_id for it in events if it.status in STANDING and it.counts.rejected]
+        corrections = store.account(visit.account).corrections_of(*corrected) if corrected else []
+        named = store.batches_named({it.undone.batch_id for it in events if it.undone})
+        entries = [
+            Entry(
+                batch,
+                _name(batch, named),
+                [it for it in corrections if it.parent == batch.batch_id],
+                batch.open_until(window),
+                uploads.get(batch.batch_id),
+            )
+            for batch in events
+        ]
     return visit.page("history.html.jinja", entries=entries, page=number, has_more=len(found) > _PAGE)
 
 
 def details(visit: Visit) -> Response:
     """Shows one import or rollback, and what can be done about it."""
     report = _report(visit)
-    return visit.page("event.html.jinja", report=report, batch=report.batch, may=may_roll_back(visit, report.batch))
+    entry, parent = _with_relatives(visit, report.batch)
+    may = may_roll_back(visit, report.batch)
+    return visit.page("event.html.jinja", report=report, batch=report.batch, entry=entry, parent=parent, may=may)
 
 
 def save(visit: Visit) -> Response:
@@ -66,7 +104,10 @@ def discard(visit: Visit) -> Response:
 def plan_rollback(visit: Visit) -> Response:
     """Shows what a rollback would do, as one question."""
     batch = _report(visit).batch
-    return visit.page("rollback.html.jinja", batch=batch, plans=_plans(visit, batch), may=may_roll_back(visit, batch))
+    plans, may = _plans(visit, batch), may_roll_back(visit, batch)
+    entry, parent = _with_relatives(visit, batch)
+    relatives = [it for it in (parent, *entry.corrections) if it is not None and it.status is BatchStatus.COMMITTED]
+    return visit.page("rollback.html.jinja", batch=batch, entry=entry, plans=plans, may=may, relatives=relatives)
 
 
 def roll_back(visit: Visit) -> Response:
@@ -82,6 +123,21 @@ def roll_back(visit: Visit) -> Response:
         except ModifiedSince:  # records were modified after the page was shown
             return visit.go("history", batch.batch_id, "rollback")
     return visit.go("history", report.batch_id or batch.batch_id)
+
+
+def _with_relatives(visit: Visit, batch: Batch) -> tuple[Entry, Batch | None]:
+    """Returns a batch as a line of the history, and the batch that its rows come from, if they are corrected ones."""
+    with visit.store() as store:
+        of = {it for it in (batch.parent, batch.undone.batch_id if batch.undone else None) if it is not None}
+        named = {name: it for name, it in store.batches_named(of).items() if it.account == visit.account}
+        corrections = store.account(visit.account).corrections_of(batch.batch_id) if batch.counts.rejected else []
+    return Entry(batch, _name(batch, named), corrections), named.get(batch.parent or "")
+
+
+def _name(batch: Batch, named: Mapping[str, Batch]) -> str:
+    """Returns the name of a batch's file; of a rollback that of the import that was rolled back first."""
+    undone = None if batch.undone is None else named.get(batch.undone.batch_id)
+    return batch.file_name if undone is None else undone.file_name
 
 
 def _plans(visit: Visit, batch: Batch) -> dict[OnModified, RollbackReport]:

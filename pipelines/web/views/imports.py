@@ -9,14 +9,15 @@ from starlette.responses import Response
 
 from pipelines.web import changed_values, drafts
 from pipelines.web.drafts import Draft, Step, draft_of
-from pipelines.web.questions import choices, header_rows, in_words, unnamed_sheet
+from pipelines.web.questions import choices, doubts, header_rows, in_words, unnamed_sheet
 from pipelines.web.visit import Visit
 from pipelines.web.work import Task
+from resources.importing.corrections import Progress
 from resources.importing.peek import Peek
 from resources.notifier import Notifier
 from schemas.blanks import Blank
 from schemas.columns import Column
-from schemas.errors import InvalidRequest, NotFound, RecordsError, Refused
+from schemas.errors import AlreadyImported, InvalidRequest, NotFound, RecordsError, Refused
 from schemas.notices import asking
 from schemas.reading import NO, SAID, TAB, YES, ReadOptions
 from schemas.record_type import RecordType
@@ -29,6 +30,8 @@ _SURE, _MOST_VALUES = 90, 50
 """The least score of a proposed value that is accepted unless the person says no, and how many values are offered."""
 _ANSWERS = {"tab": TAB, YES: True, NO: False}
 """What answers of the page mean, other than themselves."""
+_OF_ROWS = ("delimiter", "sheet", "at", "header_row")
+"""The options that say which rows a file has."""
 
 
 def first(visit: Visit) -> Response:
@@ -61,7 +64,8 @@ def overview(visit: Visit) -> Response:
         return visit.go("history", draft.report.batch.batch_id)
     if draft.step is Step.FAILED:
         found, _ = _peeked(draft)
-        is_read = found is not None and not found.questions and _is_of_columns(draft)
+        is_open = found is None or draft.upload.choices.leave_open(found.questions)
+        is_read = not is_open and _is_of_columns(draft)
         return visit.go("import", upload, "columns" if is_read else "reading")
     if draft.needs_reading:
         return visit.go("import", upload, "reading")
@@ -81,6 +85,9 @@ def reading(visit: Visit) -> Response:
         found, _ = _peeked(draft)
     if draft.upload.failure is not None and (error is not None or not _is_of_columns(draft)):
         failure = draft.upload.failure
+    if failure is not None and failure.code == AlreadyImported.code:
+        earlier = None if found is None else found.same_file
+        return visit.page("already_imported.html.jinja", draft=draft, failure=failure, earlier=earlier)
     rows, asks_row = ((), False) if found is None else header_rows(draft, found)
     return visit.page(
         "reading.html.jinja",
@@ -89,8 +96,10 @@ def reading(visit: Visit) -> Response:
         failure=failure,
         choices=list(unnamed_sheet(draft) if found is None else choices(visit.texts, draft, found)),
         header_rows=rows,
+        doubts=list(doubts(draft, found)),
         asks_row=asks_row,
         is_as_said=is_as_said,
+        has_mapped=bool(draft.upload.choices.column_map),
         in_words=partial(in_words, visit.texts),
     )
 
@@ -110,8 +119,21 @@ def say_reading(visit: Visit) -> Response:
         raise InvalidRequest("This is no answer to a question of the page.", "Look at the page again.") from None
     if visit.said("again") == "yes":
         chosen = replace(chosen, again=True)
-    drafts.choose(draft, _with_values(visit, chosen), visit.person.name)
+    chosen = _with_values(visit, _with_accepted(visit, draft, chosen))
+    if replace(chosen, accepted=draft.upload.choices.accepted) == draft.upload.choices != chosen:
+        drafts.accept(draft, chosen)
+    else:
+        drafts.choose(draft, chosen, visit.person.name)
     return visit.go("import", draft.upload.upload_id)
+
+
+def _with_accepted(visit: Visit, draft: Draft, chosen: Choices) -> Choices:
+    """Returns what was chosen, and what the form accepts. What was accepted for other rows is asked again."""
+    before, now = (it.reading.said() for it in (draft.upload.choices, chosen))
+    is_other = any(before.get(name) != now.get(name) for name in _OF_ROWS)
+    said = visit.all_said("accepted") if visit.said("sure") == "yes" else ()
+    accepted = () if is_other else (*draft.upload.choices.accepted, *said)
+    return replace(chosen, accepted=tuple(dict.fromkeys(accepted)))
 
 
 def _with_values(visit: Visit, chosen: Choices) -> Choices:
@@ -212,14 +234,17 @@ def preview(visit: Visit) -> Response:
     draft = draft_of(visit)
     if draft.step is not Step.PREVIEWED or draft.report is None:
         return visit.go("import", draft.upload.upload_id)
-    fixed = draft.fixed
+    batch, corrected = draft.report.batch, draft.corrected
+    rejected = batch.counts.rejected
+    fixed = Progress(0, 0, rejected) if corrected is None else corrected.progress()
     return visit.page(
         "preview.html.jinja",
         draft=draft,
         report=draft.report,
         meanings=_meanings(_record_type(visit, draft), draft),
         fixed=fixed,
-        open=draft.report.batch.counts.rejected - (fixed.ready if fixed else 0),
+        problems=batch.problems if corrected is None else corrected.groups(),
+        not_saved=rejected - fixed.ready,
         **_changed_values(visit, draft.upload),
     )
 
@@ -250,8 +275,8 @@ def save(visit: Visit) -> Response:
     left = batch.counts.rejected - (draft.fixed.ready if draft.fixed else 0)
     if left and visit.said("leave_out") != str(left):
         raise InvalidRequest(f"{batch.counts.rejection}.", "Fix them, or confirm that they are left out.")
-    if draft.report.questions and visit.said("accept") != "yes":
-        raise Refused(draft.report.questions[0].sentence, "Answer the question about how to read the file.")
+    if draft.open_questions and visit.said("accept") != "yes":
+        raise Refused(draft.open_questions[0].sentence, "Answer the question about how to read the file.")
     drafts.save(draft, visit.person.name)
     return visit.go("import", draft.upload.upload_id)
 

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from pipelines.web.views.exports import own_delivery, plain_name, request_of
+from pipelines.web.views.exports import own_delivery, plain_name, request_of, with_problem
 from pipelines.web.visit import Visit
 from resources.deliveries import Deliveries
 from resources.deliveries_file import DeliveriesFile
@@ -40,6 +40,8 @@ def listed(visit: Visit) -> Response:
 def change(visit: Visit) -> Response:
     """Adds, changes or removes a daily export of the account."""
     file, action = DeliveriesFile(visit.site.settings.home / "exports.yaml"), visit.said("action")
+    if action in ("add", "replace") and (refused := with_problem(visit)) is not None:
+        return refused
     if action == "add":
         file.add(_entry(visit))
         return visit.go("scheduled")

@@ -24,6 +24,8 @@ _NEARLY_ALL = 0.9
 """The share of records that must agree on a rare delimiter."""
 _FEW = 0.5
 """The share of records that must agree on a delimiter, or the user is asked."""
+_NEAR = 0.1
+"""The difference in score below which two delimiters fit alike."""
 _FIELD_START = r"(?:^|[,;\t|])"
 _ESCAPED = re.compile(rf'{_FIELD_START}"(?:[^"\\]|\\.)*\\"[^,;\t|\r\n"]', re.DOTALL | re.MULTILINE)
 _DOUBLE_QUOTED = re.compile(rf'{_FIELD_START} *"', re.MULTILINE)
@@ -64,9 +66,7 @@ def detect(text: str, given: str | None, name: str, *, whole: bool, header_row: 
     lines = lines[:_SAMPLE_RECORDS]
     first = lines[0].strip("\r\n") if lines else ""
     if first[:4].lower() == "sep=" and len(first) == 5:
-        best = _best(_Sample(lines[1:], text, has_header=False), given or first[4])
-        dialect = replace(best.dialect, skipped_lines=1, sure="certain: the file says so")
-        return Beginning(dialect, [row for _, row in best.rows])
+        return _as_first_line_says(_Sample(lines[1:], text, has_header=False), given, first[4])
     sample = _Sample(lines, text, header_row is not None)
     tried = _tried(sample, [given] if given else DELIMITERS)
     best = max(tried, key=_rank)
@@ -85,6 +85,19 @@ def detect(text: str, given: str | None, name: str, *, whole: bool, header_row: 
     dialect = replace(best.dialect, skipped_lines=(header_row or 1) - 1 + best.skipped_lines, sure=sure)
     questions = (*([] if given else _ask(best, tried)), *_ask_above(best, lines))
     return Beginning(dialect, [row for _, row in best.rows[best.header :]], questions)
+
+
+def _as_first_line_says(sample: _Sample, given: str | None, said: str) -> Beginning:
+    """Returns what a file shows below a line such as `sep=;`, and what to ask if only another delimiter fits."""
+    best = _best(sample, given or said)
+    dialect = replace(best.dialect, skipped_lines=1, sure="as you said" if given else "certain: the file says so")
+    other = max(_tried(sample, [it for it in DELIMITERS if it != said]), key=_rank)
+    if given or best.score or not _sets_apart(other):
+        return Beginning(dialect, [row for _, row in best.rows])
+    sentence = f"The first line says that the delimiter is the {dialect.delimiter_name}, but the header row has none."
+    question = Question(sentence, "delimiter", (written(other.dialect.delimiter), written(said)))
+    dialect = replace(other.dialect, skipped_lines=1, sure="proposed: it sets the fields of all lines apart")
+    return Beginning(dialect, [row for _, row in other.rows], (question,))
 
 
 @dataclass(frozen=True)
@@ -266,10 +279,15 @@ def _spaces_before_marks(tried: _Try) -> int:
     return sum(field.lstrip(" ")[:1] == mark for field in fields)
 
 
+def _sets_apart(tried: _Try) -> bool:
+    """Returns whether a delimiter sets fields apart in nearly all of several records."""
+    return tried.share > _NEARLY_ALL and len(tried.rows) > 1 and tried.score > 0
+
+
 def _check_given(sample: _Sample, given: _Try, name: str) -> None:
     """Raises InvalidRequest if another delimiter than the given one sets fields apart in nearly all records."""
     other = max(_tried(sample, [it for it in DELIMITERS if it != given.dialect.delimiter]), key=_rank)
-    if other.share > _NEARLY_ALL and len(other.rows) > 1 and other.score > given.score:
+    if _sets_apart(other) and other.score > given.score:
         raise InvalidRequest(
             f"The header of {name} has no {given.dialect.delimiter_name} between fields. "
             f"With the {other.dialect.delimiter_name}, the file has {other.width:,} columns.",
@@ -281,18 +299,26 @@ def _ask(best: _Try, tried: Sequence[_Try]) -> tuple[Question, ...]:
     """Returns what to ask about a delimiter that few records share, or that another one equals."""
     others = [it for it in sorted(tried, key=_rank, reverse=True) if it.score > 0 and it is not best]
     candidates = tuple(written(it.dialect.delimiter) for it in (best, *others))
-    if len(best.rows) - (best.header or 0) < 3:
+    records = len(best.rows) - (best.header or 0) - 1
+    fits_too = records > 0 and any(_fits_like(best, it) for it in others)
+    if records < 2 and not fits_too:
         return ()
     rare = best.dialect.delimiter in _RARE_DELIMITERS
     short = not others and max(best.below, default=0) <= best.width  # they lack empty fields at their end
     agree = best.share >= _FEW or len(best.below) == 1 or short
-    if agree and not rare and not (others and _rank(others[0]) == _rank(best)):
+    if agree and not rare and not fits_too:
         return ()
     sentence = (
         f"The delimiter is probably the {best.dialect.delimiter_name}: {best.share:.0%} of the first records have as "
         "many fields as the header."
     )
     return (Question(sentence, "delimiter", candidates),)
+
+
+def _fits_like(best: _Try, other: _Try) -> bool:
+    """Returns whether another delimiter fits as well, or nearly: in as many records, with about as many columns."""
+    is_near = other.share >= best.share and other.width > 2 and best.score - other.score < _NEAR
+    return is_near or _rank(other) == _rank(best)
 
 
 def _ask_above(best: _Try, lines: Sequence[str]) -> tuple[Question, ...]:

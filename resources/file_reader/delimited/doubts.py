@@ -20,8 +20,8 @@ def _is_piece(bad: MalformedRecord) -> bool:
 class Doubts:
     """Collects doubts about records, a block at a time.
 
-    `tables` are the lines of headers of other tables, `delimited` those of records with another delimiter, and
-    `comments` those of records that look like comments.
+    `tables` are the lines of headers of other tables, and `delimited` those of records with another delimiter. `marked`
+    are those of records that begin as comments do, and `comments` those of which keys never begin so.
     """
 
     def __init__(self, headers: Sequence[str], dialect: Dialect) -> None:
@@ -32,6 +32,8 @@ class Doubts:
         self.tables: list[int] = []
         self.delimited: list[int] = []
         self.comments: list[int] = []
+        self.marked: list[int] = []
+        self._records = 0
         self._pieces: list[int] = []
         self._stray: list[int] = []
         self._joined: list[int] = []
@@ -42,6 +44,7 @@ class Doubts:
         """Adds the doubts about the records of a block."""
         self._stray += [bad.line for bad in block.malformed if bad.why is Malformed.QUOTATION_MARK]
         self._joined += block.joined
+        self._records += block.read
         self._loose_escapes += block.loose_escapes
         self._has_malformed |= bool(block.malformed)
         self._backslashes.add(block.data)
@@ -71,10 +74,9 @@ class Doubts:
                 f"{numbered(len(self.delimited), 'record')} may have another delimiter, from line "
                 f"{self.delimited[0]:,} on."
             )
-        if self.comments:
-            found.append(
-                f"{numbered(len(self.comments), 'record')} may be a comment, from line {self.comments[0]:,} on."
-            )
+        comments = self.marked if 2 * len(self.marked) <= self._records else self.comments
+        if comments:
+            found.append(f"{numbered(len(comments), 'record')} may be a comment, from line {comments[0]:,} on.")
         if self._joined:
             found.append(
                 f"{numbered(len(self._joined), 'value')} of several lines may hold other records, "

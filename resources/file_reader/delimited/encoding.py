@@ -80,6 +80,10 @@ _WITHIN_WORDS = "\u2019\u00b7"
 """Signs that stand between two letters: the apostrophe, and the raised dot of Catalan."""
 
 
+_LONGEST_CHARACTER = 4
+_ENDS_A_WORD = re.compile(rb"[a-z][\xe0-\xf4]$")
+"""The last letter of a word in several encodings, such as é. In UTF-8 a character begins with that byte."""
+_OR_OTHER = " If it is not UTF-8, name its encoding (--encoding)."
 _MOST_CANDIDATES = 4
 """How many encodings a user chooses from."""
 
@@ -132,6 +136,7 @@ def detect_encoding(file: BinaryIO, name: str, first: str | None = None) -> Enco
     for mark, codec in _BOMS:
         if sample.startswith(mark):
             return Encoding(codec, "certain, by its byte order mark")
+    _require_one_encoding(sample, name)
     is_utf8 = _is_utf8(file)
     if wide := _wide(sample):
         if is_utf8 and sample.count(0) <= len(sample) // 8:
@@ -391,8 +396,9 @@ def _require_undamaged(file: BinaryIO, name: str) -> None:
     """
     characters = bad = line_number = before = 0
     places: list[str] = []
-    is_cut = False
+    is_cut, tail = False, b""
     for line in lines_of(file):
+        tail = (tail + line)[-_LONGEST_CHARACTER - 1 :]
         line_number += not before
         if not line.isascii():
             text = line.decode(errors="surrogateescape")
@@ -404,18 +410,43 @@ def _require_undamaged(file: BinaryIO, name: str) -> None:
                 places.append(f"line {line_number:,}, byte {byte:,} (0x{ord(text[place]) - 0xDC00:02x})")
             is_cut = bool(wrong) and not line.endswith(b"\n") and _end_of_characters(line) < len(line)
         before = 0 if line.endswith(b"\n") else before + len(line)
+    is_cut = is_cut and bad == len(line) - _end_of_characters(line)
+    if is_cut and (characters or not _ENDS_A_WORD.search(tail)):
+        raise ends_inside("UTF-8", name, line_number, "" if characters else _OR_OTHER)
     if bad > characters:
         return
-    if is_cut and bad == len(line) - _end_of_characters(line):
-        raise UnreadableFile(
-            f"{name} ends inside a character of UTF-8, in line {line_number:,}. Its end is missing.",
-            "Nothing was read from it. Copy the file again, whole.",
-        )
     more = f" and {bad - len(places):,} more" if bad > len(places) else ""
     raise UnreadableFile(
         f"{name} is UTF-8, except for {numbered(bad, 'byte')}: {'; '.join(places)}{more}.",
         "Nothing was read from it. Correct these places, or save the file again as UTF-8.",
     )
+
+
+def ends_inside(encoding: str, name: str, line: int, more: str = "") -> UnreadableFile:
+    """Returns the error for a file of which the last character is incomplete. `more` ends the hint."""
+    return UnreadableFile(
+        f"{name} ends inside a character of {encoding}, in line {line:,}. Its end is missing.",
+        f"Nothing was read from it. Copy the file again, whole.{more}",
+    )
+
+
+def _require_one_encoding(sample: bytes, name: str) -> None:
+    """Raises UnreadableFile if the first lines are ASCII, and UTF-16 or UTF-32 follows."""
+    ascii_lines = sample[: sample.rfind(b"\n", 0, sample.find(0)) + 1] if 0 in sample else b""
+    rest = sample[len(ascii_lines) :]
+    lines = ascii_lines.count(b"\n")
+    is_wide = lines == 1 and rest[:1] == b"\0" and len(ascii_lines) % 2 == 1  # the first line end of UTF-16-LE
+    if (
+        ascii_lines.strip()
+        and ascii_lines.isascii()
+        and not is_wide
+        and rest.count(0) >= len(rest) // 4
+        and _wide(rest)
+    ):
+        raise UnreadableFile(
+            f"{name} is ASCII up to line {lines:,}, and UTF-16 or UTF-32 follows.",
+            "Nothing was read from it. Write all of it in one encoding.",
+        )
 
 
 def _decodes(data: bytes, codec: str, *, final: bool) -> bool:

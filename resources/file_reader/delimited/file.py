@@ -26,7 +26,7 @@ from resources.file_reader.delimited.detection import detect
 from resources.file_reader.delimited.dialect import check_delimiter
 from resources.file_reader.delimited.differing import differing_values
 from resources.file_reader.delimited.doubts import Doubts
-from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding
+from resources.file_reader.delimited.encoding import Encoding, check_encoding, detect_encoding, ends_inside
 from resources.file_reader.delimited.joined import are_several
 from resources.file_reader.delimited.other_records import OtherRecords
 from resources.file_reader.delimited.structure import BLOCK, FIELD_END, RECORD_END, RecordBlock, RecordFinder
@@ -38,6 +38,8 @@ from schemas.reading import Question, ReadOptions, ShortRows
 
 _SAMPLE_CHARACTERS = 1 << 18
 _MALFORMED_A_CHUNK = 20_000
+_INCOMPLETE = ("truncated data", "unexpected end of data", "incomplete multibyte sequence")
+"""What Python says of a text of which the last character is incomplete."""
 _OTHER_LINE_ENDS = "\x85\u2028\u2029\x1e"
 _LONGEST_LINE = 1 << 16
 """The most characters of a line that are shown to a person."""
@@ -52,7 +54,6 @@ class DelimitedFile:
     number_formats: None = None
     float_columns: tuple[int, ...] = ()
     text_columns: tuple[int, ...] = ()
-    mixed_columns: tuple[int, ...] = ()
 
     def __init__(self, path: Path, name: str, options: ReadOptions, limits: ReadLimits) -> None:
         self._path = path
@@ -307,7 +308,7 @@ class DelimitedFile:
     def _not_decodable(self) -> UnreadableFile:
         """Returns the error that names the first byte that is invalid in the encoding."""
         lines_before = 0
-        where, what = "somewhere", "a character"
+        where, what, encoding = "somewhere", "a character", self.encoding.name.upper()
         with self._text() as text:
             try:
                 for _ in text:
@@ -316,11 +317,18 @@ class DelimitedFile:
                 # All that was decoded before has been read as lines: count on from there.
                 decoded = error.object[: error.start]
                 line = lines_before + len((decoded + b".").splitlines())
+                if error.reason in _INCOMPLETE:
+                    return ends_inside(encoding, self._name, line)
                 where, what = f"in line {line:,}", f"the byte 0x{error.object[error.start]:02x}"
             except UnicodeError:
+                if not lines_before:
+                    return UnreadableFile(
+                        f"{self._name} is not {encoding}: it has no byte order mark at its beginning.",
+                        f"Name its encoding (--encoding), such as utf-8 or {self.encoding.name}-le.",
+                    )
                 where = f"after line {lines_before:,}"
         return UnreadableFile(
-            f"{self._name} is not {self.encoding.name.upper()}: {where} {what} is invalid.",
+            f"{self._name} is not {encoding}: {where} {what} is invalid.",
             "Name its encoding (--encoding), or save it as UTF-8.",
         )
 

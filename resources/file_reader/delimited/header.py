@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from resources.file_reader.delimited.by_line import is_marked
-from resources.file_reader.header_row import SECOND_HEADER, are_names, columns_of, has_sign, kind_of, kind_of_all
+from resources.file_reader.header_row import (
+    SECOND_HEADER,
+    are_names,
+    columns_of,
+    describes_columns,
+    has_sign,
+    kind_of,
+    kind_of_all,
+)
 from schemas.counts import numbered
 from schemas.errors import UnreadableFile
 from schemas.reading import Question
@@ -51,7 +59,7 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
         typed = tuple(at for at, kind in enumerate(kinds) if kind)
         return Header(names, 0, typed if len(typed) > 1 else (), _ask(names, rows, kinds), _nameless(names, rows))
     (width,) = widths
-    every = f"all of the first {numbered(len(rows), 'record')}"
+    every = "the first record" if len(rows) == 1 else f"all of the first {len(rows):,} records"
     if width > len(names):
         beyond = width - len(names)
         if not any(any(row[len(names) :]) for row in rows):
@@ -59,7 +67,10 @@ def fitted(names: tuple[str, ...], rows: Sequence[Sequence[str]], delimiter: str
             said = ("Beyond the header, left out", f"{fields} at the end of {every}")
             return Header((*names, *[""] * beyond), beyond, understood=(said,))
     elif sum(map(bool, names)) == width:
-        said = ("Columns without a name, left out", f"{len(names) - width:,}; {every} have {width:,} fields")
+        said = (
+            "Columns without a name, left out",
+            f"{len(names) - width:,}; {every} {'has' if len(rows) == 1 else 'have'} {numbered(width, 'field')}",
+        )
         doubt = f"The header has {len(names):,} fields, and {every} {width:,}. The empty names are left out."
         questions = () if all(names[:width]) else (Question(doubt),)
         return Header(tuple(filter(None, names)), questions=questions, understood=(said,))
@@ -103,6 +114,8 @@ def _ask(names: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[st
         return (
             Question("Below the header is a ruled line, as in a table for people. Spaces in its columns are kept."),
         )
+    if rows and describes_columns(rows[0]):
+        return (SECOND_HEADER,)
     if len(rows) < 2:
         return ()
     typed = [(kind_of(name), kind, name) for name, kind in zip(names, kinds, strict=False) if kind]

@@ -13,10 +13,14 @@ from resources.file_reader.delimited.detection import DELIMITERS
 from resources.file_reader.delimited.dialect import Dialect
 from resources.file_reader.delimited.doubts import Doubts
 from resources.file_reader.delimited.header import Header, names_another_table
+from resources.file_reader.repeated_headers import RepeatedHeaders
 
 _MARK, _APOSTROPHE = "\ufeff", "'"
 _GAPS, _MOST_SPACED = 1_000, 1_000
 """How many records of a chunk are looked at, below blank lines and with spaces after all delimiters."""
+_MARKED, _COMMENT = r"^(#|//|;|--|%%|(?i:rem) )", r"^(#|//|;|--|%%|(?i:rem)) "
+"""How a line begins that may be a comment. Keys begin so too, but few have a space there."""
+_MOST_MARKED = 100_000
 
 
 class OtherRecords:
@@ -27,13 +31,19 @@ class OtherRecords:
         self._dialect = dialect
         self._doubts = doubts
         self._line = line
+        first = header.names[0]
+        self._repeated = RepeatedHeaders(
+            header.names, (f"{_MARK}{first}", f"{_MARK}{dialect.quote}{first}{dialect.quote}")
+        )
 
     def rejected(self, chunk: TextChunk, *, blank: bool) -> TextChunk:
         """Returns the chunk with these records among the malformed ones. blank: there are blank lines in it."""
         values, lines = chunk.values, chunk.lines
         if not len(lines):
             return chunk
-        headers = self._headers(values)
+        headers = self._repeated.found(values, lines)
+        self._doubts.tables += self._repeated.others
+        self._repeated.others.clear()
         if blank and self._header.typed:
             headers = pc.or_(headers, self._other_tables(values, lines))
         beyond, marked = self._beyond(values), self._marked(values)
@@ -58,17 +68,6 @@ class OtherRecords:
             lines=lines.filter(kept),
             malformed=tuple(sorted(found, key=lambda bad: bad.record)),
         )
-
-    def _headers(self, values: pa.Table) -> pa.ChunkedArray:
-        """Returns which records are the header again, perhaps with a byte order mark, or in other letters."""
-        first, *names = map(_folded, self._header.names)
-        quote = self._dialect.quote
-        spellings = pa.array([first, f"{_MARK}{first}", f"{_MARK}{quote}{first}{quote}"])
-        found = pc.is_in(_folded_all(values.column(0)), spellings)
-        if pc.any(found).as_py():
-            for column, name in zip(values.columns[1:], names, strict=True):
-                found = pc.and_(found, pc.equal(_folded_all(column), name))
-        return found
 
     def _other_tables(self, values: pa.Table, lines: pa.Array) -> pa.ChunkedArray:
         """Returns which records look like the header of another table: they have names, and a blank line above."""
@@ -102,8 +101,13 @@ class OtherRecords:
 
         A space follows each delimiter of such a record, and another delimiter would give as many fields.
         """
-        if not self._header.names[0].startswith("#"):
-            self._doubts.comments += lines.filter(pc.starts_with(values.column(0), "# ").combine_chunks()).to_pylist()
+        first = values.column(0)
+        marked = pc.match_substring_regex(first, _MARKED)
+        if pc.any(marked).as_py() and len(self._doubts.marked) < _MOST_MARKED:
+            self._doubts.marked += lines.filter(marked.combine_chunks()).to_pylist()
+            self._doubts.comments += lines.filter(
+                pc.match_substring_regex(first, _COMMENT).combine_chunks()
+            ).to_pylist()
         if len(values.columns) < 2:
             return
         spaced = pc.starts_with(values.column(1), " ")
@@ -119,13 +123,3 @@ class OtherRecords:
         written = io.StringIO()
         csv.writer(written, delimiter=self._dialect.delimiter, lineterminator="").writerow(row)
         return written.getvalue()
-
-
-def _folded(name: str) -> str:
-    """Returns a name as `_folded_all` returns it: in small letters, without white space around it."""
-    folded: str = _folded_all(pa.array([name]))[0].as_py()
-    return folded
-
-
-def _folded_all(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    return pc.utf8_lower(pc.utf8_trim_whitespace(column))

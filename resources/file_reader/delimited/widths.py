@@ -28,8 +28,10 @@ class Widths:
             many = f"{numbered(self._empty, 'line')} with delimiters alone {'was' if self._empty == 1 else 'were'}"
             yield f"{many} passed over, as blank lines are."
         if self._short:
-            many = f"{numbered(self._short, 'record')} {'has' if self._short == 1 else 'have'} fewer fields than the"
-            yield f"{many} header, from line {self._first_short:,} on. If they lack only empty cells: --short-rows fill"
+            is_one, line = self._short == 1, f"line {self._first_short:,}"
+            have = "1 record has" if is_one else f"{self._short:,} records have"
+            where, they_lack = (f"in {line}", "it lacks") if is_one else (f"from {line} on", "they lack")
+            yield f"{have} fewer fields than the header, {where}. If {they_lack} only empty cells: --short-rows fill"
         if self._filled:
             many = f"{numbered(self._filled, 'record')} with fewer fields than the header got empty ones at"
             yield f"{many} the end, as --short-rows says."

@@ -16,6 +16,7 @@ from resources.file_reader.excel.sheet import Sheet, merged
 from resources.file_reader.excel.styles import read_styles
 from resources.file_reader.excel.workbook import Workbook
 from resources.file_reader.header_row import FIRST_ROWS, beginning, find_header_row
+from resources.file_reader.repeated_headers import RepeatedHeaders, rejected
 from schemas.errors import InvalidRequest, UnreadableFile
 from schemas.reading import Question, ReadOptions
 
@@ -44,7 +45,6 @@ class ExcelFile:
 
     float_columns: tuple[int, ...] = ()
     text_columns: tuple[int, ...] = ()
-    mixed_columns: tuple[int, ...] = ()
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class ExcelFile:
             self.__exit__()
             raise
         self.headers: tuple[str, ...] = self._progress.headers or ()
-        self.questions: tuple[Question, ...] = self._header.questions if self._header else ()
+        self._repeated = RepeatedHeaders(self.headers)
 
     def __enter__(self) -> "ExcelFile":
         """Returns the file itself."""
@@ -121,6 +121,13 @@ class ExcelFile:
         return self._package.share_read(self._workbook.sheets[self.sheet])
 
     @property
+    def questions(self) -> tuple[Question, ...]:
+        """What a user must say, because the rows show it in several ways; complete when `chunks` has ended."""
+        found = self._header.questions if self._header else ()
+        others = self._repeated.others
+        return (*found, Question(f"Row {others[0]:,} looks like the header of another table.")) if others else found
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was found or left out, in sentences; complete when `chunks` has ended."""
         of = f" of {len(self.sheets)}" if len(self.sheets) > 1 else ""
@@ -152,11 +159,15 @@ class ExcelFile:
             size += sum(sum(map(len, bad.values)) for bad in chunk.malformed)
             cells += chunk.values.num_columns * len(chunk.records) + sum(bad.fields for bad in chunk.malformed)
             if rows >= self._chunk_rows or size >= _CHUNK_TEXT or cells >= _CHUNK_CELLS:
-                yield merged(waiting)
+                yield self._without_headers(merged(waiting))
                 waiting, rows, size, cells = [], 0, 0, 0
                 self._strings.forget()
         if waiting:
-            yield merged(waiting)
+            yield self._without_headers(merged(waiting))
+
+    def _without_headers(self, chunk: TextChunk) -> TextChunk:
+        """Returns the chunk with rows that name the columns among the malformed ones."""
+        return rejected(chunk, self._repeated.found(chunk.values, chunk.lines)) if len(chunk.lines) else chunk
 
     def _all(self) -> Iterator[TextChunk]:
         if self._first is not None:

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from resources.file_reader.archive import files_of
 from resources.file_reader.formats.delimited import Delimited
 from resources.file_reader.formats.excel import Excel
-from resources.file_reader.formats.foreign import refuse_foreign
+from resources.file_reader.formats.foreign import UNPACK_ONCE, refuse_foreign
 from resources.file_reader.formats.format import Candidate, Format, OpenedFile, RowWriter
 from resources.file_reader.formats.json import JsonArray, JsonLines
 from resources.file_reader.formats.parquet import Parquet
-from schemas.counts import numbered
 from schemas.errors import UnreadableFile
 
 __all__ = [
@@ -65,16 +65,22 @@ def format_named(name: str) -> Format:
     return next(format_ for format_ in FORMATS if format_.name == name)
 
 
-def _unknown_archive(name: str, members: frozenset[str] | None) -> UnreadableFile:
+def _unknown_archive(name: str, members: tuple[str, ...] | None) -> UnreadableFile:
     if members is None:
         return UnreadableFile(f"{name} is a damaged ZIP archive.", "Send it again, or send the file inside it.")
     for member, (kind, hint) in _ARCHIVES.items():
         if member in members:
             return UnreadableFile(f"{name} is {kind}. Its records cannot be read.", hint)
-    files = sorted(member for member in members if not member.endswith("/"))
+    files = files_of(members)
+    if not files:
+        return UnreadableFile(f"{name} is a ZIP archive without a file.", "Pack it again, or send the file itself.")
+    if len(files) == 1:
+        return UnreadableFile(
+            f"{name} is packed twice, the second time as .zip. Its records cannot be read.", UNPACK_ONCE
+        )
     shown = ", ".join(repr(file[:100]) for file in files[:_MEMBERS_SHOWN]) + (", …" if files[_MEMBERS_SHOWN:] else "")
     return UnreadableFile(
-        f"{name} is a ZIP archive with {numbered(len(files), 'file')}, not an Excel workbook.",
+        f"{name} is a ZIP archive with {len(files):,} files. Only an archive of one file is read.",
         "Unpack it and import each file by itself.",
-        f"It contains: {shown}." if files else "",
+        f"It contains: {shown}.",
     )

@@ -12,11 +12,12 @@ from schemas.errors import UnreadableFile
 _AS_TABLE = "Save its table as .xlsx or .csv, and import that."
 _AS_SHEET = "Open it in a spreadsheet, save it as .xlsx, and import that."
 _UNPACK = "Unpack it, and import each file by itself."
-_TWICE = "Unpack it once, and import the packed file that is inside."
+UNPACK_ONCE = "Unpack it once, and import the packed file that is inside."
 _EXPORT = "Export its table as CSV or Parquet, and import that."
 _AGAIN = "It may be damaged, encrypted or packed. Write it again as CSV, .xlsx, JSON or Parquet."
 _OLE = b"\xd0\xcf\x11\xe0"
 """How files of Office before 2007 begin, and encrypted ones of later versions."""
+_HTML = ("<!doctype html", "<html", "<head", "<body", "<table", "<meta", "<style", "<div", "<center")
 _COMMENTS = re.compile(r"^(?:<!--.*?-->\s*)+", re.DOTALL)
 _CONTROLS = bytes({*range(9), *range(14, 27), *range(28, 32)})
 """Control characters without those of white space, and without the escape character of ISO 2022."""
@@ -38,7 +39,7 @@ class _Kind:
 
 def refuse_foreign(candidate: Candidate) -> None:
     """Raises UnreadableFile, which says what the file is and what to do, if it is of a known other kind."""
-    for kind in _KINDS:
+    for kind in KINDS:
         if kind.recognises(candidate):
             raise UnreadableFile(f"{candidate.name} is {kind.what}. Its records cannot be read.", kind.hint)
 
@@ -125,7 +126,7 @@ def _dbf(candidate: Candidate) -> bool:
     return candidate.suffix == ".dbf" and b"\0" in candidate.start[:32]
 
 
-_KINDS = (
+KINDS = (
     _Kind(
         "a lock file that a spreadsheet keeps beside an open workbook",
         "Import the workbook itself. Its name is the same without ~$.",
@@ -136,7 +137,7 @@ _KINDS = (
     _Kind("an image (JPEG)", _AS_TABLE, _begins(b"\xff\xd8\xff")),
     _Kind("an image (GIF)", _AS_TABLE, _begins(b"GIF87a", b"GIF89a")),
     _Kind("an image", _AS_TABLE, _image),
-    _Kind("an HTML page", _AS_SHEET, _markup("<!doctype html", "<html", "<head", "<body", "<table")),
+    _Kind("an HTML page", _AS_SHEET, _markup(*_HTML)),
     _Kind("an XML spreadsheet of Excel 2003", _AS_SHEET, _xml_workbook),
     _Kind("an XML file", "Export its records as CSV, JSON or .xlsx, and import that.", _xml),
     _Kind("a text in RTF", _AS_TABLE, _begins(b"{\\rtf")),
@@ -153,8 +154,8 @@ _KINDS = (
     _Kind("a .tar archive", _UNPACK, lambda candidate: candidate.start[257:262] == b"ustar"),
     _Kind("a .7z archive", _UNPACK, _begins(b"7z\xbc\xaf\x27\x1c")),
     _Kind("a .rar archive", _UNPACK, _begins(b"Rar!\x1a\x07")),
-    _Kind("packed twice, the second time as .gz", _TWICE, _begins(b"\x1f\x8b")),
-    _Kind("packed twice, the second time as .zst", _TWICE, _begins(b"\x28\xb5\x2f\xfd")),
+    _Kind("packed twice, the second time as .gz", UNPACK_ONCE, _begins(b"\x1f\x8b")),
+    _Kind("packed twice, the second time as .zst", UNPACK_ONCE, _begins(b"\x28\xb5\x2f\xfd")),
     _Kind("a file packed as .xz", "Unpack it, or pack it as .gz or .zst.", _begins(b"\xfd7zXZ\0")),
     _Kind("a file packed as .bz2", "Unpack it, or pack it as .gz or .zst.", _bz2),
     _Kind("a file packed as .lz4", "Unpack it, or pack it as .gz or .zst.", _begins(b"\x04\x22\x4d\x18")),

@@ -53,8 +53,8 @@ class Candidate:
         return self.start.startswith((ZIP_SIGNATURE, EMPTY_ZIP_SIGNATURE))
 
     @cached_property
-    def members(self) -> frozenset[str] | None:
-        """The names in the ZIP archive; None if its directory cannot be read."""
+    def members(self) -> tuple[str, ...] | None:
+        """The names in the ZIP archive, equal ones too; None if its directory cannot be read."""
         return archive_members(self.path)
 
 
@@ -102,11 +102,7 @@ class OpenedFile(Protocol):
 
     @property
     def text_columns(self) -> Sequence[int]:
-        """The columns, from 0, that have only texts, in a format with numbers of its own. See also `mixed_columns`."""
-
-    @property
-    def mixed_columns(self) -> Sequence[int]:
-        """The columns, from 0, that have texts and other values, if no chunk says which cells are texts."""
+        """The columns, from 0, that have only texts, in a format with numbers of its own."""
 
     def chunks(self) -> Iterator[TextChunk]:
         """Yields all its records, in order. Call it once."""
@@ -174,6 +170,10 @@ class Format(ABC):
     def alternatives(self, opened: OpenedFile) -> Mapping[str, Sequence[str]]:
         """Returns what else options could say, by their names: the sheets of a workbook; {} in most formats."""
         return {}
+
+    def names_beside(self, opened: OpenedFile) -> Sequence[str]:
+        """Returns the names of values of the file that are no part of its records; () in most formats."""
+        return ()
 
     @abstractmethod
     def write_rejects(self, path: Path, headers: Sequence[str], used: ReadOptions) -> AbstractContextManager[RowWriter]:

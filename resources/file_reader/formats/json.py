@@ -40,7 +40,7 @@ class _Json(Format):
         """Opens a file of JSON records, where the options say that they are."""
         from resources.file_reader.json_records import JsonFile, JsonLimits
 
-        file = JsonFile(path.open("rb"), name, at=options.at, limits=JsonLimits.of(limits))
+        file = JsonFile(path.open("rb"), name, at=options.at, likely_at=options.likely_at, limits=JsonLimits.of(limits))
         if not file.headers and not file.is_empty:
             raise UnreadableFile(f"{name} has no columns: its objects are empty.", "Name the values in its objects.")
         return file
@@ -50,6 +50,18 @@ class _Json(Format):
         from resources.file_reader.json_records import JsonFile
 
         return {"at": opened.lists} if isinstance(opened, JsonFile) else {}
+
+    def names_beside(self, opened: OpenedFile) -> Sequence[str]:
+        """Returns the names of the values beside the list that has the records."""
+        from resources.file_reader.json_records import JsonFile
+
+        return opened.names_beside if isinstance(opened, JsonFile) else ()
+
+    def outline(self, opened: OpenedFile) -> str:
+        """Returns the list that has the records, and what else could have them."""
+        from resources.file_reader.json_records import JsonFile
+
+        return opened.outline if isinstance(opened, JsonFile) else ""
 
 
 class JsonArray(_Json):

@@ -40,6 +40,7 @@ class Arrangement:
     at: the path of the list that has them, as `--at` names it; None if nothing is around the records.
     question: what to ask, because the records can be others.
     lists: the paths that `at` could name.
+    beside: the names of the values that are beside the list, or beside what leads to it.
     """
 
     form: Form = Form.LINES
@@ -49,13 +50,17 @@ class Arrangement:
     at: str | None = None
     question: Question | None = None
     lists: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
 
-def arrangement_of(file: BinaryIO, name: str, limits: JsonLimits, at: str | None = None) -> Arrangement:
+def arrangement_of(
+    file: BinaryIO, name: str, limits: JsonLimits, at: str | None = None, likely: str | None = None
+) -> Arrangement:
     """Returns how the records of a file in UTF-8 are arranged.
 
-    at: the path of the list that has them. Raises InvalidRequest if the file has no such list. Raises
-    UnreadableFile if its records are arranged in a way that cannot be read, such as GeoJSON.
+    at: the path of the list that has them. likely: the one to propose, if there is a choice. Raises InvalidRequest if
+    the file has no such list. Raises UnreadableFile if its records are arranged in a way that cannot be read, such as
+    GeoJSON.
     """
     begin = _first_byte(file)
     first = bytes_at(file, begin, begin + 1)
@@ -70,7 +75,8 @@ def arrangement_of(file: BinaryIO, name: str, limits: JsonLimits, at: str | None
         whole = Arrangement(_form(file, found))
         if not follows(file, found.end)[0]:
             names = [it.name for it in found.lists if it.of == "objects"]
-            arranged = _of_one_object(file, name, limits, found, whole, at)
+            names = names or [it.name for it in found.lists if it.of == "nothing"]
+            arranged = _of_one_object(file, name, limits, found, whole, at, likely)
             return replace(arranged, lists=(*names, WHOLE) if names else ())
     if at not in (None, WHOLE):
         raise _no_such_list(name, at, [])
@@ -108,7 +114,13 @@ def _form_if_unended(file: BinaryIO, begin: int) -> Form:
 
 
 def _of_one_object(
-    file: BinaryIO, name: str, limits: JsonLimits, found: Outline, whole: Arrangement, at: str | None
+    file: BinaryIO,
+    name: str,
+    limits: JsonLimits,
+    found: Outline,
+    whole: Arrangement,
+    at: str | None,
+    likely: str | None,
 ) -> Arrangement:
     """Returns where the records are in a file that is one object."""
     lists = [it for it in found.lists if it.of == "objects"]
@@ -121,6 +133,8 @@ def _of_one_object(
         if not chosen:
             raise _no_such_list(name, at, lists)
         return _within(name, chosen[0], found, frame)
+    if not lists and (proposed := next((it for it in empty if it.name == likely), None)):
+        return _within(name, proposed, found, frame)
     if not lists and (not isinstance(frame, dict) or any(_is_single(value) for value in frame.values())):
         return whole
     if not lists and len(empty) == 1:
@@ -133,11 +147,13 @@ def _of_one_object(
             f"{name} is GeoJSON: the values of its records are in the `properties` of each feature.",
             f"{_NO_RECORDS} Write them as an array of objects, for example by jq '[.features[].properties]' {name}.",
         )
-    lists.sort(key=lambda it: -it.records)
-    proposed = _within(name, lists[0], found, frame)
-    if len(lists) == 1 and not _is_record(frame, lists[0].path):
-        return proposed
-    return replace(proposed, question=_question(lists))
+    lists.sort(key=lambda it: (it.name != likely, -it.records))
+    arranged = _within(name, lists[0], found, frame)
+    if len(lists) == 1 and not arranged.beside:
+        return arranged
+    if likely == WHOLE:
+        arranged = replace(whole, at=WHOLE, beside=arranged.beside)
+    return replace(arranged, question=_question(lists, first=arranged.at or WHOLE))
 
 
 def _within(name: str, chosen: List, found: Outline, frame: Any) -> Arrangement:
@@ -146,31 +162,24 @@ def _within(name: str, chosen: List, found: Outline, frame: Any) -> Arrangement:
         raise UnreadableFile(
             f"{name} has more than one list under {chosen.name!r}.", f"{_NO_RECORDS} Give each member its own name."
         )
-    value = frame
+    value, beside = frame, []
     for member in chosen.path:
-        value = value.get(member) if isinstance(value, dict) else None
+        around = value if isinstance(value, dict) else {}
+        beside += [it for it in around if _is_single(around[it])]
+        value = around.get(member)
     if value != []:
         raise UnreadableFile(
             f"{name} cannot be read as JSON records: what is around the list {chosen.name!r} is no JSON, or too long.",
             f"{_NO_RECORDS} Give one array of objects, or an object on each line.",
         )
-    return Arrangement(Form.ARRAY, chosen.start, chosen.end, chosen.line, chosen.name)
+    return Arrangement(Form.ARRAY, chosen.start, chosen.end, chosen.line, chosen.name, beside=tuple(beside))
 
 
 def _is_single(value: Any) -> bool:
     return not isinstance(value, dict | list)
 
 
-def _is_record(frame: Any, path: tuple[str, ...]) -> bool:
-    """Returns whether the object can be a record itself: it has values beside the list, or what leads to it."""
-    for member in path:
-        if any(map(_is_single, frame.values())):
-            return True
-        frame = frame[member]
-    return False
-
-
-def _question(lists: list[List]) -> Question:
+def _question(lists: list[List], first: str) -> Question:
     shown = ", ".join(f"{it.name} ({numbered(it.records, 'record')})" for it in lists[:_LISTS_SHOWN])
     more = ", …" if lists[_LISTS_SHOWN:] else ""
     if len(lists) == 1:
@@ -180,7 +189,8 @@ def _question(lists: list[List]) -> Question:
         )
     else:
         sentence = f"The file is one object with several lists of records: {shown}{more}. Say which one with --at."
-    return Question(sentence, "at", (*(it.name for it in lists), WHOLE))
+    others = [it for it in (*(it.name for it in lists), WHOLE) if it != first]
+    return Question(sentence, "at", (first, *others))
 
 
 def _no_such_list(name: str, at: str | None, lists: list[List]) -> InvalidRequest:

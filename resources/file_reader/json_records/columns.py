@@ -16,10 +16,11 @@ Row = dict[str, Any]
 
 def text_columns(
     rows: list[Row], kinds: dict[str, set[type]]
-) -> tuple[dict[str, pa.Array], list[tuple[int, str, UnfitValue]]]:
+) -> tuple[dict[str, pa.Array], list[tuple[int, str, UnfitValue]], dict[str, list[int] | None]]:
     """Returns the values as text by name, "" if a record lacks one; and the values without a text: row, name, value.
 
-    Adds the types of the values to `kinds`, by name.
+    The third are the rows in which the value is text and has a point, by name; None if all values are text. Adds the
+    types of the values to `kinds`, by name.
     """
     shapes = set(map(tuple, rows))
     columns: dict[str, Sequence[Any]]
@@ -32,11 +33,16 @@ def text_columns(
         columns = {name: [row.get(name) for row in rows] for name in names}
     unfit: list[tuple[int, str, UnfitValue]] = []
     texts = {}
+    with_point: dict[str, list[int] | None] = {}
     for name, column in columns.items():
         found = set(map(type, column))
         kinds.setdefault(name, set()).update(found)
+        if str in found:
+            others = found - {str, type(None)}
+            points = (row for row, value in enumerate(column) if isinstance(value, str) and "." in value)
+            with_point[name] = list(points) if others else None
         texts[name] = _texts(column, name, found, unfit)
-    return texts, unfit
+    return texts, unfit, with_point
 
 
 def _texts(values: Sequence[Any], name: str, kinds: set[type], unfit: list[tuple[int, str, UnfitValue]]) -> pa.Array:

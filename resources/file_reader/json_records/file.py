@@ -6,8 +6,10 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from resources.file_reader.chunk import CellProblem, TextChunk
+from resources.file_reader.chunk import TEXT_WITH_POINT, CellProblem, TextChunk
+from resources.file_reader.formatted_cells import formatted_cells
 from resources.file_reader.json_records.arrangement import WHOLE, Form, arrangement_of
 from resources.file_reader.json_records.columns import cell_problem, text_columns
 from resources.file_reader.json_records.cross_check import JsonCrossCheck
@@ -26,12 +28,15 @@ _KINDS = {
     Form.COMMAS: "JSON, objects with commas between them",
     Form.STREAM: "JSON, one object after another",
 }
+_LIKE_A_NUMBER = r"[0-9]\.[0-9]"
+_NAMES_SHOWN, _NAME_CHARACTERS = 5, 60
 
 
 class JsonFile:
     """A file of JSON records, open for reading. A context manager; it does not close the file.
 
     at: the path of the list that has the records, if they are in an object; as `data.items`.
+    likely_at: the one to propose, if nothing is said and there is a choice.
 
     The whole file is read and checked at once. `headers` are the names of all members, in the order in which they first
     appear. `read` counts the records that `chunks` has delivered, and `share_read` is their share of all records.
@@ -42,7 +47,7 @@ class JsonFile:
     """
 
     kind: Literal["json", "ndjson"]
-    number_formats: None = None
+    number_formats: tuple[str, ...] = ()
     float_columns: tuple[int, ...] = ()
 
     def __init__(
@@ -51,6 +56,7 @@ class JsonFile:
         name: str,
         *,
         at: str | None = None,
+        likely_at: str | None = None,
         chunk_rows: int = 50_000,
         limits: JsonLimits | None = None,
     ) -> None:
@@ -62,7 +68,7 @@ class JsonFile:
         with ExitStack() as copies:
             text, self._encoding = in_utf8(file, name)
             copies.callback(_close, text, unless=file)
-            arranged = arrangement_of(text, name, limits, at)
+            arranged = arrangement_of(text, name, limits, at, likely_at)
             self._spool = Spool()
             copies.callback(self._spool.close)
             records = Records(text, name, limits, arranged)
@@ -70,8 +76,9 @@ class JsonFile:
             for rows, lines, size in records.batches():
                 step = max(1, _CHUNK_CELLS // max(1, len(records.names)))
                 for start in range(0, len(rows), step):
-                    columns, unfit = text_columns(rows[start : start + step], kinds)
-                    self._spool.put(Block(columns, pa.array(lines[start : start + step], pa.int64()), unfit))
+                    columns, unfit, with_point = text_columns(rows[start : start + step], kinds)
+                    of_rows = pa.array(lines[start : start + step], pa.int64())
+                    self._spool.put(Block(columns, of_rows, unfit, with_point))
                 self._largest_block = max(self._largest_block, size)
                 self._fewest_rows = min(self._fewest_rows, len(rows) * _CHUNK_BYTES // max(1, size))
             self._file = as_file(text, arranged)
@@ -81,6 +88,7 @@ class JsonFile:
         self.questions: tuple[Question, ...] = () if arranged.question is None else (arranged.question,)
         self.used = ReadOptions(at=arranged.at)
         self.lists = arranged.lists
+        self.names_beside = arranged.beside
         self._records = records.read
         self.kind = records.kind
         self.headers = records.names
@@ -88,7 +96,7 @@ class JsonFile:
             (at, kinds[name] - {str, type(None)}) for at, name in enumerate(self.headers) if str in kinds[name]
         ]
         self.text_columns = tuple(at for at, others in with_texts if not others)
-        self.mixed_columns = tuple(at for at, others in with_texts if others)
+        self._mixed = [at for at, others in with_texts if others]
         self.notes = records.notes
 
     def __enter__(self) -> "JsonFile":
@@ -105,9 +113,23 @@ class JsonFile:
         known = [("Format", "JSON array" if self.kind == "json" else _KINDS[self._arranged.form])]
         if self._arranged.at not in (None, WHOLE):
             known.append(("Records", f"the list `{self._arranged.at}` of the object that the file is"))
+            if self.names_beside:
+                more = ", …" if self.names_beside[_NAMES_SHOWN:] else ""
+                names = ", ".join(name[:_NAME_CHARACTERS] for name in self.names_beside[:_NAMES_SHOWN])
+                known.append(("Values beside the records, left out", names + more))
         if self._encoding != "utf-8":
             known.append(("Encoding", self._encoding.upper()))
         return known
+
+    @property
+    def outline(self) -> str:
+        """Which list has the records, and what else could have them; "" if nothing is around the records."""
+        if not self.lists:
+            return ""
+        at = self._arranged.at or WHOLE
+        others = [ReadOptions(at=it).flags[0] for it in self.lists if it != at]
+        read = "the object that the file is" if at == WHOLE else f"in the list {at!r}"
+        return f"The records were taken to be {read}. Say {' or '.join(others[:_NAMES_SHOWN])} to read others."
 
     @property
     def is_empty(self) -> bool:
@@ -163,7 +185,21 @@ class JsonFile:
             block.lines,  # the records are numbered when they are delivered
             block.lines,
             cells=tuple(sorted(cells, key=lambda cell: (cell.row, cell.column))),
+            formats=self._texts_with_point(block, arrays),
         )
+
+    def _texts_with_point(self, block: Block, arrays: list[pa.Array]) -> pa.Array:
+        """Returns which cells are texts like a number with a point, in columns that have other values too."""
+        found = [np.zeros((0, 2), np.int64)]
+        for at in self._mixed:
+            rows = block.with_point.get(self.headers[at], [])
+            places = np.arange(len(block.lines)) if rows is None else np.array(rows, np.int64)
+            like = pc.match_substring_regex(arrays[at].take(pa.array(places)), _LIKE_A_NUMBER)
+            places = places[like.to_numpy(zero_copy_only=False)]
+            found.append(np.stack((places, np.full_like(places, at)), axis=1))
+        cells = np.concatenate(found)
+        rows, columns = cells[np.argsort(cells[:, 0], kind="stable")].T
+        return formatted_cells(len(block.lines), rows, columns, np.full_like(rows, TEXT_WITH_POINT))
 
     def _checked(self, parts: list[TextChunk], cross_check: JsonCrossCheck | WideCrossCheck) -> TextChunk:
         lines = pa.concat_arrays([part.lines for part in parts])
@@ -179,6 +215,7 @@ class JsonFile:
             pa.array(np.arange(self.read + 1, self.read + before + 1), pa.int64()),
             lines,
             cells=tuple(cells),
+            formats=pa.concat_arrays([part.formats for part in parts]),
         )
         cross_check.confirm(chunk)
         self.read += before
@@ -201,4 +238,11 @@ def _part(chunk: TextChunk, at: int, most: int) -> TextChunk:
         for cell in chunk.cells
         if at <= cell.row < end
     ]
-    return TextChunk(chunk.values.slice(at, end - at), chunk.records[at:end], chunk.lines[at:end], cells=tuple(cells))
+    formats = None if chunk.formats is None else chunk.formats[at:end]
+    return TextChunk(
+        chunk.values.slice(at, end - at),
+        chunk.records[at:end],
+        chunk.lines[at:end],
+        cells=tuple(cells),
+        formats=formats,
+    )

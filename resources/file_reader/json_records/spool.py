@@ -14,11 +14,15 @@ _LINE = pa.field("", pa.int64())  # the last column; the others are named by the
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive records: their texts by member name, their lines, and the values without a text."""
+    """Consecutive records: their texts by member name, their lines, and the values without a text.
+
+    with_point: by name, the rows in which the value is text and has a point; None if all values are text.
+    """
 
     columns: dict[str, pa.Array]
     lines: pa.Array
     unfit: list[tuple[int, str, UnfitValue]]
+    with_point: dict[str, list[int] | None]
 
 
 class Spool:
@@ -35,7 +39,7 @@ class Spool:
         unfit = json.dumps([(row, name, vars(value)) for row, name, value in block.unfit])
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, batch.schema) as stream:
-            stream.write_batch(batch, {"unfit": unfit})
+            stream.write_batch(batch, {"unfit": unfit, "with_point": json.dumps(block.with_point)})
         data = sink.getvalue()
         self._file.write(data)
         self._sizes.append(data.size)
@@ -50,7 +54,8 @@ class Spool:
             *names, _ = batch.schema.names
             *columns, lines = batch.columns
             unfit = [(row, name, UnfitValue(**value)) for row, name, value in json.loads(metadata[b"unfit"])]
-            yield Block(dict(zip(names, columns, strict=True)), lines, unfit)
+            with_point = json.loads(metadata[b"with_point"])
+            yield Block(dict(zip(names, columns, strict=True)), lines, unfit, with_point)
 
     def close(self) -> None:
         """Deletes the file."""

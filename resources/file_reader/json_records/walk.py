@@ -3,6 +3,7 @@
 It knows the place of everything it refuses, and skips nested values quickly.
 """
 
+import math
 import re
 from dataclasses import dataclass
 from decimal import Decimal
@@ -58,9 +59,9 @@ def number_text(text: str) -> str | UnfitValue:
     digits = exponent.lstrip("+-").lstrip("0")
     if len(digits) <= 9:
         number = Decimal(text)
-        if -325 < number.adjusted() <= 308:
+        if -325 < number.adjusted() <= 308 and 0 < abs(float(number)) < math.inf:
             return format(number, "f")
-    return UnfitValue("number_out_of_range", "must be a number between 1e-324 and 1e309 in size", abbreviated(text))
+    return UnfitValue("number_out_of_range", "must be a number between 5e-324 and 1.7e308 in size", abbreviated(text))
 
 
 def nested_value(text: str) -> UnfitValue:

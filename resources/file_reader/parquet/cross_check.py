@@ -179,6 +179,8 @@ class ParquetCrossCheck:
         read, kind = other.combine_chunks(), self._kinds[position]
         if pa.types.is_timestamp(kind) and kind.tz and not read.type.tz:
             read = read.cast(pa.timestamp(read.type.unit, "UTC"))  # by the older annotation alone, which DuckDB ignores
+        if pa.types.is_float16(kind):
+            read = read.cast(pa.float64())  # DuckDB reads them as numbers of 32 bits, which have shorter texts
         texts = text_column(read, position, [])
         differing = _mask(pc.not_equal(self._shortened(delivered.combine_chunks()), texts))
         differing[unfit] = ~_mask(other.is_valid())[unfit]

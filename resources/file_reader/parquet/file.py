@@ -41,7 +41,6 @@ class ParquetFile:
     understood = (("Format", "Parquet"),)
     questions: tuple[Question, ...] = ()
     number_formats: None = None
-    mixed_columns: tuple[int, ...] = ()
     used = ReadOptions()
 
     def __init__(

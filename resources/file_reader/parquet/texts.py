@@ -102,7 +102,7 @@ def text_column(column: pa.Array, position: int, cells: list[CellProblem]) -> pa
     elif pa.types.is_decimal(kind):
         texts = _written_out(column, column.cast(pa.string()))
     elif pa.types.is_floating(kind):
-        numbers = column.cast(pa.float32()) if pa.types.is_float16(kind) else column
+        numbers = column.cast(pa.float64()) if pa.types.is_float16(kind) else column
         finite = pc.is_finite(numbers)
         unfit(pc.invert(finite).fill_null(False), "number_out_of_range", "must be a number", shown)
         numbers = pc.if_else(finite, numbers, pa.scalar(None, numbers.type))
