@@ -50,7 +50,7 @@ class ReadOptions:
     or_encodings: encodings that gave the file the same text as `encoding`, when a user chose that text.
     not_encodings: encodings that gave it another text, which the user saw and did not choose.
     likely_encoding: the encoding of an earlier file of this kind. It counts only if the file is in no certain encoding.
-    likely_at: the list of a JSON file with the names of fields. It counts only if nothing is said.
+    likely_at: the list of a JSON file that is likeliest to have the records. It counts only if `at` is not said.
     of: the id of an export of ours that the file says it is. Anybody can write an id into a file.
     """
 
