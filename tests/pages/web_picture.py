@@ -20,8 +20,8 @@ _ROWS = (
     "K-4;Ada;ada@example.org;Kunnde;12,00;16/11/1980",
 )
 _FIELDS = {
-    "Nr": "external_id", "Vorname": "first_name", "E-Mail": "email", "Status": "status", "Umsatz": "amount",
-    "Geburtstag": "birthday",
+    "Nr": "external_id", "Rufname": "first_name", "E-Mail": "email", "Status": "status", "Erlös": "amount",
+    "Geboren": "birthday",
 }  # fmt: skip
 _PAGE = (
     "<body style='margin:0;background:#d8dee6;display:flex;gap:12px;padding:12px'>{pictures}</body>"
@@ -60,6 +60,7 @@ def _steps(page: Page, address: str, file: Path, folder: Path) -> list[Path]:
         page.screenshot(path=str(shots[-1]))
 
     page.goto(address)
+    page.get_by_label("Contacts").check()
     page.set_input_files("#file", file)
     page.wait_for_url("**/reading")
     page.get_by_role("button", name="Read it like this").click()
