@@ -87,7 +87,7 @@ class Reader:
 
 
 def kunden(path: Path) -> Path:
-    rows = ["Nr;Vorname;Nachname;E-Mail;Status;Umsatz;Geburtstag"]
+    rows = ["Nr;Rufname;Zuname;E-Mail;Status;Erlös;Geboren"]
     for number in range(1, 61):
         status = "Kunde" if number % 6 == 0 else "lead"
         mail = "keine" if number in (7, 8) else f"p{number}@example.org"
@@ -120,8 +120,8 @@ def test_the_whole_story_without_a_terminal(browser: Browser, pages: tuple[Recor
     page.wait_for_url("**/columns")
     expect(page.get_by_role("heading", level=1)).to_be_focused()
     for header, field in {
-        "Nr": "external_id", "Vorname": "first_name", "Nachname": "last_name", "Umsatz": "amount",
-        "Geburtstag": "birthday",
+        "Nr": "external_id", "Rufname": "first_name", "Zuname": "last_name", "Erlös": "amount",
+        "Geboren": "birthday",
     }.items():  # fmt: skip
         page.get_by_label(header, exact=True).select_option(field)
     reader.looks()

@@ -20,8 +20,8 @@ _ROWS = (
     "K-4;Ada;ada@example.org;Kunnde;12,00;16/11/1980",
 )
 _FIELDS = {
-    "Nr": "external_id", "Vorname": "first_name", "E-Mail": "email", "Status": "status", "Umsatz": "amount",
-    "Geburtstag": "birthday",
+    "Nr": "external_id", "Rufname": "first_name", "E-Mail": "email", "Status": "status", "Erlös": "amount",
+    "Geboren": "birthday",
 }  # fmt: skip
 _PAGE = (
     "<body style='margin:0;background:#d8dee6;display:flex;gap:12px;padding:12px'>{pictures}</body>"
