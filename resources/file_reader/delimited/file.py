@@ -322,9 +322,10 @@ class DelimitedFile:
                 where, what = f"in line {line:,}", f"the byte 0x{error.object[error.start]:02x}"
             except UnicodeError:
                 if not lines_before:
+                    other = f"{codecs.lookup(self.encoding.name).name}-le"
                     return UnreadableFile(
                         f"{self._name} is not {encoding}: it has no byte order mark at its beginning.",
-                        f"Name its encoding (--encoding), such as utf-8 or {self.encoding.name}-le.",
+                        f"Name its encoding (--encoding), such as utf-8 or {other}.",
                     )
                 where = f"after line {lines_before:,}"
         return UnreadableFile(

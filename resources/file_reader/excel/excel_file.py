@@ -45,6 +45,7 @@ class ExcelFile:
 
     float_columns: tuple[int, ...] = ()
     text_columns: tuple[int, ...] = ()
+    mixed_columns: tuple[int, ...] = ()
 
     def __init__(
         self,
