@@ -1014,7 +1014,7 @@ def test_the_records_are_compared_once_for_all_parts(
         compared.append(place)
         return checksum(place)
 
-    monkeypatch.setattr("resources.file_storage.checksum", counted)
+    monkeypatch.setattr("resources.checksums.checksum", counted)
     writer.finish(writer.plan(ask(part_rows=30)))
 
     finished = [place for place in compared if "contacts" in str(place)]

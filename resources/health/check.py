@@ -19,7 +19,7 @@ from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE
 from resources.record_store.ledger_erasure import erased_since, erasures
 from resources.record_store.refusals import not_ready
-from resources.record_store.snapshots import snapshots_of
+from resources.record_store.snapshots import current_number, snapshots_of
 from resources.record_store.store_mark import StoreMark, Writing
 from resources.store_files import closed_folders, is_readable
 from resources.upkeep.leftovers import UNKNOWN_FOR
@@ -257,9 +257,20 @@ class StoreCheck:
 
     def _count_records(self, connection: Connection, record_type: str, left_out: set[str]) -> None:
         """Count the present records by account and batch, and compare them with the ledger and the catalog."""
+        found, records = self._counted(connection, record_type, left_out)
+        if found:  # files may have been merged between two reads
+            with self._store.examining() as again:
+                found, records = self._counted(again, record_type, left_out)
+        self._findings += found
+        self._records += records
+
+    def _counted(self, connection: Connection, record_type: str, left_out: set[str]) -> tuple[list[Finding], int]:
+        """Return what is wrong with the records of a type, and their number."""
+        found: list[Finding] = []
+        snapshot = current_number(connection)  # from here on, the transaction reads this one
         batches = {batch.batch_id: batch for batch in ledger.batches(connection, record_type=record_type)}
         counted: dict[str, int] = {}
-        named = examination.counts_of_catalog(connection, record_type)
+        named = examination.counts_of_catalog(connection, record_type, snapshot)
         accounts = named.keys() - left_out if left_out else None
         for account, batch_id, number in examination.records_by_batch(connection, record_type, accounts):
             counted[account] = counted.get(account, 0) + number
@@ -267,13 +278,13 @@ class StoreCheck:
             if why is not None:
                 records = numbered(number, "record")
                 sentence = f"{records} of {record_type} of {account} name the batch {batch_id}, {why}."
-                self._findings.append(Finding(Kind.UNKNOWN_BATCH, sentence, None, account, (batch_id,)))
-        self._records += sum(counted.values())
+                found.append(Finding(Kind.UNKNOWN_BATCH, sentence, None, account, (batch_id,)))
         for account, number in named.items():
             if account not in left_out and number != counted.get(account, 0):
                 there = f"{counted.get(account, 0):,} {record_type} of {account}"
                 sentence = f"There are {there}, and the catalog says {number:,}."
-                self._findings.append(Finding(Kind.COUNT, sentence, None, account))
+                found.append(Finding(Kind.COUNT, sentence, None, account))
+        return found, sum(counted.values())
 
     def _count_batches(self, inventory: Inventory, touched: dict[str, set[str]]) -> None:
         """Count what each batch has written, in the snapshot that it made, as far as that is kept."""

@@ -9,19 +9,6 @@ from resources.record_store.tables import LEDGER, exists, table
 
 _SHOWN = 5
 
-_PRESENT = """
-    SELECT table_name, partition_value AS account, records FROM (
-        SELECT data_file_id, table_id, record_count AS records FROM {catalog}.ducklake_data_file
-        WHERE end_snapshot IS NULL
-        UNION ALL SELECT x.data_file_id, x.table_id, -delete_count FROM {catalog}.ducklake_delete_file x
-        JOIN {catalog}.ducklake_data_file d ON d.data_file_id = x.data_file_id
-        WHERE x.end_snapshot IS NULL AND d.end_snapshot IS NULL
-    ) f
-    JOIN {catalog}.ducklake_file_partition_value p ON f.data_file_id = p.data_file_id
-    JOIN {catalog}.ducklake_table t ON t.table_id = f.table_id
-    WHERE t.end_snapshot IS NULL
-"""
-
 
 @dataclass(frozen=True)
 class Numbers:
@@ -60,16 +47,39 @@ def numbers(connection: Connection) -> Numbers:
     return Numbers(rows, last, tuple(seq for (seq,) in after), tuple(seq for (seq,) in doubled))
 
 
-def counts_of_catalog(connection: Connection, record_type: str) -> dict[str, int]:
-    """Return how many present records of a type each account has, as the catalog says. No file is read."""
+def counts_of_catalog(connection: Connection, record_type: str, snapshot: int) -> dict[str, int]:
+    """Return how many records of a type each account has in a snapshot, as the catalog says. No file is read."""
     rows = connection.execute(
         f"""
-        SELECT account::VARCHAR, sum(records::BIGINT)::BIGINT FROM {connection.of_catalog(_PRESENT)}
+        SELECT account::VARCHAR, sum(records::BIGINT)::BIGINT FROM {connection.of_catalog(_records(snapshot))}
         WHERE table_name::VARCHAR = ? GROUP BY account
         """,
         [record_type],
     ).fetch_all()
     return dict(rows)
+
+
+def _records(snapshot: int | None = None) -> str:
+    """Return SQL of the catalog for the numbers of records by file, in a snapshot or at present.
+
+    The catalog is read as it is now: its own database knows nothing of the snapshot that a transaction reads.
+    """
+    file, list_ = (
+        f"{name}.end_snapshot IS NULL"
+        if snapshot is None
+        else f"{name}.begin_snapshot <= {snapshot:d} AND coalesce({name}.end_snapshot, {snapshot + 1:d}) > {snapshot:d}"
+        for name in ("f", "x")
+    )
+    return f"""
+        SELECT table_name, partition_value AS account, records FROM (
+            SELECT data_file_id, table_id, record_count AS records FROM {{catalog}}.ducklake_data_file f WHERE {file}
+            UNION ALL SELECT x.data_file_id, x.table_id, -delete_count FROM {{catalog}}.ducklake_delete_file x
+            JOIN {{catalog}}.ducklake_data_file f ON f.data_file_id = x.data_file_id WHERE {file} AND {list_}
+        ) n
+        JOIN {{catalog}}.ducklake_file_partition_value p ON n.data_file_id = p.data_file_id
+        JOIN {{catalog}}.ducklake_table t ON t.table_id = n.table_id
+        WHERE t.end_snapshot IS NULL
+    """
 
 
 def records_by_batch(
@@ -106,7 +116,7 @@ def bytes_written(connection: Connection, since: datetime) -> tuple[int, datetim
 def records_of(connection: Connection, account: str) -> int:
     """Return how many present records of all types an account has, as the catalog says. No file is read."""
     (number,) = connection.fetch_one(
-        f"SELECT coalesce(sum(records::BIGINT), 0)::BIGINT FROM {connection.of_catalog(_PRESENT)} "
+        f"SELECT coalesce(sum(records::BIGINT), 0)::BIGINT FROM {connection.of_catalog(_records())} "
         "WHERE account::VARCHAR = ?",
         [account],
     )
