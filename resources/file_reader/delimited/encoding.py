@@ -83,7 +83,7 @@ _WITHIN_WORDS = "\u2019\u00b7"
 _LONGEST_CHARACTER = 4
 _ENDS_A_WORD = re.compile(rb"[a-z][\xe0-\xf4]$")
 """The last letter of a word in several encodings, such as é. In UTF-8 a character begins with that byte."""
-_OR_OTHER = " If it is not UTF-8, name its encoding (--encoding)."
+_OR_OTHER = "If it is not UTF-8, name its encoding (--encoding)."
 _MOST_CANDIDATES = 4
 """How many encodings a user chooses from."""
 
@@ -426,7 +426,7 @@ def ends_inside(encoding: str, name: str, line: int, more: str = "") -> Unreadab
     """Returns the error for a file of which the last character is incomplete. `more` ends the hint."""
     return UnreadableFile(
         f"{name} ends inside a character of {encoding}, in line {line:,}. Its end is missing.",
-        f"Nothing was read from it. Copy the file again, whole.{more}",
+        f"Nothing was read from it. Copy the file again, whole. {more}".rstrip(),
     )
 
 
