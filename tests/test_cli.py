@@ -955,5 +955,6 @@ def test_an_erasure_names_the_keys_that_are_not_there_and_says_what_it_counts() 
     assert receipt["not_found"] == ["C-9"]
     assert (again.exit_code, again.stdout) == (
         0,
-        "Not found: C-9\nNothing of this was found, and nothing was changed.\n",
+        "Not found: C-9\nNothing of this was found, and nothing was changed.\n\nNot reached:\n  Other backups, "
+        "snapshots of file systems, earlier versions of objects and logs are not searched.\n",
     )

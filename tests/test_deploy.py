@@ -26,6 +26,7 @@ from pipelines.commands.serve import serve
 from pipelines.health import nightly_check
 from resources.settings import Settings
 from tests.http_receiver import receiving
+from tests.serving import PATIENCE
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"
@@ -251,7 +252,7 @@ def _serving(role: str, *options: str) -> Iterator[None]:
     finally:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(60)
+            process.wait(PATIENCE * 60)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
