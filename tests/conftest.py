@@ -3,6 +3,7 @@
 import fcntl
 import gc
 import os
+import sys
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -139,6 +140,14 @@ def quick_opening() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Databases, "_open", quick_databases)
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_instance_of_before() -> None:
+    """Forget an instance of Dagster that has ended: where two end out of order, Dagster keeps the first (1.13)."""
+    states = sys.modules.get("dagster._core.storage.defs_state.base")
+    if states is not None:
+        states._current_storage.set(None)
 
 
 @pytest.fixture

@@ -91,7 +91,7 @@ def test_a_workbook_with_titles_and_totals_is_imported_as_proposed_and_next_week
     assert "The header is row 4." in [value for _, value in preview.batch.understood]
     assert preview.batch.questions == ()
     assert (preview.batch.counts.read, preview.batch.counts.rejected) == (5002, 2)
-    assert [sample.line for sample in preview.samples if sample.field == "status"] == [5005]
+    assert [(sample.rule, sample.line) for sample in preview.samples] == [("footer", 5005), ("footer", 5006)]
     warning, footer = preview.batch.warnings
     assert (footer.code, footer.records, footer.examples) == ("footer", 2, ("Total", "Average"))
     assert (warning.code, warning.field, warning.records) == ("shown_otherwise", "phone", 5000)

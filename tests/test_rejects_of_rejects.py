@@ -227,8 +227,8 @@ def test_the_command_beside_a_refused_file_imports_its_corrected_rejects(
     monkeypatch.chdir(on_disk(store.settings.data) / places(store)["WHY.txt"][0])
     rejects = Path("it's in.rejects.csv")
     rejects.write_text(rejects.read_text("utf-8-sig").replace("VIP", "lead"))
-    (line,) = [it for it in Path("WHY.txt").read_text().splitlines() if "in this folder: " in it]
-    program, *arguments = shlex.split(line.partition("in this folder: ")[2])
+    line = next(it for it in Path("WHY.txt").read_text().splitlines() if "rejects.csv" in it and "records import" in it)
+    program, *arguments = shlex.split(line[line.index("records import") :])
     assert (program, CliRunner().invoke(main, arguments, catch_exceptions=False).exit_code) == ("records", 0)
     assert [it["external_id"] for it in stored(store)] == ["C-000001"]
 
