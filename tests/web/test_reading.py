@@ -201,7 +201,7 @@ def test_another_row_names_the_columns_instead_of_the_accepted_one(visitor: Visi
 
 
 def test_a_doubt_about_a_file_with_unknown_columns_leads_on(visitor: Visitor) -> None:
-    upload = visitor.upload(TWO_HEADERS.replace(b"external_id", b"Kundennr"))
+    upload = visitor.upload(TWO_HEADERS.replace(b"external_id", b"Spalte A"))
     assert visitor.step(upload) == f"import/{upload}/reading"
 
     said = {"accepted": "The first record looks like a second header row.", "sure": "yes"}
