@@ -12,6 +12,7 @@ import click
 from pipelines.commands import options
 from pipelines.commands.group import Subcommands
 from pipelines.commands.options import notice, open_store, print_json
+from resources.process_state import keep_no_freed_memory
 from resources.record_store import RecordStore
 from schemas import load_record_types
 from schemas.errors import Refused, Uncertain
@@ -257,6 +258,7 @@ def ui(port: int | None, read_only: bool, as_json: bool) -> None:
 @options.as_json
 def web(port: int, host: str, as_json: bool) -> None:
     """Run the web pages alone until Ctrl-C: import, roll back and export in the browser."""
+    keep_no_freed_memory()
     from pipelines.commands.ui import run_pages
 
     def ready(url: str) -> None:

@@ -12,7 +12,7 @@ import click
 from pipelines.commands import options
 from pipelines.commands.options import notice, open_store, print_json
 from resources.file_storage import replace_text
-from resources.process_state import name_home
+from resources.process_state import keep_no_freed_memory, name_home
 from resources.settings import CELERY, K8S, Settings
 from schemas.errors import InvalidRequest, StoreUnreachable
 
@@ -56,6 +56,7 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
         store.accounts()  # raises StoreNotReady if the home has no store
         settings = store.settings
     if role == "web":
+        keep_no_freed_memory()
         from pipelines.commands.ui import run_pages
 
         run_pages(settings, host, port or _PORTS[role], ready)
