@@ -18,8 +18,8 @@ from schemas.errors import RecordsError
 RETRIES = dg.RetryPolicy(max_retries=3, delay=5, backoff=dg.Backoff.EXPONENTIAL)
 """The policy of every op. Only transient errors are retried; other failures forbid a retry."""
 
-_DATABASES = Databases(keep=2)
-"""Databases that stay open: a code server opens a store at each sensor tick, and a run at each step."""
+_DATABASES = Databases()
+"""What all stores of this process share: a code server opens one at each sensor tick, and a run at each step."""
 
 UPKEEP = "upkeep"
 """The pool of jobs that maintain the store: one run at a time."""

@@ -41,7 +41,7 @@ class CommitPolicy(BaseModel):
         short_rows, at: how these files are written; see ReadOptions.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     account: str | None = None
     type: str | None = None
     commit: str = CLEAN
@@ -123,7 +123,7 @@ class CommitPolicy(BaseModel):
 class InboxPolicies(BaseModel):
     """The policies of `inbox.yaml`. For each file the most specific policy counts."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     policies: tuple[CommitPolicy, ...] = ()
 
     @model_validator(mode="after")

@@ -51,7 +51,7 @@ class Quota(BaseModel):
     the archive. files_a_day: different files that are previewed on a day, in UTC.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     records: _Number | None = None
     bytes: _Bytes | None = None
@@ -69,7 +69,7 @@ class QuotasFile(BaseModel):
     What an account's entry leaves out is as the default says. `null` there takes the limit away.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     default: Quota = Quota()
     accounts: Mapping[str, Quota] = Field(default_factory=dict)

@@ -4,8 +4,7 @@ import importlib
 import sys
 
 from resources.file_reader import reader
-from resources.record_store import Databases
-from tests.duckdb_opening import quick_databases
+from tests.duckdb_opening import open_quickly
 from tests.forks import ForkServer
 
 for _name in (
@@ -22,6 +21,6 @@ def main() -> None:
     """Run the command. The first argument is the address of the server that forks the processes that read files."""
     from pipelines.commands.cli import main as command
 
-    setattr(Databases, "_open", quick_databases)  # noqa: B010
+    open_quickly()
     setattr(reader, "subprocess", ForkServer(address=sys.argv.pop(1)))  # noqa: B010
     command()

@@ -17,7 +17,7 @@ from resources.importing.importer import Importer
 from resources.record_store import Databases, RecordStore
 from resources.record_store.catalog import catalog_of
 from resources.settings import Settings
-from tests.duckdb_opening import ORDINARY, quick_databases
+from tests.duckdb_opening import ORDINARY, open_quickly
 from tests.forked_reading import FORKED
 from tests.object_server import ObjectServer
 from tests.object_server import running as object_server
@@ -138,7 +138,7 @@ def clock() -> StoppedClock:
 def quick_opening() -> Iterator[None]:
     """Open the stores of this process faster. The commands that tests start open theirs as usual."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Databases, "_open", quick_databases)
+        open_quickly(patch.setattr)
         yield
 
 
@@ -153,7 +153,7 @@ def no_instance_of_before() -> None:
 @pytest.fixture
 def ordinary_opening(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the stores of a test with many rows DuckDB's threads."""
-    monkeypatch.setattr(Databases, "_open", ORDINARY)
+    monkeypatch.setattr(Databases, "open", ORDINARY)
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,14 @@ from pipelines.commands.cli import main
 from resources.backup import Backup, BackupPlace, Restore
 from resources.erasure.eraser import Eraser
 from resources.file_storage import files_below
+from resources.health import surroundings
 from resources.health.check import StoreCheck
 from resources.health.repair import StoreRepair
+from resources.health.surroundings import lacking
 from resources.importing.importer import Importer
 from resources.migration import Migration
-from resources.record_store import RecordStore
+from resources.record_store import RecordStore, databases
+from resources.record_store.databases import extension_path, is_signed
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas.batches import OnInvalid
@@ -353,3 +356,23 @@ def test_the_commands_print_one_object_and_end_with_3_while_something_is_wrong(w
     assert ran("check", "--fast")[0] == 0
     code, room = ran("space")
     assert (code, room["accounts"][0]["account"]) == (0, "ua")
+
+
+def test_an_extension_that_was_changed_after_duckdb_signed_it_is_found(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def looks(*, fast: bool) -> list[str]:
+        return [it.sentence for it in lacking(world.store.settings, fast=fast) if "signed" in it.sentence]
+
+    monkeypatch.setattr(surroundings, "is_signed", is_signed)  # tests replace it by a quicker one
+    assert looks(fast=False) == []
+
+    changed = tmp_path / "ducklake.duckdb_extension"
+    changed.write_bytes(extension_path("ducklake").read_bytes())
+    flip(changed)
+    monkeypatch.setattr(
+        databases, "extension_path", lambda name: changed if name == "ducklake" else extension_path(name)
+    )
+    (sentence,) = looks(fast=False)
+    assert sentence.endswith("pip install --force-reinstall duckdb-extension-ducklake.")
+    assert looks(fast=True) == []

@@ -14,8 +14,7 @@ import pytest
 import resources.record_store.sorting
 import schemas
 from resources.importing.importer import Importer
-from resources.record_store import Databases, RecordStore, ledger
-from resources.record_store import databases as databases_module
+from resources.record_store import RecordStore, ledger
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.snapshots import images_of, snapshots_of
 from resources.settings import Settings
@@ -159,22 +158,6 @@ def test_a_table_with_records_of_another_program_is_left_alone(store: RecordStor
 
     with store.reading() as connection:
         assert connection.fetch_one("SELECT number FROM lake.records.orders") == (7,)
-
-
-@pytest.mark.runs_on("laptop")
-def test_databases_are_kept_for_the_next_store_and_closed_now_and_then(settings: Settings, ready: None) -> None:
-    opened = []
-
-    def connect(**options: Any) -> duckdb.DuckDBPyConnection:
-        opened.append(options)
-        return duckdb.connect(**options)
-
-    databases = Databases(connect, keep=2)
-    for _ in range(databases_module._USES + 1):
-        with RecordStore(settings, databases=databases) as store:
-            assert store.accounts() == []
-
-    assert len(opened) == 2
 
 
 def test_two_can_initialise_at_once(settings: Settings) -> None:

@@ -45,14 +45,14 @@ def test_it_has_one_package_and_names_the_command_in_it(site: Path) -> None:
     packages = {path.name for path in site.iterdir() if path.suffix != ".dist-info"}
     assert packages == {"records_exchange", "pipelines", "resources", "schemas"}, "the last three are foreign packages"
     (points,) = site.glob("*.dist-info/entry_points.txt")
-    assert "records = records_exchange.pipelines.commands.cli:main" in points.read_text()
+    assert "records = records_exchange.pipelines.commands.start:main" in points.read_text()
     assert (site / "records_exchange/deploy/embedded/dagster.yaml").exists()
 
 
 def test_its_command_imports_a_file_beside_packages_of_the_same_names(home: Path, site: Path, tmp_path: Path) -> None:
     file = tmp_path / "one.csv"
     file.write_text("id,status\nC-1,lead\n")
-    command = "from records_exchange.pipelines.commands.cli import main; main()"
+    command = "from records_exchange.pipelines.commands.start import main; main()"
     python(site, command, "init")
     ended = python(site, command, "import", str(file), "-a", "ua", "-t", "contacts")
     assert ended.returncode == 0, ended.stderr

@@ -67,7 +67,7 @@ class StoreCheck:
         if not self._store.exists:
             raise not_ready(self._settings)
         started = time.monotonic()
-        self._findings = [*lacking(self._settings)]
+        self._findings = [*lacking(self._settings, fast=self._fast)]
         try:
             inventory = self._inventory()
         except (ForeignData, CatalogOutdated, DamagedFile, StoreNotReady) as error:

@@ -1,7 +1,7 @@
 """Looks at what a store stands on: the machine, its disks and its clock.
 
 Each look is a function of the settings. It returns a sentence about what is missing, or None. To add one, write the
-function and add it to SURROUNDINGS.
+function and add it to SURROUNDINGS, or to READ.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,6 +12,8 @@ from resources.clock import SystemClock, file_time
 from resources.disk_space import existing_folder, free_bytes
 from resources.file_reader.confinement import confinement
 from resources.file_storage import is_local
+from resources.record_store.catalog import catalog_of
+from resources.record_store.databases import extension_package, is_signed
 from resources.settings import Settings
 from schemas.checks import Finding, Kind
 
@@ -65,12 +67,23 @@ def backup(settings: Settings) -> str | None:
     return f"The last backup is {age.days} days old. It is in {last.place}." if age > _OLD else None
 
 
+def extensions(settings: Settings) -> str | None:
+    """Return a sentence if an extension of DuckDB that the store needs is not as DuckDB signed it."""
+    changed = [name for name in ("ducklake", catalog_of(settings).scanner) if not is_signed(name)]
+    if not changed:
+        return None
+    packages = " ".join(map(extension_package, changed))
+    return f"Files of DuckDB were changed after DuckDB signed them: pip install --force-reinstall {packages}."
+
+
 SURROUNDINGS: tuple[Look, ...] = (disk_of_data, disk_of_scratch, clock, reading_process, backup)
+READ: tuple[Look, ...] = (extensions,)
+"""Those that read files, which a fast check leaves out."""
 
 
-def lacking(settings: Settings) -> Iterator[Finding]:
-    """Yield what the surroundings lack."""
-    for look in SURROUNDINGS:
+def lacking(settings: Settings, *, fast: bool) -> Iterator[Finding]:
+    """Yield what the surroundings lack. If `fast`, no file is read for that."""
+    for look in SURROUNDINGS if fast else SURROUNDINGS + READ:
         sentence = look(settings)
         if sentence is not None:
             yield Finding(Kind.DEPLOYMENT, sentence)

@@ -106,10 +106,9 @@ class Importer:
     ) -> "StagedPreview":
         """Open the file and stage it. Raises AlreadyImported if its content was imported and `again` is not set."""
         with Opener(self._store, request) as opener:
-            with self._store.opening():
-                # They import pandas, pandera and Jinja while the file is being read.
-                from resources.importing.stager import stage_file
-                from resources.report_writer import page  # noqa: F401
+            # They import pandas, pandera and Jinja while the file is being read.
+            from resources.importing.stager import stage_file
+            from resources.report_writer import page  # noqa: F401
 
             source = opener.source(ask)
             if source.same_file is not None and not request.again:

@@ -344,30 +344,11 @@ class Lake:
         if refusal is not None:
             raise refusal
 
-    @contextmanager
-    def opening(self) -> Iterator[None]:
-        """Open a database in a thread while the caller does something else."""
-        if self._idle:
-            yield
-            return
-        from concurrent.futures import ThreadPoolExecutor  # imports logging, which a quick command does not need
-
-        with ThreadPoolExecutor(max_workers=1) as thread:
-            opened = thread.submit(self._databases.take, self._settings, self._catalog)
-            yield
-        self._idle.append((opened.result(), ""))
-
     def close(self) -> None:
-        """Detach the lake, and give all databases back."""
+        """Close all databases."""
         while self._idle:
-            database, attached = self._idle.pop()
-            try:
-                if attached:
-                    database.execute("DETACH lake")
-            except duckdb.Error:  # the server is gone
-                database.close()
-            else:
-                self._databases.give_back(self._settings, database)
+            database, _ = self._idle.pop()
+            database.close()
         if self._objects is not None:
             self._objects.drop_copies()
 
@@ -399,7 +380,7 @@ class Lake:
                     return self._idle.pop(place)
         if self._idle and read_only:
             return self._idle.pop()
-        return self._databases.take(self._settings, self._catalog), ""
+        return self._databases.open(self._settings, self._catalog), ""
 
     def _attach(self, name: str, read_only: bool, snapshot: int | None) -> str:
         options: dict[str, Any] = {

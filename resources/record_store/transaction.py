@@ -132,15 +132,6 @@ class TransactionalStore:
         with self.reading() as connection:
             return self._times.retention_time(ledger.newest(connection)[1], self._mark.read())
 
-    @contextmanager
-    def opening(self) -> Iterator[None]:
-        """Open the store in a thread while the caller does something else. Does nothing if there is no store."""
-        if not self.exists:
-            yield
-            return
-        with self._lake.opening():
-            yield
-
     def operation(self, checksums: Checksums | None = None) -> AbstractContextManager[Checksums]:
         """Begins an operation, which compares each file once. Yields the checksums that it has read.
 

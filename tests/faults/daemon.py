@@ -16,9 +16,8 @@ import dagster as dg
 
 from pipelines.arrivals import file_arrival, import_arrivals
 from pipelines.store_resource import RecordsResource
-from resources.record_store import Databases
 from resources.settings import Settings
-from tests.duckdb_opening import quick_databases
+from tests.duckdb_opening import open_quickly
 from tests.faults.steps import processes
 
 _CONFIGURATION = """\
@@ -95,7 +94,7 @@ def make_rounds(settings: Settings, began: float, numbers: range, fatal: str | N
     from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
     from dagster._daemon.sensor import execute_sensor_iteration
 
-    setattr(Databases, "_open", quick_databases)  # noqa: B010
+    open_quickly()
     dagster_home = settings.home / "dagster"
     os.environ |= {"RECORDS_HOME": str(settings.home), "RECORDS_CATALOG": settings.postgres or ""}
     os.environ["DAGSTER_HOME"] = str(dagster_home)

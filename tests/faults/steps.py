@@ -15,7 +15,7 @@ import duckdb
 from resources.file_reader import reader
 from resources.record_store import Databases, RecordStore
 from resources.settings import Settings
-from tests.duckdb_opening import quick_databases
+from tests.duckdb_opening import open_quickly
 from tests.forked_reading import FORKED
 from tests.forks import ForkServer
 
@@ -63,7 +63,7 @@ class _Process(ForkServerProcess):
     def run(self) -> None:
         os.environ.clear()
         os.environ.update(self._environment)
-        setattr(Databases, "_open", quick_databases)  # noqa: B010
+        open_quickly()
         setattr(reader, "subprocess", ForkServer(address=self._reading))  # noqa: B010
         super().run()
 

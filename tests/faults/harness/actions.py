@@ -11,7 +11,7 @@ from resources.export_writer import ExportWriter
 from resources.file_reader import reader
 from resources.file_storage import is_local
 from resources.importing.importer import Importer
-from resources.record_store import Databases, RecordStore
+from resources.record_store import RecordStore
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas import load_record_types
@@ -19,7 +19,7 @@ from schemas.batches import Batch, BatchStatus, OnInvalid
 from schemas.errors import StoreNotReady
 from schemas.exports import ExportRequest
 from schemas.rollbacks import OnModified, RollbackRequest
-from tests.duckdb_opening import quick_databases
+from tests.duckdb_opening import open_quickly
 from tests.faults.harness import shim
 from tests.inbox import arrive, lands, take
 from tests.records import contact, contacts_of, stored, write_csv
@@ -74,7 +74,7 @@ def opened(place: Place) -> Iterator[RecordStore]:
     """Open the store, in a process that was forked for it. Opening is fast, and readers of files are forked."""
     from tests.forked_reading import FORKED_HERE
 
-    setattr(Databases, "_open", quick_databases)  # noqa: B010
+    open_quickly()
     setattr(reader, "subprocess", FORKED_HERE)  # noqa: B010
     with RecordStore(place.settings) as store:
         yield store
