@@ -124,6 +124,11 @@ def new_id(prefix: str, at: datetime) -> str:
     return f"{prefix}-{at:%Y%m%d-%H%M%S}{at.microsecond // 1000:03d}-{secrets.token_hex(3)}"
 
 
+def time_of(made_id: str) -> datetime:
+    """Return the time at which `new_id` made an id, to the second."""
+    return datetime.strptime(made_id[2:17], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
+
+
 def _boot() -> str:
     """Return the id of this start of the machine."""
     return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

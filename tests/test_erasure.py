@@ -5,6 +5,7 @@ import json
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -22,6 +23,7 @@ from resources.record_store import RecordStore, lake_files, ledger
 from resources.record_store.catalog import catalog_of
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
+from schemas.arrivals import Outcome
 from schemas.batches import BatchStatus, ImportRequest, OnInvalid
 from schemas.erasure import ErasureRequest, Found, Touched
 from schemas.errors import InvalidRequest, NotFound, Refused
@@ -29,6 +31,7 @@ from schemas.exports import ExportRequest
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.canaries import COLUMNS, KEYS, WORDS, open_previews, other, person, put_canaries, snapshots_of_others
 from tests.every_byte import places_with
+from tests.inbox import import_all, lands, take
 from tests.object_server import on_disk
 from tests.postgres import Postgres, database_of
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
@@ -113,6 +116,9 @@ def test_what_was_erased_is_in_no_byte_and_all_else_is_as_it_was(
     if setting == "laptop":
         Maintenance(store, "tester").maintain()
         _require_no_canary(store, request)
+
+    # Batches that lost their reports to the erasure, and go on after it, need none.
+    assert StoreCheck(store).run().wrong == ()
 
     # A later import of a key is a new record.
     Importer(store, "tester").import_file(contacts_of(write_csv(tmp_path / "again.csv", [person(1)])))
@@ -310,6 +316,46 @@ def test_what_moves_or_is_previewed_after_the_search_is_erased_too(
     assert [it for it in report.beyond if it.startswith(f"{nested} came during the erasure")]
     nested.unlink()
     _require_no_canary(store, request)
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["erase", "delete the account"])
+@pytest.mark.runs_on("laptop", "server")
+def test_an_import_that_has_read_its_file_during_an_erasure_reads_it_again(
+    store: RecordStore,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    is_deleted: bool,
+) -> None:
+    store.add_account("ua", "tester")
+    lands(store, "arrived.csv", [person(1, notes="the canary waits"), other(3)])
+    take(store)
+    staged, read = Importer._staged, []
+
+    def erase_after_reading(*arguments: Any) -> Any:
+        found = staged(*arguments)
+        read.append(found.counts.read)
+        if len(read) == 1:
+            with RecordStore(settings) as another:
+                if is_deleted:
+                    AccountDeletion(another, "ua", "tester").delete()
+                else:
+                    Eraser(another, "tester").erase(ErasureRequest("ua", "contacts", KEYS[:1]))
+        return found
+
+    monkeypatch.setattr(Importer, "_staged", erase_after_reading)
+    (outcome,) = import_all(store).values()
+    assert outcome.outcome is Outcome.POSTPONED
+    assert "records were erased while its file was read" in outcome.sentence
+    import_all(store)
+    if is_deleted:
+        assert read == [2]
+        assert store.accounts() == []
+    else:
+        assert read == [2, 1]
+        assert values(store, "notes").keys() == {other(3)["external_id"]}
+    _require_no_canary(store, request)
+    assert StoreCheck(store).run().wrong == ()
 
 
 @pytest.mark.parametrize(

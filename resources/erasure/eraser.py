@@ -250,8 +250,11 @@ class Eraser:
         """Erase from files that were moved, and from batches that were recorded, since the search.
 
         Returns what was done, and the discarded previews. A file that cannot be cut any more is left, and named.
+        A preview that has read its file and is not recorded yet is refused by the row that comes first.
         """
         account = request.account
+        with self._store.transaction("erase: search again", self._actor, writes=()) as transaction:
+            self._erasure(account, request.record_type, erasure_id, ErasureStatus.BEGUN)(transaction)
         with self._store.reading() as connection:
             batches = ledger.batches(connection, account=account, record_type=request.record_type)
         came = _Plan(found.erased, batches, {}, [], [], sources=files.find(batches))

@@ -206,11 +206,9 @@ class SourceFiles:
         for folder in _readable(settings.folder(self._account, "rejects")):
             if folder.name in known:
                 yield from ((Found.REJECTS, place, folder.name) for place in _readable(folder))
-        for place in _readable(settings.inbox / self._account / self._type):
-            yield Found.INBOX, place, None
-        for bundle in _readable(settings.processing):
-            for place in _readable(bundle / self._account / self._type):
-                yield Found.INBOX, place, None
+        for root in (settings.inbox, *_readable(settings.processing)):
+            for listed in files_below(root / self._account / self._type):  # in an object store, each has a folder
+                yield Found.INBOX, listed.place, None
         for listed in files_below(settings.archive / self._account / self._type):
             yield Found.ARCHIVE, listed.place, listed.place.parent.name
         for listed in files_below(settings.quarantine / self._account / self._type):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from resources.clock import time_of
 from resources.export_writer.plan import EXPORT_ID, PLAN, planned_path
 from resources.export_writer.publish import earlier_manifest_path, partial_files
 from resources.file_storage import entries, is_local, names_in, remove, usage
@@ -46,7 +47,7 @@ def sweep_exports(settings: Settings, now: datetime) -> SweptExports:
             remove(plan)
             held -= {plan.name, parts.name}
             unfinished += 1
-        if now - _planned_at(folder.name) >= settings.export_days:
+        if now - time_of(folder.name) >= settings.export_days:
             files += bool(held)
             size += trash.put(folder, now).bytes
         elif not held:
@@ -59,11 +60,6 @@ def _folders(settings: Settings) -> Iterator[Location]:
     for account in names_in(settings.accounts):
         folder = settings.folder(account, "exports")
         yield from (folder / name for name in names_in(folder) if EXPORT_ID.fullmatch(name))
-
-
-def _planned_at(export_id: str) -> datetime:
-    """Return when an export was planned, to the second, from its id."""
-    return datetime.strptime(export_id[2:17], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
 
 
 def remove_partial(plan: Location, export_id: str) -> None:

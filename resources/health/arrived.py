@@ -1,8 +1,8 @@
 """Compares the files that arrived in the inbox with the ledger: each one is in exactly one place."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 
+from resources.clock import time_of
 from resources.health.inventory import Inventory, Present
 from resources.inbox.bundles import digest
 from resources.settings import Settings
@@ -42,7 +42,7 @@ def _finding(
     settings: Settings, inventory: Inventory, arrival: str, batch: Batch, places: Mapping[str, list[str]]
 ) -> Finding | None:
     found = sorted({*places.get(arrival, ()), *places.get(batch.batch_id, ())})
-    is_kept = inventory.now - _arrived_at(arrival) < settings.archive_days and not inventory.is_erased_since(batch)
+    is_kept = inventory.now - time_of(arrival) < settings.archive_days and not inventory.is_erased_since(batch)
     if len(found) > 1:
         what = f"is in several places: {listed(found)}"
     elif not found and batch.committed_at is not None and is_kept:
@@ -70,8 +70,3 @@ def _places(present: Mapping[str, Present]) -> dict[str, list[str]]:
             arrival = f"{parts[0]}-{digest(parts[1], parts[2], parts[-1])}"
             found.setdefault(arrival, set()).add(path.rpartition("/")[0])
     return {key: sorted(folders) for key, folders in found.items()}
-
-
-def _arrived_at(arrival: str) -> datetime:
-    """Return when a file was taken from the inbox, to the second, from the id of its arrival."""
-    return datetime.strptime(arrival[2:17], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)

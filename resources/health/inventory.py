@@ -2,10 +2,10 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import PurePosixPath
 
-from resources.clock import BATCH_ID
+from resources.clock import BATCH_ID, time_of
 from resources.export_writer.plan import EXPORT_ID, PLAN
 from resources.file_storage import files_below, is_local
 from resources.record_store import lake_files, ledger, ledger_exports, ledger_files
@@ -77,8 +77,8 @@ class Inventory:
     erased: tuple[Erasure, ...] = ()
 
     def is_erased_since(self, batch: Batch) -> bool:
-        """Returns whether records of a batch's account and type were erased since its last status."""
-        return is_erased_since(self.erased, batch.account, batch.record_type, batch.at)
+        """Returns whether records of a batch's account and type were erased since its file was read."""
+        return is_erased_since(self.erased, batch.account, batch.record_type, time_of(batch.batch_id))
 
 
 def present_files(settings: Settings) -> dict[str, Present]:
@@ -163,7 +163,7 @@ def _of_batches(
         for batch in batches.values()
         for kind in KINDS
         if is_needed(kind, batch, now, window)
-        and not is_erased_since(erased, batch.account, batch.record_type, batch.at)
+        and not is_erased_since(erased, batch.account, batch.record_type, time_of(batch.batch_id))
     }
     there = {path for path in present if path.startswith("accounts/") and path.split("/")[2] in KINDS}
     folders = needed | {path.rpartition("/")[0] for path in there}
@@ -196,8 +196,7 @@ def _of_exports(
         path = settings.path_below_data(manifest.path)
         if not EXPORT_ID.fullmatch(export_id) or path.rpartition("/")[0] != folder:
             continue
-        planned_at = datetime.strptime(export_id[2:17], "%Y%m%d-%H%M%S").replace(tzinfo=UTC)
-        is_kept = now - planned_at < settings.export_days and not is_erased_since(
+        is_kept = now - time_of(export_id) < settings.export_days and not is_erased_since(
             erased, manifest.account, manifest.record_type, manifest.at
         )
         if is_kept or path in present:
@@ -215,7 +214,7 @@ def _of_archive(
         parts = PurePosixPath(path).parts
         if parts[0] == "archive" and len(parts) == _ARCHIVE_PARTS and parts[3] in batches:
             batch = batches[parts[3]]
-            is_as_imported = not is_erased_since(erased, batch.account, batch.record_type, batch.at)
+            is_as_imported = not is_erased_since(erased, batch.account, batch.record_type, time_of(batch.batch_id))
             sha256 = batch.file_sha256 if is_as_imported else None
             yield Wanted(path, file.bytes, None, sha256, False, batch.account, (batch.batch_id,))
 

@@ -69,7 +69,8 @@ class Importer:
         If a preview fails, nothing is left of it. Raises AlreadyImported if the same content has been imported and
         `again` is not set; QuotaExceeded if the account would have more than it may; NotFound if there is no
         such account and one with a name like it; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady if
-        the file cannot be previewed; Unaccounted if the counts do not balance.
+        the file cannot be previewed; Unaccounted if the counts do not balance; PreviewOutdated
+        if records of the account and type were erased while the file was read.
         """
         records = self._store.account(request.account)
         if request.arrival is None:  # the inbox has already found the account of its files
@@ -79,6 +80,7 @@ class Importer:
         require_room(request.path, self._store.files.disk(records.folder("staging")))
         quotas = Quotas(self._store, request.account)
         quotas.require_file(size_of(request.path) or 0)
+        since = self._store.last_row()
         staged = self._staged(request, batch_id, progress, ask, quotas)
         try:
             quotas.require_records(staged.counts.created)
@@ -87,7 +89,7 @@ class Importer:
             is_as_staged = all(answer == question.proposed for question, answer in said.items())
             if is_as_staged:
                 left = tuple(it for it in staged.questions if it not in said)
-                report = self._recorded(request, batch_id, replace(staged, questions=left))
+                report = self._recorded(request, batch_id, replace(staged, questions=left), since)
         except BaseException:
             for kind in ("staging", "rejects", "reports"):
                 remove(records.folder(kind) / batch_id)
@@ -117,7 +119,7 @@ class Importer:
             with self._store.measurements.timing(Work.READ, size_of(request.path) or 0):
                 return stage_file(self._store, request, batch_id, source, progress)
 
-    def _recorded(self, request: ImportRequest, batch_id: str, staged: "StagedPreview") -> ImportReport:
+    def _recorded(self, request: ImportRequest, batch_id: str, staged: "StagedPreview", since: int) -> ImportReport:
         """Write the files of a staged preview, and record it in the ledger."""
         from resources.report_writer.page import write_report
 
@@ -130,7 +132,7 @@ class Importer:
         )
         with self._store.files.making(records.folder("reports") / batch_id) as folder:
             write_report(folder, report, staged.record_type)
-        return records.with_files(replace(report, batch=records.record_new(batch)))
+        return records.with_files(replace(report, batch=records.record_new(batch, since)))
 
     def commit(self, account: str, batch_id: str, on_invalid: OnInvalid = OnInvalid.ABORT) -> ImportReport:
         """Write what was previewed to the records, in one commit that names the batch.

@@ -17,7 +17,7 @@ from resources.record_store.account_store import AccountStore
 from resources.record_store.commit import Commit
 from resources.record_store.export_source import ExportSource, Selection
 from resources.record_store.lake import Connection
-from resources.record_store.ledger_erasure import erased_since
+from resources.record_store.ledger_erasure import erased_since, is_erased_after
 from resources.record_store.presets import save_preset
 from resources.record_store.refusals import (
     already_imported,
@@ -175,14 +175,19 @@ class AccountRecords(AccountStore):
             for mapping in mappings:
                 transaction.append(append_value_mapping, transaction.at, self.name, record_type, mapping, actor)
 
-    def record_new(self, batch: Batch) -> Batch:
+    def record_new(self, batch: Batch, since: int | None = None) -> Batch:
         """Record a preview or a failed import, and the account if it is new. Returns the batch with its time.
 
         The batch's files are recorded with their checksums: staged records, rejects and page.
+
+        since: the last row of the ledger before the file was read. Raises PreviewOutdated if records of the account and
+            type were erased after it: the batch can have them, and the erasure has not seen it.
         """
         with self._store.operation() as checksums:
             files = list(self._files_of(batch.batch_id, checksums))
         with self._transaction(f"{batch.batch_id} is {batch.status.value}", batch.actor) as transaction:
+            if since is not None and is_erased_after(transaction.connection, since, self.name, batch.record_type):
+                raise outdated(batch, "records were erased while its file was read")
             if not ledger.has_account(transaction.connection, self.name):
                 transaction.append(ledger.append_account, transaction.at, self.name, batch.actor)
             batch = replace(batch, at=transaction.at, window=self._store.settings.rollback_window)

@@ -196,6 +196,20 @@ def erasures(connection: Connection, account: str | None = None, record_type: st
     ]
 
 
+def is_erased_after(connection: Connection, seq: int, account: str, record_type: str) -> bool:
+    """Returns whether an erasure of an account's records of a type has begun or ended after this row of the ledger."""
+    if ("ledger", "erasures") not in connection.filled:
+        return False
+    (found,) = connection.fetch_one(
+        """
+        SELECT count(*) > 0 FROM lake.ledger.erasures
+        WHERE seq > ? AND account = ? AND coalesce(record_type = ?, true)
+        """,
+        [seq, account, record_type],
+    )
+    return bool(found)
+
+
 def erased_since(connection: Connection, batch: Batch) -> tuple[str, ...]:
     """Returns what was erased of a batch's account and type since its commit or preview, as sentences."""
     since = batch.committed_at or batch.at

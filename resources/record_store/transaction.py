@@ -127,6 +127,11 @@ class TransactionalStore:
         """Returns the current time, of the catalog's server or of this machine: see `Timekeeper.now`."""
         return self._times.now(ledger.newest(connection)[1], self._mark.read())
 
+    def last_row(self) -> int:
+        """Returns the number of the ledger's last row."""
+        with self.reading() as connection:
+            return ledger.newest(connection)[0]
+
     def retention_time(self) -> datetime:
         """Returns the time by which retention is measured: see `Timekeeper.retention_time`."""
         with self.reading() as connection:
