@@ -104,7 +104,7 @@ def file_arrival(context: dg.SensorEvaluationContext, records: RecordsResource) 
     waiting = {path: look[path] for path in look.keys() - set(ready)}
     requests = _requests(context.instance, inbox, now)
     if requests:
-        _limit_pool(context.instance)
+        limit_pool(context.instance)
     return dg.SensorResult(
         run_requests=requests,
         skip_reason=None if requests else _reason(waiting, failures, len(inbox.bundles())),
@@ -112,7 +112,7 @@ def file_arrival(context: dg.SensorEvaluationContext, records: RecordsResource) 
     )
 
 
-def _limit_pool(instance: dg.DagsterInstance) -> None:
+def limit_pool(instance: dg.DagsterInstance) -> None:
     """Give the pool its slots, unless an operator has given it others."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:

@@ -15,6 +15,7 @@ from pathlib import Path
 import dagster as dg
 from dagster_celery.core_execution_loop import TICK_SECONDS
 
+from pipelines.arrivals import limit_pool
 from resources.export_writer import ExportWriter
 from resources.file_storage import blocks_of
 from resources.inbox import inbox_of
@@ -109,6 +110,7 @@ def _cluster(folder: Path) -> Iterator[Cluster]:
                 store.initialise(load_record_types())
             with dg.DagsterInstance.get() as instance:
                 instance.add_dynamic_partitions("accounts", ["all"])
+                limit_pool(instance)  # as the sensor does, which does not run here
             cluster.ready()
             yield cluster
 
