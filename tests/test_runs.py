@@ -10,7 +10,9 @@ import psutil
 import pytest
 
 from pipelines.runs import lost_processes, process_of
-from resources.machines.heartbeats import Watch, is_running, process_name
+from resources.machines.database import WorkTables
+from resources.machines.heartbeats import Watch, beating, beats_of, is_running, process_name
+from resources.settings import Settings
 from tests.serving import within
 
 HERE, THERE, NONE = "here:1:2.00", "there:1:2.00", "none of r"
@@ -67,6 +69,17 @@ def test_a_counter_that_goes_on_is_not_still_nor_is_one_during_a_short_silence()
     clock.time += 1000
     assert watch.still({THERE: 19}) == set()  # a long pause of the watcher itself is no third look
     assert watch.still({THERE: 19}) == {THERE}
+
+
+@pytest.mark.runs_on("postgres")
+def test_a_worker_with_many_short_steps_is_never_still(settings: Settings) -> None:
+    clock, process = Clock(), process_name()
+    watch, tables = Watch(40, clock), WorkTables(settings)
+    for _ in range(20):  # each step ends before its second beat, and the run never looks between two steps
+        with beating(settings, process):
+            assert watch.still(beats_of(tables, [process])) == set()
+        clock.time += 4
+    tables.close()
 
 
 def test_a_retry_has_no_process_until_it_notes_its_own() -> None:

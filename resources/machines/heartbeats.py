@@ -122,9 +122,13 @@ def _beat_until(ended: threading.Event, tables: WorkTables, process: str, second
 
 
 def _beat(tables: WorkTables, process: str) -> bool:
-    """Count one up. Returns whether a step of the process is revoked."""
+    """Count one up, at first from a random number. Returns whether a step of the process is revoked.
+
+    A worker counts anew for each step. From 1, the counters of many short steps would look like one that stands still.
+    """
     ((is_revoked,),) = tables.execute(
-        f"WITH counted AS (INSERT INTO {SCHEMA}.processes (process, beat) VALUES (%(process)s, 1) "
+        f"WITH counted AS (INSERT INTO {SCHEMA}.processes (process, beat) "
+        "VALUES (%(process)s, floor(random() * 1e15)::bigint) "
         f"ON CONFLICT (process) DO UPDATE SET beat = {SCHEMA}.processes.beat + 1, "
         "beaten_at = clock_timestamp() RETURNING 1) "
         f"SELECT EXISTS (SELECT FROM {SCHEMA}.steps WHERE process = %(process)s AND is_revoked AND outcome IS NULL) "
