@@ -1,6 +1,7 @@
 """Measures two workers of Celery against one process: an export, a night's files, and a worker that is killed.
 
 `python -m tests.benchmarks.machines` prints a table. It starts PostgreSQL, an S3 server, Redis and the workers itself.
+Each worker has one core. The servers use the same cores, so on a machine with two cores they slow the workers.
 """
 
 import argparse
@@ -104,7 +105,7 @@ def _cluster(folder: Path) -> Iterator[Cluster]:
         }
         dagster = postgres.address(postgres.create()).replace("postgresql:", "postgresql+psycopg2:")
         settings = Settings.from_environment(given)
-        with running(folder, settings, objects.environment, dagster) as cluster:
+        with running(folder, settings, objects.environment, dagster, pinned=True) as cluster:
             os.environ.update({name: it for name, it in cluster.environment.items() if name.startswith(("RE", "DAG"))})
             with RecordStore(settings) as store:
                 store.initialise(load_record_types())

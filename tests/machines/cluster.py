@@ -69,19 +69,25 @@ class Redis:
 
 @dataclass
 class Machine:
-    """A machine of the cluster: its home, its user, and the worker that runs there, if one does."""
+    """A machine of the cluster: its home, its user, and the worker that runs there, if one does.
+
+    core: the only core of this machine that its worker may use; None for all.
+    """
 
     name: str
     environment: Mapping[str, str]
     folder: Path
     user: int
     log: Path
+    core: int | None = None
     process: "subprocess.Popen[bytes] | None" = None
 
     def start(self) -> None:
         """Start the worker, as a user of its own in a machine with a name of its own where root allows that."""
         log = self.log.open("ab")
-        command = [*_as_user(self.user, self.name), sys.executable, "-W", "ignore", "-m", "tests.machines.worker"]
+        pinned = [] if self.core is None else ["taskset", "--cpu-list", str(self.core)]
+        command = [*_as_user(self.user, self.name), *pinned, sys.executable, "-W", "ignore"]
+        command += ["-m", "tests.machines.worker"]
         self.process = subprocess.Popen(
             command, cwd=self.folder, env=dict(self.environment), stdout=log, stderr=log, start_new_session=True
         )
@@ -264,9 +270,18 @@ def _as_user(user: int, name: str) -> list[str]:
 
 @contextmanager
 def running(
-    folder: Path, settings: Settings, environment: Mapping[str, str], dagster: str, processes: int = 1
+    folder: Path,
+    settings: Settings,
+    environment: Mapping[str, str],
+    dagster: str,
+    processes: int = 1,
+    *,
+    pinned: bool = False,
 ) -> Iterator[Cluster]:
-    """Two workers, for the store of these settings. They end with the block, and so does Redis."""
+    """Two workers, for the store of these settings. They end with the block, and so does Redis.
+
+    pinned: whether each worker has one core for itself and the processes that it starts.
+    """
     server, hold = Redis(), folder / "hold"
     hold.mkdir()
     hold.chmod(0o777)
@@ -286,6 +301,9 @@ def running(
     }
     machines = [_machine(folder, name, shared, user) for name, user in zip(("run", "one", "two"), _USERS, strict=True)]
     first, *workers = machines
+    if pinned:
+        for worker, core in zip(workers, sorted(os.sched_getaffinity(0)), strict=False):
+            worker.core = core
     cluster = Cluster(settings, first.environment, workers, server, hold)
     try:
         yield cluster
