@@ -6,6 +6,7 @@ Nearly all values look right. So most tests are made on the few values that a lo
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -86,6 +87,9 @@ _HAVE = {
 }
 
 _OF_FLOATS = "the type of floating-point numbers in the file, so zeros and digits may be lost"
+_BEYOND_FLOATS = "more digits than a floating-point number keeps, so the last ones are lost"
+_FLOAT_DIGITS = 17
+"""The most significant digits with which a program writes a floating-point number."""
 
 _MARKS = (b".0", b"E", b"e")
 """What a number has that looks like a mistake."""
@@ -132,6 +136,7 @@ class Plausibility:
         self._days, self._long = Counter[str](), Counter[str]()
         self.floats = floats
         types = {name: record_type.field(name).type for name in fields}
+        self._inexact = [name for name, type_ in types.items() if type_ == "float"]
         self._exact = [name for name, type_ in types.items() if type_ == "integer" or type_.startswith("decimal")]
         self._tests = {
             name: _IN_ALL
@@ -164,6 +169,8 @@ class Plausibility:
                     self._count(name, code, suspects.filter(pc.match_substring_regex(seen, pattern)))
         for name in self.floats:
             self._count(name, WarningCode.LOOKS_LIKE_FLOAT, typed[name].combine_chunks().drop_null())
+        for name in self._inexact:
+            self._count(name, WarningCode.DIGITS_LOST, _rounded(texts[name].combine_chunks(), typed[name]))
         for name in self._exact:
             column = texts[name].combine_chunks()
             if _has_exponent(column):
@@ -191,7 +198,8 @@ class Plausibility:
                 continue
             has = "value has" if found.records == 1 else "values have"
             is_float = code is WarningCode.LOOKS_LIKE_FLOAT and name in self.floats
-            what, more = _OF_FLOATS if is_float else _HAVE[code], ""
+            is_rounded = code is WarningCode.DIGITS_LOST and name in self._inexact
+            what, more = _OF_FLOATS if is_float else _BEYOND_FLOATS if is_rounded else _HAVE[code], ""
             if (name, code) == (self._key, WarningCode.LOOKS_LIKE_FLOAT) and stored:
                 more = f"; {'' if is_float else 'without it, '}{stored:,} of them match a stored key"
             sentence = f"`{name}`: {found.records:,} {has} {what}{more}."
@@ -246,6 +254,26 @@ def _long_numbers(texts: pa.Array) -> pa.Array:
     is_long &= _DIGITS.take(data.take(ends[:-1], mode="clip")) & _DIGITS.take(data.take(ends[1:] - 1, mode="clip"))
     long = texts.filter(pa.array(is_long))
     return long.filter(pc.match_substring_regex(long, "^[1-9][0-9]+$"))
+
+
+def _rounded(texts: pa.Array, stored: pa.ChunkedArray) -> pa.Array:
+    """Returns the texts of which a floating-point number does not keep all digits.
+
+    Programs write 0.1 as 0.10000000000000001, too. So only whole numbers, and texts with more digits than that, count.
+    """
+    is_long = pc.greater_equal(pc.binary_length(texts), _LONG)
+    if not pc.any(is_long).as_py():
+        return texts[:0]
+    long = texts.filter(pc.and_(is_long, stored.combine_chunks().is_valid()))
+    long = long.filter(pc.match_substring_regex(long, r"^\s*[-+]?[0-9]+([.,][0-9]+)?\s*$"))
+    return long.filter(pa.array([_is_rounded(text) for text in long.to_pylist()], pa.bool_()))
+
+
+def _is_rounded(text: str) -> bool:
+    number = Decimal(text.strip().replace(",", "."))
+    digits = "".join(map(str, number.as_tuple().digits)).strip("0")
+    is_whole = number == number.to_integral_value()
+    return (is_whole or len(digits) > _FLOAT_DIGITS) and Decimal(repr(float(number))) != number
 
 
 def _suspects(texts: pa.Array) -> pa.Array:

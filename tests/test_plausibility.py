@@ -15,6 +15,7 @@ from resources.record_store import RecordStore, batch_detail
 from schemas.batches import OnInvalid
 from schemas.characters import code_points
 from schemas.contacts import Contacts
+from schemas.model import Float, RecordModel, Text, field
 from schemas.plausibility import (
     _DATE,
     _DAY,
@@ -238,6 +239,46 @@ def test_warnings_of_earlier_versions_are_read(importer: Importer, tmp_path: Pat
     detail = json.loads(batch_detail.to_json(batch)) | {"warnings": ["`day`: 3 dates could be either."]}
     older = replace(batch, **batch_detail.from_json(json.dumps(detail)))
     assert older.warnings == (BatchWarning(WarningCode.DATE_ORDER, None, 0, "`day`: 3 dates could be either."),)
+
+
+class Measured(RecordModel):
+    """Records with a field of floating-point numbers."""
+
+    number: Text = field("The number of the sample.", example="1", required=True)
+    length: Float = field("How long it is.", example="1.5")
+
+    class Config:
+        """The type's name and key."""
+
+        name = "measured"
+        metadata = {"key": ("number",)}
+
+
+@pytest.mark.parametrize(
+    ("text", "is_lost"),
+    [
+        ("123456789012345678", True),
+        ("9007199254740993", True),
+        ("-9007199254740993", True),
+        ("9007199254740993.0", True),
+        ("1234567890.123456789", True),
+        ("9007199254740992", False),
+        ("12345678901234500000", False),
+        ("0.10000000000000001", False),  # as C writes 0.1
+        ("0.30000000000000004", False),
+        ("1234567890.1234567000", False),
+        ("00000000000000000000.5", False),
+        ("no number, but long", False),
+        ("", False),
+    ],
+)
+def test_digits_that_a_floating_point_number_does_not_keep_are_warned_of(text: str, is_lost: bool) -> None:
+    plausibility = Plausibility(Measured.record_type(), ("length",), ())
+    texts = pa.table({"length": pa.array(["1.5", text, None], pa.string())})
+    plausibility.add(texts, validate(Measured, texts)[0])
+    has = "more digits than a floating-point number keeps, so the last ones are lost"
+    expected = [BatchWarning(WarningCode.DIGITS_LOST, "length", 1, f"`length`: 1 value has {has}.", (text,))]
+    assert [*plausibility.warnings()] == (expected if is_lost else [])
 
 
 def test_keys_that_are_floating_point_numbers_in_parquet_are_warned_of(
