@@ -18,6 +18,8 @@ _LAST_DAY = (date.max - date(1970, 1, 1)).days
 _PER_DAY = {"days": 1} | {unit: 86_400 * 1000**power for power, unit in enumerate(("s", "ms", "us", "ns"))}
 
 _UUID_BYTES = 16
+_WHOLE_FROM = 1 << 24
+"""From here on, each number of 32 bits is whole, and its shortest text is another whole number: 123456790, say."""
 
 _Unfit = Callable[[pa.Array, str, str, Callable[[int], str]], None]
 """Records problems: which rows have one, the rule, what they must be, and how to show a row's value."""
@@ -106,7 +108,11 @@ def text_column(column: pa.Array, position: int, cells: list[CellProblem]) -> pa
         finite = pc.is_finite(numbers)
         unfit(pc.invert(finite).fill_null(False), "number_out_of_range", "must be a number", shown)
         numbers = pc.if_else(finite, numbers, pa.scalar(None, numbers.type))
-        texts = _written_out(numbers, numbers.cast(pa.string()))
+        texts = numbers.cast(pa.string())
+        if pa.types.is_float32(kind):
+            is_large = pc.greater_equal(pc.abs(numbers), _WHOLE_FROM)
+            texts = pc.if_else(is_large, numbers.cast(pa.float64()).cast(pa.string()), texts)
+        texts = _written_out(numbers, texts)
     elif pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         texts = _dates(column, unfit)
     elif pa.types.is_time(kind):
