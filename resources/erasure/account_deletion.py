@@ -10,7 +10,7 @@ from resources.erasure.run_history import RunHistory
 from resources.erasure.source_files import remove_certainly
 from resources.file_storage import entries, exists, files_below
 from resources.operator_file import read_operator_file
-from resources.record_store import RecordStore, lake_files, ledger
+from resources.record_store import RecordStore, lake_files, ledger, ledger_files
 from resources.record_store.compaction import forget
 from resources.record_store.erasure import RecordsErasure
 from resources.record_store.ledger_erasure import (
@@ -116,7 +116,12 @@ class AccountDeletion:
         mine = f"lake/records/{name}/_account={self._account}/"
         with self._store.catalog_change() as connection:
             listed = {*lake_files.retired(connection)}
-            retired = [path for path in listed if path.startswith(mine)]
+            known = ledger_files.files(connection, listed)  # files of deletions lie beside the folders of accounts
+            retired = [
+                path
+                for path in listed
+                if path.startswith(mine) or (path in known and known[path].account == self._account)
+            ]
             forget(connection, retired)
             named = {file.path for file in lake_files.named(connection)}
         paths |= set(retired) | lake_files.existing(data, [f"{mine}ducklake-*.parquet"])
