@@ -49,10 +49,11 @@ class _Step(Task):  # type: ignore[misc]  # Celery has no types
         settings = Settings.from_environment()
         arguments = unpack_value(execute_step_args_packed, as_type=ExecuteStepArgs)
         key, tables, process = _key(arguments), WorkTables(settings), process_name()
+        claims = Claims(tables)
         try:
+            claims.release(process)  # it executes one step at a time: a claim without an outcome is of an earlier one
             with dg.DagsterInstance.get() as instance, beating(settings, process):
                 run = instance.get_run_by_id(key.run_id)
-                claims = Claims(tables)
                 if run is None or run.status is not DagsterRunStatus.STARTED or not claims.take(key, process):
                     _LOG.info("%s of run %s is left alone: it is done, ended, or of another process.", *key_words(key))
                     return

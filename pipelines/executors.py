@@ -5,6 +5,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.runs.sqlite import SqliteRunStorage
 
 from pipelines.runs import tag_process
 from resources.file_storage import is_local, local
@@ -81,6 +82,17 @@ def require_reachable(settings: Settings) -> None:
         require_broker(settings)
 
 
+def require_shared_storage(settings: Settings, instance: dg.DagsterInstance) -> None:
+    """Raise InvalidRequest if other machines execute steps, and Dagster keeps its runs in files of this one."""
+    if settings.executor not in _EXTRAS or not isinstance(instance.run_storage, SqliteRunStorage):
+        return
+    raise InvalidRequest(
+        f"RECORDS_EXECUTOR is {settings.executor}, but Dagster keeps its runs in files: {instance.root_directory}.",
+        "Copy deploy/server/dagster.yaml into DAGSTER_HOME on each machine. Give all of them the same "
+        "DAGSTER_POSTGRES_URL.",
+    )
+
+
 class _Noted(dg.Executor):
     """An executor that notes the run's process before the first step, and lets it beat until the last one."""
 
@@ -98,8 +110,10 @@ class _Noted(dg.Executor):
 
     def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[dg.DagsterEvent]:
         """Note the process of the run and execute the steps."""
+        settings = Settings.from_environment()
+        require_shared_storage(settings, plan_context.instance)
         tag_process(plan_context.instance, plan_context.dagster_run.run_id)
-        with beating(Settings.from_environment(), process_name()):
+        with beating(settings, process_name()):
             yield from self._executor.execute(plan_context, execution_plan)
 
 

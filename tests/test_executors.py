@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 import yaml
 from dagster._config import process_config, resolve_to_config_type
@@ -13,7 +14,7 @@ from dagster_k8s import K8sRunLauncher
 from pipelines import executors
 from pipelines.celery_settings import celery_settings
 from pipelines.celery_worker import _refusal
-from pipelines.executors import require_reachable, require_workable
+from pipelines.executors import require_reachable, require_shared_storage, require_workable
 from resources.operator_file import digests_of
 from resources.settings import Settings
 from schemas.errors import InvalidRequest, StoreUnreachable
@@ -47,6 +48,17 @@ def test_an_executor_that_cannot_work_says_why(changed: dict[str, str], message:
     require_workable(Settings.from_environment(WORKING | {"RECORDS_DATA": "/srv/shared"}))
     with pytest.raises(InvalidRequest, match=re.escape(message)):
         require_workable(Settings.from_environment(WORKING | changed))
+
+
+@pytest.mark.parametrize("executor", ["celery", "k8s"])
+def test_storage_of_dagster_that_other_machines_cannot_reach_is_refused(tmp_path: Path, executor: str) -> None:
+    settings = Settings.from_environment(WORKING | {"RECORDS_EXECUTOR": executor})
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        require_shared_storage(Settings.from_environment({"RECORDS_HOME": "/srv/home"}), instance)
+        with pytest.raises(
+            InvalidRequest, match=f"is {executor}, but Dagster keeps its runs in files"
+        ):
+            require_shared_storage(settings, instance)
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,13 @@ def serve(role: str, host: str, port: int | None, code: str | None, as_json: boo
     socket = code or str(settings.home / "code.sock")
     log = ("--log-format", settings.log_format)
     if role in ("code", "worker") and settings.executor in (CELERY, K8S):
-        from pipelines.executors import require_reachable
+        import dagster as dg
+
+        from pipelines.executors import require_reachable, require_shared_storage
 
         require_reachable(settings)
+        with dg.DagsterInstance.from_config(str(dagster_home)) as instance:
+            require_shared_storage(settings, instance)
     if role == "worker":
         if settings.executor != CELERY:
             raise InvalidRequest(

@@ -230,6 +230,19 @@ def test_a_redis_that_restarts_empty_delays_a_run_and_no_more(
     require_whole(ready, run_id, undisturbed)
 
 
+def test_a_step_of_which_the_outcome_could_not_be_written_is_executed_again_at_once(
+    ready: Cluster, undisturbed: str
+) -> None:
+    """Its message goes back to the worker that still has its claim: nobody must wait until that worker is gone."""
+    ready.machines[1].kill()
+    (ready.hold / "no-outcome").touch()
+    run_id, result = ready.launch("export_contacts", EXPORT, "ex")
+    assert result.result(SECONDS), ready.messages(run_id)
+    require_whole(ready, run_id, undisturbed)
+    assert not (ready.hold / "no-outcome").exists()
+    assert "gives no sign of life" not in ready.said(run_id)
+
+
 def test_a_run_of_a_code_server_that_is_gone_is_taken_up_again(ready: Cluster, undisturbed: str) -> None:
     with ready.holding("before-make_part"):
         run_id, process = ready.launch_apart("export_contacts", EXPORT, "ex")
