@@ -12,7 +12,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from schemas.errors import InvalidRequest
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_HINT = "Correct the file. The page pipelines/README.md has an example."
+_OF_SERVERS = ("quotas.yaml", "web.yaml", "celery.yaml")
+"""The files of which deploy/README.md has an example, and not pipelines/README.md."""
 _WHAT = {"extra_forbidden": "is no setting of this file", "missing": "is missing"}
 """What is wrong in our words, where pydantic's are about models of Python."""
 _SHOWN = 5
@@ -32,9 +33,9 @@ def read_operator_file(path: Path, model: type[_Model]) -> _Model:
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{path} cannot be read: {error}.", "Make it a readable text file in UTF-8.") from None
     except YAMLError as error:
-        raise InvalidRequest(f"{path} is not valid YAML{_reason(error)}.", _HINT) from None
+        raise InvalidRequest(f"{path} is not valid YAML{_reason(error)}.", _hint(path)) from None
     except (ValueError, KeyError, RecursionError) as error:  # of a value that YAML calls a date, a number or a boolean
-        raise InvalidRequest(f"{path} has a value that cannot be read: {error}.", _HINT) from None
+        raise InvalidRequest(f"{path} has a value that cannot be read: {error}.", _hint(path)) from None
     try:
         return model.model_validate({} if content is None else content)
     except ValidationError as error:
@@ -73,7 +74,7 @@ def _reason(error: YAMLError) -> str:
 
 def _invalid(path: Path, error: ValidationError, *place: str | int) -> InvalidRequest:
     mistakes = "; ".join(_sentence(each, place) for each in error.errors(include_url=False)[:_SHOWN])
-    return InvalidRequest(f"{path}: {mistakes}.", _HINT)
+    return InvalidRequest(f"{path}: {mistakes}.", _hint(path))
 
 
 def _sentence(error: Any, within: tuple[str | int, ...]) -> str:
@@ -87,3 +88,8 @@ def _sentence(error: Any, within: tuple[str | int, ...]) -> str:
     found = f" was {error['input']!r}:" if quotable else ""
     what = _WHAT.get(error["type"]) or f"{error['msg'][0].lower()}{error['msg'][1:]}"
     return f"`{place or 'the file'}`{found} {what}"
+
+
+def _hint(path: Path) -> str:
+    page = "deploy" if path.name in _OF_SERVERS else "pipelines"
+    return f"Correct the file. The page {page}/README.md has an example."

@@ -13,6 +13,11 @@ _LIKE, _AHEAD = 75, 6
 """The least score, and the least lead over another value."""
 _SHORT = 4
 """A text with fewer letters and digits must be the name of a value."""
+_NEGATIONS = (
+    *("ex", "former", "formerly", "ehemals", "ehemalig", "ehemalige", "ehemaliger", "früher", "früherer", "alt", "old"),
+    *("no", "not", "non", "never", "kein", "keine", "nicht", "nie", "anti", "un", "in", "pas", "sin", "sans"),
+)
+"""Words and beginnings of words that turn a name into its opposite."""
 _BOOLEANS = {
     "true": ("true", "y", "on", "wahr", "oui", "vrai", "si", "sí", "verdadero", "vero"),
     "false": ("false", "n", "off", "falsch", "non", "faux", "falso"),
@@ -31,7 +36,19 @@ def proposed(field: Field, text: str, records: int) -> MappedValue:
     if not ranked or ranked[0][0] < least or (len(ranked) > 1 and ranked[0][0] - ranked[1][0] < _AHEAD):
         return MappedValue(field.name, text, None, records)
     best, value = ranked[0]
+    if _is_opposite(given, next(name for name, _, (_, of) in alike if of == value)):
+        return MappedValue(field.name, text, None, records)
     return MappedValue(field.name, text, value, records, best)
+
+
+def _is_opposite(given: str, name: str) -> bool:
+    """Returns whether one of the texts is the other one after a negation: ex-customer, inactive, not active."""
+    longer, shorter = sorted((given, name), key=len, reverse=True)
+    before = longer.removesuffix(shorter)
+    if before == longer:  # the words may differ a little, as in "ex kunde" and "kunden"
+        before, _, rest = longer.partition(" ")
+        return before in _NEGATIONS and bool(rest)
+    return before.strip() in _NEGATIONS
 
 
 def _names(field: Field) -> dict[tuple[str, str], str]:

@@ -945,6 +945,8 @@ def test_an_erasure_names_the_keys_that_are_not_there_and_says_what_it_counts() 
     of = ("-a", "acme", "-t", "contacts")
     done("import", contacts("people.csv", "external_id,status\nC-1,lead\nC-2,lead\n"), *of)
 
+    assert "no field 'foo'" in run("erase", "--matching", "foo=1", *of).stderr
+    assert "no terminal can ask" in run("erase", "C-1", *of).stderr
     planned = run("erase", "C-1", "C-9", *of, "--dry-run").stdout.splitlines()
     receipt = done("erase", "C-1", "C-9", *of, "--yes")
     again = run("erase", "C-9", *of, "--yes")

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -147,8 +148,9 @@ def test_a_file_that_waits_and_cannot_be_written_without_a_record_stops_the_eras
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps({"data": {"items": [dict(contact(1)), dict(contact(3))]}}), "utf-8")
     request = ErasureRequest("ua", "contacts", (contact(1)["external_id"],))
-    with pytest.raises(Refused, match=r"nested\.json waits for its import"):
-        Eraser(store, "tester").erase(request)
+    for what in (Eraser(store, "tester").plan, Eraser(store, "tester").erase):
+        with pytest.raises(Refused, match=r"nested\.json waits for its import"):
+            what(request)
     assert len(stored(store)) == 2, "nothing was erased"
     place.unlink()
     report = Eraser(store, "tester").erase(request)
@@ -317,6 +319,24 @@ def test_what_moves_or_is_previewed_after_the_search_is_erased_too(
     assert [it for it in report.beyond if it.startswith(f"{nested} came during the erasure")]
     nested.unlink()
     _require_no_canary(store, request)
+
+
+def test_the_receipt_names_what_belongs_to_nobody_and_exports_from_before_an_earlier_erasure(
+    store: RecordStore, importer: Importer, tmp_path: Path
+) -> None:
+    people = write_csv(tmp_path / "people.csv", [person(1), other(2)], COLUMNS)
+    importer.import_file(contacts_of(people))
+    ExportWriter(store, "tester").export(ExportRequest("ua", "contacts", path=tmp_path / "delivered.csv"))
+    lands(store, "x.csv", [person(1)], "unknown/contacts")
+    lands(store, "y.csv", [person(1)], "ua/unknown")
+    take(store)
+    request = ErasureRequest("ua", "contacts", KEYS[:1])
+    for _ in range(2):
+        beyond = "\n".join(Eraser(store, "tester").erase(request).beyond)
+        assert "delivered.csv" in beyond
+        for name in ("x.csv", "y.csv"):
+            assert f"{name} is in quarantine and belongs to no account and type" in beyond
+        importer.import_file(replace(contacts_of(people), again=True))
 
 
 @pytest.mark.parametrize("is_deleted", [False, True], ids=["erase", "delete the account"])

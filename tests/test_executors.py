@@ -55,9 +55,7 @@ def test_storage_of_dagster_that_other_machines_cannot_reach_is_refused(tmp_path
     settings = Settings.from_environment(WORKING | {"RECORDS_EXECUTOR": executor})
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         require_shared_storage(Settings.from_environment({"RECORDS_HOME": "/srv/home"}), instance)
-        with pytest.raises(
-            InvalidRequest, match=f"is {executor}, but Dagster keeps its runs in files"
-        ):
+        with pytest.raises(InvalidRequest, match=f"is {executor}, but Dagster keeps its runs in files"):
             require_shared_storage(settings, instance)
 
 

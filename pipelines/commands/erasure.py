@@ -47,7 +47,7 @@ def erase(
     with open_store() as store, dagster_history(store.settings) as runs:
         request = ErasureRequest(account, record_type, keys, _conditions(matching))
         eraser = Eraser(store, store.settings.actor, runs)
-        what = f"the records of {account} for good"
+        what = f"these records of {account} for good"
         report = _confirmed(
             lambda: eraser.plan(request), lambda: eraser.erase(request), what, dry_run=dry_run, yes=yes, as_json=as_json
         )
@@ -100,6 +100,7 @@ def _confirmed(
         return plan()
     if not yes:
         if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()):
+            plan()  # whoever gives --yes then shall meet no other refusal
             raise Refused(
                 f"This would erase {what}, and no terminal can ask whether it shall.",
                 "Look at what it would touch with --dry-run. Then give --yes.",

@@ -18,7 +18,8 @@ from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.receipts import receipt_place, write_receipt
 from resources.erasure.run_history import InHistory, RunHistory
 from resources.erasure.source_files import SourceFile, SourceFiles, remove_certainly
-from resources.file_storage import entries, exists, remove
+from resources.file_storage import entries, exists, files_below, remove
+from resources.inbox.bundles import WHY
 from resources.record_store import RecordStore, lake_files, ledger, ledger_exports
 from resources.record_store.compaction import forget
 from resources.record_store.erasure import LakeFile, RecordsErasure, oldest_snapshot
@@ -33,7 +34,7 @@ from resources.record_store.ledger_erasure import (
 from resources.record_store.selection import known_type, require_account
 from resources.record_store.transaction import Transaction
 from schemas.batches import Batch, BatchStatus
-from schemas.erasure import Erasure, ErasureReport, ErasureRequest, ErasureStatus, Found, Touched
+from schemas.erasure import Erasure, ErasureReport, ErasureRequest, ErasureStatus, Found, Touched, is_erased_since
 from schemas.errors import InvalidRequest, Refused, StoreBusy
 from schemas.exports import ExportManifest
 from schemas.filters import parse_value
@@ -89,9 +90,10 @@ class Eraser:
         self._runs = runs
 
     def plan(self, request: ErasureRequest) -> ErasureReport:
-        """Returns what an erasure would touch. Changes nothing."""
+        """Returns what an erasure would touch. Changes nothing. Raises what `erase` raises before any change."""
         with working(self._store) as folder:
             found = self._search(request, folder)
+            SourceFiles(self._store, request.account, found.erased, folder).require_exact(found.sources)
             return self._report(None, request, self._planned(found), found)
 
     def erase(self, request: ErasureRequest) -> ErasureReport:
@@ -151,10 +153,13 @@ class Eraser:
                 erased.add_version(version)
                 touched.add(version["_batch"])
             first, oldest = lake.first_snapshot(), oldest_snapshot(connection)
+            earlier = erasures(connection, request.account, record_type.name)  # of versions that no snapshot has now
             exports = [
                 it
                 for it in ledger_exports.exports(connection, account=request.account, record_type=record_type.name)
-                if it.snapshot < oldest or (first is not None and it.snapshot >= first)
+                if it.snapshot < oldest
+                or (first is not None and it.snapshot >= first)
+                or is_erased_since(earlier, it.account, it.record_type, it.at)
             ]
             found = _Plan(erased, batches, lake.affected(), lake.superfluous(), exports)
         sources = SourceFiles(self._store, request.account, erased, folder)
@@ -169,6 +174,7 @@ class Eraser:
         self, request: ErasureRequest, found: _Plan, touched: set[str], sources: SourceFiles, folder: Path
     ) -> None:
         settings, account, name = self._settings, request.account, request.record_type
+        values = found.erased.values
         staging = settings.folder(account, "staging")
         uploads = derived_files.uploads_with(self._store, account, name, sources.finds_in)
         trash = [*derived_files.trash_of(settings, account, name)]
@@ -206,6 +212,10 @@ class Eraser:
             f"An export that may have the records: {each}." for each in derived_files.delivered(settings, found.exports)
         ]
         found.beyond += [
+            f"{values.masked_name(path)} is in quarantine and belongs to no account and type, so it was not searched."
+            for path in self._nobodys_files()
+        ]
+        found.beyond += [
             f"{file} has a value of the records: edit it."
             for file in derived_files.operator_files_with(settings, found.erased)
         ]
@@ -213,6 +223,15 @@ class Eraser:
             found.beyond.append(
                 f"Other processes use {used:,} temporary files, which end with them. Erase again when they have ended."
             )
+
+    def _nobodys_files(self) -> Iterator[str]:
+        """Yields the files that came into folders of the inbox which name no account or no type."""
+        quarantine = self._settings.quarantine
+        accounts, types = set(self._store.accounts()), self._store.record_types().keys()
+        for listed in files_below(quarantine):
+            account, _, rest = str(listed.place).removeprefix(str(quarantine)).strip("/").partition("/")
+            if (account not in accounts or rest.partition("/")[0] not in types) and listed.place.name != WHY:
+                yield self._settings.path_below_data(listed.place)
 
     def _is_in_trash(self, request: ErasureRequest, found: _Plan, trash: list[Location], sources: SourceFiles) -> bool:
         with self._lake(request, found) as lake:
