@@ -49,6 +49,8 @@ from schemas.warnings import BatchWarning, WarningCode
 
 _CHANGED_RECORDS = 20
 _AS_SHOWN = ("Numbers in fields of text", "as the workbook shows them, as --as-shown says")
+_PARTS = {"sheet": "sheet: --sheet NAME", "at": "list: --at PLACE"}
+"""What else the records could be in, by the option that says so, and how to say it."""
 _SAMPLES, _SAMPLED = 3, 1000
 """How many values of a column a report shows, and how many records are searched for different ones."""
 
@@ -266,7 +268,10 @@ def _mapped(reader: FileReader, record_type: RecordType, request: ImportRequest,
     except InvalidRequest as error:
         doubts = [question.sentence for question in reader.questions if question.option is None]
         quoted = " ".join(filter(None, [error.quoted, reader.outline]))
-        raise InvalidRequest(" ".join([error.message, *doubts]), error.hint, quoted) from error
+        others = [
+            f"Or read another {what}." for name, what in _PARTS.items() if len(reader.alternatives.get(name, ())) > 1
+        ]
+        raise InvalidRequest(" ".join([error.message, *doubts]), " ".join([error.hint, *others]), quoted) from error
 
 
 def reason_to_unescape(source: Source, request: ImportRequest) -> str | None:
