@@ -156,6 +156,40 @@ def test_a_file_that_waits_and_cannot_be_written_without_a_record_stops_the_eras
     assert contact(1)["external_id"] not in json.dumps(report.to_dict())
 
 
+@pytest.mark.runs_on("laptop", "server")
+def test_files_that_get_the_same_name_are_all_kept(store: RecordStore) -> None:
+    """Two files wait that are named for their people, one of them is in processing, and a third has the masked name."""
+    store.add_account("ua", "tester")
+    files: list[tuple[str, Row]] = [("C-000001.csv", contact(11)), ("C-000003.csv", contact(12))]
+    others = lands(store, "(erased).csv", [contact(13)])
+    for name, row in files:
+        lands(store, name, [contact(1), contact(3), row])
+    bundle = "processing/a-20260105-093000000-abcdef/ua/contacts"
+    for name, row in files:
+        write_csv(_folder(store, bundle) / name, [contact(1), contact(3), row])
+    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("C-000001", "C-000003")))
+    assert {path.name: _keys(path) for path in others.parent.iterdir()} == {
+        "(erased).csv": ["C-000013"],
+        "(erased)-2.csv": ["C-000011"],
+        "(erased)-3.csv": ["C-000012"],
+    }
+    assert {path.name: _keys(path) for path in _folder(store, bundle).iterdir()} == {
+        "(erased).csv": ["C-000011"],
+        "(erased)-2.csv": ["C-000012"],
+    }
+
+
+def _folder(store: RecordStore, place: str) -> Path:
+    folder = on_disk(store.settings.data / place)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _keys(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row["external_id"] for row in csv.DictReader(file)]
+
+
 def test_a_file_keeps_every_other_byte(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
     content = 'external_id;status;notes\r\nA-1;lead;"two\r\nlines"\r\nA-2;lead;ä\r\nA-3;lead;"a ""quoted"" end"\r\n'
     (tmp_path / "file.csv").write_bytes(content.encode("utf-8-sig"))

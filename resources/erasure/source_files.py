@@ -1,17 +1,20 @@
 """The files of an account that were imported or wait for it, and how erased records leave them."""
 
+import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from resources.checksums import checksum
 from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.file_cutter import cut
 from resources.erasure.source_search import FoundRecords, SourceSearch
-from resources.file_storage import entries, exists, files_below, is_local, read, remove
+from resources.file_storage import entries, exists, files_below, is_local, read, remove, sync
 from resources.inbox.bundles import WHY, why_name
 from resources.record_store import RecordStore
 from resources.store_files import closed_folders
@@ -23,6 +26,8 @@ from schemas.location import Location
 
 _UNFINISHED = ".erasing"
 """How the name of a file ends that is being written beside the one that it will replace."""
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""The errors of a file system that gives a file one name only."""
 _REASONS = (WHY, why_name(WHY))
 
 
@@ -143,7 +148,10 @@ class SourceFiles:
                 )
 
     def erase(self, file: SourceFile, actor: str) -> Touched:
-        """Write a file without the erased records, or remove it if that is not exact."""
+        """Write a file without the erased records, or remove it if that is not exact.
+
+        If a value is in its name, it gets another name, which no file has. A rejects file is alone in its folder.
+        """
         records = len(file.found.records)
         if not file.is_exact:
             remove_certainly(file.place)
@@ -166,7 +174,10 @@ class SourceFiles:
                     shutil.copystat(path, working)  # the inbox takes files in the order of their time
                     if file.kind is Found.REJECTS:
                         self._record(file, working, final, actor)
-                    self._store.files.put(working, final)
+                    if file.kind is Found.REJECTS or masked == file.place.name:
+                        self._store.files.put(working, final)
+                    else:
+                        self._put_new(working, final)
                 finally:
                     remove(working)
         except FileNotFoundError:
@@ -174,6 +185,30 @@ class SourceFiles:
         if masked != file.place.name:
             remove_certainly(file.place)
         return Touched(file.kind, rewritten=1, records=records)
+
+    def _put_new(self, made: Path, final: Location) -> None:
+        """Put a file to a location, or if its name is taken, to the next one that is free: `name-2.csv`."""
+        begin, end = _parted(final.name)
+        for number in count(1):
+            place = final if number == 1 else final.parent / f"{begin}-{number}{end}"
+            if not is_local(place):
+                if exists(place):
+                    continue
+                self._store.files.put(made, place)
+                return
+            try:
+                sync(made)
+                os.link(made, place)  # unlike a rename, this replaces no file that came just now
+                sync(place.parent)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                if os.path.lexists(place):
+                    continue
+                self._store.files.put(made, place)
+            return
 
     def mask_reasons(self) -> Touched:
         """Take the erased values out of the texts that say why a file is in quarantine."""
@@ -214,6 +249,12 @@ class SourceFiles:
         for listed in files_below(settings.quarantine / self._account / self._type):
             if listed.place.name not in _REASONS:
                 yield Found.QUARANTINE, listed.place, None
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """Returns the name of a file before and after the place of a number: before the first point, but not at 0."""
+    at = name.find(".", 1)
+    return (name, "") if at < 0 else (name[:at], name[at:])
 
 
 def _readable(folder: Location) -> Sequence[Location]:
