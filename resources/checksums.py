@@ -52,13 +52,13 @@ class Checksums:
 
     def of(self, place: Location) -> str:
         """Return the checksum of a whole file. Raises FileNotFoundError if it is missing."""
-        version = place, *_state(place)
+        version = place, *state_of(place)
         if version not in self._known:
             self._known[version] = checksum(place)
         return self._known[version]
 
 
-def _state(place: Location) -> tuple[object, ...]:
+def state_of(place: Location) -> tuple[object, ...]:
     """Return values of which at least one changes if the file is written to or replaced."""
     if is_local(place):
         status = place.stat()

@@ -1,6 +1,7 @@
 """Erasures: no byte of a store has what was erased, and everything else is as it was."""
 
 import csv
+import errno
 import json
 import shutil
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from resources.erasure import file_cutter
 from resources.erasure.account_deletion import AccountDeletion
 from resources.erasure.derived_files import lists_of_lost_keys
 from resources.erasure.erased_records import ErasedRecords
@@ -156,6 +158,97 @@ def test_a_file_that_waits_and_cannot_be_written_without_a_record_stops_the_eras
     report = Eraser(store, "tester").erase(request)
     assert [row["external_id"] for row in stored(store)] == [contact(2)["external_id"]]
     assert contact(1)["external_id"] not in json.dumps(report.to_dict())
+
+
+@pytest.mark.runs_on("laptop", "server")
+def test_files_that_get_the_same_name_are_all_kept(store: RecordStore) -> None:
+    """Two files wait that are named for their people, one of them is in processing, and a third has the masked name."""
+    store.add_account("ua", "tester")
+    files: list[tuple[str, Row]] = [("C-000001.csv", contact(11)), ("C-000003.csv", contact(12))]
+    others = lands(store, "(erased).csv", [contact(13)])
+    for name, row in files:
+        lands(store, name, [contact(1), contact(3), row])
+    bundle = "processing/a-20260105-093000000-abcdef/ua/contacts"
+    for name, row in files:
+        write_csv(_folder(store, bundle) / name, [contact(1), contact(3), row])
+    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("C-000001", "C-000003")))
+    assert {path.name: _keys(path) for path in others.parent.iterdir()} == {
+        "(erased).csv": ["C-000013"],
+        "(erased)-2.csv": ["C-000011"],
+        "(erased)-3.csv": ["C-000012"],
+    }
+    assert {path.name: _keys(path) for path in _folder(store, bundle).iterdir()} == {
+        "(erased).csv": ["C-000011"],
+        "(erased)-2.csv": ["C-000012"],
+    }
+
+
+@pytest.mark.parametrize("is_cut", [False, True], ids=["before the cut", "after the cut"])
+@pytest.mark.runs_on("laptop", "server")
+def test_a_file_that_is_replaced_during_an_erasure_is_searched_again(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch, is_cut: bool
+) -> None:
+    """Its new records are all kept, and those to erase are found at their new places, or the file has none of them."""
+    store.add_account("ua", "tester")
+    names = ["a.csv", "b.csv", "all.csv", "of C-000001.csv"]
+    waiting = [lands(store, name, [contact(1), contact(2)]) for name in names]
+    lands(store, "all.csv", [contact(1)])  # it would be removed
+    new = {"a.csv": [3, 4, 1], "b.csv": [5, 6], "all.csv": [1, 7], "of C-000001.csv": [8, 9, 1]}
+
+    def replace() -> None:
+        for path in waiting:
+            if new.get(path.name):
+                lands(store, path.name, map(contact, new.pop(path.name)))
+
+    def mask_reasons(files: SourceFiles) -> Touched:
+        replace()
+        return Touched(Found.QUARANTINE)
+
+    def copystat(*_: object) -> None:
+        replace()
+
+    if is_cut:
+        del new["all.csv"]
+        monkeypatch.setattr(shutil, "copystat", copystat)
+    else:
+        monkeypatch.setattr(SourceFiles, "mask_reasons", mask_reasons)
+    report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("C-000001",)))
+    assert not any("arrived during the whole erasure" in it for it in report.beyond)
+    assert {path.name: _keys(path) for path in waiting[0].parent.iterdir()} == {
+        "a.csv": ["C-000003", "C-000004"],
+        "b.csv": ["C-000005", "C-000006"],
+        "of (erased).csv": ["C-000008", "C-000009"],
+        **({} if is_cut else {"all.csv": ["C-000007"]}),
+    }
+
+
+def test_a_waiting_file_that_cannot_be_cut_just_now_stays(store: RecordStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.add_account("ua", "tester")
+    waiting = lands(store, "a.csv", [contact(1), contact(2)])
+
+    def mask_reasons(files: SourceFiles) -> Touched:
+        monkeypatch.setattr(file_cutter, "_CUTTERS", {"delimited": _fill_disk})
+        return Touched(Found.QUARANTINE)
+
+    monkeypatch.setattr(SourceFiles, "mask_reasons", mask_reasons)
+    report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", ("C-000001",)))
+    assert _keys(waiting) == ["C-000001", "C-000002"]
+    assert [it for it in report.beyond if it.startswith(f"{waiting} came during the erasure")]
+
+
+def _fill_disk(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _folder(store: RecordStore, place: str) -> Path:
+    folder = on_disk(store.settings.data / place)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _keys(path: Path) -> list[str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row["external_id"] for row in csv.DictReader(file)]
 
 
 def test_a_file_keeps_every_other_byte(store: RecordStore, importer: Importer, tmp_path: Path) -> None:

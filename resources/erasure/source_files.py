@@ -1,17 +1,20 @@
 """The files of an account that were imported or wait for it, and how erased records leave them."""
 
+import errno
+import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
-from resources.checksums import checksum
+from resources.checksums import checksum, sha256_of, state_of
 from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.file_cutter import cut
 from resources.erasure.source_search import FoundRecords, SourceSearch
-from resources.file_storage import entries, exists, files_below, is_local, read, remove
+from resources.file_storage import entries, exists, files_below, is_local, read, remove, sync
 from resources.inbox.bundles import WHY, why_name
 from resources.record_store import RecordStore
 from resources.store_files import closed_folders
@@ -23,6 +26,8 @@ from schemas.location import Location
 
 _UNFINISHED = ".erasing"
 """How the name of a file ends that is being written beside the one that it will replace."""
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""The errors of a file system that gives a file one name only."""
 _REASONS = (WHY, why_name(WHY))
 
 
@@ -30,13 +35,15 @@ _REASONS = (WHY, why_name(WHY))
 class SourceFile:
     """A file with erased records. is_exact: whether it can be written anew with exactly the other records.
 
-    batch_id: the batch of a rejects file or of an archived file.
+    sha256: of the bytes that were searched; "" if they changed meanwhile. batch_id: the batch of a rejects file or of
+    an archived file.
     """
 
     kind: Found
     place: Location
     found: FoundRecords
     is_exact: bool
+    sha256: str
     batch_id: str | None = None
 
     @property
@@ -97,14 +104,16 @@ class SourceFiles:
             batch = known.get(batch_id or "") if kind is Found.ARCHIVE else None
             try:
                 with self._store.files.fetched(place, self._folder) as path:
+                    before = state_of(path)
                     records = self._search.find(path, batch)
                     if records.has_similar:
                         self._similar.add(str(place))
                     if records.has_any:
                         with cut(path, records, self._folder) as after:
-                            found.append(SourceFile(kind, place, records, after is not None, batch_id))
+                            is_exact = after is not None
+                        found.append(SourceFile(kind, place, records, is_exact, _searched(path, before), batch_id))
                     elif kind is Found.REJECTS:
-                        others.append(SourceFile(kind, place, records, True, batch_id))
+                        others.append(SourceFile(kind, place, records, True, _searched(path, before), batch_id))
             except (FileNotFoundError, NotFound):  # it was moved or removed meanwhile
                 continue
             except PermissionError:
@@ -143,37 +152,77 @@ class SourceFiles:
                 )
 
     def erase(self, file: SourceFile, actor: str) -> Touched:
-        """Write a file without the erased records, or remove it if that is not exact."""
-        records = len(file.found.records)
+        """Write a file without the erased records, or remove it if that is not exact.
+
+        If a value is in its name, it gets another name, which no file has. A rejects file is alone in its folder.
+        A file that is another one than was searched, or cannot be cut just now, stays: the next search finds it.
+        """
+        try:
+            before = state_of(file.place)
+            with self._store.files.fetched(file.place, self._folder) as path:
+                if sha256_of(path) != file.sha256:
+                    return Touched(file.kind)
+                with self._left_of(file, path) as after:
+                    if after is not None:
+                        return self._replaced(file, path, after, before, actor)
+                    if file.is_exact or state_of(file.place) != before:
+                        return Touched(file.kind)
+        except (FileNotFoundError, NotFound):  # it was moved or removed meanwhile
+            return Touched(file.kind)
+        remove_certainly(file.place)
+        return Touched(file.kind, removed=1, records=len(file.found.records))
+
+    def _left_of(self, file: SourceFile, path: Path) -> AbstractContextManager[Path | None]:
+        """Yields the file without its erased records; None if it cannot be cut."""
         if not file.is_exact:
-            remove_certainly(file.place)
-            return Touched(file.kind, removed=1, records=records)
+            return nullcontext()
+        return cut(path, file.found, self._folder) if file.found.has_any else nullcontext(path)
+
+    def _replaced(self, file: SourceFile, path: Path, after: Path, before: tuple[object, ...], actor: str) -> Touched:
+        """Put what is left of a file into its place, or below its new name, if its state is still the one before."""
         masked = self._erased.values.masked(file.place.name)
         final = file.place.parent / masked
+        working = final.parent / f".{masked}{_UNFINISHED}" if is_local(final) else self._store.files.working(final)
         try:
-            with (
-                self._store.files.fetched(file.place, self._folder) as path,
-                cut(path, file.found, self._folder) if file.found.has_any else nullcontext(path) as after,
-            ):
-                if after is None:
-                    remove_certainly(file.place)
-                    return Touched(file.kind, removed=1, records=records)
-                working = (
-                    final.parent / f".{masked}{_UNFINISHED}" if is_local(final) else self._store.files.working(final)
-                )
-                try:
-                    shutil.copyfile(after, working)
-                    shutil.copystat(path, working)  # the inbox takes files in the order of their time
-                    if file.kind is Found.REJECTS:
-                        self._record(file, working, final, actor)
-                    self._store.files.put(working, final)
-                finally:
-                    remove(working)
-        except FileNotFoundError:
-            return Touched(file.kind)
-        if masked != file.place.name:
+            shutil.copyfile(after, working)
+            shutil.copystat(path, working)  # the inbox takes files in the order of their time
+            if state_of(file.place) != before:
+                return Touched(file.kind)
+            if file.kind is Found.REJECTS:
+                self._record(file, working, final, actor)
+            if file.kind is Found.REJECTS or masked == file.place.name:
+                self._store.files.put(working, final)
+            else:
+                self._put_new(working, final)
+        finally:
+            remove(working)
+        if masked != file.place.name and state_of(file.place) == before:
             remove_certainly(file.place)
-        return Touched(file.kind, rewritten=1, records=records)
+        return Touched(file.kind, rewritten=1, records=len(file.found.records))
+
+    def _put_new(self, made: Path, final: Location) -> None:
+        """Put a file to a location, or if its name is taken, to the next one that is free: `name-2.csv`."""
+        begin, end = _parted(final.name)
+        for number in count(1):
+            place = final if number == 1 else final.parent / f"{begin}-{number}{end}"
+            if not is_local(place):
+                if exists(place):
+                    continue
+                self._store.files.put(made, place)
+                return
+            try:
+                sync(made)
+                os.link(made, place)  # unlike a rename, this replaces no file that came just now
+                sync(place.parent)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                if os.path.lexists(place):
+                    continue
+                self._store.files.put(made, place)
+            return
 
     def mask_reasons(self) -> Touched:
         """Take the erased values out of the texts that say why a file is in quarantine."""
@@ -214,6 +263,18 @@ class SourceFiles:
         for listed in files_below(settings.quarantine / self._account / self._type):
             if listed.place.name not in _REASONS:
                 yield Found.QUARANTINE, listed.place, None
+
+
+def _searched(path: Path, before: tuple[object, ...]) -> str:
+    """Returns the SHA-256 of a file that was searched; "" if its state is not the one before the search."""
+    sha256 = sha256_of(path)
+    return sha256 if state_of(path) == before else ""
+
+
+def _parted(name: str) -> tuple[str, str]:
+    """Returns the name of a file before and after the place of a number: before the first point, but not at 0."""
+    at = name.find(".", 1)
+    return (name, "") if at < 0 else (name[:at], name[at:])
 
 
 def _readable(folder: Location) -> Sequence[Location]:
