@@ -26,7 +26,7 @@ from resources.record_store.databases import extension_path, is_signed
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas.batches import OnInvalid
-from schemas.checks import CheckReport, Kind
+from schemas.checks import CheckReport, Kind, Remedy
 from schemas.erasure import ErasureRequest
 from tests.any_user import as_any_user
 from tests.faults.harness import damage as damages
@@ -110,8 +110,34 @@ def test_exports_and_their_manifests_are_compared(world: World) -> None:
     world.flip(manifest.path)
     assert wrong(world.store) == [(Kind.DAMAGED, manifest.path.name)]
     world.flip(manifest.path)
-    on_disk(manifest.manifest_path).unlink()
-    assert wrong(world.store) == [(Kind.MISSING, manifest.manifest_path.name)]
+    note = on_disk(manifest.manifest_path)
+    whole, chance = note.read_bytes(), random.Random(3)
+    for damage in (
+        damages.flip,
+        damages.cut_off,
+        damages.zero,
+        lambda content, *_: content.replace(b"tester", b"tesuer"),
+    ):
+        note.write_bytes(damage(whole, chance, b""))
+        assert wrong(world.store) == [(Kind.DAMAGED, note.name)]
+        assert [it.remedy for it in StoreRepair(world.store, "mender").run().repairs] == [Remedy.REBUILD]
+        assert note.read_bytes() == whole
+    note.unlink()
+    assert wrong(world.store) == [(Kind.MISSING, note.name)]
+
+
+def test_the_manifest_of_a_moved_store_or_of_an_earlier_version_is_no_damage(world: World) -> None:
+    world.export()
+    (manifest,) = world.store.exports()
+    note = on_disk(manifest.manifest_path)
+    said = json.loads(note.read_bytes())
+    path = f"/elsewhere/{world.store.settings.path_below_data(manifest.path)}"
+    said |= {"path": path, "manifest": f"{path}.manifest.json"}
+    del said["full"], said["request"]["escaped"]
+    note.write_text(json.dumps(said), "utf-8")
+    assert wrong(world.store) == []
+    flip(note, 0.3)
+    assert wrong(world.store) == [(Kind.DAMAGED, note.name)]
 
 
 @EVERYWHERE

@@ -5,7 +5,6 @@ the store as it was before a step or after it, and the next repair goes on. No r
 damaged files go into the trash.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -161,8 +160,7 @@ class StoreRepair:
             elif path.endswith(".manifest.json"):
                 manifest = inventory.exports[path.split("/")[3]]
                 repair = _repair(Remedy.REBUILD, finding, f"{finding.sentence} The ledger has what is in it.")
-                content = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n"
-                yield _Step(repair, self._rebuilds_text(path, content))
+                yield _Step(repair, self._rebuilds_text(path, manifest.text))
 
     def _rebuilds_page(self, path: str, account: str, batch_id: str) -> Callable[[], None]:
         def rebuild() -> None:
