@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -191,12 +193,48 @@ def test_leftovers_and_files_of_others_are_notes(world: World) -> None:
     assert {Kind.SUPERFLUOUS} <= {it.kind for it in report.notes} <= {Kind.SUPERFLUOUS, Kind.LEFTOVER, Kind.DEPLOYMENT}
 
 
-def test_a_store_of_other_data_is_one_finding(world: World) -> None:
+def test_a_damaged_mark_of_the_store_is_one_finding(world: World) -> None:
     mark = Path(str(world.store.settings.data)) / "store.json"
     mark.write_text("{}")
     report = checked(world.store)
-    assert [it.kind for it in report.wrong] == [Kind.FOREIGN]
+    assert [it.kind for it in report.wrong] == [Kind.DAMAGED]
     assert "Nothing else was checked." in report.wrong[0].sentence
+
+
+def test_sqlite_finds_zeroed_pages_of_the_catalog_and_the_check_says_how_to_restore_it(world: World) -> None:
+    catalog = world.store.settings.catalog
+    world.store.__exit__()
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ((size,),) = connection.execute("PRAGMA page_size")
+        of = "SELECT rootpage FROM sqlite_master WHERE name = 'ducklake_file_column_stats'"
+        ((page,),) = connection.execute(of)
+    whole, place = catalog.read_bytes(), (page - 1) * size
+    catalog.write_bytes(whole[:place] + bytes(size) + whole[place + size :])
+    (finding,) = checked(world.store).wrong
+    assert (finding.kind, finding.path) == (Kind.DAMAGED, None)
+    assert "records restore PLACE --catalog-only" in finding.sentence
+    printed = CliRunner().invoke(main, ["check"])
+    assert (printed.exit_code, "1 thing to mend." in printed.stdout) == (3, True)
+    assert "records repair" not in printed.stdout
+    catalog.write_bytes(whole)
+    assert wrong(world.store) == []
+
+
+def test_a_catalog_older_than_its_data_names_the_command_that_accepts_it(world: World) -> None:
+    settings = world.store.settings
+    world.store.__exit__()
+    earlier = {path: path.read_bytes() for path in settings.home.glob("catalog.sqlite*")}
+    with RecordStore(settings) as store:
+        Importer(store, "tester").import_file(contacts_of(write_csv(world.folder / "in.csv", [contact(300)])))
+    for path in settings.home.glob("catalog.sqlite*"):
+        path.unlink()
+    for path, content in earlier.items():
+        path.write_bytes(content)
+    printed = CliRunner().invoke(main, ["check"])
+    said = " ".join(printed.stdout.split())
+    assert (printed.exit_code, "records accept catalog" in said) == (3, True)
+    assert "records repair" not in said
 
 
 def snapshot_of(folder: Path) -> dict[str, bytes]:

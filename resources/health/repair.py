@@ -26,7 +26,7 @@ from resources.record_store.reconstruction import Merge, rows_in
 from resources.record_store.staging import Staging
 from resources.report_writer import PAGE
 from resources.trash import Trash
-from schemas.checks import Finding, Kind, Remedy, Repair, RepairReport
+from schemas.checks import MENDABLE, Finding, Remedy, Repair, RepairReport
 from schemas.counts import numbered
 from schemas.errors import RecordsError
 from schemas.files import StoredFile
@@ -34,7 +34,6 @@ from schemas.location import Location
 from schemas.record_type import RecordType
 
 _BACKUP = "If there is another backup: records repair --from PLACE."
-_MENDABLE = (Kind.MISSING, Kind.DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class StoreRepair:
         total = sum(inventory.present[path].bytes for path in inventory.wanted.keys() & inventory.present.keys())
         comparison = Comparison(self._data, fast=False, progress=progress, total=total)
         found = comparison.findings(inventory.wanted.values())
-        return sorted(path for path, finding in found.items() if finding.kind in _MENDABLE)
+        return sorted(path for path, finding in found.items() if finding.kind in MENDABLE)
 
     # Restore
 
