@@ -54,6 +54,8 @@ class Kind(StrEnum):
         return self not in _NOTES
 
 
+MENDABLE = (Kind.MISSING, Kind.DAMAGED)
+"""What a repair can do something about, if it is a file below RECORDS_DATA."""
 _NOTES = (Kind.EDITED, Kind.SUPERFLUOUS, Kind.LEFTOVER, Kind.LOST, Kind.OLDER_FORMAT, Kind.DEPLOYMENT)
 
 
@@ -107,6 +109,12 @@ class CheckReport:
     def notes(self) -> tuple[Finding, ...]:
         """Returns the other findings."""
         return tuple(finding for finding in self.findings if not finding.kind.is_wrong)
+
+    @property
+    def advice(self) -> str:
+        """Returns where to see what can be done, as a sentence; "" if the findings say it themselves."""
+        is_of_repair = any(it.kind in MENDABLE and it.path is not None for it in self.wrong)
+        return "See what can be done: records repair --dry-run" if is_of_repair else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the keys that the command prints for check."""

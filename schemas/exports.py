@@ -1,5 +1,6 @@
 """Exports as values: requests and manifests."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -24,6 +25,9 @@ EXPORT_PROPERTY = "records export"
 
 SHEET_ROWS = 1_048_575
 """The most records of a worksheet: it has 1,048,576 rows, and the first one names the columns."""
+
+_OWN_PARTS = 5
+"""The last parts of the path of an export in the store: accounts/ACCOUNT/exports/EXPORT/NAME."""
 
 _LISTS = ("columns", "filters", "order_by")
 
@@ -133,6 +137,25 @@ class ExportManifest:
         """Returns the records per second, from the plan to the published file."""
         return self.rows / self.seconds if self.seconds else None
 
+    @property
+    def text(self) -> str:
+        """Returns the text of the manifest file."""
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+    def is_said_by(self, text: str) -> bool:
+        """Returns whether the text of a manifest file in the store says the same.
+
+        The store may have moved since it was written. A file of an earlier version may lack keys.
+        """
+        try:
+            found = json.loads(text)
+            path = str(found["path"])
+        except (ValueError, KeyError, TypeError):
+            return False
+        if path.split("/")[-_OWN_PARTS:] != str(self.path).split("/")[-_OWN_PARTS:]:
+            return False
+        return _has_nothing_else(found, self.to_dict() | {"path": path, "manifest": f"{path}.manifest.json"})
+
     def to_dict(self) -> dict[str, Any]:
         """Return the keys that the command prints for an export, which are those of the manifest file."""
         return {
@@ -160,3 +183,10 @@ class ExportManifest:
             "run_id": self.run_id,
             "url": None,
         }
+
+
+def _has_nothing_else(found: Any, wanted: Any) -> bool:
+    """Return whether two values of JSON are equal, apart from keys that the first one lacks."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return found.keys() <= wanted.keys() and all(_has_nothing_else(found[key], wanted[key]) for key in found)
+    return bool(found == wanted)

@@ -3,8 +3,10 @@
 import json
 import os
 import random
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from resources.record_store.databases import extension_path, is_signed
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas.batches import OnInvalid
-from schemas.checks import CheckReport, Kind
+from schemas.checks import CheckReport, Kind, Remedy
 from schemas.erasure import ErasureRequest
 from tests.any_user import as_any_user
 from tests.faults.harness import damage as damages
@@ -110,8 +112,34 @@ def test_exports_and_their_manifests_are_compared(world: World) -> None:
     world.flip(manifest.path)
     assert wrong(world.store) == [(Kind.DAMAGED, manifest.path.name)]
     world.flip(manifest.path)
-    on_disk(manifest.manifest_path).unlink()
-    assert wrong(world.store) == [(Kind.MISSING, manifest.manifest_path.name)]
+    note = on_disk(manifest.manifest_path)
+    whole, chance = note.read_bytes(), random.Random(3)
+    for damage in (
+        damages.flip,
+        damages.cut_off,
+        damages.zero,
+        lambda content, *_: content.replace(b"tester", b"tesuer"),
+    ):
+        note.write_bytes(damage(whole, chance, b""))
+        assert wrong(world.store) == [(Kind.DAMAGED, note.name)]
+        assert [it.remedy for it in StoreRepair(world.store, "mender").run().repairs] == [Remedy.REBUILD]
+        assert note.read_bytes() == whole
+    note.unlink()
+    assert wrong(world.store) == [(Kind.MISSING, note.name)]
+
+
+def test_the_manifest_of_a_moved_store_or_of_an_earlier_version_is_no_damage(world: World) -> None:
+    world.export()
+    (manifest,) = world.store.exports()
+    note = on_disk(manifest.manifest_path)
+    said = json.loads(note.read_bytes())
+    path = f"/elsewhere/{world.store.settings.path_below_data(manifest.path)}"
+    said |= {"path": path, "manifest": f"{path}.manifest.json"}
+    del said["full"], said["request"]["escaped"]
+    note.write_text(json.dumps(said), "utf-8")
+    assert wrong(world.store) == []
+    flip(note, 0.3)
+    assert wrong(world.store) == [(Kind.DAMAGED, note.name)]
 
 
 @EVERYWHERE
@@ -165,12 +193,48 @@ def test_leftovers_and_files_of_others_are_notes(world: World) -> None:
     assert {Kind.SUPERFLUOUS} <= {it.kind for it in report.notes} <= {Kind.SUPERFLUOUS, Kind.LEFTOVER, Kind.DEPLOYMENT}
 
 
-def test_a_store_of_other_data_is_one_finding(world: World) -> None:
+def test_a_damaged_mark_of_the_store_is_one_finding(world: World) -> None:
     mark = Path(str(world.store.settings.data)) / "store.json"
     mark.write_text("{}")
     report = checked(world.store)
-    assert [it.kind for it in report.wrong] == [Kind.FOREIGN]
+    assert [it.kind for it in report.wrong] == [Kind.DAMAGED]
     assert "Nothing else was checked." in report.wrong[0].sentence
+
+
+def test_sqlite_finds_zeroed_pages_of_the_catalog_and_the_check_says_how_to_restore_it(world: World) -> None:
+    catalog = world.store.settings.catalog
+    world.store.__exit__()
+    with closing(sqlite3.connect(catalog)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ((size,),) = connection.execute("PRAGMA page_size")
+        of = "SELECT rootpage FROM sqlite_master WHERE name = 'ducklake_file_column_stats'"
+        ((page,),) = connection.execute(of)
+    whole, place = catalog.read_bytes(), (page - 1) * size
+    catalog.write_bytes(whole[:place] + bytes(size) + whole[place + size :])
+    (finding,) = checked(world.store).wrong
+    assert (finding.kind, finding.path) == (Kind.DAMAGED, None)
+    assert "records restore PLACE --catalog-only" in finding.sentence
+    printed = CliRunner().invoke(main, ["check"])
+    assert (printed.exit_code, "1 thing to mend." in printed.stdout) == (3, True)
+    assert "records repair" not in printed.stdout
+    catalog.write_bytes(whole)
+    assert wrong(world.store) == []
+
+
+def test_a_catalog_older_than_its_data_names_the_command_that_accepts_it(world: World) -> None:
+    settings = world.store.settings
+    world.store.__exit__()
+    earlier = {path: path.read_bytes() for path in settings.home.glob("catalog.sqlite*")}
+    with RecordStore(settings) as store:
+        Importer(store, "tester").import_file(contacts_of(write_csv(world.folder / "in.csv", [contact(300)])))
+    for path in settings.home.glob("catalog.sqlite*"):
+        path.unlink()
+    for path, content in earlier.items():
+        path.write_bytes(content)
+    printed = CliRunner().invoke(main, ["check"])
+    said = " ".join(printed.stdout.split())
+    assert (printed.exit_code, "records accept catalog" in said) == (3, True)
+    assert "records repair" not in said
 
 
 def snapshot_of(folder: Path) -> dict[str, bytes]:

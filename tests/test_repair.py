@@ -189,6 +189,9 @@ def test_what_is_lost_is_listed_and_everything_else_works(world: World, is_gone:
     assert keys == [f"C-{number:06}" for number in range(40, 60)]
     assert wrong(world.store) == []
     assert [it.kind for it in StoreCheck(world.store).run().notes if it.kind is Kind.LOST] == [Kind.LOST]
+    printed = CliRunner().invoke(main, ["check", "--fast"]).stdout
+    assert "Nothing else is missing." in printed
+    assert "Every file is there" not in printed
     assert len(stored(world.store)) == 41
     (note,) = ExportWriter(world.store, "tester").export(ExportRequest("ua", "contacts")).notes
     assert "marked 20 records of contacts of ua as lost" in note

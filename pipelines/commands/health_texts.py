@@ -29,7 +29,9 @@ def print_check(report: CheckReport) -> None:
     compared = f"Compared {numbered(report.files, 'file')} {how} in {report.seconds:,.1f} s"
     out.print(compared + ("." if report.fast else f": {size}. Counted {numbered(report.records, 'record')}."))
     if report.wrong:
-        out.print(f"{numbered(len(report.wrong), 'thing')} to mend. See what can be done: records repair --dry-run")
+        out.print(f"{numbered(len(report.wrong), 'thing')} to mend. {report.advice}".strip())
+    elif any(finding.kind is Kind.LOST for finding in report.notes):
+        out.print("Nothing else is missing.")
     else:
         is_as_written = not report.fast and all(finding.kind is not Kind.EDITED for finding in report.notes)
         out.print("Everything is there and as it was written." if is_as_written else "Every file is there.")

@@ -1,6 +1,5 @@
 """`ExportWriter`: makes exports from a store, all at once or step by step."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -256,7 +255,7 @@ class ExportWriter:
         if plan.confined:  # before the note replaces that of an attempt that was killed: it vouches for the file
             self._require_allowed(self._records(plan), local(plan.path))
         try:
-            note.write_text(json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            note.write_text(manifest.text, encoding="utf-8")
             if plan.request.path is not None:
                 for file in (written.path, note):
                     share(file, self._store.settings.umask)

@@ -1,5 +1,6 @@
 """`StoreCheck`: compares a whole store with itself. It changes nothing, and runs beside writers."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -15,6 +16,7 @@ from resources.health.inventory import Inventory, batch_of, is_partial, present_
 from resources.health.surroundings import lacking
 from resources.importing.progress import Progress
 from resources.record_store import RecordStore, examination, ledger, losses
+from resources.record_store.catalog import catalog_of
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE
 from resources.record_store.ledger_erasure import erased_since, erasures
@@ -40,6 +42,8 @@ from schemas.errors import (
 
 _SKEW = timedelta(minutes=1)
 """How far the clock of a file system may be behind."""
+_ENDING = {OtherFormat: Kind.OTHER_FORMAT, DamagedFile: Kind.DAMAGED}
+"""The kinds of errors with which nothing else can be checked. All others are `foreign`."""
 
 
 class StoreCheck:
@@ -69,10 +73,11 @@ class StoreCheck:
         started = time.monotonic()
         self._findings = [*lacking(self._settings, fast=self._fast)]
         try:
+            if not self._fast:
+                catalog_of(self._settings).require_whole()
             inventory = self._inventory()
         except (ForeignData, CatalogOutdated, DamagedFile, StoreNotReady) as error:
-            kind = Kind.OTHER_FORMAT if isinstance(error, OtherFormat) else Kind.FOREIGN
-            self._findings.append(Finding(kind, f"{error.message} Nothing else was checked."))
+            self._findings.append(_end_of_check(error))
             return self._report(Comparison(self._settings.data, fast=self._fast), started)
         self._findings += self._older_format()
         total = sum(inventory.present[path].bytes for path in inventory.wanted.keys() & inventory.present.keys())
@@ -326,6 +331,13 @@ class StoreCheck:
         except (DamagedFile, duckdb.Error) as error:
             why = error.message if isinstance(error, RecordsError) else f"{type(error).__name__} in DuckDB."
             self._findings.append(Finding(Kind.UNREADABLE, f"{what} cannot be read, so this was not checked. {why}"))
+
+
+def _end_of_check(error: RecordsError) -> Finding:
+    """Return the finding about a catalog with which nothing else can be checked, and what to do about it."""
+    kind = next((kind for of, kind in _ENDING.items() if isinstance(error, of)), Kind.FOREIGN)
+    advice = re.sub(r"^Nothing was [a-z ,]+\. ", "", error.hint)
+    return Finding(kind, f"{error.message} Nothing else was checked. {advice}".strip())
 
 
 def _why_unknown(batch: Batch | None, account: str) -> str | None:

@@ -49,7 +49,7 @@ class Comparison:
             if wanted.bytes is not None and size != wanted.bytes:
                 return self._differs(wanted, size)
             return None
-        if not wanted.has_checksum:
+        if not wanted.has_checksum and wanted.manifest is None:
             if (wanted.is_required and wanted.known is not None) or wanted.path.startswith("lake/"):
                 return self._wrong(wanted, Kind.UNKNOWN_CHECKSUM, "has no recorded checksum; run records init")
             return None
@@ -68,6 +68,10 @@ class Comparison:
             sha256 = hashlib.sha256()
             self._read(place, sha256.update)
             return sha256.hexdigest() == wanted.sha256
+        if wanted.manifest is not None:
+            content = bytearray()
+            self._read(place, content.extend)
+            return wanted.manifest.is_said_by(content.decode("utf-8", "replace"))
         digest = Checksum()
         self._read(place, digest.update)
         return wanted.known is not None and wanted.known.has_version(str(digest))

@@ -38,7 +38,7 @@ class Present:
 
 @dataclass(frozen=True)
 class Wanted:
-    """A file of the store, and what its bytes must be: a recorded version, or a SHA-256.
+    """A file of the store, and what its bytes must be: a recorded version, a SHA-256, or what a manifest says.
 
     is_required: whether the store needs it. Files that only slow readers may still need are not required.
     """
@@ -47,6 +47,7 @@ class Wanted:
     bytes: int | None = None
     known: StoredFile | None = None
     sha256: str | None = None
+    manifest: ExportManifest | None = None
     is_required: bool = True
     account: str | None = None
     batches: tuple[str, ...] = ()
@@ -200,10 +201,9 @@ def _of_exports(
             erased, manifest.account, manifest.record_type, manifest.at
         )
         if is_kept or path in present:
-            yield Wanted(path, manifest.bytes, None, manifest.sha256, is_kept, manifest.account)
-        note = f"{path}.manifest.json"
-        if is_kept and note not in present:
-            yield Wanted(note, is_required=True, account=manifest.account)
+            yield Wanted(path, manifest.bytes, sha256=manifest.sha256, is_required=is_kept, account=manifest.account)
+        if is_kept:
+            yield Wanted(f"{path}.manifest.json", manifest=manifest, account=manifest.account)
 
 
 def _of_archive(
@@ -216,7 +216,14 @@ def _of_archive(
             batch = batches[parts[3]]
             is_as_imported = not is_erased_since(erased, batch.account, batch.record_type, time_of(batch.batch_id))
             sha256 = batch.file_sha256 if is_as_imported else None
-            yield Wanted(path, file.bytes, None, sha256, False, batch.account, (batch.batch_id,))
+            yield Wanted(
+                path,
+                file.bytes,
+                sha256=sha256,
+                is_required=False,
+                account=batch.account,
+                batches=(batch.batch_id,),
+            )
 
 
 def is_partial(path: str) -> bool:

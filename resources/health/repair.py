@@ -5,7 +5,6 @@ the store as it was before a step or after it, and the next repair goes on. No r
 damaged files go into the trash.
 """
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -27,7 +26,7 @@ from resources.record_store.reconstruction import Merge, rows_in
 from resources.record_store.staging import Staging
 from resources.report_writer import PAGE
 from resources.trash import Trash
-from schemas.checks import Finding, Kind, Remedy, Repair, RepairReport
+from schemas.checks import MENDABLE, Finding, Remedy, Repair, RepairReport
 from schemas.counts import numbered
 from schemas.errors import RecordsError
 from schemas.files import StoredFile
@@ -35,7 +34,6 @@ from schemas.location import Location
 from schemas.record_type import RecordType
 
 _BACKUP = "If there is another backup: records repair --from PLACE."
-_MENDABLE = (Kind.MISSING, Kind.DAMAGED)
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ class StoreRepair:
         total = sum(inventory.present[path].bytes for path in inventory.wanted.keys() & inventory.present.keys())
         comparison = Comparison(self._data, fast=False, progress=progress, total=total)
         found = comparison.findings(inventory.wanted.values())
-        return sorted(path for path, finding in found.items() if finding.kind in _MENDABLE)
+        return sorted(path for path, finding in found.items() if finding.kind in MENDABLE)
 
     # Restore
 
@@ -161,8 +159,7 @@ class StoreRepair:
             elif path.endswith(".manifest.json"):
                 manifest = inventory.exports[path.split("/")[3]]
                 repair = _repair(Remedy.REBUILD, finding, f"{finding.sentence} The ledger has what is in it.")
-                content = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False) + "\n"
-                yield _Step(repair, self._rebuilds_text(path, content))
+                yield _Step(repair, self._rebuilds_text(path, manifest.text))
 
     def _rebuilds_page(self, path: str, account: str, batch_id: str) -> Callable[[], None]:
         def rebuild() -> None:

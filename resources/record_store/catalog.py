@@ -15,6 +15,7 @@ from resources.clock import Clock, ServerClock, SystemClock
 from resources.file_storage import is_local
 from resources.record_store.announced_lock import WRITERS, AnnouncedLock
 from resources.record_store.projection import Projection
+from resources.record_store.refusals import damaged_catalog
 from resources.record_store.server_errors import commit_error, connected, refused_connection, server_error
 from resources.record_store.sqlite_errors import sqlite_error
 from resources.record_store.write_lock import AdvisoryLock, FileLock, FolderLock, WriteLock
@@ -84,6 +85,13 @@ class Catalog(Protocol):
 
     def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
         """Execute the statement that attaches it."""
+        ...
+
+    def require_whole(self) -> None:
+        """Read the whole catalog, beside writers. Raises DamagedFile if the database finds damage in it.
+
+        PostgreSQL has no such look: its own checksums find damage when a page is read.
+        """
         ...
 
     def vacuum(self) -> tuple[str, ...]:
@@ -176,6 +184,19 @@ class SqliteCatalog:
     def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
         """Execute the statement that attaches it."""
         database.execute(statement)
+
+    def require_whole(self) -> None:
+        """Read all pages and indexes. Raise DamagedFile if SQLite finds one that is wrong."""
+        try:
+            address = f"{self._path.as_uri()}?mode=ro"
+            with closing(sqlite3.connect(address, uri=True, timeout=20)) as connection:
+                ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
+        except sqlite3.OperationalError as error:
+            raise self.error(error) from None
+        except sqlite3.DatabaseError as error:
+            found = str(error)
+        if found != "ok":
+            raise damaged_catalog(self._path, found.splitlines()[-1])
 
     def vacuum(self) -> tuple[str, ...]:
         """Write the file anew, and empty its log. Raise StoreBusy while another process reads it for long."""
@@ -293,6 +314,9 @@ class PostgresCatalog:
     def attach(self, database: duckdb.DuckDBPyConnection, statement: str) -> None:
         """Execute the statement that attaches it. Retries while the server accepts no connections for now."""
         connected(lambda: database.execute(statement))
+
+    def require_whole(self) -> None:
+        """Do nothing."""
 
     def vacuum(self) -> tuple[str, ...]:
         """Write the tables anew, with their statistics. Return what the server keeps of removed rows."""

@@ -104,6 +104,15 @@ def catalog_outdated(settings: Settings, catalog: int, data: int) -> CatalogOutd
     )
 
 
+def damaged_catalog(place: Path, found: str) -> DamagedFile:
+    """Returns the error for a catalog that SQLite finds to be damaged. found: its words, which have no values."""
+    return DamagedFile(
+        f"The catalog {place} is damaged. SQLite says: {found.rstrip('.')}.",
+        "Nothing was written. End all programs that use the store, and move the catalog away. Then restore it: "
+        "records restore PLACE --catalog-only.",
+    )
+
+
 def implausible_clock(doubt: str) -> ImplausibleClock:
     """Returns the error for a time that cannot be right."""
     return ImplausibleClock(
