@@ -18,7 +18,7 @@ from resources.export_writer.sweeping import remove_partial
 from resources.file_storage import entries, files_below, is_local, read, usage
 from resources.record_store import RecordStore
 from resources.record_store.ledger_erasure import Values, strings_of
-from resources.settings import Settings
+from resources.settings import CELERY, K8S, Settings
 from resources.uploads import Uploads
 from schemas.batches import Batch
 from schemas.errors import InvalidRequest
@@ -94,6 +94,8 @@ def beyond_reach(settings: Settings) -> Iterator[str]:
     if last is not None:
         yield f"Backups such as {last.backup} in {last.place} have the records until they are removed."
     yield "Other backups, snapshots of file systems, earlier versions of objects and logs are not searched."
+    if settings.executor in (CELERY, K8S):
+        yield "Logs of Dagster's runs on other machines are not searched."
 
 
 def lists_of_lost_keys(settings: Settings, account: str, erased: ErasedRecords) -> Iterator[Location]:
