@@ -10,8 +10,9 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,9 +66,15 @@ _NAMES = (
 )
 """The fields of run configurations that have names of the store and its choices. A run needs them to run again."""
 
+_OF_ACCOUNT = (ACCOUNT, "dagster/partition")
+"""The tags that say of which account a run is."""
+
 _DAGSTERS_OWN = re.compile(r"\.?dagster/")
 _SQLITE = b"SQLite format 3\0"
 _LOGS = (".err", ".out")
+
+_Texts = Mapping[str, str | None]
+"""The texts of a row, by their column."""
 
 
 class DagsterHistory:
@@ -87,11 +94,15 @@ class DagsterHistory:
         return found
 
     def delete_account(self, account: str, file_names: Collection[str]) -> InHistory:
-        """Delete the runs and events of an account, its partition, and the names of its files in other events."""
+        """Delete the runs and events of an account, its partition, and the names of its files in what others share.
+
+        Other accounts can have files of the same names. So only what names the account loses them: its files among
+        those of a run or of a cursor, and the configuration of a run that never began.
+        """
         import dagster as dg
 
         deleted, beyond = 0, []
-        for tag in (ACCOUNT, "dagster/partition"):
+        for tag in _OF_ACCOUNT:
             for run in self._instance.get_runs(dg.RunsFilter(tags={tag: account})):
                 if run.is_finished:
                     shutil.rmtree(Path(self._instance.storage_directory()) / run.run_id, ignore_errors=True)
@@ -103,22 +114,57 @@ class DagsterHistory:
         for url in self._urls():
             with _changing(url) as connection:
                 deleted += _delete_partition(connection, account)
-        masked = self._masked(Values(file_names), changes=True)
+        masked, left = self._without_files(account, file_names)
         self._vacuum()
-        return InHistory(deleted + masked.number, (*beyond, *masked.beyond))
+        if left:
+            beyond.append(
+                "What Dagster has of no account, or of several, stays. It has a name of a file of the account, or a "
+                f"similar text, in this number of rows and logs: {left:,}."
+            )
+        return InHistory(deleted + masked, tuple(beyond))
 
-    def _masked(self, values: Values, *, changes: bool) -> InHistory:
-        import dagster as dg
+    def _without_files(self, account: str, file_names: Collection[str]) -> tuple[int, int]:
+        """Mask the names of an account's files where a row names the account.
 
-        open_runs = {run.run_id for run in self._instance.get_runs(dg.RunsFilter(statuses=_unfinished_statuses()))}
-        number, waiting = 0, set[str]()
+        Returns how many rows were changed, and how many rows and logs that are not of one account have a name.
+        """
+        values, whole = Values(file_names), Values([name for name in file_names if "." in name])
+        open_runs = self._open_runs()
+        shared = {run.run_id for run in self._instance.get_runs() if not run.tags.keys() & _OF_ACCOUNT}
+        changed = left = 0
+
+        def change(texts: _Texts) -> dict[str, str]:
+            masked = {name: _own_masked(text, account, values) for name, text in texts.items() if text}
+            return {name: text for name, text in masked.items() if text != texts[name]}
+
         for url in self._urls():
             with _changing(url) as connection:
                 for table, columns in _tables(connection):
                     for key, run_id, texts in _rows(connection, table, columns):
                         if run_id not in open_runs:
-                            number += _mask_row(connection, table, key, texts, values, changes=changes)
-                        elif run_id is not None and _changes(table, texts, values):
+                            changed += _mask_row(connection, table, key, texts, change, changes=True)
+                        if run_id in shared or (run_id is None and table.name != "asset_keys"):
+                            left += any(whole.has(text) for text in (texts | change(texts)).values())
+        logs = [path for path in self._logs() if path.parts[-3] in shared]
+        return changed, left + sum(whole.has(path.read_text("utf-8", "replace")) for path in logs)
+
+    def _open_runs(self) -> set[str]:
+        """Returns the ids of the runs that have not ended."""
+        import dagster as dg
+
+        return {run.run_id for run in self._instance.get_runs(dg.RunsFilter(statuses=_unfinished_statuses()))}
+
+    def _masked(self, values: Values, *, changes: bool) -> InHistory:
+        open_runs = self._open_runs()
+        number, waiting = 0, set[str]()
+        for url in self._urls():
+            with _changing(url) as connection:
+                for table, columns in _tables(connection):
+                    change = partial(_changes, table.name, values)
+                    for key, run_id, texts in _rows(connection, table, columns):
+                        if run_id not in open_runs:
+                            number += _mask_row(connection, table, key, texts, change, changes=changes)
+                        elif run_id is not None and change(texts):
                             waiting.add(run_id)
         for path in self._logs():
             text = path.read_text("utf-8", "replace")
@@ -260,9 +306,9 @@ def _rows(
         last = rows[-1]["id"]
 
 
-def _changes(table: "sa.Table", texts: Mapping[str, str | None], values: Values) -> dict[str, str]:
+def _changes(table: str, values: Values, texts: _Texts) -> dict[str, str]:
     """Returns the texts of a row that have values, with masks."""
-    masked = {name: _masked(text, values, _field(table.name, name)) for name, text in texts.items() if text}
+    masked = {name: _masked(text, values, _field(table, name)) for name, text in texts.items() if text}
     return {name: text for name, text in masked.items() if text != texts[name]}
 
 
@@ -270,15 +316,15 @@ def _mask_row(
     connection: "sa.Connection",
     table: "sa.Table",
     key: int,
-    texts: Mapping[str, str | None],
-    values: Values,
+    texts: _Texts,
+    change: Callable[[_Texts], dict[str, str]],
     *,
     changes: bool,
 ) -> bool:
-    """Mask a row. If Dagster has changed it since it was read, it is read again. Returns whether it has values."""
+    """Change a row. If Dagster has changed it since it was read, it is read again. Returns whether it has values."""
     import sqlalchemy as sa
 
-    while masked := _changes(table, texts, values):
+    while masked := change(texts):
         if not changes:
             return True
         same = [table.c[name] == texts[name] for name in masked]
@@ -334,6 +380,31 @@ def _masked_leaf(text: str, values: Values, field: str | None) -> str:
     """Returns a text of a free field with masks. Of a path in a cursor, only the last name is free."""
     masked: str = values.masked_name(text) if field == _PATHS else _masked(text, values, field)
     return masked
+
+
+def _own_masked(value: Any, account: str, values: Values) -> Any:
+    """Returns an object of Dagster, or its text, with masks in what names the account, and without its waiting files.
+
+    A table of files has the account of each. A cursor has their paths, such as `ua/contacts/a.csv`, with a size.
+    """
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
+        with suppress(ValueError):
+            found = json.loads(value)
+            masked = _own_masked(found, account, values)
+            return value if masked == found else json.dumps(masked)
+    if isinstance(value, list):
+        return [_own_masked(each, account, values) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("account") == account:
+        return {
+            name: each if name in _NAMES else _masked_object(each, values, "message") for name, each in value.items()
+        }
+    return {
+        name: _own_masked(each, account, values)
+        for name, each in value.items()
+        if not (name.startswith(f"{account}/") and isinstance(each, list))
+    }
 
 
 def _delete_partition(connection: "sa.Connection", account: str) -> int:

@@ -1,5 +1,6 @@
 """Erasures in the storage of Dagster: no byte of it has what was erased, and its runs and events can still be read."""
 
+import json
 import sqlite3
 import traceback
 from collections.abc import Iterator
@@ -259,6 +260,56 @@ def test_a_deleted_account_leaves_dagster(
     assert instance.all_logs(deleted) == []
     assert instance.get_latest_materialization_event(dg.AssetKey(["records", "contacts"])) is not None
     assert places_with(dagster_home, WORDS) == []
+
+
+@pytest.mark.runs_on("laptop")
+def test_a_deleted_account_takes_no_name_of_its_files_from_others(
+    store: RecordStore, importer: Importer, dagster_home: Path, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    for number, name in enumerate(["contacts.csv", "import"]):
+        importer.import_file(contacts_of(write_csv(tmp_path / name, [person(number + 1)], COLUMNS)))
+    store.add_account("va", "tester")
+    config = {"account": "va", "path": "/srv/in/contacts.csv", "column_map": {"import": "notes"}}
+    table = [
+        dg.TableRecord({"file": "contacts.csv", "account": account, "sentence": "import"}) for account in ("ua", "va")
+    ]
+    shown: dict[str, Any] = {"note": "an import of contacts.csv", "files": dg.MetadataValue.table(table)}
+    ids = []
+    for account, tags in (("va", {"records/account": "va", "note": "import"}), ("ua", {})):
+        ids.append(
+            instance.create_run_for_job(
+                _job, run_config={"ops": {"x": {"config": config | {"account": account}}}}, tags=tags
+            )
+        )
+        instance.report_run_canceled(ids[-1])
+    instance.report_engine_event("An import of contacts.csv", ids[1])
+    instance.report_runless_asset_event(dg.AssetMaterialization("records", partition="va", metadata=shown))
+    look = {f"{account}/contacts/contacts.csv": [57, 1, 2] for account in ("ua", "va", "uua")}
+    instance.run_storage.set_cursor_values({"look": json.dumps(look)})
+
+    with dagster_history(store.settings) as history:
+        report = AccountDeletion(store, "ua", "tester", history).delete()
+
+    of_other, unbegun = (instance.get_run_by_id(it.run_id) for it in ids)
+    assert of_other is not None
+    assert of_other.run_config == {"ops": {"x": {"config": config}}}
+    assert of_other.tags["note"] == "import"
+    assert unbegun is not None
+    assert "/srv/in/(erased)" in str(unbegun.run_config)
+    event = instance.get_latest_materialization_event(dg.AssetKey("records"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    metadata = event.asset_materialization.metadata
+    assert metadata["note"].value == "an import of contacts.csv"
+    assert isinstance(metadata["files"], dg.TableMetadataValue)
+    assert [it.data for it in metadata["files"].records] == [
+        {"file": "(erased)", "account": "ua", "sentence": "(erased)"},
+        {"file": "contacts.csv", "account": "va", "sentence": "import"},
+    ]
+    assert json.loads(dict(instance.run_storage.get_cursor_values({"look"}))["look"]) == {
+        path: state for path, state in look.items() if not path.startswith("ua/")
+    }
+    assert [it for it in report.beyond if "What Dagster has of no account" in it]
 
 
 @pytest.mark.runs_on("postgres")

@@ -14,7 +14,7 @@ import pytest
 
 from resources.erasure import file_cutter
 from resources.erasure.account_deletion import AccountDeletion
-from resources.erasure.derived_files import lists_of_lost_keys
+from resources.erasure.derived_files import beyond_reach, lists_of_lost_keys
 from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.eraser import Eraser
 from resources.erasure.source_files import SourceFiles
@@ -24,7 +24,7 @@ from resources.health.check import StoreCheck
 from resources.importing.importer import Importer
 from resources.record_store import RecordStore, lake_files, ledger
 from resources.record_store.catalog import catalog_of
-from resources.settings import Settings
+from resources.settings import EXECUTORS, Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas.arrivals import Outcome
 from schemas.batches import BatchStatus, ImportRequest, OnInvalid
@@ -127,6 +127,11 @@ def test_what_was_erased_is_in_no_byte_and_all_else_is_as_it_was(
     # A later import of a key is a new record.
     Importer(store, "tester").import_file(contacts_of(write_csv(tmp_path / "again.csv", [person(1)])))
     assert KEYS[0] in values(store, "notes")
+
+
+def test_logs_on_other_machines_are_named_if_steps_run_there(settings: Settings) -> None:
+    named = {it: "on other machines" in " ".join(beyond_reach(replace(settings, executor=it))) for it in EXECUTORS}
+    assert named == {"in_process": False, "multiprocess": False, "celery": True, "k8s": True}
 
 
 def test_nothing_is_written_if_nothing_is_found(store: RecordStore) -> None:

@@ -3,8 +3,9 @@
 import html
 import json
 import re
+import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from resources.export_writer.sweeping import remove_partial
 from resources.file_storage import entries, files_below, is_local, read, usage
 from resources.record_store import RecordStore
 from resources.record_store.ledger_erasure import Values, strings_of
-from resources.settings import Settings
+from resources.settings import CELERY, K8S, Settings
 from resources.uploads import Uploads
 from schemas.batches import Batch
 from schemas.errors import InvalidRequest
@@ -93,6 +94,8 @@ def beyond_reach(settings: Settings) -> Iterator[str]:
     if last is not None:
         yield f"Backups such as {last.backup} in {last.place} have the records until they are removed."
     yield "Other backups, snapshots of file systems, earlier versions of objects and logs are not searched."
+    if settings.executor in (CELERY, K8S):
+        yield "Logs of Dagster's runs on other machines are not searched."
 
 
 def lists_of_lost_keys(settings: Settings, account: str, erased: ErasedRecords) -> Iterator[Location]:
@@ -163,18 +166,46 @@ def delivered(settings: Settings, exports: Sequence[ExportManifest]) -> list[str
     ]
 
 
-def uploads_with(store: RecordStore, account: str, record_type: str, has_any: Callable[[Path], bool]) -> list[Path]:
-    """Returns the folders of the uploads of a type of which the file has erased records."""
-    uploads, found = Uploads(store.settings), []
+def uploads_with(
+    store: RecordStore, account: str, record_type: str, erased: ErasedRecords, has_any: Callable[[Path], bool]
+) -> list[Path]:
+    """Returns the folders of the uploads of a type that have erased records.
+
+    They can be in the file, in its corrections, in the file of the corrected records, and in what a person has said.
+    """
+    uploads, found, values = Uploads(store.settings), [], erased.values
     for upload in uploads.listed(account):
         if upload.record_type != record_type:
             continue
         folder = store.settings.uploads / account / upload.upload_id
         file = uploads.file(upload)
         parts = [file] if file.exists() else [it for it in folder.glob("file*") if it.is_file()]
-        if any(map(has_any, parts)):
+        choices, failure = upload.choices, upload.failure
+        said = [
+            upload.name,
+            *choices.column_map,
+            *choices.accepted,
+            *(it for map_ in choices.value_map.values() for it in map_),
+        ]
+        said += [] if failure is None else [failure.message, failure.hint, failure.quoted]
+        if (
+            any(map(values.has, said))
+            or any(map(has_any, [*parts, *folder.glob("*.corrected.csv")]))
+            or any(map(erased.is_in_malformed, _corrected(folder)))
+        ):
             found.append(folder)
     return found
+
+
+def _corrected(folder: Path) -> Iterator[list[str]]:
+    """Yields the texts of the records in the corrections of an upload, as they were and as they are."""
+    for path in folder.glob("*.corrections"):
+        with (
+            suppress(sqlite3.DatabaseError),
+            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as database,
+        ):
+            for texts in database.execute("SELECT texts FROM records UNION ALL SELECT first_texts FROM records"):
+                yield json.loads(texts[0])
 
 
 def trash_of(settings: Settings, account: str, record_type: str | None) -> Iterator[Location]:

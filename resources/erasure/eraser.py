@@ -176,7 +176,7 @@ class Eraser:
         settings, account, name = self._settings, request.account, request.record_type
         values = found.erased.values
         staging = settings.folder(account, "staging")
-        uploads = derived_files.uploads_with(self._store, account, name, sources.finds_in)
+        uploads = derived_files.uploads_with(self._store, account, name, found.erased, sources.finds_in)
         trash = [*derived_files.trash_of(settings, account, name)]
         lost = [*derived_files.lists_of_lost_keys(settings, account, found.erased)]
         is_elsewhere = uploads or lost or self._is_in_trash(request, found, trash, sources)

@@ -27,5 +27,8 @@ class RunHistory(Protocol):
         ...
 
     def delete_account(self, account: str, file_names: Collection[str]) -> InHistory:
-        """Delete what the history has of an account, and mask the names of its files. Returns how much was changed."""
+        """Delete what the history has of an account, and mask its files' names. Returns how much was changed.
+
+        What the history has of other accounts stays as it is, also if their files have the same names.
+        """
         ...
