@@ -50,6 +50,10 @@ class Erasure:
     at: datetime
     counts: Mapping[str, int] = field(default_factory=dict)
 
+    def may_have_touched(self, places: Iterable[Found]) -> bool:
+        """Returns whether it changed something in one of the places, or does not say so: it was interrupted."""
+        return self.record_type is None or any(self.counts.get(place.name.lower(), 1) for place in places)
+
     def message(self) -> str:
         """Returns what was erased, as a sentence without values."""
         what = "The account was deleted" if self.record_type is None else f"Records of {self.record_type} were erased"
@@ -70,9 +74,18 @@ def sentence_of_receipt(receipt: bytes) -> str | None:
         return None
 
 
-def is_erased_since(erasures: Iterable[Erasure], account: str, record_type: str, since: datetime) -> bool:
-    """Returns whether one of the erasures concerns an account's records of a type, and was made since then."""
-    return any(it.account == account and it.record_type in (None, record_type) and it.at >= since for it in erasures)
+def is_erased_since(
+    erasures: Iterable[Erasure], account: str, record_type: str, since: datetime, places: Iterable[Found]
+) -> bool:
+    """Returns whether one of the erasures may have touched an account's records of a type in the places since then."""
+    places = tuple(places)
+    return any(
+        it.account == account
+        and it.record_type in (None, record_type)
+        and it.at >= since
+        and it.may_have_touched(places)
+        for it in erasures
+    )
 
 
 @dataclass(frozen=True)

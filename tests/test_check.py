@@ -162,6 +162,27 @@ def test_an_arrived_file_is_in_exactly_one_place_with_the_bytes_of_the_ledger(wo
     assert [kind for kind, _ in wrong(world.store)] == [Kind.MISPLACED]
 
 
+def test_an_erasure_excuses_only_what_is_gone_from_places_that_it_touched(world: World) -> None:
+    lands(world.store, "arrived.csv", [contact(200)])
+    arrive(world.store)
+    (archived,) = [on_disk(it.place) for it in files_below(world.store.settings.archive)]
+    world.export()
+    (manifest,) = world.store.exports()
+    Importer(world.store, "tester").import_file(contacts_of(write_csv(world.folder / "in.csv", [contact(300)])))
+    assert Eraser(world.store, "eraser").erase(ErasureRequest("ua", "contacts", ("C-000300",))).touched
+    page = world.ua.report(world.previewed).report_file
+    assert page is not None
+    assert wrong(world.store) == []
+    flip(archived)
+    on_disk(manifest.path).unlink()
+    on_disk(page).unlink()
+    assert sorted(wrong(world.store)) == [(Kind.DAMAGED, archived.name), (Kind.MISSING, manifest.path.name)], (
+        "the erasure removed a report, so one may be missing"
+    )
+    archived.unlink()
+    assert (Kind.MISPLACED, None) in wrong(world.store)
+
+
 def test_records_of_no_batch_and_other_numbers_than_the_ledger_says_are_found(world: World) -> None:
     put(world.store, "SELECT 'C-9' AS external_id, 'lead' AS status", batch_id="b-unknown")
     (finding,) = checked(world.store).wrong

@@ -8,13 +8,18 @@ from resources.inbox.bundles import digest
 from resources.settings import Settings
 from schemas.batches import Batch
 from schemas.checks import Finding, Kind, listed
+from schemas.erasure import Found
+
+_PLACES = (Found.INBOX, Found.ARCHIVE, Found.QUARANTINE)
+"""The places in the receipt of an erasure where an arrived file can be."""
 
 
 def misplaced(settings: Settings, inventory: Inventory) -> dict[str, Finding]:
     """Return the arrived files that are in no place or in several, by the id of their arrival.
 
     A person may take a file out of quarantine, for example to correct it. So only files that were written to the
-    records must be somewhere, and only while the archive keeps them. An erasure may have removed earlier ones.
+    records must be somewhere, and only while the archive keeps them. An erasure that touched such
+    places may have removed earlier ones.
     """
     places = _places(inventory.present)
     return {
@@ -42,7 +47,8 @@ def _finding(
     settings: Settings, inventory: Inventory, arrival: str, batch: Batch, places: Mapping[str, list[str]]
 ) -> Finding | None:
     found = sorted({*places.get(arrival, ()), *places.get(batch.batch_id, ())})
-    is_kept = inventory.now - time_of(arrival) < settings.archive_days and not inventory.is_erased_since(batch)
+    is_young = inventory.now - time_of(arrival) < settings.archive_days
+    is_kept = is_young and not inventory.is_erased_since(batch, *_PLACES)
     if len(found) > 1:
         what = f"is in several places: {listed(found)}"
     elif not found and batch.committed_at is not None and is_kept:

@@ -19,7 +19,7 @@ from resources.record_store import RecordStore, examination, ledger, losses
 from resources.record_store.catalog import catalog_of
 from resources.record_store.lake import Connection
 from resources.record_store.lake_files import LAKE
-from resources.record_store.ledger_erasure import erased_since, erasures
+from resources.record_store.ledger_erasure import erasures
 from resources.record_store.refusals import not_ready
 from resources.record_store.snapshots import current_number, snapshots_of
 from resources.record_store.store_mark import StoreMark, Writing
@@ -28,7 +28,7 @@ from resources.upkeep.leftovers import UNKNOWN_FOR
 from schemas.batches import STANDING, Batch, BatchStatus
 from schemas.checks import CheckReport, Finding, Kind, listed
 from schemas.counts import numbered
-from schemas.erasure import ErasureStatus
+from schemas.erasure import ErasureStatus, Found, is_erased_since
 from schemas.errors import (
     CatalogOutdated,
     DamagedFile,
@@ -301,7 +301,12 @@ class StoreCheck:
         with self._store.examining() as connection:
             snapshots = snapshots_of(connection, [batch.batch_id for batch in standing])
             changed = {batch_id for loss in losses.recorded(connection) for batch_id in loss.batches}
-            changed |= {batch.batch_id for batch in standing if erased_since(connection, batch)}
+            erased = erasures(connection)
+        changed |= {
+            it.batch_id
+            for it in standing
+            if is_erased_since(erased, it.account, it.record_type, it.committed_at or it.at, [Found.RECORDS])
+        }
         for batch in standing:
             if batch.batch_id in snapshots and batch.batch_id not in changed:
                 self._part(f"The snapshot of {batch.batch_id}", self._counting(batch, snapshots[batch.batch_id]))

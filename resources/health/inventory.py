@@ -1,8 +1,9 @@
 """The files of a store: which of them it needs now, and with which bytes. Nothing here writes."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import PurePosixPath
 
 from resources.clock import BATCH_ID, time_of
@@ -16,13 +17,19 @@ from resources.record_store.pending_files import pending_files
 from resources.settings import Settings
 from resources.upkeep.leftovers import is_needed
 from schemas.batches import Batch
-from schemas.erasure import Erasure, is_erased_since
+from schemas.erasure import Erasure, Found, is_erased_since
 from schemas.exports import ExportManifest
 from schemas.files import StoredFile
 
 KINDS = ("staging", "reports", "rejects")
 """The folders of an account with files of a batch."""
 
+_TOUCHED = {
+    "staging": (Found.STAGED, Found.PREVIEWS),
+    "reports": (Found.REPORTS,),
+    "rejects": (Found.REJECTS, Found.PREVIEWS),
+}
+"""The places in the receipt of an erasure that are about a folder of batches."""
 _ROOTS = (LAKE, "accounts", "processing", "archive", "quarantine", "committing")
 _ARCHIVE_PARTS = 5
 
@@ -77,9 +84,9 @@ class Inventory:
     exports: Mapping[str, ExportManifest] = field(default_factory=dict)
     erased: tuple[Erasure, ...] = ()
 
-    def is_erased_since(self, batch: Batch) -> bool:
-        """Returns whether records of a batch's account and type were erased since its file was read."""
-        return is_erased_since(self.erased, batch.account, batch.record_type, time_of(batch.batch_id))
+    def is_erased_since(self, batch: Batch, *places: Found) -> bool:
+        """Returns whether an erasure may have touched a batch's files in the places, since its file was read."""
+        return _is_erased(self.erased, batch, places)
 
 
 def present_files(settings: Settings) -> dict[str, Present]:
@@ -156,15 +163,14 @@ def _of_batches(
 ) -> Iterator[Wanted]:
     """Yield the files of the folders that batches need, and those that are still there.
 
-    An erasure may have removed those of earlier batches.
+    An erasure that touched such folders may have removed those of earlier batches.
     """
     window = settings.rollback_window
     needed = {
         f"accounts/{batch.account}/{kind}/{batch.batch_id}"
         for batch in batches.values()
         for kind in KINDS
-        if is_needed(kind, batch, now, window)
-        and not is_erased_since(erased, batch.account, batch.record_type, time_of(batch.batch_id))
+        if is_needed(kind, batch, now, window) and not _is_erased(erased, batch, _TOUCHED[kind])
     }
     there = {path for path in present if path.startswith("accounts/") and path.split("/")[2] in KINDS}
     folders = needed | {path.rpartition("/")[0] for path in there}
@@ -190,19 +196,19 @@ def _of_exports(
 ) -> Iterator[Wanted]:
     """Yield the exports in the accounts' own folders. Those that were written elsewhere belong to the user.
 
-    An erasure may have removed earlier ones.
+    An erasure that touched exports may have removed earlier ones.
     """
     for export_id, manifest in exports.items():
         folder = f"accounts/{manifest.account}/exports/{export_id}"
         path = settings.path_below_data(manifest.path)
         if not EXPORT_ID.fullmatch(export_id) or path.rpartition("/")[0] != folder:
             continue
-        is_kept = now - time_of(export_id) < settings.export_days and not is_erased_since(
-            erased, manifest.account, manifest.record_type, manifest.at
-        )
+        is_erased = partial(is_erased_since, erased, manifest.account, manifest.record_type, manifest.at)
+        is_young = now - time_of(export_id) < settings.export_days
+        is_kept = is_young and not is_erased([Found.EXPORTS])
         if is_kept or path in present:
             yield Wanted(path, manifest.bytes, sha256=manifest.sha256, is_required=is_kept, account=manifest.account)
-        if is_kept:
+        if is_kept and not is_erased([Found.LEDGER]):  # the ledger may have masked what the manifest says
             yield Wanted(f"{path}.manifest.json", manifest=manifest, account=manifest.account)
 
 
@@ -214,8 +220,7 @@ def _of_archive(
         parts = PurePosixPath(path).parts
         if parts[0] == "archive" and len(parts) == _ARCHIVE_PARTS and parts[3] in batches:
             batch = batches[parts[3]]
-            is_as_imported = not is_erased_since(erased, batch.account, batch.record_type, time_of(batch.batch_id))
-            sha256 = batch.file_sha256 if is_as_imported else None
+            sha256 = None if _is_erased(erased, batch, [Found.ARCHIVE]) else batch.file_sha256
             yield Wanted(
                 path,
                 file.bytes,
@@ -224,6 +229,10 @@ def _of_archive(
                 account=batch.account,
                 batches=(batch.batch_id,),
             )
+
+
+def _is_erased(erased: Sequence[Erasure], batch: Batch, places: Iterable[Found]) -> bool:
+    return is_erased_since(erased, batch.account, batch.record_type, time_of(batch.batch_id), places)
 
 
 def is_partial(path: str) -> bool:
