@@ -346,6 +346,19 @@ def test_another_record_of_a_similar_key_stays(store: RecordStore, importer: Imp
     assert [it for it in report.beyond if it.startswith(f"{waiting} has a row without a valid key")]
 
 
+@pytest.mark.parametrize("key", ["abc ", " abc", "abc\u00a0", "\u200babc", "a\u00adbc", "a\u200bbc ", "\tabc"])
+def test_a_row_with_an_unseen_character_in_its_key_is_named(store: RecordStore, key: str) -> None:
+    """An import rejects such a key, and for a person it is the key of the record."""
+    store.add_account("ua", "tester")
+    waiting = lands(store, "waits.csv", [contact(1, external_id=key), contact(2)])
+    clean = lands(store, "clean.csv", [contact(1, external_id="abcd "), contact(2)])
+    before = waiting.read_bytes()
+    report = Eraser(store, "tester").plan(ErasureRequest("ua", "contacts", ("abc",)))
+    assert [it for it in report.beyond if it.startswith(f"{waiting} has a row without a valid key")]
+    assert not [it for it in report.beyond if it.startswith(str(clean))]
+    assert waiting.read_bytes() == before
+
+
 def test_a_rejects_file_has_its_keys_escaped(store: RecordStore, importer: Importer, tmp_path: Path) -> None:
     rows = [person(number, external_id=key, amount="x") for number, key in ((1, "=abc"), (2, "=def"))]
     rejected = importer.import_file(contacts_of(write_csv(tmp_path / "a.csv", rows, COLUMNS)), OnInvalid.SKIP)

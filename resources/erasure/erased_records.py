@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from resources.record_store.ledger_erasure import Values
+from schemas.characters import is_unseen
 from schemas.filters import value_text
 from schemas.record_type import RecordType
 
@@ -82,7 +83,7 @@ class ErasedRecords:
     def similar(self, texts: Mapping[str, Sequence[str | None]], values: Mapping[str, Sequence[Any]]) -> list[int]:
         """Returns the positions of rows that may be erased records: without a valid key, and with similar texts.
 
-        texts, values: the same rows, as texts and as what was read of them, by field.
+        texts, values: the same rows, as texts and as the valid values that were read of them, by field.
         """
         return [at for at in sorted(self._matches(texts, _form)) if self.key_at(values, at) is None]
 
@@ -124,7 +125,11 @@ class ErasedRecords:
 
 def _form(text: str | None) -> str | None:
     """Returns a text in the form in which similar ones are the same."""
-    return None if text is None else text.strip().lstrip("'").casefold()
+    if text is None:
+        return None
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(it for it in text if it == " " or not is_unseen(it))
+    return text.strip().lstrip("'").casefold()
 
 
 def _text(value: Any) -> str:

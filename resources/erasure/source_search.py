@@ -121,7 +121,7 @@ class SourceSearch:
             return found, has_similar
         columns = chunk.values.columns
         texts = {name: columns[fields[name]] for name in self._erased.fields if name in fields}
-        typed, _ = validate(
+        typed, failures = validate(
             self._model,
             pa.table({name: unescaped(column) if unescapes else column for name, column in texts.items()}),
             time_zone=source.time_zone,
@@ -130,7 +130,11 @@ class SourceSearch:
         )
         values = {name: typed[name].to_pylist() for name in typed.column_names}
         rows = self._erased.among(values)
-        similar = self._erased.similar({name: column.to_pylist() for name, column in texts.items()}, values)
+        valid = {name: [*column] for name, column in values.items()}
+        for failure in failures:
+            for at in failure.rows.to_pylist() if failure.field in valid else ():
+                valid[failure.field][at] = None
+        similar = self._erased.similar({name: column.to_pylist() for name, column in texts.items()}, valid)
         own = {at for at, header in enumerate(source.reader.headers) if header in REJECTS_COLUMNS}
         for at in rows:
             row = ["" if number in own else column[at].as_py() or "" for number, column in enumerate(columns)]
