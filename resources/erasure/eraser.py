@@ -159,7 +159,7 @@ class Eraser:
                 for it in ledger_exports.exports(connection, account=request.account, record_type=record_type.name)
                 if it.snapshot < oldest
                 or (first is not None and it.snapshot >= first)
-                or is_erased_since(earlier, it.account, it.record_type, it.at)
+                or is_erased_since(earlier, it.account, it.record_type, it.at, (Found.RECORDS,))
             ]
             found = _Plan(erased, batches, lake.affected(), lake.superfluous(), exports)
         sources = SourceFiles(self._store, request.account, erased, folder)
