@@ -22,6 +22,7 @@ from resources.export_writer import ExportWriter
 from resources.file_storage import size_of
 from resources.health.check import StoreCheck
 from resources.importing.importer import Importer
+from resources.inbox.arrived_file import arrived_file
 from resources.record_store import RecordStore, lake_files, ledger
 from resources.record_store.catalog import catalog_of
 from resources.settings import EXECUTORS, Settings
@@ -35,7 +36,7 @@ from schemas.exports import ExportRequest
 from schemas.rollbacks import OnModified, RollbackRequest
 from tests.canaries import COLUMNS, KEYS, WORDS, open_previews, other, person, put_canaries, snapshots_of_others
 from tests.every_byte import places_with
-from tests.inbox import import_all, lands, take
+from tests.inbox import arrive, import_all, lands, take
 from tests.object_server import on_disk
 from tests.postgres import Postgres, database_of
 from tests.records import Row, contact, contacts_of, stored, values, write_csv
@@ -245,6 +246,39 @@ def _fill_disk(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.runs_on("laptop", "server")
+def test_a_file_with_a_key_in_its_name_alone_gets_another_name(
+    store: RecordStore, request: pytest.FixtureRequest
+) -> None:
+    """One waits, one is in processing, one in the archive, and two are in quarantine, of which one cannot be read."""
+    store.add_account("ua", "tester")
+    name = f"of {KEYS[0]}.csv"
+    lands(store, name, [contact(1)])
+    lands(store, f"{KEYS[0]}.csv", [contact(2, amount="x")])
+    (_folder(store, "inbox/ua/contacts") / f"{KEYS[0]}.xlsx").write_bytes(b"damaged")
+    arrive(store)
+    lands(store, name, [contact(4)])
+    write_csv(_folder(store, "processing/a-20260105-093000000-abcdef/ua/contacts") / name, [contact(5)])
+    before = _contents(store)
+    eraser, wanted = Eraser(store, "tester"), ErasureRequest("ua", "contacts", KEYS[:1])
+    for report in (eraser.plan(wanted), eraser.erase(wanted)):
+        rewritten = {it.place: it.rewritten for it in report.touched}
+        assert (rewritten[Found.INBOX], rewritten[Found.ARCHIVE]) == (2, 1)
+        assert rewritten[Found.QUARANTINE] >= 2, "reasons beside the files are masked, too"
+    assert _contents(store) == before, "each file has another name, and the same bytes"
+    _require_no_canary(store, request)
+    for batch in store.batches("ua"):
+        assert arrived_file(store.settings, batch) is not None
+    assert StoreCheck(store).run().wrong == ()
+
+
+def _contents(store: RecordStore) -> list[tuple[str, bytes]]:
+    """Return the folder and the bytes of each file of the inbox, without the reasons in quarantine."""
+    folders = [on_disk(store.settings.data / it) for it in ("inbox", "processing", "archive", "quarantine")]
+    files = [it for folder in folders for it in folder.rglob("*") if it.is_file() and it.name != "WHY.txt"]
+    return sorted((str(it.parent), it.read_bytes()) for it in files)
+
+
 def _folder(store: RecordStore, place: str) -> Path:
     folder = on_disk(store.settings.data / place)
     folder.mkdir(parents=True, exist_ok=True)
@@ -448,6 +482,21 @@ def test_the_receipt_names_what_belongs_to_nobody_and_exports_from_before_an_ear
         for name in ("x.csv", "y.csv"):
             assert f"{name} is in quarantine and belongs to no account and type" in beyond
         importer.import_file(replace(contacts_of(people), again=True))
+
+
+@pytest.mark.runs_on("laptop", "server")
+def test_a_manifest_with_a_filter_that_names_an_erased_record_goes_with_its_export(
+    store: RecordStore, importer: Importer, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    importer.import_file(contacts_of(write_csv(tmp_path / "others.csv", [other(1)], COLUMNS)))
+    early = ExportRequest("ua", "contacts", filters=(f"external_id != {KEYS[0]}",))
+    ExportWriter(store, "tester").export(early)
+    kept = ExportWriter(store, "tester").export(ExportRequest("ua", "contacts"))
+    importer.import_file(contacts_of(write_csv(tmp_path / "people.csv", [person(1)], COLUMNS)))
+    Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", KEYS[:1]))
+    _require_no_canary(store, request)
+    assert size_of(kept.path) is not None
+    assert StoreCheck(store).run().wrong == ()
 
 
 @pytest.mark.parametrize("is_deleted", [False, True], ids=["erase", "delete the account"])

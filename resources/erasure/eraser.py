@@ -160,6 +160,7 @@ class Eraser:
                 if it.snapshot < oldest
                 or (first is not None and it.snapshot >= first)
                 or is_erased_since(earlier, it.account, it.record_type, it.at, (Found.RECORDS,))
+                or (it.request is not None and any(map(erased.values.has, it.request.filters)))
             ]
             found = _Plan(erased, batches, lake.affected(), lake.superfluous(), exports)
         sources = SourceFiles(self._store, request.account, erased, folder)

@@ -91,7 +91,7 @@ class SourceFiles:
     def find(self, batches: Sequence[Batch]) -> list[SourceFile]:
         """Returns the files with erased records: rejects, inbox, archive and quarantine.
 
-        A rejects file with a value in its name alone is among them, because it gets another name.
+        A file with a value in its name alone is among them, because it gets another name.
         """
         known = {batch.batch_id: batch for batch in batches}
         found, others = [], []
@@ -112,7 +112,7 @@ class SourceFiles:
                         with cut(path, records, self._folder) as after:
                             is_exact = after is not None
                         found.append(SourceFile(kind, place, records, is_exact, _searched(path, before), batch_id))
-                    elif kind is Found.REJECTS:
+                    else:
                         others.append(SourceFile(kind, place, records, True, _searched(path, before), batch_id))
             except (FileNotFoundError, NotFound):  # it was moved or removed meanwhile
                 continue
