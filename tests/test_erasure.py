@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import openpyxl
 import pytest
 
 from resources.erasure import file_cutter
@@ -482,6 +483,23 @@ def test_the_receipt_names_what_belongs_to_nobody_and_exports_from_before_an_ear
         for name in ("x.csv", "y.csv"):
             assert f"{name} is in quarantine and belongs to no account and type" in beyond
         importer.import_file(replace(contacts_of(people), again=True))
+
+
+def test_a_key_beside_the_records_of_a_file_is_named(store: RecordStore, tmp_path: Path) -> None:
+    store.add_account("ua", "tester")
+    inbox = _folder(store, "inbox/ua/contacts")
+    (inbox / "titled.csv").write_text(f"# about {KEYS[0]}\nexternal_id,status\n{KEYS[0]},lead\nC-7,lead\n", "utf-8")
+    (inbox / "remark.csv").write_text(f"external_id,status,notes\nC-7,lead,see {KEYS[0]}\n", "utf-8")
+    (inbox / "without.csv").write_text("external_id,status\nC-7,lead\n", "utf-8")
+    book = openpyxl.Workbook()
+    first = book.create_sheet("people", 0)
+    first.append(["external_id", "status"])
+    first.append(["C-7", "lead"])
+    book.create_sheet("more").append([KEYS[0]])
+    book.save(inbox / "sheets.xlsx")
+    report = Eraser(store, "tester").erase(ErasureRequest("ua", "contacts", KEYS[:1]))
+    named = {Path(it.partition(" has a key outside")[0]).name for it in report.beyond if " has a key outside" in it}
+    assert named == {"titled.csv", "remark.csv", "sheets.xlsx"}
 
 
 @pytest.mark.runs_on("laptop", "server")

@@ -13,7 +13,7 @@ from pathlib import Path
 from resources.checksums import checksum, sha256_of, state_of
 from resources.erasure.erased_records import ErasedRecords
 from resources.erasure.file_cutter import cut
-from resources.erasure.source_search import FoundRecords, SourceSearch
+from resources.erasure.source_search import FoundRecords, SourceSearch, is_anywhere
 from resources.file_storage import entries, exists, files_below, is_local, read, remove, sync
 from resources.inbox.bundles import WHY, why_name
 from resources.record_store import RecordStore
@@ -71,6 +71,7 @@ class SourceFiles:
         self._search = SourceSearch(store, account, erased)
         self._unreadable: set[str] = set()
         self._similar: set[str] = set()
+        self._elsewhere: set[str] = set()
 
     @property
     def beyond(self) -> list[str]:
@@ -80,6 +81,10 @@ class SourceFiles:
             *(
                 f"{masked(path)} has a row without a valid key that may be of the records: look at it."
                 for path in sorted(self._similar)
+            ),
+            *(
+                f"{masked(path)} has a key outside of such a record, as in a title or on another sheet: look at it."
+                for path in sorted(self._elsewhere)
             ),
             *(
                 f"{masked(path)} may not be read by this user, so it was not searched. "
@@ -111,8 +116,12 @@ class SourceFiles:
                     if records.has_any:
                         with cut(path, records, self._folder) as after:
                             is_exact = after is not None
+                            if after is not None and is_anywhere(self._erased, after):
+                                self._elsewhere.add(str(place))
                         found.append(SourceFile(kind, place, records, is_exact, _searched(path, before), batch_id))
                     else:
+                        if is_anywhere(self._erased, path):
+                            self._elsewhere.add(str(place))
                         others.append(SourceFile(kind, place, records, True, _searched(path, before), batch_id))
             except (FileNotFoundError, NotFound):  # it was moved or removed meanwhile
                 continue

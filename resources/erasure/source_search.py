@@ -71,8 +71,7 @@ class SourceSearch:
             with Opener(self._store, request) as opener:
                 return self._searched(request, opener.source(), maps)
         except (InvalidRequest, UnreadableFile):
-            is_there = any(map(self._erased.is_in_bytes, _unpacked(path)))
-            return FoundRecords(total=None) if is_there else FoundRecords()
+            return FoundRecords(total=None) if is_anywhere(self._erased, path) else FoundRecords()
 
     def _searched(self, request: ImportRequest, source: Source, maps: Mapping[str, str]) -> FoundRecords:
         reader = source.reader
@@ -171,6 +170,11 @@ def _in_order(chunk: TextChunk) -> list[tuple[int, int]]:
             *((it.record, it.line) for it in chunk.malformed),
         ]
     )
+
+
+def is_anywhere(erased: ErasedRecords, path: Path) -> bool:
+    """Returns whether the bytes of a file have a key, also beside its records: in a title, or on another sheet."""
+    return any(map(erased.is_in_bytes, _unpacked(path)))
 
 
 def _unpacked(path: Path) -> Iterator[bytes]:
