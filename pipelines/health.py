@@ -38,7 +38,7 @@ def compare_store(context: dg.OpExecutionContext, config: CheckConfig, records: 
     if report.wrong:
         raise Refusal(
             f"{numbered(len(report.wrong), 'thing')} in the store must be mended: {report.wrong[0].sentence} "
-            f"{report.advice and report.advice + '.'}".strip(),
+            f"{report.advice}".strip(),
             _metadata(report),
         )
     context.add_output_metadata(_metadata(report))

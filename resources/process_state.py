@@ -72,7 +72,7 @@ class _Without:
 def collect_rarely() -> None:
     """Let Python search for garbage a thirtieth as often as by default.
 
-    Imports make many objects and no garbage. The searches take a tenth of the time of a short command.
+    Imports make many objects and no garbage. The searches take a twentieth of the time of an import of few records.
     """
     gc.set_threshold(20_000)
 

@@ -144,10 +144,14 @@ class InboxPolicies(BaseModel):
 
 @dataclass(frozen=True)
 class Arrival:
-    """A file that is imported from the inbox: the id that the ledger records for it, and its policy."""
+    """A file that is imported from the inbox: the id that the ledger records for it, and its policy.
+
+    since: the last row of the ledger before the file was brought to this machine.
+    """
 
     arrival_id: str
     policy: CommitPolicy
+    since: int
 
 
 class Outcome(StrEnum):

@@ -42,13 +42,13 @@ def proposed(field: Field, text: str, records: int) -> MappedValue:
 
 
 def _is_opposite(given: str, name: str) -> bool:
-    """Returns whether one of the texts is the other one after a negation: ex-customer, inactive, not active."""
+    """Returns whether one of the texts is like the other one after a negation: ex-customer, inactive, not active."""
     longer, shorter = sorted((given, name), key=len, reverse=True)
-    before = longer.removesuffix(shorter)
-    if before == longer:  # the words may differ a little, as in "ex kunde" and "kunden"
-        before, _, rest = longer.partition(" ")
-        return before in _NEGATIONS and bool(rest)
-    return before.strip() in _NEGATIONS
+    score = fuzz.ratio(longer, shorter)
+    return any(
+        longer.startswith(it) and not shorter.startswith(it) and fuzz.ratio(longer[len(it) :].strip(), shorter) > score
+        for it in _NEGATIONS
+    )
 
 
 def _names(field: Field) -> dict[tuple[str, str], str]:

@@ -485,6 +485,30 @@ def test_the_receipt_names_what_belongs_to_nobody_and_exports_from_before_an_ear
         importer.import_file(replace(contacts_of(people), again=True))
 
 
+@pytest.mark.runs_on("laptop", "server")
+def test_a_copy_from_before_an_erasure_is_not_imported_after_it(
+    store: RecordStore, settings: Settings, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A file in an object store is copied to this machine first. Then the erasure cuts the object."""
+    store.add_account("ua", "tester")
+    lands(store, "arrived.csv", [person(1, notes="the canary waits"), other(3)])
+    take(store)
+    import_file = Importer.import_file
+
+    def erase_first(*arguments: Any) -> Any:
+        with RecordStore(settings) as another:
+            Eraser(another, "tester").erase(ErasureRequest("ua", "contacts", KEYS[:1]))
+        return import_file(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Importer, "import_file", erase_first)
+        (outcome,) = import_all(store).values()
+    assert outcome.outcome is Outcome.POSTPONED
+    import_all(store)
+    assert values(store, "notes").keys() == {other(3)["external_id"]}
+    _require_no_canary(store, request)
+
+
 def test_a_key_beside_the_records_of_a_file_is_named(store: RecordStore, tmp_path: Path) -> None:
     store.add_account("ua", "tester")
     inbox = _folder(store, "inbox/ua/contacts")

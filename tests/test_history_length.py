@@ -92,7 +92,7 @@ def test_searches_for_parts_of_batches_agree_with_and_without_the_rows_in_the_ca
     )
     arrived = []
     for number in range(2):
-        arrival = Arrival(f"a-20260101-00000000{number}-abcdef-people", CommitPolicy())
+        arrival = Arrival(f"a-20260101-00000000{number}-abcdef-people", CommitPolicy(), since=0)
         request = contacts_of(write_csv(tmp_path / f"{number}.csv", [contact(number)]))
         arrived.append(importer.import_file(replace(request, arrival=arrival, date_order=DateOrder.DMY)).batch)
     assert taught.rejects_file is not None

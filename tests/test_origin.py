@@ -375,7 +375,7 @@ def test_a_file_of_the_inbox_waits_for_the_answer_and_its_rejects_file_leaves_it
     columns_of_phones(store)
     path = foreign(tmp_path / "theirs.csv", ("'+1 5", "'+1 6"))
     path.write_text(path.read_text().replace("D-1,lead", "D-1,VIP"))
-    arrived = replace(request(path), arrival=Arrival("a-1", CommitPolicy(commit="100%")))
+    arrived = replace(request(path), arrival=Arrival("a-1", CommitPolicy(commit="100%"), since=0))
     waiting = importer.import_file(arrived)
     assert (waiting.batch.waits, [it.option for it in waiting.batch.questions]) == (True, ["unescape"])
 

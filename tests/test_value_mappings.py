@@ -192,7 +192,6 @@ def test_a_mapping_of_a_field_without_a_column_is_said_to_have_no_effect(importe
         ("status", "Ex-Kunde", None, None),
         ("status", "former customer", None, None),
         ("status", "no lead", None, None),
-        ("status", "unsubscribed customer", None, None),
         ("country", "Allemagne", "DE", 100),
         ("country", "germania", "DE", 100),
         ("country", "DEU", "DE", 100),
@@ -205,6 +204,22 @@ def test_a_text_like_a_value_or_its_name_is_proposed(
     name: str, text: str, value: str | None, score: int | None
 ) -> None:
     assert proposed(TYPE.field(name), text, 3) == MappedValue(name, text, value, 3, score)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("inactive", None),
+        ("inactiv", None),
+        ("not active", None),
+        ("In Bearbeitng", "in Bearbeitung"),
+        ("no shows", "no show"),
+        ("nteressent", "Interessent"),
+    ],
+)
+def test_a_negation_makes_an_opposite_and_no_mistake_in_typing_does(text: str, value: str | None) -> None:
+    field = Field("state", "text", choices=("active", "in Bearbeitung", "no show", "Interessent"))
+    assert proposed(field, text, 1).value == value
 
 
 def test_a_boolean_is_proposed_by_words_of_other_languages() -> None:

@@ -69,8 +69,8 @@ class Importer:
         If a preview fails, nothing is left of it. Raises AlreadyImported if the same content has been imported and
         `again` is not set; QuotaExceeded if the account would have more than it may; NotFound if there is no
         such account and one with a name like it; NotFound, UnreadableFile, DiskFull, InvalidRequest or StoreNotReady if
-        the file cannot be previewed; Unaccounted if the counts do not balance; PreviewOutdated
-        if records of the account and type were erased while the file was read.
+        the file cannot be previewed; Unaccounted if the counts do not balance; PreviewOutdated if records of the
+        account and type were erased while the file was read.
         """
         records = self._store.account(request.account)
         if request.arrival is None:  # the inbox has already found the account of its files
@@ -80,7 +80,7 @@ class Importer:
         require_room(request.path, self._store.files.disk(records.folder("staging")))
         quotas = Quotas(self._store, request.account)
         quotas.require_file(size_of(request.path) or 0)
-        since = self._store.last_row()
+        since = self._store.last_row() if request.arrival is None else request.arrival.since
         staged = self._staged(request, batch_id, progress, ask, quotas)
         try:
             quotas.require_records(staged.counts.created)

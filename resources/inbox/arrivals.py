@@ -78,10 +78,11 @@ class Arrivals:
     def _settled(self, file: BundledFile, policy: CommitPolicy, known: Batch | None) -> Arrived:
         arrived = Arrived(printable(file.path.name), file.account, file.record_type, Outcome.POSTPONED)
         try:
+            since = self._store.last_row()
             with self._inbox.opened(file) as path:
                 if path is None:
                     return self._refused(file, arrived, "It is no longer a file. Only files are imported.")
-                arrival, said = Arrival(file.arrival_id, policy), policy.options.said()
+                arrival, said = Arrival(file.arrival_id, policy, since), policy.options.said()
                 request = ImportRequest(
                     path,
                     file.account,
