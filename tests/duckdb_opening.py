@@ -10,7 +10,8 @@ import duckdb
 from resources.health import surroundings
 from resources.record_store import Databases
 from resources.record_store.catalog import Catalog
-from resources.record_store.databases import Connect, literal
+from resources.record_store.databases import Connect
+from resources.record_store.sql_text import literal
 from resources.settings import Settings
 
 ORDINARY = Databases.open

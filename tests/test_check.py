@@ -23,8 +23,8 @@ from resources.health.repair import StoreRepair
 from resources.health.surroundings import lacking
 from resources.importing.importer import Importer
 from resources.migration import Migration
-from resources.record_store import RecordStore, databases
-from resources.record_store.databases import extension_path, is_signed
+from resources.record_store import RecordStore, extensions
+from resources.record_store.extensions import extension_path
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
 from schemas.batches import OnInvalid
@@ -449,14 +449,14 @@ def test_an_extension_that_was_changed_after_duckdb_signed_it_is_found(
     def looks(*, fast: bool) -> list[str]:
         return [it.sentence for it in lacking(world.store.settings, fast=fast) if "signed" in it.sentence]
 
-    monkeypatch.setattr(surroundings, "is_signed", is_signed)  # tests replace it by a quicker one
+    monkeypatch.setattr(surroundings, "is_signed", extensions.is_signed)  # tests replace it by a quicker one
     assert looks(fast=False) == []
 
     changed = tmp_path / "ducklake.duckdb_extension"
     changed.write_bytes(extension_path("ducklake").read_bytes())
     flip(changed)
     monkeypatch.setattr(
-        databases, "extension_path", lambda name: changed if name == "ducklake" else extension_path(name)
+        extensions, "extension_path", lambda name: changed if name == "ducklake" else extension_path(name)
     )
     (sentence,) = looks(fast=False)
     assert sentence.endswith("pip install --force-reinstall duckdb-extension-ducklake.")

@@ -21,7 +21,15 @@ from pipelines.store_resource import RecordsResource
 from resources.record_store import RecordStore
 from resources.settings import Settings
 from resources.system_errors import system_error
-from schemas.errors import CommitUnknown, DiskFull, NotAccessible, OutOfMemory, RecordsError, StoreBusy, StoreNotReady
+from schemas.errors import (
+    CommitUnknown,
+    DamagedFile,
+    DiskFull,
+    NotAccessible,
+    OutOfMemory,
+    RecordsError,
+    StoreBusy,
+)
 from tests.any_user import as_any_user
 from tests.full_disk import Disk, small_disk
 from tests.records import stored
@@ -197,12 +205,15 @@ def test_a_locked_catalog_is_busy(store: RecordStore, settings: Settings, monkey
 
 
 @pytest.mark.runs_on("laptop")
-@pytest.mark.parametrize("content", [b"no database" * 1000, b"SQLite format 3\0" + bytes(5000)])
+@pytest.mark.parametrize("content", [b"no database" * 1000, b"SQLite format 3\0" + bytes(5000)], ids=["text", "zeros"])
 def test_a_damaged_catalog_is_reported(store: RecordStore, settings: Settings, content: bytes) -> None:
     for file in settings.home.glob("catalog.sqlite-*"):
         file.unlink()
     settings.catalog.write_bytes(content)
-    with RecordStore(settings) as broken, pytest.raises(StoreNotReady, match="is damaged, or is not a file of SQLite"):
+    with (
+        RecordStore(settings) as broken,
+        pytest.raises(DamagedFile, match=r"is damaged\. SQLite says: "),
+    ):
         broken.accounts()
 
 

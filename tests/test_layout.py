@@ -108,6 +108,18 @@ def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
         yield from _run_at_import(child)
 
 
+def test_no_process_of_the_store_opens_its_catalog_with_a_second_sqlite() -> None:
+    """Its `close` would take the locks of DuckDB's SQLite: see `sqlite_file`. Others open files of their own."""
+    opening = {
+        _name(path)
+        for path in SOURCES
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "sqlite3.connect"
+    }
+    own = {"importing/corrections.py", "importing/rejected_records.py", "erasure/derived_files.py"}
+    assert opening == {f"resources/{it}" for it in (*own, "record_store/vacuuming.py")}
+
+
 def test_the_environment_is_not_read_at_import() -> None:
     """A default argument of the settings does not count: it is the mapping itself, not one of its values."""
     reading = [

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,11 +21,11 @@ from resources.export_writer import ExportWriter
 from resources.file_reader import reader
 from resources.file_storage import FileStorage
 from resources.importing.importer import Importer
-from resources.migration import catalog_rows, migration
+from resources.migration import migration
 from resources.migration.catalog_copy import CatalogCopy
 from resources.migration.catalog_rows import STAGED, NewCatalog
 from resources.migration.migration import INCOMPLETE, Migration
-from resources.record_store import RecordStore
+from resources.record_store import RecordStore, sqlite_file
 from resources.running_ui import RunningUi
 from resources.settings import Settings
 from resources.upkeep.maintenance import Maintenance
@@ -385,7 +384,7 @@ def test_a_disk_that_fails_at_the_end_is_a_sentence_and_leaves_no_store(
         raise sqlite3.OperationalError("disk I/O error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(catalog_rows, "sqlite3", SimpleNamespace(connect=fails, Error=sqlite3.Error))
+        patch.setattr(sqlite_file, "end_log", fails)
         with pytest.raises(NotAccessible, match="the disk fails, or is full"):
             migrate(source, laptop)
     assert is_no_store(laptop)

@@ -45,4 +45,4 @@ def test_damage_fails_the_run_and_says_what_to_do(store: RecordStore, beginning:
     assert description.startswith(
         f"1 thing in the store must be mended: lake/records/contacts/_account=ua/{damaged.name}"
     )
-    assert description.endswith("See what can be done: records repair --dry-run.")
+    assert description.endswith("See what can be done: records repair --dry-run")

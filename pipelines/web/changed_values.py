@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from resources.record_store import RecordStore
-from resources.record_store.databases import literal
+from resources.record_store.sql_text import literal
 from schemas.batches import Batch, ChangedValue
 
 _FILE = "changes.parquet"

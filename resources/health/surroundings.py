@@ -13,7 +13,7 @@ from resources.disk_space import existing_folder, free_bytes
 from resources.file_reader.confinement import confinement
 from resources.file_storage import is_local
 from resources.record_store.catalog import catalog_of
-from resources.record_store.databases import extension_package, is_signed
+from resources.record_store.extensions import extension_package, is_signed
 from resources.settings import Settings
 from schemas.checks import Finding, Kind
 

@@ -6,18 +6,20 @@ can open it as a store.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from resources.file_storage import FileStorage, remove
+from resources.record_store import sqlite_file
 from resources.record_store.catalog import PUBLIC, Catalog, PostgresCatalog, SqliteCatalog
-from resources.record_store.databases import Databases, literal
+from resources.record_store.databases import Databases
 from resources.record_store.identity import KEY, set_store
-from resources.record_store.lake import METADATA, Connection, Lake, identifier
+from resources.record_store.lake import METADATA, Connection, Lake
 from resources.record_store.ledger_rows import create_indexes
 from resources.record_store.server_errors import is_ended, server_error
+from resources.record_store.sql_text import identifier, literal
 from resources.settings import Settings
 from schemas.errors import Refused, StoreNotReady, StoreUnreachable, Unaccounted
 
@@ -88,8 +90,7 @@ class _SqliteStaging:
         """Move the file to its final place, flushed to the disk."""
         made = self.settings.catalog
         try:
-            with closing(sqlite3.connect(made)) as connection:
-                connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+            sqlite_file.end_log(made)
         except sqlite3.Error as error:
             raise self.catalog.error(error) from None
         _require_absent(self._target.catalog)

@@ -13,6 +13,7 @@ import duckdb
 
 from resources.clock import Clock, ServerClock, SystemClock
 from resources.file_storage import is_local
+from resources.record_store import sqlite_file
 from resources.record_store.announced_lock import WRITERS, AnnouncedLock
 from resources.record_store.projection import Projection
 from resources.record_store.refusals import damaged_catalog
@@ -115,7 +116,7 @@ def catalog_of(settings: Settings) -> Catalog:
 class SqliteCatalog:
     """A file of SQLite, for processes of one machine."""
 
-    scanner = "sqlite_scanner"
+    scanner = sqlite_file.SCANNER
     inlined_text = "VARCHAR"
     query_function = "sqlite_query"
     schema = "main"
@@ -146,13 +147,8 @@ class SqliteCatalog:
         return self._found
 
     def tables(self) -> list[str]:
-        """Return the names of DuckLake's tables, from the file, opened read-only."""
-        try:
-            with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)) as connection:
-                rows = connection.execute(self.tables_query).fetchall()
-        except sqlite3.Error as error:
-            raise self.error(error) from None
-        return [name for (name,) in rows]
+        """Return the names of DuckLake's tables."""
+        return [name for (name,) in self._query(self.tables_query)]
 
     def lock(self) -> WriteLock:
         """Return a lock on a file beside the data. If the data are objects, it is beside the catalog, and announced.
@@ -187,27 +183,17 @@ class SqliteCatalog:
 
     def require_whole(self) -> None:
         """Read all pages and indexes. Raise DamagedFile if SQLite finds one that is wrong."""
-        try:
-            address = f"{self._path.as_uri()}?mode=ro"
-            with closing(sqlite3.connect(address, uri=True, timeout=20)) as connection:
-                ((found,),) = connection.execute("PRAGMA integrity_check(1)").fetchall()
-        except sqlite3.OperationalError as error:
-            raise self.error(error) from None
-        except sqlite3.DatabaseError as error:
-            found = str(error)
+        ((found,),) = self._query("SELECT * FROM pragma_integrity_check(1)")
         if found != "ok":
             raise damaged_catalog(self._path, found.splitlines()[-1])
 
     def vacuum(self) -> tuple[str, ...]:
         """Write the file anew, and empty its log. Raise StoreBusy while another process reads it for long."""
         try:
-            with closing(sqlite3.connect(self._path, timeout=20, isolation_level=None)) as connection:
-                connection.execute("PRAGMA secure_delete = ON").fetchall()
-                connection.execute("VACUUM")
-                ((is_busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            is_whole = sqlite_file.vacuum(self._path)
         except sqlite3.Error as error:
             raise self.error(error) from None
-        if is_busy:
+        if not is_whole:
             raise StoreBusy(
                 f"Another process reads {self._path}, so that the log beside it still has what was removed.",
                 "Give the same command again when it has ended.",
@@ -221,6 +207,12 @@ class SqliteCatalog:
     def commit_error(self, error: Exception) -> Exception:
         """Return our error for a COMMIT that SQLite refused."""
         return sqlite_error(error, self._path, commits=True)
+
+    def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return sqlite_file.query(self._path, sql)
+        except sqlite3.Error as error:
+            raise self.error(error) from None
 
 
 class PostgresCatalog:

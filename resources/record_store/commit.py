@@ -1,9 +1,10 @@
 """Commits a batch: writes the records that its preview staged to the account's records."""
 
 from resources.record_store import tables
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import Connection
 from resources.record_store.refusals import outdated
 from resources.record_store.snapshots import commits_since
+from resources.record_store.sql_text import identifier
 from resources.record_store.staging import Staging, differs, same_key, within
 from resources.record_store.tables import table
 from schemas.batches import Basis, Batch

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from resources.record_store.databases import literal
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import Connection
 from resources.record_store.problems import PROBLEMS
 from resources.record_store.refusals import key_of_too_many
+from resources.record_store.sql_text import identifier, literal
 from resources.record_store.staging import Comparison, Staging, differs, same_key
 from schemas.batches import ChangedValue, Mode, OnDuplicate
 from schemas.blanks import Blank, Blanks

@@ -1,8 +1,6 @@
 """Databases of DuckDB to which the lake can be attached."""
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -10,18 +8,14 @@ import duckdb
 
 from resources.file_storage import is_local
 from resources.record_store.catalog import Catalog
+from resources.record_store.extensions import extension_path
+from resources.record_store.sql_text import literal
 from resources.settings import Settings
-from schemas.errors import StoreNotReady
 
 if TYPE_CHECKING:
     from resources.record_store.object_store import ObjectFiles
 
 Connect = Callable[..., duckdb.DuckDBPyConnection]
-
-
-def literal(text: str | Path) -> str:
-    """Return a text as SQL, for places where DuckDB takes no bound value: file names and options."""
-    return "'" + str(text).replace("'", "''") + "'"
 
 
 class Databases:
@@ -72,30 +66,3 @@ class Databases:
             database.close()
             raise
         return database
-
-
-def is_signed(extension: str) -> bool:
-    """Return whether a DuckDB extension is as DuckDB signed it. Raises StoreNotReady if it is not installed."""
-    path = extension_path(extension)
-    with duckdb.connect() as database:
-        try:
-            database.execute(f"LOAD {literal(path)}")
-        except (duckdb.Error, OSError):
-            return False
-    return True
-
-
-def extension_package(name: str) -> str:
-    """Return the name of the Python package that has a DuckDB extension."""
-    return f"duckdb-extension-{name.replace('_', '-')}"
-
-
-def extension_path(name: str) -> Path:
-    """Return the file of a DuckDB extension, in the Python package that has it."""
-    spec = importlib.util.find_spec(f"duckdb_extension_{name}")
-    if spec is None or spec.origin is None:
-        raise StoreNotReady(
-            f"DuckDB's extension {name} is not installed.",
-            f"Install it: pip install {extension_package(name)}=={duckdb.__version__}.",
-        )
-    return Path(spec.origin).parent / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"

@@ -19,10 +19,10 @@ from typing import Any
 
 import duckdb
 
-from resources.record_store.databases import literal
-from resources.record_store.lake import METADATA, Connection, identifier
+from resources.record_store.lake import METADATA, Connection
 from resources.record_store.lake_files import LAKE, compare, existing, named, retired
 from resources.record_store.snapshots import current_number
+from resources.record_store.sql_text import identifier, literal
 from resources.record_store.tables import sql_type
 from schemas.location import Location
 from schemas.record_type import RecordType

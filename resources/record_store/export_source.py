@@ -10,8 +10,8 @@ from typing import Any
 
 import duckdb
 
-from resources.record_store.databases import literal
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import Connection
+from resources.record_store.sql_text import identifier, literal
 from resources.record_store.tables import sql_type, table
 from schemas.errors import Refused
 from schemas.exports import CHANGE_COLUMN

@@ -11,8 +11,9 @@ import duckdb
 from resources.checksums import Checksums
 from resources.process_state import pandas_hidden
 from resources.record_store.catalog import Catalog
-from resources.record_store.databases import Databases, literal
+from resources.record_store.databases import Databases
 from resources.record_store.refusals import unreadable
+from resources.record_store.sql_text import identifier, literal
 from resources.settings import Settings
 from resources.system_errors import system_error
 from schemas.errors import CatalogOutdated, ForeignData, InvalidRequest, NotFound, RecordsError, Refused
@@ -35,11 +36,6 @@ _OF_LAKE = re.compile(r"""["'](\S+/lake/\S+\.parquet)["']""")
 
 METADATA = "__ducklake_metadata_lake"
 """DuckLake's own tables, as its specification describes them."""
-
-
-def identifier(name: str) -> str:
-    """Returns a name as SQL. Every identifier that does not come from this package is quoted here."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 class Connection:

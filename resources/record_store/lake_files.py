@@ -13,10 +13,10 @@ from pathlib import PurePosixPath
 from resources.checksums import checksum
 from resources.file_storage import is_local, names_matching, size_of, sync
 from resources.record_store import ledger, ledger_files
-from resources.record_store.databases import literal
 from resources.record_store.lake import METADATA, Connection
 from resources.record_store.pending_files import pending_files
 from resources.record_store.refusals import damaged, no_checksum
+from resources.record_store.sql_text import literal
 from resources.record_store.tables import table
 from schemas.errors import DamagedFile, RecordsError, Refused
 from schemas.files import StoredFile

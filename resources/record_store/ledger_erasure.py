@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from resources.record_store.lake import METADATA, Connection, identifier
+from resources.record_store.lake import METADATA, Connection
 from resources.record_store.ledger_rows import append_rows
+from resources.record_store.sql_text import identifier
 from schemas.batches import Batch
 from schemas.erasure import Erasure, ErasureStatus
 from schemas.errors import StoreNotReady

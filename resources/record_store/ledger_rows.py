@@ -12,7 +12,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from resources.record_store.lake import METADATA, Connection, identifier
+from resources.record_store.lake import METADATA, Connection
+from resources.record_store.sql_text import identifier
 from resources.record_store.tables import LEDGER
 
 _INDEXES = {

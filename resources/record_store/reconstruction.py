@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from resources.record_store.databases import literal
-from resources.record_store.lake import METADATA, Connection, identifier
+from resources.record_store.lake import METADATA, Connection
 from resources.record_store.lake_files import LAKE, LakeFile, compare, listed, needed_by
+from resources.record_store.sql_text import identifier, literal
 from resources.record_store.tables import table
 from schemas.errors import DamagedFile, StoreNotReady
 from schemas.location import Location

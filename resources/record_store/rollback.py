@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from resources.record_store.databases import literal
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import Connection
 from resources.record_store.snapshots import commits_since, images_of
 from resources.record_store.sorting import key_ranges, parts_to_sort
+from resources.record_store.sql_text import identifier, literal
 from resources.record_store.staging import same_key
 from resources.record_store.tables import OWN_COLUMNS, sql_type, table
 from schemas.batches import Batch

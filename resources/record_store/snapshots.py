@@ -4,8 +4,8 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 
-from resources.record_store.databases import literal
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import Connection
+from resources.record_store.sql_text import identifier, literal
 from resources.record_store.tables import TABLE_ID
 from schemas.record_type import RecordType
 

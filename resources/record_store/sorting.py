@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import Connection
+from resources.record_store.sql_text import identifier
 from schemas.record_type import RecordType
 
 _SORTED_BYTES = 48_000_000

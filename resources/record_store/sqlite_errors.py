@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from resources.record_store.refusals import damaged_catalog
 from schemas.errors import CommitUnknown, DiskFull, NotAccessible, StoreBusy, StoreNotReady
 
 _WORDS = re.compile(
@@ -44,7 +45,4 @@ def sqlite_error(error: Exception, catalog: Path, *, commits: bool = False) -> E
             f"The catalog {catalog} cannot be read or written: the disk fails, or is full; {_NOTHING}.",
             "Check the free space, and the system's log for disk errors. Then try again.",
         )
-    return StoreNotReady(
-        f"The catalog {catalog} is damaged, or is not a file of SQLite.",
-        "Restore it from a backup. Do not run records init over it.",
-    )
+    return damaged_catalog(catalog, found["damaged"])

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resources.record_store.databases import literal
-from resources.record_store.lake import Connection, identifier
+from resources.record_store.lake import Connection
 from resources.record_store.sorting import key_ranges, parts_to_sort
+from resources.record_store.sql_text import identifier, literal
 from schemas.record_type import RecordType
 
 PROBLEMS = "problems.parquet"

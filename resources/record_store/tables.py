@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from resources.record_store.lake import METADATA, Connection, identifier
+from resources.record_store.lake import METADATA, Connection
+from resources.record_store.sql_text import identifier
 from schemas.errors import StoreNotReady
 from schemas.record_type import RecordType
 

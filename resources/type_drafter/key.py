@@ -8,8 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from resources.record_store.databases import literal
-from resources.record_store.lake import identifier
+from resources.record_store.sql_text import identifier, literal
 from resources.type_drafter.column import LONGEST_SHOWN, Column
 from schemas.counts import numbered
 

@@ -5,6 +5,7 @@ import os
 import re
 import stat
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -94,7 +95,8 @@ def test_conditions_that_the_form_cannot_show_stay(visitor: Visitor, store: Reco
 
 def test_a_daily_export_that_was_not_made_is_shown(visitor: Visitor, store: RecordStore) -> None:
     file: Path = store.settings.home / "exports.yaml"
-    file.write_text("exports:\n  - {name: daily, account: ua, type: contacts, at: '00:00'}\n")
+    an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+    file.write_text(f"exports:\n  - {{name: daily, account: ua, type: contacts, at: '{an_hour_ago:%H:%M}'}}\n")
     assert "This file is missing" not in visitor.get("scheduled").text
 
     os.utime(file, (0, 0))
