@@ -120,6 +120,20 @@ child._limit_resources = limit_and_prove
 child.main()
 """
 
+THREADS = """
+import io, os, pyarrow.csv, time
+from resources.file_reader import child
+class Slow(io.BytesIO):
+    def read(self, size=-1):
+        time.sleep(0.1)
+        return super().read(size)
+child._start_threads()
+started = os.listdir("/proc/self/task")
+with pyarrow.csv.open_csv(Slow(b"a\\n1\\n"), pyarrow.csv.ReadOptions(use_threads=False)) as reader:
+    assert reader.read_all().num_rows == 1
+assert os.listdir("/proc/self/task") == started
+"""
+
 
 @dataclass
 class Watch:
@@ -414,6 +428,11 @@ def test_a_reader_that_is_not_roots_starts_no_thread_and_reads_every_format(
     path.write_bytes(gzip.compress(content) if suffix.endswith(".gz") else content)
     path.chmod(0o644)
     assert _texts(path)[:2] == ["place", "file://place"]
+
+
+def test_all_threads_of_arrow_are_started_before_no_more_may_start() -> None:
+    """Only data that come slowly are handed to the second one. Where that could not start, Arrow waited for ever."""
+    subprocess.run([sys.executable, "-c", THREADS], cwd=ROOT, check=True, timeout=60)
 
 
 def test_the_reading_process_can_do_nothing_but_read_its_file(

@@ -90,10 +90,7 @@ def _limit_resources(limits: ReadLimits, memory: int) -> None:
     RLIMIT_NPROC forbids every new process and thread, so Arrow's two threads start before. It does not apply to root,
     because the operating system does not count root's processes.
     """
-    pa.set_cpu_count(1)
-    pa.set_io_thread_count(1)
-    with pyarrow.csv.open_csv(pa.BufferReader(b"-\n")) as reader:
-        reader.read_all()
+    _start_threads()
     used = int(os.read(memory, 100).split()[0]) * resource.getpagesize()
     os.close(memory)
     _limit(resource.RLIMIT_AS, used + limits.reader_memory_mb * 1_000_000)
@@ -102,6 +99,17 @@ def _limit_resources(limits: ReadLimits, memory: int) -> None:
     _limit(resource.RLIMIT_NOFILE, 64)
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_NPROC, 0)
+
+
+def _start_threads() -> None:
+    """Start all threads of Arrow: one that reads data, and one that parses them.
+
+    `open_csv` hands data to the second one only if the first has not read them yet. If that cannot start then, Arrow
+    waits for ever for its own thread (Arrow 26, found here). `read_csv` hands each column to it.
+    """
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    pyarrow.csv.read_csv(pa.BufferReader(b"-\n-\n"), pyarrow.csv.ReadOptions(use_threads=True))
 
 
 def _limit(kind: int, most: int, beyond: int = 0) -> None:
