@@ -238,13 +238,22 @@ _SERVING = {
 """The beginning of the first line that a part logs."""
 
 
+def _heeds_interrupts() -> None:
+    """Let this process end on SIGINT, which a shell's background commands ignore, and so do their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def _serving(role: str, *options: str) -> Iterator[None]:
     """Run a part until the end of the block. It ends by itself on the signal of its unit."""
     log = Path(os.environ["RECORDS_HOME"]) / f"{role}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [BIN / "records", "serve", "--role", role, *options], stdout=output, stderr=output, start_new_session=True
+            [BIN / "records", "serve", "--role", role, *options],
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=_heeds_interrupts,
         )
     try:
         yield
