@@ -8,7 +8,7 @@ import duckdb
 
 from resources.file_storage import is_local
 from resources.record_store.catalog import Catalog
-from resources.record_store.extensions import extension_path
+from resources.record_store.extensions import LOADING, extension_path
 from resources.record_store.sql_text import literal
 from resources.settings import Settings
 
@@ -39,14 +39,12 @@ class Databases:
         """Return a database with the extensions that the settings need, without an attached lake.
 
         DuckDB does not verify the signatures of the extensions here, which takes 0.3 s of CPU each time. They come from
-        the package index as DuckDB itself does. `records check` verifies them: see `is_signed`.
+        the package index as DuckDB itself does. `records check` verifies them: see `extensions.is_signed`.
         """
         settings.scratch.mkdir(parents=True, exist_ok=True)
         database = self._connect(
             config={
-                "allow_unsigned_extensions": "true",
-                "autoinstall_known_extensions": "false",
-                "autoload_known_extensions": "false",
+                **LOADING,
                 "enable_external_file_cache": "false",  # the operating system has a cache, and frees it when needed
                 "partitioned_write_flush_threshold": 20_000,  # rows that each thread holds outside the memory limit
                 "memory_limit": settings.duckdb_memory,

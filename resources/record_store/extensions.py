@@ -8,6 +8,13 @@ import duckdb
 from resources.record_store.sql_text import literal
 from schemas.errors import StoreNotReady
 
+LOADING = {
+    "allow_unsigned_extensions": "true",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+}
+"""Settings of a database that loads extensions of these packages, and downloads none."""
+
 
 def extension_package(name: str) -> str:
     """Return the name of the Python package that has a DuckDB extension."""

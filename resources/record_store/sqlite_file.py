@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from resources.record_store import vacuuming
-from resources.record_store.extensions import extension_path
+from resources.record_store.extensions import LOADING, extension_path
 from resources.record_store.sql_text import literal
 
 SCANNER = "sqlite_scanner"
@@ -44,7 +44,7 @@ def vacuum(path: Path) -> bool:
     DuckDB's SQLite takes no VACUUM. Returns False if a reader keeps the log. Raises sqlite3.Error.
     """
     command = [sys.executable, "-I", "-S", vacuuming.__file__, str(path), str(_WAIT / 1000)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env={})  # noqa: S603  # no shell
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own command
     if done.returncode == vacuuming.FAILED:
         raise sqlite3.OperationalError(done.stderr.strip())
     if done.returncode not in (0, vacuuming.BUSY):
@@ -54,7 +54,7 @@ def vacuum(path: Path) -> bool:
 
 @contextmanager
 def _attached(path: Path, option: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    with duckdb.connect(config={"allow_unsigned_extensions": "true", "threads": "1"}) as database:
+    with duckdb.connect(config={**LOADING, "threads": "1"}) as database:
         database.execute(f"LOAD {literal(extension_path(SCANNER))}")
         try:
             database.execute(f"ATTACH {literal(path)} AS catalog (TYPE sqlite, {option}, BUSY_TIMEOUT {_WAIT})")
